@@ -1,0 +1,61 @@
+# make quickstart   install what the demonstration needs, then run it
+# make test         install what the tests need, then run them
+# make lint         format, style, types, order of imports
+# make acceptance   the long checks of what the project promises
+# make constraints  renew constraints.txt from the newest releases
+# make clean        remove the virtual environment and what tools have left
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/spec"
+PYTEST_ARGS ?=
+
+.PHONY: quickstart test lint acceptance constraints clean
+
+quickstart: $(VENV)/installed-demo
+	@$(BIN)/tao-like quickstart
+
+test: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+acceptance: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -m acceptance tests/acceptance $(PYTEST_ARGS)
+
+# pip is the last thing that a complete virtual environment gets.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "Python 3.10 or newer is needed; name one: make quickstart PYTHON=python3.12"; exit 1; }
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "That failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+# The marker files keep make from installing again until what is to be installed has changed.
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing into $(VENV): a few minutes on the first run, nothing after that"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing into $(VENV): a few minutes on the first run, nothing after that"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $(VENV)/installed-demo $@
+
+constraints:
+	@echo "Resolving in build/constraints: some minutes"
+	@rm -rf build/constraints
+	@$(PYTHON) -m venv build/constraints
+	@build/constraints/bin/pip install --quiet '.[demo,dev]'
+	@build/constraints/bin/python .ci/constraints.py > constraints.new
+	@mv constraints.new constraints.txt
+	@echo "constraints.txt is new; run make test before it is committed"
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find tao_like tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,40 @@
+"""Transfer learning for vision from a spec file: train, evaluate, run and export networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tao_like.stages.results import StageResult
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "run"]
+
+
+def run(
+    task: str, stage: str, spec: str | Path | None = None, overrides: Sequence[str] = (), *, quiet: bool = False
+) -> StageResult:
+    """Runs a stage, as ``tao-like <task> <stage> -e spec key=value ...`` does.
+
+    Args:
+        task: such as ``classification``.
+        stage: such as ``train``.
+        spec: the spec file; None: the defaults.
+        overrides: ``key=value`` texts, such as ``"train.num_epochs=5"``.
+        quiet: print nothing; the log is in the run's folder all the same.
+
+    Returns:
+        The stage's result: ``TrainResult`` has ``.bundle`` and ``.metrics``, ``ExportResult`` has
+        ``.onnx_file``, and so on; every one has ``.folder`` and ``.report``.
+
+    Raises:
+        TaoLikeError: whatever went wrong, in a sentence.
+    """
+    from rich.console import Console
+
+    from tao_like.stages import run_stage
+
+    return run_stage(task, stage, spec, overrides, console=Console(quiet=True) if quiet else None)

@@ -1,0 +1,133 @@
+"""The commands of a task: one for each stage, and those that write specs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tao_like import tasks
+
+EXAMPLES = {
+    "dataset_check": ["{task} dataset_check -e spec.yaml"],
+    "train": [
+        "{task} train -e spec.yaml",
+        "{task} train -e spec.yaml train.num_epochs=20 results_dir=runs/long",
+        "{task} train -e spec.yaml train.resume_training_checkpoint_path=results/train/checkpoints/last.ckpt",
+    ],
+    "evaluate": [
+        "{task} evaluate -e spec.yaml",
+        "{task} evaluate -e spec.yaml evaluate.checkpoint=results/export/model.onnx",
+    ],
+    "inference": ["{task} inference -e spec.yaml inference.source=photos/new"],
+    "export": ["{task} export -e spec.yaml", "{task} export -e spec.yaml export.onnx_file=model.onnx"],
+}
+
+
+def task_group(name: str) -> click.Group:
+    """The group of commands of a task."""
+    module = tasks.spec_module(name)
+    description = (importlib.import_module(f"tao_like.tasks.{name}").__doc__ or name).strip()
+    group = click.Group(
+        name,
+        help=f"{description}\n\nArchitectures: {module.ARCHITECTURES}.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    for stage in module.STAGES:
+        group.add_command(_stage_command(name, stage))
+    if importlib.util.find_spec(f"tao_like.tasks.{name}.init") is not None:
+        group.add_command(_init_command(name))
+    group.add_command(_default_specs_command(name))
+    group.add_command(_schema_command(name))
+    return group
+
+
+class OverrideType(click.ParamType[str, str]):
+    """``key=value``; completes the keys of the task's spec."""
+
+    name = "key=value"
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The keys that begin as typed."""
+        from click.shell_completion import CompletionItem
+
+        from tao_like.spec import iter_fields
+
+        spec = tasks.spec_module(self.task).Spec
+        return [
+            CompletionItem(f"{field.key}=", help=field.help)
+            for field in iter_fields(spec)
+            if field.key.startswith(incomplete)
+        ]
+
+
+def _stage_command(task: str, stage: str) -> click.Command:
+    from tao_like.stages.runner import STAGES
+
+    def run(spec: str | None, overrides: tuple[str, ...]) -> None:
+        from tao_like.stages import run_stage
+
+        debug = bool((click.get_current_context().obj or {}).get("debug"))
+        run_stage(task, stage, spec, overrides, debug=debug)
+
+    lines = "\n".join(f"  tao-like {example.format(task=task)}" for example in EXAMPLES.get(stage, []))
+    what = STAGES.get(stage, stage)
+    return click.Command(
+        stage,
+        callback=run,
+        params=[
+            click.Option(
+                ["-e", "--experiment_spec_file", "spec"], type=click.Path(), help="The spec file; left out: the defaults."
+            ),
+            click.Argument(["overrides"], nargs=-1, type=OverrideType(task), metavar="[key=value]..."),
+        ],
+        help=what[0].upper() + what[1:] + ".",
+        short_help=what[0].upper() + what[1:] + ".",
+        epilog=f"\b\nExamples:\n{lines}" if lines else None,
+        context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": False},
+    )
+
+
+def _init_command(task: str) -> click.Command:
+    @click.command("init", short_help="Look at a folder of data and write a spec that runs.")
+    @click.argument("folder", type=click.Path(path_type=Path))
+    @click.option("-o", "--output", type=click.Path(path_type=Path), help="The spec to write; left out: FOLDER's name.")
+    @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
+    def init(folder: Path, output: Path | None, force: bool) -> None:
+        """Looks at a folder of data and writes a spec that runs, with the reason beside each value."""
+        module = importlib.import_module(f"tao_like.tasks.{task}.init")
+        target = output or Path(f"{folder.resolve().name}.yaml")
+        for line in module.write_spec(folder, target, force=force):
+            click.echo(line)
+        click.echo(f"Next: tao-like {task} train -e {target}")
+
+    return init
+
+
+def _default_specs_command(task: str) -> click.Command:
+    @click.command("default_specs", short_help="Print the whole spec as commented YAML.")
+    def default_specs() -> None:
+        """Prints every key of the spec with its default, meaning and range, as YAML."""
+        from tao_like.spec import default_yaml
+
+        click.echo(default_yaml(tasks.spec_module(task).Spec), nl=False)
+
+    return default_specs
+
+
+def _schema_command(task: str) -> click.Command:
+    @click.command("schema", short_help="Print the spec's JSON schema, for editors.")
+    def schema() -> None:
+        """Prints the JSON schema of the spec. Editors check and complete a spec file by it."""
+        from tao_like.spec import json_schema
+
+        click.echo(json.dumps(json_schema(tasks.spec_module(task).Spec), indent=2, ensure_ascii=False))
+
+    return schema

@@ -1,0 +1,1 @@
+"""Readers, writers and checks of data that tasks share. numpy and Pillow only."""

@@ -1,0 +1,30 @@
+"""One picture and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One picture with its labels.
+
+    Attributes:
+        path: The file.
+        labels: Class names: one for single-label data, any number (also none) for multi-label data.
+        group: What must stay in one split, such as a patient or a video; empty: the picture stands alone.
+        key: Path relative to the folder that the data was read from, with forward slashes. It names the
+            picture in reports and in stored splits, so that these survive when the folder moves. A picture
+            outside that folder has its absolute path as key.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    group: str = ""
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key, or the path where the record has no key."""
+        return self.key or self.path.as_posix()

@@ -1,0 +1,84 @@
+"""Sample data that anybody can write to a folder, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tao_like.datasets.samples_digits import write_digits
+from tao_like.errors import DatasetError, SpecError
+
+MARKER = ".tao_like_sample.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sample data that can be written.
+
+    Attributes:
+        name: What users call it.
+        help: One line that says what it is.
+        write: Writes it into a folder; the second argument is a seed.
+        needs: What must be installed for it, for users; empty: nothing further.
+    """
+
+    name: str
+    help: str
+    write: Callable[[Path, int], Path]
+    needs: str = ""
+
+
+SAMPLES: dict[str, Sample] = {
+    sample.name: sample
+    for sample in (
+        Sample(
+            "digits",
+            "1,797 scans of handwritten digits as class folders, in train, val and test (classification)",
+            write_digits,
+            needs="scikit-learn: pip install 'tao-like[demo]'",
+        ),
+    )
+}
+
+
+def write_sample(name: str, folder: Path | str, seed: int = 0) -> Path:
+    """Writes sample data into a folder that is new, empty, or holds the same sample already.
+
+    Args:
+        name: One of ``SAMPLES``.
+        folder: Where to write.
+        seed: Seed of what is drawn at random, such as the split.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SpecError: There is no sample of that name.
+        DatasetError: The folder holds something else, or the sample needs something that is not installed.
+    """
+    sample = SAMPLES.get(name)
+    if sample is None:
+        raise SpecError(f"there is no sample {name!r}; there are: {', '.join(SAMPLES)}")
+    folder = Path(folder)
+    made_by = {"sample": name, "seed": seed}
+    if not folder.exists():
+        folder.mkdir(parents=True)
+    elif not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; give a folder to write the sample {name} into")
+    elif any(folder.iterdir()) and _marker(folder) != made_by:
+        raise DatasetError(
+            f"{folder} is not empty and not the sample {name} with seed {seed}; nothing was written. "
+            "Give a new folder."
+        )
+    # The marker goes first, so that a run that was cut short can be repeated.
+    (folder / MARKER).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+    return sample.write(folder, seed)
+
+
+def _marker(folder: Path) -> object:
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

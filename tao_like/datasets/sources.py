@@ -1,0 +1,34 @@
+"""From what a user calls the source of an inference to its files."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from tao_like.datasets.files import find_images
+from tao_like.errors import DatasetError
+
+
+def image_sources(source: str) -> list[Path]:
+    """The pictures that a file name, a folder (with all below it) or a pattern stands for, sorted.
+
+    Args:
+        source: a name that exists is taken as it is, even when it looks like a pattern.
+
+    Raises:
+        DatasetError: there is nothing of that name, or no picture in it.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(Path(name) for name in find_images(path))
+        if not found:
+            raise DatasetError(f"inference.source: there are no pictures in the folder {source}")
+        return found
+    if not glob.has_magic(source):
+        raise DatasetError(f"inference.source: there is no file or folder {source}")
+    found = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())
+    if not found:
+        raise DatasetError(f"inference.source: nothing fits the pattern {source}")
+    return found

@@ -1,0 +1,26 @@
+"""Run a model that tao_like exported, with numpy, Pillow and onnxruntime alone.
+
+from tao_like.runtime import load
+
+answer = load("model.onnx").predict("photo.jpg")
+print(answer.label, answer.score)
+"""
+
+from __future__ import annotations
+
+from tao_like.runtime.answer import Answer
+from tao_like.runtime.classification import ClassificationAnswer
+from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.model import Model, load
+
+__all__ = [
+    "Answer",
+    "ClassificationAnswer",
+    "ImagePreparation",
+    "Model",
+    "ModelMetadata",
+    "load",
+    "prepare",
+    "read_image",
+]

@@ -1,0 +1,292 @@
+"""An exported model: pictures in, answers out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tao_like.errors import BundleError, DatasetError, SpecError
+from tao_like.runtime.answer import Answer, AnswerReader
+from tao_like.runtime.classification import ClassificationReader
+from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image
+from tao_like.runtime.metadata import ModelMetadata, read_metadata
+from tao_like.runtime.session import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+ImageInput: TypeAlias = str | Path | Image.Image | Pixels
+Images: TypeAlias = ImageInput | Iterable[ImageInput]
+OnError: TypeAlias = Literal["raise", "skip"]
+
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_WORKERS = 4
+
+_READERS: dict[str, AnswerReader] = {"classification": ClassificationReader()}
+_ELEMENT_TYPES = {"uint8_nhwc": "tensor(uint8)", "float_nchw": "tensor(float)"}
+
+
+def load(
+    path: str | Path, *, providers: str | Sequence[str] | None = None, threads: int | None = None
+) -> Model:
+    """Open a model that ``tao-like <task> export`` wrote.
+
+    Args:
+        path: the ONNX file.
+        providers: where to compute, in order of preference: cpu, cuda, tensorrt, openvino, coreml,
+            directml, or onnxruntime's own names. None: the CPU.
+        threads: threads that share the work of one operator on the CPU. None: onnxruntime's choice.
+
+    Raises:
+        BundleError: the file is missing, damaged, not exported by tao_like or by a newer one.
+        SpecError: a provider is not available here, or ``threads`` is below 1.
+    """
+    return Model(Path(path), open_session(Path(path), providers, threads))
+
+
+class Model:
+    """An exported model, ready to run. Made by `load`; may be used from several threads at once.
+
+    Attributes:
+        path: the ONNX file.
+        metadata: what the file says about itself.
+        preparation: how a picture becomes the network's input.
+    """
+
+    def __init__(self, path: Path, session: onnxruntime.InferenceSession) -> None:
+        """Check that the graph is what its metadata says; raises a BundleError that names ``path``."""
+        self.path = path
+        self._session = session
+        try:
+            self.metadata = read_metadata(session.get_modelmeta().custom_metadata_map)
+            self.preparation = ImagePreparation.from_dict(self.metadata.preparation)
+            self._reader = _reader_of(self.metadata)
+            self._fixed_batch = _check_graph(session, self.metadata, self.preparation)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+        self._input_name = session.get_inputs()[0].name
+        self._output_names = list(self.metadata.outputs)
+        self._mean = np.asarray(self.metadata.mean, np.float32).reshape(3, 1, 1)
+        self._std = np.asarray(self.metadata.std, np.float32).reshape(3, 1, 1)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of the network's outputs."""
+        return self.metadata.classes
+
+    @overload
+    def predict(
+        self, images: ImageInput, *, batch_size: int = ..., workers: int = ..., on_error: OnError = ...
+    ) -> Any: ...
+
+    @overload
+    def predict(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        batch_size: int = ...,
+        workers: int = ...,
+        on_error: OnError = ...,
+    ) -> list[Any]: ...
+
+    def predict(
+        self,
+        images: Images,
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        workers: int = DEFAULT_WORKERS,
+        on_error: OnError = "raise",
+    ) -> Any:
+        """Answer for one picture, for several, or for all in a folder.
+
+        Args:
+            images: a file, a Pillow image, or a uint8 RGB array of shape (height, width, 3); any number
+                of these; or a folder (with its subfolders, without hidden files).
+            batch_size: pictures that are computed at once.
+            workers: threads that read and prepare pictures.
+            on_error: what follows from a picture that cannot be read: ``raise`` an error that names it,
+                or ``skip`` it: its answer says why in ``error``.
+
+        Returns:
+            The task's answer, such as a `ClassificationAnswer`; for several pictures or a folder a list
+            of them, in order. An answer about a file carries its path in ``source``.
+
+        Raises:
+            DatasetError: a picture cannot be read (with ``raise``), or a folder holds none.
+            SpecError: ``batch_size``, ``workers`` or ``on_error`` has no meaning.
+        """
+        answers = self.predict_iter(images, batch_size=batch_size, workers=workers, on_error=on_error)
+        return next(answers) if _is_single(images) else list(answers)
+
+    def predict_iter(
+        self,
+        images: Images,
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        workers: int = DEFAULT_WORKERS,
+        on_error: OnError = "raise",
+    ) -> Iterator[Any]:
+        """Yield what `predict` returns, answer by answer, with only a few batches in memory."""
+        if batch_size < 1 or workers < 1:
+            raise SpecError(f"batch_size is {batch_size} and workers {workers}; both must be 1 or more.")
+        if on_error not in ("raise", "skip"):
+            raise SpecError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
+        return self._predict_in_batches(_each(images), batch_size, workers, on_error)
+
+    def run_prepared(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+        """Run the network on prepared pictures.
+
+        Args:
+            images: uint8 (N, height, width, 3), RGB, N at least 1, as `prepare` makes them.
+
+        Returns:
+            The graph's outputs by name, as they are, each with N as its first axis.
+
+        Raises:
+            DatasetError: the array is of another type or shape.
+        """
+        size = (self.preparation.height, self.preparation.width, 3)
+        if images.dtype != np.uint8 or images.shape[1:] != size or len(images) == 0:
+            raise DatasetError(
+                f"prepared pictures are {images.dtype} of shape {images.shape}; "
+                f"{self.path} takes uint8 of shape (1 or more, {', '.join(map(str, size))})."
+            )
+        if self._fixed_batch in (None, len(images)):
+            return self._run(images)
+        return self._run_in_fixed_batches(images, self._fixed_batch)
+
+    def prepare(self, image: ImageInput) -> Pixels:
+        """Read one picture and prepare it for this network.
+
+        Returns:
+            uint8 (height, width, 3), RGB; stack several of them for `run_prepared`.
+
+        Raises:
+            DatasetError: the picture cannot be read, or the array is not uint8 of shape (H, W, 3).
+        """
+        if isinstance(image, (str, Path)):
+            image = read_image(image)
+        elif isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+                raise DatasetError(
+                    f"the array is {image.dtype} of shape {image.shape}; "
+                    "a picture is uint8 of shape (height, width, 3), RGB."
+                )
+            image = Image.fromarray(image)
+        try:
+            return prepare(image, self.preparation)
+        except OSError as error:  # a Pillow image decodes its file only now
+            raise DatasetError(f"the picture cannot be decoded: {error}.") from error
+
+    def _predict_in_batches(
+        self, images: Iterable[ImageInput], batch_size: int, workers: int, on_error: OnError
+    ) -> Iterator[Answer]:
+        remaining = iter(images)
+        ahead: deque[tuple[str | None, Future[Pixels]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            while True:
+                for image in islice(remaining, 2 * batch_size - len(ahead)):
+                    ahead.append((_source(image), pool.submit(self.prepare, image)))
+                batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
+                if not batch:
+                    return
+                yield from self._answer(batch, on_error)
+
+    def _answer(
+        self, batch: Sequence[tuple[str | None, Future[Pixels]]], on_error: OnError
+    ) -> Iterator[Answer]:
+        prepared: list[Pixels] = []
+        sources: list[str | None] = []
+        failed: dict[int, Answer] = {}
+        for position, (source, future) in enumerate(batch):
+            try:
+                prepared.append(future.result())
+                sources.append(source)
+            except DatasetError as error:
+                if on_error == "raise":
+                    raise
+                failed[position] = self._reader.failed(source, str(error))
+        read: Iterator[Answer] = iter(())
+        if prepared:
+            read = iter(self._reader.read(self.run_prepared(np.stack(prepared)), self.metadata, sources))
+        for position in range(len(batch)):
+            yield failed[position] if position in failed else next(read)
+
+    def _run(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+        values: npt.NDArray[Any] = images
+        if self.metadata.input_format == "float_nchw":
+            values = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+            values /= 255
+            values -= self._mean
+            values /= self._std
+        outputs = self._session.run(self._output_names, {self._input_name: values})
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def _run_in_fixed_batches(self, images: Pixels, size: int) -> dict[str, npt.NDArray[Any]]:
+        padding = -len(images) % size
+        padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)])
+        parts = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
+        return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
+
+
+def _reader_of(metadata: ModelMetadata) -> AnswerReader:
+    if metadata.task not in _READERS:
+        raise BundleError(
+            f"it is a model for the task {metadata.task!r}, and this runtime knows {', '.join(_READERS)}; "
+            "update tao_like."
+        )
+    reader = _READERS[metadata.task]
+    reader.check(metadata)
+    return reader
+
+
+def _check_graph(
+    session: onnxruntime.InferenceSession, metadata: ModelMetadata, preparation: ImagePreparation
+) -> int | None:
+    """Compare the graph with what the metadata promises; return its batch size if that is fixed."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise BundleError(f"the graph has {len(inputs)} inputs; the metadata describes one.")
+    size = [preparation.height, preparation.width]
+    expected = [*size, 3] if metadata.input_format == "uint8_nhwc" else [3, *size]
+    batch, *given = inputs[0].shape
+    fits = len(given) == len(expected) and all(
+        not isinstance(dimension, int) or dimension == promised
+        for dimension, promised in zip(given, expected, strict=True)
+    )
+    if not fits or inputs[0].type != _ELEMENT_TYPES[metadata.input_format]:
+        raise BundleError(
+            f"the graph's input is {inputs[0].type} {inputs[0].shape}, but the metadata promises "
+            f"{metadata.input_format} of size {expected}."
+        )
+    missing = set(metadata.outputs).difference(output.name for output in session.get_outputs())
+    if missing:
+        raise BundleError(f"the graph lacks the outputs {', '.join(sorted(missing))} of its metadata.")
+    return batch if isinstance(batch, int) else None
+
+
+def _is_single(images: Images) -> bool:
+    if isinstance(images, (str, Path)):
+        return not Path(images).is_dir()
+    return isinstance(images, (Image.Image, np.ndarray))
+
+
+def _each(images: Images) -> Iterable[ImageInput]:
+    if isinstance(images, (Image.Image, np.ndarray)):
+        return [images]
+    if isinstance(images, (str, Path)):
+        return image_files(Path(images)) if Path(images).is_dir() else [images]
+    return images
+
+
+def _source(image: ImageInput) -> str | None:
+    return str(image) if isinstance(image, (str, Path)) else None

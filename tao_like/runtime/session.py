@@ -1,0 +1,80 @@
+"""Opening an ONNX file with onnxruntime, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tao_like.errors import BundleError, SpecError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_SHORT_NAMES = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+_CPU = _SHORT_NAMES["cpu"]
+_ERRORS_ONLY = 3
+
+
+def open_session(
+    path: Path, providers: str | Sequence[str] | None = None, threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file.
+
+    Args:
+        path: the file.
+        providers: where to compute, in order of preference: cpu, cuda, tensorrt, openvino, coreml,
+            directml, or onnxruntime's own names. What a provider cannot compute runs on the CPU.
+            None: the CPU.
+        threads: threads of one operator on the CPU, 1 or more. None: onnxruntime's choice.
+
+    Raises:
+        SpecError: a provider is unknown, not in this onnxruntime or does not start here; or ``threads`` < 1.
+        BundleError: the file is missing or no ONNX file that onnxruntime can run.
+    """
+    import onnxruntime  # here, so that the datasets can read pictures without waiting for it
+
+    wanted = _provider_names(providers, onnxruntime.get_available_providers())
+    if threads is not None and threads < 1:
+        raise SpecError(f"threads is {threads}; it must be 1 or more, or None for onnxruntime's choice.")
+    if not path.is_file():
+        raise BundleError(f"{path} is not a file; an ONNX file was expected there.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
+        )
+    except Exception as error:  # onnxruntime's errors share no base class but this
+        raise BundleError(f"{path} cannot be opened by onnxruntime: {error}") from error
+    idle = [name for name in wanted if name not in session.get_providers()]
+    if idle:
+        raise SpecError(
+            f"providers: {', '.join(idle)} is built into this onnxruntime but did not start; "
+            "check its driver and libraries, or take cpu."
+        )
+    return session
+
+
+def _provider_names(providers: str | Sequence[str] | None, available: Sequence[str]) -> list[str]:
+    if providers is None:
+        return [_CPU]
+    given = [providers] if isinstance(providers, str) else list(providers)
+    if not given:
+        raise SpecError("providers is empty; give at least one, such as cpu, or None.")
+    names = [_SHORT_NAMES.get(name.lower(), name) for name in given]
+    for name, short in zip(names, given, strict=True):
+        if name not in available:
+            short_names = {full: key for key, full in _SHORT_NAMES.items()}
+            offered = ", ".join(short_names.get(full, full) for full in available)
+            raise SpecError(f"providers: {short} is not in this onnxruntime, which offers {offered}.")
+    return names

@@ -1,0 +1,333 @@
+"""The blocks of a spec file that every task shares. Field names are TAO's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Optional
+
+from tao_like.spec import Problem, spec_block, spec_field
+
+OPTIMISERS = (
+    "sgd",
+    "adam",
+    "adamw",
+    "adamax",
+    "nadam",
+    "nadamw",
+    "radam",
+    "rmsprop",
+    "lamb",
+    "lion",
+    "adafactor",
+)
+
+# TAO's keys that mean nothing here, with the reason that the user is told. Shared by all tasks.
+IGNORED_TAO_KEYS: Mapping[str, str] = {
+    "encryption_key": "nothing is encrypted",
+    "model_name": "the command line names the task",
+    "wandb": "logs go to TensorBoard",
+    "gen_trt_engine": "the exported ONNX file is what ships",
+    "distill": "not in this version",
+    "train.results_dir": "results_dir/train is used",
+    "evaluate.results_dir": "results_dir/evaluate is used",
+    "evaluate.num_gpus": "evaluation runs on one device",
+    "evaluate.num_nodes": "evaluation runs on one device",
+    "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
+    "evaluate.vis_after_n_batches": "pictures are chosen by their error",
+    "evaluate.is_quantized": "the file says it",
+    "inference.results_dir": "results_dir/inference is used",
+    "inference.num_gpus": "inference runs on one device",
+    "inference.num_nodes": "inference runs on one device",
+    "inference.trt_engine": "inference takes a bundle or an ONNX file",
+    "inference.vis_after_n_batches": "inference.max_pictures sets the number",
+    "inference.is_quantized": "the file says it",
+    "export.results_dir": "results_dir/export is used",
+    "export.gpu_id": "export runs on the CPU",
+    "export.on_cpu": "export runs on the CPU",
+    "export.input_channel": "the bundle knows its input",
+    "export.input_width": "the bundle knows its input",
+    "export.input_height": "the bundle knows its input",
+    "export.verbose": "--debug shows more",
+    "export.format": "ONNX is the format",
+    "export.serialize_nvdsinfer": "the ONNX file describes itself",
+    "export.is_quantized": "the file says it",
+}
+
+
+@dataclass
+class PolicyParamsSpec:
+    """What the learning-rate policies need beside their name."""
+
+    step_size: int = spec_field(30, "Epochs between two drops, for policy `step`", unit="epochs", ge=1)
+    gamma: float = spec_field(
+        0.1, "Factor of each drop, for policies `step` and `multistep`", gt=0, le=1, automl=True
+    )
+    milestones: list[int] = spec_field([10, 20], "Epochs of the drops, for policy `multistep`", unit="epochs")
+    min_lr_ratio: float = spec_field(
+        0.0, "Rate at the end as a share of the highest, for `linear` and `cosine`", ge=0, le=1
+    )
+
+
+@dataclass
+class OptimSpec:
+    """Optimiser and learning-rate schedule."""
+
+    optim: str = spec_field(
+        "adamw",
+        "Optimiser. Built by timm's factory",
+        choices=OPTIMISERS,
+        aliases=("type", "name", "optimizer", "optimizer_type"),
+    )
+    lr: float = spec_field(
+        1e-3, "Highest learning rate, of the head and of all that is new", gt=0, le=10, automl=True
+    )
+    lr_backbone: Optional[float] = spec_field(
+        None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
+    )
+    momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
+    weight_decay: float = spec_field(
+        0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
+    )
+    betas: list[float] = spec_field([0.9, 0.999], "Betas of the Adam family")
+    skip_names: list[str] = spec_field(
+        [], "Parameters whose name contains one of these get no weight decay"
+    )
+    policy: str = spec_field(
+        "cosine",
+        "How the learning rate falls, step by step",
+        choices=("constant", "linear", "cosine", "step", "multistep"),
+        aliases=("lr_scheduler",),
+    )
+    policy_params: PolicyParamsSpec = spec_block(PolicyParamsSpec, "Details of the policy")
+    warmup_epochs: float = spec_field(
+        0.0, "Epochs in which the rate rises from nought", unit="epochs", ge=0, aliases=("warmup_epoch",)
+    )
+    head_epochs: float = spec_field(
+        0.0,
+        "First epochs in which the head alone learns; the backbone waits at rate nought",
+        unit="epochs",
+        ge=0,
+    )
+    monitor_name: str = spec_field(
+        "val_loss",
+        "Metric that picks the best epoch and stops early; one of those that validation reports",
+        aliases=("monitor", "lr_monitor"),
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Rules that join several keys of this block."""
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            yield Problem("betas", f"{self.betas} is not allowed; give two numbers from 0 to below 1")
+        milestones = self.policy_params.milestones
+        if self.policy == "multistep" and (not milestones or milestones != sorted(set(milestones))):
+            yield Problem("policy_params.milestones", f"{milestones} is not allowed; give rising epochs")
+
+
+@dataclass
+class EarlyStoppingSpec:
+    """Ends a training that no longer improves."""
+
+    enabled: bool = spec_field(False, "Stop when `train.optim.monitor_name` no longer improves")
+    patience: int = spec_field(10, "Validations without improvement to wait for", ge=1)
+    min_delta: float = spec_field(0.0, "Smaller changes do not count as improvement", ge=0)
+
+
+@dataclass
+class TensorBoardSpec:
+    """What is written for TensorBoard."""
+
+    enabled: bool = spec_field(True, "Write TensorBoard events")
+    log_every_n_steps: int = spec_field(10, "Steps between two points of loss and rate", unit="steps", ge=1)
+    infrequent_logging_frequency: int = spec_field(
+        1, "Epochs between two sets of pictures and histograms; 0: none", unit="epochs", ge=0
+    )
+    num_images: int = spec_field(16, "Validation pictures in the grid, wrong ones first", ge=0, le=100)
+    histograms: bool = spec_field(
+        False, "Histograms of weights and gradients", aliases=("weight_histograms",)
+    )
+    graph: bool = spec_field(False, "The network's graph (slow for large ones)")
+
+
+@dataclass
+class CudnnSpec:
+    """cuDNN's choices on NVIDIA devices."""
+
+    benchmark: bool = spec_field(False, "Let cuDNN time its algorithms: faster, not repeatable")
+    deterministic: bool = spec_field(True, "Only deterministic cuDNN algorithms")
+
+
+@dataclass
+class TrainSpec:
+    """How a network is trained."""
+
+    num_epochs: int = spec_field(10, "Passes over the training data", unit="epochs", ge=1, le=100000)
+    max_steps: int = spec_field(
+        -1, "Stop after this many optimiser steps; -1: as many as the epochs have", unit="steps", ge=-1
+    )
+    seed: int = spec_field(
+        1234, "Seed of order, augmentation and initial weights", ge=0, aliases=("random_seed",)
+    )
+    accelerator: str = spec_field(
+        "auto", "Where to train; auto takes a GPU when there is one", choices=("auto", "cpu", "gpu", "mps")
+    )
+    num_gpus: int = spec_field(1, "Devices to train on", ge=0)
+    gpu_ids: list[int] = spec_field([], "Which GPUs, by number; empty: the first `num_gpus`", element_ge=0)
+    num_nodes: int = spec_field(1, "Machines to train on; torchrun starts the processes", ge=1)
+    precision: str = spec_field("fp32", "Arithmetic of the training step", choices=("fp32", "bf16", "fp16"))
+    accumulate_grad_batches: int = spec_field(
+        1, "Batches whose gradients are summed up for one step", ge=1, automl=True
+    )
+    clip_grad_norm: float = spec_field(
+        0.0,
+        "Largest norm of the gradient; 0: no limit",
+        ge=0,
+        aliases=("grad_clip", "clip_grad_val", "grad_norm_clip"),
+    )
+    optim: OptimSpec = spec_block(OptimSpec, "Optimiser and schedule", aliases=("optimizer",))
+    enable_ema: bool = spec_field(False, "Keep a moving average of the weights, and ship that")
+    ema_decay: float = spec_field(0.998, "Decay of the moving average; warmed up in short runs", gt=0, lt=1)
+    validation_interval: int = spec_field(1, "Epochs between two validations", unit="epochs", ge=1)
+    checkpoint_interval: int = spec_field(1, "Epochs (or steps) between two checkpoints", ge=1)
+    checkpoint_interval_unit: str = spec_field("epoch", "Unit of the interval", choices=("epoch", "step"))
+    keep: str = spec_field(
+        "best", "Weights that the bundle holds: those of the best validation, or the last", choices=("best", "last")
+    )
+    early_stopping: EarlyStoppingSpec = spec_block(EarlyStoppingSpec, "Early stopping")
+    resume_training_checkpoint_path: Optional[str] = spec_field(
+        None,
+        "Checkpoint (.ckpt) of a broken run to go on with: same optimiser, schedule and epoch",
+        path=True,
+    )
+    pretrained_model_path: Optional[str] = spec_field(
+        None, "Bundle whose weights a new run starts from; optimiser and schedule start anew", path=True
+    )
+    compile: bool = spec_field(False, "torch.compile the network: slow to start, faster steps on a GPU")
+    tensorboard: TensorBoardSpec = spec_block(TensorBoardSpec, "TensorBoard", aliases=("visualizer",))
+    cudnn: CudnnSpec = spec_block(CudnnSpec, "cuDNN")
+
+    def check(self) -> Iterator[Problem]:
+        """Rules that join several keys of this block."""
+        optim = self.optim
+        if optim.policy == "multistep" and any(m >= self.num_epochs for m in optim.policy_params.milestones):
+            yield Problem(
+                "optim.policy_params.milestones",
+                f"{optim.policy_params.milestones} reaches beyond train.num_epochs={self.num_epochs}, "
+                "so the rate would never fall there; lower the milestones or train longer",
+            )
+        if optim.warmup_epochs + optim.head_epochs >= self.num_epochs and (
+            optim.warmup_epochs or optim.head_epochs
+        ):
+            yield Problem(
+                "optim.warmup_epochs",
+                f"warmup_epochs={optim.warmup_epochs:g} and head_epochs={optim.head_epochs:g} fill all of "
+                f"train.num_epochs={self.num_epochs}; lower them or train longer",
+            )
+        if self.validation_interval > self.num_epochs:
+            yield Problem(
+                "validation_interval",
+                f"{self.validation_interval} is more than train.num_epochs={self.num_epochs}, so nothing "
+                "would be validated; lower it",
+            )
+        if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
+            yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
+        if self.resume_training_checkpoint_path and self.pretrained_model_path:
+            yield Problem(
+                "resume_training_checkpoint_path",
+                "is given together with pretrained_model_path; the first goes on with a broken run, the "
+                "second starts a new one from old weights: keep one of them",
+            )
+
+
+@dataclass
+class EvaluateSpec:
+    """Scores a bundle or an ONNX file on labelled data."""
+
+    checkpoint: Optional[str] = spec_field(
+        None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
+    )
+    split: str = spec_field("test", "Data to score; `test` falls back to `val` where there is none",
+                            choices=("train", "val", "test"))
+    batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
+    gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
+    max_pictures: int = spec_field(32, "Pictures of predictions to write, wrong ones first", ge=0)
+
+    def check(self) -> Iterator[Problem]:
+        """-1 and positive numbers are batch sizes; nought is not."""
+        if self.batch_size == 0:
+            yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")
+
+
+@dataclass
+class InferenceSpec:
+    """Runs a bundle or an ONNX file on files without labels."""
+
+    checkpoint: Optional[str] = spec_field(
+        None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
+    )
+    source: Optional[str] = spec_field(
+        None, "A file, a folder or a pattern such as `photos/*.jpg`; empty: the test split", path=True
+    )
+    batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
+    gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
+    max_pictures: int = spec_field(100, "Pictures to draw at most; 0: none", ge=0)
+    explain: bool = spec_field(False, "Draw where the network looked (needs a bundle)")
+    on_error: str = spec_field(
+        "skip", "What to do with a file that cannot be read: name it and go on, or stop",
+        choices=("skip", "stop"),
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """-1 and positive numbers are batch sizes; nought is not."""
+        if self.batch_size == 0:
+            yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")
+
+
+@dataclass
+class ExportSpec:
+    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+
+    checkpoint: Optional[str] = spec_field(
+        None, "Bundle to export; empty: the one that train left in results_dir", path=True
+    )
+    onnx_file: Optional[str] = spec_field(
+        None, "Where to write; empty: results_dir/export/model.onnx", path=True
+    )
+    opset_version: int = spec_field(18, "ONNX opset; 18 and newer are written without loss", ge=17, le=23)
+    batch_size: int = spec_field(-1, "Fixed batch size; -1: any", ge=-1)
+    input_format: str = spec_field(
+        "uint8_nhwc",
+        "uint8_nhwc: pictures as they are, normalised in the graph; float_nchw: the caller normalises",
+        choices=("uint8_nhwc", "float_nchw"),
+    )
+    tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
+
+    def check(self) -> Iterator[Problem]:
+        """-1 and positive numbers are batch sizes; nought is not."""
+        if self.batch_size == 0:
+            yield Problem("batch_size", "0 is not allowed; give -1 (any) or at least 1")
+
+
+@dataclass
+class DatasetCheckSpec:
+    """Looks for bad data before hours are spent on it."""
+
+    likely_wrong_labels: bool = spec_field(
+        True, "Look for pictures whose neighbours bear another label (needs weights at hand)"
+    )
+    max_pictures: int = spec_field(60, "Pictures on the contact sheet", ge=0)
+
+
+@dataclass
+class CommonSpec:
+    """What every task's spec has; a task adds `model` and `dataset`."""
+
+    results_dir: str = spec_field("results", "Folder of the results; each stage has its own inside", path=True)
+    train: TrainSpec = spec_block(TrainSpec, "Training")
+    evaluate: EvaluateSpec = spec_block(EvaluateSpec, "Evaluation")
+    inference: InferenceSpec = spec_block(InferenceSpec, "Inference")
+    export: ExportSpec = spec_block(ExportSpec, "Export to ONNX")
+    dataset_check: DatasetCheckSpec = spec_block(DatasetCheckSpec, "Check of the data")
+
+    ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
+    moved: ClassVar[Mapping[str, str]] = {}

@@ -1,0 +1,166 @@
+"""Running a trained model, from a bundle in torch or from an ONNX file in onnxruntime: the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from tao_like import runtime
+from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
+from tao_like.errors import BundleError, SpecError
+from tao_like.spec import spec_from_dict
+from tao_like.spec.common import CommonSpec
+from tao_like.stages.loading import scoring_loader
+from tao_like.tasks.base import Dataset, Exportable, Metrics, ModelRecord, Outputs, Task
+
+BUNDLE_SUFFIX = ".tltb"
+ONNX_SUFFIX = ".onnx"
+
+
+class Engine(Protocol):
+    """Prepared samples in, outputs out."""
+
+    def run(self, prepared: Any) -> Outputs:
+        """The outputs for a batch of prepared samples."""
+
+
+class TorchEngine:
+    """The exportable network in torch.
+
+    Args:
+        exportable: in evaluation mode.
+        device: where it runs.
+    """
+
+    def __init__(self, exportable: Exportable, device: torch.device) -> None:
+        self.exportable = exportable
+        self.device = device
+        exportable.module.to(device)
+
+    @torch.inference_mode()
+    def run(self, prepared: Any) -> Outputs:
+        """The outputs for a batch of prepared samples."""
+        inputs = [tensor.to(self.device) for tensor in self.exportable.to_inputs(prepared)]
+        outputs = self.exportable.module(*inputs)
+        named = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {name: value.cpu().numpy() for name, value in zip(self.exportable.outputs, named, strict=True)}
+
+
+class OnnxEngine:
+    """An exported file in onnxruntime."""
+
+    def __init__(self, model: runtime.Model) -> None:
+        self.model = model
+
+    def run(self, prepared: Any) -> Outputs:
+        """The outputs for a batch of prepared samples."""
+        return self.model.run_prepared(prepared)
+
+
+@dataclass
+class LoadedModel:
+    """A trained model, ready to run.
+
+    Attributes:
+        task: at work on the model's classes and preparation.
+        engine: runs it.
+        path: its file.
+        bundle: None for an ONNX file.
+        network: None for an ONNX file.
+        notes: what to tell the user.
+    """
+
+    task: Task[Any]
+    engine: Engine
+    path: Path
+    bundle: Bundle | None
+    network: nn.Module | None
+    notes: list[str]
+
+
+def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
+    """The file that a stage works on: the one given, else what train left.
+
+    Raises:
+        SpecError: there is no such file.
+    """
+    path = Path(given) if given else Path(spec.results_dir) / "train" / "model.tltb"
+    if path.is_file():
+        return path
+    if given:
+        raise SpecError(f"{key}: there is no file {path}")
+    raise SpecError(f"{key} is not given, and there is no {path}; train first, or name a bundle or an ONNX file")
+
+
+def open_model(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
+    """Opens a bundle or an ONNX file for a task.
+
+    Raises:
+        BundleError: it is neither, or of another task, or damaged.
+    """
+    if path.suffix == ONNX_SUFFIX:
+        return _open_onnx(task_type, spec, path, device)
+    if path.suffix == BUNDLE_SUFFIX:
+        return open_bundle(task_type, spec, path, device)
+    raise BundleError(f"{path} is neither a bundle ({BUNDLE_SUFFIX}) nor an ONNX file ({ONNX_SUFFIX})")
+
+
+def open_bundle(
+    task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device, input_format: str = "uint8_nhwc"
+) -> LoadedModel:
+    """Opens a bundle: builds the network from its own spec, and loads the weights strictly."""
+    bundle = read_bundle(path, expect_task=task_type.name)
+    stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
+    task = task_type(task_type.restored_spec(spec, stored), ModelRecord.of_bundle(bundle))
+    network, _ = task.network(pretrained=False)
+    try:
+        network.load_state_dict(bundle.weights)
+    except RuntimeError as error:
+        raise BundleError(f"{path}: its weights do not fit the network that its spec describes: {error}") from error
+    network.eval()
+    engine = TorchEngine(task.exportable(network, input_format), device)
+    return LoadedModel(task, engine, path, bundle, network, [])
+
+
+def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
+    model = runtime.load(path, providers=["cuda", "cpu"] if device.type == "cuda" else None)
+    if model.metadata.task != task_type.name:
+        raise BundleError(f"{path} is a model of the task {model.metadata.task}, not of {task_type.name}")
+    bundle = Path(spec.results_dir) / "train" / "model.tltb"
+    split, notes = None, []
+    if bundle.is_file() and file_sha256(bundle) == model.metadata.bundle_sha256:
+        split = read_manifest(bundle)["split"]
+    else:
+        notes.append(
+            f"The bundle of {path.name} is not at {bundle}; where the data is divided by dataset.split, the "
+            "division is drawn again"
+        )
+    task = task_type(spec, ModelRecord.of_metadata(model.metadata, split))
+    return LoadedModel(task, OnnxEngine(model), path, None, None, notes)
+
+
+def score(
+    task: Task[Any],
+    engine: Engine,
+    dataset: Dataset,
+    batch_size: int,
+    workers: int,
+    on_batch: Callable[[int], None] = lambda count: None,
+) -> Metrics:
+    """Runs a dataset through an engine and collects the answers.
+
+    Args:
+        on_batch: called with the number of samples of each batch.
+    """
+    metrics = task.metrics()
+    for batch in scoring_loader(task, dataset, batch_size, workers):
+        answers = task.answers(engine.run(task.prepared(batch)))
+        metrics.update(batch.indices.tolist(), answers, task.targets(batch))
+        on_batch(len(batch))
+    return metrics
+

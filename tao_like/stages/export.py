@@ -1,0 +1,142 @@
+"""The export stage: a bundle as an ONNX file that describes itself, proven against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from tao_like import __version__, runtime
+from tao_like.bundle import file_sha256
+from tao_like.errors import ConversionError, SpecError, TaoLikeError
+from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
+from tao_like.spec.common import CommonSpec, ExportSpec
+from tao_like.stages.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
+from tao_like.stages.results import ExportResult
+from tao_like.tasks.base import Exportable, Sample, Task
+from tao_like.tracking import Run, atomic_path
+
+CHECKED_BATCHES = (1, 3)
+MODEL_NAME = "model.onnx"
+
+
+def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
+    """Exports a bundle; the file gets its name only after its answers have been compared with torch's."""
+    settings = spec.export
+    path = find_checkpoint(spec, settings.checkpoint, "export.checkpoint")
+    if path.suffix != BUNDLE_SUFFIX:
+        raise SpecError(f"export.checkpoint: {path} is not a bundle ({BUNDLE_SUFFIX})")
+    model = open_bundle(task_type, spec, path, torch.device("cpu"), settings.input_format)
+    assert model.network is not None and model.bundle is not None
+    exportable = model.task.exportable(model.network, settings.input_format)
+    final = Path(settings.onnx_file) if settings.onnx_file else run.folder / MODEL_NAME
+    samples, kind = _samples(model.task, run)
+    with atomic_path(final) as temporary:
+        proto = to_onnx(model.task, exportable, samples, settings)
+        metadata = _metadata(model, exportable, settings, file_sha256(path))
+        proto.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
+        onnx.checker.check_model(proto, full_check=True)
+        onnx.save(proto, temporary)
+        differences = _differences(model, temporary, samples, settings)
+        worst = max(differences.values())
+        # Not `worst > tolerance`: a difference that is not a number must fail too.
+        if not worst <= settings.tolerance:
+            raise ConversionError(
+                f"the ONNX file's answers differ from torch's by {worst:.2g}, more than export.tolerance="
+                f"{settings.tolerance:g}; no file was written. Another export.opset_version may help"
+            )
+    size = final.stat().st_size
+    report = {
+        "checkpoint": str(path),
+        "onnx_file": str(final),
+        "bytes": size,
+        "opset_version": settings.opset_version,
+        "input_format": settings.input_format,
+        "checked_on": kind,
+        "largest_difference": worst,
+        "difference_by_batch": differences,
+        "tolerance": settings.tolerance,
+    }
+    summary = [
+        f"{final} ({size / 1e6:.1f} MB), largest difference to torch {worst:.1e} on {kind} "
+        f"at batch {' and '.join(map(str, differences))}",
+        f'Use it: python -c "from tao_like.runtime import load; print(load(\'{final}\').predict(\'photo.jpg\'))"',
+    ]
+    return ExportResult("export", run.folder, report, summary, final, worst)
+
+
+def _samples(task: Task[Any], run: Run) -> tuple[list[Sample], str]:
+    """Real samples for the comparison, enough for the largest batch, and what they are."""
+    for split in ("val", "test", "train"):
+        if not task.has_split(split):  # type: ignore[arg-type]
+            continue
+        try:
+            dataset = task.dataset(split)  # type: ignore[arg-type]
+            count = max(CHECKED_BATCHES)
+            return [dataset.sample(i * len(dataset) // count) for i in range(count)], f"{split} samples"
+        except TaoLikeError as error:
+            run.info(f"The {split} data is not at hand for the comparison: {error}")
+    run.info("No data is at hand; torch and ONNX are compared on noise.")
+    generator = np.random.default_rng(0)
+    return [task.noise(generator) for _ in range(max(CHECKED_BATCHES))], "noise"
+
+
+def to_onnx(
+    task: Task[Any], exportable: Exportable, samples: list[Sample], settings: ExportSpec
+) -> onnx.ModelProto:
+    """The exportable network as an ONNX graph, by torch's exporter."""
+    count = settings.batch_size if settings.batch_size > 0 else 2
+    repeated = (samples * count)[:count]
+    inputs = exportable.to_inputs(task.prepare(repeated))
+    axes = {**exportable.inputs, **exportable.outputs} if settings.batch_size < 0 else {}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            exportable.module,
+            inputs,
+            buffer,  # type: ignore[arg-type]
+            input_names=list(exportable.inputs),
+            output_names=list(exportable.outputs),
+            dynamic_axes=axes,
+            opset_version=settings.opset_version,
+            dynamo=False,
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:
+    assert model.bundle is not None
+    return ModelMetadata(
+        task=model.task.name,
+        kind=model.task.input_kind,
+        classes=model.bundle.classes,
+        preparation=model.bundle.preparation,
+        input_format=settings.input_format,  # type: ignore[arg-type]
+        outputs=exportable.meanings,
+        thresholds=model.bundle.thresholds,
+        bundle_sha256=sha256,
+        tool_version=__version__,
+        **model.task.input_scaling(model.network),  # type: ignore[arg-type]
+    )
+
+
+def _differences(
+    model: LoadedModel, path: Path, samples: list[Sample], settings: ExportSpec
+) -> dict[int, float]:
+    """Largest difference between torch and the file, by batch size."""
+    engine = OnnxEngine(runtime.load(path))
+    batches = CHECKED_BATCHES if settings.batch_size < 0 else (settings.batch_size,)
+    differences = {}
+    for count in batches:
+        prepared = model.task.prepare((samples * count)[:count])
+        differences[count] = model.task.difference(model.engine.run(prepared), engine.run(prepared))
+    return differences

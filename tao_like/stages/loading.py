@@ -1,0 +1,171 @@
+"""Loading data for training and for scoring: order, seeds, workers, and the batch size `auto`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+
+from tao_like.datasets.cache import free_memory
+from tao_like.stages.devices import processors
+from tao_like.tasks.base import Dataset, Task
+
+LARGEST_AUTO_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
+"""`auto` goes no higher: beyond, a step grows as fast as the batch, and small sets get too few steps."""
+FEWEST_STEPS_AN_EPOCH = 8
+MEMORY_SHARE = 0.4
+
+
+class SampleKey(NamedTuple):
+    """Which sample, in which epoch: all that its random changes are drawn from."""
+
+    epoch: int
+    index: int
+
+
+class SeededDataset(torch.utils.data.Dataset[Any]):
+    """A dataset whose random changes depend on seed, epoch and sample alone.
+
+    So the same run gives the same pictures with any number of workers, and after any interruption. The
+    caller's random state is left as it was.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, key.epoch, key.index))
+            return self.dataset[key.index]
+
+
+def _mix(seed: int, epoch: int, index: int) -> int:
+    """One seed out of three numbers, spread over 64 bits (constants of splitmix64)."""
+    value = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + index * 0x94D049BB133111EB) % 2**64
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    return (value ^ (value >> 27)) % 2**63
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """The order of an epoch, from seed and epoch alone; may start at a batch within it.
+
+    With several processes each takes every n-th sample. The order is filled up from its start, so that
+    all have equally many: ddp waits for the slowest.
+
+    Args:
+        length: samples of the dataset.
+        seed: of the order.
+        shuffle: False: as the dataset has them.
+        rank: this process's number; world: how many there are.
+    """
+
+    def __init__(self, length: int, seed: int, *, shuffle: bool, rank: int = 0, world: int = 1) -> None:
+        self.length = length
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop at the start of every epoch."""
+        self.epoch = epoch
+
+    def start_at(self, sample: int) -> None:
+        """Leaves out this many of the process's samples, in the next epoch alone."""
+        self.skip = sample
+
+    def __len__(self) -> int:
+        return -(-self.length // self.world)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = list(range(self.length))
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch, -1))
+            order = torch.randperm(self.length, generator=generator).tolist()
+        padded = (order * -(-len(self) * self.world // self.length))[: len(self) * self.world]
+        skip, self.skip = self.skip, 0
+        for index in padded[self.rank :: self.world][skip:]:
+            yield SampleKey(self.epoch, index)
+
+
+class ShareSampler(Sampler[int]):
+    """Every n-th sample in the dataset's order, without filling up: for scoring in several processes."""
+
+    def __init__(self, length: int, rank: int, world: int) -> None:
+        self.indices = range(rank, length, world)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+def resolve_workers(task: Task[Any], device_type: str) -> int:
+    """The number of loading processes; `auto`: one for each processor but one, at most 8.
+
+    On a CPU the training itself uses all processors, so loading in two more processes is enough.
+    """
+    workers = task.workers()
+    if workers != "auto":
+        return workers
+    spare = max(0, processors() - 1)
+    return min(spare, 8 if device_type == "cuda" else 2)
+
+
+def resolve_batch_size(task: Task[Any], network: nn.Module, dataset: Dataset, device: torch.device) -> int:
+    """The batch size of the spec; `auto`: a power of two that memory and the amount of data allow.
+
+    One training pass over two samples tells how much the network keeps for each sample.
+    """
+    size = task.batch_size()
+    if size != "auto":
+        return size
+    per_sample = _kept_bytes(task, network, dataset, device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    limit = min(
+        LARGEST_AUTO_BATCH[device.type],
+        len(dataset) // FEWEST_STEPS_AN_EPOCH,
+        int(free * MEMORY_SHARE / max(per_sample, 1)),
+    )
+    return 1 << max(1, limit.bit_length() - 1)
+
+
+def _kept_bytes(task: Task[Any], network: nn.Module, dataset: Dataset, device: torch.device) -> int:
+    """Bytes that a training step keeps for one sample until its backward pass."""
+    batch = task.collate([dataset[index % len(dataset)] for index in range(2)]).to(device)
+    seen: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        seen[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    parameters = {parameter.data_ptr() for parameter in network.parameters()}
+    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        task.losses(network, batch)
+    network.load_state_dict(state)
+    return sum(size for pointer, size in seen.items() if pointer not in parameters) // 2
+
+
+def scoring_loader(
+    task: Task[Any], dataset: Dataset, batch_size: int, workers: int, *, rank: int = 0, world: int = 1
+) -> DataLoader[Any]:
+    """Batches in the dataset's order, each sample once over all processes."""
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        sampler=ShareSampler(len(dataset), rank, world),
+        num_workers=workers,
+        collate_fn=task.collate,
+        persistent_workers=workers > 0,
+    )

@@ -1,0 +1,65 @@
+"""What a stage gives back to Python callers. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What every stage gives back.
+
+    Attributes:
+        stage: its name.
+        folder: its run folder.
+        report: what stands in report.json.
+        summary: the lines that the command line shows at the end.
+    """
+
+    stage: str
+    folder: Path
+    report: dict[str, Any]
+    summary: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DatasetCheckResult(StageResult):
+    """Errors and warnings found in the data, and the folder's pictures."""
+
+    errors: int = 0
+    warnings: int = 0
+
+
+@dataclass(frozen=True)
+class TrainResult(StageResult):
+    """The trained bundle and its metrics on the validation data."""
+
+    bundle: Path = Path()
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluateResult(StageResult):
+    """The metrics, and the CSV with a row a sample."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    predictions: Path = Path()
+
+
+@dataclass(frozen=True)
+class InferenceResult(StageResult):
+    """A row a file, the CSV that holds them, and the files that could not be read."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    predictions: Path = Path()
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ExportResult(StageResult):
+    """The ONNX file, and its largest difference to torch."""
+
+    onnx_file: Path = Path()
+    difference: float = 0.0

@@ -1,0 +1,97 @@
+"""Runs one stage: spec, run folder, the stage's module. Imports no torch before the spec is known to be right."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tao_like import tasks
+from tao_like.errors import SpecError
+from tao_like.spec import load_spec, to_yaml
+from tao_like.stages.results import StageResult
+from tao_like.tracking import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tao_like.spec.common import CommonSpec
+
+STAGES: dict[str, str] = {
+    "dataset_check": "look for bad data before hours are spent on it",
+    "train": "train a network; leaves a bundle, model.tltb",
+    "evaluate": "score a bundle or an ONNX file on labelled data",
+    "inference": "run a bundle or an ONNX file on files, and draw the answers",
+    "export": "write a bundle as an ONNX file, checked against torch",
+}
+"""Every stage, in the order of work, with a line for the help."""
+
+
+def run_stage(
+    task: str,
+    stage: str,
+    spec: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    console: Console | None = None,
+    debug: bool = False,
+) -> StageResult:
+    """Runs a stage of a task.
+
+    Args:
+        task: such as ``classification``.
+        stage: such as ``train``.
+        spec: the spec file; None: the defaults.
+        overrides: ``key=value`` texts, as on the command line.
+        console: where messages go; None: the terminal.
+        debug: keep tracebacks of expected errors in the log.
+
+    Returns:
+        The stage's own kind of result.
+
+    Raises:
+        TaoLikeError: whatever went wrong, in a sentence.
+    """
+    module = tasks.spec_module(task)
+    if stage not in module.STAGES:
+        raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
+    loaded = load_spec(module.Spec, Path(spec) if spec is not None else None, overrides)
+    resolved: CommonSpec = loaded.spec
+    folder = Path(resolved.results_dir) / stage
+    moved = _keep_earlier_training(folder, resolved) if stage == "train" else None
+    with Run(
+        folder, task=task, stage=stage, spec_yaml=to_yaml(resolved), console=console, debug=debug
+    ) as run:
+        for note in loaded.notes:
+            run.info(note)
+        if moved:
+            run.info(f"The results of an earlier training are kept in {moved}.")
+        implementation = importlib.import_module(f"tao_like.stages.{stage}")
+        result: StageResult = implementation.run(tasks.task_class(task), resolved, run)
+        run.report(result.report)
+        for line in result.summary:
+            run.info(line)
+    return result
+
+
+def _keep_earlier_training(folder: Path, spec: CommonSpec) -> Path | None:
+    """Moves an earlier training out of the way, so that nothing of it is overwritten or mixed up.
+
+    A training that is resumed from a checkpoint of this very folder goes on in it. A folder that another
+    process is writing to is left alone; the run that is about to start refuses it.
+    """
+    from tao_like.tracking import read_status
+
+    if not (folder / "status.json").exists():
+        return None
+    resumed = spec.train.resume_training_checkpoint_path
+    if resumed and folder.resolve() in Path(resumed).resolve().parents:
+        return None
+    if any(status.stage == folder.name and status.alive for status in read_status(folder.parent)):
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-{number:03d}")).exists():
+        number += 1
+    folder.rename(target)
+    return target

@@ -1,0 +1,157 @@
+"""What happens beside the training steps: moving average, progress, status, TensorBoard."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+from torch import Tensor
+
+from tao_like.stages.train.module import TrainingModule
+from tao_like.tracking import Progress, Run, TensorBoard
+from tao_like.tracking.pictures import picture_grid
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and buffers; validated, checkpointed and shipped.
+
+    The decay is warmed up as (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage, so
+    that a run of some hundred steps is not dragged down by its first weights.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            if not mean.is_floating_point():
+                return current
+            steps = float(count)
+            return torch.lerp(current, mean, min(decay, (1 + steps) / (10 + steps)))
+
+        super().__init__(avg_fn=average)
+
+
+class Reporter(Callback):
+    """Progress bar, a line an epoch, and status.json."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._bar: Progress | None = None
+        self._began = 0.0
+        self._first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = time.monotonic()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar = self.run.progress(
+            f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}", int(trainer.num_training_batches)
+        )
+        self._bar.__enter__()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert self._bar is not None and isinstance(pl_module, TrainingModule)
+        self._bar.advance(loss=sum(pl_module.last_losses.values()))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        self._close()
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        figures["train_loss"] = sum(pl_module.last_losses.values())
+        done, total = trainer.global_step - self._first_step, int(trainer.estimated_stepping_batches)
+        eta = (time.monotonic() - self._began) / max(done, 1) * max(total - trainer.global_step, 0)
+        epoch = trainer.current_epoch + 1
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in _most_telling(figures, pl_module))
+        self.run.info(f"epoch {epoch}/{trainer.max_epochs}: {shown}")
+        self.run.status(
+            f"epoch {epoch} done",
+            kpi=figures,
+            epoch=epoch,
+            max_epoch=trainer.max_epochs,
+            step=trainer.global_step,
+            max_step=total,
+            eta=eta,
+        )
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+def _most_telling(figures: dict[str, float], module: TrainingModule) -> list[tuple[str, float]]:
+    """Losses and the task's headline metric, for a line that fits a terminal."""
+    wanted = ("train_loss", "val_loss", f"val_{module.task.headline}", module.spec.optim.monitor_name)
+    return [(name, figures[name]) for name in dict.fromkeys(wanted) if name in figures]
+
+
+class TensorBoardCallback(Callback):
+    """Curves by step and epoch, pictures of predictions, histograms, the graph."""
+
+    def __init__(self, board: TensorBoard, spec_text: str) -> None:
+        self.board = board
+        self.spec_text = spec_text
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.global_step == 0:
+            self.board.text("spec", self.spec_text, verbatim=True)
+        if pl_module.spec.tensorboard.graph:
+            batch = pl_module.task.collate([pl_module.train_data[0], pl_module.train_data[0]])
+            self.board.graph(pl_module.network, batch.to(pl_module.device).inputs)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        settings, step = pl_module.spec.tensorboard, trainer.global_step
+        if step % settings.log_every_n_steps == 0:
+            rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+            curves = {f"learning_rate/{name}": rate for name, rate in rates.items()}
+            curves |= {f"train/{name}": value for name, value in pl_module.last_losses.items()}
+            self.board.scalars(curves, step)
+        if settings.histograms and _is_due(trainer, settings.infrequent_logging_frequency) and _opens_epoch(trainer):
+            for name, parameter in pl_module.network.named_parameters():
+                if parameter.grad is not None:
+                    self.board.histogram(f"gradients/{name}", parameter.grad, trainer.current_epoch)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.sanity_checking or pl_module.scores is None:
+            return
+        epoch, settings = trainer.current_epoch, pl_module.spec.tensorboard
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.board.scalars(
+            {name.replace("val_", "val/", 1): value for name, value in figures.items()}, epoch
+        )
+        if _is_due(trainer, settings.infrequent_logging_frequency) and trainer.is_global_zero:
+            self._draw(pl_module, epoch)
+            if settings.histograms:
+                for name, parameter in pl_module.network.named_parameters():
+                    self.board.histogram(f"weights/{name}", parameter, epoch)
+
+    def _draw(self, module: TrainingModule, epoch: int) -> None:
+        assert module.scores is not None and module.val_data is not None
+        for name, picture in module.scores.pictures().items():
+            self.board.image(f"val/{name}", picture, epoch)
+        answers = {index: answer for index, answer, _ in module.scores.collected}
+        worst = module.scores.ranked()[: module.spec.tensorboard.num_images]
+        cards = [module.task.draw(module.val_data.sample(index), answers[index]) for index in worst]
+        if cards:
+            self.board.image("val/predictions_wrong_first", picture_grid(cards), epoch)
+
+
+def _is_due(trainer: pl.Trainer, every: int) -> bool:
+    last = trainer.current_epoch + 1 == trainer.max_epochs
+    return every > 0 and (trainer.current_epoch % every == 0 or last)
+
+
+def _opens_epoch(trainer: pl.Trainer) -> bool:
+    return trainer.fit_loop.epoch_loop.batch_idx < trainer.accumulate_grad_batches

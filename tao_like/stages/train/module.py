@@ -1,0 +1,151 @@
+"""The one LightningModule: training and validation of any task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from tao_like.networks.freezing import keep_frozen
+from tao_like.spec.common import TrainSpec
+from tao_like.stages.loading import EpochSampler, SeededDataset, scoring_loader
+from tao_like.stages.train.optim import build_optimiser, build_schedule
+from tao_like.tasks.base import Batch, Dataset, Metrics, Task
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains a network by the losses of its task.
+
+    Args:
+        task: gives losses, metrics and batches.
+        network: the network, frozen where it is to be.
+        spec: the train block.
+        train_data: with random changes; val_data: as evaluation prepares it, or None.
+        batch_size: samples a step and process.
+        workers: loading processes.
+        shuffle: a new order every epoch.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        network: nn.Module,
+        spec: TrainSpec,
+        *,
+        train_data: Dataset,
+        val_data: Dataset | None,
+        batch_size: int,
+        workers: int,
+        shuffle: bool,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.network = network
+        self.spec = spec
+        self.train_data = train_data
+        self.val_data = val_data
+        self.batch_size = batch_size
+        self.workers = workers
+        self.shuffle = shuffle
+        self.scores: Metrics | None = task.metrics() if val_data is not None else None
+        self.last_losses: dict[str, float] = {}
+        self._loss_sums: dict[str, float] = {}
+        self._loss_count = 0
+        self._resumed_samples = 0
+
+    # --- data ---
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        sampler = EpochSampler(
+            len(self.train_data),
+            self.spec.seed,
+            shuffle=self.shuffle,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
+        sampler.start_at(self._resumed_samples)
+        return DataLoader(
+            SeededDataset(self.train_data, self.spec.seed),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=self.task.collate,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.device.type == "cuda",
+            # A last batch of one sample has no spread for batch normalisation to measure.
+            drop_last=len(sampler) > self.batch_size and len(sampler) % self.batch_size == 1,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        if self.val_data is None:
+            return []
+        return scoring_loader(
+            self.task,
+            self.val_data,
+            self.batch_size * 2,
+            self.workers,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    # --- training ---
+
+    def on_train_epoch_start(self) -> None:
+        keep_frozen(self.network)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses = self.task.losses(self.network, batch)
+        total = torch.stack(list(losses.values())).sum()
+        if self.trainer.global_step % self.spec.tensorboard.log_every_n_steps == 0:
+            self.last_losses = {name: float(value.detach()) for name, value in losses.items()}
+        return total
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimiser = build_optimiser(self.task, self.network, self.spec.optim)
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, -(-self.trainer.num_training_batches // self.spec.accumulate_grad_batches))
+        schedule = build_schedule(optimiser, self.spec.optim, self.spec.num_epochs, per_epoch, total)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --- validation ---
+
+    def on_validation_epoch_start(self) -> None:
+        assert self.scores is not None
+        self.scores.reset()
+        self._loss_sums, self._loss_count = {}, 0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        assert self.scores is not None
+        losses, outputs = self.task.validate(self.network, batch)
+        for name, value in losses.items():
+            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + float(value) * len(batch)
+        self._loss_count += len(batch)
+        self.scores.update(batch.indices.tolist(), self.task.answers(outputs), self.task.targets(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.scores is not None
+        self.scores.synchronise()
+        sums = torch.tensor([sum(self._loss_sums.values()), float(self._loss_count)], device=self.device)
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(sums)
+        figures = {"loss": float(sums[0] / sums[1].clamp(min=1)), **self.scores.compute()}
+        # Every process has the same figures: they are joined above.
+        self.log_dict({f"val_{name}": value for name, value in figures.items()}, rank_zero_only=False)
+
+    # --- checkpoints ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        in_epoch = 0 if progress.is_last_batch else progress.current.completed
+        checkpoint["samples_done_in_epoch"] = in_epoch * self.batch_size
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed_samples = int(checkpoint["samples_done_in_epoch"])
+        torch.set_rng_state(checkpoint["random_state"])

@@ -1,0 +1,379 @@
+"""What a stage sees of a task: one class, a few plain carriers of data, and optional capabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tao_like.bundle import Bundle
+from tao_like.datasets.findings import Finding
+from tao_like.runtime.metadata import ModelMetadata
+from tao_like.spec.common import CommonSpec
+
+Split = Literal["train", "val", "test"]
+Outputs = dict[str, np.ndarray]
+"""What the exportable network gives for a batch: output name to array, the batch in front."""
+Answer = Any
+"""The task's own answer for one sample, such as the probabilities of its classes."""
+SpecT = TypeVar("SpecT", bound=CommonSpec)
+
+
+@dataclass
+class Sample:
+    """One sample as it is on disk, before preparation.
+
+    Attributes:
+        key: its name, for people: the path below the data's root.
+        data: what the task's ``load`` gives: a picture, points, a skeleton.
+        target: the truth, in the task's own form; None where there is none.
+    """
+
+    key: str
+    data: Any
+    target: Any = None
+
+
+@dataclass
+class Batch:
+    """Prepared samples as the network takes them in training.
+
+    Attributes:
+        inputs: prepared inputs, the batch in front.
+        targets: truths, in the task's own form.
+        indices: (N,) int64: each sample's place in its dataset.
+    """
+
+    inputs: Tensor
+    targets: Any
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device) -> Batch:
+        """This batch on another device."""
+        moved = {
+            item.name: _to_device(getattr(self, item.name), device) for item in dataclasses.fields(self)
+        }
+        return type(self)(**moved)
+
+    def pin_memory(self) -> Batch:
+        """This batch in page-locked memory, from where copies to a GPU are quick."""
+        return type(self)(self.inputs.pin_memory(), self.targets, self.indices)
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, list | tuple):
+        return type(value)(_to_device(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: _to_device(item, device) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a trained model says of itself beside its weights, from a bundle or from an ONNX file.
+
+    Attributes:
+        classes: class names in the order of the outputs.
+        preparation: how an input is prepared, as the runtime reads it.
+        thresholds: by which answers are given, as the runtime reads them.
+        split: the files of each split that it was trained on; None where that is not known.
+    """
+
+    classes: list[str]
+    preparation: dict[str, Any]
+    thresholds: dict[str, Any]
+    split: dict[str, Any] | None
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> ModelRecord:
+        """The record of a bundle."""
+        return cls(bundle.classes, bundle.preparation, bundle.thresholds, bundle.split)
+
+    @classmethod
+    def of_metadata(cls, metadata: ModelMetadata, split: dict[str, Any] | None) -> ModelRecord:
+        """The record of an exported file, which does not hold the split itself."""
+        return cls(metadata.classes, metadata.preparation, metadata.thresholds, split)
+
+
+@dataclass
+class Exportable:
+    """The network in the form that ships: prepared inputs in, named answers out.
+
+    Attributes:
+        module: takes the tensors of ``inputs`` in order, gives the tensors of ``outputs`` in order.
+        inputs: name of each input, with the number of its dynamic axes: ``{"image": {0: "batch"}}``.
+        outputs: name of each output, with its dynamic axes.
+        meanings: output name to a sentence that says what it is.
+        to_inputs: turns prepared samples (as the runtime prepares them) into the module's input tensors.
+    """
+
+    module: nn.Module
+    inputs: dict[str, dict[int, str]]
+    outputs: dict[str, dict[int, str]]
+    meanings: dict[str, str]
+    to_inputs: Callable[[Any], tuple[Tensor, ...]]
+
+
+class Dataset(Protocol):
+    """A split of the data, by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any:
+        """A prepared sample; random changes are drawn from torch's global generator."""
+
+    def sample(self, index: int) -> Sample:
+        """The sample as it is on disk."""
+
+
+@dataclass
+class DataReport:
+    """Result of a check of the data.
+
+    Attributes:
+        findings: what was found, errors first.
+        summary: counts and sizes, ready for JSON.
+        pictures: name to picture, such as the contact sheet.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Image.Image] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that stop a training."""
+        return [finding for finding in self.findings if finding.level == "error"]
+
+
+class Metrics(ABC):
+    """Scores answers against truths. Collects per sample, so that several processes can be joined."""
+
+    def __init__(self) -> None:
+        self._collected: dict[int, tuple[Answer, Any]] = {}
+
+    def update(self, indices: Iterable[int], answers: Iterable[Answer], targets: Iterable[Any]) -> None:
+        """Takes in a batch; a sample seen twice (padding of the last batch) counts once."""
+        for index, answer, target in zip(indices, answers, targets, strict=True):
+            self._collected[int(index)] = (answer, target)
+
+    def synchronise(self) -> None:
+        """Joins what all processes collected. Every process must call it, with samples or without."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[dict[int, tuple[Answer, Any]]] = [{}] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, self._collected)
+            self._collected = {index: value for part in parts for index, value in part.items()}
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._collected.clear()
+
+    @property
+    def collected(self) -> list[tuple[int, Answer, Any]]:
+        """(index, answer, truth) of every sample, by index."""
+        return [(index, *self._collected[index]) for index in sorted(self._collected)]
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Name of each figure, such as ``accuracy``, to its value."""
+
+    @abstractmethod
+    def details(self) -> dict[str, Any]:
+        """Figures by class and the like, ready for JSON."""
+
+    @abstractmethod
+    def pictures(self) -> dict[str, Image.Image]:
+        """Pictures such as the confusion matrix."""
+
+    @abstractmethod
+    def ranked(self) -> list[int]:
+        """Indices of the samples, the worst answered first."""
+
+    @abstractmethod
+    def thresholds(self) -> dict[str, Any]:
+        """Thresholds that suit these answers best, in the form that the runtime reads."""
+
+
+class Task(ABC, Generic[SpecT]):
+    """One kind of problem. Stages work through this class and know nothing else of a task."""
+
+    name: ClassVar[str]
+    Spec: ClassVar[type[CommonSpec]]
+    higher_is_better: ClassVar[Mapping[str, bool]]
+    """Every metric that validation reports, and in which direction it improves (``val_loss`` apart)."""
+    headline: ClassVar[str]
+    """The one metric that tables and comparisons show."""
+    input_kind: ClassVar[str]
+    """The runtime's word for what the network takes, such as ``image``."""
+
+    def __init__(self, spec: SpecT, record: ModelRecord | None = None) -> None:
+        """A task at work on a spec; with a record, on that trained model and its own test files.
+
+        Args:
+            spec: the resolved spec.
+            record: what a trained model says of itself; None: it is yet to be trained.
+        """
+        self.spec = spec
+        self.record = record
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Task[SpecT]:
+        """A task is shared, not copied: it may hold all the data (the moving average copies its owner)."""
+        return self
+
+    @classmethod
+    def restored_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
+        """The spec for work with a trained model: the user's, with what the model's own spec decides.
+
+        Args:
+            spec: the user's.
+            stored: the one that the model was trained with.
+        """
+        return dataclasses.replace(spec, model=stored.model)  # type: ignore[call-arg,attr-defined]
+
+    # --- data ---
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """Class names in the order of the network's outputs. Raises DatasetError."""
+
+    @abstractmethod
+    def has_split(self, split: Split) -> bool:
+        """Whether the spec gives data for this split."""
+
+    @abstractmethod
+    def count(self, split: Split) -> int:
+        """Samples of a split, without reading them. Raises DatasetError."""
+
+    @abstractmethod
+    def dataset(self, split: Split, *, augment: bool = False) -> Dataset:
+        """The data of a split. Raises DatasetError."""
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Any]) -> Batch:
+        """Joins prepared samples to a batch."""
+
+    @abstractmethod
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        """Looks at the data: quickly (before a training) or fully (dataset_check)."""
+
+    @abstractmethod
+    def split_record(self) -> dict[str, Any] | None:
+        """The files of each split, for the bundle."""
+
+    @abstractmethod
+    def batch_size(self) -> int | Literal["auto"]:
+        """Samples a step and process, as the spec has it."""
+
+    @abstractmethod
+    def workers(self) -> int | Literal["auto"]:
+        """Processes that load data, as the spec has it."""
+
+    def shuffles(self) -> bool:
+        """Whether training data comes in a new order every epoch."""
+        return True
+
+    # --- network ---
+
+    @abstractmethod
+    def network(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
+        """The network, and what to tell the user of the weights that it starts from.
+
+        Args:
+            pretrained: load the weights that the spec names; else they are random, to be filled.
+        """
+
+    @abstractmethod
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The parts of the loss; their sum is what training lowers."""
+
+    @abstractmethod
+    def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
+        """Losses and shipped answers of a batch in one pass, without gradients."""
+
+    def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
+        """Modules of the ``backbone`` (pretrained, perhaps with a lower rate); the rest is new."""
+        del network
+        return {}
+
+    def freeze(self, network: nn.Module) -> None:
+        """Freezes what the spec wants frozen. Called once, before the optimiser is built."""
+        del network
+
+    # --- answers ---
+
+    @abstractmethod
+    def exportable(self, network: nn.Module, input_format: str) -> Exportable:
+        """The form of the network that ships."""
+
+    @abstractmethod
+    def preparation(self) -> dict[str, Any]:
+        """How the runtime prepares an input, as JSON."""
+
+    @abstractmethod
+    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
+        """How the caller scales inputs where the graph does not: the runtime's metadata fields."""
+
+    @abstractmethod
+    def noise(self, generator: np.random.Generator) -> Sample:
+        """A sample of noise, for comparisons where no data is at hand."""
+
+    @abstractmethod
+    def prepared(self, batch: Batch) -> Any:
+        """The batch's inputs as the runtime hands them to a model file."""
+
+    @abstractmethod
+    def prepare(self, samples: Sequence[Sample]) -> Any:
+        """Prepares samples as the runtime does."""
+
+    @abstractmethod
+    def answers(self, outputs: Outputs) -> list[Answer]:
+        """Splits a batch's outputs into one answer a sample."""
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> list[Any]:
+        """Splits a batch's truths into one a sample."""
+
+    def difference(self, expected: Outputs, actual: Outputs) -> float:
+        """How far two sets of outputs are apart: the largest absolute difference."""
+        return max(float(np.abs(expected[name] - actual[name]).max(initial=0.0)) for name in expected)
+
+    @abstractmethod
+    def metrics(self) -> Metrics:
+        """A fresh set of metrics."""
+
+    @abstractmethod
+    def row(self, sample: Sample, answer: Answer) -> dict[str, Any]:
+        """A sample and its answer as a row of the CSV of predictions."""
+
+    @abstractmethod
+    def draw(self, sample: Sample, answer: Answer, heat: np.ndarray | None = None) -> Image.Image:
+        """A sample with truth and answer, for people; ``heat`` (H, W), 0 to 1, shows where it looked."""
+
+    # --- inference ---
+
+    @abstractmethod
+    def sources(self, source: str) -> list[Path]:
+        """The files that a file name, folder or pattern stands for. Raises DatasetError."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Sample:
+        """A file as a sample. Raises DatasetError."""
+
+    def explain(self, network: nn.Module, prepared: Any) -> list[np.ndarray] | None:
+        """For each sample where the network looked, (H, W) from 0 to 1; None: this task cannot tell."""
+        del network, prepared
+        return None

@@ -1,0 +1,101 @@
+"""Pictures of classification: a sample with truth and answer, and the confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+RIGHT = (34, 139, 34)
+WRONG = (200, 30, 30)
+NEUTRAL = (70, 70, 70)
+CARD_SIDE = 224
+LINE_HEIGHT = 18
+FONT_SIZE = 14
+
+
+def draw_card(
+    picture: Image.Image, lines: list[str], colour: tuple[int, int, int], heat: np.ndarray | None = None
+) -> Image.Image:
+    """The picture in a coloured frame with lines of text below it.
+
+    Args:
+        picture: any size; it is fitted into a square.
+        lines: each is shortened to the width of the card.
+        colour: of the frame and the text.
+        heat: (H, W) from 0 to 1; drawn over the picture in red where high.
+    """
+    if heat is not None:
+        picture = overlay_heat(picture, heat)
+    card = Image.new("RGB", (CARD_SIDE + 8, CARD_SIDE + 12 + LINE_HEIGHT * len(lines)), "white")
+    enlarged = picture.convert("RGB")
+    scale = CARD_SIDE / max(enlarged.size)
+    size = (max(1, round(enlarged.width * scale)), max(1, round(enlarged.height * scale)))
+    enlarged = enlarged.resize(size, Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC)
+    card.paste(enlarged, (4 + (CARD_SIDE - size[0]) // 2, 4 + (CARD_SIDE - size[1]) // 2))
+    pen = ImageDraw.Draw(card)
+    pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=colour, width=4)
+    font = ImageFont.load_default(FONT_SIZE)
+    for number, line in enumerate(lines):
+        pen.text((6, CARD_SIDE + 9 + number * LINE_HEIGHT), shorten(line, CARD_SIDE - 4, font), fill=colour, font=font)
+    return card
+
+
+def shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut with an ellipsis where it is wider than ``width`` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
+    """The picture, darkened where ``heat`` (H, W, 0 to 1) is low and reddened where it is high."""
+    mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+    strength = np.asarray(mask, dtype=np.float32)[..., None] / 255
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    glow = np.array([255.0, 40.0, 0.0], dtype=np.float32)
+    mixed = pixels * (0.45 + 0.55 * (1 - strength)) * (1 - 0.5 * strength) + glow * 0.5 * strength
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def draw_confusion_matrix(matrix: np.ndarray, classes: list[str]) -> Image.Image:
+    """Confusion matrix as a picture: rows are truths, columns answers, darker where the share is larger.
+
+    Args:
+        matrix: (classes, classes) counts.
+        classes: names; with more than 40 classes cells are small and numbers are left out.
+    """
+    count = len(classes)
+    cell = max(6, min(56, 1400 // max(count, 1)))
+    font = ImageFont.load_default(max(9, min(14, cell // 3)))
+    named = cell >= 20
+    names = [shorten(name, 140, font) for name in classes]
+    margin = int(max((font.getlength(name) for name in names), default=0)) + 34 if named else 30
+    side = count * cell
+    image = Image.new("RGB", (margin + side + 12, margin + side + 12), "white")
+    pen = ImageDraw.Draw(image)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    for row in range(count):
+        for column in range(count):
+            share = float(shares[row, column])
+            base = np.array([26, 110, 60]) if row == column else np.array([180, 30, 30])
+            colour = tuple(int(v) for v in 255 - (255 - base) * share**0.5)
+            left, top = margin + column * cell, margin + row * cell
+            pen.rectangle((left, top, left + cell, top + cell), fill=colour, outline=(225, 225, 225))
+            if named and matrix[row, column]:
+                pen.text(
+                    (left + cell / 2, top + cell / 2),
+                    str(int(matrix[row, column])),
+                    fill="white" if share > 0.4 else "black",
+                    font=font,
+                    anchor="mm",
+                )
+    if named:
+        for number, name in enumerate(names):
+            pen.text((margin - 6, margin + (number + 0.5) * cell), name, fill="black", font=font, anchor="rm")
+            label = Image.new("RGB", (margin - 26, cell), "white")
+            ImageDraw.Draw(label).text((4, cell / 2), name, fill="black", font=font, anchor="lm")
+            image.paste(label.rotate(90, expand=True), (margin + number * cell + 1, 22))
+    pen.text((4, 4), "truth (rows), answer (columns)", fill=NEUTRAL, font=ImageFont.load_default(12))
+    return image

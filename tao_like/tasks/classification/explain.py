@@ -1,0 +1,49 @@
+"""Where a classifier looked: Grad-CAM on the backbone's last features (Selvaraju et al. 2017)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tao_like.tasks.classification.network import ClassificationNetwork
+
+
+def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> list[np.ndarray] | None:
+    """The map of the likeliest class for each picture, (h, w) from 0 to 1 at the features' resolution.
+
+    Args:
+        network: in evaluation mode.
+        pixels: (N, 3, H, W), 0 to 255.
+
+    Returns:
+        One map a picture; None when the last features have no places (a network without a grid).
+    """
+    with torch.enable_grad():
+        features = network.backbone.forward_features(network.normalise(pixels))  # type: ignore[operator]
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+            return None
+        features = features.detach().requires_grad_()
+        logits = network.backbone.forward_head(features)  # type: ignore[operator]
+        logits.max(dim=1).values.sum().backward()
+    grid, gradient = (_as_grid(network, tensor) for tensor in (features.detach(), features.grad))
+    if grid is None or gradient is None:
+        return None
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * grid).sum(dim=1).clamp(min=0)
+    heat = heat / heat.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return list(heat.cpu().numpy())
+
+
+def _as_grid(network: ClassificationNetwork, features: Tensor | None) -> Tensor | None:
+    """Features as (N, C, h, w), from maps of either layout or from a square of tokens."""
+    if features is None:
+        return None
+    if features.ndim == 4:
+        channels_last = features.shape[-1] == network.backbone.num_features != features.shape[1]
+        return features.permute(0, 3, 1, 2) if channels_last else features
+    tokens = features[:, int(getattr(network.backbone, "num_prefix_tokens", 0)) :]
+    side = round(tokens.shape[1] ** 0.5)
+    if side * side != tokens.shape[1]:
+        return None
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)

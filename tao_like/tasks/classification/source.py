@@ -1,0 +1,118 @@
+"""The pictures of each split, as the spec names them or as a bundle has stored them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tao_like.datasets.records import ImageRecord, class_names, read_class_folders, read_csv
+from tao_like.datasets.split import split_records
+from tao_like.datasets.stored_split import split_from_dict, split_to_dict
+from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks.base import Split
+from tao_like.tasks.classification.spec import DataPathSpec, DatasetSpec
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class LabelledImages:
+    """Records of every split, read once.
+
+    Args:
+        spec: the dataset block.
+        stored_split: the division that a bundle was trained on; the spec's own is not drawn again then.
+        classes: class names of a bundle; None: found in the training data.
+    """
+
+    def __init__(
+        self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
+    ) -> None:
+        self.spec = spec
+        self._stored_split = stored_split
+        self._given_classes = classes
+        self._records: dict[Split, list[ImageRecord]] | None = None
+        self._classes: list[str] | None = None
+        self.notes: list[str] = []
+
+    def named(self, split: Split) -> DataPathSpec | None:
+        """The block of a split that the spec gives data for."""
+        block: DataPathSpec = getattr(self.spec, f"{split}_dataset")
+        return block if block.images_dir or block.csv_file else None
+
+    def is_divided(self, split: Split) -> bool:
+        """Whether this split is cut out of the training data."""
+        if split == "train" or self.named(split) or not self.named("train"):
+            return False
+        share = self.spec.split.val if split == "val" else self.spec.split.test
+        return share > 0 and not (split == "test" and self.named("val"))
+
+    def has(self, split: Split) -> bool:
+        """Whether there is data for a split."""
+        return self.named(split) is not None or self.is_divided(split)
+
+    def records(self, split: Split) -> list[ImageRecord]:
+        """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""
+        if self._records is None:
+            self._records = self._read()
+        return self._records[split]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the outputs. Raises DatasetError."""
+        if self._given_classes is not None:
+            return self._given_classes
+        if self._classes is None:
+            file = self.spec.classes_file
+            names = class_names(self.records("train"), Path(file) if file else None)
+            if self.spec.num_classes not in (None, len(names)):
+                raise DatasetError(
+                    f"dataset.num_classes is {self.spec.num_classes}, and the data has {len(names)} classes "
+                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct it or leave it out"
+                )
+            self._classes = names
+        return self._classes
+
+    def split_record(self) -> dict[str, Any]:
+        """The files of each split, for the bundle."""
+        return split_to_dict({split: self.records(split) for split in SPLITS})
+
+    def _read(self) -> dict[Split, list[ImageRecord]]:
+        records: dict[Split, list[ImageRecord]] = {split: [] for split in SPLITS}
+        for split in SPLITS:
+            block = self.named(split)
+            if block is not None:
+                records[split] = self._read_block(block, f"dataset.{split}_dataset")
+        shares = {split: getattr(self.spec.split, split) if self.is_divided(split) else 0.0 for split in SPLITS[1:]}
+        if not any(shares.values()):
+            return records
+        root = _root(self.named("train"))
+        if self._stored_split is not None:
+            wanted = [split for split in SPLITS if split == "train" or shares.get(split)]
+            found = split_from_dict(self._stored_split, root, splits=wanted)
+            self.notes = found.notes()
+            return {split: found.records.get(split, records[split]) for split in SPLITS}
+        divided = split_records(
+            records["train"],
+            val=shares["val"],
+            test=shares["test"],
+            seed=self.spec.split.seed,
+            group_by=self.spec.split.group_by,
+        )
+        return {split: divided[split] if split == "train" or shares.get(split) else records[split] for split in SPLITS}
+
+    def _read_block(self, block: DataPathSpec, key: str) -> list[ImageRecord]:
+        if block.csv_file:
+            images_dir = Path(block.images_dir) if block.images_dir else None
+            return read_csv(Path(block.csv_file), images_dir, multi_label=self.spec.multi_label)
+        if self.spec.multi_label:
+            raise SpecError(
+                f"{key}.images_dir={block.images_dir} has one label a picture, by its folder; with "
+                f"dataset.multi_label=true give {key}.csv_file, whose column `label` holds labels joined by ';'"
+            )
+        return read_class_folders(Path(str(block.images_dir)))
+
+
+def _root(block: DataPathSpec | None) -> Path:
+    if block is None:
+        raise SpecError("dataset.train_dataset.images_dir is not given; name the folder of the training pictures")
+    return Path(block.images_dir) if block.images_dir else Path(str(block.csv_file)).parent

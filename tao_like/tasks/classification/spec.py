@@ -1,0 +1,284 @@
+"""The spec of image classification. Field names are those of TAO's classification_pyt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Optional, Union
+
+from tao_like.errors import SpecError
+from tao_like.networks.names import resolve_name
+from tao_like.spec import Problem, spec_block, spec_field
+from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
+
+ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
+STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
+
+
+@dataclass
+class BackboneSpec:
+    """The network below the head."""
+
+    type: str = spec_field(
+        "tf_efficientnet_lite0", "Architecture: a name of timm's, or TAO's name for it", automl=False
+    )
+    pretrained_backbone_path: Optional[str] = spec_field(
+        None,
+        "Weights to start from: a .safetensors or .pth file, a bundle, `timm` (needs a network), "
+        "`package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
+        path=True,
+    )
+    freeze_backbone: bool = spec_field(False, "Train the head alone", automl=True)
+    freeze_norm: bool = spec_field(
+        False, "Keep norm layers as the weights had them; good with few pictures", automl=True
+    )
+    drop_rate: float = spec_field(0.0, "Dropout before the head", ge=0, lt=1, automl=True)
+    drop_path_rate: float = spec_field(0.0, "Stochastic depth, where the network has it", ge=0, lt=1)
+
+
+@dataclass
+class LossSpec:
+    """The loss."""
+
+    type: str = spec_field("CrossEntropyLoss", "Loss; binary cross-entropy per class when multi_label",
+                           choices=("CrossEntropyLoss",))
+    label_smooth_val: float = spec_field(0.0, "Label smoothing", ge=0, lt=1, automl=True)
+    class_weights: str = spec_field(
+        "none", "Weight of a class in the loss: all the same, or by how rare it is", choices=("none", "balanced")
+    )
+
+
+@dataclass
+class HeadSpec:
+    """The classifier on top."""
+
+    loss: LossSpec = spec_block(LossSpec, "Loss")
+    topk: list[int] = spec_field([1, 5], "Top-k accuracies to report", element_ge=1)
+
+
+@dataclass
+class ModelSpec:
+    """The network."""
+
+    backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
+    head: HeadSpec = spec_block(HeadSpec, "Head")
+
+
+@dataclass
+class DataPathSpec:
+    """Where the pictures of a split are."""
+
+    images_dir: Optional[str] = spec_field(
+        None, "Folder with one folder of pictures a class; with csv_file: what its paths start from", path=True
+    )
+    csv_file: Optional[str] = spec_field(None, "CSV with columns `path` and `label`", path=True)
+
+
+@dataclass
+class SplitSpec:
+    """How training data without splits of its own is divided."""
+
+    val: float = spec_field(0.15, "Share for validation", ge=0, lt=1)
+    test: float = spec_field(0.15, "Share for the test", ge=0, lt=1)
+    seed: int = spec_field(0, "Seed of the division", ge=0)
+    group_by: str = spec_field(
+        "none",
+        "What stays together: `none`, `folder`, `column` (CSV column `group`), or a regular expression "
+        "with one group, matched on the path",
+        path=True,
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Something must remain to train on."""
+        if self.val + self.test >= 1:
+            yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
+
+
+@dataclass
+class RandomFlipSpec:
+    """Mirror images."""
+
+    enable: bool = spec_field(True, "Flip pictures", automl=True)
+    hflip_probability: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
+    vflip_probability: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
+
+
+@dataclass
+class RandomRotateSpec:
+    """Rotation by one of some angles."""
+
+    enable: bool = spec_field(False, "Rotate pictures", automl=True)
+    rotate_probability: float = spec_field(0.5, "Chance of a rotation", ge=0, le=1, automl=True)
+    angle_list: list[float] = spec_field([90.0, 180.0, 270.0], "Angles to choose from", unit="degrees")
+    max_angle: float = spec_field(
+        0.0, "When above 0: any angle up to this, instead of the list", unit="degrees", ge=0, le=180
+    )
+
+
+@dataclass
+class RandomColorSpec:
+    """Changes of light and colour."""
+
+    enable: bool = spec_field(True, "Change colours", automl=True)
+    color_probability: float = spec_field(0.5, "Chance of a change", ge=0, le=1, automl=True)
+    brightness: float = spec_field(0.2, "Largest change of brightness", ge=0, le=2, automl=True)
+    contrast: float = spec_field(0.2, "Largest change of contrast", ge=0, le=2, automl=True)
+    saturation: float = spec_field(0.2, "Largest change of saturation", ge=0, le=2, automl=True)
+    hue: float = spec_field(0.0, "Largest change of hue", ge=0, le=0.5, automl=True)
+
+
+@dataclass
+class RandomEraseSpec:
+    """A rectangle blotted out."""
+
+    enable: bool = spec_field(False, "Erase rectangles", automl=True)
+    erase_probability: float = spec_field(0.2, "Chance of an erasure", ge=0, le=1, automl=True)
+
+
+@dataclass
+class RandomAugSpec:
+    """RandAugment (Cubuk et al. 2020)."""
+
+    enable: bool = spec_field(False, "RandAugment", automl=True)
+    num_ops: int = spec_field(2, "Operations a picture", ge=1, le=10, automl=True)
+    magnitude: int = spec_field(9, "Strength", ge=0, le=30, automl=True)
+
+
+@dataclass
+class RandomCropSpec:
+    """A crop of random place, size and shape, resized to the input."""
+
+    enable: bool = spec_field(True, "Crop at random", automl=True)
+    scale_range: list[float] = spec_field(
+        [0.35, 1.0],
+        "Smallest and largest share of the area; or, as in TAO, two factors from 1 up by which the picture "
+        "is enlarged before a crop of its former size",
+    )
+    ratio_range: list[float] = spec_field([0.75, 1.3333], "Smallest and largest width over height")
+
+    def check(self) -> Iterator[Problem]:
+        """Ranges rise, and scale is either a share of the area or an enlargement."""
+        for key in ("scale_range", "ratio_range"):
+            values = getattr(self, key)
+            if len(values) != 2 or not 0 < values[0] <= values[1]:
+                yield Problem(key, f"{values} is not allowed; give two numbers above 0, the smaller first")
+        low, high = (self.scale_range + [1.0, 1.0])[:2]
+        if low < 1 < high:
+            yield Problem(
+                "scale_range",
+                f"{self.scale_range} is neither a share of the area (both at most 1) nor an enlargement "
+                "(both at least 1); give one of the two",
+            )
+
+
+@dataclass
+class AugmentationSpec:
+    """What is changed at random in training pictures."""
+
+    with_scale_random_crop: RandomCropSpec = spec_block(RandomCropSpec, "Random resized crop")
+    random_flip: RandomFlipSpec = spec_block(RandomFlipSpec, "Flips")
+    random_rotate: RandomRotateSpec = spec_block(RandomRotateSpec, "Rotation")
+    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
+    random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
+    random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
+    mixup_cutmix: bool = spec_field(False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True)
+    mixup_alpha: float = spec_field(0.4, "Alpha of mixup's beta distribution", gt=0, le=10, automl=True)
+    mean: Optional[list[float]] = spec_field(
+        None, "Mean of the normalisation, 0 to 1; empty: as the weights were trained with"
+    )
+    std: Optional[list[float]] = spec_field(
+        None, "Standard deviation of the normalisation; empty: as the weights were trained with"
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Mean and std come together, three numbers each."""
+        if (self.mean is None) != (self.std is None):
+            yield Problem("mean" if self.mean is None else "std", "mean and std are given together or not at all")
+        for key in ("mean", "std"):
+            values = getattr(self, key)
+            if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
+                yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
+        if self.std is not None and min(self.std, default=1) <= 0:
+            yield Problem("std", f"{self.std} is not allowed; each must be above 0")
+
+
+@dataclass
+class DatasetSpec:
+    """The data."""
+
+    train_dataset: DataPathSpec = spec_block(DataPathSpec, "Training data; split by `split` where alone")
+    val_dataset: DataPathSpec = spec_block(DataPathSpec, "Validation data")
+    test_dataset: DataPathSpec = spec_block(DataPathSpec, "Test data")
+    split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
+    classes_file: Optional[str] = spec_field(
+        None, "Class names, one a line, in the order of the outputs; empty: sorted names", path=True
+    )
+    num_classes: Optional[int] = spec_field(
+        None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
+    )
+    multi_label: bool = spec_field(False, "Several labels a picture: independent yes or no for each class")
+    img_size: int = spec_field(224, "Input side", unit="pixels", ge=16, le=4096, automl=False)
+    resize: str = spec_field(
+        "crop",
+        "How a picture becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
+        choices=("crop", "squash", "letterbox"),
+    )
+    crop_pct: Optional[float] = spec_field(
+        None, "Share of the resized picture that `crop` keeps; empty: as the weights were tested with", gt=0, le=1
+    )
+    batch_size: Union[int, str] = spec_field(
+        "auto", "Pictures a step and device; auto: what memory and amount of data allow", ge=1, words=("auto",),
+        automl=True,
+    )
+    workers: Union[int, str] = spec_field(
+        "auto", "Processes that load pictures; auto: by the processors", ge=0, words=("auto",),
+        aliases=("num_workers",),
+    )
+    shuffle: bool = spec_field(True, "New order in every epoch")
+    cache: str = spec_field(
+        "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
+    )
+    augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
+
+
+@dataclass
+class Spec(CommonSpec):
+    """Everything that a spec file of classification may hold."""
+
+    model: ModelSpec = spec_block(ModelSpec, "The network")
+    dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
+    train: TrainSpec = spec_block(TrainSpec, "Training")
+
+    ignored: ClassVar[Mapping[str, str]] = {
+        **IGNORED_TAO_KEYS,
+        "quantize": "not in this version",
+        "model.head.type": "the head is linear",
+        "model.head.binary": "dataset.multi_label says it",
+        "model.head.in_channels": "found from the backbone",
+        "model.head.custom_args": "the head is linear",
+        "dataset.dataset": "there is one kind of dataset",
+        "dataset.root_dir": "paths are given where they are used",
+        "dataset.train_nolabel": "unlabelled data is for distillation",
+        "dataset.quant_calibration_dataset": "not in this version",
+        "dataset.augmentation.with_random_blur": "part of random_aug",
+        "dataset.augmentation.with_random_crop": "with_scale_random_crop does it",
+    }
+
+    def check(self) -> Iterator[Problem]:
+        """Rules that join keys of several blocks."""
+        try:
+            resolve_name(self.model.backbone.type)
+        except SpecError as error:
+            yield Problem("model.backbone.type", str(error))
+        split = self.dataset.split
+        if not (split.val or self.dataset.val_dataset.images_dir or self.dataset.val_dataset.csv_file):
+            if self.train.keep == "best":
+                yield Problem(
+                    "train.keep",
+                    "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
+                    "or set train.keep=last",
+                )
+        if self.dataset.multi_label and self.model.head.loss.label_smooth_val:
+            yield Problem(
+                "model.head.loss.label_smooth_val", "is for single labels; set it to 0 with dataset.multi_label"
+            )

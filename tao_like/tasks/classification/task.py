@@ -1,0 +1,348 @@
+"""Image classification as the stages see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tao_like.bundle import read_bundle
+from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
+from tao_like.datasets.sources import image_sources
+from tao_like.errors import DatasetError, SpecError
+from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.freezing import freeze_norms
+from tao_like.networks.weights import load_pretrained, source_normalisation
+from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
+from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.tasks.base import Batch, DataReport, Exportable, ModelRecord, Outputs, Sample, Split, Task
+from tao_like.tasks.classification.check import check_data
+from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
+from tao_like.tasks.classification.draw import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.tasks.classification.explain import class_activation_maps
+from tao_like.tasks.classification.losses import (
+    balanced_weights,
+    classification_loss,
+    mixup_or_cutmix,
+    multi_label_loss,
+    targets_to_probabilities,
+)
+from tao_like.tasks.classification.metrics import ClassificationMetrics
+from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.source import LabelledImages
+from tao_like.tasks.classification.spec import Spec
+
+MAX_PROBABILITY_COLUMNS = 100
+"""With more classes than this, the CSV of predictions leaves the single probabilities out."""
+
+
+class ClassificationTask(Task[Spec]):
+    """One label a picture, or several."""
+
+    name = "classification"
+    Spec = Spec
+    headline = "accuracy"
+    input_kind = "image"
+    higher_is_better: ClassVar[Mapping[str, bool]] = {
+        "accuracy": True,
+        "exact_match": True,
+        "mean_average_precision": True,
+        "precision": True,
+        "recall": True,
+        "f1": True,
+        "calibration_error": False,
+    }
+
+    def __init__(self, spec: Spec, record: ModelRecord | None = None) -> None:
+        super().__init__(spec, record)
+        self.multi_label = spec.dataset.multi_label
+        self.images = LabelledImages(
+            spec.dataset, record.split if record else None, record.classes if record else None
+        )
+
+    @classmethod
+    def restored_spec(cls, spec: Spec, stored: Spec) -> Spec:
+        own = {name: getattr(stored.dataset, name) for name in ("img_size", "resize", "crop_pct", "multi_label")}
+        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
+
+    # --- data ---
+
+    @property
+    def classes(self) -> list[str]:
+        return self.images.classes
+
+    def has_split(self, split: Split) -> bool:
+        return self.images.has(split)
+
+    def count(self, split: Split) -> int:
+        return len(self.images.records(split))
+
+    def dataset(self, split: Split, *, augment: bool = False) -> ImageDataset:
+        records = self.images.records(split)
+        if not records:
+            raise DatasetError(
+                f"there is no data for the split `{split}`; give dataset.{split}_dataset.images_dir or csv_file"
+            )
+        unknown = sorted({label for record in records for label in record.labels} - set(self.classes))
+        if unknown:
+            raise DatasetError(
+                f"the split `{split}` has classes that the network does not know: {', '.join(unknown[:10])}; "
+                f"it knows {', '.join(self.classes[:10])}. Rename the folders, or train on these classes too"
+            )
+        change = Augmentation(self.spec.dataset.augmentation, self.image_preparation) if augment else None
+        return ImageDataset(
+            records,
+            self.classes,
+            self.image_preparation,
+            self._store([record.path for record in records]),
+            multi_label=self.multi_label,
+            augment=change,
+        )
+
+    def _store(self, paths: list[Path]) -> ImageStore:
+        if self.spec.dataset.cache == "ram":
+            return MemoryStore(paths)
+        if self.spec.dataset.cache == "disk":
+            return DiskStore(Path(self.spec.results_dir) / "cache")
+        return ImageStore()
+
+    def collate(self, samples: Sequence[Any]) -> Batch:
+        return collate_images(samples)
+
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        return check_data(self, full=full, on_progress=on_progress)
+
+    def split_record(self) -> dict[str, Any]:
+        return self.images.split_record()
+
+    def batch_size(self) -> int | Literal["auto"]:
+        size = self.spec.dataset.batch_size
+        return size if isinstance(size, int) else "auto"
+
+    def workers(self) -> int | Literal["auto"]:
+        workers = self.spec.dataset.workers
+        return workers if isinstance(workers, int) else "auto"
+
+    def shuffles(self) -> bool:
+        return self.spec.dataset.shuffle
+
+    # --- network ---
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Mean, std and the resizing that the weights were trained with; the spec's own where it gives them."""
+        backbone = self.spec.model.backbone
+        source = backbone.pretrained_backbone_path
+        found = source_normalisation(source, backbone.type) if source else None
+        return found or default_normalisation(backbone.type)
+
+    @cached_property
+    def image_preparation(self) -> ImagePreparation:
+        """How a picture becomes an input."""
+        if self.record:
+            return ImagePreparation.from_dict(self.record.preparation)
+        data = self.spec.dataset
+        return ImagePreparation(
+            height=data.img_size,
+            width=data.img_size,
+            resize=data.resize,  # type: ignore[arg-type]
+            crop_pct=data.crop_pct or self.normalisation.crop_pct,
+            interpolation=self.normalisation.interpolation,  # type: ignore[arg-type]
+        )
+
+    def network(self, *, pretrained: bool) -> tuple[ClassificationNetwork, list[str]]:
+        backbone = self.spec.model.backbone
+        module = create_backbone(
+            backbone.type,
+            num_classes=len(self.classes),
+            img_size=self.spec.dataset.img_size,
+            drop_rate=backbone.drop_rate,
+            drop_path_rate=backbone.drop_path_rate,
+        )
+        notes: list[str] = []
+        augmentation = self.spec.dataset.augmentation
+        own = self.normalisation if pretrained else default_normalisation(backbone.type)
+        mean, std = augmentation.mean or own.mean, augmentation.std or own.std
+        network = ClassificationNetwork(module, mean, std)
+        if not pretrained:
+            return network, notes
+        if self.spec.train.pretrained_model_path:
+            return network, self._warm_start(network, Path(self.spec.train.pretrained_model_path))
+        if backbone.pretrained_backbone_path:
+            notes.append(load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text())
+        else:
+            notes.append("the backbone starts from random weights; model.backbone.pretrained_backbone_path names others")
+        if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
+            notes.append(
+                f"dataset.augmentation.mean is {augmentation.mean}, and these weights were trained with {list(own.mean)}"
+            )
+        return network, notes
+
+    def _warm_start(self, network: ClassificationNetwork, path: Path) -> list[str]:
+        """Fills the network from a bundle: wholly where the classes are the same, else without the head."""
+        bundle = read_bundle(path, expect_task=self.name)
+        if bundle.classes == self.classes:
+            expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+            if expected != {name: tensor.shape for name, tensor in bundle.weights.items()}:
+                theirs = bundle.spec["model"]["backbone"]["type"]
+                raise SpecError(
+                    f"train.pretrained_model_path={path} holds another network ({theirs}) than "
+                    f"model.backbone.type={self.spec.model.backbone.type}; make them agree"
+                )
+            network.load_state_dict(bundle.weights)
+            return [f"all weights come from {path}"]
+        report = load_pretrained(network.backbone, str(path), self.spec.model.backbone.type)
+        if report.normalisation is not None:
+            network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
+            network.normalise.std.copy_(torch.tensor(report.normalisation.std))
+        return [report.text(), "the head is new, since the classes differ"]
+
+    def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
+        assert isinstance(network, ClassificationNetwork)
+        head = {module for part in network.head for module in part.modules()}
+        return {"backbone": [module for module in network.backbone.modules() if module not in head]}
+
+    def freeze(self, network: nn.Module) -> None:
+        assert isinstance(network, ClassificationNetwork)
+        if self.spec.model.backbone.freeze_norm:
+            freeze_norms(network.backbone)
+        if self.spec.model.backbone.freeze_backbone:
+            network.freeze_below_head()
+
+    @cached_property
+    def _class_weights(self) -> Tensor | None:
+        if self.spec.model.head.loss.class_weights == "none":
+            return None
+        targets = np.stack(self.dataset("train").targets)
+        count = len(self.classes)
+        counts = targets.sum(axis=0) if self.multi_label else np.bincount(targets, minlength=count)
+        return balanced_weights(torch.from_numpy(np.asarray(counts)), self.multi_label, len(targets))
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        weights = None if self._class_weights is None else self._class_weights.to(logits.device)
+        loss = multi_label_loss if self.multi_label else classification_loss
+        return {"loss": loss(logits, targets, weights)}
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        smoothing = self.spec.model.head.loss.label_smooth_val
+        pixels, targets = batch.inputs, batch.targets
+        if not self.multi_label:
+            targets = targets_to_probabilities(targets, len(self.classes), smoothing)
+        augmentation = self.spec.dataset.augmentation
+        if augmentation.mixup_cutmix:
+            pixels, targets = mixup_or_cutmix(pixels, targets, augmentation.mixup_alpha)
+        return self._loss(network(pixels), targets)
+
+    def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
+        logits = network(batch.inputs).float()
+        targets = batch.targets
+        if not self.multi_label:
+            targets = targets_to_probabilities(targets, len(self.classes), 0.0)
+        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
+        return self._loss(logits, targets), {"probabilities": probabilities.cpu().numpy()}
+
+    # --- answers ---
+
+    def exportable(self, network: nn.Module, input_format: str) -> Exportable:
+        assert isinstance(network, ClassificationNetwork)
+        module = ShippedClassifier(network, input_format, self.multi_label).eval()
+
+        def to_inputs(prepared: np.ndarray) -> tuple[Tensor, ...]:
+            pixels = torch.from_numpy(prepared)
+            if input_format == "uint8_nhwc":
+                return (pixels,)
+            return (network.normalise(pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)).contiguous(),)
+
+        return Exportable(
+            module=module,
+            inputs={"image": {0: "batch"}},
+            outputs={"probabilities": {0: "batch"}},
+            meanings={"probabilities": MULTI_LABEL if self.multi_label else SINGLE_LABEL},
+            to_inputs=to_inputs,
+        )
+
+    def preparation(self) -> dict[str, Any]:
+        return self.image_preparation.to_dict()
+
+    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
+        assert isinstance(network, ClassificationNetwork)
+        return {"mean": network.normalise.mean.tolist(), "std": network.normalise.std.tolist()}
+
+    def noise(self, generator: np.random.Generator) -> Sample:
+        size = (self.image_preparation.height, self.image_preparation.width, 3)
+        return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
+
+    def prepared(self, batch: Batch) -> np.ndarray:
+        return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
+
+    def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
+        return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
+
+    def answers(self, outputs: Outputs) -> list[np.ndarray]:
+        return list(outputs["probabilities"])
+
+    def targets(self, batch: Batch) -> list[Any]:
+        return list(batch.targets.cpu().numpy())
+
+    def metrics(self) -> ClassificationMetrics:
+        return ClassificationMetrics(
+            self.classes, self.spec.model.head.topk, self.multi_label, self._thresholds
+        )
+
+    @property
+    def _thresholds(self) -> dict[str, Any]:
+        return self.record.thresholds if self.record else {}
+
+    def row(self, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
+        decision = decide(answer, self.classes, self._thresholds, self.multi_label)
+        row: dict[str, Any] = {
+            "path": sample.key,
+            "label": ";".join(decision.labels),
+            "score": f"{decision.score:.6f}",
+            "rejected": decision.rejected,
+        }
+        if sample.target is not None:
+            truth = self._names(sample.target)
+            row |= {"truth": ";".join(truth), "correct": set(truth) == set(decision.labels)}
+        if len(self.classes) <= MAX_PROBABILITY_COLUMNS:
+            row |= {f"p_{name}": f"{value:.6f}" for name, value in zip(self.classes, answer, strict=True)}
+        return row
+
+    def _names(self, target: np.ndarray) -> list[str]:
+        numbers = np.flatnonzero(target) if self.multi_label else [int(target)]
+        return [self.classes[number] for number in numbers]
+
+    def draw(self, sample: Sample, answer: np.ndarray, heat: np.ndarray | None = None) -> Image.Image:
+        decision = decide(answer, self.classes, self._thresholds, self.multi_label)
+        if decision.labels:
+            told = ", ".join(f"{name} {decision.probabilities[name]:.0%}" for name in decision.labels)
+        else:
+            told = f"none sure ({max(decision.probabilities, key=decision.probabilities.__getitem__)} {decision.score:.0%})"
+        if sample.target is None:
+            return draw_card(sample.data, [told, Path(sample.key).name], NEUTRAL, heat)
+        truth = self._names(sample.target)
+        colour = RIGHT if set(truth) == set(decision.labels) else WRONG
+        return draw_card(sample.data, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
+
+    # --- inference ---
+
+    def sources(self, source: str) -> list[Path]:
+        return image_sources(source)
+
+    def load(self, path: Path) -> Sample:
+        return Sample(str(path), read_image(path))
+
+    def explain(self, network: nn.Module, prepared: np.ndarray) -> list[np.ndarray] | None:
+        assert isinstance(network, ClassificationNetwork)
+        pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2)
+        return class_activation_maps(network, pixels.to(network.normalise.mean.device))
+
+
+TASK = ClassificationTask

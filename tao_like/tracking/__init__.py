@@ -1,0 +1,23 @@
+"""What a stage leaves behind while it runs: the run folder, its status file, TensorBoard events, progress."""
+
+from __future__ import annotations
+
+from tao_like.tracking.failures import failure_message
+from tao_like.tracking.files import Artefact, atomic_path
+from tao_like.tracking.process import is_main_process
+from tao_like.tracking.progress import Progress
+from tao_like.tracking.run import Run
+from tao_like.tracking.status import StageStatus, read_status
+from tao_like.tracking.tensorboard import TensorBoard
+
+__all__ = [
+    "Artefact",
+    "Progress",
+    "Run",
+    "StageStatus",
+    "TensorBoard",
+    "atomic_path",
+    "failure_message",
+    "is_main_process",
+    "read_status",
+]

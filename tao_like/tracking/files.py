@@ -1,0 +1,161 @@
+"""Writing files so that a final name only ever stands for a complete file."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tao_like.errors import SpecError, TaoLikeError
+
+_PARTIAL = re.compile(r"^\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?$")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether ``error`` says that the disk is full; native writers say so only in their text."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return "No space left on device" in str(error)
+
+
+def explain_os_error(error: OSError, folder: Path) -> TaoLikeError:
+    """Say in one sentence why nothing can be written in ``folder``, and what to do.
+
+    Returns:
+        A ``SpecError`` where another folder is needed, a plain ``TaoLikeError`` otherwise.
+    """
+    if is_disk_full(error):
+        return TaoLikeError(
+            f"no space left on the disk that holds {folder}; free some space or choose another results_dir"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return SpecError(
+            f"no permission to write in {folder}; change its owner or choose another results_dir"
+        )
+    if error.errno == errno.EROFS:
+        return SpecError(f"{folder} is on a read-only disk; choose another results_dir")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return SpecError(f"{folder} cannot be a folder: a file has this name; choose another results_dir")
+    if error.errno == errno.ENOENT:
+        return TaoLikeError(f"{folder} is gone; was it removed while the run was writing to it?")
+    return TaoLikeError(f"cannot write in {folder}: {error.strerror or error}")
+
+
+@contextmanager
+def explained_os_errors(folder: Path) -> Iterator[None]:
+    """Raise what the operating system refuses inside the block as one sentence that names ``folder``."""
+    try:
+        yield
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``final`` that becomes ``final`` when the block ends well.
+
+    The temporary name keeps the suffix, because writers choose their format by it. The parent folder is
+    made. After an error the temporary file is removed, and whatever ``final`` was before is untouched.
+
+    Raises:
+        TaoLikeError: the disk is full, the folder cannot be written, or the block wrote nothing.
+    """
+    folder = final.parent
+    with explained_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}"
+    try:
+        try:
+            yield temporary
+        except Exception as error:
+            if is_disk_full(error):
+                raise explain_os_error(OSError(errno.ENOSPC, str(error)), folder) from error
+            raise
+        if not temporary.is_file():
+            raise TaoLikeError(f"nothing was written for {final}")
+        with explained_os_errors(folder):
+            _flush_to_disk(temporary)
+            temporary.replace(final)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Put the content on the disk before the name: a power cut must not leave an empty file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in ``folder``."""
+    for path in folder.iterdir():
+        if _PARTIAL.match(path.name):
+            with suppress(OSError):
+                path.unlink()
+
+
+class Artefact:
+    """A file that a run produces: a temporary path inside ``with``, ``final`` afterwards.
+
+    Args:
+        final: where the file belongs.
+        keep: False makes a file that is written and thrown away, for the processes of a parallel run that
+            have nothing to leave behind.
+    """
+
+    def __init__(self, final: Path, *, keep: bool = True) -> None:
+        self.final = final
+        self._keep = keep
+
+    def __enter__(self) -> Path:
+        self._writer = atomic_path(self.final)
+        self._temporary = self._writer.__enter__()
+        return self._temporary
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._keep:
+            self._temporary.unlink(missing_ok=True)
+            return
+        self._writer.__exit__(kind, error, trace)
+
+
+def to_plain(value: Any) -> Any:
+    """Turn ``value`` into what JSON can hold.
+
+    Arrays and tensors become lists or numbers, dataclasses become mappings, paths become text, and numbers
+    that are not finite become None, since JSON has no word for them.
+
+    Raises:
+        TypeError: there is no plain form, with the type in the message.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
+        items = sorted(value) if isinstance(value, set | frozenset) else value
+        return [to_plain(item) for item in items]
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    raise TypeError(f"a {type(value).__name__} has no plain form for a JSON file")

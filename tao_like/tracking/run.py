@@ -1,0 +1,226 @@
+"""One stage's run folder: what is written when it starts, while it goes on, and however it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+
+from tao_like.errors import SpecError, TaoLikeError
+from tao_like.tracking.failures import failure_message, is_interrupt
+from tao_like.tracking.files import Artefact, atomic_path, explained_os_errors, remove_partial_files, to_plain
+from tao_like.tracking.process import is_main_process, this_process
+from tao_like.tracking.progress import Progress, ProgressDisplay
+from tao_like.tracking.signals import signals_held, signals_raise
+from tao_like.tracking.status import (
+    STATUS_FILE,
+    Heartbeat,
+    RunIdentity,
+    append_line,
+    close_dead_runs,
+    duration_text,
+    open_runs,
+)
+
+SPEC_FILE = "spec.yaml"
+LOG_FILE = "log.txt"
+REPORT_FILE = "report.json"
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Run:
+    """One run of a stage, as a context manager around its work.
+
+    Entering makes the folder, marks earlier runs in it that died as FAILURE, and writes ``spec.yaml`` and a
+    STARTED line. Leaving writes SUCCESS, or FAILURE with the reason for any exception; the exception goes on.
+    Ctrl-C leaves as KeyboardInterrupt even where a library made a SystemExit of it; SIGTERM leaves as
+    ``Terminated``, a SystemExit with code 143.
+
+    In a parallel run only the first process writes and prints; the same calls do nothing in the others.
+
+    Args:
+        folder: the stage's folder, ``<results_dir>/<stage>``.
+        task: name of the task; stage: name of the stage.
+        spec_yaml: the resolved spec, as text.
+        console: where messages and progress go; by default the standard output.
+        debug: also keep the traceback of expected errors in log.txt.
+
+    Raises:
+        SpecError: (on entering) the folder cannot be used, or another run is writing to it.
+        TaoLikeError: (at any time) the disk is full or the folder is gone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        task: str,
+        stage: str,
+        spec_yaml: str,
+        console: Console | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.folder = folder
+        self._writes = is_main_process()
+        self._identity = RunIdentity(task, stage, uuid.uuid4().hex[:12], this_process())
+        self._spec_yaml = spec_yaml
+        self._debug = debug
+        self._console = console if console is not None else Console()
+        self._display = ProgressDisplay(self._console) if self._writes else None
+        self._heartbeat = Heartbeat(folder)
+        self._kpi: Mapping[str, float] | None = None
+        self._scope = ExitStack()
+
+    def __enter__(self) -> Run:
+        self._scope.enter_context(signals_raise())
+        self._began = time.monotonic()
+        try:
+            if self._writes:
+                self._claim_folder()
+                self._start()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._leave(error)
+        except BaseException as late:
+            # The disk is full, or Ctrl-C came before the signals were held: this run has failed after all.
+            self._leave(late)
+            raise
+        if error is not None and is_interrupt(error) and not isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+
+    def status(self, message: str, *, kpi: Mapping[str, float] | None = None, **extra: Any) -> None:
+        """Add a RUNNING line to status.json.
+
+        Args:
+            message: what is going on.
+            kpi: figures by name; the last ones are repeated on the final line.
+            extra: further fields, such as epoch, max_epoch, step; a number for ``eta`` is taken as seconds.
+        """
+        if not self._writes:
+            return
+        if kpi is not None:
+            self._kpi = kpi
+            extra["kpi"] = kpi
+        if isinstance(extra.get("eta"), int | float):
+            extra["eta"] = duration_text(extra["eta"])
+        append_line(self.folder, self._identity, "RUNNING", message, extra)
+
+    def info(self, text: str) -> None:
+        """Say something to the user, on the console and in log.txt."""
+        if self._writes:
+            self._print(text, style=None)
+            self._log("INFO", text)
+
+    def warning(self, text: str) -> None:
+        """Warn the user, on the console and in log.txt."""
+        if self._writes:
+            self._print(f"warning: {text}", style="yellow")
+            self._log("WARNING", text)
+
+    def report(self, content: Mapping[str, Any]) -> None:
+        """Write ``content`` to report.json, whole or not at all."""
+        text = json.dumps(to_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        with self.artefact(REPORT_FILE) as path:
+            path.write_text(text, encoding="utf-8")
+
+    def artefact(self, name: str) -> Artefact:
+        """Return a context manager for writing the file ``name`` in the run folder.
+
+        It gives a temporary path beside the final one; ``final`` stands for a complete file, or for what was
+        there before.
+        """
+        return Artefact(self.folder / name, keep=self._writes)
+
+    def progress(self, description: str, total: int) -> Progress:
+        """Return a context manager that shows how far ``total`` steps are."""
+        return Progress(self._display, description, total)
+
+    def _claim_folder(self) -> None:
+        with explained_os_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        others = close_dead_runs(self.folder)
+        if others:
+            process = others[0].process
+            raise SpecError(
+                f"results_dir: {self.folder} is in use by another run (process {process.pid} on "
+                f"{process.host}); wait for it to end, or choose another results_dir"
+            )
+        with explained_os_errors(self.folder):
+            remove_partial_files(self.folder)
+
+    def _start(self) -> None:
+        open_runs.add(self._identity.run_id)
+        append_line(
+            self.folder, self._identity, "STARTED", f"{self._identity.task} {self._identity.stage} started"
+        )
+        self._heartbeat.start()
+        with atomic_path(self.folder / SPEC_FILE) as path:
+            path.write_text(self._spec_yaml, encoding="utf-8")
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Write the last line and let go of thread, signals and folder; doing it twice is harmless."""
+        try:
+            with signals_held():
+                if self._identity.run_id in open_runs:
+                    if error is None:
+                        self._write_success()
+                    else:
+                        self._write_failure(error)
+                    open_runs.remove(self._identity.run_id)
+                self._heartbeat.stop()
+        finally:
+            self._scope.close()
+
+    def _write_success(self) -> None:
+        seconds = time.monotonic() - self._began
+        message = f"{self._identity.task} {self._identity.stage} finished in {duration_text(seconds)}"
+        append_line(self.folder, self._identity, "SUCCESS", message, self._last_fields())
+
+    def _write_failure(self, error: BaseException) -> None:
+        message = failure_message(error)
+        # Whatever ended the run matters more to the user than a disk that does not take the news.
+        try:
+            append_line(self.folder, self._identity, "FAILURE", message, self._last_fields())
+            self._log("ERROR", message)
+            if self._debug or not isinstance(error, TaoLikeError | KeyboardInterrupt | SystemExit):
+                self._log("ERROR", "".join(traceback.format_exception(error)).rstrip())
+        except TaoLikeError as unwritten:
+            self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
+
+    def _last_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {"seconds": round(time.monotonic() - self._began, 1)}
+        if self._kpi is not None:
+            fields["kpi"] = self._kpi
+        return fields
+
+    def _print(self, text: str, style: str | None) -> None:
+        self._console.print(
+            _printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=True
+        )
+
+    def _log(self, level: str, text: str) -> None:
+        now = datetime.now().isoformat(sep=" ", timespec="seconds")
+        with explained_os_errors(self.folder), (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{now} {level} {_printable(text)}\n")
+
+
+def _printable(text: str) -> str:
+    """Replace control characters: a file name may hold some, and must not steer the terminal."""
+    return _CONTROL_CHARACTERS.sub("?", text)

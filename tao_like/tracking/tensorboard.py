@@ -1,0 +1,158 @@
+"""TensorBoard events of a run: curves, pictures, text, histograms, hparams, the graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tao_like.errors import TaoLikeError
+from tao_like.tracking.files import explained_os_errors
+from tao_like.tracking.process import is_main_process
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+    from torch import Tensor, nn
+    from torch.utils.tensorboard import SummaryWriter
+
+_FLUSH_SECONDS = 10
+
+
+class TensorBoard:
+    """Writes TensorBoard events into ``folder``; torch is imported when the first one is written.
+
+    In a parallel run only the first process writes; the same calls do nothing in the others.
+
+    Args:
+        folder: the run folder; TensorBoard shows it under its name.
+        first_step: for a resumed run, the step at which it goes on; what a broken run wrote from there on is
+            hidden.
+
+    Raises:
+        TaoLikeError: (from every method) the events cannot be written, with the folder's name and the reason.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int | None = None) -> None:
+        self.folder = folder
+        self._first_step = first_step
+        self._writes = is_main_process()
+        self._opened: SummaryWriter | None = None
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _writer(self) -> Iterator[SummaryWriter]:
+        with explained_os_errors(self.folder):
+            if self._opened is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._opened = SummaryWriter(
+                    str(self.folder), purge_step=self._first_step, flush_secs=_FLUSH_SECONDS
+                )
+            yield self._opened
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add one point to each named curve. Names with a common part before ``/`` share a section."""
+        if not self._writes:
+            return
+        with self._writer() as writer:
+            for tag, value in values.items():
+                writer.add_scalar(tag, float(value), step)
+
+    def image(self, tag: str, picture: Image, step: int) -> None:
+        """Add a picture; grey and palette pictures are shown in RGB."""
+        if not self._writes:
+            return
+        import numpy as np
+
+        with self._writer() as writer:
+            pixels = np.asarray(picture.convert("RGB"))
+            writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def text(self, tag: str, text: str, step: int = 0, *, verbatim: bool = False) -> None:
+        """Add a text in Markdown; ``verbatim`` shows it as it is, such as a spec file."""
+        if not self._writes:
+            return
+        if verbatim:
+            text = "\n".join(f"    {line}" for line in text.splitlines())
+        with self._writer() as writer:
+            writer.add_text(tag, text, step)
+
+    def histogram(self, tag: str, values: Tensor | np.ndarray[Any, Any], step: int) -> None:
+        """Add a histogram of the finite values; nothing where there are none."""
+        if not self._writes:
+            return
+        import torch
+
+        with self._writer() as writer:
+            # bfloat16 and half have no histogram of their own.
+            flat = torch.as_tensor(values).detach().flatten().float()
+            finite = flat[flat.isfinite()]
+            if finite.numel():
+                writer.add_histogram(tag, finite, step)
+
+    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Add this run's row to the HPARAMS page: its settings and its final figures.
+
+        The row belongs to the run itself; ``SummaryWriter.add_hparams`` would make a second run of it.
+
+        Args:
+            settings: the spec as plain values; nested blocks become dotted names, lists become text.
+            metrics: final figures, shown as curves of one point under ``final/``.
+        """
+        if not self._writes:
+            return
+        finals = {f"final/{name}": float(value) for name, value in metrics.items()}
+        with self._writer() as writer:
+            from torch.utils.tensorboard.summary import hparams
+
+            for summary in hparams(dict(_flat(settings)), finals):
+                writer._get_file_writer().add_summary(summary)
+        self.scalars(finals, 0)
+
+    def graph(self, network: nn.Module, example: Tensor) -> None:
+        """Add the graph of ``network``, traced with ``example``, an input batch.
+
+        Raises:
+            TaoLikeError: the network cannot be traced; training may go on without the picture.
+        """
+        if not self._writes:
+            return
+        # Tracing switches the whole network to evaluation and back, frozen parts included.
+        modes = {module: module.training for module in network.modules()}
+        try:
+            with self._writer() as writer:
+                writer.add_graph(network, example)
+        except RuntimeError as error:
+            raise TaoLikeError(f"TensorBoard cannot draw the graph of this network: {error}") from error
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+    def close(self) -> None:
+        """Write what is pending; later calls open a further events file."""
+        if self._opened is not None:
+            writer, self._opened = self._opened, None
+            with explained_os_errors(self.folder):
+                writer.close()
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+    """Yield dotted names and values that TensorBoard can hold; unset values are left out."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool | int | float | str):
+            yield prefix + name, value
+        elif value is not None:
+            yield prefix + name, json.dumps(value, default=str)

@@ -1,0 +1,330 @@
+"""Reading pictures: pixel values worked out by hand. Preparing them: timm's own transforms are the oracle."""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from tao_like.errors import BundleError, DatasetError
+from tao_like.networks import _torchvision  # noqa: F401  (before timm)
+from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+
+CORNERS = np.array([[0, 40, 80], [120, 160, 200]], np.uint8)
+CLOCKWISE = [[120, 0], [160, 40], [200, 80]]
+UPRIGHT = {  # what each EXIF orientation makes of CORNERS, by the EXIF standard's table of row and column
+    1: [[0, 40, 80], [120, 160, 200]],
+    2: [[80, 40, 0], [200, 160, 120]],
+    3: [[200, 160, 120], [80, 40, 0]],
+    4: [[120, 160, 200], [0, 40, 80]],
+    5: [[0, 120], [40, 160], [80, 200]],
+    6: CLOCKWISE,
+    7: [[200, 80], [160, 40], [120, 0]],
+    8: [[80, 200], [40, 160], [0, 120]],
+}
+
+
+def pixels(path: Path) -> list[list[list[int]]]:
+    image = read_image(path)
+    assert image.mode == "RGB"
+    return np.asarray(image).tolist()
+
+
+def grey(path: Path) -> list[list[int]]:
+    values = np.asarray(read_image(path))
+    assert (values == values[:, :, :1]).all()
+    return values[:, :, 0].tolist()
+
+
+def png(header: bytes, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG file put together by hand, for the modes that Pillow does not write."""
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("orientation", sorted(UPRIGHT))
+@pytest.mark.parametrize("name", ["picture.png", "picture.tif", "picture.webp"])
+def test_exif_orientation_is_applied(tmp_path: Path, name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / name
+    Image.fromarray(CORNERS).convert("RGB").save(path, exif=exif, lossless=True)
+    assert grey(path) == UPRIGHT[orientation]
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.tif"])
+def test_a_16_bit_picture_is_turned_too(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(CORNERS.astype(np.uint16) * 257).save(tmp_path / name, exif=exif)
+    assert grey(tmp_path / name) == CLOCKWISE
+
+
+def test_an_uncompressed_grey_tiff_is_turned_without_garbling_it(tmp_path: Path) -> None:
+    Image.fromarray(CORNERS).save(tmp_path / "picture.tif", tiffinfo={0x112: 6})
+    assert grey(tmp_path / "picture.tif") == CLOCKWISE
+
+
+def test_unreadable_exif_data_does_not_lose_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    Image.new("RGB", (3, 2), (90, 90, 90)).save(path, exif=b"Exif\0\0this is not a TIFF header at all")
+    assert grey(path) == [[90, 90, 90], [90, 90, 90]]
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.tif"])
+def test_16_bit_grey_is_scaled_by_257_and_rounded(tmp_path: Path, name: str) -> None:
+    values = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / name)
+    assert grey(tmp_path / name) == [[0, 0, 1, 1, 128, 255]]
+
+
+def test_big_endian_16_bit_tiff(tmp_path: Path) -> None:
+    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
+    image.save(tmp_path / "picture.tif")
+    assert grey(tmp_path / "picture.tif") == [[1, 255]]
+
+
+def test_32_bit_integers_within_16_bits_are_read_as_16_bit(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 257, 65535]], np.int32)).save(tmp_path / "picture.tif")
+    assert grey(tmp_path / "picture.tif") == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize("values", [np.array([[0, 65536]], np.int32), np.array([[0.0, 0.5]], np.float32)])
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(DatasetError, match=r"odd\.tif.*8 or 16 bits"):
+        read_image(tmp_path / "odd.tif")
+
+
+def test_16_bit_rgb_png(tmp_path: Path) -> None:
+    rows = b"\0" + struct.pack(">6H", 0, 65535, 257 * 7, 257 * 200, 257 * 3, 257)
+    (tmp_path / "picture.png").write_bytes(png(struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), rows))
+    assert pixels(tmp_path / "picture.png") == [[[0, 255, 7], [200, 3, 1]]]
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "picture.png")
+    assert grey(tmp_path / "picture.png") == [[255, 0]]
+
+
+def test_palette_with_a_transparent_colour_shows_white(tmp_path: Path) -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.putdata([0, 1, 2])
+    image.save(tmp_path / "plain.png")
+    image.save(tmp_path / "transparent.png", transparency=1)
+    image.save(tmp_path / "graded.png", transparency=bytes([255, 255, 51]))
+    assert pixels(tmp_path / "plain.png") == [[[10, 20, 30], [40, 50, 60], [70, 80, 90]]]
+    assert pixels(tmp_path / "transparent.png") == [[[10, 20, 30], [255, 255, 255], [70, 80, 90]]]
+    # 51 of 255 is a fifth: 70 / 5 + 255 * 4 / 5 = 218
+    assert pixels(tmp_path / "graded.png")[0][2] == [218, 220, 222]
+
+
+def test_palette_gif(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([1, 0])
+    image.save(tmp_path / "picture.gif")
+    assert pixels(tmp_path / "picture.gif") == [[[40, 50, 60], [10, 20, 30]]]
+
+
+def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
+    rgba = np.array([[[100, 0, 200, 255], [100, 0, 200, 0], [100, 0, 200, 51]]], np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    assert pixels(tmp_path / "rgba.png") == [[[100, 0, 200], [255, 255, 255], [224, 204, 244]]]
+    Image.fromarray(rgba[:, :, [0, 3]]).save(tmp_path / "la.png")
+    assert grey(tmp_path / "la.png") == [[100, 255, 224]]
+
+
+def test_a_colour_that_a_png_declares_transparent_shows_white(tmp_path: Path) -> None:
+    rows = b"\0" + bytes([1, 2, 3, 9, 9, 9])
+    header = struct.pack(">IIBBBBB", 2, 1, 8, 2, 0, 0, 0)
+    (tmp_path / "picture.png").write_bytes(png(header, rows, (b"tRNS", struct.pack(">HHH", 1, 2, 3))))
+    assert pixels(tmp_path / "picture.png") == [[[255, 255, 255], [9, 9, 9]]]
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    # Uniform, so that JPEG keeps it: 1 - cyan 0.2 and 1 - black 0.4 give red 255 * 0.8 * 0.6 = 122.4
+    Image.new("CMYK", (16, 16), (51, 0, 255, 102)).save(tmp_path / "picture.jpg", quality=100)
+    values = np.asarray(read_image(tmp_path / "picture.jpg")).reshape(-1, 3).astype(int)
+    assert np.abs(values - [122, 153, 0]).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["picture.jpg", "picture.png", "picture.bmp", "picture.tif", "picture.webp"])
+def test_truncated_files_are_errors(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / name
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    with pytest.raises(DatasetError, match=name):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [(b"", "is empty"), (b"hello", "is not a picture"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not a picture")],
+)
+def test_files_that_are_no_pictures_are_named(tmp_path: Path, content: bytes, rule: str) -> None:
+    (tmp_path / "a b, é.jpg").write_bytes(content)
+    with pytest.raises(DatasetError, match=f"a b, é.jpg {rule}"):
+        read_image(tmp_path / "a b, é.jpg")
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.png", tmp_path):
+        with pytest.raises(DatasetError, match=f"{path.name} is not a file"):
+            read_image(path)
+
+
+def test_a_decompression_bomb_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    (tmp_path / "bomb.png").write_bytes(png(header, b"\0" * 100))
+    with pytest.raises(DatasetError, match=r"bomb\.png"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_image_files_are_sorted_and_hidden_ones_left_out(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a/c.jpg", "a/.d.jpg", ".hidden/e.jpg", "notes.txt", "f.jpg/g.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
+    assert found == ["a/c.jpg", "b.PNG", "f.jpg/g.png"]
+    with pytest.raises(DatasetError, match="holds no picture"):
+        image_files(tmp_path / ".hidden" / "nothing")
+
+
+@functools.cache
+def photo(height: int, width: int) -> Image.Image:
+    """Waves of several lengths with noise: edges in every direction, overshoot for bicubic and lanczos."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(height * 10_000 + width).normal(0, 30, (height, width, 3))
+    waves = [np.sin(rows / 7) + np.cos(columns / 11), np.sin(rows * columns / 900), np.cos(rows / 3)]
+    return Image.fromarray(np.clip(127 + 80 * np.stack(waves, -1) + noise, 0, 255).astype(np.uint8))
+
+
+def timm_evaluation(
+    image: Image.Image, preparation: ImagePreparation, mode: str, crop_pct: float
+) -> np.ndarray:
+    from timm.data import create_transform
+
+    transform = create_transform(
+        (3, preparation.height, preparation.width),
+        is_training=False,
+        crop_pct=crop_pct,
+        crop_mode=mode,
+        interpolation=preparation.interpolation,
+        mean=(preparation.fill / 255,) * 3,
+        normalize=False,
+    )
+    return transform(image).permute(1, 2, 0).numpy()
+
+
+PICTURE_SIZES = [
+    (300, 400),
+    (401, 333),
+    (224, 224),
+    (256, 256),
+    (37, 900),
+    (1100, 31),
+    (5, 7),
+    (1, 1),
+    (719, 1279),
+]
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(224, 224), (64, 96), (33, 31), (7, 120)])
+@pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
+def test_prepare_equals_timm(resize: str, size: tuple[int, int], interpolation: str) -> None:
+    mode = {"crop": "center", "squash": "squash", "letterbox": "border"}[resize]
+    for picture_size in PICTURE_SIZES:
+        picture = photo(*picture_size)
+        for crop_pct in (0.875, 1.0) if resize == "crop" else (1.0,):
+            preparation = ImagePreparation(*size, resize, crop_pct, interpolation)
+            if resize == "letterbox" and min(picture_size) * min(size) < max(picture_size):
+                continue  # timm scales such a strip to a width of 0
+            expected = timm_evaluation(picture, preparation, mode, crop_pct)
+            prepared = prepare(picture, preparation)
+            assert prepared.dtype == np.uint8
+            assert prepared.shape == (*size, 3)
+            difference = np.abs(prepared.astype(int) - expected.astype(int)).max()
+            assert difference <= 1, (picture_size, crop_pct)
+
+
+def test_crop_keeps_the_centre() -> None:
+    values = np.zeros((4, 8, 3), np.uint8)
+    values[:, 2:6] = np.arange(4)[None, :, None] * 10 + 5
+    prepared = prepare(Image.fromarray(values), ImagePreparation(4, 4, "crop", 1.0))
+    assert prepared[:, :, 0].tolist() == [[5, 15, 25, 35]] * 4
+
+
+def test_letterbox_pads_evenly_and_loses_nothing() -> None:
+    prepared = prepare(Image.new("RGB", (8, 4), (200, 0, 0)), ImagePreparation(8, 8, "letterbox", fill=7))
+    assert (prepared[[0, 1, 6, 7]] == 7).all()
+    assert (prepared[2:6] == [200, 0, 0]).all()
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+def test_a_very_long_strip_takes_no_memory_and_keeps_its_centre(size: tuple[int, int]) -> None:
+    values = np.zeros((*size, 3), np.uint8)
+    middle = [math.ceil(side / 2) - 1 for side in size]
+    values[
+        middle[0] - 20 * (size[0] > 1) : middle[0] + 20, middle[1] - 20 * (size[1] > 1) : middle[1] + 20
+    ] = 99
+    for resize in ("crop", "squash", "letterbox"):
+        prepared = prepare(Image.fromarray(values), ImagePreparation(224, 224, resize))
+        assert prepared.shape == (224, 224, 3)
+        if resize == "crop":
+            assert (prepared == 99).all()
+
+
+def test_prepare_takes_any_mode() -> None:
+    prepared = prepare(Image.new("LA", (9, 9), (0, 0)), ImagePreparation(4, 4))
+    assert (prepared == 255).all()
+
+
+def test_the_result_may_be_written_to() -> None:
+    prepare(Image.new("RGB", (4, 4)), ImagePreparation(4, 4))[:] = 1
+
+
+def test_preparation_survives_a_dictionary() -> None:
+    preparation = ImagePreparation(32, 48, "letterbox", 0.9, "bilinear", 7)
+    assert ImagePreparation.from_dict(preparation.to_dict()) == preparation
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"height": 0}, "height"),
+        ({"width": 12.5}, "width"),
+        ({"height": True}, "height"),
+        ({"resize": "stretch"}, "resize"),
+        ({"crop_pct": 0}, "crop_pct"),
+        ({"crop_pct": float("nan")}, "crop_pct"),
+        ({"interpolation": ["bicubic"]}, "interpolation"),
+        ({"fill": 256}, "fill"),
+        ({"channels": 1}, "channels"),
+        ({"colour": "RGB"}, "colour"),
+    ],
+)
+def test_preparation_without_meaning_is_refused(changes: dict[str, object], key: str) -> None:
+    with pytest.raises(BundleError, match=f"preparation.{key}"):
+        ImagePreparation.from_dict({"height": 8, "width": 8, **changes})
+    with pytest.raises(BundleError, match=r"preparation\.width is missing"):
+        ImagePreparation.from_dict({"height": 8})
+
+
+def test_to_rgb_leaves_an_rgb_picture_as_it_is() -> None:
+    image = photo(20, 30)
+    assert (np.asarray(to_rgb(image)) == np.asarray(image)).all()

@@ -1,0 +1,62 @@
+"""What is loaded when: import-linter sees every import, these tests see those that really happen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tao_like
+
+PACKAGE = Path(tao_like.__file__).parent
+# Each takes seconds to import, or would make the runtime more than numpy, Pillow and onnxruntime.
+SLOW = {
+    "torch",
+    "torchvision",
+    "timm",
+    "pytorch_lightning",
+    "torchmetrics",
+    "torch_pruning",
+    "sklearn",
+    "tensorboard",
+}
+MODELLING = {"onnx", "hydra", "omegaconf", "yaml", "safetensors", "click", "rich"}
+TASK_SPECS = [f"tao_like.tasks.{path.parent.name}.spec" for path in sorted(PACKAGE.glob("tasks/*/spec.py"))]
+
+
+def loaded_by(module: str) -> set[str]:
+    """Return the names of the top-level packages that a fresh interpreter has after importing ``module``."""
+    script = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tao_like",
+        "tao_like.bundle",
+        "tao_like.cli.main",
+        "tao_like.datasets.records",
+        "tao_like.errors",
+        "tao_like.spec",
+        "tao_like.stages",
+        "tao_like.tasks",
+        "tao_like.tracking",
+        *TASK_SPECS,
+    ],
+)
+def test_importing_it_loads_nothing_slow(module: str) -> None:
+    assert loaded_by(module) & SLOW == set()
+
+
+def test_the_runtime_loads_numpy_pillow_and_onnxruntime_alone() -> None:
+    assert loaded_by("tao_like.runtime") & (SLOW | MODELLING) == set()
+
+
+def test_there_is_a_spec_of_every_task() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("tasks/*/task.py")}
+    assert {name.split(".")[2] for name in TASK_SPECS} == folders != set()
