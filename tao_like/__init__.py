@@ -15,7 +15,12 @@ __all__ = ["__version__", "run"]
 
 
 def run(
-    task: str, stage: str, spec: str | Path | None = None, overrides: Sequence[str] = (), *, quiet: bool = False
+    task: str,
+    stage: str,
+    spec: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    quiet: bool = False,
 ) -> StageResult:
     """Runs a stage, as ``tao-like <task> <stage> -e spec key=value ...`` does.
 

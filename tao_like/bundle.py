@@ -14,7 +14,7 @@ import math
 import os
 import struct
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ _GRAPH = "graph.onnx"
 _MEBIBYTE = 2**20
 _LARGEST_JSON = 256 * _MEBIBYTE  # the split of a million pictures takes half of it
 _LARGEST_DIRECTORY = 64 * 1024
+_MEMBERS_NAMED = 4  # in a message, of a hostile archive's many
 _ENCRYPTED = 0x1
 _TIMESTAMP = (
     1980,
@@ -51,13 +52,11 @@ _TIMESTAMP = (
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     OSError,
-    NotImplementedError,
     RuntimeError,
     EOFError,
     ValueError,
     OverflowError,
     struct.error,
-    zlib.error,
 )
 
 
@@ -306,8 +305,8 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
 def _read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     """Read ``bundle.json`` and hold the archive's members against it."""
     names = archive.namelist()
-    if names.count(_MANIFEST) != 1:
-        raise BundleError(f"it holds {_MANIFEST} {names.count(_MANIFEST)} times; a bundle holds it once.")
+    if _MANIFEST not in names:
+        raise BundleError(f"it is no bundle: it holds no {_MANIFEST}.")
     manifest = _json_object(_content(archive, _MANIFEST), _MANIFEST)
     if manifest.get("format") != FORMAT:
         raise BundleError(f"it is no bundle: {_MANIFEST} does not say that its format is {FORMAT!r}.")
@@ -320,9 +319,10 @@ def _read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise BundleError(f"format_version is {version!r}; it must be {FORMAT_VERSION}.")
     _check_manifest(manifest)
-    expected = sorted([_MANIFEST, *manifest["sha256"]])
-    if sorted(names) != expected:
-        raise BundleError(f"it holds {sorted(names)}, but by its {_MANIFEST} it should hold {expected}.")
+    found, expected = Counter(names), Counter([_MANIFEST, *manifest["sha256"]])
+    if found != expected:
+        odd = sorted((found - expected) + (expected - found))[:_MEMBERS_NAMED]
+        raise BundleError(f"its members are not those that {_MANIFEST} names: {odd} lacking or too many.")
     return manifest
 
 
@@ -331,8 +331,6 @@ def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
         raise BundleError(f"{name} is compressed or encrypted; the members of a bundle are neither.")
-    if info.file_size != info.compress_size:
-        raise BundleError(f"{name} claims two sizes, {info.file_size} and {info.compress_size} bytes.")
     if name in (_MANIFEST, _STRUCTURE):
         _check_json_size(name, info.file_size)
     return archive.read(info)

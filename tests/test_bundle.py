@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,7 +137,6 @@ def test_equal_content_is_equal_bytes(tmp_path: Path, path: Path) -> None:
     other = example()
     other.weights = dict(reversed(list(other.weights.items())))
     other.spec = dict(reversed(list(other.spec.items())))
-    time.sleep(0.01)
     write_bundle(tmp_path / "other.tltb", other)
     assert (tmp_path / "other.tltb").read_bytes() == path.read_bytes()
     other.weights["mask"][0] = False
@@ -162,6 +163,22 @@ def test_weights_are_stored_as_they_look(tmp_path: Path) -> None:
         assert not found[name].requires_grad
     found["tied"].zero_()  # its own memory, and writable
     assert torch.equal(found["tied_too"], table)
+
+
+def test_an_archive_beyond_4_gb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """zipfile is told that its limit is 300 bytes, so that it writes the records of a large archive."""
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile, "ZIP64_LIMIT", 300)
+        write_bundle(tmp_path / "large.tltb", example())
+    assert b"PK\x06\x06" in (tmp_path / "large.tltb").read_bytes()
+    assert_equal(read_bundle(tmp_path / "large.tltb"), example())
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "x.tltb", example(metrics={"top_1": np.float64(0.1)}))
+    assert read_manifest(tmp_path / "x.tltb")["metrics"] == {"top_1": 0.1}
+    with pytest.raises(BundleError, match=r"metrics\.top_1 is a float32"):
+        write_bundle(tmp_path / "x.tltb", example(metrics={"top_1": np.float32(0.1)}))
 
 
 def test_the_manifest_is_read_without_torch(path: Path) -> None:
@@ -255,7 +272,7 @@ def test_files_that_are_no_bundle(tmp_path: Path) -> None:
 def test_members_that_no_bundle_has(path: Path, name: str) -> None:
     rezip(path, lambda members: members.update({name: b"x"}))
     for reader in (read_bundle, read_manifest):
-        with pytest.raises(BundleError, match="it should hold"):
+        with pytest.raises(BundleError, match=re.escape(f"names: {[name]} lacking or too many")):
             reader(path)
     assert [file.name for file in path.parent.iterdir()] == ["model.tltb"]
 
@@ -278,10 +295,10 @@ def test_a_bomb_is_refused_without_being_unpacked(path: Path, compression: int) 
     bomb = b"[" + b" " * 50_000_000 + b"]"
     rezip(path, lambda members: members.update({"bundle.json": bomb}), compression=compression)
     assert path.stat().st_size < 1_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(BundleError, match=r"bundle\.json is compressed"):
         read_bundle(path)
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 def directory_entry(content: bytes, name: bytes) -> int:
@@ -321,10 +338,10 @@ def test_a_directory_of_a_million_entries_is_refused_at_once(tmp_path: Path) -> 
     directory = entry * 1_000_000
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 16960, 16960, len(directory), 0, 0)
     (tmp_path / "x.tltb").write_bytes(directory + end)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(BundleError, match="claims to hold 47000000 bytes"):
         read_bundle(tmp_path / "x.tltb")
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 def test_a_member_of_another_bundle_is_noticed(tmp_path: Path, path: Path) -> None:
@@ -372,7 +389,7 @@ def test_json_that_is_none(path: Path, text: bytes, rule: str) -> None:
         ({"split": "train"}, "split is a str"),
         ({"sha256": []}, "sha256 is a list"),
         ({"sha256": {}}, r"sha256 must name weights\.safetensors"),
-        ({"sha256": {"weights.safetensors": 7}}, "it should hold"),
+        ({"sha256": {"weights.safetensors": 7}}, "lacking or too many"),
         ({"sha256": {"weights.safetensors": "", "../../x": ""}}, "sha256 must name"),
         ({"colour": 1}, "misses or adds the keys colour"),
     ],
@@ -458,7 +475,7 @@ def test_mutated_bundles_are_refused_or_read_as_they_were(tmp_path: Path, path: 
     (tmp_path / "inside").mkdir()
     target = tmp_path / "inside" / "mutated.tltb"
     generator = random.Random(0)
-    read, started = 0, time.perf_counter()
+    read, started = 0, time.process_time()
     for index in range(1000):
         if index % 2:
             mutated = mutate(content, other, generator)
@@ -471,7 +488,7 @@ def test_mutated_bundles_are_refused_or_read_as_they_were(tmp_path: Path, path: 
             continue
         assert_equal(found, expected)
         read += 1
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert 0 < read < 500
     assert sorted(file.name for file in tmp_path.rglob("*")) == [
         "inside",

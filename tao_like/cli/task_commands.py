@@ -84,7 +84,9 @@ def _stage_command(task: str, stage: str) -> click.Command:
         callback=run,
         params=[
             click.Option(
-                ["-e", "--experiment_spec_file", "spec"], type=click.Path(), help="The spec file; left out: the defaults."
+                ["-e", "--experiment_spec_file", "spec"],
+                type=click.Path(),
+                help="The spec file; left out: the defaults.",
             ),
             click.Argument(["overrides"], nargs=-1, type=OverrideType(task), metavar="[key=value]..."),
         ],
@@ -98,7 +100,9 @@ def _stage_command(task: str, stage: str) -> click.Command:
 def _init_command(task: str) -> click.Command:
     @click.command("init", short_help="Look at a folder of data and write a spec that runs.")
     @click.argument("folder", type=click.Path(path_type=Path))
-    @click.option("-o", "--output", type=click.Path(path_type=Path), help="The spec to write; left out: FOLDER's name.")
+    @click.option(
+        "-o", "--output", type=click.Path(path_type=Path), help="The spec to write; left out: FOLDER's name."
+    )
     @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
     def init(folder: Path, output: Path | None, force: bool) -> None:
         """Looks at a folder of data and writes a spec that runs, with the reason beside each value."""

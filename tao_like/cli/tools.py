@@ -22,7 +22,9 @@ def list_tasks() -> None:
 
 @click.command("backbones", short_help="List timm's backbones, and whether weights are at hand.")
 @click.argument("pattern", default="*")
-@click.option("--offline", is_flag=True, help="Only those whose pretrained weights are at hand without a network.")
+@click.option(
+    "--offline", is_flag=True, help="Only those whose pretrained weights are at hand without a network."
+)
 def backbones(pattern: str, offline: bool) -> None:
     """Lists backbones whose name matches PATTERN, such as 'resnet*' or 'efficientnet'."""
     from rich.console import Console
@@ -32,7 +34,9 @@ def backbones(pattern: str, offline: bool) -> None:
 
     rows = [row for row in backbone_table(pattern) if row.offline or not offline]
     if not rows:
-        raise click.UsageError(f"No backbone matches '{pattern}'; try tao-like backbones '*{pattern.strip('*')[:6]}*'.")
+        raise click.UsageError(
+            f"No backbone matches '{pattern}'; try tao-like backbones '*{pattern.strip('*')[:6]}*'."
+        )
     table = Table(box=None, header_style="bold")
     for title, justify in (
         ("backbone", "left"),
@@ -46,12 +50,14 @@ def backbones(pattern: str, offline: bool) -> None:
         table.add_row(
             row.name,
             f"{row.parameters / 1e6:.1f} M",
-            str(row.input_size),
+            str(row.normalisation.input_size[-1]),
             row.licence or "-",
             row.offline or ("from the hub" if row.has_weights else "none"),
         )
     Console(width=110 if not Console().is_terminal else None).print(table)
-    click.echo(f"{len(rows)} backbones. Set model.backbone.type, and model.backbone.pretrained_backbone_path.")
+    click.echo(
+        f"{len(rows)} backbones. Set model.backbone.type, and model.backbone.pretrained_backbone_path."
+    )
 
 
 @click.command("samples", short_help="Write sample data to try things on.")
@@ -74,7 +80,10 @@ def samples(name: str | None, folder: Path | None) -> None:
 @click.command("status", short_help="Say how the stages in a results folder stand.")
 @click.argument("results_dir", type=click.Path(path_type=Path))
 def status(results_dir: Path) -> None:
-    """Says how each stage in RESULTS_DIR ended or how far it is. A run whose process is gone counts as failed."""
+    """Says how each stage in RESULTS_DIR ended, or how far it is.
+
+    A run whose process is gone counts as failed.
+    """
     from tao_like.tracking import read_status
 
     if not results_dir.is_dir():
@@ -121,7 +130,11 @@ def completion(shell: str) -> None:
 
 @click.command("quickstart", short_help="Run all stages on sample data, in minutes.")
 @click.option(
-    "-o", "--folder", type=click.Path(path_type=Path), default=Path("quickstart"), show_default=True,
+    "-o",
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("quickstart"),
+    show_default=True,
     help="Where data and results go.",
 )
 def quickstart(folder: Path) -> None:

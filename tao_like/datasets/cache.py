@@ -96,6 +96,6 @@ def _decoded_size(path: Path) -> int:
     """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
     try:
         with Image.open(path) as image:
-            return image.width * image.height * 3
+            return int(image.width * image.height * 3)
     except OSError:
         return 0

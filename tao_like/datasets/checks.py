@@ -35,16 +35,18 @@ EXTREME_RATIO = 4.0
 FEW_PICTURES = 10
 IMBALANCE = 10.0
 _MOST_THREADS = 8
+_FAULTS = {"missing": "not there", "empty": "without content", "corrupt": "that cannot be read"}
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a look at one file gave: its upright size, or what is wrong with it."""
+    """What a look at one file gave: its upright size, or the kind of its fault and what is wrong with it."""
 
     width: int = 0
     height: int = 0
     is_grey: bool = False
     fingerprint: Fingerprint | None = None
+    fault: str = ""
     problem: str = ""
 
 
@@ -123,7 +125,7 @@ def _header(path: Path) -> _Seen:
     try:
         header = read_header(path)
     except DatasetError as error:
-        return _Seen(problem=str(error))
+        return _faulty(path, error)
     return _Seen(header.width, header.height, header.is_grey)
 
 
@@ -131,9 +133,17 @@ def _decode(path: Path) -> _Seen:
     try:
         image = read_image(path)
     except DatasetError as error:
-        return _Seen(problem=str(error))
+        return _faulty(path, error)
     look = fingerprint(image)
     return _Seen(image.width, image.height, look.is_grey, look)
+
+
+def _faulty(path: Path, error: DatasetError) -> _Seen:
+    if not path.is_file():
+        fault = "missing"
+    else:
+        fault = "corrupt" if path.stat().st_size else "empty"
+    return _Seen(fault=fault, problem=str(error))
 
 
 def _decode_all(paths: Sequence[Path], on_progress: Callable[[int, int], None] | None) -> dict[Path, _Seen]:
@@ -152,11 +162,10 @@ def _decode_all(paths: Sequence[Path], on_progress: Callable[[int, int], None] |
 
 
 def _file_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
-    problems = tuple(look.problem for look in seen.values() if look.problem)
-    if problems:
-        yield Finding(
-            "error", "unreadable", f"{_files(len(problems))} that cannot be read; replace or remove:", problems
-        )
+    for fault, what in _FAULTS.items():
+        problems = tuple(look.problem for look in seen.values() if look.fault == fault)
+        if problems:
+            yield Finding("error", fault, f"{_files(len(problems))} {what}; replace or remove:", problems)
 
 
 def _class_findings(splits: SplitRecords, classes: Sequence[str], multi_label: bool) -> Iterator[Finding]:
@@ -283,7 +292,7 @@ def _picture_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
     grey = sum(look.is_grey for look in readable.values())
     if grey:
         share = f"{grey} of {len(readable)}" if grey < len(readable) else "all"
-        yield Finding("info", "grey", f"{share} pictures are grey")
+        yield Finding("info", "grey", f"grey pictures: {share}")
 
 
 def _counts(records: Iterable[ImageRecord]) -> Counter[str]:

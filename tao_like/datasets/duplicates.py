@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# Side of the thumbnails that are compared when two hashes agree.
+from tao_like.datasets.grouping import Groups
+
+# Side of the thumbnails that are compared when two hashes are alike.
 THUMBNAIL_SIDE = 16
-# Largest difference of a thumbnail's value (0 to 255) between two savings of one picture. JPEG at quality 50
-# stays below 6; two photos of one scene differ by more somewhere.
-_SAME = 10
+# Bits that two hashes of one picture may differ in: with four parts of 16 bits, one part must agree then.
+_MOST_BITS = 3
+_PARTS = 4
+# Largest difference of a thumbnail's value (0 to 255) between two savings of one picture. Measured on 397
+# photos saved as JPEG of quality 50, or at 0.6 times their size and quality 75: at most 11, with 99 % of the
+# hashes within 3 bits; between different photos at least 60.
+_SAME = 16
 # Thumbnails with a smaller standard deviation show nothing to tell two pictures by.
 _FLAT = 4.0
+_BITS_SET = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -36,46 +42,58 @@ class Fingerprint:
 
 def fingerprint(image: Image.Image) -> Fingerprint:
     """Fingerprint of an RGB picture of any size."""
-    # Scaled down once, by a box that nothing is lost in; both sides are multiples of what follows.
-    small = image.resize((144, 128), Image.Resampling.BOX, reducing_gap=2.0)
+    # Bilinear with Pillow's antialiasing: a box filter would make the values depend on the picture's size.
+    small = image.resize((144, 128), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.int16)
     is_grey = bool(np.abs(pixels - pixels[..., :1]).max() <= 4)
-    thumbnail = np.asarray(small.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
+    thumbnail = np.asarray(small.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR))
     return Fingerprint(difference_hash(small), thumbnail, is_grey)
 
 
 def difference_hash(image: Image.Image) -> int:
     """64 bits that say where brightness rises from left to right, on a grid of 9 x 8.
 
-    Krawetz, "Kind of Like That" (2013). Equal for copies of a picture in another size, format or quality,
-    mostly; also for pictures without structure, so that equal hashes alone prove nothing.
+    Krawetz, "Kind of Like That" (2013). Nearly equal for copies of a picture in another size, format or
+    quality; also for pictures with little structure, so that hashes alone prove nothing.
     """
-    grid = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    grid = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR), dtype=np.int16)
     bits = np.packbits(grid[:, 1:] > grid[:, :-1])
     return int.from_bytes(bits.tobytes(), "big")
 
 
 def near_duplicates(prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Positions of pictures that look the same: equal hash, thumbnails that hardly differ, not flat."""
-    by_hash: defaultdict[int, list[int]] = defaultdict(list)
-    for index, each in enumerate(prints):
-        by_hash[each.hash].append(index)
-    groups: list[list[int]] = []
-    for candidates in by_hash.values():
-        if len(candidates) > 1:
-            groups += _clusters([i for i in candidates if prints[i].thumbnail.std() >= _FLAT], prints)
-    return sorted(groups)
+    """Positions of pictures that look the same: hashes nearly equal, thumbnails too, and not flat."""
+    places = [place for place, each in enumerate(prints) if each.thumbnail.std() >= _FLAT]
+    if not places:
+        return []
+    hashes = np.array([prints[place].hash for place in places], dtype=np.uint64)
+    parts = hashes.view(np.uint16).reshape(-1, _PARTS)
+    groups = Groups(len(places))
+    for part in range(_PARTS):
+        for candidates in _equal(parts[:, part]):
+            for first, second in _alike_pairs(candidates, parts):
+                if _look_alike(prints[places[first]], prints[places[second]]):
+                    groups.join(first, second)
+    return [[places[index] for index in members] for members in groups.members() if len(members) > 1]
 
 
-def _clusters(candidates: Sequence[int], prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Each picture joins the first group whose first picture it looks like."""
-    clusters: list[list[int]] = []
-    for index in candidates:
-        thumbnail = prints[index].thumbnail.astype(np.int16)
-        for cluster in clusters:
-            if np.abs(thumbnail - prints[cluster[0]].thumbnail).max() <= _SAME:
-                cluster.append(index)
-                break
-        else:
-            clusters.append([index])
-    return [cluster for cluster in clusters if len(cluster) > 1]
+def _equal(values: npt.NDArray[np.uint16]) -> list[npt.NDArray[np.intp]]:
+    """Positions of equal values, for each value that comes more than once."""
+    order = np.argsort(values, kind="stable")
+    changes = np.flatnonzero(np.diff(values[order])) + 1
+    return [run for run in np.split(order, changes) if len(run) > 1]
+
+
+def _alike_pairs(
+    candidates: npt.NDArray[np.intp], parts: npt.NDArray[np.uint16]
+) -> Iterator[tuple[int, int]]:
+    """Pairs whose hashes differ in a few bits at most."""
+    for place, first in enumerate(candidates[:-1]):
+        others = candidates[place + 1 :]
+        bits = _BITS_SET[parts[others] ^ parts[first]].sum(axis=1)
+        for second in others[bits <= _MOST_BITS]:
+            yield int(first), int(second)
+
+
+def _look_alike(first: Fingerprint, second: Fingerprint) -> bool:
+    return int(np.abs(first.thumbnail.astype(np.int16) - second.thumbnail).max()) <= _SAME

@@ -28,7 +28,9 @@ def image_sources(source: str) -> list[Path]:
         return found
     if not glob.has_magic(source):
         raise DatasetError(f"inference.source: there is no file or folder {source}")
-    found = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())
+    # Path.glob cannot take an absolute pattern.
+    names = glob.glob(source, recursive=True)  # noqa: PTH207
+    found = sorted(path for path in map(Path, names) if path.is_file())
     if not found:
         raise DatasetError(f"inference.source: nothing fits the pattern {source}")
     return found

@@ -12,11 +12,17 @@ from functools import partial
 from pathlib import Path
 
 from tao_like.datasets.files import identical_files
+from tao_like.datasets.grouping import Groups
 from tao_like.datasets.image_record import ImageRecord
 from tao_like.errors import SpecError
 
 SPLITS = ("train", "val", "test")
 GROUP_WORDS = ("none", "folder", "column")
+
+# Splits that lag by less than this share of a unit's own size are alike. Half keeps counts within about one.
+_ALIKE = 0.5
+# What pictures without a label count as, so that they are spread like a class.
+_UNLABELLED = ("",)
 
 
 @dataclass
@@ -29,7 +35,7 @@ class _Unit:
 
     def __post_init__(self) -> None:
         for record in self.records:
-            self.labels.update(record.labels)
+            self.labels.update(record.labels or _UNLABELLED)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -44,9 +50,8 @@ def split_records(
     picture in ``train``. The result depends on keys, labels, groups and the seed alone: neither on the order
     of the records nor on where the folder lies.
 
-    Groups go first, the largest first, each to the split that brings the counts of its labels (and of all
-    pictures) nearest to what is wanted; then pictures that stand alone fill the gaps. For data without groups
-    the counts come out within about one picture a class.
+    Groups are dealt out first, the largest first, then pictures that stand alone even things out. Without
+    groups and duplicates, the pictures of each class come out within two of what its share says.
 
     Args:
         records: The pictures; their keys must differ.
@@ -146,74 +151,58 @@ def _folder(record: ImageRecord) -> str:
 
 def _units(records: Sequence[ImageRecord], group: Callable[[ImageRecord], str], seed: int) -> list[_Unit]:
     """Joins records of one group or of equal content, also in chains of both."""
-    leader = list(range(len(records)))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
+    groups = Groups(len(records))
     together: defaultdict[str, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
         if name := group(record):
             together[name].append(index)
     for members in [*together.values(), *identical_files(record.path for record in records)]:
         for other in members[1:]:
-            first, second = sorted((find(members[0]), find(other)))
-            leader[second] = first
-
-    joined: defaultdict[int, list[ImageRecord]] = defaultdict(list)
-    for index, record in enumerate(records):
-        joined[find(index)].append(record)
-    return [_Unit(members, _rank(members[0].name, seed)) for members in joined.values()]
+            groups.join(members[0], other)
+    joined = ([records[index] for index in members] for members in groups.members())
+    return [_Unit(members, _rank(members[0].name, seed)) for members in joined]
 
 
 def _rank(name: str, seed: int) -> str:
-    """What orders units at random, yet by their names: one more file does not reshuffle the others."""
+    """What orders units at random, yet the same on every machine and for every order of the records."""
     return hashlib.sha1(os.fsencode(f"{seed}:{name}"), usedforsecurity=False).hexdigest()
 
 
 def _assign(units: Sequence[_Unit], shares: Mapping[str, float]) -> dict[str, list[_Unit]]:
-    """Puts each unit where it brings the counts nearest to the shares."""
-    ordered = _assignment_order(units)
-    total = sum(map(len, ordered))
-    totals: Counter[str] = Counter()
-    for unit in ordered:
-        totals.update(unit.labels)
-    missing = {name: share * total for name, share in shares.items()}
-    missing_labels = {
-        name: {label: share * count for label, count in totals.items()} for name, share in shares.items()
-    }
+    """Deals the units out, the largest first, each to the split that lags most behind its share.
 
-    def cost(name: str, unit: _Unit) -> float:
-        # Growth of the sum of squared distances from what is wanted, each as a share of its total.
-        growth = len(unit) * (len(unit) - 2 * missing[name]) / total
-        for label, count in unit.labels.items():
-            growth += count * (count - 2 * missing_labels[name][label]) / totals[label]
-        return growth
-
-    divided: dict[str, list[_Unit]] = {name: [] for name in SPLITS}
-    for unit in ordered:
-        best = min(shares, key=lambda name: cost(name, unit))
-        divided[best].append(unit)
-        missing[best] -= len(unit)
-        for label, count in unit.labels.items():
-            missing_labels[best][label] -= count
-    return divided
-
-
-def _assignment_order(units: Sequence[_Unit]) -> list[_Unit]:
-    """Large units first; among equals, all kinds of labels run out together.
-
-    So the last picture of each kind, where rounding matters, is placed when nothing else remains to level
-    the totals.
+    What counts is the sum over the unit's labels of squared distances from the share of what has been dealt
+    so far, each divided by how frequent the label is. Where that hardly differs between splits, the split
+    with too few pictures in all gets the unit. Measuring against what has been dealt, not against the final
+    counts, keeps a rare label from following the frequent ones that it appears with.
     """
-    by_kind: defaultdict[tuple[str, ...], list[_Unit]] = defaultdict(list)
+    frequency: Counter[str] = Counter()
+    for unit in units:
+        frequency.update(unit.labels)
+    dealt: Counter[str] = Counter()
+    dealt_pictures = 0
+    got: dict[str, Counter[str]] = {name: Counter() for name in shares}
+    divided: dict[str, list[_Unit]] = {name: [] for name in SPLITS}
+    pictures = dict.fromkeys(shares, 0)
     for unit in sorted(units, key=lambda unit: (-len(unit), unit.rank)):
-        by_kind[tuple(sorted(unit.labels))].append(unit)
-    left = {unit.rank: len(kind) - place for kind in by_kind.values() for place, unit in enumerate(kind)}
-    return sorted(units, key=lambda unit: (-len(unit), -left[unit.rank], unit.rank))
+        dealt.update(unit.labels)
+        dealt_pictures += len(unit)
+        weights = {label: count / frequency[label] for label, count in unit.labels.items()}
+        lag = {
+            name: sum(weight * (share * dealt[label] - got[name][label]) for label, weight in weights.items())
+            for name, share in shares.items()
+        }
+        enough = max(lag.values()) - _ALIKE * sum(
+            weight * unit.labels[label] for label, weight in weights.items()
+        )
+        best = max(
+            (name for name in shares if lag[name] >= enough),
+            key=lambda name: shares[name] * dealt_pictures - pictures[name],
+        )
+        divided[best].append(unit)
+        got[best].update(unit.labels)
+        pictures[best] += len(unit)
+    return divided
 
 
 def _cover_classes(divided: dict[str, list[_Unit]]) -> None:

@@ -16,6 +16,7 @@ library loads, this module changes nothing.
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -52,11 +53,10 @@ def declare_missing_operators() -> torch.library.Library | None:
         return None
     library_file = _library_file()
     if library_file is not None:
-        try:
+        # An OSError means: built for another torch or CUDA. torchvision goes on without it, and so do we.
+        with suppress(OSError):
             # Loading twice is harmless: torchvision's own import finds the library loaded.
             torch.ops.load_library(str(library_file))
-        except OSError:
-            pass  # Built for another torch or CUDA: torchvision will go on without it, and so do we.
         if _operators_are_declared():
             return None
     library = torch.library.Library("torchvision", "DEF")

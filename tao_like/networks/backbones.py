@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -78,7 +79,9 @@ def head_prefixes(model: nn.Module) -> tuple[str, ...]:
     Most networks have one ("fc", "head.fc"); those trained by distillation have two; a network without a
     classifier has none.
     """
-    heads = model.get_classifier()
+    # Type checkers take an attribute that nn.Module does not declare for a tensor.
+    get_classifier: Callable[[], Any] = model.get_classifier  # type: ignore[assignment]
+    heads = get_classifier()
     heads = tuple(heads) if isinstance(heads, (tuple, list, nn.ModuleList)) else (heads,)
     wanted = {id(head) for head in heads if not isinstance(head, nn.Identity)}
     return tuple(name for name, module in model.named_modules() if id(module) in wanted)

@@ -84,21 +84,28 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, Mapping):
         raise BundleError(
-            f"{path}: the file holds a {type(content).__name__}, not weights by name. Store model.state_dict()."
+            f"{path}: the file holds a {type(content).__name__}, not weights by name. "
+            f"Store model.state_dict()."
         )
     return dict(content)
 
 
-def state_dicts(content: Mapping[str, Any], depth: int = 0) -> Iterator[dict[str, Tensor]]:
+def state_dicts(content: Mapping[str, Any]) -> Iterator[dict[str, Tensor]]:
     """Yield all readings of a file's content as tensors by name.
 
     Weights may lie under a key such as "state_dict", and their names may begin with the name of the module
     that held the network ("module.", "backbone."). Only the caller's network can tell which reading is meant.
     """
+    yield from _readings(content, _MAX_DEPTH, set())
+
+
+def _readings(content: Mapping[str, Any], depth: int, seen: set[int]) -> Iterator[dict[str, Tensor]]:
+    seen.add(id(content))
     for key in _NESTING_KEYS:
         inner = content.get(key)
-        if isinstance(inner, Mapping) and depth < _MAX_DEPTH:
-            yield from state_dicts(inner, depth + 1)
+        # A mapping that holds itself is no use to anyone, and would take for ever.
+        if isinstance(inner, Mapping) and id(inner) not in seen:
+            yield from _readings(inner, depth, seen)
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         return
@@ -107,5 +114,5 @@ def state_dicts(content: Mapping[str, Any], depth: int = 0) -> Iterator[dict[str
         inside = {
             name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
         }
-        if inside and depth < _MAX_DEPTH:
-            yield from state_dicts(inside, depth + 1)
+        if inside and depth:
+            yield from _readings(inside, depth - 1, seen)

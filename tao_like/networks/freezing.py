@@ -7,7 +7,6 @@ A frozen part is marked by a plain Python attribute on its modules, which no sta
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from tao_like.networks import _torchvision  # noqa: F401
 
@@ -16,29 +15,40 @@ from timm import layers as timm_layers
 
 _MARK = "tao_like_is_frozen"
 
+# timm's norm layers that are not torch's with something added. Looked up by name, since timm does not declare
+# them as exported to type checkers.
+_TIMM_NORM_LAYERS = (
+    "RmsNorm",
+    "RmsNormFp32",
+    "RmsNorm2d",
+    "RmsNorm2dFp32",
+    "SimpleNorm",
+    "SimpleNormFp32",
+    "SimpleNorm2d",
+    "SimpleNorm2dFp32",
+    "FrozenBatchNormAct2d",
+    "FilterResponseNormAct2d",
+    "FilterResponseNormTlu2d",
+    "EvoNorm2dB0",
+    "EvoNorm2dB1",
+    "EvoNorm2dB2",
+    "EvoNorm2dS0",
+    "EvoNorm2dS1",
+    "EvoNorm2dS2",
+)
+
 _NORM_LAYERS: tuple[type[nn.Module], ...] = (
-    _NormBase,  # BatchNorm, SyncBatchNorm and InstanceNorm of 1, 2 and 3 dimensions, timm's BatchNormAct2d
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,  # timm's BatchNormAct2d is one of these; likewise its LayerNorm2d and GroupNormAct below
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
     nn.GroupNorm,
-    nn.LayerNorm,  # and timm's LayerNorm2d
+    nn.LayerNorm,
     nn.RMSNorm,
-    nn.LocalResponseNorm,
-    timm_layers.RmsNorm,
-    timm_layers.RmsNormFp32,
-    timm_layers.RmsNorm2d,
-    timm_layers.RmsNorm2dFp32,
-    timm_layers.SimpleNorm,
-    timm_layers.SimpleNormFp32,
-    timm_layers.SimpleNorm2d,
-    timm_layers.SimpleNorm2dFp32,
-    timm_layers.FrozenBatchNormAct2d,
-    timm_layers.FilterResponseNormAct2d,
-    timm_layers.FilterResponseNormTlu2d,
-    timm_layers.EvoNorm2dB0,
-    timm_layers.EvoNorm2dB1,
-    timm_layers.EvoNorm2dB2,
-    timm_layers.EvoNorm2dS0,
-    timm_layers.EvoNorm2dS1,
-    timm_layers.EvoNorm2dS2,
+    *(getattr(timm_layers, name) for name in _TIMM_NORM_LAYERS),
 )
 
 

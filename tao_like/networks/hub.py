@@ -54,13 +54,13 @@ def _out_of_reach(name: str) -> str:
     at_hand = available_offline(architecture_of(name))
     other = f"{SOURCE_KEY}={at_hand}, which is on this machine" if at_hand else "a file"
     return (
-        f"{SOURCE_KEY}: timm's weights for {name} are not on this machine, and the Hugging Face hub cannot be "
-        f"reached. Connect to the network, or give {other}."
+        f"{SOURCE_KEY}: timm's weights for {name} are not on this machine, and the Hugging Face hub cannot "
+        f"be reached. Connect to the network, or give {other}."
     )
 
 
 def _hub_answers() -> bool:
-    """Tell within seconds whether the hub can be reached; its own client takes most of a minute to give up."""
+    """Tell within seconds whether the hub can be reached; its own client takes a minute to give up."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "on", "yes", "true"}:
         return False
     if urllib.request.getproxies():

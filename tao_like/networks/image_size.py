@@ -21,7 +21,7 @@ from tao_like.networks.names import TYPE_KEY, architecture_of
 
 # isort: split
 import timm
-from timm.layers import PatchEmbed
+from timm.layers import PatchEmbed  # type: ignore[attr-defined]
 from timm.models import PretrainedCfg, get_pretrained_cfg, list_pretrained
 
 SIZE_KEY = "dataset.img_size"
@@ -103,7 +103,7 @@ def _try_size(name: str, size: tuple[int, int], channels: int) -> _Trial:
     facts = weights_facts(name)
     first_error: Exception | None = None
     for needs_argument in (True, False) if facts.fixed_input_size else (False,):
-        arguments = {"img_size": size} if needs_argument else {}
+        arguments: dict[str, Any] = {"img_size": size} if needs_argument else {}
         try:
             with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -122,10 +122,9 @@ def _try_size(name: str, size: tuple[int, int], channels: int) -> _Trial:
             )
         return _Trial("", needs_argument=needs_argument, patch=patch)
     words = str(first_error).strip().splitlines()
-    problem = (
-        f"in timm's words: {words[0].rstrip('.')}" if words else "its blocks or windows do not divide them"
-    )
-    return _Trial(problem, first_error)
+    if not words:
+        return _Trial("its blocks or windows do not divide them", first_error)
+    return _Trial(f"in timm's words: {words[0].rstrip('.')}", first_error)
 
 
 def _patch_size(network: nn.Module) -> int:

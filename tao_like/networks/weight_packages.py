@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks.checkpoints import SOURCE_KEY, read_file
@@ -94,18 +94,18 @@ def package_normalisation(package: WeightPackage) -> Normalisation:
     )
 
 
-def rename_efficientnet_lite(weights: Mapping[str, Any], blocks_by_stage: Sequence[int]) -> dict[str, Tensor]:
+def rename_efficientnet_lite(weights: Mapping[str, Any], stage_lengths: Sequence[int]) -> dict[str, Tensor]:
     """Give the tensors of an EfficientNet-Lite file the names that timm's tf_efficientnet_lite has for them.
 
     Args:
         weights: Tensors by the names of lukemelas' EfficientNet-PyTorch, which numbers all blocks in a row.
-        blocks_by_stage: How many blocks each stage of timm's network has.
+        stage_lengths: How many blocks each stage of timm's network has.
 
     Raises:
         BundleError: A name has no counterpart.
     """
     places = [
-        f"blocks.{stage}.{block}" for stage, count in enumerate(blocks_by_stage) for block in range(count)
+        f"blocks.{stage}.{block}" for stage, count in enumerate(stage_lengths) for block in range(count)
     ]
     renamed = {}
     for name, value in weights.items():
@@ -122,6 +122,12 @@ def rename_efficientnet_lite(weights: Mapping[str, Any], blocks_by_stage: Sequen
     return renamed
 
 
-def read_package(package: WeightPackage, blocks_by_stage: Sequence[int]) -> dict[str, Tensor]:
+def blocks_by_stage(model: nn.Module) -> list[int]:
+    """Return how many blocks each stage of one of timm's EfficientNets has."""
+    stages = model.get_submodule("blocks")
+    return [sum(1 for _ in stage.children()) for stage in stages.children()]
+
+
+def read_package(package: WeightPackage, stage_lengths: Sequence[int]) -> dict[str, Tensor]:
     """Read a package's weights under timm's names."""
-    return rename_efficientnet_lite(read_file(package_file(package)), blocks_by_stage)
+    return rename_efficientnet_lite(read_file(package_file(package)), stage_lengths)

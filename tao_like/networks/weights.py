@@ -22,7 +22,12 @@ from tao_like.networks.image_size import weights_facts
 from tao_like.networks.names import TYPE_KEY, architecture_of
 from tao_like.networks.offline import PACKAGE_PREFIX, available_offline
 from tao_like.networks.table import Normalisation
-from tao_like.networks.weight_packages import find_package, package_normalisation, read_package
+from tao_like.networks.weight_packages import (
+    blocks_by_stage,
+    find_package,
+    package_normalisation,
+    read_package,
+)
 
 __all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalisation"]
 
@@ -129,7 +134,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
     normalisation: Normalisation | None = None
     if source.startswith(PACKAGE_PREFIX):
         package = find_package(source, architecture_of(name))
-        content: Mapping[str, object] = read_package(package, [len(stage) for stage in model.blocks])
+        content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
         normalisation = package_normalisation(package)
     elif source == TIMM_SOURCE:
         content = read_timm_weights(name)
@@ -166,11 +171,8 @@ def _existing(source: str) -> Path:
 def _bundle_normalisation(bundle: Bundle) -> Normalisation | None:
     mean, std = bundle.weights.get(_BUNDLE_MEAN), bundle.weights.get(_BUNDLE_STD)
     preparation = bundle.preparation
-    if (
-        mean is None
-        or std is None
-        or not {"height", "width", "interpolation", "crop_pct"} <= preparation.keys()
-    ):
+    needed = {"height", "width", "interpolation", "crop_pct"}
+    if mean is None or std is None or not needed <= preparation.keys():
         return None
     return Normalisation(
         # Rounded, since a float32 of 0.485 is not the 0.485 that a person or a check expects.
@@ -183,7 +185,7 @@ def _bundle_normalisation(bundle: Bundle) -> Normalisation | None:
 
 
 def _best_match(model: nn.Module, content: Mapping[str, object]) -> _Match | None:
-    """Find the reading of a source's content that fills most of the backbone; None where it has no tensors."""
+    """Find the reading of a source that fills most of the backbone; None where it has no tensors."""
     best: _Match | None = None
     for tensors in state_dicts(content):
         for candidate in (tensors, _family_reading(model, tensors)):
@@ -248,10 +250,10 @@ def _misfit(model: nn.Module, source: str, name: str, match: _Match | None) -> s
         return f"{SOURCE_KEY}: {source} holds no tensors. Give a file with the weights of {name}."
     theirs, ours = next(iter(match.tensors), ""), next(iter(model.state_dict()))
     return (
-        f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.share)} of the backbone's values are "
-        f"in it under the same name and with the same shape; at least {_percent(_LEAST_SHARE)} must be. Its names "
-        f"begin with '{theirs}', the network's with '{ours}'. Give weights of this network, or set {TYPE_KEY} "
-        f"to the network that the weights are of."
+        f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.share)} of the backbone's values "
+        f"are in it under the same name and with the same shape; at least {_percent(_LEAST_SHARE)} must be. "
+        f"Its names begin with '{theirs}', the network's with '{ours}'. Give weights of this network, or set "
+        f"{TYPE_KEY} to the network that the weights are of."
     )
 
 

@@ -43,7 +43,7 @@ def check_block(block: Block, tree: Value, findings: Findings, *, complete: bool
         if member.kind.block is not None:
             plain[name] = check_block(describe(member.kind.block), value, findings, complete=complete)
             continue
-        if value.content == MISSING and member.mandatory:
+        if value.content == MISSING and member.may_be_empty:
             continue
         checked = _Checker(member, findings).value(member.kind, value, member.rule.bounds)
         if checked is not _REFUSED:

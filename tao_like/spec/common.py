@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Optional
+from typing import ClassVar
 
 from tao_like.spec import Problem, spec_block, spec_field
 
@@ -82,7 +82,7 @@ class OptimSpec:
     lr: float = spec_field(
         1e-3, "Highest learning rate, of the head and of all that is new", gt=0, le=10, automl=True
     )
-    lr_backbone: Optional[float] = spec_field(
+    lr_backbone: float | None = spec_field(
         None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
     )
     momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
@@ -90,9 +90,7 @@ class OptimSpec:
         0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
     )
     betas: list[float] = spec_field([0.9, 0.999], "Betas of the Adam family")
-    skip_names: list[str] = spec_field(
-        [], "Parameters whose name contains one of these get no weight decay"
-    )
+    skip_names: list[str] = spec_field([], "Parameters whose name contains one of these get no weight decay")
     policy: str = spec_field(
         "cosine",
         "How the learning rate falls, step by step",
@@ -191,15 +189,17 @@ class TrainSpec:
     checkpoint_interval: int = spec_field(1, "Epochs (or steps) between two checkpoints", ge=1)
     checkpoint_interval_unit: str = spec_field("epoch", "Unit of the interval", choices=("epoch", "step"))
     keep: str = spec_field(
-        "best", "Weights that the bundle holds: those of the best validation, or the last", choices=("best", "last")
+        "best",
+        "Weights that the bundle holds: those of the best validation, or the last",
+        choices=("best", "last"),
     )
     early_stopping: EarlyStoppingSpec = spec_block(EarlyStoppingSpec, "Early stopping")
-    resume_training_checkpoint_path: Optional[str] = spec_field(
+    resume_training_checkpoint_path: str | None = spec_field(
         None,
         "Checkpoint (.ckpt) of a broken run to go on with: same optimiser, schedule and epoch",
         path=True,
     )
-    pretrained_model_path: Optional[str] = spec_field(
+    pretrained_model_path: str | None = spec_field(
         None, "Bundle whose weights a new run starts from; optimiser and schedule start anew", path=True
     )
     compile: bool = spec_field(False, "torch.compile the network: slow to start, faster steps on a GPU")
@@ -243,11 +243,14 @@ class TrainSpec:
 class EvaluateSpec:
     """Scores a bundle or an ONNX file on labelled data."""
 
-    checkpoint: Optional[str] = spec_field(
+    checkpoint: str | None = spec_field(
         None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
     )
-    split: str = spec_field("test", "Data to score; `test` falls back to `val` where there is none",
-                            choices=("train", "val", "test"))
+    split: str = spec_field(
+        "test",
+        "Data to score; `test` falls back to `val` where there is none",
+        choices=("train", "val", "test"),
+    )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
     max_pictures: int = spec_field(32, "Pictures of predictions to write, wrong ones first", ge=0)
@@ -262,10 +265,10 @@ class EvaluateSpec:
 class InferenceSpec:
     """Runs a bundle or an ONNX file on files without labels."""
 
-    checkpoint: Optional[str] = spec_field(
+    checkpoint: str | None = spec_field(
         None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
     )
-    source: Optional[str] = spec_field(
+    source: str | None = spec_field(
         None, "A file, a folder or a pattern such as `photos/*.jpg`; empty: the test split", path=True
     )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
@@ -273,7 +276,8 @@ class InferenceSpec:
     max_pictures: int = spec_field(100, "Pictures to draw at most; 0: none", ge=0)
     explain: bool = spec_field(False, "Draw where the network looked (needs a bundle)")
     on_error: str = spec_field(
-        "skip", "What to do with a file that cannot be read: name it and go on, or stop",
+        "skip",
+        "What to do with a file that cannot be read: name it and go on, or stop",
         choices=("skip", "stop"),
     )
 
@@ -287,10 +291,10 @@ class InferenceSpec:
 class ExportSpec:
     """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
 
-    checkpoint: Optional[str] = spec_field(
+    checkpoint: str | None = spec_field(
         None, "Bundle to export; empty: the one that train left in results_dir", path=True
     )
-    onnx_file: Optional[str] = spec_field(
+    onnx_file: str | None = spec_field(
         None, "Where to write; empty: results_dir/export/model.onnx", path=True
     )
     opset_version: int = spec_field(18, "ONNX opset; 18 and newer are written without loss", ge=17, le=23)
@@ -322,7 +326,9 @@ class DatasetCheckSpec:
 class CommonSpec:
     """What every task's spec has; a task adds `model` and `dataset`."""
 
-    results_dir: str = spec_field("results", "Folder of the results; each stage has its own inside", path=True)
+    results_dir: str = spec_field(
+        "results", "Folder of the results; each stage has its own inside", path=True
+    )
     train: TrainSpec = spec_block(TrainSpec, "Training")
     evaluate: EvaluateSpec = spec_block(EvaluateSpec, "Evaluation")
     inference: InferenceSpec = spec_block(InferenceSpec, "Inference")

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from tao_like.spec.fields import Rule
+from tao_like.spec.fields import MISSING, Rule
 from tao_like.spec.structure import Block, Kind, Member, describe, plain_default, range_text
 
 _WIDTH = 100
@@ -22,15 +22,19 @@ def default_yaml(spec_class: type[Any]) -> str:
     root = describe(spec_class)
     title = (inspect.getdoc(spec_class) or spec_class.__name__).split("\n\n")[0]
     header = [*_comment(title, ""), *_comment("Keys that are left out have the default shown here.", "")]
-    if any("???" in line for line in _block_lines(root, "")):
-        header += _comment("??? must be given before the stage that it belongs to runs.", "")
-    return "\n".join([*header, *_block_lines(root, "")]) + "\n"
+    lines = list(_block_lines(root, ""))
+    if any(MISSING in line for line in lines):
+        header += _comment(f"{MISSING} must be given before the stage that it belongs to runs.", "")
+    return "\n".join([*header, *lines]) + "\n"
 
 
 def _block_lines(block: Block, indent: str) -> Iterator[str]:
-    for member in block.members.values():
-        if not indent or member.kind.block is not None:
+    after_block = False
+    for i, member in enumerate(block.members.values()):
+        is_block = member.kind.block is not None
+        if not indent or after_block or (is_block and i > 0):
             yield ""
+        after_block = is_block
         yield from _comment(_meaning(member), indent)
         if member.kind.block is not None:
             yield f"{indent}{member.name}:"
@@ -47,7 +51,7 @@ def _value_lines(member: Member, indent: str) -> Iterator[str]:
         for name, item in default.items():
             yield f"{indent}  {_inline(name)}: {_inline(item)}"
     else:
-        yield f"{indent}{member.name}: {'???' if member.mandatory else _inline(default)}"
+        yield f"{indent}{member.name}: {MISSING if member.mandatory else _inline(default)}"
 
 
 def _element_help(kind: Kind, indent: str) -> Iterator[str]:
@@ -56,7 +60,7 @@ def _element_help(kind: Kind, indent: str) -> Iterator[str]:
         return
     yield f"{indent}# Each element has the keys:"
     for member in describe(kind.element.block).members.values():
-        value = "???" if member.mandatory else _inline(plain_default(member))
+        value = MISSING if member.mandatory else _inline(plain_default(member))
         yield from _comment(f"{member.name}: {value} - {_meaning(member)}", indent, hang="    ")
 
 

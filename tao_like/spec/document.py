@@ -8,10 +8,9 @@ from typing import Any
 
 import yaml
 
-from tao_like.spec.values import Findings, Place, Value, fail
+from tao_like.spec.values import DEEPEST, Findings, Place, Value, fail
 
 _MOST_BYTES = 2_000_000
-_DEEPEST = 30
 _LONGEST_NUMBER = 64
 _HELP = "`tao-like <task> default_specs` prints one to start from"
 
@@ -63,7 +62,7 @@ class _Loader(yaml.BaseLoader):
                 "anchors (&name) and aliases (*name) are not used in a spec; ${key} repeats a value",
                 event.start_mark,
             )
-        if self.depth >= _DEEPEST:
+        if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, "it is nested too deeply", event.start_mark)
         self.depth += 1
         try:

@@ -69,7 +69,7 @@ def _member_schema(member: Member, complete: bool) -> dict[str, Any]:
             "type": ["object", "null"],
         }
     schema = _kind_schema(member.kind, member.rule, member.rule.bounds)
-    if member.mandatory and not complete:
+    if member.may_be_empty and not (member.mandatory and complete):
         schema = {"anyOf": [{"const": MISSING}, schema]}
     facts: dict[str, Any] = {} if member.mandatory else {"default": plain_default(member)}
     if member.rule.unit:

@@ -18,6 +18,9 @@ from tao_like.spec.values import COMMAND_LINE, Findings, Place, Value, from_plai
 
 SpecT = TypeVar("SpecT")
 
+_structured: dict[type[Any], Any] = {}
+"""OmegaConf's form of the spec classes; merging leaves them as they are."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadedSpec(Generic[SpecT]):
@@ -72,7 +75,7 @@ def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, sourc
     try:
         given = from_plain(dict(mapping), Place(source), "")
     except TypeError as error:
-        raise SpecError(f"{source}  {error}; only plain values can") from error
+        raise SpecError(f"{source}  {error}") from error
     return _load(spec_class, given, (), Findings(), source, None)
 
 
@@ -106,7 +109,9 @@ def _compose(spec_class: type[SpecT], plain: dict[str, Any]) -> SpecT:
     """Lay checked values on the defaults."""
     from omegaconf import OmegaConf
 
-    merged = OmegaConf.merge(OmegaConf.structured(spec_class), plain)
+    if spec_class not in _structured:
+        _structured[spec_class] = OmegaConf.structured(spec_class)
+    merged = OmegaConf.merge(_structured[spec_class], plain)
     # Not OmegaConf.to_object: that refuses a spec in which another stage's mandatory key has no value.
     values = OmegaConf.to_container(merged, resolve=False)
     assert isinstance(values, dict)

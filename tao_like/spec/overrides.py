@@ -82,7 +82,11 @@ def read_override(kind: Kind, value: Value, findings: Findings, *, path: bool = 
         return literal  # Hydra drops backslashes and outer blanks from text without quotes
     if isinstance(content, (bool, int, float)):
         return dataclasses.replace(literal, content=content)
-    return from_plain(content, value.place, value.key)
+    try:
+        return from_plain(content, value.place, value.key)
+    except TypeError:
+        findings.at(value, "lists and mappings are nested too deeply in it")
+        return dataclasses.replace(literal, content=None, failed=True)
 
 
 def _read_text(text: str, literal: Value) -> Value:

@@ -88,6 +88,11 @@ class Member:
         """Whether the key has no default."""
         return isinstance(self.field.default, str) and self.field.default == MISSING
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether ``???`` may stand for its value: where the default is to have none."""
+        return self.mandatory or self.field.default is None or self.field.default == ""
+
 
 @dataclasses.dataclass(frozen=True)
 class Block:

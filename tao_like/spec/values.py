@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 from tao_like.errors import SpecError
 
 COMMAND_LINE = "command line"
+DEEPEST = 30
+"""How often lists and mappings of a spec may be nested."""
 _MOST_LINES = 50
 
 Content = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
@@ -80,25 +82,29 @@ def fail(source: str, message: str) -> NoReturn:
     raise SpecError(f"{source}: {message}")
 
 
-def from_plain(content: Any, place: Place, key: str) -> Value:
+def from_plain(content: Any, place: Place, key: str, *, depth: int = 0) -> Value:
     """Wrap plain Python values.
 
     Raises:
-        TypeError: something else than None, bool, int, float, str, list, tuple or dict is in it.
+        TypeError: something else than None, bool, int, float, str, list, tuple or dict is in it, or it is
+            nested more than ``DEEPEST`` times.
     """
+    if depth > DEEPEST:
+        raise TypeError(f"{key[:60]}: it is nested too deeply")
     if isinstance(content, dict):
         items = {
-            str(name): from_plain(item, place, f"{key}.{name}" if key else str(name))
+            str(name): from_plain(item, place, f"{key}.{name}" if key else str(name), depth=depth + 1)
             for name, item in content.items()
         }
         return Value(items, place, key)
     if isinstance(content, (list, tuple)):
-        return Value([from_plain(item, place, f"{key}[{i}]") for i, item in enumerate(content)], place, key)
+        elements = [from_plain(item, place, f"{key}[{i}]", depth=depth + 1) for i, item in enumerate(content)]
+        return Value(elements, place, key)
     if content is None or isinstance(content, (bool, int, float, str)):
         # str() of a float is not what its author wrote (1e3, 0.10), so that it cannot stand in for text.
         exact = isinstance(content, (int, str)) and not isinstance(content, bool)
         return Value(content, place, key, text=str(content) if exact else None)
-    raise TypeError(f"{key}: {type(content).__name__} cannot stand in a spec")
+    raise TypeError(f"{key}: a value of type {type(content).__name__} cannot stand in a spec")
 
 
 def merge(base: Value, over: Value) -> Value:

@@ -94,7 +94,9 @@ def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
         return path
     if given:
         raise SpecError(f"{key}: there is no file {path}")
-    raise SpecError(f"{key} is not given, and there is no {path}; train first, or name a bundle or an ONNX file")
+    raise SpecError(
+        f"{key} is not given, and there is no {path}; train first, or name a bundle or an ONNX file"
+    )
 
 
 def open_model(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
@@ -111,7 +113,11 @@ def open_model(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device:
 
 
 def open_bundle(
-    task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device, input_format: str = "uint8_nhwc"
+    task_type: type[Task[Any]],
+    spec: CommonSpec,
+    path: Path,
+    device: torch.device,
+    input_format: str = "uint8_nhwc",
 ) -> LoadedModel:
     """Opens a bundle: builds the network from its own spec, and loads the weights strictly."""
     bundle = read_bundle(path, expect_task=task_type.name)
@@ -121,7 +127,9 @@ def open_bundle(
     try:
         network.load_state_dict(bundle.weights)
     except RuntimeError as error:
-        raise BundleError(f"{path}: its weights do not fit the network that its spec describes: {error}") from error
+        raise BundleError(
+            f"{path}: its weights do not fit the network that its spec describes: {error}"
+        ) from error
     network.eval()
     engine = TorchEngine(task.exportable(network, input_format), device)
     return LoadedModel(task, engine, path, bundle, network, [])
@@ -163,4 +171,3 @@ def score(
         metrics.update(batch.indices.tolist(), answers, task.targets(batch))
         on_batch(len(batch))
     return metrics
-

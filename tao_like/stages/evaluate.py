@@ -34,7 +34,12 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResul
     batch_size = scoring_batch_size(model.task, spec.evaluate.batch_size)
     with run.progress(f"scoring {path.name}", len(dataset)) as bar:
         metrics = score(
-            model.task, model.engine, dataset, batch_size, resolve_workers(model.task, device.type), bar.advance
+            model.task,
+            model.engine,
+            dataset,
+            batch_size,
+            resolve_workers(model.task, device.type),
+            bar.advance,
         )
     figures = metrics.compute()
     run.status(f"{path.name} scored on {split}", kpi=figures)
@@ -84,7 +89,9 @@ def write_rows(run: Run, rows: list[dict[str, Any]]) -> Path:
     return artefact.final
 
 
-def _write_pictures(run: Run, model: LoadedModel, dataset: Dataset, metrics: Metrics, limit: int) -> list[str]:
+def _write_pictures(
+    run: Run, model: LoadedModel, dataset: Dataset, metrics: Metrics, limit: int
+) -> list[str]:
     pictures = metrics.pictures()
     answers = {index: answer for index, answer, _ in metrics.collected}
     worst = metrics.ranked()[:limit]

@@ -34,7 +34,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
     if path.suffix != BUNDLE_SUFFIX:
         raise SpecError(f"export.checkpoint: {path} is not a bundle ({BUNDLE_SUFFIX})")
     model = open_bundle(task_type, spec, path, torch.device("cpu"), settings.input_format)
-    assert model.network is not None and model.bundle is not None
+    assert model.network is not None
     exportable = model.task.exportable(model.network, settings.input_format)
     final = Path(settings.onnx_file) if settings.onnx_file else run.folder / MODEL_NAME
     samples, kind = _samples(model.task, run)
@@ -67,7 +67,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
     summary = [
         f"{final} ({size / 1e6:.1f} MB), largest difference to torch {worst:.1e} on {kind} "
         f"at batch {' and '.join(map(str, differences))}",
-        f'Use it: python -c "from tao_like.runtime import load; print(load(\'{final}\').predict(\'photo.jpg\'))"',
+        f"Use it: from tao_like.runtime import load; load('{final}').predict('photo.jpg')",
     ]
     return ExportResult("export", run.folder, report, summary, final, worst)
 
@@ -75,10 +75,10 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
 def _samples(task: Task[Any], run: Run) -> tuple[list[Sample], str]:
     """Real samples for the comparison, enough for the largest batch, and what they are."""
     for split in ("val", "test", "train"):
-        if not task.has_split(split):  # type: ignore[arg-type]
+        if not task.has_split(split):
             continue
         try:
-            dataset = task.dataset(split)  # type: ignore[arg-type]
+            dataset = task.dataset(split)
             count = max(CHECKED_BATCHES)
             return [dataset.sample(i * len(dataset) // count) for i in range(count)], f"{split} samples"
         except TaoLikeError as error:
@@ -115,17 +115,18 @@ def to_onnx(
 
 def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:
     assert model.bundle is not None
+    assert model.network is not None
     return ModelMetadata(
         task=model.task.name,
         kind=model.task.input_kind,
         classes=model.bundle.classes,
         preparation=model.bundle.preparation,
-        input_format=settings.input_format,  # type: ignore[arg-type]
+        input_format=settings.input_format,
         outputs=exportable.meanings,
         thresholds=model.bundle.thresholds,
         bundle_sha256=sha256,
         tool_version=__version__,
-        **model.task.input_scaling(model.network),  # type: ignore[arg-type]
+        **model.task.input_scaling(model.network),
     )
 
 

@@ -64,7 +64,9 @@ def _samples(
     return len(files), _read(task, files, spec.on_error, skipped, run)
 
 
-def _read(task: Task[Any], files: list[Path], on_error: str, skipped: list[str], run: Run) -> Iterator[Sample]:
+def _read(
+    task: Task[Any], files: list[Path], on_error: str, skipped: list[str], run: Run
+) -> Iterator[Sample]:
     for file in files:
         try:
             sample = task.load(file)
@@ -88,7 +90,9 @@ def _answer(
     if wanted and spec.explain and model.network is not None:
         heats = model.task.explain(model.network, prepared)
         if heats is None:
-            raise SpecError("inference.explain: this architecture keeps no map of places to explain; leave it out")
+            raise SpecError(
+                "inference.explain: this architecture keeps no map of places to explain; leave it out"
+            )
     for number, (sample, answer) in enumerate(zip(batch, answers, strict=True)):
         rows.append(model.task.row(sample, answer))
         if len(rows) <= spec.max_pictures:

@@ -23,7 +23,7 @@ class SampleKey(NamedTuple):
     """Which sample, in which epoch: all that its random changes are drawn from."""
 
     epoch: int
-    index: int
+    sample: int
 
 
 class SeededDataset(torch.utils.data.Dataset[Any]):
@@ -42,8 +42,8 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, key: SampleKey) -> Any:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, key.epoch, key.index))
-            return self.dataset[key.index]
+            torch.manual_seed(_mix(self.seed, key.epoch, key.sample))
+            return self.dataset[key.sample]
 
 
 def _mix(seed: int, epoch: int, index: int) -> int:

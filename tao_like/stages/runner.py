@@ -1,4 +1,4 @@
-"""Runs one stage: spec, run folder, the stage's module. Imports no torch before the spec is known to be right."""
+"""Runs one stage: spec, run folder, the stage's module. No torch is imported before the spec is checked."""
 
 from __future__ import annotations
 

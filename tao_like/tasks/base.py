@@ -61,9 +61,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """This batch on another device."""
-        moved = {
-            item.name: _to_device(getattr(self, item.name), device) for item in dataclasses.fields(self)
-        }
+        moved = {item.name: _to_device(getattr(self, item.name), device) for item in dataclasses.fields(self)}
         return type(self)(**moved)
 
     def pin_memory(self) -> Batch:

@@ -46,7 +46,9 @@ class ProgressDisplay:
             return
         self._rich.remove_task(task)
         self._bars -= 1
-        if self._bars == 0:
+        if self._bars:
+            self._rich.refresh()
+        else:
             self._rich.stop()
             self._rich = None
 

@@ -8,7 +8,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -178,13 +178,13 @@ class Run:
         """Write the last line and let go of thread, signals and folder; doing it twice is harmless."""
         try:
             with signals_held():
+                self._heartbeat.stop()
                 if self._identity.run_id in open_runs:
                     if error is None:
                         self._write_success()
                     else:
                         self._write_failure(error)
                     open_runs.remove(self._identity.run_id)
-                self._heartbeat.stop()
         finally:
             self._scope.close()
 
@@ -198,11 +198,12 @@ class Run:
         # Whatever ended the run matters more to the user than a disk that does not take the news.
         try:
             append_line(self.folder, self._identity, "FAILURE", message, self._last_fields())
+        except TaoLikeError as unwritten:
+            self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
+        with suppress(TaoLikeError):
             self._log("ERROR", message)
             if self._debug or not isinstance(error, TaoLikeError | KeyboardInterrupt | SystemExit):
                 self._log("ERROR", "".join(traceback.format_exception(error)).rstrip())
-        except TaoLikeError as unwritten:
-            self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
 
     def _last_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"seconds": round(time.monotonic() - self._began, 1)}

@@ -20,6 +20,7 @@ STATUS_FILE = "status.json"
 HEARTBEAT_FILE = ".heartbeat"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_LIMIT_SECONDS = 300.0
+_BLOCK_BYTES = 4096
 _ENDED = ("SUCCESS", "FAILURE")
 
 # Runs that this very process has open. A run that is not among them has ended, even where it could not
@@ -256,7 +257,10 @@ def duration_text(seconds: float) -> str:
 
 
 class Heartbeat:
-    """A thread that touches the heartbeat file, so that a run on another machine can be seen to live."""
+    """A thread that touches the heartbeat file, so that a run on another machine can be seen to live.
+
+    The file has the size of a disk block: removing it makes room for the run's last line on a full disk.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / HEARTBEAT_FILE
@@ -266,7 +270,7 @@ class Heartbeat:
     def start(self) -> None:
         """Write the file for the first time and start the thread."""
         with explained_os_errors(self._path.parent):
-            self._path.touch()
+            self._path.write_bytes(b" " * _BLOCK_BYTES)
         self._thread.start()
 
     def stop(self) -> None:

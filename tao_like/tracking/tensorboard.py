@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,7 @@ class TensorBoard:
             if self._opened is None:
                 from torch.utils.tensorboard import SummaryWriter
 
+                _hush_writer_thread()
                 self._opened = SummaryWriter(
                     str(self.folder), purge_step=self._first_step, flush_secs=_FLUSH_SECONDS
                 )
@@ -145,6 +147,19 @@ class TensorBoard:
             writer, self._opened = self._opened, None
             with explained_os_errors(self.folder):
                 writer.close()
+
+
+def _hush_writer_thread() -> None:
+    """Keep TensorBoard's thread from printing a traceback: the next call raises its error, explained."""
+    others = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        writes_events = type(failure.thread).__module__ == "tensorboard.summary.writer.event_file_writer"
+        if not (writes_events and isinstance(failure.exc_value, OSError)):
+            others(failure)
+
+    if others.__module__ != __name__:
+        threading.excepthook = hook
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:

@@ -198,6 +198,18 @@ def test_providers_by_name(write_model: Any) -> None:
         load(path, threads=0)
 
 
+def test_a_provider_that_is_built_in_but_does_not_start(
+    write_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    with (
+        pytest.warns(UserWarning, match="not in available provider"),
+        pytest.raises(SpecError, match=r"CUDAExecutionProvider .*did not start.*take cpu"),
+    ):
+        load(write_model(), providers="cuda")
+
+
 def test_a_model_serves_several_threads(write_model: Any, folder: Path) -> None:
     model: Model = load(write_model())
     found: list[list[str]] = []

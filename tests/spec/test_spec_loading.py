@@ -120,7 +120,8 @@ def test_all_errors_come_together_in_the_order_of_the_file(write: Any) -> None:
         ("title: null", 'there is no value; it must be text: give one, or write "" for no text'),
         ("title: [a]", "this is a list; it must be text"),
         ("evaluate: {device: tpu}", "must match cpu|cuda(:[0-9]+)?"),
-        ("title: ???", "??? stands for a value to fill in"),
+        ("results_dir: ???", "??? stands for a value to fill in"),
+        ("images: ['???']", "images[0]: ??? stands for a value to fill in"),
         ("train: {num_epochs: 99999999999999999999}", "must fit into 64 bits"),
     ],
 )
@@ -147,6 +148,8 @@ def test_wrong_values_are_explained(write: Any, line: str, wanted: str) -> None:
         ("title: 12:30:00", "title", "12:30:00"),
         ("train:", "train.num_epochs", 10),
         ("evaluate:\n  checkpoint: ???", "evaluate.checkpoint", MISSING),
+        ("train:\n  seed: ???", "train.seed", None),
+        ("title: ???", "title", ""),
     ],
 )
 def test_right_values_keep_what_was_written(write: Any, line: str, key: str, value: Any) -> None:
@@ -265,8 +268,13 @@ def test_require_wants_a_value() -> None:
 def test_plain_values_are_checked_like_a_file() -> None:
     with pytest.raises(SpecError, match=r"model\.tltb  train\.num_epochs: -1 is not allowed"):
         spec_from_dict(Spec, {"train": {"num_epochs": -1}}, source="model.tltb")
-    with pytest.raises(SpecError, match=r"title: bytes cannot stand in a spec"):
+    with pytest.raises(SpecError, match=r"title: a value of type bytes cannot stand in a spec"):
         spec_from_dict(Spec, {"title": b"x"}, source="model.tltb")
+    nested: list[Any] = []
+    for _ in range(500):
+        nested = [nested]
+    with pytest.raises(SpecError, match=r"model\.tltb  train.*: it is nested too deeply"):
+        spec_from_dict(Spec, {"train": {"optim": {"policy_params": {"x": nested}}}}, source="model.tltb")
 
 
 @dataclass

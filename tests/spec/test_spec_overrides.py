@@ -195,6 +195,7 @@ def test_an_override_replaces_the_same_key_under_another_name(tmp_path: Path) ->
         ("images=[1e3]", "images[0]: 1000.0 is a number; it must be text; put it in quotes"),
         ("train.enable_ema=yes", "must be true or false"),
         ("train.optim.lr=nan", "must be a finite number"),
+        ("train.optim.policy_params.x=" + "[" * 60 + "]" * 60, "nested too deeply"),
         ("train.num_epochs=" + "9" * 5000, "whole number"),
     ],
 )

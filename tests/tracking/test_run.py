@@ -359,3 +359,24 @@ def test_the_heartbeat_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         while (tmp_path / ".heartbeat").stat().st_mtime == 0:
             assert time.monotonic() < end
             time.sleep(0.01)
+
+
+def test_the_last_line_has_room_on_a_disk_that_filled_up(tmp_path: Path) -> None:
+    """Fills a real disk of 64 blocks to the last byte; needs the right to mount one."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("cannot mount a small disk here")
+
+    def work() -> None:
+        with make_run(tmp_path / "train") as run:
+            while True:
+                run.status("x" * 500)
+
+    try:
+        with pytest.raises(TaoLikeError, match="no space left"):
+            work()
+        assert (tmp_path / "train" / "status.json").read_text().splitlines()[-1].count("FAILURE") == 1
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

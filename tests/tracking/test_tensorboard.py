@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +150,23 @@ def test_importing_costs_neither_torch_nor_tensorboard() -> None:
     script = "import sys, tao_like.tracking; print('torch' in sys.modules, 'tensorboard' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_full_disk_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write(board: TensorBoard) -> None:
+        for step in range(1000):
+            board.scalars({"loss": 1.0}, step)
+            time.sleep(0.001)
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # pytest has one of its own
+    board = TensorBoard(tmp_path)
+    board.scalars({"loss": 1.0}, 0)
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", refuse)
+    with pytest.raises(TaoLikeError, match=f"no space left on the disk that holds {tmp_path}"):
+        write(board)
+    assert "Traceback" not in capfd.readouterr().err

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
+from typing_extensions import override
 
 from tao_like.stages.train.module import TrainingModule
 from tao_like.tracking import Progress, Run, TensorBoard
@@ -41,22 +42,27 @@ class Reporter(Callback):
         self._began = 0.0
         self._first_step = 0
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.monotonic()
         self._first_step = trainer.global_step
 
+    @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._bar = self.run.progress(
             f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}", int(trainer.num_training_batches)
         )
         self._bar.__enter__()
 
+    @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert self._bar is not None and isinstance(pl_module, TrainingModule)
+        assert self._bar is not None
+        assert isinstance(pl_module, TrainingModule)
         self._bar.advance(loss=sum(pl_module.last_losses.values()))
 
+    @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         self._close()
@@ -77,7 +83,10 @@ class Reporter(Callback):
             eta=eta,
         )
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    @override
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -99,6 +108,7 @@ class TensorBoardCallback(Callback):
         self.board = board
         self.spec_text = spec_text
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         if trainer.global_step == 0:
@@ -107,6 +117,7 @@ class TensorBoardCallback(Callback):
             batch = pl_module.task.collate([pl_module.train_data[0], pl_module.train_data[0]])
             self.board.graph(pl_module.network, batch.to(pl_module.device).inputs)
 
+    @override
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
@@ -117,20 +128,23 @@ class TensorBoardCallback(Callback):
             curves = {f"learning_rate/{name}": rate for name, rate in rates.items()}
             curves |= {f"train/{name}": value for name, value in pl_module.last_losses.items()}
             self.board.scalars(curves, step)
-        if settings.histograms and _is_due(trainer, settings.infrequent_logging_frequency) and _opens_epoch(trainer):
+        if (
+            settings.histograms
+            and _is_due(trainer, settings.infrequent_logging_frequency)
+            and _opens_epoch(trainer)
+        ):
             for name, parameter in pl_module.network.named_parameters():
                 if parameter.grad is not None:
                     self.board.histogram(f"gradients/{name}", parameter.grad, trainer.current_epoch)
 
+    @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         if trainer.sanity_checking or pl_module.scores is None:
             return
         epoch, settings = trainer.current_epoch, pl_module.spec.tensorboard
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.board.scalars(
-            {name.replace("val_", "val/", 1): value for name, value in figures.items()}, epoch
-        )
+        self.board.scalars({name.replace("val_", "val/", 1): value for name, value in figures.items()}, epoch)
         if _is_due(trainer, settings.infrequent_logging_frequency) and trainer.is_global_zero:
             self._draw(pl_module, epoch)
             if settings.histograms:
@@ -138,7 +152,8 @@ class TensorBoardCallback(Callback):
                     self.board.histogram(f"weights/{name}", parameter, epoch)
 
     def _draw(self, module: TrainingModule, epoch: int) -> None:
-        assert module.scores is not None and module.val_data is not None
+        assert module.scores is not None
+        assert module.val_data is not None
         for name, picture in module.scores.pictures().items():
             self.board.image(f"val/{name}", picture, epoch)
         answers = {index: answer for index, answer, _ in module.scores.collected}

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from tao_like.networks.freezing import keep_frozen
 from tao_like.spec.common import TrainSpec
@@ -58,6 +60,7 @@ class TrainingModule(pl.LightningModule):
 
     # --- data ---
 
+    @override
     def train_dataloader(self) -> DataLoader[Any]:
         sampler = EpochSampler(
             len(self.train_data),
@@ -79,6 +82,7 @@ class TrainingModule(pl.LightningModule):
             drop_last=len(sampler) > self.batch_size and len(sampler) % self.batch_size == 1,
         )
 
+    @override
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         if self.val_data is None:
             return []
@@ -91,14 +95,17 @@ class TrainingModule(pl.LightningModule):
             world=self.trainer.world_size,
         )
 
+    @override
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)
 
     # --- training ---
 
+    @override
     def on_train_epoch_start(self) -> None:
         keep_frozen(self.network)
 
+    @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.task.losses(self.network, batch)
         total = torch.stack(list(losses.values())).sum()
@@ -106,20 +113,23 @@ class TrainingModule(pl.LightningModule):
             self.last_losses = {name: float(value.detach()) for name, value in losses.items()}
         return total
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    @override
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimiser = build_optimiser(self.task, self.network, self.spec.optim)
         total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, -(-self.trainer.num_training_batches // self.spec.accumulate_grad_batches))
+        per_epoch = max(1, -(-int(self.trainer.num_training_batches) // self.spec.accumulate_grad_batches))
         schedule = build_schedule(optimiser, self.spec.optim, self.spec.num_epochs, per_epoch, total)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- validation ---
 
+    @override
     def on_validation_epoch_start(self) -> None:
         assert self.scores is not None
         self.scores.reset()
         self._loss_sums, self._loss_count = {}, 0
 
+    @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         assert self.scores is not None
         losses, outputs = self.task.validate(self.network, batch)
@@ -128,6 +138,7 @@ class TrainingModule(pl.LightningModule):
         self._loss_count += len(batch)
         self.scores.update(batch.indices.tolist(), self.task.answers(outputs), self.task.targets(batch))
 
+    @override
     def on_validation_epoch_end(self) -> None:
         assert self.scores is not None
         self.scores.synchronise()
@@ -140,12 +151,14 @@ class TrainingModule(pl.LightningModule):
 
     # --- checkpoints ---
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         in_epoch = 0 if progress.is_last_batch else progress.current.completed
         checkpoint["samples_done_in_epoch"] = in_epoch * self.batch_size
         checkpoint["random_state"] = torch.get_rng_state()
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed_samples = int(checkpoint["samples_done_in_epoch"])
         torch.set_rng_state(checkpoint["random_state"])

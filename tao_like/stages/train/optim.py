@@ -43,7 +43,7 @@ def build_optimiser(task: Task[Any], network: nn.Module, spec: OptimSpec) -> tor
         options["momentum"] = spec.momentum
     elif spec.optim != "adafactor":
         options["betas"] = tuple(spec.betas)
-    return timm.optim.create_optimizer_v2(
+    return timm.optim.create_optimizer_v2(  # type: ignore[attr-defined]
         parameter_groups, opt=spec.optim, lr=spec.lr, weight_decay=spec.weight_decay, **options
     )
 
@@ -67,10 +67,14 @@ def build_schedule(
 
         return at
 
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, [share(group["name"]) for group in optimiser.param_groups])
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, [share(group["name"]) for group in optimiser.param_groups]
+    )
 
 
-def rate_share(spec: OptimSpec, step: int, total_steps: int, steps_per_epoch: int, absolute_step: int) -> float:
+def rate_share(
+    spec: OptimSpec, step: int, total_steps: int, steps_per_epoch: int, absolute_step: int
+) -> float:
     """The share of the highest rate at a step.
 
     Args:

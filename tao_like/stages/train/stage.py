@@ -25,7 +25,7 @@ from tao_like.stages.loading import resolve_batch_size, resolve_workers
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback
 from tao_like.stages.train.module import TrainingModule
-from tao_like.tasks.base import Metrics, ModelRecord, Task
+from tao_like.tasks.base import Metrics, Task
 from tao_like.tracking import Run, TensorBoard
 
 BUNDLE_NAME = "model.tltb"
@@ -80,8 +80,8 @@ def _check_spec(task: Task[Any], spec: TrainSpec, has_val: bool) -> None:
         raise SpecError("train.accelerator: there is no GPU on this machine; take auto or cpu")
     if spec.resume_training_checkpoint_path and not Path(spec.resume_training_checkpoint_path).is_file():
         raise SpecError(
-            f"train.resume_training_checkpoint_path: there is no file {spec.resume_training_checkpoint_path}; "
-            "checkpoints lie in <results_dir>/train/checkpoints"
+            f"train.resume_training_checkpoint_path: there is no file "
+            f"{spec.resume_training_checkpoint_path}; checkpoints lie in <results_dir>/train/checkpoints"
         )
 
 
@@ -99,7 +99,7 @@ def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, has
         network.compile()
     return TrainingModule(
         task,
-        network.to(memory_format=torch.channels_last),
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         spec.train,
         train_data=train_data,
         val_data=task.dataset("val") if has_val else None,
@@ -138,7 +138,9 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
     )
 
 
-def _callbacks(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBoard | None) -> list[Callback]:
+def _callbacks(
+    module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBoard | None
+) -> list[Callback]:
     train = spec.train
     callbacks: list[Callback] = [MovingAverage(train.ema_decay)] if train.enable_ema else []
     callbacks.append(Reporter(run))
@@ -147,9 +149,8 @@ def _callbacks(module: TrainingModule, spec: CommonSpec, run: Run, board: Tensor
     monitor = train.optim.monitor_name
     mode = "max" if module.task.higher_is_better.get(monitor.removeprefix("val_"), False) else "min"
     folder = run.folder / "checkpoints"
-    interval = {
-        f"every_n_{'epochs' if train.checkpoint_interval_unit == 'epoch' else 'train_steps'}": train.checkpoint_interval
-    }
+    unit = "epochs" if train.checkpoint_interval_unit == "epoch" else "train_steps"
+    interval = {f"every_n_{unit}": train.checkpoint_interval}
     callbacks.append(
         ModelCheckpoint(folder, filename="last", enable_version_counter=False, **interval)  # type: ignore[arg-type]
     )
@@ -236,8 +237,12 @@ def _finish(
     }
     run.status("training done", kpi=metrics)
     return TrainResult(
-        stage="train", folder=run.folder, report=report, summary=_summary(task, bundle, metrics, seconds),
-        bundle=bundle, metrics=metrics,
+        stage="train",
+        folder=run.folder,
+        report=report,
+        summary=_summary(task, bundle, metrics, seconds),
+        bundle=bundle,
+        metrics=metrics,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-
 from tao_like.datasets.checks import full_check, quick_check
 from tao_like.datasets.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
 from tao_like.datasets.findings import Finding
+from tao_like.datasets.records import ImageRecord
 from tao_like.datasets.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.networks.backbones import create_backbone
 from tao_like.networks.weights import available_offline, load_pretrained
@@ -34,7 +33,9 @@ def check_data(
     task: ClassificationTask, *, full: bool, on_progress: Callable[[int, int], None] | None
 ) -> DataReport:
     """Checks all splits; fully with decoding, contact sheet and the search for wrong labels."""
-    records = {split: task.images.records(split) for split in SPLITS if task.has_split(split)}
+    records: dict[str, list[ImageRecord]] = {
+        split: task.images.records(split) for split in SPLITS if task.has_split(split)
+    }
     if not full:
         checked = quick_check(records, task.classes, multi_label=task.multi_label)
         return DataReport(list(checked.findings), checked.to_dict())
@@ -56,7 +57,9 @@ def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> N
     source = backbone.pretrained_backbone_path or available_offline(backbone.type)
     records = task.images.records("train")
     if source is None or len(records) > MAX_FEATURE_PICTURES:
-        reason = "no pretrained weights are at hand" if source is None else f"there are {len(records)} pictures"
+        reason = (
+            "no pretrained weights are at hand" if source is None else f"there are {len(records)} pictures"
+        )
         report.findings.append(
             Finding("info", "wrong_labels_skipped", f"likely wrong labels were not looked for: {reason}")
         )
@@ -81,13 +84,17 @@ def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> N
 
 def _suspect_tile(task: ClassificationTask, suspect: Suspect) -> Tile:
     sample = task.dataset("train").sample(suspect.index)
-    return Tile(sample.data, f"{suspect.label}, or {suspect.suggested}?\n{PurePosixPath(sample.key).name}", WRONG)
+    return Tile(
+        sample.data, f"{suspect.label}, or {suspect.suggested}?\n{PurePosixPath(sample.key).name}", WRONG
+    )
 
 
 def _features(task: ClassificationTask, source: str) -> np.ndarray:
     """Pooled features (N, D) of the training pictures, from pretrained weights."""
     backbone = task.spec.model.backbone
-    module = create_backbone(backbone.type, num_classes=len(task.classes), img_size=task.spec.dataset.img_size)
+    module = create_backbone(
+        backbone.type, num_classes=len(task.classes), img_size=task.spec.dataset.img_size
+    )
     report = load_pretrained(module, source, backbone.type)
     normalisation = report.normalisation or task.normalisation
     network = ClassificationNetwork(module, normalisation.mean, normalisation.std).eval()

@@ -93,7 +93,10 @@ class Augmentation:
         )
         steps: list[nn.Module] = []
         if flip.enable:
-            steps += [v2.RandomHorizontalFlip(flip.hflip_probability), v2.RandomVerticalFlip(flip.vflip_probability)]
+            steps += [
+                v2.RandomHorizontalFlip(flip.hflip_probability),
+                v2.RandomVerticalFlip(flip.vflip_probability),
+            ]
         if rotate.enable and rotate.max_angle:
             turn = v2.RandomRotation(rotate.max_angle, interpolation=InterpolationMode.BILINEAR)
             steps.append(v2.RandomApply([turn], rotate.rotate_probability))
@@ -105,7 +108,9 @@ class Augmentation:
         if spec.random_aug.enable:
             steps.append(v2.RandAugment(spec.random_aug.num_ops, spec.random_aug.magnitude))
         self.steps = steps
-        self.erase = v2.RandomErasing(spec.random_erase.erase_probability) if spec.random_erase.enable else None
+        self.erase = (
+            v2.RandomErasing(spec.random_erase.erase_probability) if spec.random_erase.enable else None
+        )
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """The picture as (H, W, 3) uint8."""

@@ -36,7 +36,12 @@ def draw_card(
     pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=colour, width=4)
     font = ImageFont.load_default(FONT_SIZE)
     for number, line in enumerate(lines):
-        pen.text((6, CARD_SIDE + 9 + number * LINE_HEIGHT), shorten(line, CARD_SIDE - 4, font), fill=colour, font=font)
+        pen.text(
+            (6, CARD_SIDE + 9 + number * LINE_HEIGHT),
+            shorten(line, CARD_SIDE - 4, font),
+            fill=colour,
+            font=font,
+        )
     return card
 
 
@@ -50,13 +55,12 @@ def shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.Im
 
 
 def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The picture, darkened where ``heat`` (H, W, 0 to 1) is low and reddened where it is high."""
+    """The picture, dark and grey where ``heat`` (H, W, 0 to 1) is low, and as it is where it is high."""
     mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
     strength = np.asarray(mask, dtype=np.float32)[..., None] / 255
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-    glow = np.array([255.0, 40.0, 0.0], dtype=np.float32)
-    mixed = pixels * (0.45 + 0.55 * (1 - strength)) * (1 - 0.5 * strength) + glow * 0.5 * strength
-    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+    shade = 0.3 * pixels.mean(axis=2, keepdims=True) + np.array([0.0, 10.0, 35.0], dtype=np.float32)
+    return Image.fromarray((strength * pixels + (1 - strength) * shade).clip(0, 255).astype(np.uint8))
 
 
 def draw_confusion_matrix(matrix: np.ndarray, classes: list[str]) -> Image.Image:

@@ -60,7 +60,7 @@ class ClassificationMetrics(Metrics):
     def _single_label(self, probabilities: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
         count = len(self.classes)
         predicted = probabilities.argmax(dim=1)
-        macro = {"num_classes": count, "average": "macro", "zero_division": 0.0}
+        macro: dict[str, Any] = {"num_classes": count, "average": "macro", "zero_division": 0.0}
         figures = {"accuracy": (predicted == targets).float().mean()}
         for k in self.topk[1:]:
             best = probabilities.topk(k, dim=1).indices
@@ -77,7 +77,7 @@ class ClassificationMetrics(Metrics):
         count = len(self.classes)
         predicted = (probabilities >= self._cuts()).int()
         truths = targets.int()
-        macro = {"num_labels": count, "average": "macro", "zero_division": 0.0}
+        macro: dict[str, Any] = {"num_labels": count, "average": "macro", "zero_division": 0.0}
         return {
             "accuracy": (predicted == truths).float().mean(),
             "exact_match": (predicted == truths).all(dim=1).float().mean(),
@@ -85,7 +85,9 @@ class ClassificationMetrics(Metrics):
             "precision": scores.multilabel_precision(predicted, truths, **macro),
             "recall": scores.multilabel_recall(predicted, truths, **macro),
             "f1": scores.multilabel_f1_score(predicted, truths, **macro),
-            "calibration_error": scores.binary_calibration_error(probabilities.flatten(), truths.flatten(), 15),
+            "calibration_error": scores.binary_calibration_error(
+                probabilities.flatten(), truths.flatten(), 15
+            ),
         }
 
     def _cuts(self) -> torch.Tensor:
@@ -98,7 +100,7 @@ class ClassificationMetrics(Metrics):
         count = len(self.classes)
         if self.multi_label:
             predicted, truths = (probabilities >= self._cuts()).int(), targets.int()
-            per_class = {"num_labels": count, "average": "none", "zero_division": 0.0}
+            per_class: dict[str, Any] = {"num_labels": count, "average": "none", "zero_division": 0.0}
             columns = [
                 scores.multilabel_precision(predicted, truths, **per_class),
                 scores.multilabel_recall(predicted, truths, **per_class),
@@ -136,7 +138,9 @@ class ClassificationMetrics(Metrics):
         """(classes, classes): rows are truths, columns answers."""
         probabilities, targets = self._arrays()
         count = len(self.classes)
-        return torch.bincount(targets * count + probabilities.argmax(dim=1), minlength=count**2).view(count, count)
+        return torch.bincount(targets * count + probabilities.argmax(dim=1), minlength=count**2).view(
+            count, count
+        )
 
     def pictures(self) -> dict[str, Image.Image]:
         """The confusion matrix, for single labels."""
@@ -153,7 +157,8 @@ class ClassificationMetrics(Metrics):
             return float(answer[int(target)] - np.delete(answer, int(target)).max(initial=0.0))
 
         return [
-            index for index, _, _ in sorted(self.collected, key=lambda item: (trust(item[1], item[2]), item[0]))
+            index
+            for index, _, _ in sorted(self.collected, key=lambda item: (trust(item[1], item[2]), item[0]))
         ]
 
     def thresholds(self) -> dict[str, Any]:

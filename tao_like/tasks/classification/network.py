@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from tao_like.networks.backbones import head_prefixes
 from tao_like.networks.freezing import freeze
 
+HEAD_STD = 0.01
+"""Standard deviation of a new head's weights, as in torchvision's and Caffe's linear classifiers."""
+
 
 class Normalise(nn.Module):
     """Pixels of 0 to 255 to the range that the backbone's weights were trained with.
@@ -50,6 +53,19 @@ class ClassificationNetwork(nn.Module):
     def head(self) -> list[nn.Module]:
         """The classifier's layers on top of the backbone: one, or two in networks made by distillation."""
         return [self.backbone.get_submodule(name) for name in head_prefixes(self.backbone)]
+
+    def start_head_small(self) -> None:
+        """Weights of the classifier near nought, so that a new head starts undecided.
+
+        timm's own start is made for a thousand classes: with two, EfficientNet's first loss is near 10
+        instead of ln 2, and its first gradients harm the pretrained weights below.
+        """
+        for part in self.head:
+            for name, parameter in part.named_parameters():
+                if name.endswith("weight") and parameter.ndim > 1:
+                    nn.init.normal_(parameter, std=HEAD_STD)
+                elif name.endswith("bias"):
+                    nn.init.zeros_(parameter)
 
     def freeze_below_head(self) -> None:
         """Leaves nothing but the classifier to be trained."""

@@ -67,7 +67,7 @@ class LabelledImages:
             if self.spec.num_classes not in (None, len(names)):
                 raise DatasetError(
                     f"dataset.num_classes is {self.spec.num_classes}, and the data has {len(names)} classes "
-                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct it or leave it out"
+                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
                 )
             self._classes = names
         return self._classes
@@ -82,7 +82,9 @@ class LabelledImages:
             block = self.named(split)
             if block is not None:
                 records[split] = self._read_block(block, f"dataset.{split}_dataset")
-        shares = {split: getattr(self.spec.split, split) if self.is_divided(split) else 0.0 for split in SPLITS[1:]}
+        shares = {
+            split: getattr(self.spec.split, split) if self.is_divided(split) else 0.0 for split in SPLITS[1:]
+        }
         if not any(shares.values()):
             return records
         root = _root(self.named("train"))
@@ -98,7 +100,10 @@ class LabelledImages:
             seed=self.spec.split.seed,
             group_by=self.spec.split.group_by,
         )
-        return {split: divided[split] if split == "train" or shares.get(split) else records[split] for split in SPLITS}
+        return {
+            split: divided[split] if split == "train" or shares.get(split) else records[split]
+            for split in SPLITS
+        }
 
     def _read_block(self, block: DataPathSpec, key: str) -> list[ImageRecord]:
         if block.csv_file:
@@ -107,12 +112,14 @@ class LabelledImages:
         if self.spec.multi_label:
             raise SpecError(
                 f"{key}.images_dir={block.images_dir} has one label a picture, by its folder; with "
-                f"dataset.multi_label=true give {key}.csv_file, whose column `label` holds labels joined by ';'"
+                f"dataset.multi_label=true give {key}.csv_file, whose column `label` has labels joined by ';'"
             )
         return read_class_folders(Path(str(block.images_dir)))
 
 
 def _root(block: DataPathSpec | None) -> Path:
     if block is None:
-        raise SpecError("dataset.train_dataset.images_dir is not given; name the folder of the training pictures")
+        raise SpecError(
+            "dataset.train_dataset.images_dir is not given; name the folder of the training pictures"
+        )
     return Path(block.images_dir) if block.images_dir else Path(str(block.csv_file)).parent

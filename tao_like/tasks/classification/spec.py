@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Optional, Union
+from typing import ClassVar
 
 from tao_like.errors import SpecError
 from tao_like.networks.names import resolve_name
@@ -22,7 +22,7 @@ class BackboneSpec:
     type: str = spec_field(
         "tf_efficientnet_lite0", "Architecture: a name of timm's, or TAO's name for it", automl=False
     )
-    pretrained_backbone_path: Optional[str] = spec_field(
+    pretrained_backbone_path: str | None = spec_field(
         None,
         "Weights to start from: a .safetensors or .pth file, a bundle, `timm` (needs a network), "
         "`package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
@@ -40,11 +40,16 @@ class BackboneSpec:
 class LossSpec:
     """The loss."""
 
-    type: str = spec_field("CrossEntropyLoss", "Loss; binary cross-entropy per class when multi_label",
-                           choices=("CrossEntropyLoss",))
+    type: str = spec_field(
+        "CrossEntropyLoss",
+        "Loss; binary cross-entropy per class when multi_label",
+        choices=("CrossEntropyLoss",),
+    )
     label_smooth_val: float = spec_field(0.0, "Label smoothing", ge=0, lt=1, automl=True)
     class_weights: str = spec_field(
-        "none", "Weight of a class in the loss: all the same, or by how rare it is", choices=("none", "balanced")
+        "none",
+        "Weight of a class in the loss: all the same, or by how rare it is",
+        choices=("none", "balanced"),
     )
 
 
@@ -68,10 +73,12 @@ class ModelSpec:
 class DataPathSpec:
     """Where the pictures of a split are."""
 
-    images_dir: Optional[str] = spec_field(
-        None, "Folder with one folder of pictures a class; with csv_file: what its paths start from", path=True
+    images_dir: str | None = spec_field(
+        None,
+        "Folder with one folder of pictures a class; with csv_file: what its paths start from",
+        path=True,
     )
-    csv_file: Optional[str] = spec_field(None, "CSV with columns `path` and `label`", path=True)
+    csv_file: str | None = spec_field(None, "CSV with columns `path` and `label`", path=True)
 
 
 @dataclass
@@ -162,8 +169,7 @@ class RandomCropSpec:
             values = getattr(self, key)
             if len(values) != 2 or not 0 < values[0] <= values[1]:
                 yield Problem(key, f"{values} is not allowed; give two numbers above 0, the smaller first")
-        low, high = (self.scale_range + [1.0, 1.0])[:2]
-        if low < 1 < high:
+        if min(self.scale_range, default=1) < 1 < max(self.scale_range, default=1):
             yield Problem(
                 "scale_range",
                 f"{self.scale_range} is neither a share of the area (both at most 1) nor an enlargement "
@@ -181,19 +187,23 @@ class AugmentationSpec:
     random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
     random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
     random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
-    mixup_cutmix: bool = spec_field(False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True)
+    mixup_cutmix: bool = spec_field(
+        False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True
+    )
     mixup_alpha: float = spec_field(0.4, "Alpha of mixup's beta distribution", gt=0, le=10, automl=True)
-    mean: Optional[list[float]] = spec_field(
+    mean: list[float] | None = spec_field(
         None, "Mean of the normalisation, 0 to 1; empty: as the weights were trained with"
     )
-    std: Optional[list[float]] = spec_field(
+    std: list[float] | None = spec_field(
         None, "Standard deviation of the normalisation; empty: as the weights were trained with"
     )
 
     def check(self) -> Iterator[Problem]:
         """Mean and std come together, three numbers each."""
         if (self.mean is None) != (self.std is None):
-            yield Problem("mean" if self.mean is None else "std", "mean and std are given together or not at all")
+            yield Problem(
+                "mean" if self.mean is None else "std", "mean and std are given together or not at all"
+            )
         for key in ("mean", "std"):
             values = getattr(self, key)
             if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
@@ -210,10 +220,10 @@ class DatasetSpec:
     val_dataset: DataPathSpec = spec_block(DataPathSpec, "Validation data")
     test_dataset: DataPathSpec = spec_block(DataPathSpec, "Test data")
     split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
-    classes_file: Optional[str] = spec_field(
+    classes_file: str | None = spec_field(
         None, "Class names, one a line, in the order of the outputs; empty: sorted names", path=True
     )
-    num_classes: Optional[int] = spec_field(
+    num_classes: int | None = spec_field(
         None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
     )
     multi_label: bool = spec_field(False, "Several labels a picture: independent yes or no for each class")
@@ -223,15 +233,24 @@ class DatasetSpec:
         "How a picture becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
         choices=("crop", "squash", "letterbox"),
     )
-    crop_pct: Optional[float] = spec_field(
-        None, "Share of the resized picture that `crop` keeps; empty: as the weights were tested with", gt=0, le=1
+    crop_pct: float | None = spec_field(
+        None,
+        "Share of the resized picture that `crop` keeps; empty: as the weights were tested with",
+        gt=0,
+        le=1,
     )
-    batch_size: Union[int, str] = spec_field(
-        "auto", "Pictures a step and device; auto: what memory and amount of data allow", ge=1, words=("auto",),
+    batch_size: int | str = spec_field(
+        "auto",
+        "Pictures a step and device; auto: what memory and amount of data allow",
+        ge=1,
+        words=("auto",),
         automl=True,
     )
-    workers: Union[int, str] = spec_field(
-        "auto", "Processes that load pictures; auto: by the processors", ge=0, words=("auto",),
+    workers: int | str = spec_field(
+        "auto",
+        "Processes that load pictures; auto: by the processors",
+        ge=0,
+        words=("auto",),
         aliases=("num_workers",),
     )
     shuffle: bool = spec_field(True, "New order in every epoch")
@@ -269,16 +288,17 @@ class Spec(CommonSpec):
         try:
             resolve_name(self.model.backbone.type)
         except SpecError as error:
-            yield Problem("model.backbone.type", str(error))
-        split = self.dataset.split
-        if not (split.val or self.dataset.val_dataset.images_dir or self.dataset.val_dataset.csv_file):
-            if self.train.keep == "best":
-                yield Problem(
-                    "train.keep",
-                    "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
-                    "or set train.keep=last",
-                )
+            yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        val = self.dataset.val_dataset
+        has_val = self.dataset.split.val or val.images_dir or val.csv_file
+        if self.train.keep == "best" and not has_val:
+            yield Problem(
+                "train.keep",
+                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
+                "or set train.keep=last",
+            )
         if self.dataset.multi_label and self.model.head.loss.label_smooth_val:
             yield Problem(
-                "model.head.loss.label_smooth_val", "is for single labels; set it to 0 with dataset.multi_label"
+                "model.head.loss.label_smooth_val",
+                "is for single labels; set it to 0 with dataset.multi_label",
             )

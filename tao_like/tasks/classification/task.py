@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from typing_extensions import override
 
 from tao_like.bundle import read_bundle
 from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
@@ -37,17 +38,17 @@ from tao_like.tasks.classification.losses import (
 from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.source import LabelledImages
-from tao_like.tasks.classification.spec import Spec
+from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""
 
 
-class ClassificationTask(Task[Spec]):
+class ClassificationTask(Task[ClassificationSpec]):
     """One label a picture, or several."""
 
     name = "classification"
-    Spec = Spec
+    Spec = ClassificationSpec
     headline = "accuracy"
     input_kind = "image"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
@@ -60,7 +61,7 @@ class ClassificationTask(Task[Spec]):
         "calibration_error": False,
     }
 
-    def __init__(self, spec: Spec, record: ModelRecord | None = None) -> None:
+    def __init__(self, spec: ClassificationSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
         self.multi_label = spec.dataset.multi_label
         self.images = LabelledImages(
@@ -68,27 +69,34 @@ class ClassificationTask(Task[Spec]):
         )
 
     @classmethod
-    def restored_spec(cls, spec: Spec, stored: Spec) -> Spec:
-        own = {name: getattr(stored.dataset, name) for name in ("img_size", "resize", "crop_pct", "multi_label")}
+    @override
+    def restored_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
+        own = {
+            name: getattr(stored.dataset, name) for name in ("img_size", "resize", "crop_pct", "multi_label")
+        }
         return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 
     @property
+    @override
     def classes(self) -> list[str]:
         return self.images.classes
 
+    @override
     def has_split(self, split: Split) -> bool:
         return self.images.has(split)
 
+    @override
     def count(self, split: Split) -> int:
         return len(self.images.records(split))
 
+    @override
     def dataset(self, split: Split, *, augment: bool = False) -> ImageDataset:
         records = self.images.records(split)
         if not records:
             raise DatasetError(
-                f"there is no data for the split `{split}`; give dataset.{split}_dataset.images_dir or csv_file"
+                f"there is no {split} data; give dataset.{split}_dataset.images_dir or csv_file"
             )
         unknown = sorted({label for record in records for label in record.labels} - set(self.classes))
         if unknown:
@@ -113,23 +121,29 @@ class ClassificationTask(Task[Spec]):
             return DiskStore(Path(self.spec.results_dir) / "cache")
         return ImageStore()
 
+    @override
     def collate(self, samples: Sequence[Any]) -> Batch:
         return collate_images(samples)
 
+    @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
         return check_data(self, full=full, on_progress=on_progress)
 
+    @override
     def split_record(self) -> dict[str, Any]:
         return self.images.split_record()
 
+    @override
     def batch_size(self) -> int | Literal["auto"]:
         size = self.spec.dataset.batch_size
         return size if isinstance(size, int) else "auto"
 
+    @override
     def workers(self) -> int | Literal["auto"]:
         workers = self.spec.dataset.workers
         return workers if isinstance(workers, int) else "auto"
 
+    @override
     def shuffles(self) -> bool:
         return self.spec.dataset.shuffle
 
@@ -137,7 +151,7 @@ class ClassificationTask(Task[Spec]):
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean, std and the resizing that the weights were trained with; the spec's own where it gives them."""
+        """Mean, std and resizing that the weights were trained with."""
         backbone = self.spec.model.backbone
         source = backbone.pretrained_backbone_path
         found = source_normalisation(source, backbone.type) if source else None
@@ -152,11 +166,12 @@ class ClassificationTask(Task[Spec]):
         return ImagePreparation(
             height=data.img_size,
             width=data.img_size,
-            resize=data.resize,  # type: ignore[arg-type]
+            resize=data.resize,
             crop_pct=data.crop_pct or self.normalisation.crop_pct,
-            interpolation=self.normalisation.interpolation,  # type: ignore[arg-type]
+            interpolation=self.normalisation.interpolation,
         )
 
+    @override
     def network(self, *, pretrained: bool) -> tuple[ClassificationNetwork, list[str]]:
         backbone = self.spec.model.backbone
         module = create_backbone(
@@ -173,15 +188,19 @@ class ClassificationTask(Task[Spec]):
         network = ClassificationNetwork(module, mean, std)
         if not pretrained:
             return network, notes
+        network.start_head_small()
         if self.spec.train.pretrained_model_path:
             return network, self._warm_start(network, Path(self.spec.train.pretrained_model_path))
         if backbone.pretrained_backbone_path:
             notes.append(load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text())
         else:
-            notes.append("the backbone starts from random weights; model.backbone.pretrained_backbone_path names others")
+            notes.append(
+                "the backbone starts at random; model.backbone.pretrained_backbone_path names weights"
+            )
         if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
             notes.append(
-                f"dataset.augmentation.mean is {augmentation.mean}, and these weights were trained with {list(own.mean)}"
+                f"dataset.augmentation.mean is {augmentation.mean}; these weights were trained with "
+                f"{list(own.mean)}"
             )
         return network, notes
 
@@ -204,11 +223,13 @@ class ClassificationTask(Task[Spec]):
             network.normalise.std.copy_(torch.tensor(report.normalisation.std))
         return [report.text(), "the head is new, since the classes differ"]
 
+    @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
         assert isinstance(network, ClassificationNetwork)
         head = {module for part in network.head for module in part.modules()}
         return {"backbone": [module for module in network.backbone.modules() if module not in head]}
 
+    @override
     def freeze(self, network: nn.Module) -> None:
         assert isinstance(network, ClassificationNetwork)
         if self.spec.model.backbone.freeze_norm:
@@ -230,6 +251,7 @@ class ClassificationTask(Task[Spec]):
         loss = multi_label_loss if self.multi_label else classification_loss
         return {"loss": loss(logits, targets, weights)}
 
+    @override
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         smoothing = self.spec.model.head.loss.label_smooth_val
         pixels, targets = batch.inputs, batch.targets
@@ -240,6 +262,7 @@ class ClassificationTask(Task[Spec]):
             pixels, targets = mixup_or_cutmix(pixels, targets, augmentation.mixup_alpha)
         return self._loss(network(pixels), targets)
 
+    @override
     def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
         logits = network(batch.inputs).float()
         targets = batch.targets
@@ -250,6 +273,7 @@ class ClassificationTask(Task[Spec]):
 
     # --- answers ---
 
+    @override
     def exportable(self, network: nn.Module, input_format: str) -> Exportable:
         assert isinstance(network, ClassificationNetwork)
         module = ShippedClassifier(network, input_format, self.multi_label).eval()
@@ -258,7 +282,9 @@ class ClassificationTask(Task[Spec]):
             pixels = torch.from_numpy(prepared)
             if input_format == "uint8_nhwc":
                 return (pixels,)
-            return (network.normalise(pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)).contiguous(),)
+            return (
+                network.normalise(pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)).contiguous(),
+            )
 
         return Exportable(
             module=module,
@@ -268,29 +294,37 @@ class ClassificationTask(Task[Spec]):
             to_inputs=to_inputs,
         )
 
+    @override
     def preparation(self) -> dict[str, Any]:
         return self.image_preparation.to_dict()
 
+    @override
     def input_scaling(self, network: nn.Module) -> dict[str, Any]:
         assert isinstance(network, ClassificationNetwork)
         return {"mean": network.normalise.mean.tolist(), "std": network.normalise.std.tolist()}
 
+    @override
     def noise(self, generator: np.random.Generator) -> Sample:
         size = (self.image_preparation.height, self.image_preparation.width, 3)
         return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
 
+    @override
     def prepared(self, batch: Batch) -> np.ndarray:
         return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
 
+    @override
     def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
         return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
 
+    @override
     def answers(self, outputs: Outputs) -> list[np.ndarray]:
         return list(outputs["probabilities"])
 
+    @override
     def targets(self, batch: Batch) -> list[Any]:
         return list(batch.targets.cpu().numpy())
 
+    @override
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(
             self.classes, self.spec.model.head.topk, self.multi_label, self._thresholds
@@ -300,6 +334,7 @@ class ClassificationTask(Task[Spec]):
     def _thresholds(self) -> dict[str, Any]:
         return self.record.thresholds if self.record else {}
 
+    @override
     def row(self, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
         decision = decide(answer, self.classes, self._thresholds, self.multi_label)
         row: dict[str, Any] = {
@@ -319,26 +354,35 @@ class ClassificationTask(Task[Spec]):
         numbers = np.flatnonzero(target) if self.multi_label else [int(target)]
         return [self.classes[number] for number in numbers]
 
+    @override
     def draw(self, sample: Sample, answer: np.ndarray, heat: np.ndarray | None = None) -> Image.Image:
         decision = decide(answer, self.classes, self._thresholds, self.multi_label)
         if decision.labels:
             told = ", ".join(f"{name} {decision.probabilities[name]:.0%}" for name in decision.labels)
         else:
-            told = f"none sure ({max(decision.probabilities, key=decision.probabilities.__getitem__)} {decision.score:.0%})"
+            nearest, score = decision.top(1)[0]
+            told = f"none sure ({nearest} {score:.0%})"
+        picture = sample.data
+        if heat is not None:
+            # The map is of what the network saw, which may be the middle of the picture alone.
+            picture = Image.fromarray(prepare(picture, self.image_preparation))
         if sample.target is None:
-            return draw_card(sample.data, [told, Path(sample.key).name], NEUTRAL, heat)
+            return draw_card(picture, [told, Path(sample.key).name], NEUTRAL, heat)
         truth = self._names(sample.target)
         colour = RIGHT if set(truth) == set(decision.labels) else WRONG
-        return draw_card(sample.data, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
+        return draw_card(picture, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
 
     # --- inference ---
 
+    @override
     def sources(self, source: str) -> list[Path]:
         return image_sources(source)
 
+    @override
     def load(self, path: Path) -> Sample:
         return Sample(str(path), read_image(path))
 
+    @override
     def explain(self, network: nn.Module, prepared: np.ndarray) -> list[np.ndarray] | None:
         assert isinstance(network, ClassificationNetwork)
         pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2)
