@@ -26,7 +26,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 acceptance: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest -m acceptance tests/acceptance $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m acceptance $(PYTEST_ARGS)
 
 # pip is the last thing that a complete virtual environment gets.
 $(BIN)/pip:

@@ -1,6 +1,6 @@
 """Print what is installed in this virtual environment as a constraints file.
 
-``make constraints`` runs it in an environment that holds the project with what `make` installs and nothing else.
+``make constraints`` runs it in an environment that holds the project, what its tests need, and nothing else.
 """
 
 from __future__ import annotations

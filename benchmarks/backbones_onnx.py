@@ -1,7 +1,11 @@
 """Which of torch's two ONNX exporters can write timm's networks, how fast, and how exactly.
 
-    python benchmarks/backbones_onnx.py                 all of backbone_names.csv, into backbones_onnx.csv
-    python benchmarks/backbones_onnx.py resnet18 ...    only these, shown and not stored
+    python benchmarks/backbones_onnx.py                              all of backbone_names.csv
+    python benchmarks/backbones_onnx.py --exporter dynamo --every 4  one of two, on each fourth network
+    python benchmarks/backbones_onnx.py resnet18 swin_tiny_patch4_window7_224
+
+Results go into backbones_onnx.csv; rows and columns that were not asked for stay as they are, empty if they
+were never measured. "trace" is torch.onnx.export(dynamo=False), "dynamo" is dynamo=True.
 
 For each network: a training step, then an export of the form that ships (pixels in, normalisation inside,
 batch left open) by each exporter, and onnxruntime's answers against torch's at batch 1 and 3. All weights
@@ -11,13 +15,13 @@ Each network has a process of its own, so one that crashes or hangs costs its ow
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import logging
 import multiprocessing
 import os
 import queue
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -39,16 +43,13 @@ CLASSES = 5
 BATCHES = (1, 3)
 OPSET = {"trace": 17, "dynamo": 18}
 SECONDS_ALLOWED = 600
+OUTCOME = ("works", "seconds", "max_difference", "problem")
 COLUMNS = (
     "name",
     "family",
     "image_size",
     "training_step",
-    *(
-        f"{exporter}_{column}"
-        for exporter in OPSET
-        for column in ("works", "seconds", "max_difference", "problem")
-    ),
+    *(f"{exporter}_{column}" for exporter in OPSET for column in OUTCOME),
 )
 
 
@@ -184,6 +185,17 @@ def measure_apart(name: str, size: int, exporter: str) -> dict[str, Any]:
         return {f"{exporter}_works": "no", f"{exporter}_problem": problem}
 
 
+def read_table() -> list[dict[str, Any]]:
+    """Return the networks with what an earlier run found out about them."""
+    with NAMES_FILE.open(encoding="utf-8", newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    if RESULT_FILE.is_file():
+        with RESULT_FILE.open(encoding="utf-8", newline="") as file:
+            known = {row["name"]: row for row in csv.DictReader(file)}
+        rows = [{**known.get(row["name"], {}), **row} for row in rows]
+    return rows
+
+
 def write_table(rows: list[dict[str, Any]]) -> None:
     """Write what is known so far."""
     with RESULT_FILE.open("w", encoding="utf-8", newline="") as file:
@@ -194,18 +206,23 @@ def write_table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure the networks and write the table."""
-    chosen = set(sys.argv[1:])
-    with NAMES_FILE.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = [
-            row for row in csv.DictReader(file) if not chosen or row["name"] in chosen
-        ]
-    for exporter in OPSET:
-        for row in rows:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="networks of backbone_names.csv; default: all")
+    parser.add_argument("--exporter", choices=tuple(OPSET), help="default: both")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth network only")
+    options = parser.parse_args()
+    rows = read_table()
+    chosen = [row for row in rows if not options.names or row["name"] in options.names][:: options.every]
+    for exporter in (options.exporter,) if options.exporter else OPSET:
+        for row in chosen:
+            for column in OUTCOME:
+                row.pop(f"{exporter}_{column}", None)
             result = measure_apart(row["name"], int(row["image_size"]), exporter)
             row.update(result)
             print(row["name"], result, flush=True)
-            if not chosen:
-                write_table(rows)
+            write_table(rows)
 
 
 if __name__ == "__main__":

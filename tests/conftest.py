@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
+
+# These hold assertions of their own; pytest explains them only where it is told to.
+pytest.register_assert_rewrite("base", "stage_runs")
 
 # No test may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
-# Small work on many cores is slower than on two, and results must not depend on the machine's size.
+# Small work on many cores is slower than on two, and results must not depend on the machine's size. Where
+# pytest-xdist runs several test processes, each gets one thread.
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "2")
+    os.environ.setdefault(variable, THREADS)
+# Threads that wait must not take the processor from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Output is compared as text: no colours, one width.
 os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "120"
@@ -17,3 +27,11 @@ os.environ.pop("FORCE_COLOR", None)
 # A test run started by a scheduler is not one process of a parallel training.
 for variable in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
     os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session")
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train, val and test, each with three class folders of small pictures; change nothing."""
+    from pictures import write_class_folders  # it imports numpy, which reads the settings above
+
+    return write_class_folders(tmp_path_factory.mktemp("class folders"))

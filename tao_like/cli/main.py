@@ -97,10 +97,16 @@ def _run(words: list[str], debug: bool) -> int:
         _say("interrupted; results of finished steps are kept")
         return 130
     except TaoLikeError as error:
+        from tao_like.tracking import failure_message
+
         if debug:
             traceback.print_exc()
-        _say(str(error))
+        _say(failure_message(error))
         return error.exit_code
+    except SystemExit as error:
+        # SIGTERM, which tracking raises as an exit with its code.
+        _say("terminated")
+        return error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
         # The reader of a pipe has gone, as in `tao-like backbones | head`.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115

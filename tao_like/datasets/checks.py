@@ -125,7 +125,7 @@ def _header(path: Path) -> _Seen:
     try:
         header = read_header(path)
     except DatasetError as error:
-        return _faulty(path, error)
+        return _Seen(fault=_fault(path), problem=str(error))
     return _Seen(header.width, header.height, header.is_grey)
 
 
@@ -133,17 +133,15 @@ def _decode(path: Path) -> _Seen:
     try:
         image = read_image(path)
     except DatasetError as error:
-        return _faulty(path, error)
+        return _Seen(fault=_fault(path), problem=str(error))
     look = fingerprint(image)
     return _Seen(image.width, image.height, look.is_grey, look)
 
 
-def _faulty(path: Path, error: DatasetError) -> _Seen:
+def _fault(path: Path) -> str:
     if not path.is_file():
-        fault = "missing"
-    else:
-        fault = "corrupt" if path.stat().st_size else "empty"
-    return _Seen(fault=fault, problem=str(error))
+        return "missing"
+    return "corrupt" if path.stat().st_size else "empty"
 
 
 def _decode_all(paths: Sequence[Path], on_progress: Callable[[int, int], None] | None) -> dict[Path, _Seen]:

@@ -14,8 +14,8 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.checkpoints import SOURCE_KEY
 from tao_like.networks.image_size import weights_facts
-from tao_like.networks.names import architecture_of
-from tao_like.networks.offline import available_offline, hub_cache_file
+from tao_like.networks.offline import available_offline
+from tao_like.networks.weight_sources import hub_cache_file
 
 # isort: split
 import timm
@@ -51,7 +51,7 @@ def read_timm_weights(name: str) -> dict[str, Tensor]:
 
 
 def _out_of_reach(name: str) -> str:
-    at_hand = available_offline(architecture_of(name))
+    at_hand = available_offline(name)
     other = f"{SOURCE_KEY}={at_hand}, which is on this machine" if at_hand else "a file"
     return (
         f"{SOURCE_KEY}: timm's weights for {name} are not on this machine, and the Hugging Face hub cannot "

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from tao_like.networks.offline import available_offline
+from tao_like.networks.weight_sources import weights_at_hand
 
 TABLE_FILE = Path(__file__).with_name("timm_backbones.csv")
 COLUMNS = (
@@ -74,7 +74,7 @@ class BackboneRow:
     @property
     def offline(self) -> str | None:
         """Weights for it on this machine: a value of pretrained_backbone_path, or None."""
-        return available_offline(self.name, hub_id=self.hub_id)
+        return weights_at_hand(self.name, self.hub_id)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

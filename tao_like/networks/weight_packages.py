@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks.checkpoints import SOURCE_KEY, read_file
 from tao_like.networks.names import TYPE_KEY
-from tao_like.networks.offline import PACKAGE_PREFIX, WEIGHT_PACKAGES, WeightPackage
 from tao_like.networks.table import Normalisation
+from tao_like.networks.weight_sources import PACKAGE_PREFIX, WEIGHT_PACKAGES, WeightPackage
 
 _OUTER_LAYERS = {
     "_conv_stem": "conv_stem",

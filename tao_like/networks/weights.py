@@ -20,7 +20,7 @@ from tao_like.networks.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY, read_file, 
 from tao_like.networks.hub import read_timm_weights
 from tao_like.networks.image_size import weights_facts
 from tao_like.networks.names import TYPE_KEY, architecture_of
-from tao_like.networks.offline import PACKAGE_PREFIX, available_offline
+from tao_like.networks.offline import available_offline
 from tao_like.networks.table import Normalisation
 from tao_like.networks.weight_packages import (
     blocks_by_stage,
@@ -28,6 +28,7 @@ from tao_like.networks.weight_packages import (
     package_normalisation,
     read_package,
 )
+from tao_like.networks.weight_sources import PACKAGE_PREFIX
 
 __all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalisation"]
 

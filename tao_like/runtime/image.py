@@ -112,7 +112,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(white, image.convert("RGBA"))
     if image.mode != "RGB":
         image = image.convert("RGB")
-    return image.transpose(turn) if turn is not None else image
+    if turn is None:
+        return image
+    image = image.transpose(turn)
+    image.info.clear()  # the copied EXIF data would turn it once more
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -201,7 +205,7 @@ def prepare(image: Image.Image, preparation: ImagePreparation) -> npt.NDArray[np
     """Scale, crop or pad a picture to the network's input size.
 
     Args:
-        image: a picture of any mode; `to_rgb` is applied to what is not RGB already.
+        image: a picture as `read_image` and `to_rgb` return it; `to_rgb` is applied to other modes than RGB.
         preparation: the size and the way to get there.
 
     Returns:

@@ -16,7 +16,7 @@ from PIL import Image
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.answer import Answer, AnswerReader
 from tao_like.runtime.classification import ClassificationReader
-from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image
+from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.session import open_session
 
@@ -183,7 +183,7 @@ class Model:
                 )
             image = Image.fromarray(image)
         try:
-            return prepare(image, self.preparation)
+            return prepare(to_rgb(image), self.preparation)
         except OSError as error:  # a Pillow image decodes its file only now
             raise DatasetError(f"the picture cannot be decoded: {error}.") from error
 

@@ -117,7 +117,7 @@ def open_bundle(
     spec: CommonSpec,
     path: Path,
     device: torch.device,
-    input_format: str = "uint8_nhwc",
+    input_format: str | None = None,
 ) -> LoadedModel:
     """Opens a bundle: builds the network from its own spec, and loads the weights strictly."""
     bundle = read_bundle(path, expect_task=task_type.name)
@@ -131,7 +131,7 @@ def open_bundle(
             f"{path}: its weights do not fit the network that its spec describes: {error}"
         ) from error
     network.eval()
-    engine = TorchEngine(task.exportable(network, input_format), device)
+    engine = TorchEngine(task.exportable(network, input_format or task.input_format), device)
     return LoadedModel(task, engine, path, bundle, network, [])
 
 

@@ -216,6 +216,8 @@ class Task(ABC, Generic[SpecT]):
     """The one metric that tables and comparisons show."""
     input_kind: ClassVar[str]
     """The runtime's word for what the network takes, such as ``image``."""
+    input_format: ClassVar[str]
+    """The form of input in which bundles are scored; `export.input_format` may choose another."""
 
     def __init__(self, spec: SpecT, record: ModelRecord | None = None) -> None:
         """A task at work on a spec; with a record, on that trained model and its own test files.

@@ -39,7 +39,7 @@ def explain_os_error(error: OSError, folder: Path) -> TaoLikeError:
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return SpecError(
-            f"no permission to write in {folder}; change its owner or choose another results_dir"
+            f"no permission to read and write in {folder}; change its owner or choose another results_dir"
         )
     if error.errno == errno.EROFS:
         return SpecError(f"{folder} is on a read-only disk; choose another results_dir")

@@ -166,10 +166,10 @@ class Run:
             remove_partial_files(self.folder)
 
     def _start(self) -> None:
-        open_runs.add(self._identity.run_id)
-        append_line(
-            self.folder, self._identity, "STARTED", f"{self._identity.task} {self._identity.stage} started"
-        )
+        message = f"{self._identity.task} {self._identity.stage} started"
+        with signals_held():
+            append_line(self.folder, self._identity, "STARTED", message)
+            open_runs.add(self._identity.run_id)
         self._heartbeat.start()
         with atomic_path(self.folder / SPEC_FILE) as path:
             path.write_text(self._spec_yaml, encoding="utf-8")
@@ -199,7 +199,8 @@ class Run:
         try:
             append_line(self.folder, self._identity, "FAILURE", message, self._last_fields())
         except TaoLikeError as unwritten:
-            self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
+            if str(unwritten) != message:
+                self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
         with suppress(TaoLikeError):
             self._log("ERROR", message)
             if self._debug or not isinstance(error, TaoLikeError | KeyboardInterrupt | SystemExit):

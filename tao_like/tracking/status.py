@@ -135,9 +135,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def close_dead_runs(folder: Path) -> list[RunIdentity]:
     """Write a FAILURE line for every run whose process is gone; return the runs that still go."""
     path = folder / STATUS_FILE
-    if not path.is_file():
-        return []
     with explained_os_errors(folder):
+        if not path.is_file():
+            return []
         lines = read_lines(path)
     alive = []
     for line in _last_lines_by_run(lines).values():
@@ -264,12 +264,14 @@ class Heartbeat:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / HEARTBEAT_FILE
+        self._wrote = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Write the file for the first time and start the thread."""
         with explained_os_errors(self._path.parent):
+            self._wrote = True
             self._path.write_bytes(b" " * _BLOCK_BYTES)
         self._thread.start()
 
@@ -278,8 +280,11 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        # Without the question, a run that is refused would remove the file of the run that is in its way.
+        if self._wrote:
+            self._wrote = False
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

@@ -96,7 +96,7 @@ def test_one_column_a_class_for_single_labels(folder: Path) -> None:
 def test_a_picture_that_is_listed_twice(folder: Path) -> None:
     twice = "path,label\nimages/a.jpg,x\nimages/../images/a.jpg,{}\nimages/b.jpg,y\n"
     assert read(folder, twice.format("x")) == {"images/a.jpg": ("x",), "images/b.jpg": ("y",)}
-    with pytest.raises(DatasetError, match="line 3: .* is labelled 'y', and 'x' on line 2"):
+    with pytest.raises(DatasetError, match=r"line 3: .* is labelled 'y', and 'x' on line 2"):
         read(folder, twice.format("y"))
     assert read(folder, twice.format("y"), multi_label=True)["images/a.jpg"] == ("x", "y")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.duplicates import difference_hash, fingerprint, near_duplicates
+from tao_like.datasets.duplicates import Fingerprint, difference_hash, fingerprint, near_duplicates
 
 
 def test_the_hash_of_pictures_that_can_be_worked_out_by_hand() -> None:
@@ -54,6 +54,18 @@ def test_equal_hashes_of_different_pictures_are_told_apart() -> None:
     prints = [fingerprint(Image.fromarray(each)) for each in (red, blue, red)]
     assert len({each.hash for each in prints}) == 1
     assert near_duplicates(prints) == [[0, 2]]
+
+
+def test_hashes_that_differ_in_three_bits_are_compared_and_in_four_are_not() -> None:
+    base = fingerprint(scene(2))
+
+    def turned(bits: list[int]) -> Fingerprint:
+        return Fingerprint(base.hash ^ sum(1 << bit for bit in bits), base.thumbnail, False)
+
+    # One bit in each of three parts of sixteen, and one in each of all four.
+    assert near_duplicates([base, turned([0, 20, 40])]) == [[0, 1]]
+    assert near_duplicates([base, turned([0, 20, 40, 60])]) == []
+    assert near_duplicates([base, turned([0, 1, 2, 3])]) == []
 
 
 def test_grey_and_coloured() -> None:

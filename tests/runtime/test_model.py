@@ -131,6 +131,17 @@ def test_prepare_is_the_shared_preparation(write_model: Any, folder: Path) -> No
         assert (model.prepare(one) == expected).all()
 
 
+def test_a_pillow_image_is_turned_as_its_file_is(write_model: Any, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 3
+    Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)).save(tmp_path / "a.png", exif=exif)
+    model = load(write_model())
+    upside_down = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)[::-1, ::-1]
+    assert (model.prepare(tmp_path / "a.png") == upside_down).all()
+    with Image.open(tmp_path / "a.png") as image:
+        assert (model.prepare(image) == upside_down).all()
+
+
 def test_a_bad_picture_stops_a_folder_and_is_named(write_model: Any, folder: Path) -> None:
     (folder / "3 broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"3 broken\.jpg"):

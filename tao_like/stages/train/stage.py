@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from torch import nn
 from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.errors import SpecError
-from tao_like.networks.freezing import keep_frozen
 from tao_like.spec import to_dict, to_yaml
 from tao_like.spec.common import CommonSpec, TrainSpec
 from tao_like.stages.findings import stop_on_errors
 from tao_like.stages.loading import resolve_batch_size, resolve_workers
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback
+from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.module import TrainingModule
 from tao_like.tasks.base import Metrics, Task
 from tao_like.tracking import Run, TensorBoard
@@ -32,35 +33,52 @@ BUNDLE_NAME = "model.tltb"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
+@dataclass
+class PreparedTraining:
+    """All that a training needs, before its first step."""
+
+    task: Task[Any]
+    module: TrainingModule
+    trainer: pl.Trainer
+    board: TensorBoard | None
+
+    def close(self) -> None:
+        """Writes what TensorBoard still holds."""
+        if self.board is not None:
+            self.board.close()
+
+
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
     task = task_type(spec)
-    has_val = task.has_split("val")
-    _check_spec(task, spec.train, has_val)
+    _check_spec(task, spec.train)
     stop_on_errors(task.check(full=False), run)
+    prepared = prepare_trainer(task, spec, run)
+    try:
+        began = time.monotonic()
+        _fit(prepared.trainer, prepared.module, spec.train)
+        result = _finish(prepared, spec, run, time.monotonic() - began)
+        if prepared.board is not None:
+            prepared.board.hparams(_changed(to_dict(spec), to_dict(task_type.Spec())), result.metrics)
+    finally:
+        prepared.close()
+    return result
+
+
+def prepare_trainer(task: Task[Any], spec: CommonSpec, run: Run) -> PreparedTraining:
+    """Builds network, data and trainer as the spec has them. Raises SpecError, DatasetError."""
+    keep_freed_memory()
     pl.seed_everything(spec.train.seed, verbose=False)
     network, notes = task.network(pretrained=True)
     for note in notes:
         run.info(note)
     task.freeze(network)
-    keep_frozen(network)
-    module = _module(task, network, spec, run, has_val)
+    module = _module(task, network, spec, run)
     board = TensorBoard(run.folder) if spec.train.tensorboard.enabled else None
-    try:
-        trainer = _trainer(module, spec, run, board)
-        began = time.monotonic()
-        _fit(trainer, module, spec.train)
-        seconds = time.monotonic() - began
-        result = _finish(task, module, trainer, spec, run, seconds)
-        if board is not None:
-            board.hparams(_changed(to_dict(spec), to_dict(task_type.Spec())), result.metrics)
-    finally:
-        if board is not None:
-            board.close()
-    return result
+    return PreparedTraining(task, module, _trainer(module, spec, run, board), board)
 
 
-def _check_spec(task: Task[Any], spec: TrainSpec, has_val: bool) -> None:
+def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
     """Rules that need torch, the task, or what the data has."""
     known = ["val_loss", *(f"val_{name}" for name in task.higher_is_better)]
     needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
@@ -69,7 +87,7 @@ def _check_spec(task: Task[Any], spec: TrainSpec, has_val: bool) -> None:
             f"train.optim.monitor_name: {spec.optim.monitor_name} is not a metric of {task.name}; "
             f"it is one of {', '.join(known)}"
         )
-    if needs_monitor and not has_val:
+    if needs_monitor and not task.has_split("val"):
         raise SpecError(
             "train.keep=best and early stopping need validation data; give dataset.val_dataset.images_dir "
             "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
@@ -85,7 +103,7 @@ def _check_spec(task: Task[Any], spec: TrainSpec, has_val: bool) -> None:
         )
 
 
-def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, has_val: bool) -> TrainingModule:
+def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run) -> TrainingModule:
     train_data = task.dataset("train", augment=True)
     on_gpu = torch.cuda.is_available() and spec.train.accelerator in ("auto", "gpu")
     device_type = "cuda" if on_gpu else "cpu"
@@ -102,7 +120,7 @@ def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, has
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         spec.train,
         train_data=train_data,
-        val_data=task.dataset("val") if has_val else None,
+        val_data=task.dataset("val") if task.has_split("val") else None,
         batch_size=batch_size,
         workers=workers,
         shuffle=task.shuffles(),
@@ -183,10 +201,9 @@ def _fit(trainer: pl.Trainer, module: TrainingModule, spec: TrainSpec) -> None:
         raise
 
 
-def _finish(
-    task: Task[Any], module: TrainingModule, trainer: pl.Trainer, spec: CommonSpec, run: Run, seconds: float
-) -> TrainResult:
+def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: float) -> TrainResult:
     """Chooses the weights, scores them once more, and writes the bundle."""
+    task, module, trainer = prepared.task, prepared.module, prepared.trainer
     network = module.network
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
     best = run.folder / "checkpoints" / "best.ckpt"
@@ -199,28 +216,7 @@ def _finish(
         scores = _score(task, module)
         metrics, thresholds = scores.compute(), scores.thresholds()
     with run.artefact(BUNDLE_NAME) as path:
-        entry = {
-            "stage": "train",
-            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "version": __version__,
-            "epochs": trainer.current_epoch,
-            "seconds": round(seconds, 1),
-            "metrics": metrics,
-        }
-        sha256 = write_bundle(
-            path,
-            Bundle(
-                task=task.name,
-                spec=to_dict(spec),
-                classes=task.classes,
-                preparation=task.preparation(),
-                metrics=metrics,
-                thresholds=thresholds,
-                split=task.split_record(),
-                history=[entry],
-                weights={name: tensor.cpu() for name, tensor in network.state_dict().items()},
-            ),
-        )
+        sha256 = write_bundle(path, _bundle(prepared, spec, metrics, thresholds, seconds))
     bundle = run.folder / BUNDLE_NAME
     parameters = sum(parameter.numel() for parameter in network.parameters())
     report = {
@@ -246,11 +242,41 @@ def _finish(
     )
 
 
+def _bundle(
+    prepared: PreparedTraining,
+    spec: CommonSpec,
+    metrics: dict[str, float],
+    thresholds: dict[str, Any],
+    seconds: float,
+) -> Bundle:
+    """What the next stage needs, as the network stands now."""
+    task = prepared.task
+    entry = {
+        "stage": "train",
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+        "epochs": prepared.trainer.current_epoch,
+        "seconds": round(seconds, 1),
+        "metrics": metrics,
+    }
+    return Bundle(
+        task=task.name,
+        spec=to_dict(spec),
+        classes=task.classes,
+        preparation=task.preparation(),
+        metrics=metrics,
+        thresholds=thresholds,
+        split=task.split_record(),
+        history=[entry],
+        weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
+    )
+
+
 def _score(task: Task[Any], module: TrainingModule) -> Metrics:
     """The kept weights on the validation data, by one process."""
     from tao_like.stages.engines import TorchEngine, score
 
-    engine = TorchEngine(task.exportable(module.network.eval(), "uint8_nhwc"), module.device)
+    engine = TorchEngine(task.exportable(module.network.eval(), task.input_format), module.device)
     assert module.val_data is not None
     return score(task, engine, module.val_data, module.batch_size * 2, module.workers)
 

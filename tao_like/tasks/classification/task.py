@@ -51,6 +51,7 @@ class ClassificationTask(Task[ClassificationSpec]):
     Spec = ClassificationSpec
     headline = "accuracy"
     input_kind = "image"
+    input_format = "uint8_nhwc"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
         "accuracy": True,
         "exact_match": True,

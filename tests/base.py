@@ -1,0 +1,396 @@
+"""What every task must pass at every stage. A task's own test file says how its data is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import onnx
+import pytest
+from stage_runs import (
+    PROBABILITY_TOLERANCE,
+    assert_failed,
+    assert_rows_agree,
+    assert_same_weights,
+    break_in_second_epoch,
+    csv_rows,
+    status_lines,
+)
+
+import tao_like
+from tao_like import runtime
+from tao_like.bundle import file_sha256, read_bundle, write_bundle
+from tao_like.errors import BundleError, ConversionError, DatasetError, SpecError
+from tao_like.spec import spec_from_dict, to_dict
+from tao_like.stages.results import (
+    DatasetCheckResult,
+    EvaluateResult,
+    ExportResult,
+    InferenceResult,
+    StageResult,
+    TrainResult,
+)
+from tao_like.tasks import spec_module, task_class
+
+INPUT_FORMATS = ("uint8_nhwc", "float_nchw")
+
+RUNTIME_SCRIPT = """\
+import dataclasses, json, sys
+from tao_like.runtime import load
+
+answers = load(sys.argv[1]).predict(sys.argv[2:])
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps([[dataclasses.asdict(answer) for answer in answers], modules]))
+"""
+
+
+def given(stage: str, model: TrainResult | ExportResult) -> list[str]:
+    """The override that lets ``stage`` work on the model of a result."""
+    path = model.bundle if isinstance(model, TrainResult) else model.onnx_file
+    return [f"{stage}.checkpoint={path}"]
+
+
+class TaskStagesTest:
+    """Inherit from it, in a class whose name begins with ``Test``, and fill in what is left open here."""
+
+    task: ClassVar[str]
+    """The task's name."""
+    tiny: ClassVar[tuple[str, ...]]
+    """Overrides for the smallest network that learns something within two epochs on one core."""
+    monitor: ClassVar[str] = "val_loss"
+
+    @classmethod
+    def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
+        """Writes train, val and test data, and gives the overrides that name it.
+
+        Args:
+            folder: new or empty.
+            missing: write nothing, and name a folder below ``folder`` that is not there.
+            corrupt: one training file, whose name holds the word ``corrupt``, cannot be read.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def make_source(cls, folder: Path, *, corrupt: bool = False) -> list[Path]:
+        """Writes three input files for inference, of one suffix; the second cannot be read if ``corrupt``."""
+        raise NotImplementedError
+
+    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        """The runtime's answer, as JSON, says what the row of predictions.csv says."""
+        raise NotImplementedError
+
+    @classmethod
+    def run(cls, stage: str, results: Path, overrides: Sequence[str]) -> StageResult:
+        """Runs a stage with the tiny settings; ``overrides`` win."""
+        return tao_like.run(
+            cls.task, stage, None, [*cls.tiny, f"results_dir={results}", *overrides], quiet=True
+        )
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+        """Overrides that name the data of all tests."""
+        return cls.make_data(tmp_path_factory.mktemp("data"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def trained(cls, data: list[str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+        """A training of two epochs, whose results no test changes."""
+        result = cls.run("train", tmp_path_factory.mktemp("trained"), [*data, "train.num_epochs=2"])
+        assert isinstance(result, TrainResult)
+        return result
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def exported(
+        cls, trained: TrainResult, data: list[str], tmp_path_factory: pytest.TempPathFactory
+    ) -> ExportResult:
+        """The trained bundle as an ONNX file."""
+        result = cls.run("export", tmp_path_factory.mktemp("exported"), [*data, *given("export", trained)])
+        assert isinstance(result, ExportResult)
+        return result
+
+    # --- dataset_check ---
+
+    def test_dataset_check_finds_no_error_in_good_data(self, data: list[str], tmp_path: Path) -> None:
+        result = self.run("dataset_check", tmp_path, data)
+        assert isinstance(result, DatasetCheckResult)
+        assert result.errors == 0
+        assert status_lines(result.folder)[-1]["status"] == "SUCCESS"
+        assert json.loads((result.folder / "report.json").read_text("utf-8"))["errors"] == 0
+
+    def test_corrupt_data_is_named_by_the_check_and_refused_by_train(self, tmp_path: Path) -> None:
+        bad = self.make_data(tmp_path / "data", corrupt=True)
+        result = self.run("dataset_check", tmp_path / "results", bad)
+        assert isinstance(result, DatasetCheckResult)
+        assert result.errors > 0
+        assert "corrupt" in json.dumps(result.report["findings"])
+        with pytest.raises(DatasetError, match="corrupt"):
+            self.run("train", tmp_path / "results", bad)
+        assert_failed(tmp_path / "results" / "train", "corrupt")
+        assert not (tmp_path / "results" / "train" / "model.tltb").exists()
+
+    # --- train ---
+
+    def test_train_leaves_a_bundle_and_says_so(self, trained: TrainResult) -> None:
+        assert trained.bundle == trained.folder / "model.tltb"
+        lines = status_lines(trained.folder)
+        assert (lines[0]["status"], lines[-1]["status"]) == ("STARTED", "SUCCESS")
+        assert [line["epoch"] for line in lines if "epoch" in line] == [1, 2]
+        assert json.loads((trained.folder / "report.json").read_text("utf-8")) == trained.report
+        headline = task_class(self.task).headline
+        assert 0 <= trained.metrics[headline] <= 1
+        assert lines[-1]["kpi"] == trained.metrics
+        assert not [path for path in trained.folder.rglob("*") if "partial" in path.name]
+
+    def test_the_bundle_holds_the_spec_that_it_was_trained_with(self, trained: TrainResult) -> None:
+        bundle = read_bundle(trained.bundle, expect_task=self.task)
+        again = spec_from_dict(spec_module(self.task).Spec, bundle.spec, source="bundle")
+        assert to_dict(again.spec) == bundle.spec
+        assert again.spec.train.num_epochs == 2
+        assert bundle.metrics == trained.metrics
+        assert [entry["stage"] for entry in bundle.history] == ["train"]
+
+    def test_a_seed_gives_the_same_weights_twice_and_another_gives_others(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        again = self.run("train", tmp_path / "same", [*data, "train.num_epochs=2"])
+        assert_same_weights(trained.bundle, again.folder / "model.tltb")
+        other = self.run("train", tmp_path / "other", [*data, "train.num_epochs=2", "train.seed=7"])
+        with pytest.raises(AssertionError):
+            assert_same_weights(trained.bundle, other.folder / "model.tltb")
+
+    def test_a_broken_run_goes_on_to_the_weights_of_an_unbroken_one(
+        self, trained: TrainResult, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            break_in_second_epoch(patch, OSError("power cut"))
+            with pytest.raises(OSError, match="power cut"):
+                self.run("train", tmp_path, [*data, "train.num_epochs=2"])
+        assert_failed(tmp_path / "train", "power cut")
+        assert not (tmp_path / "train" / "model.tltb").exists()
+        checkpoint = tmp_path / "train" / "checkpoints" / "last.ckpt"
+        resume = f"train.resume_training_checkpoint_path={checkpoint}"
+        result = self.run("train", tmp_path, [*data, "train.num_epochs=2", resume])
+        lines = status_lines(tmp_path / "train")
+        assert [line["epoch"] for line in lines if "epoch" in line] == [1, 2]
+        assert_same_weights(trained.bundle, result.folder / "model.tltb")
+        assert result.metrics == trained.metrics
+
+    def test_an_interrupted_training_says_so_and_leaves_no_bundle(
+        self, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        break_in_second_epoch(monkeypatch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            self.run("train", tmp_path, [*data, "train.num_epochs=2"])
+        assert_failed(tmp_path / "train", "interrupted")
+        assert not (tmp_path / "train" / "model.tltb").exists()
+
+    def test_a_warm_start_begins_with_the_weights_of_the_bundle(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        overrides = [f"train.pretrained_model_path={trained.bundle}", "train.optim.lr=1e-12"]
+        result = self.run("train", tmp_path, [*data, *overrides, "train.num_epochs=1"])
+        before = read_bundle(trained.bundle).weights
+        after = read_bundle(result.folder / "model.tltb").weights
+        for name, tensor in before.items():
+            # Running statistics move with every batch, whatever the learning rate is.
+            if tensor.is_floating_point() and "running_" not in name:
+                assert tensor.allclose(after[name], atol=1e-6), name
+
+    def test_training_again_keeps_the_earlier_results(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        earlier = tmp_path / "train"
+        earlier.mkdir()
+        for name in ("status.json", "model.tltb", "report.json"):
+            (earlier / name).write_bytes((trained.folder / name).read_bytes())
+        self.run("train", tmp_path, [*data, "train.num_epochs=1", "train.seed=7"])
+        assert (tmp_path / "train-001" / "model.tltb").read_bytes() == trained.bundle.read_bytes()
+        assert (tmp_path / "train" / "model.tltb").read_bytes() != trained.bundle.read_bytes()
+
+    def test_an_unknown_metric_to_monitor_is_an_error_that_names_the_known(
+        self, data: list[str], tmp_path: Path
+    ) -> None:
+        with pytest.raises(SpecError, match=r"train\.optim\.monitor_name.*val_nonsense.*val_loss"):
+            self.run("train", tmp_path, [*data, "train.optim.monitor_name=val_nonsense"])
+        assert_failed(tmp_path / "train", "val_nonsense")
+
+    @pytest.mark.parametrize("key", ["resume_training_checkpoint_path", "pretrained_model_path"])
+    def test_train_names_a_file_that_is_not_there(self, key: str, data: list[str], tmp_path: Path) -> None:
+        with pytest.raises((SpecError, BundleError), match=r"nowhere\.x"):
+            self.run("train", tmp_path, [*data, f"train.{key}={tmp_path / 'nowhere.x'}"])
+        assert_failed(tmp_path / "train", "nowhere.x")
+
+    @pytest.mark.parametrize("stage", ["dataset_check", "train"])
+    def test_missing_data_is_named(self, stage: str, tmp_path: Path) -> None:
+        overrides = self.make_data(tmp_path / "data", missing=True)
+        with pytest.raises((DatasetError, SpecError), match=str(tmp_path / "data")) as caught:
+            self.run(stage, tmp_path / "results", overrides)
+        assert caught.value.exit_code == 2
+        assert_failed(tmp_path / "results" / stage, str(tmp_path / "data"))
+
+    # --- evaluate ---
+
+    def test_evaluate_gives_the_metrics_that_train_promised(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        result = self.run("evaluate", tmp_path, [*data, *given("evaluate", trained), "evaluate.split=val"])
+        assert isinstance(result, EvaluateResult)
+        assert result.metrics.keys() == trained.metrics.keys()
+        headline = task_class(self.task).headline
+        assert result.metrics[headline] == pytest.approx(trained.metrics[headline], abs=1e-6)
+
+    def test_evaluate_answers_alike_for_the_bundle_and_the_onnx_file(
+        self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
+    ) -> None:
+        bundle = self.run("evaluate", tmp_path / "bundle", [*data, *given("evaluate", trained)])
+        onnx = self.run("evaluate", tmp_path / "onnx", [*data, *given("evaluate", exported)])
+        assert isinstance(bundle, EvaluateResult)
+        assert isinstance(onnx, EvaluateResult)
+        assert_rows_agree(csv_rows(bundle.predictions), csv_rows(onnx.predictions))
+        assert onnx.metrics == pytest.approx(bundle.metrics, abs=PROBABILITY_TOLERANCE)
+
+    def test_evaluate_twice_is_equal_at_any_batch_size(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        overrides = [*data, *given("evaluate", trained)]
+        first = self.run("evaluate", tmp_path, overrides)
+        assert isinstance(first, EvaluateResult)
+        rows = first.predictions.read_bytes()
+        second = self.run("evaluate", tmp_path, overrides)
+        assert second.report == first.report
+        assert first.predictions.read_bytes() == rows
+        third = self.run("evaluate", tmp_path / "other", [*overrides, "evaluate.batch_size=3"])
+        assert isinstance(third, EvaluateResult)
+        assert_rows_agree(csv_rows(first.predictions), csv_rows(third.predictions))
+
+    @pytest.mark.parametrize("stage", ["evaluate", "inference", "export"])
+    def test_a_model_that_cannot_be_used_is_named(
+        self, stage: str, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        content = trained.bundle.read_bytes()
+        half, foreign = tmp_path / "half.tltb", tmp_path / "foreign.tltb"
+        half.write_bytes(content[: len(content) // 2])
+        bundle = read_bundle(trained.bundle)
+        write_bundle(foreign, dataclasses.replace(bundle, task="juggling"))
+        for path, words in ((half, "half"), (foreign, "juggling"), (tmp_path / "none.tltb", "none")):
+            with pytest.raises((SpecError, BundleError), match=words) as caught:
+                self.run(stage, tmp_path / "results", [*data, f"{stage}.checkpoint={path}"])
+            assert caught.value.exit_code == 2
+            assert_failed(tmp_path / "results" / stage, words)
+
+    @pytest.mark.parametrize("stage", ["evaluate", "inference", "export"])
+    def test_without_a_training_the_stage_says_what_to_do(
+        self, stage: str, data: list[str], tmp_path: Path
+    ) -> None:
+        with pytest.raises(SpecError, match=rf"{stage}\.checkpoint.*train first"):
+            self.run(stage, tmp_path, data)
+
+    # --- inference ---
+
+    def test_inference_answers_a_file_a_folder_and_a_pattern_alike(
+        self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
+    ) -> None:
+        files = self.make_source(tmp_path / "in put")
+        folder = self.infer(files[0].parent, trained, data, tmp_path / "folder")
+        assert [row["path"] for row in folder.rows] == [str(path) for path in files]
+        pattern = self.infer(files[0].parent / f"*{files[0].suffix}", trained, data, tmp_path / "pattern")
+        assert pattern.rows == folder.rows
+        single = self.infer(files[1], trained, data, tmp_path / "single")
+        assert_rows_agree(single.rows, folder.rows[1:2])
+        onnx = self.infer(files[0].parent, exported, data, tmp_path / "onnx")
+        assert_rows_agree(onnx.rows, folder.rows)
+        assert len(list((folder.folder / "pictures").iterdir())) == len(files)
+
+    def test_inference_skips_a_corrupt_file_or_stops(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        files = self.make_source(tmp_path / "input", corrupt=True)
+        result = self.infer(files[0].parent, trained, data, tmp_path / "skip")
+        assert [row["path"] for row in result.rows] == [str(files[0]), str(files[2])]
+        assert len(result.skipped) == 1
+        assert files[1].name in result.skipped[0]
+        with pytest.raises(DatasetError, match=files[1].name):
+            self.infer(files[0].parent, trained, [*data, "inference.on_error=stop"], tmp_path / "stop")
+        assert_failed(tmp_path / "stop" / "inference", files[1].name)
+        assert not (tmp_path / "stop" / "inference" / "predictions.csv").exists()
+
+    def test_inference_names_a_source_that_is_not_there(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        for source in ("nowhere", "nowhere/*.none"):
+            with pytest.raises(DatasetError, match=r"inference\.source.*nowhere"):
+                self.infer(tmp_path / source, trained, data, tmp_path / "results")
+
+    def infer(
+        self, source: Path, model: TrainResult | ExportResult, data: list[str], results: Path
+    ) -> InferenceResult:
+        """Runs inference of ``model`` on ``source``."""
+        overrides = [f"inference.source={source}", *given("inference", model)]
+        result = self.run("inference", results, [*data, *overrides])
+        assert isinstance(result, InferenceResult)
+        return result
+
+    # --- export and runtime ---
+
+    @pytest.mark.parametrize("batch_size", [-1, 2])
+    @pytest.mark.parametrize("input_format", INPUT_FORMATS)
+    def test_an_exported_file_describes_itself_and_answers_as_the_bundle(
+        self, input_format: str, batch_size: int, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        settings = [f"export.input_format={input_format}", f"export.batch_size={batch_size}"]
+        file = tmp_path / "new folder" / "other name.onnx"
+        overrides = [*data, *given("export", trained), *settings, f"export.onnx_file={file}"]
+        result = self.run("export", tmp_path, overrides)
+        assert isinstance(result, ExportResult)
+        assert result.onnx_file == file
+        graph = onnx.load(file)
+        onnx.checker.check_model(graph, full_check=True)
+        assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
+        metadata = runtime.load(file).metadata
+        assert (metadata.task, metadata.input_format) == (self.task, input_format)
+        assert metadata.bundle_sha256 == file_sha256(trained.bundle)
+        assert metadata.classes == read_bundle(trained.bundle).classes
+        expected = self.run("evaluate", tmp_path / "bundle", [*data, *given("evaluate", trained)])
+        actual = self.run("evaluate", tmp_path / "onnx", [*data, *given("evaluate", result)])
+        assert isinstance(expected, EvaluateResult)
+        assert isinstance(actual, EvaluateResult)
+        assert_rows_agree(csv_rows(expected.predictions), csv_rows(actual.predictions))
+
+    @pytest.mark.parametrize("difference", [1.0, float("nan")])
+    def test_an_export_that_answers_differently_fails_and_leaves_the_old_file(
+        self,
+        difference: float,
+        trained: TrainResult,
+        data: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(task_class(self.task), "difference", lambda *_: difference)
+        (tmp_path / "export").mkdir()
+        (tmp_path / "export" / "model.onnx").write_text("an older file")
+        with pytest.raises(ConversionError, match=r"export\.tolerance"):
+            self.run("export", tmp_path, [*data, *given("export", trained)])
+        assert_failed(tmp_path / "export", "export.tolerance")
+        assert (tmp_path / "export" / "model.onnx").read_text() == "an older file"
+        assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+    def test_the_runtime_answers_as_inference_does_and_loads_no_torch(
+        self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
+    ) -> None:
+        files = self.make_source(tmp_path / "input")
+        expected = self.infer(files[0].parent, trained, data, tmp_path / "results")
+        command = [sys.executable, "-c", RUNTIME_SCRIPT, str(exported.onnx_file), *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answers, modules = json.loads(done.stdout)
+        assert not {"torch", "timm", "torchvision", "pytorch_lightning", "onnx", "yaml"} & set(modules)
+        for answer, row in zip(answers, csv_rows(expected.predictions), strict=True):
+            assert answer["source"] == row["path"]
+            self.assert_same_answer(answer, row)

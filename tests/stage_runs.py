@@ -1,0 +1,66 @@
+"""What the tests of stages share: reading run folders, comparing them, breaking a training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tao_like.bundle import read_bundle
+
+PROBABILITY_TOLERANCE = 1e-4
+
+
+def status_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's status.json."""
+    return [json.loads(line) for line in (folder / "status.json").read_text("utf-8").splitlines()]
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_failed(folder: Path, words: str) -> None:
+    """The run in ``folder`` ended as a failure that says ``words``."""
+    last = status_lines(folder)[-1]
+    assert (last["status"], words in last["message"]) == ("FAILURE", True), last
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    """Two bundles hold the same weights, to the last bit."""
+    one, other = read_bundle(first).weights, read_bundle(second).weights
+    assert one.keys() == other.keys()
+    different = [name for name, tensor in one.items() if not tensor.equal(other[name])]
+    assert not different
+
+
+def assert_rows_agree(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> None:
+    """Two lists of predictions: texts are equal, numbers within the tolerance of a probability."""
+    assert len(rows) == len(others) > 0
+    for row, other in zip(rows, others, strict=True):
+        assert row.keys() == other.keys()
+        for name, value in row.items():
+            try:
+                assert float(value) == pytest.approx(float(other[name]), abs=PROBABILITY_TOLERANCE), name
+            except ValueError:
+                assert value == other[name], name
+
+
+def break_in_second_epoch(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Lets the next training end with ``error`` when its second epoch begins."""
+    from tao_like.stages.train.module import TrainingModule
+
+    start_epoch = TrainingModule.on_train_epoch_start
+
+    def start_or_break(module: TrainingModule) -> None:
+        if module.trainer.current_epoch == 1:
+            raise error
+        start_epoch(module)
+
+    patch.setattr(TrainingModule, "on_train_epoch_start", start_or_break)

@@ -1,0 +1,160 @@
+"""The learning rate, step by step, against values worked out by hand; and the optimiser's groups."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_classification import data_overrides, tiny_spec
+
+from tao_like.errors import SpecError
+from tao_like.stages.train.optim import build_optimiser, build_schedule
+from tao_like.tasks import task_class
+
+STEPS_PER_EPOCH = 2
+EPOCHS = 4
+
+
+def rates(*overrides: str) -> dict[str, list[float]]:
+    """The rate of each group at every step of four epochs of two steps; the highest rate is 1."""
+    settings = [f"train.num_epochs={EPOCHS}", "train.optim.lr=1.0", *overrides]
+    spec = tiny_spec(*settings).train.optim
+    groups = [
+        {"params": [torch.nn.Parameter(torch.zeros(1))], "name": name, "lr": rate}
+        for name, rate in (("new", spec.lr), ("backbone", spec.lr_backbone or spec.lr))
+    ]
+    optimiser = torch.optim.SGD(groups, lr=1.0)
+    schedule = build_schedule(optimiser, spec, EPOCHS, STEPS_PER_EPOCH, EPOCHS * STEPS_PER_EPOCH)
+    found: dict[str, list[float]] = {"new": [], "backbone": []}
+    for _ in range(EPOCHS * STEPS_PER_EPOCH):
+        for group in optimiser.param_groups:
+            found[group["name"]].append(group["lr"])
+        optimiser.step()
+        schedule.step()
+    return found
+
+
+def half_cosine(progress: float) -> float:
+    """From 1 at the start to 0 at the end."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["policy=constant"], [1.0] * 8),
+        (["policy=linear"], [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        (["policy=linear", "policy_params.min_lr_ratio=0.2"], [1 - 0.8 * step / 8 for step in range(8)]),
+        (["policy=cosine"], [half_cosine(step / 8) for step in range(8)]),
+        (["policy=step", "policy_params={step_size: 2, gamma: 0.5}"], [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]),
+        (
+            ["policy=step", "policy_params={step_size: 1, gamma: 0.1}"],
+            [1, 1, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3],
+        ),
+        (
+            ["policy=multistep", "policy_params={milestones: [1, 3], gamma: 0.5}"],
+            [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25],
+        ),
+        (["policy=constant", "warmup_epochs=1.5"], [1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1]),
+        (["policy=linear", "warmup_epochs=1"], [1 / 2, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (["policy=cosine", "warmup_epochs=1"], [1 / 2, 1, *(half_cosine(step / 6) for step in range(6))]),
+    ],
+)
+def test_each_policy_step_by_step(overrides: list[str], expected: list[float]) -> None:
+    found = rates(*(f"train.optim.{override}" for override in overrides))
+    assert found["new"] == pytest.approx(expected)
+    assert found["backbone"] == pytest.approx(expected)
+
+
+def test_the_backbone_has_a_rate_of_its_own() -> None:
+    found = rates("train.optim.policy=linear", "train.optim.lr_backbone=0.1")
+    assert found["backbone"] == pytest.approx([rate / 10 for rate in found["new"]])
+
+
+def test_the_backbone_waits_while_the_head_learns_alone_and_then_warms_up() -> None:
+    found = rates(
+        "train.optim.policy=linear", "train.optim.head_epochs=1", "train.optim.warmup_epochs=1",
+        "train.optim.lr_backbone=0.1",
+    )  # fmt: skip
+    assert found["new"] == pytest.approx([1 / 2, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert found["backbone"] == pytest.approx([0, 0, 0.05, 0.1, 0.1, 0.075, 0.05, 0.025])
+
+
+@pytest.fixture
+def network_and_task(class_folders: Path) -> tuple[torch.nn.Module, Any]:
+    """The tiny network and its task."""
+    task = task_class("classification")(tiny_spec(*data_overrides(class_folders)))
+    return task.network(pretrained=True)[0], task
+
+
+def optimiser_of(network_and_task: tuple[torch.nn.Module, Any], *overrides: str) -> torch.optim.Optimizer:
+    """The optimiser of a spec over the tiny network."""
+    network, task = network_and_task
+    return build_optimiser(task, network, tiny_spec(*overrides).train.optim)
+
+
+def test_every_parameter_is_in_one_group_by_place_and_by_decay(
+    network_and_task: tuple[torch.nn.Module, Any],
+) -> None:
+    network, _ = network_and_task
+    optimiser = optimiser_of(
+        network_and_task, "train.optim.lr=0.5", "train.optim.lr_backbone=0.1", "train.optim.weight_decay=0.2"
+    )
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    seen = {}
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            assert names[id(parameter)] not in seen
+            seen[names[id(parameter)]] = (group["lr"], group["weight_decay"])
+    assert seen.keys() == set(names.values())
+    for name, (rate, decay) in seen.items():
+        in_head = name.startswith("backbone.fc.")
+        assert rate == (0.5 if in_head else 0.1), name
+        assert decay == (0.2 if dict(network.named_parameters())[name].ndim > 1 else 0.0), name
+
+
+def test_named_parameters_get_no_weight_decay(network_and_task: tuple[torch.nn.Module, Any]) -> None:
+    network, _ = network_and_task
+    optimiser = optimiser_of(network_and_task, 'train.optim.skip_names=["layer1"]')
+    undecayed = {
+        id(parameter)
+        for group in optimiser.param_groups
+        if group["weight_decay"] == 0
+        for parameter in group["params"]
+    }
+    for name, parameter in network.named_parameters():
+        assert (id(parameter) in undecayed) == (parameter.ndim == 1 or "layer1" in name), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sgd", "adam", "adamw", "adamax", "nadam", "nadamw", "radam", "rmsprop", "lamb", "lion", "adafactor"],
+)
+def test_every_optimiser_of_the_spec_makes_a_step(
+    name: str, network_and_task: tuple[torch.nn.Module, Any]
+) -> None:
+    network, _ = network_and_task
+    optimiser = optimiser_of(network_and_task, f"train.optim.optim={name}")
+    before = network.backbone.fc.weight.detach().clone()
+    network(torch.zeros(2, 3, 32, 32)).square().sum().backward()
+    optimiser.step()
+    assert network.backbone.fc.weight.isfinite().all()
+    assert not network.backbone.fc.weight.equal(before)
+
+
+def test_momentum_and_betas_reach_the_optimiser(network_and_task: tuple[torch.nn.Module, Any]) -> None:
+    sgd = optimiser_of(network_and_task, "train.optim.optim=sgd", "train.optim.momentum=0.7")
+    assert {group["momentum"] for group in sgd.param_groups} == {0.7}
+    adam = optimiser_of(network_and_task, "train.optim.optim=adam", "train.optim.betas=[0.8,0.95]")
+    assert {tuple(group["betas"]) for group in adam.param_groups} == {(0.8, 0.95)}
+
+
+def test_with_everything_frozen_there_is_nothing_to_train(
+    network_and_task: tuple[torch.nn.Module, Any],
+) -> None:
+    network_and_task[0].requires_grad_(False)
+    with pytest.raises(SpecError, match="everything is frozen"):
+        optimiser_of(network_and_task)

@@ -1,0 +1,42 @@
+"""Classification through every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from base import TaskStagesTest
+from pictures import CLASSES, damage, shape, write_class_folders
+from stage_runs import PROBABILITY_TOLERANCE
+from tiny_classification import TINY, data_overrides
+
+
+class TestClassification(TaskStagesTest):
+    task: ClassVar[str] = "classification"
+    tiny: ClassVar[tuple[str, ...]] = TINY
+
+    @classmethod
+    def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
+        if not missing:
+            write_class_folders(folder)
+        if corrupt:
+            (folder / "train" / CLASSES[0] / "corrupt.png").write_bytes(b"no picture")
+        return data_overrides(folder)
+
+    @classmethod
+    def make_source(cls, folder: Path, *, corrupt: bool = False) -> list[Path]:
+        folder.mkdir(parents=True)
+        files = [folder / f"{number} {name}.png" for number, name in enumerate(CLASSES)]
+        for number, (file, name) in enumerate(zip(files, CLASSES, strict=True)):
+            shape([name], 500 + number).save(file)
+        if corrupt:
+            damage(files[1])
+        return files
+
+    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        assert answer["label"] == (row["label"] or None)
+        assert str(answer["rejected"]) == row["rejected"]
+        for name, value in answer["probabilities"].items():
+            assert value == pytest.approx(float(row[f"p_{name}"]), abs=PROBABILITY_TOLERANCE)
