@@ -1,4 +1,4 @@
-"""What it saves to keep freed memory between training steps on a CPU: the same steps with and without, in turns.
+"""What it saves on a CPU to keep freed memory between training steps: the same steps with and without.
 
 python benchmarks/allocator.py --pairs 5
 """
@@ -19,7 +19,8 @@ from tao_like.networks.backbones import create_backbone
 from tao_like.stages.train.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-network = create_backbone("tf_efficientnet_lite0", num_classes=2, img_size=224).to(memory_format=torch.channels_last)
+network = create_backbone("tf_efficientnet_lite0", num_classes=2, img_size=224)
+network = network.to(memory_format=torch.channels_last)
 optimiser = torch.optim.SGD(network.parameters(), 0.01)
 pixels = torch.rand(16, 3, 224, 224).to(memory_format=torch.channels_last)
 def step():
@@ -31,11 +32,13 @@ for _ in range(3):
 faults, started = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
 for _ in range(20):
     step()
-print((time.perf_counter() - started) / 20, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / 20)
+seconds, faults = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+print(seconds / 20, faults / 20)
 """
 
 
 def main() -> None:
+    """Runs the comparison and writes its CSV."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -56,6 +56,7 @@ class StepClock(pl.Callback):
         self.times: list[float] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Notes the time."""
         self.times.append(time.perf_counter())
 
 
@@ -107,6 +108,7 @@ def bare_seconds(spec: Any) -> float:
 
 
 def main() -> None:
+    """Runs the comparison and writes its CSV."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -137,10 +139,7 @@ def main() -> None:
             ratio = seconds["stage"] / seconds["bare"]
             ratios.append(ratio)
             rows.append([pair, f"{seconds['stage']:.3f}", f"{seconds['bare']:.3f}", f"{ratio:.4f}"])
-            print(
-                f"pair {pair}: stage {seconds['stage']:.2f} s, bare {seconds['bare']:.2f} s, ratio {ratio:.4f}",
-                flush=True,
-            )
+            print("pair {}: stage {} s, bare {} s, ratio {}".format(*rows[-1]), flush=True)
     generator = np.random.default_rng(0)
     medians = [np.median(generator.choice(ratios, len(ratios))) for _ in range(10_000)]
     low, high = np.percentile(medians, [2.5, 97.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from pathlib import Path
@@ -11,34 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tao_like.spec.shipped import shipped_specs
 from tao_like.stages import StageResult, run_stage
 
-SPEC = """\
-# Written by `tao-like quickstart`: handwritten digits on a small pretrained network.
-results_dir: {folder}/results
-model:
-  backbone:
-    type: tf_efficientnet_lite0
-    # ImageNet weights from a Python package: no download.
-    pretrained_backbone_path: package:efficientnet_lite0
-dataset:
-  train_dataset: {{images_dir: {folder}/digits/train}}
-  val_dataset: {{images_dir: {folder}/digits/val}}
-  test_dataset: {{images_dir: {folder}/digits/test}}
-  # The scans are 8 by 8 pixels, enlarged; a larger input would only be slower.
-  img_size: 64
-  # The digit fills its picture, so nothing may be cut off.
-  resize: squash
-  batch_size: 32
-  augmentation:
-    # A mirrored 2 is no 2, and colours mean nothing in a scan.
-    random_flip: {{enable: false}}
-    random_color: {{enable: false}}
-    with_scale_random_crop: {{scale_range: [0.7, 1.0]}}
-train:
-  num_epochs: 6
-  optim: {{optim: adamw, lr: 1.0e-3, warmup_epochs: 0.5, policy: cosine}}
-"""
+SPEC = "classification/digits_quickstart.yaml"
 
 
 def run_quickstart(folder: Path, *, debug: bool) -> None:
@@ -51,7 +28,7 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
     from tao_like.datasets.samples import write_sample
 
     write_sample("digits", folder / "digits")
-    spec.write_text(SPEC.format(folder=folder.as_posix()), encoding="utf-8")
+    spec.write_text(_spec_for(folder), encoding="utf-8")
     console.print(f"1,797 pictures, and a spec file: {spec}", highlight=False)
     onnx_file = folder / "results" / "export" / "model.onnx"
     rows: list[tuple[str, str, float, str]] = []
@@ -69,6 +46,18 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
         result = run_stage("classification", stage, spec, overrides, console=console, debug=debug)
         rows.append((stage, _what(stage, overrides), time.monotonic() - started, _outcome(result)))
     _finish(console, folder, rows, time.monotonic() - began)
+
+
+def _spec_for(folder: Path) -> str:
+    """The shipped spec with its paths inside ``folder``."""
+    text = (shipped_specs() / SPEC).read_text(encoding="utf-8")
+    changes = {"results_dir: results/digits": f"results_dir: {json.dumps(str(folder / 'results'))}"}
+    for split in ("train", "val", "test"):
+        changes[f"images_dir: digits/{split}"] = f"images_dir: {json.dumps(str(folder / 'digits' / split))}"
+    for before, after in changes.items():
+        assert before in text, f"{SPEC} has no '{before}'"
+        text = text.replace(before, after)
+    return text
 
 
 def _show(console: Console, command: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,9 @@ def run_stage(
     Raises:
         TaoLikeError: whatever went wrong, in a sentence.
     """
+    # libgomp's threads spin while they wait, which beside any other work on the machine costs several times
+    # the time of a step; it reads this when torch is imported. docs/decisions.md has the figures.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module = tasks.spec_module(task)
     if stage not in module.STAGES:
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")

@@ -233,6 +233,10 @@ class Task(ABC, Generic[SpecT]):
         """A task is shared, not copied: it may hold all the data (the moving average copies its owner)."""
         return self
 
+    def reported(self) -> Mapping[str, bool]:
+        """Those of ``higher_is_better`` that validation reports with this spec, and others that it adds."""
+        return self.higher_is_better
+
     @classmethod
     def restored_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
         """The spec for work with a trained model: the user's, with what the model's own spec decides.

@@ -18,7 +18,7 @@ def order(sampler: EpochSampler, epoch: int = 0) -> list[int]:
     sampler.set_epoch(epoch)
     keys = list(sampler)
     assert {key.epoch for key in keys} == {epoch}
-    return [key.index for key in keys]
+    return [key.sample for key in keys]
 
 
 def test_an_epoch_has_every_sample_once_in_an_order_of_its_own() -> None:

@@ -59,8 +59,8 @@ def test_tao_s_factors_of_enlargement_become_shares_of_the_area(
 
 def test_a_crop_shows_as_much_as_its_range_allows() -> None:
     """TAO's factors 1 to 1.2 at the picture's own shape: each side of the crop is 1 / 1.2 to 1 of it."""
-    crop = "dataset.augmentation.with_scale_random_crop={enable: true, scale_range: [1, 1.2], ratio_range: [1, 1]}"
-    augment = changes(crop)
+    crop = "{enable: true, scale_range: [1, 1.2], ratio_range: [1, 1]}"
+    augment = changes(f"dataset.augmentation.with_scale_random_crop={crop}")
     torch.manual_seed(0)
     seen = []
     for _ in range(60):

@@ -67,7 +67,7 @@ class Reporter(Callback):
         assert isinstance(pl_module, TrainingModule)
         self._close()
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        figures["train_loss"] = sum(pl_module.last_losses.values())
+        figures["train_loss"] = pl_module.epoch_loss
         done, total = trainer.global_step - self._first_step, int(trainer.estimated_stepping_batches)
         eta = (time.monotonic() - self._began) / max(done, 1) * max(total - trainer.global_step, 0)
         epoch = trainer.current_epoch + 1

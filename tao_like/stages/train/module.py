@@ -54,6 +54,8 @@ class TrainingModule(pl.LightningModule):
         self.shuffle = shuffle
         self.scores: Metrics | None = task.metrics() if val_data is not None else None
         self.last_losses: dict[str, float] = {}
+        self._epoch_loss: Tensor | float = 0.0
+        self._epoch_batches = 0
         self._loss_sums: dict[str, float] = {}
         self._loss_count = 0
         self._resumed_samples = 0
@@ -104,6 +106,7 @@ class TrainingModule(pl.LightningModule):
     @override
     def on_train_epoch_start(self) -> None:
         keep_frozen(self.network)
+        self._epoch_loss, self._epoch_batches = 0.0, 0
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -111,7 +114,15 @@ class TrainingModule(pl.LightningModule):
         total = torch.stack(list(losses.values())).sum()
         if self.trainer.global_step % self.spec.tensorboard.log_every_n_steps == 0:
             self.last_losses = {name: float(value.detach()) for name, value in losses.items()}
+        # Summed up where it lies: to fetch every value would make the device wait.
+        self._epoch_loss = self._epoch_loss + total.detach()
+        self._epoch_batches += 1
         return total
+
+    @property
+    def epoch_loss(self) -> float:
+        """The mean loss of the epoch's batches so far."""
+        return float(self._epoch_loss) / max(1, self._epoch_batches)
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

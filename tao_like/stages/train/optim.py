@@ -39,12 +39,16 @@ def build_optimiser(task: Task[Any], network: nn.Module, spec: OptimSpec) -> tor
         for (name, decays), parameters in groups.items()
     ]
     options: dict[str, Any] = {}
+    name = spec.optim
+    if name == "sgd" and not spec.momentum:
+        # timm's `sgd` is Nesterov's, which needs some momentum; its `momentum` is torch's plain SGD.
+        name = "momentum"
     if spec.optim in ("sgd", "rmsprop"):
         options["momentum"] = spec.momentum
     elif spec.optim != "adafactor":
         options["betas"] = tuple(spec.betas)
     return timm.optim.create_optimizer_v2(  # type: ignore[attr-defined]
-        parameter_groups, opt=spec.optim, lr=spec.lr, weight_decay=spec.weight_decay, **options
+        parameter_groups, opt=name, lr=spec.lr, weight_decay=spec.weight_decay, **options
     )
 
 

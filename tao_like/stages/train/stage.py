@@ -80,11 +80,11 @@ def prepare_trainer(task: Task[Any], spec: CommonSpec, run: Run) -> PreparedTrai
 
 def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
     """Rules that need torch, the task, or what the data has."""
-    known = ["val_loss", *(f"val_{name}" for name in task.higher_is_better)]
+    known = ["val_loss", *(f"val_{name}" for name in task.reported())]
     needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
     if needs_monitor and spec.optim.monitor_name not in known:
         raise SpecError(
-            f"train.optim.monitor_name: {spec.optim.monitor_name} is not a metric of {task.name}; "
+            f"train.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
             f"it is one of {', '.join(known)}"
         )
     if needs_monitor and not task.has_split("val"):
@@ -165,12 +165,19 @@ def _callbacks(
     if board is not None:
         callbacks.append(TensorBoardCallback(board, to_yaml(spec)))
     monitor = train.optim.monitor_name
-    mode = "max" if module.task.higher_is_better.get(monitor.removeprefix("val_"), False) else "min"
+    mode = "max" if module.task.reported().get(monitor.removeprefix("val_"), False) else "min"
     folder = run.folder / "checkpoints"
     unit = "epochs" if train.checkpoint_interval_unit == "epoch" else "train_steps"
     interval = {f"every_n_{unit}": train.checkpoint_interval}
     callbacks.append(
-        ModelCheckpoint(folder, filename="last", enable_version_counter=False, **interval)  # type: ignore[arg-type]
+        # Without the order to save there, Lightning would wait for the next validation.
+        ModelCheckpoint(
+            folder,
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+            **interval,  # type: ignore[arg-type]
+        )
     )
     if train.keep == "best":
         callbacks.append(
@@ -179,7 +186,8 @@ def _callbacks(
                 filename="best",
                 monitor=monitor,
                 mode=mode,
-                save_weights_only=True,
+                # The moving average is not asked for its weights where weights alone are saved.
+                save_weights_only=not train.enable_ema,
                 enable_version_counter=False,
             )
         )

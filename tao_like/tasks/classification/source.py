@@ -30,7 +30,7 @@ class LabelledImages:
         self.spec = spec
         self._stored_split = stored_split
         self._given_classes = classes
-        self._records: dict[Split, list[ImageRecord]] | None = None
+        self._records: dict[Split, list[ImageRecord]] = {}
         self._classes: list[str] | None = None
         self.notes: list[str] = []
 
@@ -52,8 +52,12 @@ class LabelledImages:
 
     def records(self, split: Split) -> list[ImageRecord]:
         """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""
-        if self._records is None:
-            self._records = self._read()
+        if split not in self._records:
+            if self._is_divided_data() and (split == "train" or self.is_divided(split)):
+                self._records |= self._divided(split)
+            else:
+                block = self.named(split)
+                self._records[split] = self._read_block(block, split) if block else []
         return self._records[split]
 
     @property
@@ -76,50 +80,45 @@ class LabelledImages:
         """The files of each split, for the bundle."""
         return split_to_dict({split: self.records(split) for split in SPLITS})
 
-    def _read(self) -> dict[Split, list[ImageRecord]]:
-        records: dict[Split, list[ImageRecord]] = {split: [] for split in SPLITS}
-        for split in SPLITS:
-            block = self.named(split)
-            if block is not None:
-                records[split] = self._read_block(block, f"dataset.{split}_dataset")
-        shares = {
-            split: getattr(self.spec.split, split) if self.is_divided(split) else 0.0 for split in SPLITS[1:]
-        }
-        if not any(shares.values()):
-            return records
-        root = _root(self.named("train"))
+    def _is_divided_data(self) -> bool:
+        return self.is_divided("val") or self.is_divided("test")
+
+    def _divided(self, split: Split) -> dict[Split, list[ImageRecord]]:
+        """The training data divided: as a bundle has stored it (this split alone), else as drawn (all)."""
+        block = self.named("train")
+        if block is None:
+            raise SpecError(
+                "dataset.train_dataset.images_dir is not given; name the folder of the training pictures"
+            )
         if self._stored_split is not None:
-            wanted = [split for split in SPLITS if split == "train" or shares.get(split)]
-            found = split_from_dict(self._stored_split, root, splits=wanted)
-            self.notes = found.notes()
-            return {split: found.records.get(split, records[split]) for split in SPLITS}
+            root = Path(block.images_dir) if block.images_dir else Path(str(block.csv_file)).parent
+            found = split_from_dict(self._stored_split, root, splits=[split])
+            self.notes += found.notes()
+            return {split: found.records[split]}
+        shares = {name: getattr(self.spec.split, name) * self.is_divided(name) for name in ("val", "test")}
         divided = split_records(
-            records["train"],
-            val=shares["val"],
-            test=shares["test"],
+            self._read_block(block, "train"),
+            **shares,
             seed=self.spec.split.seed,
             group_by=self.spec.split.group_by,
         )
-        return {
-            split: divided[split] if split == "train" or shares.get(split) else records[split]
-            for split in SPLITS
-        }
+        return {name: divided[name] for name in SPLITS if name == "train" or self.is_divided(name)}
 
-    def _read_block(self, block: DataPathSpec, key: str) -> list[ImageRecord]:
+    def _read_block(self, block: DataPathSpec, split: Split) -> list[ImageRecord]:
+        key = f"dataset.{split}_dataset"
         if block.csv_file:
             images_dir = Path(block.images_dir) if block.images_dir else None
-            return read_csv(Path(block.csv_file), images_dir, multi_label=self.spec.multi_label)
+            return read_csv(
+                Path(block.csv_file),
+                images_dir,
+                multi_label=self.spec.multi_label,
+                split=split,
+            )
         if self.spec.multi_label:
             raise SpecError(
                 f"{key}.images_dir={block.images_dir} has one label a picture, by its folder; with "
                 f"dataset.multi_label=true give {key}.csv_file, whose column `label` has labels joined by ';'"
             )
-        return read_class_folders(Path(str(block.images_dir)))
-
-
-def _root(block: DataPathSpec | None) -> Path:
-    if block is None:
-        raise SpecError(
-            "dataset.train_dataset.images_dir is not given; name the folder of the training pictures"
+        return read_class_folders(
+            Path(str(block.images_dir)), training=split == "train", key=f"{key}.images_dir"
         )
-    return Path(block.images_dir) if block.images_dir else Path(str(block.csv_file)).parent

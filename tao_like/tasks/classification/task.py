@@ -40,6 +40,7 @@ from tao_like.tasks.classification.network import ClassificationNetwork, Shipped
 from tao_like.tasks.classification.source import LabelledImages
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 
+MULTI_LABEL_METRICS = ("exact_match", "mean_average_precision")
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""
 
@@ -68,6 +69,14 @@ class ClassificationTask(Task[ClassificationSpec]):
         self.images = LabelledImages(
             spec.dataset, record.split if record else None, record.classes if record else None
         )
+
+    @override
+    def reported(self) -> Mapping[str, bool]:
+        if self.multi_label:
+            return self.higher_is_better
+        single = {k: better for k, better in self.higher_is_better.items() if k not in MULTI_LABEL_METRICS}
+        ks = (k for k in self.spec.model.head.topk if 1 < k <= len(self.classes))
+        return single | {f"top{k}_accuracy": True for k in ks}
 
     @classmethod
     @override
