@@ -149,8 +149,11 @@ def attempt(row: dict[str, Any], exporter: str, network: nn.Module, size: int) -
         row[f"{exporter}_works"] = "yes" if difference < 1e-4 else "differs"
     except Exception as error:  # whatever goes wrong with a network is this table's content
         row[f"{exporter}_works"] = "no"
-        text = " ".join(str(error).split())
-        row[f"{exporter}_problem"] = f"{type(error).__name__}: {text[:160]}"
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps what went wrong in general advice
+            cause = cause.__cause__
+        text = " ".join(str(cause).split())
+        row[f"{exporter}_problem"] = f"{type(cause).__name__}: {text[:160]}"
 
 
 def measure(name: str, size: int, exporter: str, results: multiprocessing.Queue[dict[str, Any]]) -> None:

@@ -17,20 +17,42 @@ class _Recipe(NamedTuple):
     num_epochs: int
     freeze_backbone: bool
     freeze_norm: bool
+    optim: str
     lr: float
     lr_backbone: float | None
+    weight_decay: float
     why: str
 
 
-# One row a size of data, for a network with pretrained weights.
+# One row a size of data, for a network with pretrained weights. The rows for few pictures were chosen by
+# cross-validation within 244 training photos; benchmarks/small_data.csv has what they reach on others.
 _RECIPES = (
-    _Recipe(100, 20, True, True, 1e-3, None, "so few pictures train no more than the head"),
-    _Recipe(2_000, 12, False, True, 1e-3, 1e-4, "few pictures would soon spoil the pretrained layers"),
+    _Recipe(100, 20, True, True, "sgd", 1e-2, None, 1e-4, "so few pictures train no more than the head"),
     _Recipe(
-        20_000, 15, False, False, 1e-3, 3e-4, "the pretrained layers need smaller steps than the new head"
+        2_000, 8, False, True, "sgd", 1e-2, 1e-3, 1e-4, "few pictures would soon spoil the pretrained layers"
     ),
-    _Recipe(float("inf"), 20, False, False, 1e-3, None, "enough pictures to train all layers alike"),
+    _Recipe(
+        20_000,
+        15,
+        False,
+        False,
+        "adamw",
+        1e-3,
+        3e-4,
+        1e-2,
+        "the pretrained layers need smaller steps than the new head",
+    ),
+    _Recipe(
+        float("inf"), 20, False, False, "adamw", 1e-3, None, 1e-2, "enough pictures to train all layers alike"
+    ),
 )
+_SCAN_RECIPE = _Recipe(
+    float("inf"), 10, False, False, "adamw", 1e-3, None, 1e-2, "scans look unlike the photos of the weights"
+)
+_WARMUP_EPOCHS = 1.0
+_LABEL_SMOOTHING = 0.1
+_HEAD_DROPOUT = 0.2
+_SMALL_DATA = 2_000
 
 # Side of the input by the median shorter side of the pictures. Multiples of 32 suit nearly all backbones.
 _IMG_SIZES = ((48, 64), (112, 128), (float("inf"), 224))
@@ -75,6 +97,8 @@ def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool)
     val, test = _shares(survey)
     training = max(1, round(survey.training_pictures * (1 - val - test)))
     recipe = next(recipe for recipe in _RECIPES if training <= recipe.most_pictures)
+    if _is_small_scan(survey):
+        recipe = _SCAN_RECIPE
     img_size = _img_size(survey, has_gpu)
     return [
         *_model(survey, recipe, training),
@@ -106,12 +130,15 @@ def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
     if recipe.freeze_backbone:
         why = f"{training} training pictures: {recipe.why}"
         suggestions.append(Suggestion("model.backbone.freeze_backbone", True, why))
-    if recipe.freeze_norm and _is_small_scan(survey):
-        why = "small grey scans look unlike the photos of the weights, so norm layers have to adapt"
-        suggestions.append(Suggestion("model.backbone.freeze_norm", False, why))
-    elif recipe.freeze_norm:
+    if recipe.freeze_norm:
         why = f"{training} training pictures give poorer statistics than those that the weights come with"
         suggestions.append(Suggestion("model.backbone.freeze_norm", True, why))
+    if training <= _SMALL_DATA:
+        why = "dropout before the head, against learning so few pictures by heart"
+        suggestions.append(Suggestion("model.backbone.drop_rate", _HEAD_DROPOUT, why))
+        if not survey.multi_label:
+            why = "label smoothing, against growing too sure of them"
+            suggestions.append(Suggestion("model.head.loss.label_smooth_val", _LABEL_SMOOTHING, why))
     counts = survey.counts["train" if survey.is_split else UNSPLIT]
     most, least = max(counts.values()), min(counts.values())
     if most >= _IMBALANCE * least and not survey.multi_label:
@@ -195,7 +222,17 @@ def _batch_size(
 
 def _augmentation(survey: Survey) -> list[Suggestion]:
     if not _is_small_scan(survey):
-        return []
+        why = (
+            "crops from a quarter of the picture up; raise the first number where parts do not show the class"
+        )
+        return [
+            Suggestion("dataset.augmentation.with_scale_random_crop.scale_range", [0.25, 1.0], why),
+            Suggestion(
+                "dataset.augmentation.random_color.enable",
+                False,
+                "not needed; try it where the light changes",
+            ),
+        ]
     return [
         Suggestion(
             "dataset.augmentation.with_scale_random_crop.scale_range",
@@ -212,10 +249,20 @@ def _augmentation(survey: Survey) -> list[Suggestion]:
 
 def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
     epochs_why = f"{training} training pictures; fewer pictures would need more rounds"
-    suggestions = [
-        Suggestion("train.num_epochs", recipe.num_epochs, epochs_why),
+    suggestions = [Suggestion("train.num_epochs", recipe.num_epochs, epochs_why)]
+    if training <= _SMALL_DATA:
+        why = "with few validation pictures the best epoch is partly luck, and the rate ends at nought"
+        suggestions.append(Suggestion("train.keep", "last", why))
+    suggestions += [
+        Suggestion("train.optim.optim", recipe.optim, "goes with the rates below"),
         Suggestion("train.optim.lr", recipe.lr, "for the new head, which starts from nothing"),
     ]
     if recipe.lr_backbone is not None:
         suggestions.append(Suggestion("train.optim.lr_backbone", recipe.lr_backbone, recipe.why))
-    return suggestions
+    return [
+        *suggestions,
+        Suggestion("train.optim.weight_decay", recipe.weight_decay, "usual with this optimiser"),
+        Suggestion(
+            "train.optim.warmup_epochs", _WARMUP_EPOCHS, "the first steps of a new head are the wildest"
+        ),
+    ]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from tao_like.errors import ConversionError, SpecError, TaoLikeError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.spec.common import CommonSpec, ExportSpec
 from tao_like.stages.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
+from tao_like.stages.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tasks.base import Exportable, Sample, Task
 from tao_like.tracking import Run, atomic_path
@@ -39,7 +36,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
     final = Path(settings.onnx_file) if settings.onnx_file else run.folder / MODEL_NAME
     samples, kind = _samples(model.task, run)
     with atomic_path(final) as temporary:
-        proto = to_onnx(model.task, exportable, samples, settings)
+        proto, exporter = _graph(model.task, exportable, samples, settings)
         metadata = _metadata(model, exportable, settings, file_sha256(path))
         proto.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
         onnx.checker.check_model(proto, full_check=True)
@@ -58,6 +55,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
         "onnx_file": str(final),
         "bytes": size,
         "opset_version": settings.opset_version,
+        "exporter": exporter,
         "input_format": settings.input_format,
         "checked_on": kind,
         "largest_difference": worst,
@@ -88,29 +86,13 @@ def _samples(task: Task[Any], run: Run) -> tuple[list[Sample], str]:
     return [task.noise(generator) for _ in range(max(CHECKED_BATCHES))], "noise"
 
 
-def to_onnx(
+def _graph(
     task: Task[Any], exportable: Exportable, samples: list[Sample], settings: ExportSpec
-) -> onnx.ModelProto:
-    """The exportable network as an ONNX graph, by torch's exporter."""
+) -> tuple[onnx.ModelProto, str]:
+    """The graph, and the name of the exporter that wrote it."""
     count = settings.batch_size if settings.batch_size > 0 else 2
-    repeated = (samples * count)[:count]
-    inputs = exportable.to_inputs(task.prepare(repeated))
-    axes = {**exportable.inputs, **exportable.outputs} if settings.batch_size < 0 else {}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            exportable.module,
-            inputs,
-            buffer,  # type: ignore[arg-type]
-            input_names=list(exportable.inputs),
-            output_names=list(exportable.outputs),
-            dynamic_axes=axes,
-            opset_version=settings.opset_version,
-            dynamo=False,
-        )
-    return onnx.load_from_string(buffer.getvalue())
+    inputs = exportable.to_inputs(task.prepare((samples * count)[:count]))
+    return to_onnx(exportable, inputs, dynamic=settings.batch_size < 0, opset=settings.opset_version)
 
 
 def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:

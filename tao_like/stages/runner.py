@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tao_like import tasks
-from tao_like.errors import SpecError
+from tao_like.errors import SpecError, TaoLikeError
 from tao_like.spec import load_spec, to_yaml
 from tao_like.stages.results import StageResult
-from tao_like.tracking import Run
+from tao_like.tracking import Run, failure_message, is_main_process, read_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,18 +64,23 @@ def run_stage(
     resolved: CommonSpec = loaded.spec
     folder = Path(resolved.results_dir) / stage
     moved = _keep_earlier_training(folder, resolved) if stage == "train" else None
-    with Run(
-        folder, task=task, stage=stage, spec_yaml=to_yaml(resolved), console=console, debug=debug
-    ) as run:
-        for note in loaded.notes:
-            run.info(note)
-        if moved:
-            run.info(f"The results of an earlier training are kept in {moved}.")
-        implementation = importlib.import_module(f"tao_like.stages.{stage}")
-        result: StageResult = implementation.run(tasks.task_class(task), resolved, run)
-        run.report(result.report)
-        for line in result.summary:
-            run.info(line)
+    run = Run(folder, task=task, stage=stage, spec_yaml=to_yaml(resolved), console=console, debug=debug)
+    try:
+        with run:
+            for note in loaded.notes:
+                run.info(note)
+            if moved:
+                run.info(f"The results of an earlier training are kept in {moved}.")
+            implementation = importlib.import_module(f"tao_like.stages.{stage}")
+            result: StageResult = implementation.run(tasks.task_class(task), resolved, run)
+            run.report(result.report)
+            for line in result.summary:
+                run.info(line)
+    except TaoLikeError as error:
+        # An error from a loading process has that process's traceback in its text.
+        if (sentence := failure_message(error)) != str(error):
+            raise type(error)(sentence) from error
+        raise
     return result
 
 
@@ -85,9 +90,7 @@ def _keep_earlier_training(folder: Path, spec: CommonSpec) -> Path | None:
     A training that is resumed from a checkpoint of this very folder goes on in it. A folder that another
     process is writing to is left alone; the run that is about to start refuses it.
     """
-    from tao_like.tracking import read_status
-
-    if not (folder / "status.json").exists():
+    if not is_main_process() or not (folder / "status.json").exists():
         return None
     resumed = spec.train.resume_training_checkpoint_path
     if resumed and folder.resolve() in Path(resumed).resolve().parents:

@@ -20,14 +20,13 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
         One map a picture; None when the last features have no places (a network without a grid).
     """
     with torch.enable_grad():
-        features = network.backbone.forward_features(network.normalise(pixels))  # type: ignore[operator]
-        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+        features, logits = _features_and_logits(network, network.normalise(pixels))
+        if features is None or features.ndim not in (3, 4):
             return None
-        features = features.detach().requires_grad_()
-        logits = network.backbone.forward_head(features)  # type: ignore[operator]
-        logits.max(dim=1).values.sum().backward()
-    grid, gradient = (_as_grid(network, tensor) for tensor in (features.detach(), features.grad))
-    if grid is None or gradient is None:
+        (slope,) = torch.autograd.grad(logits.max(dim=1).values.sum(), features)
+    grid, gradient = (_as_grid(network, tensor) for tensor in (features.detach(), slope))
+    # Where no place has a say in the answer, there is nothing to show.
+    if grid is None or gradient is None or not gradient.any():
         return None
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     heat = (weights * grid).sum(dim=1).clamp(min=0)
@@ -35,10 +34,31 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
     return list(heat.cpu().numpy())
 
 
-def _as_grid(network: ClassificationNetwork, features: Tensor | None) -> Tensor | None:
+def _features_and_logits(network: ClassificationNetwork, inputs: Tensor) -> tuple[Tensor | None, Tensor]:
+    """The last features that have places (None: they are no tensor), and the logits that follow from them.
+
+    In a transformer that answers from its class token, the other tokens behind the last block lead nowhere:
+    there it is the input of the last attention.
+    """
+    backbone = network.backbone
+    blocks = getattr(backbone, "blocks", None)
+    if getattr(backbone, "global_pool", "") == "token" and blocks and hasattr(blocks[-1], "norm1"):
+        seen: list[Tensor] = []
+        hook = blocks[-1].norm1.register_forward_hook(lambda module, given, output: seen.append(output))
+        try:
+            logits = backbone(inputs)
+        finally:
+            hook.remove()
+        return seen[0], logits
+    features = backbone.forward_features(inputs)  # type: ignore[operator]
+    if not isinstance(features, Tensor):
+        return None, inputs
+    features = features.detach().requires_grad_()
+    return features, backbone.forward_head(features)  # type: ignore[operator]
+
+
+def _as_grid(network: ClassificationNetwork, features: Tensor) -> Tensor | None:
     """Features as (N, C, h, w), from maps of either layout or from a square of tokens."""
-    if features is None:
-        return None
     if features.ndim == 4:
         channels_last = features.shape[-1] == network.backbone.num_features != features.shape[1]
         return features.permute(0, 3, 1, 2) if channels_last else features

@@ -91,7 +91,7 @@ def _found(survey: Survey) -> Iterator[str]:
 
 
 def _gpu_memory() -> int | None:
-    """Bytes of the first NVIDIA GPU; None without one. Asks the driver, since torch takes seconds to import."""
+    """Bytes of the first NVIDIA GPU; None without one. Asks the driver: importing torch would take seconds."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

@@ -1,0 +1,133 @@
+"""Families of backbones through the stages, and where they looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import write_class_folders
+from PIL import Image
+from stage_runs import assert_rows_agree, csv_rows
+from tiny_classification import data_overrides, run, tiny_spec
+
+from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.tasks import task_class
+from tao_like.tasks.classification.draw import overlay_heat
+
+# isort: split
+from timm.models import vgg
+
+THIN_VGG = [8, "M", 16, "M", 16, 16, "M", 32, 32, "M", 32, 32, "M"]
+"""vgg11 with an eighth or less of its channels; its classifier alone has 100 million values otherwise."""
+
+FAMILIES = {
+    "ResNet": ("test_resnet", 32),
+    "VGG": ("vgg11", 32),
+    "EfficientNet": ("test_efficientnet", 32),
+    "MobileNet": ("mobilenetv3_small_050", 32),
+    "ConvNeXt": ("test_convnext", 32),
+    "ViT": ("test_vit", 32),
+    "Swin": ("swin_tiny_patch4_window7_224", 56),
+    "DarkNet": ("darknet17", 64),
+}
+
+
+@pytest.fixture(scope="module")
+def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name a few pictures of each split."""
+    folder = tmp_path_factory.mktemp("few")
+    return data_overrides(write_class_folders(folder, {"train": 2, "val": 1, "test": 1}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_trains_exports_and_answers_alike(
+    family: str, few_pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vgg.cfgs, "vgg11", THIN_VGG)
+    backbone, side = FAMILIES[family]
+    settings = [f"model.backbone.type={backbone}", f"dataset.img_size={side}", "train.keep=last"]
+    sgd = ["train.optim.optim=sgd", "train.max_steps=1", "dataset.batch_size=3"]
+    trained = run("train", tmp_path, *few_pictures, *settings, *sgd)
+    assert trained.metrics["accuracy"] >= 0
+    exported = run("export", tmp_path, *few_pictures, *settings)
+    rows = csv_rows(run("evaluate", tmp_path, *few_pictures, *settings).predictions)
+    onnx = f"evaluate.checkpoint={exported.onnx_file}"
+    assert_rows_agree(csv_rows(run("evaluate", tmp_path, *few_pictures, *settings, onnx).predictions), rows)
+    assert len({row["p_red"] for row in rows}) > 1
+
+
+def network_of(backbone: str, side: int, class_folders: Path) -> tuple[Any, Any]:
+    """A network with random weights, head included, and its task."""
+    settings = [f"model.backbone.type={backbone}", f"dataset.img_size={side}"]
+    task = task_class("classification")(tiny_spec(*data_overrides(class_folders), *settings))
+    torch.manual_seed(0)
+    return task.network(pretrained=False)[0].eval(), task
+
+
+def prepared_pictures(task: Any, count: int) -> np.ndarray:
+    """The first test pictures as the network takes them."""
+    dataset = task.dataset("test")
+    return task.prepare([dataset.sample(index) for index in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "side", "grid"),
+    [
+        ("test_resnet", 64, 2),
+        ("test_convnext", 64, 2),
+        ("test_vit", 64, 4),
+        ("swin_tiny_patch4_window7_224", 56, 2),
+    ],
+)
+def test_maps_show_places_of_the_picture(backbone: str, side: int, grid: int, class_folders: Path) -> None:
+    network, task = network_of(backbone, side, class_folders)
+    maps = task.explain(network, prepared_pictures(task, 3))
+    assert [heat.shape for heat in maps] == [(grid, grid)] * 3
+    for heat in maps:
+        assert 0 <= heat.min() <= heat.max() <= 1 + 1e-6
+    assert max(heat.max() for heat in maps) == pytest.approx(1)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_map_of_a_pooled_network_is_its_class_activation_map(class_folders: Path) -> None:
+    """With global average pooling and one linear layer, Grad-CAM is CAM (Zhou et al. 2016): the layer's
+    weights of the class, applied at each place."""
+    network, task = network_of("test_resnet", 96, class_folders)
+    pixels = prepared_pictures(task, 4)
+    heats = task.explain(network, pixels)
+    with torch.no_grad():
+        inputs = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        features = network.backbone.forward_features(inputs)
+        classes = network.backbone(inputs).argmax(dim=1)
+    for heat, maps, number in zip(heats, features, classes, strict=True):
+        expected = torch.einsum("c,chw->hw", network.backbone.fc.weight[number], maps).clamp(min=0).detach()
+        np.testing.assert_allclose(heat, expected / expected.max().clamp(min=1e-12), atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_inference_draws_where_the_network_looked(
+    backbone: str, few_pictures: list[str], tmp_path: Path
+) -> None:
+    settings = [f"model.backbone.type={backbone}", "train.max_steps=1"]
+    run("train", tmp_path, *few_pictures, *settings)
+    plain = run(
+        "inference", tmp_path / "plain", *few_pictures, f"inference.checkpoint={tmp_path}/train/model.tltb"
+    )
+    explained = run("inference", tmp_path, *few_pictures, "inference.explain=true")
+    names = sorted(path.name for path in (explained.folder / "pictures").iterdir())
+    assert names == sorted(path.name for path in (plain.folder / "pictures").iterdir())
+    assert explained.rows == plain.rows
+    pictures = [folder.folder / "pictures" / names[0] for folder in (plain, explained)]
+    assert pictures[0].read_bytes() != pictures[1].read_bytes()
+
+
+def test_a_heat_map_leaves_what_was_looked_at_and_darkens_the_rest() -> None:
+    picture = Image.new("RGB", (20, 20), (200, 200, 200))
+    heat = np.zeros((4, 4))
+    heat[:, 2:] = 1
+    pixels = np.asarray(overlay_heat(picture, heat)).astype(int)
+    assert pixels[10, 18].tolist() == [200, 200, 200]
+    assert pixels[10, 1].sum() < 300
