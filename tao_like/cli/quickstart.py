@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tao_like.spec.shipped import shipped_specs
 from tao_like.stages import StageResult, run_stage
+from tao_like.stages.results import counted
 
 SPEC = "classification/digits_quickstart.yaml"
 
@@ -31,6 +32,7 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
     spec.write_text(_spec_for(folder), encoding="utf-8")
     console.print(f"1,797 pictures, and a spec file: {spec}", highlight=False)
     onnx_file = folder / "results" / "export" / "model.onnx"
+    again = folder / "results" / "evaluate_onnx"
     rows: list[tuple[str, str, float, str]] = []
     for stage, overrides in (
         ("dataset_check", []),
@@ -38,7 +40,10 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
         ("evaluate", []),
         ("inference", ["inference.explain=true", "inference.max_pictures=24"]),
         ("export", []),
-        ("evaluate", [f"evaluate.checkpoint={onnx_file.as_posix()}"]),
+        (
+            "evaluate",
+            [f"evaluate.checkpoint={onnx_file.as_posix()}", f"evaluate.results_dir={again.as_posix()}"],
+        ),
     ):
         words = " ".join(shlex.quote(override) for override in overrides)
         _show(console, f"tao-like classification {stage} -e {shlex.quote(str(spec))} {words}".rstrip())
@@ -73,7 +78,7 @@ def _what(stage: str, overrides: list[str]) -> str:
 def _outcome(result: Any) -> str:
     """What a stage came to, for the table."""
     if result.stage == "dataset_check":
-        return f"{result.errors} errors, {result.warnings} warnings"
+        return f"{counted(result.errors, 'error')}, {counted(result.warnings, 'warning')}"
     if result.stage in ("train", "evaluate"):
         split = "val" if result.stage == "train" else result.report["split"]
         return f"{split} accuracy {result.metrics['accuracy']:.4f}"

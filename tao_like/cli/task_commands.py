@@ -74,6 +74,11 @@ def _stage_command(task: str, stage: str) -> click.Command:
     def run(spec: str | None, overrides: tuple[str, ...]) -> None:
         from tao_like.stages import run_stage
 
+        bare = next(
+            (word for word in overrides if word.endswith((".yaml", ".yml")) and "=" not in word), None
+        )
+        if bare and spec is None:
+            raise click.UsageError(f"A spec file is given with -e: tao-like {task} {stage} -e {bare}")
         debug = bool((click.get_current_context().obj or {}).get("debug"))
         run_stage(task, stage, spec, overrides, debug=debug)
 
@@ -107,10 +112,11 @@ def _init_command(task: str) -> click.Command:
     def init(folder: Path, output: Path | None, force: bool) -> None:
         """Looks at a folder of data and writes a spec that runs, with the reason beside each value."""
         module = importlib.import_module(f"tao_like.tasks.{task}.init")
-        target = output or Path(f"{folder.resolve().name}.yaml")
+        target = output or Path(f"{folder.resolve().stem}.yaml")
         for line in module.write_spec(folder, target, force=force):
             click.echo(line)
-        click.echo(f"Next: tao-like {task} train -e {target}")
+        click.echo(f"Next: tao-like {task} dataset_check -e {target}")
+        click.echo(f"Then: tao-like {task} train -e {target}")
 
     return init
 

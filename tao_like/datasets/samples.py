@@ -37,7 +37,7 @@ SAMPLES: dict[str, Sample] = {
             "digits",
             "1,797 scans of handwritten digits as class folders, in train, val and test (classification)",
             write_digits,
-            needs="scikit-learn: pip install 'tao-like[demo]'",
+            needs="scikit-learn: pip install scikit-learn",
         ),
     )
 }

@@ -52,7 +52,7 @@ def write_digits(folder: Path | str, seed: int = 0) -> Path:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise DatasetError(
-            "the digits come with scikit-learn, which is not installed; pip install 'tao-like[demo]'"
+            "the digits come with scikit-learn, which is not installed; pip install scikit-learn"
         ) from error
     folder = Path(folder)
     scans = load_digits()

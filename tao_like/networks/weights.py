@@ -69,13 +69,14 @@ class LoadReport:
         for names, what in (
             (self.missing, "not in the source, so they start from random values"),
             (self.mismatched_shape, "of another shape, so they start from random values"),
-            (self.head_skipped, "of the classifier belong to other classes and were left out"),
             (self.unexpected, "in the source have no place in this network"),
         ):
             if names:
                 lines.append(
                     f"  {len(names)} {'tensor' if len(names) == 1 else 'tensors'} {what}: {_some(names)}"
                 )
+        if self.head_skipped:
+            lines.append("  the head is new, since the source's is for other classes")
         if self.normalisation is None:
             lines.append("  the source does not say how its images were normalised")
         return "\n".join(lines)

@@ -29,20 +29,16 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "wandb": "logs go to TensorBoard",
     "gen_trt_engine": "the exported ONNX file is what ships",
     "distill": "not in this version",
-    "train.results_dir": "results_dir/train is used",
-    "evaluate.results_dir": "results_dir/evaluate is used",
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
     "evaluate.vis_after_n_batches": "pictures are chosen by their error",
     "evaluate.is_quantized": "the file says it",
-    "inference.results_dir": "results_dir/inference is used",
     "inference.num_gpus": "inference runs on one device",
     "inference.num_nodes": "inference runs on one device",
     "inference.trt_engine": "inference takes a bundle or an ONNX file",
     "inference.vis_after_n_batches": "inference.max_pictures sets the number",
     "inference.is_quantized": "the file says it",
-    "export.results_dir": "results_dir/export is used",
     "export.gpu_id": "export runs on the CPU",
     "export.on_cpu": "export runs on the CPU",
     "export.input_channel": "the bundle knows its input",
@@ -164,7 +160,10 @@ class TrainSpec:
         -1, "Stop after this many optimiser steps; -1: as many as the epochs have", unit="steps", ge=-1
     )
     seed: int = spec_field(
-        1234, "Seed of order, augmentation and initial weights", ge=0, aliases=("random_seed",)
+        1234,
+        "Seed of order, augmentation and initial weights; -1: another one every time",
+        ge=-1,
+        aliases=("random_seed",),
     )
     accelerator: str = spec_field(
         "auto", "Where to train; auto takes a GPU when there is one", choices=("auto", "cpu", "gpu", "mps")
@@ -205,6 +204,9 @@ class TrainSpec:
     compile: bool = spec_field(False, "torch.compile the network: slow to start, faster steps on a GPU")
     tensorboard: TensorBoardSpec = spec_block(TensorBoardSpec, "TensorBoard", aliases=("visualizer",))
     cudnn: CudnnSpec = spec_block(CudnnSpec, "cuDNN")
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/train`", path=True
+    )
 
     def check(self) -> Iterator[Problem]:
         """Rules that join several keys of this block."""
@@ -221,7 +223,8 @@ class TrainSpec:
             yield Problem(
                 "optim.warmup_epochs",
                 f"warmup_epochs={optim.warmup_epochs:g} and head_epochs={optim.head_epochs:g} fill all of "
-                f"train.num_epochs={self.num_epochs}; lower them or train longer",
+                f"train.num_epochs={self.num_epochs}; lower them or train longer (for a short trial of the "
+                "whole: train.max_steps=10)",
             )
         if self.validation_interval > self.num_epochs:
             yield Problem(
@@ -254,6 +257,9 @@ class EvaluateSpec:
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
     max_pictures: int = spec_field(32, "Pictures of predictions to write, wrong ones first", ge=0)
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/evaluate`", path=True
+    )
 
     def check(self) -> Iterator[Problem]:
         """-1 and positive numbers are batch sizes; nought is not."""
@@ -280,6 +286,9 @@ class InferenceSpec:
         "What to do with a file that cannot be read: name it and go on, or stop",
         choices=("skip", "stop"),
     )
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/inference`", path=True
+    )
 
     def check(self) -> Iterator[Problem]:
         """-1 and positive numbers are batch sizes; nought is not."""
@@ -297,7 +306,9 @@ class ExportSpec:
     onnx_file: str | None = spec_field(
         None, "Where to write; empty: results_dir/export/model.onnx", path=True
     )
-    opset_version: int = spec_field(18, "ONNX opset; 18 and newer are written without loss", ge=17, le=23)
+    opset_version: int = spec_field(
+        18, "ONNX opset; an older one for an older inference engine", ge=13, le=23
+    )
     batch_size: int = spec_field(-1, "Fixed batch size; -1: any", ge=-1)
     input_format: str = spec_field(
         "uint8_nhwc",
@@ -305,6 +316,9 @@ class ExportSpec:
         choices=("uint8_nhwc", "float_nchw"),
     )
     tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/export`", path=True
+    )
 
     def check(self) -> Iterator[Problem]:
         """-1 and positive numbers are batch sizes; nought is not."""
@@ -320,6 +334,9 @@ class DatasetCheckSpec:
         True, "Look for pictures whose neighbours bear another label (needs weights at hand)"
     )
     max_pictures: int = spec_field(60, "Pictures on the contact sheet", ge=0)
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/dataset_check`", path=True
+    )
 
 
 @dataclass

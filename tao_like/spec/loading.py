@@ -165,8 +165,8 @@ def _locate(tree: Value, key: str) -> tuple[Place, str]:
 def _notes(resolver: KeyResolver, source: str) -> list[str]:
     if not resolver.ignored_keys:
         return []
-    listed = ", ".join(f"{key} ({reason})" for key, reason in resolver.ignored_keys.items())
-    return [f"{source}: ignored, as without meaning here: {listed}"]
+    listed = ", ".join(resolver.ignored_keys)
+    return [f"{source}: ignored, as without meaning here: {listed} (docs/from_tao.md has the reasons)"]
 
 
 def _given_keys(block: Block, tree: Value, path: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tao_like.spec.common import CommonSpec
 from tao_like.stages.findings import MOST_FILES
-from tao_like.stages.results import DatasetCheckResult
+from tao_like.stages.results import DatasetCheckResult, counted
 from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
@@ -34,8 +34,8 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> DatasetCheckR
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
     lines = [finding.text(MOST_FILES) for finding in findings]
     lines.append(
-        f"{counts['error']} errors, {counts['warning']} warnings. Report and pictures: {run.folder}"
-        + ("; train will refuse this data" if counts["error"] else "")
+        f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}. "
+        f"Report and pictures: {run.folder}" + ("; train will refuse this data" if counts["error"] else "")
     )
     content = {
         "errors": counts["error"],

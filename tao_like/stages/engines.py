@@ -15,6 +15,7 @@ from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
 from tao_like.errors import BundleError, SpecError
 from tao_like.spec import spec_from_dict
 from tao_like.spec.common import CommonSpec
+from tao_like.stages.folders import trained_bundle
 from tao_like.stages.loading import scoring_loader
 from tao_like.tasks.base import Dataset, Exportable, Metrics, ModelRecord, Outputs, Task
 
@@ -89,7 +90,7 @@ def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
     Raises:
         SpecError: there is no such file.
     """
-    path = Path(given) if given else Path(spec.results_dir) / "train" / "model.tltb"
+    path = Path(given) if given else trained_bundle(spec)
     if path.is_file():
         return path
     if given:
@@ -139,16 +140,16 @@ def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device:
     model = runtime.load(path, providers=["cuda", "cpu"] if device.type == "cuda" else None)
     if model.metadata.task != task_type.name:
         raise BundleError(f"{path} is a model of the task {model.metadata.task}, not of {task_type.name}")
-    bundle = Path(spec.results_dir) / "train" / "model.tltb"
+    bundle = trained_bundle(spec)
     split, notes = None, []
     if bundle.is_file() and file_sha256(bundle) == model.metadata.bundle_sha256:
         split = read_manifest(bundle)["split"]
-    else:
-        notes.append(
-            f"The bundle of {path.name} is not at {bundle}; where the data is divided by dataset.split, the "
-            "division is drawn again"
-        )
     task = task_type(spec, ModelRecord.of_metadata(model.metadata, split))
+    if split is None and task.divides_data():
+        notes.append(
+            f"The bundle of {path.name} is not at {bundle}, so dataset.split is drawn anew; with other files "
+            "than at the training, some of the test pictures may have been trained on"
+        )
     return LoadedModel(task, OnnxEngine(model), path, None, None, notes)
 
 

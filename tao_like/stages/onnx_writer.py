@@ -18,6 +18,8 @@ from tao_like.tasks.base import Exportable
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here."""
+LOWEST_CAPTURED_OPSET = 18
+"""The newer exporter begins here: what it writes cannot be lowered reliably."""
 
 
 def to_onnx(
@@ -32,7 +34,7 @@ def to_onnx(
         exportable: in evaluation mode.
         inputs: example inputs; with ``dynamic``, a batch of two or more.
         dynamic: leave the axes open that ``exportable`` names.
-        opset: of the ONNX standard operators.
+        opset: of the ONNX standard operators; the newer exporter takes 18 at least.
 
     Returns:
         The graph, and the exporter that wrote it: ``trace`` or ``dynamo``.
@@ -50,7 +52,8 @@ def to_onnx(
             except torch.onnx.errors.OnnxExporterError as error:
                 reasons.append(str(error).splitlines()[0])
         try:
-            return _without_traces(_captured(exportable, inputs, dynamic, opset)), "dynamo"
+            newer = max(opset, LOWEST_CAPTURED_OPSET)
+            return _without_traces(_captured(exportable, inputs, dynamic, newer)), "dynamo"
         except torch.onnx.errors.OnnxExporterError as error:
             reasons.append(str(error).splitlines()[0])
     raise ConversionError("torch cannot write this network as ONNX: " + "; ".join(reasons))

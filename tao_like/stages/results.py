@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 error`, `2 errors`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class StageResult:
     """What every stage gives back.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 from tao_like import tasks
 from tao_like.errors import SpecError, TaoLikeError
 from tao_like.spec import load_spec, to_yaml
+from tao_like.stages.folders import keep_earlier_training, stage_folder
 from tao_like.stages.results import StageResult
-from tao_like.tracking import Run, failure_message, is_main_process, read_status
+from tao_like.tracking import Run, failure_message, is_main_process
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,8 +64,12 @@ def run_stage(
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
     loaded = load_spec(module.Spec, Path(spec) if spec is not None else None, overrides)
     resolved: CommonSpec = loaded.spec
-    folder = Path(resolved.results_dir) / stage
-    moved = _keep_earlier_training(folder, resolved) if stage == "train" else None
+    if resolved.train.seed < 0:
+        resolved.train.seed = secrets.randbelow(2**31)
+    folder = stage_folder(resolved, stage)
+    moved = None
+    if stage == "train" and is_main_process():
+        moved = keep_earlier_training(folder, resolved.train.resume_training_checkpoint_path)
     run = Run(folder, task=task, stage=stage, spec_yaml=to_yaml(resolved), console=console, debug=debug)
     try:
         with run:
@@ -82,23 +88,3 @@ def run_stage(
             raise type(error)(sentence) from error
         raise
     return result
-
-
-def _keep_earlier_training(folder: Path, spec: CommonSpec) -> Path | None:
-    """Moves an earlier training out of the way, so that nothing of it is overwritten or mixed up.
-
-    A training that is resumed from a checkpoint of this very folder goes on in it. A folder that another
-    process is writing to is left alone; the run that is about to start refuses it.
-    """
-    if not is_main_process() or not (folder / "status.json").exists():
-        return None
-    resumed = spec.train.resume_training_checkpoint_path
-    if resumed and folder.resolve() in Path(resumed).resolve().parents:
-        return None
-    if any(status.stage == folder.name and status.alive for status in read_status(folder.parent)):
-        return None
-    number = 1
-    while (target := folder.with_name(f"{folder.name}-{number:03d}")).exists():
-        number += 1
-    folder.rename(target)
-    return target

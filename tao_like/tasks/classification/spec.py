@@ -187,6 +187,7 @@ class AugmentationSpec:
     random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
     random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
     random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
+    with_random_blur: bool = spec_field(False, "Blur every other picture a little", automl=True)
     mixup_cutmix: bool = spec_field(
         False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True
     )
@@ -279,7 +280,6 @@ class Spec(CommonSpec):
         "dataset.root_dir": "paths are given where they are used",
         "dataset.train_nolabel": "unlabelled data is for distillation",
         "dataset.quant_calibration_dataset": "not in this version",
-        "dataset.augmentation.with_random_blur": "part of random_aug",
         "dataset.augmentation.with_random_crop": "with_scale_random_crop does it",
     }
 

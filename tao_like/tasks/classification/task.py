@@ -154,6 +154,10 @@ class ClassificationTask(Task[ClassificationSpec]):
         return workers if isinstance(workers, int) else "auto"
 
     @override
+    def divides_data(self) -> bool:
+        return self.images.divides()
+
+    @override
     def shuffles(self) -> bool:
         return self.spec.dataset.shuffle
 

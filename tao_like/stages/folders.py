@@ -1,0 +1,46 @@
+"""Where stages leave their results. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tao_like.spec.common import CommonSpec
+
+BUNDLE_NAME = "model.tltb"
+CHECKPOINTS = "checkpoints"
+
+
+def stage_folder(spec: CommonSpec, stage: str) -> Path:
+    """The folder of a stage's results: its own ``results_dir``, else one named after it in the run's."""
+    own: str | None = getattr(spec, stage).results_dir
+    # TAO's default for results_dir is an empty text.
+    return Path(own) if own else Path(spec.results_dir or "results") / stage
+
+
+def trained_bundle(spec: CommonSpec) -> Path:
+    """The bundle that train leaves."""
+    return stage_folder(spec, "train") / BUNDLE_NAME
+
+
+def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None:
+    """Moves an earlier training out of the way, so that nothing of it is overwritten or mixed up.
+
+    A training that is resumed from a checkpoint of this very folder goes on in it. A folder that holds
+    neither a bundle nor a checkpoint, or that another process is writing to, is left where it is.
+
+    Returns:
+        Where the earlier training is now; None where nothing was moved.
+    """
+    from tao_like.tracking import read_status
+
+    if not ((folder / BUNDLE_NAME).exists() or (folder / CHECKPOINTS).exists()):
+        return None
+    if resumed_from and folder.resolve() in Path(resumed_from).resolve().parents:
+        return None
+    if any(status.alive for status in read_status(folder)):
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-{number:03d}")).exists():
+        number += 1
+    folder.rename(target)
+    return target
