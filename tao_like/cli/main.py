@@ -104,9 +104,11 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
-        # SIGTERM, which tracking raises as an exit with its code.
-        _say("terminated")
-        return error.code if isinstance(error.code, int) else 1
+        # SIGTERM, which tracking raises as an exit with its code; or click, done with a shell's question.
+        code = error.code if isinstance(error.code, int) else 1
+        if code:
+            _say("terminated")
+        return code
     except BrokenPipeError:
         # The reader of a pipe has gone, as in `tao-like backbones | head`.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115

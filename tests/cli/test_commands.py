@@ -32,7 +32,9 @@ TASK_COMMANDS = [
 def test_every_command_has_help_with_a_sentence(words: tuple[str, ...], tao_like: CommandLine) -> None:
     assert tao_like(*words, "--help") == 0
     assert tao_like.output.startswith("Usage: tao-like")
-    assert max(map(len, tao_like.output.splitlines())) <= 110
+    # An example may be longer, since it is there to be copied.
+    lines = [line for line in tao_like.output.splitlines() if not line.strip().startswith("tao-like")]
+    assert max(map(len, lines)) <= 110
     long_help = tao_like.output
     assert tao_like(*words, "-h") == 0
     assert tao_like.output == long_help

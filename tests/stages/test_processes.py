@@ -14,6 +14,7 @@ from stage_runs import status_lines
 from tiny_classification import TINY, data_overrides, run
 
 from tao_like.bundle import read_bundle
+from tao_like.stages.results import TrainResult
 
 # No norm layer looks at other samples of the batch: a step of two processes is then a step of one. The
 # validation data has an odd number of pictures.
@@ -39,6 +40,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return data_overrides(write_class_folders(tmp_path_factory.mktemp("data"), SIZES))
 
 
+@pytest.fixture(scope="module")
+def alone(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """The same training in one process, with batches of twice the size."""
+    return run("train", tmp_path_factory.mktemp("alone"), *data, *SETTINGS, "dataset.batch_size=8")
+
+
 @pytest.mark.parametrize(
     "starter",
     [
@@ -47,10 +54,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ],
     ids=["num_gpus", "torchrun"],
 )
-def test_two_processes_train_and_score_as_one(starter: list[str], data: list[str], tmp_path: Path) -> None:
-    alone = run("train", tmp_path / "one", *data, *SETTINGS, "dataset.batch_size=8")
-    train_in_processes(starter, tmp_path / "two", data)
-    folder = tmp_path / "two" / "train"
+def test_two_processes_train_and_score_as_one(
+    starter: list[str], data: list[str], alone: TrainResult, tmp_path: Path
+) -> None:
+    train_in_processes(starter, tmp_path, data)
+    folder = tmp_path / "train"
     lines = status_lines(folder)
     assert [line["status"] for line in lines].count("STARTED") == 1
     assert lines[-1]["status"] == "SUCCESS"
@@ -65,4 +73,4 @@ def test_two_processes_train_and_score_as_one(starter: list[str], data: list[str
         assert {k: v for k, v in two.items() if k.startswith("val_")} == pytest.approx(
             {k: v for k, v in one.items() if k.startswith("val_")}, abs=1e-4
         )
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["train"]
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]

@@ -142,7 +142,9 @@ def test_the_worst_answers_come_first() -> None:
 
 def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
     """F1 of one class where ``probabilities >= cut`` are told as yes."""
-    return float(sklearn_metrics.f1_score(truths, probabilities >= cut, zero_division=0))
+    told = probabilities >= cut
+    hits = int((told & (truths > 0)).sum())
+    return 2 * hits / max(1, int(told.sum()) + int(truths.sum()))
 
 
 @settings(max_examples=60, deadline=None)

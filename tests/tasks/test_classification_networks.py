@@ -18,10 +18,7 @@ from tao_like.tasks import task_class
 from tao_like.tasks.classification.draw import overlay_heat
 
 # isort: split
-from timm.models import vgg
-
-THIN_VGG = [8, "M", 16, "M", 16, 16, "M", 32, 32, "M", 32, 32, "M"]
-"""vgg11 with an eighth or less of its channels; its classifier alone has 100 million values otherwise."""
+from timm.models import swin_transformer, vgg
 
 FAMILIES = {
     "ResNet": ("test_resnet", 32),
@@ -42,11 +39,26 @@ def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return data_overrides(write_class_folders(folder, {"train": 2, "val": 1, "test": 1}))
 
 
+@pytest.fixture
+def thin_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VGG and Swin with some of their channels: as they are they have 130 and 28 million values."""
+    make_vgg, make_swin = vgg._create_vgg, swin_transformer._create_swin_transformer
+    channels = [8, "M", 16, "M", 16, 16, "M", 32, 32, "M", 32, 32, "M"]
+    monkeypatch.setitem(vgg.cfgs, "vgg11", channels)
+    monkeypatch.setattr(vgg, "_create_vgg", lambda *given, **more: make_vgg(*given, num_features=64, **more))
+    thin = {"embed_dim": 24, "depths": (2, 2, 2, 2)}
+    monkeypatch.setattr(
+        swin_transformer,
+        "_create_swin_transformer",
+        lambda *given, **more: make_swin(*given, **{**more, **thin}),
+    )
+
+
+@pytest.mark.usefixtures("thin_networks")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains_exports_and_answers_alike(
-    family: str, few_pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, few_pictures: list[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(vgg.cfgs, "vgg11", THIN_VGG)
     backbone, side = FAMILIES[family]
     settings = [f"model.backbone.type={backbone}", f"dataset.img_size={side}", "train.keep=last"]
     sgd = ["train.optim.optim=sgd", "train.max_steps=1", "dataset.batch_size=3"]
@@ -73,6 +85,7 @@ def prepared_pictures(task: Any, count: int) -> np.ndarray:
     return task.prepare([dataset.sample(index) for index in range(count)])
 
 
+@pytest.mark.usefixtures("thin_networks")
 @pytest.mark.parametrize(
     ("backbone", "side", "grid"),
     [

@@ -18,6 +18,15 @@ from tao_like.stages.train.optim import build_optimiser, build_schedule
 from tao_like.tasks.base import Batch, Dataset, Metrics, Task
 
 
+def drops_last(samples: int, batch_size: int) -> bool:
+    """Whether an epoch leaves out its last batch: where that is less than half of one.
+
+    A small batch steps as far as a whole one, in a direction that few samples give; one of a single sample
+    has no spread for batch normalisation to measure. The order is new every epoch, so no sample is lost.
+    """
+    return samples > batch_size and 0 < samples % batch_size < batch_size / 2
+
+
 class TrainingModule(pl.LightningModule):
     """Trains a network by the losses of its task.
 
@@ -80,8 +89,7 @@ class TrainingModule(pl.LightningModule):
             collate_fn=self.task.collate,
             persistent_workers=self.workers > 0,
             pin_memory=self.device.type == "cuda",
-            # A last batch of one sample has no spread for batch normalisation to measure.
-            drop_last=len(sampler) > self.batch_size and len(sampler) % self.batch_size == 1,
+            drop_last=drops_last(len(sampler), self.batch_size),
         )
 
     @override

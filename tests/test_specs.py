@@ -1,0 +1,152 @@
+"""Spec files: those that are shipped load, hold to the schema and train; one in TAO's own words does too."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from pictures import write_multi_label_csv
+from tiny_classification import data_overrides
+
+import tao_like
+from tao_like.bundle import read_bundle
+from tao_like.spec import default_yaml, json_schema, load_spec, to_dict
+from tao_like.spec.shipped import shipped_specs
+from tao_like.tasks import spec_module, task_names
+
+SHIPPED = sorted(shipped_specs().glob("*/*.yaml"))
+NAMES = [path.relative_to(shipped_specs()).as_posix() for path in SHIPPED]
+TAO_SPEC = Path(__file__).parent / "data" / "tao_classification.yaml"
+# The same steps with less of everything: one step of four small pictures in one process, without the hub.
+CAPS = (
+    "dataset.img_size=32",
+    "dataset.batch_size=4",
+    "dataset.workers=0",
+    "dataset.cache=none",
+    "train.accelerator=cpu",
+    "train.num_gpus=1",
+    "train.max_steps=1",
+    "train.accumulate_grad_batches=1",
+    "train.tensorboard.num_images=2",
+)
+
+
+def spec_class(path: Path) -> Any:
+    """The spec class of the task whose folder a shipped spec lies in."""
+    return spec_module(path.parent.name).Spec
+
+
+def test_every_task_has_shipped_specs() -> None:
+    assert {path.parent.name for path in SHIPPED} == set(task_names())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
+def test_a_shipped_spec_loads_and_holds_to_the_schema(path: Path) -> None:
+    loaded = load_spec(spec_class(path), path)
+    assert to_dict(loaded.spec)["results_dir"]
+    if path.stem != "tao_names":
+        assert loaded.notes == []
+        jsonschema.validate(yaml.safe_load(path.read_text("utf-8")), json_schema(spec_class(path)))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
+def test_a_shipped_spec_says_how_to_launch_it_and_the_words_are_right(path: Path) -> None:
+    header = [line.lstrip("# ") for line in path.read_text("utf-8").splitlines() if line.startswith("#")]
+    assert any(line.startswith("Launch") for line in header)
+    commands = re.findall(
+        r"^(?:torchrun .*|tao-like .*)$", "\n".join(header).replace("\\\n", ""), re.MULTILINE
+    )
+    assert any(f"train -e {path.name}" in command for command in commands)
+    for command in commands:
+        words = shlex.split(command)
+        if "-e" not in words:
+            continue
+        assert words[words.index("-e") + 1] == path.name
+        stage = words[words.index("-e") - 1]
+        assert stage in spec_module(path.parent.name).STAGES
+        load_spec(spec_class(path), path, words[words.index("-e") + 2 :])
+
+
+def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
+    """Overrides that put generated data into the places where the spec names its own."""
+    dataset = yaml.safe_load(path.read_text("utf-8"))["dataset"]
+    if "csv_file" in dataset["train_dataset"]:
+        return [f"dataset.train_dataset.csv_file={write_multi_label_csv(folder / 'data')}"]
+    named = [split for split in ("train", "val", "test") if f"{split}_dataset" in dataset]
+    return [
+        word for word in data_overrides(class_folders) if word.split(".")[1].removesuffix("_dataset") in named
+    ]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
+def test_a_shipped_spec_trains(path: Path, class_folders: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(path.read_text("utf-8"))
+    overrides = [*CAPS, f"results_dir={tmp_path}", *data_of(path, class_folders, tmp_path)]
+    if values["model"]["backbone"].get("pretrained_backbone_path") == "timm":
+        overrides.append("model.backbone.pretrained_backbone_path=null")
+    if "num_classes" in values["dataset"]:
+        overrides.append("dataset.num_classes=3")
+    result = tao_like.run(path.parent.name, "train", path, overrides, quiet=True)
+    bundle = read_bundle(result.bundle)
+    assert bundle.classes == ["blue", "green", "red"]
+    assert bundle.spec["model"]["backbone"]["type"] == values["model"]["backbone"]["type"]
+
+
+# --- TAO's own names ---
+
+
+def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:
+    loaded = load_spec(spec_module("classification").Spec, TAO_SPEC)
+    assert len(loaded.notes) == 1
+    for key in ("encryption_key", "wandb", "gen_trt_engine", "model.head.in_channels"):
+        assert key in loaded.notes[0]
+    spec = loaded.spec
+    assert spec.model.backbone.type == "resnet_50"
+    assert spec.train.optim.lr == 6e-5
+    assert spec.train.optim.policy == "linear"
+    assert spec.train.clip_grad_norm == 2.0
+    assert spec.dataset.augmentation.with_scale_random_crop.scale_range == [1, 1.2]
+    assert spec.dataset.augmentation.random_rotate.enable
+    assert spec.evaluate.checkpoint is None
+    assert not spec.dataset.classes_file
+
+
+def test_what_of_tao_is_kept_has_a_place_in_the_default_specs() -> None:
+    """So that nobody's key is taken and then forgotten: it comes back when the spec is written out."""
+    spec = spec_module("classification").Spec
+    given = yaml.safe_load(TAO_SPEC.read_text("utf-8"))
+    ours = yaml.safe_load(default_yaml(spec))
+    for dotted, value in flat(given):
+        if any(dotted == key or dotted.startswith(f"{key}.") for key in spec.ignored):
+            continue
+        place: Any = ours
+        for part in dotted.split("."):
+            assert part in place, dotted
+            place = place[part]
+        assert value is None or not isinstance(place, dict), dotted
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted keys and their values."""
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        found += (
+            flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else [(prefix + name, value)]
+        )
+    return found
+
+
+def test_a_spec_of_tao_trains_and_exports(class_folders: Path, tmp_path: Path) -> None:
+    small = ["dataset.img_size=32", "dataset.batch_size=4", "dataset.workers=0", "train.max_steps=1"]
+    overrides = [f"results_dir={tmp_path}", *data_overrides(class_folders), *small]
+    trained = tao_like.run("classification", "train", TAO_SPEC, overrides, quiet=True)
+    bundle = read_bundle(trained.bundle)
+    assert bundle.weights["normalise.mean"].tolist() == pytest.approx([0.485, 0.456, 0.406])
+    exported = tao_like.run("classification", "export", TAO_SPEC, overrides, quiet=True)
+    assert exported.onnx_file == tmp_path / "export" / "model.onnx"
+    assert exported.report["opset_version"] == 17
