@@ -232,6 +232,8 @@ class TrainSpec:
                 f"{self.validation_interval} is more than train.num_epochs={self.num_epochs}, so nothing "
                 "would be validated; lower it",
             )
+        if self.seed < 0 and self.num_gpus * self.num_nodes > 1:
+            yield Problem("seed", "-1 gives every process another seed; give a number")
         if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
             yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
         if self.resume_training_checkpoint_path and self.pretrained_model_path:

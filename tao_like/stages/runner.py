@@ -65,6 +65,8 @@ def run_stage(
     loaded = load_spec(module.Spec, Path(spec) if spec is not None else None, overrides)
     resolved: CommonSpec = loaded.spec
     if resolved.train.seed < 0:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise SpecError("train.seed: -1 gives every process another seed; give a number")
         resolved.train.seed = secrets.randbelow(2**31)
     folder = stage_folder(resolved, stage)
     moved = None

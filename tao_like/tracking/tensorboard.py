@@ -110,11 +110,11 @@ class TensorBoard:
 
         Args:
             settings: the spec as plain values; nested blocks become dotted names, lists become text.
-            metrics: final figures, shown as curves of one point under ``final/``.
+            metrics: final figures, shown as curves of one point under ``val_kept/``.
         """
         if not self._writes:
             return
-        finals = {f"final/{name}": float(value) for name, value in metrics.items()}
+        finals = {f"val_kept/{name}": float(value) for name, value in metrics.items()}
         with self._writer() as writer:
             from torch.utils.tensorboard.summary import hparams
 

@@ -277,3 +277,22 @@ def test_training_without_validation_data_ships_the_last_weights(
     assert result.metrics == {}
     shipped = read_bundle(result.bundle).weights
     assert all(tensor.equal(shipped[name]) for name, tensor in steps[-1].items())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.precision=bf16"],
+        [
+            "dataset.augmentation.mixup_cutmix=true",
+            "model.head.loss={label_smooth_val: 0.1, class_weights: balanced}",
+        ],
+        ["model.backbone.drop_rate=0.3", "train.clip_grad_norm=1.0"],
+    ],
+    ids=["bf16", "mixed targets", "dropout"],
+)
+def test_settings_of_all_kinds_train(overrides: list[str], class_folders: Path, tmp_path: Path) -> None:
+    result = run("train", tmp_path, *data_overrides(class_folders), "train.num_epochs=2", *overrides)
+    assert result.metrics["accuracy"] > 0.5
+    losses = [figures["train_loss"] for figures in epoch_figures(result.folder)]
+    assert losses[1] < losses[0]

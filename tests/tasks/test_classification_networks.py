@@ -42,10 +42,9 @@ def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def thin_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """VGG and Swin with some of their channels: as they are they have 130 and 28 million values."""
-    make_vgg, make_swin = vgg._create_vgg, swin_transformer._create_swin_transformer
+    make_swin = swin_transformer._create_swin_transformer
     channels = [8, "M", 16, "M", 16, 16, "M", 32, 32, "M", 32, 32, "M"]
     monkeypatch.setitem(vgg.cfgs, "vgg11", channels)
-    monkeypatch.setattr(vgg, "_create_vgg", lambda *given, **more: make_vgg(*given, num_features=64, **more))
     thin = {"embed_dim": 24, "depths": (2, 2, 2, 2)}
     monkeypatch.setattr(
         swin_transformer,

@@ -84,8 +84,8 @@ def test_hparams_of_two_runs_stand_side_by_side(tmp_path: Path) -> None:
         for group in groups
     }
     assert shown == {
-        "first": (0.1, "[0, 1]", {"final/top1": 0.75}),
-        "second": (0.01, "[0, 1]", {"final/top1": 0.5}),
+        "first": (0.1, "[0, 1]", {"val_kept/top1": 0.75}),
+        "second": (0.01, "[0, 1]", {"val_kept/top1": 0.5}),
     }
 
 

@@ -191,7 +191,9 @@ class AugmentationSpec:
     mixup_cutmix: bool = spec_field(
         False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True
     )
-    mixup_alpha: float = spec_field(0.4, "Alpha of mixup's beta distribution", gt=0, le=10, automl=True)
+    mixup_alpha: float = spec_field(
+        0.4, "Alpha of mixup's beta distribution; 0: no blending", ge=0, le=10, automl=True
+    )
     mean: list[float] | None = spec_field(
         None, "Mean of the normalisation, 0 to 1; empty: as the weights were trained with"
     )

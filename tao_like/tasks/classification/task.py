@@ -272,7 +272,7 @@ class ClassificationTask(Task[ClassificationSpec]):
         if not self.multi_label:
             targets = targets_to_probabilities(targets, len(self.classes), smoothing)
         augmentation = self.spec.dataset.augmentation
-        if augmentation.mixup_cutmix:
+        if augmentation.mixup_cutmix and augmentation.mixup_alpha:
             pixels, targets = mixup_or_cutmix(pixels, targets, augmentation.mixup_alpha)
         return self._loss(network(pixels), targets)
 
