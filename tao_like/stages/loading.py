@@ -130,7 +130,7 @@ def resolve_batch_size(task: Task[Any], network: nn.Module, dataset: Dataset, de
     size = task.batch_size()
     if size != "auto":
         return size
-    per_sample = _kept_bytes(task, network, dataset, device)
+    per_sample = _kept_bytes(task, network, dataset)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     limit = min(
         LARGEST_AUTO_BATCH[device.type],
@@ -140,8 +140,9 @@ def resolve_batch_size(task: Task[Any], network: nn.Module, dataset: Dataset, de
     return 1 << max(1, limit.bit_length() - 1)
 
 
-def _kept_bytes(task: Task[Any], network: nn.Module, dataset: Dataset, device: torch.device) -> int:
+def _kept_bytes(task: Task[Any], network: nn.Module, dataset: Dataset) -> int:
     """Bytes that a training step keeps for one sample until its backward pass."""
+    device = next(network.parameters()).device
     batch = task.collate([dataset[index % len(dataset)] for index in range(2)]).to(device)
     seen: dict[int, int] = {}
 

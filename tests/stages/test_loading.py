@@ -75,7 +75,7 @@ def test_auto_batch_size_is_a_power_of_two_that_memory_allows(
     network, _ = tiny_task.network(pretrained=True)
     dataset = tiny_task.dataset("train")
     device = torch.device("cpu")
-    per_sample = loading._kept_bytes(tiny_task, network, dataset, device)
+    per_sample = loading._kept_bytes(tiny_task, network, dataset)
     monkeypatch.setattr(loading, "FEWEST_STEPS_AN_EPOCH", 1)
     for wanted in (4, 16):
         free = int((wanted + 0.5) * per_sample / loading.MEMORY_SHARE)

@@ -111,11 +111,9 @@ def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
 def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run) -> TrainingModule:
     train_data = task.dataset("train", augment=True)
     on_gpu = torch.cuda.is_available() and spec.train.accelerator in ("auto", "gpu")
-    device_type = "cuda" if on_gpu else "cpu"
-    batch_size = min(
-        resolve_batch_size(task, network, train_data, torch.device("cpu")), max(len(train_data), 1)
-    )
-    workers = resolve_workers(task, device_type)
+    device = torch.device("cuda" if on_gpu else "cpu")
+    batch_size = min(resolve_batch_size(task, network, train_data, device), max(len(train_data), 1))
+    workers = resolve_workers(task, device.type)
     if task.batch_size() == "auto" or task.workers() == "auto":
         run.info(f"batch size {batch_size}, {workers} loading processes")
     if spec.train.compile:
@@ -137,6 +135,8 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     devices: Any = train.gpu_ids or max(train.num_gpus, 1)
+    # Not Lightning's `deterministic`: that also fills all new memory, which on a CPU made steps a fifth slower.
+    torch.backends.cudnn.deterministic = train.cudnn.deterministic
     use_cpu = train.accelerator == "cpu" or (train.accelerator == "auto" and not torch.cuda.is_available())
     return pl.Trainer(
         accelerator="cpu" if use_cpu else train.accelerator,
@@ -150,7 +150,6 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
         check_val_every_n_epoch=train.validation_interval,
         limit_val_batches=1.0 if module.val_data is not None else 0,
         benchmark=train.cudnn.benchmark,
-        deterministic="warn" if train.cudnn.deterministic else False,
         callbacks=_callbacks(module, spec, run, board),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
