@@ -96,6 +96,6 @@ def test_unknown_samples_and_missing_packages(tmp_path: Path, monkeypatch: pytes
         write_sample("flowers", tmp_path / "flowers")
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DatasetError, match=r"pip install 'tao-like\[demo\]'"):
+    with pytest.raises(DatasetError, match="pip install scikit-learn"):
         write_sample("digits", tmp_path / "digits")
     assert all(sample.help and sample.name == name for name, sample in SAMPLES.items())

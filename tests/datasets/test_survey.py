@@ -231,7 +231,7 @@ def test_the_batch_follows_memory_and_data() -> None:
 
 def test_little_data_trains_less_of_the_network() -> None:
     tiny = values(survey_of(pictures={"all": 60}))
-    few = values(survey_of(pictures={"all": 300}))
+    few = values(survey_of(pictures={"all": 1_500}))
     many = values(survey_of(pictures={"all": 10**6}))
     assert tiny["model.backbone.freeze_backbone"] is True
     assert few["model.backbone.freeze_norm"] is True
