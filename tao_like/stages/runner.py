@@ -56,9 +56,7 @@ def run_stage(
     Raises:
         TaoLikeError: whatever went wrong, in a sentence.
     """
-    # libgomp's threads spin while they wait, which beside any other work on the machine costs several times
-    # the time of a step; it reads this when torch is imported. docs/decisions.md has the figures.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _let_threads_sleep_on_a_busy_machine()
     module = tasks.spec_module(task)
     if stage not in module.STAGES:
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
@@ -90,3 +88,13 @@ def run_stage(
             raise type(error)(sentence) from error
         raise
     return result
+
+
+def _let_threads_sleep_on_a_busy_machine() -> None:
+    """Has torch's threads sleep while they wait, where others want the processors; before torch is imported.
+
+    By default they spin: faster on an idle machine, several times slower beside other work.
+    docs/decisions.md has the figures.
+    """
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] >= (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

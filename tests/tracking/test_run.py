@@ -204,7 +204,13 @@ with Run(Path(sys.argv[1]), task="classification", stage="train", spec_yaml="") 
 
 
 def start_child(folder: Path) -> subprocess.Popen[str]:
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True)
+    def hear_signals() -> None:
+        # A test run that was started in the background hands down ignored signals.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    command = [sys.executable, "-c", CHILD, str(folder)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=hear_signals)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
