@@ -46,17 +46,18 @@ def to_onnx(
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         reasons = []
-        if opset <= HIGHEST_TRACED_OPSET:
+        attempts = [("trace", _traced, opset)] if opset <= HIGHEST_TRACED_OPSET else []
+        attempts.append(("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET)))
+        for name, write, version in attempts:
             try:
-                return _without_traces(_traced(exportable, inputs, dynamic, opset)), "trace"
-            except torch.onnx.errors.OnnxExporterError as error:
-                reasons.append(str(error).splitlines()[0])
-        try:
-            newer = max(opset, LOWEST_CAPTURED_OPSET)
-            return _without_traces(_captured(exportable, inputs, dynamic, newer)), "dynamo"
-        except torch.onnx.errors.OnnxExporterError as error:
-            reasons.append(str(error).splitlines()[0])
-    raise ConversionError("torch cannot write this network as ONNX: " + "; ".join(reasons))
+                return _without_traces(write(exportable, inputs, dynamic, version)), name
+            except Exception as error:  # On what they cannot write, the exporters fail in every way there is.
+                message = str(error).strip() or type(error).__name__
+                reasons.append(f"{name}: {message.splitlines()[0]}")
+    raise ConversionError(
+        f"torch cannot write this network as ONNX with opset {opset} ({'; '.join(reasons)}); another "
+        "export.opset_version may help, or another architecture"
+    )
 
 
 def _traced(exportable: Exportable, inputs: tuple[Tensor, ...], dynamic: bool, opset: int) -> onnx.ModelProto:
