@@ -41,9 +41,13 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, key.epoch, key.sample))
+        # Only the CPU's generator: torch.manual_seed asks every kind of device, 0.17 ms a sample.
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(_mix(self.seed, key.epoch, key.sample))
+        try:
             return self.dataset[key.sample]
+        finally:
+            torch.set_rng_state(state)
 
 
 def _mix(seed: int, epoch: int, index: int) -> int:
