@@ -135,7 +135,7 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     devices: Any = train.gpu_ids or max(train.num_gpus, 1)
-    # Not Lightning's `deterministic`: it also fills all new memory, and made steps on a CPU a fifth slower.
+    # Not Lightning's `deterministic`: it also fills all new memory, which slows every step on a CPU.
     torch.backends.cudnn.deterministic = train.cudnn.deterministic
     use_cpu = train.accelerator == "cpu" or (train.accelerator == "auto" and not torch.cuda.is_available())
     return pl.Trainer(
