@@ -24,9 +24,8 @@ class _Recipe(NamedTuple):
     why: str
 
 
-# One row a size of data, for a network with pretrained weights. The first was chosen by cross-validation
-# within 244 training photos, where training all layers was a little worse; benchmarks/small_data.csv has what
-# it reaches on photos that it has not seen.
+# One row a size of data, for a network with pretrained weights. docs/decisions.md says how the first was
+# chosen; benchmarks/small_data.csv has what it reaches. The others are not measured.
 _RECIPES = (
     _Recipe(
         500,
