@@ -1,8 +1,8 @@
 """Accuracy with some hundred photos: the spec that `init` writes, over seeds, beside a linear probe.
 
 Data: a folder with train and val class folders (hymenoptera: 244 and 153 photos of ants and bees).
-The figure is that of the last epoch (train.keep=last); see docs/decisions.md for how the
-recipe was chosen, and what of val had been seen by then. Each seed must end within
+The figure is that of the last epoch (train.keep=last). small_data_choice.py chose the recipe, inside train;
+docs/decisions.md says what of val had been seen by then. Each seed must end within
 five minutes on two cores. The same from random weights for contrast, and a linear probe (logistic regression
 on the frozen backbone's pooled features), whose strength is chosen by cross-validation on train.
 
