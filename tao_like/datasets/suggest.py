@@ -24,8 +24,8 @@ class _Recipe(NamedTuple):
     why: str
 
 
-# One row a size of data, for a network with pretrained weights. benchmarks/small_data_choice.csv chose the first,
-# benchmarks/small_data.csv has what it reaches. The others are not measured.
+# One row a size of data, for a network with pretrained weights. benchmarks/small_data_choice.py chose the
+# first, benchmarks/small_data.csv has what it reaches. The others are not measured.
 _RECIPES = (
     _Recipe(
         500,
@@ -36,8 +36,8 @@ _RECIPES = (
         1e-2,
         None,
         1e-4,
-        "where the pictures are photos of things, the head alone does as well as all layers, in less than half "
-        "the time; for other pictures (microscopes, X-rays) try false, with train.optim.lr_backbone=0.001",
+        "where the pictures are photos of things, the head alone does as well as all layers, and sooner; for "
+        "other pictures (microscopes, X-rays) try false, with train.optim.lr_backbone=0.001",
     ),
     _Recipe(
         2_000, 8, False, True, "sgd", 1e-2, 1e-3, 1e-4, "few pictures would soon spoil the pretrained layers"
