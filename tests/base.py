@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 import onnx
 import pytest
+from base_faults import FaultTests
+from base_prune import PruneStageTests
+from base_quantize import QuantizeStageTests
 from stage_runs import (
     PROBABILITY_TOLERANCE,
     assert_failed,
@@ -55,7 +58,7 @@ def given(stage: str, model: TrainResult | ExportResult) -> list[str]:
     return [f"{stage}.checkpoint={path}"]
 
 
-class TaskStagesTest:
+class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
     """Inherit from it, in a class whose name begins with ``Test``, and fill in what is left open here."""
 
     task: ClassVar[str]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # These hold assertions of their own; pytest explains them only where it is told to.
-pytest.register_assert_rewrite("base", "stage_runs")
+pytest.register_assert_rewrite("base", "base_faults", "base_prune", "base_quantize", "stage_runs")
 
 # No test may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,6 +28,10 @@ os.environ.pop("FORCE_COLOR", None)
 # A test run started by a scheduler is not one process of a parallel training.
 for variable in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
     os.environ.pop(variable, None)
+
+# A shell starts what runs in its background deaf to Ctrl-C; tests send themselves one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -243,6 +243,27 @@ def test_a_structure_that_is_none(path: Path) -> None:
         read_bundle(path)
 
 
+def test_mutated_structures_are_refused_before_they_reach_a_network(path: Path) -> None:
+    """With the hash of the mutated member, so that nothing but its content tells."""
+    expected = example()
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("structure.json")
+    generator = random.Random(0)
+    read = 0
+    for _ in range(200):
+        write_bundle(path, expected)
+        replace_member(path, "structure.json", mutate(content, content, generator))
+        try:
+            found = read_bundle(path).structure
+        except BundleError:
+            continue
+        assert isinstance(found, dict)
+        json.dumps(found, allow_nan=False)
+        read += 1
+    assert 0 < read < 100
+    assert [file.name for file in path.parent.iterdir()] == ["model.tltb"]
+
+
 def mutate(content: bytes, other: bytes, generator: random.Random) -> bytes:
     mutated = bytearray(content)
     for _ in range(generator.choice([1, 1, 1, 2, 5, 20])):

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from tao_like.cli.main import cli, main
+from tao_like.stages.runner import STAGES
 from tao_like.tasks import task_names
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,9 @@ SHELL = ("console", "bash", "sh", "shell")
 CAPS = {
     "dataset_check": ("dataset_check.likely_wrong_labels=false",),
     "train": ("train.max_steps=2", "train.accelerator=cpu"),
+    "prune": ("prune.criterion_samples=4",),
+    "quantize": ("quantize.num_samples=4", "quantize.max_drop=1"),
+    "compare": ("compare.rounds=2",),
 }
 PICTURES_LEFT = 3
 
@@ -124,7 +128,7 @@ def test_the_commands_of_the_readme_leave_the_files_that_it_names(reader: Path) 
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README.read_text("utf-8"), re.MULTILINE)
     results = reader / "results" / "photos"
     named = {stage: re.findall(r"`([\w./]+)`", text) for stage, text in rows if (results / stage).is_dir()}
-    assert named.keys() >= {"dataset_check", "train", "evaluate", "inference", "export"}
+    assert named.keys() == set(STAGES)
     for stage, files in named.items():
         for name in files:
             # This one is written only where labels look wrong.

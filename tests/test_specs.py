@@ -15,7 +15,7 @@ from tiny_classification import data_overrides
 
 import tao_like
 from tao_like.bundle import read_bundle
-from tao_like.spec import default_yaml, json_schema, load_spec, to_dict
+from tao_like.spec import default_yaml, iter_fields, json_schema, load_spec, to_dict
 from tao_like.spec.shipped import shipped_specs
 from tao_like.tasks import spec_module, task_names
 
@@ -121,11 +121,16 @@ def test_what_of_tao_is_kept_has_a_place_in_the_default_specs() -> None:
     spec = spec_module("classification").Spec
     given = yaml.safe_load(TAO_SPEC.read_text("utf-8"))
     ours = yaml.safe_load(default_yaml(spec))
+    renamed = {
+        f"{info.key.rpartition('.')[0]}.{alias}": info.key
+        for info in iter_fields(spec)
+        for alias in info.aliases
+    }
     for dotted, value in flat(given):
         if any(dotted == key or dotted.startswith(f"{key}.") for key in spec.ignored):
             continue
         place: Any = ours
-        for part in dotted.split("."):
+        for part in renamed.get(dotted, dotted).split("."):
             assert part in place, dotted
             place = place[part]
         assert value is None or not isinstance(place, dict), dotted

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,60 @@ from tao_like.stages.results import counted
 SPEC = "classification/digits_quickstart.yaml"
 
 
+@dataclass(frozen=True)
+class Step:
+    """A command of the quickstart.
+
+    Attributes:
+        stage: its stage.
+        about: what it works on, for the table.
+        overrides: behind the command.
+    """
+
+    stage: str
+    about: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+def steps(results: Path) -> list[Step]:
+    """All commands in their order: the trained network on its way out, then the same smaller and faster."""
+
+    def at(*parts: str) -> str:
+        return results.joinpath(*parts).as_posix()
+
+    trained, exported = at("train", "model.tltb"), at("export", "model.onnx")
+    again, small = at("retrain", "model.tltb"), at("export_pruned", "model.onnx")
+    int8 = at("quantize", "model_int8.onnx")
+    retrain = (
+        f"train.pruned_model_path={at('prune', 'model.tltb')}",
+        f"train.distill.teacher_model_path={trained}",
+        f"train.results_dir={at('retrain')}",
+        "train.num_epochs=6",
+    )
+    return [
+        Step("dataset_check"),
+        Step("train"),
+        Step("evaluate", "the bundle"),
+        Step("inference", "", ("inference.explain=true", "inference.max_pictures=24")),
+        Step("export"),
+        Step(
+            "evaluate",
+            "the ONNX file",
+            (f"evaluate.checkpoint={exported}", f"evaluate.results_dir={at('evaluate_onnx')}"),
+        ),
+        Step("prune"),
+        Step("train", "what pruning left", retrain),
+        Step(
+            "export",
+            "the pruned network",
+            (f"export.checkpoint={again}", f"export.results_dir={at('export_pruned')}"),
+        ),
+        Step("quantize", "the pruned network", (f"quantize.checkpoint={small}",)),
+        # In quotes, for folders whose names hold commas or brackets.
+        Step("compare", "", (f"compare.checkpoints={json.dumps([exported, small, int8])}",)),
+    ]
+
+
 def run_quickstart(folder: Path, *, debug: bool) -> None:
     """Runs all stages on the digits; data, spec and results stay in ``folder``."""
     console = Console()
@@ -31,25 +87,13 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
     write_sample("digits", folder / "digits")
     spec.write_text(_spec_for(folder), encoding="utf-8")
     console.print(f"1,797 pictures, and a spec file: {spec}", highlight=False)
-    onnx_file = folder / "results" / "export" / "model.onnx"
-    again = folder / "results" / "evaluate_onnx"
     rows: list[tuple[str, str, float, str]] = []
-    for stage, overrides in (
-        ("dataset_check", []),
-        ("train", []),
-        ("evaluate", []),
-        ("inference", ["inference.explain=true", "inference.max_pictures=24"]),
-        ("export", []),
-        (
-            "evaluate",
-            [f"evaluate.checkpoint={onnx_file.as_posix()}", f"evaluate.results_dir={again.as_posix()}"],
-        ),
-    ):
-        words = " ".join(shlex.quote(override) for override in overrides)
-        _show(console, f"tao-like classification {stage} -e {shlex.quote(str(spec))} {words}".rstrip())
+    for step in steps(folder / "results"):
+        words = " ".join(shlex.quote(override) for override in step.overrides)
+        _show(console, f"tao-like classification {step.stage} -e {shlex.quote(str(spec))} {words}".rstrip())
         started = time.monotonic()
-        result = run_stage("classification", stage, spec, overrides, console=console, debug=debug)
-        rows.append((stage, _what(stage, overrides), time.monotonic() - started, _outcome(result)))
+        result = run_stage("classification", step.stage, spec, step.overrides, console=console, debug=debug)
+        rows.append((step.stage, step.about, time.monotonic() - started, _outcome(result)))
     _finish(console, folder, rows, time.monotonic() - began)
 
 
@@ -69,12 +113,6 @@ def _show(console: Console, command: str) -> None:
     console.print(f"\n[bold cyan]$ {command}[/]", highlight=False, soft_wrap=True)
 
 
-def _what(stage: str, overrides: list[str]) -> str:
-    if stage == "evaluate":
-        return "model.onnx" if overrides else "model.tltb"
-    return ""
-
-
 def _outcome(result: Any) -> str:
     """What a stage came to, for the table."""
     if result.stage == "dataset_check":
@@ -84,19 +122,38 @@ def _outcome(result: Any) -> str:
         return f"{split} accuracy {result.metrics['accuracy']:.4f}"
     if result.stage == "inference":
         return f"{len(result.rows)} answers"
+    if result.stage == "prune":
+        return f"{result.macs_share:.2f} of the arithmetic left"
+    if result.stage == "quantize":
+        before, after = result.float_metrics["accuracy"], result.metrics["accuracy"]
+        return f"val accuracy {before:.4f} in fp32, {after:.4f} in int8"
+    if result.stage == "compare":
+        return "; ".join(_compared(result.rows))
     assert isinstance(result, StageResult)
     return f"differs from torch by {result.report['largest_difference']:.0e} at most"
 
 
+def _compared(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The smaller models beside the first: accuracy, and shares of its arithmetic and latency."""
+    first = rows[0]
+    yield f"test accuracy {first['metrics']['accuracy']:.4f}"
+    for name, row in zip(("pruned", "pruned, int8"), rows[1:], strict=True):
+        macs, latency = row["macs"] / first["macs"], row["median_ms"] / first["median_ms"]
+        accuracy = row["metrics"]["accuracy"]
+        yield f"{name} {accuracy:.4f} ({macs:.2f} of the arithmetic, {latency:.2f} of the time)"
+
+
 def _finish(console: Console, folder: Path, rows: list[tuple[str, str, float, str]], seconds: float) -> None:
     table = Table(title=f"Done in {seconds:.0f} s", title_justify="left", box=None, header_style="bold")
-    for heading in ("stage", "model", "seconds", "result"):
+    for heading in ("stage", "what", "seconds", "result"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     for stage, what, took, outcome in rows:
         table.add_row(stage, what, f"{took:.1f}", outcome)
     console.print()
     console.print(table)
-    pictures = folder / "results" / "inference" / "pictures"
+    results = folder / "results"
+    pictures = results / "inference" / "pictures"
     click.echo(f"\nPictures of predictions: {pictures}")
-    click.echo(f"Curves and pictures:     tensorboard --logdir {folder / 'results'}")
+    click.echo(f"Curves and pictures:     tensorboard --logdir {results}")
+    click.echo(f"Accuracy against time:   {results / 'compare' / 'comparison.png'}")
     click.echo("Your own data:           tao-like classification init FOLDER")

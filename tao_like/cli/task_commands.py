@@ -24,7 +24,19 @@ EXAMPLES = {
         "{task} evaluate -e spec.yaml evaluate.checkpoint=results/export/model.onnx",
     ],
     "inference": ["{task} inference -e spec.yaml inference.source=photos/new"],
+    "prune": [
+        "{task} prune -e spec.yaml prune.target_macs=0.5 prune.steps=4",
+        "{task} train -e spec.yaml train.pruned_model_path=results/prune/model.tltb",
+    ],
     "export": ["{task} export -e spec.yaml", "{task} export -e spec.yaml export.onnx_file=model.onnx"],
+    "quantize": [
+        "{task} quantize -e spec.yaml",
+        "{task} quantize -e spec.yaml quantize.algorithm=entropy quantize.max_drop=0.005",
+    ],
+    "compare": [
+        "{task} compare -e spec.yaml",
+        "{task} compare -e spec.yaml 'compare.checkpoints=[a/model.tltb,b/model.onnx]' compare.max_drop=0.01",
+    ],
 }
 
 

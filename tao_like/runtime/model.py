@@ -221,14 +221,18 @@ class Model:
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 
-    def _run(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+    def feed(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+        """Return what the graph's inputs are given for prepared pictures (N, height, width, 3), uint8."""
         values: npt.NDArray[Any] = images
         if self.metadata.input_format == "float_nchw":
             values = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
             values /= 255
             values -= self._mean
             values /= self._std
-        outputs = self._session.run(self._output_names, {self._input_name: values})
+        return {self._input_name: values}
+
+    def _run(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+        outputs = self._session.run(self._output_names, self.feed(images))
         return dict(zip(self._output_names, outputs, strict=True))
 
     def _run_in_fixed_batches(self, images: Pixels, size: int) -> dict[str, npt.NDArray[Any]]:

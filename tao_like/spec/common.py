@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.spec import Problem, spec_block, spec_field
+from tao_like.spec.compare import CompareSpec
+from tao_like.spec.prune import IGNORED_TAO_KEYS_OF_PRUNING, MOVED_TAO_KEYS, DistillSpec, PruneSpec
+from tao_like.spec.quantize import IGNORED_TAO_KEYS_OF_QUANTIZATION, QuantizeSpec
 
 OPTIMISERS = (
     "sgd",
@@ -28,7 +31,8 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "model_name": "the command line names the task",
     "wandb": "logs go to TensorBoard",
     "gen_trt_engine": "the exported ONNX file is what ships",
-    "distill": "not in this version",
+    **IGNORED_TAO_KEYS_OF_PRUNING,
+    **IGNORED_TAO_KEYS_OF_QUANTIZATION,
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
@@ -195,12 +199,16 @@ class TrainSpec:
     early_stopping: EarlyStoppingSpec = spec_block(EarlyStoppingSpec, "Early stopping")
     resume_training_checkpoint_path: str | None = spec_field(
         None,
-        "Checkpoint (.ckpt) of a broken run to go on with: same optimiser, schedule and epoch",
+        "Checkpoint (.ckpt) of a broken run to go on with, to the end that it would have reached",
         path=True,
     )
     pretrained_model_path: str | None = spec_field(
         None, "Bundle whose weights a new run starts from; optimiser and schedule start anew", path=True
     )
+    pruned_model_path: str | None = spec_field(
+        None, "Bundle that prune left: its network, as narrow as it is, is trained again", path=True
+    )
+    distill: DistillSpec = spec_block(DistillSpec, "A larger network as the teacher")
     compile: bool = spec_field(False, "torch.compile the network: slow to start, faster steps on a GPU")
     tensorboard: TensorBoardSpec = spec_block(TensorBoardSpec, "TensorBoard", aliases=("visualizer",))
     cudnn: CudnnSpec = spec_block(CudnnSpec, "cuDNN")
@@ -236,11 +244,10 @@ class TrainSpec:
             yield Problem("seed", "-1 gives every process another seed; give a number")
         if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
             yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
-        if self.resume_training_checkpoint_path and self.pretrained_model_path:
+        if self.pruned_model_path and self.pretrained_model_path:
             yield Problem(
-                "resume_training_checkpoint_path",
-                "is given together with pretrained_model_path; the first goes on with a broken run, the "
-                "second starts a new one from old weights: keep one of them",
+                "pruned_model_path",
+                "is given together with pretrained_model_path; both say what to start from: keep one of them",
             )
 
 
@@ -351,8 +358,11 @@ class CommonSpec:
     train: TrainSpec = spec_block(TrainSpec, "Training")
     evaluate: EvaluateSpec = spec_block(EvaluateSpec, "Evaluation")
     inference: InferenceSpec = spec_block(InferenceSpec, "Inference")
+    prune: PruneSpec = spec_block(PruneSpec, "Pruning")
     export: ExportSpec = spec_block(ExportSpec, "Export to ONNX")
+    quantize: QuantizeSpec = spec_block(QuantizeSpec, "Quantization to int8")
+    compare: CompareSpec = spec_block(CompareSpec, "Comparison of models")
     dataset_check: DatasetCheckSpec = spec_block(DatasetCheckSpec, "Check of the data")
 
     ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
-    moved: ClassVar[Mapping[str, str]] = {}
+    moved: ClassVar[Mapping[str, str]] = MOVED_TAO_KEYS

@@ -13,6 +13,7 @@ from torch import nn
 from tao_like import runtime
 from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
 from tao_like.errors import BundleError, SpecError
+from tao_like.networks import structure
 from tao_like.spec import spec_from_dict
 from tao_like.spec.common import CommonSpec
 from tao_like.stages.folders import trained_bundle
@@ -124,16 +125,34 @@ def open_bundle(
     bundle = read_bundle(path, expect_task=task_type.name)
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
     task = task_type(task_type.restored_spec(spec, stored), ModelRecord.of_bundle(bundle))
+    network = bundle_network(task, bundle, path).eval()
+    engine = TorchEngine(task.exportable(network, input_format or task.input_format), device)
+    return LoadedModel(task, engine, path, bundle, network, [])
+
+
+def bundle_network(task: Task[Any], bundle: Bundle, path: Path) -> nn.Module:
+    """The network of a bundle: built from its spec, cut to its structure, filled with its weights.
+
+    Args:
+        task: at work on the bundle's spec and record.
+        bundle: read from ``path``.
+        path: for messages.
+
+    Raises:
+        BundleError: structure or weights do not fit the network that the spec describes.
+    """
     network, _ = task.network(pretrained=False)
     try:
+        if bundle.structure is not None:
+            structure.apply(network, bundle.structure)
         network.load_state_dict(bundle.weights)
+    except BundleError as error:
+        raise BundleError(f"{path} cannot be used: {error}") from error
     except RuntimeError as error:
         raise BundleError(
             f"{path}: its weights do not fit the network that its spec describes: {error}"
         ) from error
-    network.eval()
-    engine = TorchEngine(task.exportable(network, input_format or task.input_format), device)
-    return LoadedModel(task, engine, path, bundle, network, [])
+    return network
 
 
 def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:

@@ -15,6 +15,7 @@ from tao_like.errors import ConversionError, SpecError, TaoLikeError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.spec.common import CommonSpec, ExportSpec
 from tao_like.stages.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
+from tao_like.stages.folders import stage_folder
 from tao_like.stages.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tasks.base import Exportable, Sample, Task
@@ -31,13 +32,41 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
     if path.suffix != BUNDLE_SUFFIX:
         raise SpecError(f"export.checkpoint: {path} is not a bundle ({BUNDLE_SUFFIX})")
     model = open_bundle(task_type, spec, path, torch.device("cpu"), settings.input_format)
+    final = exported_file(spec)
+    report = export_model(model, settings, final, run)
+    worst = report["largest_difference"]
+    tested = " and ".join(map(str, report["difference_by_batch"]))
+    summary = [
+        f"{final} ({report['bytes'] / 1e6:.1f} MB), largest difference to torch {worst:.1e} on "
+        f"{report['checked_on']} at batch {tested}",
+        f"Use it: from tao_like.runtime import load; load('{final}').predict('photo.jpg')",
+    ]
+    return ExportResult("export", run.folder, report, summary, final, worst)
+
+
+def exported_file(spec: CommonSpec) -> Path:
+    """Where export writes."""
+    return Path(spec.export.onnx_file) if spec.export.onnx_file else stage_folder(spec, "export") / MODEL_NAME
+
+
+def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:
+    """Writes an opened bundle as an ONNX file, compares its answers with torch's, and reports.
+
+    Args:
+        model: opened with ``settings.input_format``.
+        settings: opset, form of the input and tolerance; its paths are not looked at.
+        final: written only once the answers agree.
+        run: for warnings.
+
+    Raises:
+        ConversionError: the answers differ by more than ``export.tolerance``, or torch cannot export it.
+    """
     assert model.network is not None
     exportable = model.task.exportable(model.network, settings.input_format)
-    final = Path(settings.onnx_file) if settings.onnx_file else run.folder / MODEL_NAME
     samples, kind = _samples(model.task, run)
     with atomic_path(final) as temporary:
         proto, exporter = _graph(model.task, exportable, samples, settings)
-        metadata = _metadata(model, exportable, settings, file_sha256(path))
+        metadata = _metadata(model, exportable, settings, file_sha256(model.path))
         proto.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
         onnx.checker.check_model(proto, full_check=True)
         onnx.save(proto, temporary)
@@ -49,11 +78,10 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
                 f"the ONNX file's answers differ from torch's by {worst:.2g}, more than export.tolerance="
                 f"{settings.tolerance:g}; no file was written. Another export.opset_version may help"
             )
-    size = final.stat().st_size
-    report = {
-        "checkpoint": str(path),
+    return {
+        "checkpoint": str(model.path),
         "onnx_file": str(final),
-        "bytes": size,
+        "bytes": final.stat().st_size,
         "opset_version": proto.opset_import[0].version,
         "exporter": exporter,
         "input_format": settings.input_format,
@@ -62,12 +90,6 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
         "difference_by_batch": differences,
         "tolerance": settings.tolerance,
     }
-    summary = [
-        f"{final} ({size / 1e6:.1f} MB), largest difference to torch {worst:.1e} on {kind} "
-        f"at batch {' and '.join(map(str, differences))}",
-        f"Use it: from tao_like.runtime import load; load('{final}').predict('photo.jpg')",
-    ]
-    return ExportResult("export", run.folder, report, summary, final, worst)
 
 
 def _samples(task: Task[Any], run: Run) -> tuple[list[Sample], str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from tao_like.spec.common import CommonSpec
 
 BUNDLE_NAME = "model.tltb"
 CHECKPOINTS = "checkpoints"
+LAST_CHECKPOINT = "last.ckpt"
+RESUME_KEY = "train.resume_training_checkpoint_path"
 
 
 def stage_folder(spec: CommonSpec, stage: str) -> Path:
@@ -44,3 +47,16 @@ def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None
         number += 1
     folder.rename(target)
     return target
+
+
+def resume_override(checkpoint: Path) -> str:
+    """The word to add to a command so that a training goes on from a checkpoint, ready for a shell."""
+    return shlex.quote(f"{RESUME_KEY}={checkpoint}")
+
+
+def how_to_resume(folder: Path) -> str | None:
+    """A sentence for a folder whose training was broken off; None where it was finished or never began."""
+    checkpoint = folder / CHECKPOINTS / LAST_CHECKPOINT
+    if (folder / BUNDLE_NAME).exists() or not checkpoint.is_file():
+        return None
+    return f"That training was broken off; to go on with it, add {resume_override(checkpoint)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,17 @@ def _samples(
         split = choose_split(task, "test")
         dataset = task.dataset(split)
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
-        return len(dataset), (dataset.sample(index) for index in range(len(dataset)))
+        return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
     files = task.sources(spec.source)
-    return len(files), _read(task, files, spec.on_error, skipped, run)
+    return len(files), _read(task.load, files, spec.on_error, skipped, run)
 
 
 def _read(
-    task: Task[Any], files: list[Path], on_error: str, skipped: list[str], run: Run
+    load: Callable[[Any], Sample], what: Iterable[Any], on_error: str, skipped: list[str], run: Run
 ) -> Iterator[Sample]:
-    for file in files:
+    for one in what:
         try:
-            sample = task.load(file)
+            sample = load(one)
         except DatasetError as error:
             if on_error == "stop":
                 raise

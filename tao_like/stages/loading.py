@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from tao_like.datasets.cache import free_memory
 from tao_like.stages.devices import processors
 from tao_like.tasks.base import Dataset, Task
+from tao_like.tracking.signals import leave_signals_to_parent
 
 LARGEST_AUTO_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 """`auto` goes no higher: beyond, a step grows as fast as the batch, and small sets get too few steps."""
@@ -77,15 +80,16 @@ class EpochSampler(Sampler[SampleKey]):
         self.rank = rank
         self.world = world
         self.epoch = 0
-        self.skip = 0
+        self._begun_epoch = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the training loop at the start of every epoch."""
         self.epoch = epoch
 
-    def start_at(self, sample: int) -> None:
-        """Leaves out this many of the process's samples, in the next epoch alone."""
-        self.skip = sample
+    def start_at(self, epoch: int, sample: int) -> None:
+        """Begins with an epoch of which this many of the process's samples are left out."""
+        self.epoch = epoch
+        self._begun_epoch = (epoch, sample)
 
     def __len__(self) -> int:
         return -(-self.length // self.world)
@@ -96,9 +100,32 @@ class EpochSampler(Sampler[SampleKey]):
             generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch, -1))
             order = torch.randperm(self.length, generator=generator).tolist()
         padded = (order * -(-len(self) * self.world // self.length))[: len(self) * self.world]
-        skip, self.skip = self.skip, 0
+        begun, done = self._begun_epoch
+        skip = done if self.epoch == begun else 0
         for index in padded[self.rank :: self.world][skip:]:
             yield SampleKey(self.epoch, index)
+
+
+def seed_step(seed: int, epoch: int, batch: int, rank: int, device: torch.device) -> None:
+    """Seed what a training step draws (dropout, blending of samples) from its place in the training alone.
+
+    So nothing that happens between two steps, such as a validation or the end and the resuming of a run, can
+    change what they draw; and processes draw differently from one another.
+    """
+    value = _mix(seed, epoch * 2**32 + batch, -2 - rank)
+    if device.type == "cpu":
+        # torch.manual_seed asks every kind of device.
+        torch.default_generator.manual_seed(value)
+    else:
+        torch.manual_seed(value)
+    np.random.seed(value % 2**32)
+    random.seed(value)
+
+
+def start_training_worker(worker: int) -> None:
+    """For loading processes of a training: Ctrl-C reaches them too, and their parent finishes its step."""
+    del worker
+    leave_signals_to_parent()
 
 
 class ShareSampler(Sampler[int]):
@@ -163,7 +190,14 @@ def _kept_bytes(task: Task[Any], network: nn.Module, dataset: Dataset) -> int:
 
 
 def scoring_loader(
-    task: Task[Any], dataset: Dataset, batch_size: int, workers: int, *, rank: int = 0, world: int = 1
+    task: Task[Any],
+    dataset: Dataset,
+    batch_size: int,
+    workers: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    on_worker_start: Callable[[int], None] | None = None,
 ) -> DataLoader[Any]:
     """Batches in the dataset's order, each sample once over all processes."""
     return DataLoader(
@@ -173,4 +207,5 @@ def scoring_loader(
         num_workers=workers,
         collate_fn=task.collate,
         persistent_workers=workers > 0,
+        worker_init_fn=on_worker_start,
     )

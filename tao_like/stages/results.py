@@ -63,8 +63,34 @@ class InferenceResult(StageResult):
 
 
 @dataclass(frozen=True)
+class PruneResult(StageResult):
+    """The narrower bundle, the share of the MACs that stay, and its metrics before training again."""
+
+    bundle: Path = Path()
+    macs_share: float = 1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ExportResult(StageResult):
     """The ONNX file, and its largest difference to torch."""
 
     onnx_file: Path = Path()
     difference: float = 0.0
+
+
+@dataclass(frozen=True)
+class QuantizeResult(StageResult):
+    """The int8 file, its metrics and those of fp32 on the same data, and the layers left in float."""
+
+    onnx_file: Path = Path()
+    metrics: dict[str, float] = field(default_factory=dict)
+    float_metrics: dict[str, float] = field(default_factory=dict)
+    float_layers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompareResult(StageResult):
+    """A row a model, in the order given."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)

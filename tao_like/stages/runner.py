@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tao_like import tasks
 from tao_like.errors import SpecError, TaoLikeError
 from tao_like.spec import load_spec, to_yaml
-from tao_like.stages.folders import keep_earlier_training, stage_folder
+from tao_like.stages.folders import how_to_resume, keep_earlier_training, stage_folder
 from tao_like.stages.results import StageResult
 from tao_like.tracking import Run, failure_message, is_main_process
 
@@ -26,7 +26,10 @@ STAGES: dict[str, str] = {
     "train": "train a network; leaves a bundle, model.tltb",
     "evaluate": "score a bundle or an ONNX file on labelled data",
     "inference": "run a bundle or an ONNX file on files, and draw the answers",
+    "prune": "make a bundle's network narrower; leaves a bundle to train again",
     "export": "write a bundle as an ONNX file, checked against torch",
+    "quantize": "make an ONNX file compute in int8; keeps the layers in float that int8 would harm",
+    "compare": "put bundles and ONNX files side by side: metrics, size, arithmetic, latency",
 }
 """Every stage, in the order of work, with a line for the help."""
 
@@ -62,7 +65,8 @@ def run_stage(
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
     loaded = load_spec(module.Spec, Path(spec) if spec is not None else None, overrides)
     resolved: CommonSpec = loaded.spec
-    if resolved.train.seed < 0:
+    # A resumed training takes the seed that it was begun with.
+    if resolved.train.seed < 0 and not (stage == "train" and resolved.train.resume_training_checkpoint_path):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise SpecError("train.seed: -1 gives every process another seed; give a number")
         resolved.train.seed = secrets.randbelow(2**31)
@@ -77,6 +81,8 @@ def run_stage(
                 run.info(note)
             if moved:
                 run.info(f"The results of an earlier training are kept in {moved}.")
+                if hint := how_to_resume(moved):
+                    run.info(hint)
             implementation = importlib.import_module(f"tao_like.stages.{stage}")
             result: StageResult = implementation.run(tasks.task_class(task), resolved, run)
             run.report(result.report)

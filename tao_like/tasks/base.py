@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle
 from tao_like.datasets.findings import Finding
+from tao_like.errors import SpecError
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.spec.common import CommonSpec
+from tao_like.tasks.scoring import Answer as Answer
+from tao_like.tasks.scoring import Metrics as Metrics
 
 Split = Literal["train", "val", "test"]
 Outputs = dict[str, np.ndarray]
 """What the exportable network gives for a batch: output name to array, the batch in front."""
-Answer = Any
-"""The task's own answer for one sample, such as the probabilities of its classes."""
 SpecT = TypeVar("SpecT", bound=CommonSpec)
 
 
@@ -125,6 +126,22 @@ class Exportable:
     to_inputs: Callable[[Any], tuple[Tensor, ...]]
 
 
+@dataclass
+class Prunable:
+    """What pruning must know of a task's network.
+
+    Attributes:
+        inputs: example inputs of the network's forward pass, float, a batch of one.
+        protected: modules whose outputs keep their number of channels, such as the layer that gives the
+            class scores; what comes out of the network is kept in any case.
+        refresh: brings what the network's modules say of their own widths up to date after a pruning.
+    """
+
+    inputs: tuple[Tensor, ...]
+    protected: list[nn.Module]
+    refresh: Callable[[], None] = lambda: None
+
+
 class Dataset(Protocol):
     """A split of the data, by number."""
 
@@ -155,54 +172,6 @@ class DataReport:
     def errors(self) -> list[Finding]:
         """The findings that stop a training."""
         return [finding for finding in self.findings if finding.level == "error"]
-
-
-class Metrics(ABC):
-    """Scores answers against truths. Collects per sample, so that several processes can be joined."""
-
-    def __init__(self) -> None:
-        self._collected: dict[int, tuple[Answer, Any]] = {}
-
-    def update(self, indices: Iterable[int], answers: Iterable[Answer], targets: Iterable[Any]) -> None:
-        """Takes in a batch; a sample seen twice (padding of the last batch) counts once."""
-        for index, answer, target in zip(indices, answers, targets, strict=True):
-            self._collected[int(index)] = (answer, target)
-
-    def synchronise(self) -> None:
-        """Joins what all processes collected. Every process must call it, with samples or without."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[dict[int, tuple[Answer, Any]]] = [{}] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, self._collected)
-            self._collected = {index: value for part in parts for index, value in part.items()}
-
-    def reset(self) -> None:
-        """Forgets everything."""
-        self._collected.clear()
-
-    @property
-    def collected(self) -> list[tuple[int, Answer, Any]]:
-        """(index, answer, truth) of every sample, by index."""
-        return [(index, *self._collected[index]) for index in sorted(self._collected)]
-
-    @abstractmethod
-    def compute(self) -> dict[str, float]:
-        """Name of each figure, such as ``accuracy``, to its value."""
-
-    @abstractmethod
-    def details(self) -> dict[str, Any]:
-        """Figures by class and the like, ready for JSON."""
-
-    @abstractmethod
-    def pictures(self) -> dict[str, Image.Image]:
-        """Pictures such as the confusion matrix."""
-
-    @abstractmethod
-    def ranked(self) -> list[int]:
-        """Indices of the samples, the worst answered first."""
-
-    @abstractmethod
-    def thresholds(self) -> dict[str, Any]:
-        """Thresholds that suit these answers best, in the form that the runtime reads."""
 
 
 class Task(ABC, Generic[SpecT]):
@@ -279,6 +248,13 @@ class Task(ABC, Generic[SpecT]):
         """The files of each split, for the bundle."""
 
     @abstractmethod
+    def fingerprint(self, split: Split) -> str:
+        """A text that tells a split's samples, their order and truths from others', without reading them.
+
+        By names below the data's root, so that a resumed training knows its data where the folder has moved.
+        """
+
+    @abstractmethod
     def batch_size(self) -> int | Literal["auto"]:
         """Samples a step and process, as the spec has it."""
 
@@ -320,6 +296,40 @@ class Task(ABC, Generic[SpecT]):
     def freeze(self, network: nn.Module) -> None:
         """Freezes what the spec wants frozen. Called once, before the optimiser is built."""
         del network
+
+    def prunable(self, network: nn.Module) -> Prunable | None:
+        """What pruning must know of the network; None: this task's networks cannot be pruned."""
+        del network
+        return None
+
+    @classmethod
+    def continued_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
+        """The spec for training a bundle's network again: its architecture, and the user's training.
+
+        Args:
+            spec: the user's.
+            stored: the one that the network was made with.
+        """
+        return cls.restored_spec(spec, stored)
+
+    def distillation_losses(
+        self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float
+    ) -> dict[str, Tensor]:
+        """The parts of the loss where a teacher's answers are learnt beside the targets.
+
+        Args:
+            network: learns.
+            teacher: an unchanging network of the same task, in evaluation mode.
+            batch: both see the same inputs, random changes included.
+            loss_lambda: the teacher's share of the loss, 0 to 1.
+            temperature: divides the logits before the answers are compared.
+
+        Raises:
+            SpecError: this task has no such loss.
+        """
+        raise SpecError(
+            f"train.distill.teacher_model_path: {self.name} cannot learn from a teacher; leave it empty"
+        )
 
     # --- answers ---
 

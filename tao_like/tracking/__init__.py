@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tao_like.tracking.failures import failure_message
+from tao_like.tracking.failures import failure_message, is_out_of_memory
 from tao_like.tracking.files import Artefact, atomic_path
 from tao_like.tracking.process import is_main_process
 from tao_like.tracking.progress import Progress
 from tao_like.tracking.run import Run
+from tao_like.tracking.signals import StopRequest, stop_requests
 from tao_like.tracking.status import StageStatus, read_status
 from tao_like.tracking.tensorboard import TensorBoard
 
@@ -15,9 +16,12 @@ __all__ = [
     "Progress",
     "Run",
     "StageStatus",
+    "StopRequest",
     "TensorBoard",
     "atomic_path",
     "failure_message",
     "is_main_process",
+    "is_out_of_memory",
     "read_status",
+    "stop_requests",
 ]

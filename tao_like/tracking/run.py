@@ -79,6 +79,7 @@ class Run:
         self._display = ProgressDisplay(self._console) if self._writes else None
         self._heartbeat = Heartbeat(folder)
         self._kpi: Mapping[str, float] | None = None
+        self._advice = ""
         self._scope = ExitStack()
 
     def __enter__(self) -> Run:
@@ -133,6 +134,10 @@ class Run:
         if self._writes:
             self._print(f"warning: {text}", style="yellow")
             self._log("WARNING", text)
+
+    def advise(self, text: str) -> None:
+        """Set what to tell the user should this run fail: how to go on, beside the reason."""
+        self._advice = text
 
     def report(self, content: Mapping[str, Any]) -> None:
         """Write ``content`` to report.json, whole or not at all."""
@@ -195,6 +200,10 @@ class Run:
 
     def _write_failure(self, error: BaseException) -> None:
         message = failure_message(error)
+        if self._advice:
+            # The reason itself is told by whoever catches the error.
+            self._print(self._advice, style=None)
+            message = f"{message}; {self._advice}"
         # Whatever ended the run matters more to the user than a disk that does not take the news.
         try:
             append_line(self.folder, self._identity, "FAILURE", message, self._last_fields())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tao_like.errors import TaoLikeError
-from tao_like.tracking.files import explained_os_errors
+from tao_like.tracking.files import atomic_path, explained_os_errors
 from tao_like.tracking.process import is_main_process
 
 if TYPE_CHECKING:
@@ -30,16 +30,13 @@ class TensorBoard:
 
     Args:
         folder: the run folder; TensorBoard shows it under its name.
-        first_step: for a resumed run, the step at which it goes on; what a broken run wrote from there on is
-            hidden.
 
     Raises:
         TaoLikeError: (from every method) the events cannot be written, with the folder's name and the reason.
     """
 
-    def __init__(self, folder: Path, *, first_step: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._first_step = first_step
         self._writes = is_main_process()
         self._opened: SummaryWriter | None = None
 
@@ -58,9 +55,7 @@ class TensorBoard:
                 from torch.utils.tensorboard import SummaryWriter
 
                 _hush_writer_thread()
-                self._opened = SummaryWriter(
-                    str(self.folder), purge_step=self._first_step, flush_secs=_FLUSH_SECONDS
-                )
+                self._opened = SummaryWriter(str(self.folder), flush_secs=_FLUSH_SECONDS)
             yield self._opened
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -141,12 +136,58 @@ class TensorBoard:
             for module, training in modes.items():
                 module.training = training
 
+    def drop(self, is_stale: Callable[[str, int], bool]) -> None:
+        """Remove points that an earlier run wrote into the folder; call it before the first one is written.
+
+        Args:
+            is_stale: says of a point's tag and step whether it is to go.
+        """
+        if not self._writes:
+            return
+        with explained_os_errors(self.folder):
+            for path in sorted(self.folder.glob("events.out.tfevents.*")):
+                _rewrite(path, is_stale)
+
+    def flush(self) -> None:
+        """Write what is pending, so that a killed process loses nothing of it."""
+        if self._opened is not None:
+            with explained_os_errors(self.folder):
+                self._opened.flush()
+
     def close(self) -> None:
         """Write what is pending; later calls open a further events file."""
         if self._opened is not None:
             writer, self._opened = self._opened, None
             with explained_os_errors(self.folder):
                 writer.close()
+
+
+def _rewrite(path: Path, is_stale: Callable[[str, int], bool]) -> None:
+    """Write an events file anew without the stale points; half an event of a killed process goes too."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    kept: list[bytes] = []
+    dropped = False
+    for content in RawEventFileLoader(str(path)).Load():
+        event = Event.FromString(content)
+        fresh = [value for value in event.summary.value if not is_stale(value.tag, event.step)]
+        if len(fresh) < len(event.summary.value):
+            dropped = True
+            if not fresh:
+                continue
+            del event.summary.value[:]
+            event.summary.value.extend(fresh)
+            content = event.SerializeToString()
+        kept.append(content)
+    if not dropped:
+        return
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        writer = RecordWriter(file)
+        for content in kept:
+            writer.write(content)
+        writer.flush()
 
 
 def _hush_writer_thread() -> None:

@@ -41,6 +41,15 @@ def test_digits_reach_98_percent_in_both_forms(quickstart: tuple[Path, float]) -
     assert accuracies["evaluate_onnx"] == accuracies["evaluate"]
 
 
+def test_digits_stay_above_97_percent_pruned_and_in_int8(quickstart: tuple[Path, float]) -> None:
+    whole, pruned, int8 = json.loads((quickstart[0] / "results" / "compare" / "report.json").read_text())[
+        "rows"
+    ]
+    assert pruned["macs"] <= 0.4 * whole["macs"]
+    assert pruned["metrics"]["accuracy"] >= 0.97
+    assert int8["metrics"]["accuracy"] >= 0.97
+
+
 def test_bundle_and_onnx_agree_on_every_picture(quickstart: tuple[Path, float]) -> None:
     tables = []
     for folder in ("evaluate", "evaluate_onnx"):

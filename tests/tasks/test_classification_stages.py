@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import pytest
 from base import TaskStagesTest
 from pictures import CLASSES, damage, shape, write_class_folders
 from stage_runs import PROBABILITY_TOLERANCE
-from tiny_classification import TINY, data_overrides
+from tiny_classification import SPLITS, TINY, data_overrides
 
 
 class TestClassification(TaskStagesTest):
@@ -23,6 +24,30 @@ class TestClassification(TaskStagesTest):
             write_class_folders(folder)
         if corrupt:
             (folder / "train" / CLASSES[0] / "corrupt.png").write_bytes(b"no picture")
+        return data_overrides(folder)
+
+    @classmethod
+    def spoil_data(cls, folder: Path, fault: str) -> list[str]:
+        if fault == "one class":
+            write_class_folders(folder)
+            for split in SPLITS:
+                for name in CLASSES[1:]:
+                    shutil.rmtree(folder / split / name)
+        elif fault == "a file for a folder":
+            folder.mkdir()
+            for split in SPLITS:
+                (folder / split).write_text("a file")
+        else:
+            write_class_folders(folder)
+            for split in SPLITS:
+                files = sorted((folder / split).rglob("*.png"))
+                spoilt = {"corrupt sample": 1, "empty class": len(files) // 3, "no samples": len(files)}
+                for file in files[: spoilt[fault]]:
+                    if fault == "corrupt sample":
+                        file.rename(file.with_name("corrupt.png"))
+                        damage(file.with_name("corrupt.png"))
+                    else:
+                        file.unlink()
         return data_overrides(folder)
 
     @classmethod

@@ -89,14 +89,20 @@ def test_hparams_of_two_runs_stand_side_by_side(tmp_path: Path) -> None:
     }
 
 
-def test_a_resumed_run_hides_what_the_broken_one_wrote_after_its_checkpoint(tmp_path: Path) -> None:
+def test_points_that_a_resumed_run_writes_again_are_dropped(tmp_path: Path) -> None:
     with TensorBoard(tmp_path) as board:
+        board.text("spec", "seed: 1")
         for step in range(5):
-            board.scalars({"loss": 100.0}, step)
-    with TensorBoard(tmp_path, first_step=3) as board:
+            board.scalars({"loss": 100.0, "rate": 1.0}, step)
+    (events,) = tmp_path.glob("events.*")
+    # A process that is killed leaves half a record.
+    events.write_bytes(events.read_bytes()[:-7])
+    with TensorBoard(tmp_path) as board:
+        board.drop(lambda tag, step: tag == "loss" and step >= 3)
         for step in range(3, 6):
             board.scalars({"loss": 1.0}, step)
-    assert [(event.step, event.value) for event in read(tmp_path).Scalars("loss")] == [
+    found = read(tmp_path)
+    assert [(event.step, event.value) for event in found.Scalars("loss")] == [
         (0, 100.0),
         (1, 100.0),
         (2, 100.0),
@@ -104,6 +110,20 @@ def test_a_resumed_run_hides_what_the_broken_one_wrote_after_its_checkpoint(tmp_
         (4, 1.0),
         (5, 1.0),
     ]
+    # The last record of the first file was the half one.
+    assert [event.step for event in found.Scalars("rate")] == [0, 1, 2, 3]
+    assert found.Tags()["tensors"] == ["spec/text_summary"]
+    assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+def test_what_is_flushed_outlives_the_process(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path; from tao_like.tracking import TensorBoard\n"
+        "board = TensorBoard(Path(sys.argv[1])); board.scalars({'loss': 1.0}, 7); board.flush()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert [event.step for event in read(tmp_path).Scalars("loss")] == [7]
 
 
 class _Untraceable(torch.nn.Module):

@@ -12,8 +12,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.resume import Position
 from tao_like.tracking import Progress, Run, TensorBoard
 from tao_like.tracking.pictures import picture_grid
+from tao_like.tracking.status import STATUS_FILE, read_lines
 
 
 class MovingAverage(WeightAveraging):
@@ -31,14 +33,42 @@ class MovingAverage(WeightAveraging):
             return torch.lerp(current, mean, min(decay, (1 + steps) / (10 + steps)))
 
         super().__init__(avg_fn=average)
+        self._is_shown = False
+
+    @override
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_shown = True
+
+    @override
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_shown = False
+
+    def put_back(self, module: pl.LightningModule) -> None:
+        """Give the network its own weights back, where a validation that is broken off shows the average."""
+        if self._is_shown:
+            self._swap_models(module)
+            self._is_shown = False
+
+    def ship(self, module: pl.LightningModule) -> None:
+        """Put the average into the network, for good; doing it twice is harmless."""
+        self._copy_average_to_current(module)
 
 
 class Reporter(Callback):
-    """Progress bar, a line an epoch, and status.json."""
+    """Progress bar, a line an epoch, and status.json.
+
+    Attributes:
+        figures: losses and metrics of the last epoch, and its number (from 1) as ``epoch``.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.figures: dict[str, float] = {}
         self._bar: Progress | None = None
+        self._shown = ""
+        self._validated = False
         self._began = 0.0
         self._first_step = 0
 
@@ -46,13 +76,17 @@ class Reporter(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.monotonic()
         self._first_step = trainer.global_step
+        self._tell_untold_epoch(trainer)
 
     @override
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar = self.run.progress(
-            f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}", int(trainer.num_training_batches)
-        )
-        self._bar.__enter__()
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not at the start of the epoch: a resumed training may begin in the midst of one.
+        if self._bar is None:
+            title = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            self._bar = self.run.progress(title, int(trainer.num_training_batches) - batch_idx)
+            self._bar.__enter__()
 
     @override
     def on_train_batch_end(
@@ -66,13 +100,25 @@ class Reporter(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         self._close()
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        # Lightning keeps the metrics of an earlier epoch where this one was not validated.
+        known = trainer.callback_metrics if self._validated else {}
+        self._validated = False
+        figures = {name: float(value) for name, value in known.items()}
         figures["train_loss"] = pl_module.epoch_loss
+        self._shown = ", ".join(f"{name} {value:.4f}" for name, value in _most_telling(figures, pl_module))
+        self.figures = {"epoch": trainer.current_epoch + 1, **figures}
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = True
+
+    def tell_epoch(self, trainer: pl.Trainer) -> None:
+        """Say what the last epoch came to. Called once its checkpoint, if it has one, is on the disk."""
         done, total = trainer.global_step - self._first_step, int(trainer.estimated_stepping_batches)
         eta = (time.monotonic() - self._began) / max(done, 1) * max(total - trainer.global_step, 0)
-        epoch = trainer.current_epoch + 1
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in _most_telling(figures, pl_module))
-        self.run.info(f"epoch {epoch}/{trainer.max_epochs}: {shown}")
+        figures = dict(self.figures)
+        epoch = int(figures.pop("epoch"))
+        self.run.info(f"epoch {epoch}/{trainer.max_epochs}: {self._shown}")
         self.run.status(
             f"epoch {epoch} done",
             kpi=figures,
@@ -82,6 +128,15 @@ class Reporter(Callback):
             max_step=total,
             eta=eta,
         )
+
+    def _tell_untold_epoch(self, trainer: pl.Trainer) -> None:
+        """Say what a killed process could not: it died between an epoch's checkpoint and its line."""
+        if not self.figures:
+            return
+        told = [line["epoch"] for line in read_lines(self.run.folder / STATUS_FILE) if "epoch" in line]
+        if told and told[-1] == self.figures["epoch"] - 1:
+            self._shown = f"train_loss {self.figures['train_loss']:.4f}"
+            self.tell_epoch(trainer)
 
     @override
     def on_exception(
@@ -111,8 +166,9 @@ class TensorBoardCallback(Callback):
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        if trainer.global_step == 0:
-            self.board.text("spec", self.spec_text, verbatim=True)
+        if trainer.global_step:
+            return
+        self.board.text("spec", self.spec_text, verbatim=True)
         if pl_module.spec.tensorboard.graph:
             batch = pl_module.task.collate([pl_module.train_data[0], pl_module.train_data[0]])
             self.board.graph(pl_module.network, batch.to(pl_module.device).inputs)
@@ -161,6 +217,20 @@ class TensorBoardCallback(Callback):
         cards = [module.task.draw(module.val_data.sample(index), answers[index]) for index in worst]
         if cards:
             self.board.image("val/predictions_wrong_first", picture_grid(cards), epoch)
+
+
+def is_stale(position: Position, tag: str, step: int) -> bool:
+    """Whether a point in TensorBoard's file is one that a training, resumed at a position, writes again."""
+    section = tag.partition("/")[0]
+    if section == "spec":
+        return False
+    if section in ("train", "learning_rate"):
+        return step >= position.step
+    if section == "gradients":
+        # Written at the start of an epoch.
+        return step >= position.epoch + (position.batch > 0)
+    # By epoch, or written at the very end.
+    return step >= position.epoch or section in ("val_kept", "_hparams_")
 
 
 def _is_due(trainer: pl.Trainer, every: int) -> bool:

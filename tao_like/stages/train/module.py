@@ -13,8 +13,15 @@ from typing_extensions import override
 
 from tao_like.networks.freezing import keep_frozen
 from tao_like.spec.common import TrainSpec
-from tao_like.stages.loading import EpochSampler, SeededDataset, scoring_loader
+from tao_like.stages.loading import (
+    EpochSampler,
+    SeededDataset,
+    scoring_loader,
+    seed_step,
+    start_training_worker,
+)
 from tao_like.stages.train.optim import build_optimiser, build_schedule
+from tao_like.stages.train.origin import Teacher
 from tao_like.tasks.base import Batch, Dataset, Metrics, Task
 
 
@@ -38,6 +45,7 @@ class TrainingModule(pl.LightningModule):
         batch_size: samples a step and process.
         workers: loading processes.
         shuffle: a new order every epoch.
+        teacher: gives the losses instead of the task, or None.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         batch_size: int,
         workers: int,
         shuffle: bool,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.task = task
@@ -61,13 +70,18 @@ class TrainingModule(pl.LightningModule):
         self.batch_size = batch_size
         self.workers = workers
         self.shuffle = shuffle
+        self._losses = teacher.losses if teacher else task.losses
         self.scores: Metrics | None = task.metrics() if val_data is not None else None
         self.last_losses: dict[str, float] = {}
         self._epoch_loss: Tensor | float = 0.0
         self._epoch_batches = 0
         self._loss_sums: dict[str, float] = {}
         self._loss_count = 0
-        self._resumed_samples = 0
+        self._resumed_at = (0, 0)
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Begin at a batch of an epoch, both from 0; to be called before the training starts."""
+        self._resumed_at = (epoch, batch)
 
     # --- data ---
 
@@ -80,7 +94,9 @@ class TrainingModule(pl.LightningModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
-        sampler.start_at(self._resumed_samples)
+        # Loading processes begin before Lightning tells the sampler its epoch.
+        epoch, batch = self._resumed_at
+        sampler.start_at(epoch, batch * self.batch_size)
         return DataLoader(
             SeededDataset(self.train_data, self.spec.seed),
             batch_size=self.batch_size,
@@ -88,6 +104,7 @@ class TrainingModule(pl.LightningModule):
             num_workers=self.workers,
             collate_fn=self.task.collate,
             persistent_workers=self.workers > 0,
+            worker_init_fn=start_training_worker,
             pin_memory=self.device.type == "cuda",
             drop_last=drops_last(len(sampler), self.batch_size),
         )
@@ -103,6 +120,7 @@ class TrainingModule(pl.LightningModule):
             self.workers,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
+            on_worker_start=start_training_worker,
         )
 
     @override
@@ -112,13 +130,23 @@ class TrainingModule(pl.LightningModule):
     # --- training ---
 
     @override
+    def on_train_start(self) -> None:
+        # A resumed training may begin in the midst of an epoch.
+        keep_frozen(self.network)
+
+    @override
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        trainer = self.trainer
+        seed_step(self.spec.seed, trainer.current_epoch, batch_idx, trainer.global_rank, self.device)
+
+    @override
     def on_train_epoch_start(self) -> None:
         keep_frozen(self.network)
         self._epoch_loss, self._epoch_batches = 0.0, 0
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.task.losses(self.network, batch)
+        losses = self._losses(self.network, batch)
         total = torch.stack(list(losses.values())).sum()
         if self.trainer.global_step % self.spec.tensorboard.log_every_n_steps == 0:
             self.last_losses = {name: float(value.detach()) for name, value in losses.items()}
@@ -131,6 +159,15 @@ class TrainingModule(pl.LightningModule):
     def epoch_loss(self) -> float:
         """The mean loss of the epoch's batches so far."""
         return float(self._epoch_loss) / max(1, self._epoch_batches)
+
+    def epoch_loss_so_far(self) -> tuple[Tensor | float, int]:
+        """The sum of the epoch's losses and the number of its batches, for a checkpoint."""
+        return self._epoch_loss, self._epoch_batches
+
+    def take_epoch_loss(self, loss: Tensor | float, batches: int) -> None:
+        """Goes on with the sum of a checkpoint."""
+        self._epoch_loss = loss.to(self.device) if isinstance(loss, Tensor) else loss
+        self._epoch_batches = batches
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -167,17 +204,3 @@ class TrainingModule(pl.LightningModule):
         figures = {"loss": float(sums[0] / sums[1].clamp(min=1)), **self.scores.compute()}
         # Every process has the same figures: they are joined above.
         self.log_dict({f"val_{name}": value for name, value in figures.items()}, rank_zero_only=False)
-
-    # --- checkpoints ---
-
-    @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        in_epoch = 0 if progress.is_last_batch else progress.current.completed
-        checkpoint["samples_done_in_epoch"] = in_epoch * self.batch_size
-        checkpoint["random_state"] = torch.get_rng_state()
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._resumed_samples = int(checkpoint["samples_done_in_epoch"])
-        torch.set_rng_state(checkpoint["random_state"])

@@ -12,23 +12,28 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import nn
 
 from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
-from tao_like.errors import SpecError
+from tao_like.errors import BundleError, SpecError, TaoLikeError
+from tao_like.networks import structure
 from tao_like.spec import to_dict, to_yaml
 from tao_like.spec.common import CommonSpec, TrainSpec
 from tao_like.stages.findings import stop_on_errors
-from tao_like.stages.folders import BUNDLE_NAME, CHECKPOINTS
+from tao_like.stages.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
 from tao_like.stages.loading import resolve_batch_size, resolve_workers
 from tao_like.stages.results import TrainResult
-from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback
+from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
+from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
+from tao_like.stages.train.checkpoints import BEST, Checkpoints
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.origin import Origin, open_origin, open_teacher
+from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
 from tao_like.tasks.base import Metrics, Task
-from tao_like.tracking import Run, TensorBoard
+from tao_like.tracking import Run, StopRequest, TensorBoard, is_out_of_memory, stop_requests
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -40,7 +45,10 @@ class PreparedTraining:
     task: Task[Any]
     module: TrainingModule
     trainer: pl.Trainer
+    checkpoints: Checkpoints
     board: TensorBoard | None
+    origin: Origin | None = None
+    resumed: Resumed | None = None
 
     def close(self) -> None:
         """Writes what TensorBoard still holds."""
@@ -50,32 +58,72 @@ class PreparedTraining:
 
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
-    task = task_type(spec)
+    origin = None
+    if spec.train.pruned_model_path:
+        path = Path(spec.train.pruned_model_path)
+        origin = open_origin(task_type, spec, path, "train.pruned_model_path")
+    task = origin.task if origin else task_type(spec)
+    spec = task.spec
     _check_spec(task, spec.train)
+    resumed = open_resumed(task, spec)
     stop_on_errors(task.check(full=False), run)
-    prepared = prepare_trainer(task, spec, run)
-    try:
-        began = time.monotonic()
-        _fit(prepared.trainer, prepared.module, spec.train)
-        result = _finish(prepared, spec, run, time.monotonic() - began)
-        if prepared.board is not None:
-            prepared.board.hparams(_changed(to_dict(spec), to_dict(task_type.Spec())), result.metrics)
-    finally:
-        prepared.close()
+    with stop_requests() as stop:
+        prepared = prepare_trainer(task, spec, run, stop, origin, resumed)
+        try:
+            began = time.monotonic()
+            _fit(prepared, stop)
+            result = _finish(prepared, spec, run, time.monotonic() - began)
+            if prepared.board is not None:
+                prepared.board.hparams(_changed(to_dict(spec), to_dict(task_type.Spec())), result.metrics)
+        finally:
+            prepared.close()
     return result
 
 
-def prepare_trainer(task: Task[Any], spec: CommonSpec, run: Run) -> PreparedTraining:
-    """Builds network, data and trainer as the spec has them. Raises SpecError, DatasetError."""
+def prepare_trainer(
+    task: Task[Any],
+    spec: CommonSpec,
+    run: Run,
+    stop: StopRequest | None = None,
+    origin: Origin | None = None,
+    resumed: Resumed | None = None,
+) -> PreparedTraining:
+    """Builds network, data and trainer as the spec has them. Raises SpecError, DatasetError.
+
+    Args:
+        task: at work on the spec.
+        spec: the resolved spec.
+        run: the run that is told of it.
+        stop: signals that ask the training to end; None: nobody listens.
+        origin: the trained network to go on with; None: the task builds one.
+        resumed: the checkpoint to go on from, or None.
+    """
     keep_freed_memory()
     pl.seed_everything(spec.train.seed, verbose=False)
-    network, notes = task.network(pretrained=True)
+    if origin is None:
+        network, notes = task.network(pretrained=True)
+    else:
+        network, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
     for note in notes:
         run.info(note)
     task.freeze(network)
-    module = _module(task, network, spec, run)
+    if origin and (warning := origin.warning()):
+        run.warning(warning)
+    module = build_module(task, network, spec, run, resumed)
     board = TensorBoard(run.folder) if spec.train.tensorboard.enabled else None
-    return PreparedTraining(task, module, _trainer(module, spec, run, board), board)
+    if resumed is not None:
+        for note in resumed.notes:
+            run.info(note)
+        check_weights(module, read_checkpoint(resumed.path), resumed.path)
+        position = resumed.position
+        module.resume_at(position.epoch, position.batch)
+        if board is not None:
+            board.drop(lambda tag, step: is_stale(position, tag, step))
+    callbacks, checkpoints = _callbacks(module, spec, run, board, stop or StopRequest(), resumed)
+    trainer = build_trainer(spec, run, callbacks, module.val_data is not None)
+    if resumed is not None:
+        resumed.check_processes(trainer.world_size)
+    return PreparedTraining(task, module, trainer, checkpoints, board, origin, resumed)
 
 
 def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
@@ -101,18 +149,20 @@ def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
         raise SpecError("train.precision: fp16 needs a GPU; take bf16 or fp32")
     if spec.accelerator == "gpu" and not torch.cuda.is_available():
         raise SpecError("train.accelerator: there is no GPU on this machine; take auto or cpu")
-    if spec.resume_training_checkpoint_path and not Path(spec.resume_training_checkpoint_path).is_file():
-        raise SpecError(
-            f"train.resume_training_checkpoint_path: there is no file "
-            f"{spec.resume_training_checkpoint_path}; checkpoints lie in <results_dir>/train/checkpoints"
-        )
 
 
-def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run) -> TrainingModule:
+def build_module(
+    task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, resumed: Resumed | None = None
+) -> TrainingModule:
+    """The training of a network as the spec has it: data, batch size, teacher."""
     train_data = task.dataset("train", augment=True)
     on_gpu = torch.cuda.is_available() and spec.train.accelerator in ("auto", "gpu")
     device = torch.device("cuda" if on_gpu else "cpu")
-    batch_size = min(resolve_batch_size(task, network, train_data, device), max(len(train_data), 1))
+    if resumed is not None and task.batch_size() == "auto":
+        # What `auto` finds depends on the memory that is free just now.
+        batch_size = int(resumed.record["batch_size"])
+    else:
+        batch_size = min(resolve_batch_size(task, network, train_data, device), max(len(train_data), 1))
     workers = resolve_workers(task, device.type)
     if task.batch_size() == "auto" or task.workers() == "auto":
         run.info(f"batch size {batch_size}, {workers} loading processes")
@@ -127,10 +177,14 @@ def _module(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run) -> 
         batch_size=batch_size,
         workers=workers,
         shuffle=task.shuffles(),
+        teacher=open_teacher(task, spec),
     )
 
 
-def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBoard | None) -> pl.Trainer:
+def build_trainer(
+    spec: CommonSpec, run: Run, callbacks: list[Callback], validates: bool = False
+) -> pl.Trainer:
+    """Lightning's trainer as the spec has it."""
     train = spec.train
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -148,9 +202,11 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
         accumulate_grad_batches=train.accumulate_grad_batches,
         gradient_clip_val=train.clip_grad_norm or None,
         check_val_every_n_epoch=train.validation_interval,
-        limit_val_batches=1.0 if module.val_data is not None else 0,
+        limit_val_batches=1.0 if validates else 0,
         benchmark=train.cudnn.benchmark,
-        callbacks=_callbacks(module, spec, run, board),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=False,
@@ -161,67 +217,80 @@ def _trainer(module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBo
 
 
 def _callbacks(
-    module: TrainingModule, spec: CommonSpec, run: Run, board: TensorBoard | None
-) -> list[Callback]:
+    module: TrainingModule,
+    spec: CommonSpec,
+    run: Run,
+    board: TensorBoard | None,
+    stop: StopRequest,
+    resumed: Resumed | None,
+) -> tuple[list[Callback], Checkpoints]:
+    """All callbacks in the order of their work, and the one among them that writes checkpoints."""
     train = spec.train
-    callbacks: list[Callback] = [MovingAverage(train.ema_decay)] if train.enable_ema else []
-    callbacks.append(Reporter(run))
+    average = MovingAverage(train.ema_decay) if train.enable_ema else None
+    callbacks: list[Callback] = [average] if average else []
+    reporter = Reporter(run)
+    callbacks.append(reporter)
     if board is not None:
         callbacks.append(TensorBoardCallback(board, to_yaml(spec)))
     monitor = train.optim.monitor_name
-    mode = "max" if module.task.reported().get(monitor.removeprefix("val_"), False) else "min"
-    folder = run.folder / CHECKPOINTS
-    unit = "epochs" if train.checkpoint_interval_unit == "epoch" else "train_steps"
-    interval = {f"every_n_{unit}": train.checkpoint_interval}
-    callbacks.append(
-        # Without the order to save there, Lightning would wait for the next validation.
-        ModelCheckpoint(
-            folder,
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-            **interval,  # type: ignore[arg-type]
-        )
-    )
-    if train.keep == "best":
-        callbacks.append(
-            ModelCheckpoint(
-                folder,
-                filename="best",
-                monitor=monitor,
-                mode=mode,
-                # The moving average is not asked for its weights where weights alone are saved.
-                save_weights_only=not train.enable_ema,
-                enable_version_counter=False,
-            )
-        )
+    higher_is_better = module.task.reported().get(monitor.removeprefix("val_"), False)
     if train.early_stopping.enabled:
         stopping = train.early_stopping
+        mode = "max" if higher_is_better else "min"
         callbacks.append(
             EarlyStopping(monitor, mode=mode, patience=stopping.patience, min_delta=stopping.min_delta)
         )
-    return callbacks
+    checkpoints = Checkpoints(
+        run,
+        describe(module.task, spec),
+        stop,
+        reporter=reporter,
+        average=average,
+        board=board,
+        higher_is_better=higher_is_better,
+        resumed=resumed,
+    )
+    return [*callbacks, checkpoints], checkpoints
 
 
-def _fit(trainer: pl.Trainer, module: TrainingModule, spec: TrainSpec) -> None:
+def _fit(prepared: PreparedTraining, stop: StopRequest) -> None:
+    """Trains to the end, or until a signal asks for an end. Raises BundleError where it cannot resume."""
+    path = prepared.resumed.path if prepared.resumed else None
+    if prepared.trainer.world_size > 1:
+        stop.let_die()
     try:
-        trainer.fit(module, ckpt_path=spec.resume_training_checkpoint_path, weights_only=True)
+        prepared.trainer.fit(prepared.module, ckpt_path=path, weights_only=True)
     except SystemExit as error:
         # Lightning turns Ctrl-C into exit code 1.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
+    except Exception as error:
+        if stop.number is not None:
+            # The signal has ended a loading process too, before it could be told not to listen.
+            raise stop.error() from error
+        if path is None or prepared.checkpoints.began or isinstance(error, TaoLikeError):
+            raise
+        if is_out_of_memory(error):
+            raise
+        # Lightning and torch raise whatever odd content leads them to.
+        raise BundleError(f"{RESUME_KEY}: a training cannot go on from {path}: {error}") from error
+    if stop.number is not None:
+        raise stop.error()
 
 
 def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: float) -> TrainResult:
     """Chooses the weights, scores them once more, and writes the bundle."""
-    task, module, trainer = prepared.task, prepared.module, prepared.trainer
+    task, module = prepared.task, prepared.module
     network = module.network
-    last = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    best = run.folder / CHECKPOINTS / "best.ckpt"
+    last = {name: value for name, value in prepared.checkpoints.reporter.figures.items() if name != "epoch"}
+    best = run.folder / CHECKPOINTS / BEST
     if spec.train.keep == "best" and best.exists():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        state, _ = read_best(best)
         network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in state.items()})
+    elif prepared.checkpoints.average is not None:
+        # Lightning does so at the end of a training, but not where the resumed one had ended already.
+        prepared.checkpoints.average.ship(module)
     thresholds: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     if module.val_data is not None:
@@ -262,7 +331,7 @@ def _bundle(
     seconds: float,
 ) -> Bundle:
     """What the next stage needs, as the network stands now."""
-    task = prepared.task
+    task, origin = prepared.task, prepared.origin
     entry = {
         "stage": "train",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -271,6 +340,8 @@ def _bundle(
         "seconds": round(seconds, 1),
         "metrics": metrics,
     }
+    if origin is not None:
+        entry["parent"] = origin.sha256
     return Bundle(
         task=task.name,
         spec=to_dict(spec),
@@ -279,7 +350,8 @@ def _bundle(
         metrics=metrics,
         thresholds=thresholds,
         split=task.split_record(),
-        history=[entry],
+        history=[*(origin.history if origin else []), entry],
+        structure=structure.capture(prepared.module.network) if origin else None,
         weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tao_like.runtime.classification import ClassificationAnswer
+
 RIGHT = (34, 139, 34)
 WRONG = (200, 30, 30)
 NEUTRAL = (70, 70, 70)
@@ -52,6 +54,25 @@ def shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.Im
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def draw_answer(
+    picture: Image.Image,
+    decision: ClassificationAnswer,
+    truth: list[str] | None,
+    name: str,
+    heat: np.ndarray | None,
+) -> Image.Image:
+    """The picture with what was answered, and what is true; its file's name where that is not known."""
+    if decision.labels:
+        told = ", ".join(f"{label} {decision.probabilities[label]:.0%}" for label in decision.labels)
+    else:
+        nearest, score = decision.top(1)[0]
+        told = f"none sure ({nearest} {score:.0%})"
+    if truth is None:
+        return draw_card(picture, [told, name], NEUTRAL, heat)
+    colour = RIGHT if set(truth) == set(decision.labels) else WRONG
+    return draw_card(picture, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
 
 
 def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,13 @@ class LabelledImages:
     def split_record(self) -> dict[str, Any]:
         """The files of each split, for the bundle."""
         return split_to_dict({split: self.records(split) for split in SPLITS})
+
+    def fingerprint(self, split: Split) -> str:
+        """A hash of the names and labels of a split's pictures, in order."""
+        digest = hashlib.sha256()
+        for record in self.records(split):
+            digest.update("\0".join((record.name, *record.labels, "\n")).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def divides(self) -> bool:
         """Whether validation or test data is cut out of the training data."""

@@ -12,7 +12,7 @@ from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 
 ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
-STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
+STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 
 
 @dataclass
@@ -273,7 +273,6 @@ class Spec(CommonSpec):
 
     ignored: ClassVar[Mapping[str, str]] = {
         **IGNORED_TAO_KEYS,
-        "quantize": "not in this version",
         "model.head.type": "the head is linear",
         "model.head.binary": "dataset.multi_label says it",
         "model.head.in_channels": "found from the backbone",
@@ -281,7 +280,7 @@ class Spec(CommonSpec):
         "dataset.dataset": "there is one kind of dataset",
         "dataset.root_dir": "paths are given where they are used",
         "dataset.train_nolabel": "unlabelled data is for distillation",
-        "dataset.quant_calibration_dataset": "not in this version",
+        "dataset.quant_calibration_dataset": "quantize calibrates on the training data",
         "dataset.augmentation.with_random_crop": "with_scale_random_crop does it",
     }
 

@@ -14,31 +14,36 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.bundle import read_bundle
 from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.datasets.sources import image_sources
-from tao_like.errors import DatasetError, SpecError
+from tao_like.errors import DatasetError
 from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
 from tao_like.networks.freezing import freeze_norms
+from tao_like.networks.structure import refresh_widths
 from tao_like.networks.weights import load_pretrained, source_normalisation
 from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
-from tao_like.tasks.base import Batch, DataReport, Exportable, ModelRecord, Outputs, Sample, Split, Task
+from tao_like.tasks.base import (
+    Batch,
+    DataReport,
+    Exportable,
+    ModelRecord,
+    Outputs,
+    Prunable,
+    Sample,
+    Split,
+    Task,
+)
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
-from tao_like.tasks.classification.draw import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.tasks.classification.draw import draw_answer
 from tao_like.tasks.classification.explain import class_activation_maps
-from tao_like.tasks.classification.losses import (
-    balanced_weights,
-    classification_loss,
-    mixup_or_cutmix,
-    multi_label_loss,
-    targets_to_probabilities,
-)
 from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
+from tao_like.tasks.classification.warm_start import warm_start
 
 MULTI_LABEL_METRICS = ("exact_match", "mean_average_precision")
 MAX_PROBABILITY_COLUMNS = 100
@@ -144,6 +149,10 @@ class ClassificationTask(Task[ClassificationSpec]):
         return self.images.split_record()
 
     @override
+    def fingerprint(self, split: Split) -> str:
+        return self.images.fingerprint(split)
+
+    @override
     def batch_size(self) -> int | Literal["auto"]:
         size = self.spec.dataset.batch_size
         return size if isinstance(size, int) else "auto"
@@ -204,7 +213,8 @@ class ClassificationTask(Task[ClassificationSpec]):
             return network, notes
         network.start_head_small()
         if self.spec.train.pretrained_model_path:
-            return network, self._warm_start(network, Path(self.spec.train.pretrained_model_path))
+            path = Path(self.spec.train.pretrained_model_path)
+            return network, warm_start(network, path, self.classes, backbone.type)
         if backbone.pretrained_backbone_path:
             notes.append(load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text())
         else:
@@ -217,25 +227,6 @@ class ClassificationTask(Task[ClassificationSpec]):
                 f"{list(own.mean)}"
             )
         return network, notes
-
-    def _warm_start(self, network: ClassificationNetwork, path: Path) -> list[str]:
-        """Fills the network from a bundle: wholly where the classes are the same, else without the head."""
-        bundle = read_bundle(path, expect_task=self.name)
-        if bundle.classes == self.classes:
-            expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-            if expected != {name: tensor.shape for name, tensor in bundle.weights.items()}:
-                theirs = bundle.spec["model"]["backbone"]["type"]
-                raise SpecError(
-                    f"train.pretrained_model_path={path} holds another network ({theirs}) than "
-                    f"model.backbone.type={self.spec.model.backbone.type}; make them agree"
-                )
-            network.load_state_dict(bundle.weights)
-            return [f"all weights come from {path}"]
-        report = load_pretrained(network.backbone, str(path), self.spec.model.backbone.type)
-        if report.normalisation is not None:
-            network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
-            network.normalise.std.copy_(torch.tensor(report.normalisation.std))
-        return [report.text(), "the head is new, since the classes differ"]
 
     @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
@@ -252,38 +243,41 @@ class ClassificationTask(Task[ClassificationSpec]):
             network.freeze_below_head()
 
     @cached_property
-    def _class_weights(self) -> Tensor | None:
-        if self.spec.model.head.loss.class_weights == "none":
-            return None
-        targets = np.stack(self.dataset("train").targets)
-        count = len(self.classes)
-        counts = targets.sum(axis=0) if self.multi_label else np.bincount(targets, minlength=count)
-        return balanced_weights(torch.from_numpy(np.asarray(counts)), self.multi_label, len(targets))
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        weights = None if self._class_weights is None else self._class_weights.to(logits.device)
-        loss = multi_label_loss if self.multi_label else classification_loss
-        return {"loss": loss(logits, targets, weights)}
+    def _objective(self) -> Objective:
+        return Objective.of(self.spec, len(self.classes), lambda: self.dataset("train").targets)
 
     @override
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        smoothing = self.spec.model.head.loss.label_smooth_val
-        pixels, targets = batch.inputs, batch.targets
-        if not self.multi_label:
-            targets = targets_to_probabilities(targets, len(self.classes), smoothing)
-        augmentation = self.spec.dataset.augmentation
-        if augmentation.mixup_cutmix and augmentation.mixup_alpha:
-            pixels, targets = mixup_or_cutmix(pixels, targets, augmentation.mixup_alpha)
-        return self._loss(network(pixels), targets)
+        return self._objective.losses(network, batch)
+
+    @override
+    def distillation_losses(
+        self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float
+    ) -> dict[str, Tensor]:
+        return self._objective.distillation_losses(network, teacher, batch, loss_lambda, temperature)
 
     @override
     def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
-        logits = network(batch.inputs).float()
-        targets = batch.targets
-        if not self.multi_label:
-            targets = targets_to_probabilities(targets, len(self.classes), 0.0)
-        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
-        return self._loss(logits, targets), {"probabilities": probabilities.cpu().numpy()}
+        return self._objective.validate(network, batch)
+
+    @override
+    def prunable(self, network: nn.Module) -> Prunable:
+        assert isinstance(network, ClassificationNetwork)
+        size = (self.image_preparation.height, self.image_preparation.width)
+        pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
+
+        def refresh() -> None:
+            refresh_widths(network.backbone, network.normalise(pixels))
+
+        return Prunable((pixels,), network.head, refresh)
+
+    @classmethod
+    @override
+    def continued_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
+        restored = cls.restored_spec(spec, stored)
+        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
+        backbone = replace(stored.model.backbone, **own)
+        return replace(restored, model=replace(stored.model, backbone=backbone, head=spec.model.head))
 
     # --- answers ---
 
@@ -371,20 +365,12 @@ class ClassificationTask(Task[ClassificationSpec]):
     @override
     def draw(self, sample: Sample, answer: np.ndarray, heat: np.ndarray | None = None) -> Image.Image:
         decision = decide(answer, self.classes, self._thresholds, self.multi_label)
-        if decision.labels:
-            told = ", ".join(f"{name} {decision.probabilities[name]:.0%}" for name in decision.labels)
-        else:
-            nearest, score = decision.top(1)[0]
-            told = f"none sure ({nearest} {score:.0%})"
-        picture = sample.data
-        if heat is not None:
-            # The map is of what the network saw, which may be the middle of the picture alone.
-            picture = Image.fromarray(prepare(picture, self.image_preparation))
-        if sample.target is None:
-            return draw_card(picture, [told, Path(sample.key).name], NEUTRAL, heat)
-        truth = self._names(sample.target)
-        colour = RIGHT if set(truth) == set(decision.labels) else WRONG
-        return draw_card(picture, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
+        # The map is of what the network saw, which may be the middle of the picture alone.
+        picture = (
+            sample.data if heat is None else Image.fromarray(prepare(sample.data, self.image_preparation))
+        )
+        truth = None if sample.target is None else self._names(sample.target)
+        return draw_answer(picture, decision, truth, Path(sample.key).name, heat)
 
     # --- inference ---
 

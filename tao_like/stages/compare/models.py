@@ -1,0 +1,171 @@
+"""The models that are compared, all of them as they run in onnxruntime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from tao_like import runtime
+from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.spec.common import CommonSpec
+from tao_like.stages.cost import Cost, network_cost
+from tao_like.stages.engines import BUNDLE_SUFFIX, Engine, LoadedModel, OnnxEngine, open_bundle, open_model
+from tao_like.stages.export import export_model, exported_file
+from tao_like.stages.folders import stage_folder, trained_bundle
+from tao_like.stages.onnx_cost import graph_cost
+from tao_like.stages.onnx_graph import QUANTIZED_TYPES
+from tao_like.stages.quantize.stage import quantized_file
+from tao_like.tasks.base import Task
+from tao_like.tracking import Run
+
+KEY = "compare.checkpoints"
+
+
+@dataclass
+class Candidate:
+    """One model of the comparison.
+
+    Attributes:
+        name: short, and no other's.
+        path: its file.
+        form: what it is: ``bundle``, ``ONNX fp32`` or ``ONNX int8``.
+        runs_in: what runs it here.
+        task: at work on its classes and its data.
+        engine: scores and is timed.
+        cost: its parameters and MACs; None where they cannot be counted.
+    """
+
+    name: str
+    path: Path
+    form: str
+    runs_in: str
+    task: Task[Any]
+    engine: Engine
+    cost: Cost | None
+
+
+def find_paths(spec: CommonSpec) -> list[Path]:
+    """The files to compare: those given, else what the stages left.
+
+    Raises:
+        SpecError: one is not there, or is given twice, or there is nothing at all.
+    """
+    given = [Path(path) for path in spec.compare.checkpoints]
+    for number, path in enumerate(given):
+        if not path.is_file():
+            raise SpecError(f"{KEY}: there is no file {path}")
+        if path.resolve() in [other.resolve() for other in given[:number]]:
+            raise SpecError(f"{KEY}: {path} is given twice")
+    if given:
+        return given
+    places = [
+        trained_bundle(spec),
+        stage_folder(spec, "prune") / trained_bundle(spec).name,
+        exported_file(spec),
+        quantized_file(spec),
+    ]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        raise SpecError(
+            f"{KEY} is not given, and train, prune, export and quantize have left nothing: there is no "
+            f"{' nor '.join(map(str, places))}; train first, or name bundles and ONNX files"
+        )
+    return found
+
+
+def short_names(paths: list[Path]) -> list[str]:
+    """File names, with as many folders before them as tell them apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names) and (depth > 1 or len(names) == 1):
+            return names
+    return [str(path) for path in paths]
+
+
+def open_candidates(
+    task_type: type[Task[Any]], spec: CommonSpec, paths: list[Path], threads: int, run: Run, folder: Path
+) -> list[Candidate]:
+    """Opens all models; a bundle is exported into ``folder``, so that one engine runs them all.
+
+    Raises:
+        BundleError: a file is no model, or of another task, or of other classes than the first.
+    """
+    candidates: list[Candidate] = []
+    for path, name in zip(paths, short_names(paths), strict=True):
+        if path.suffix == BUNDLE_SUFFIX:
+            candidate = _open_bundle(task_type, spec, path, name, threads, run, folder)
+        else:
+            candidate = _open_onnx(task_type, spec, path, name, threads, run)
+        candidates.append(candidate)
+        reference = candidates[0]
+        if sorted(candidate.task.classes) != sorted(reference.task.classes):
+            raise BundleError(
+                f"{KEY}: {path} knows the classes {_listed(candidate)}, and {reference.path} knows "
+                f"{_listed(reference)}; only models of the same classes can be compared"
+            )
+    return candidates
+
+
+def _listed(candidate: Candidate) -> str:
+    classes = candidate.task.classes
+    return ", ".join(classes[:6]) + (f", ... ({len(classes)})" if len(classes) > 6 else "")
+
+
+def _open_onnx(
+    task_type: type[Task[Any]], spec: CommonSpec, path: Path, name: str, threads: int, run: Run
+) -> Candidate:
+    opened = open_model(task_type, spec, path, torch.device("cpu"))
+    for note in opened.notes:
+        run.info(note)
+    graph = onnx.load(path)
+    quantized = any(node.op_type in QUANTIZED_TYPES for node in graph.graph.node)
+    return Candidate(
+        name,
+        path,
+        "ONNX int8" if quantized else "ONNX fp32",
+        "onnxruntime",
+        opened.task,
+        OnnxEngine(runtime.load(path, threads=threads)),
+        _counted(graph, name, run),
+    )
+
+
+def _open_bundle(
+    task_type: type[Task[Any]],
+    spec: CommonSpec,
+    path: Path,
+    name: str,
+    threads: int,
+    run: Run,
+    folder: Path,
+) -> Candidate:
+    opened = open_bundle(task_type, spec, path, torch.device("cpu"), spec.export.input_format)
+    exported = folder / f"{len(list(folder.iterdir()))}.onnx"
+    try:
+        export_model(opened, spec.export, exported, run)
+    except ConversionError as error:
+        run.warning(f"{path} is scored and timed in torch, since it cannot be exported: {error}")
+        return Candidate(name, path, "bundle", "torch", opened.task, opened.engine, _torch_cost(opened))
+    cost = _counted(onnx.load(exported), name, run)
+    engine = OnnxEngine(runtime.load(exported, threads=threads))
+    return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
+
+
+def _counted(graph: onnx.ModelProto, name: str, run: Run) -> Cost | None:
+    try:
+        return graph_cost(graph)
+    except ConversionError as error:
+        run.warning(f"{name}: {error}")
+        return None
+
+
+def _torch_cost(opened: LoadedModel) -> Cost:
+    exportable = opened.task.exportable(opened.network, opened.task.input_format)  # type: ignore[arg-type]
+
+    prepared = opened.task.prepare([opened.task.noise(np.random.default_rng(0))])
+    return network_cost(exportable.module, exportable.to_inputs(prepared))

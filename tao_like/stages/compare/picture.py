@@ -1,0 +1,87 @@
+"""A metric against latency, as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+from tao_like.datasets.drawn_text import fit_text, load_font
+from tao_like.stages.compare.table import Row
+
+SIZE = (900, 560)
+LEFT, RIGHT, TOP, BOTTOM = 90, 40, 50, 70
+DARK, PALE = (40, 40, 40), (225, 225, 225)
+COLOURS = {"bundle": (70, 110, 190), "ONNX fp32": (90, 90, 90), "ONNX int8": (200, 90, 30)}
+_ROUND_STEPS = (1, 2, 5)
+
+
+def draw_comparison(rows: Sequence[Row], headline: str) -> Image.Image:
+    """Latency at batch 1 to the right (logarithmic), the metric upwards, a point a model.
+
+    Args:
+        rows: of one comparison, all with a latency.
+        headline: the metric.
+    """
+    image = Image.new("RGB", SIZE, "white")
+    pen, font = ImageDraw.Draw(image), load_font(15)
+    times = [row["median_ms"] for row in rows]
+    values = [row["metrics"][headline] for row in rows]
+    low_time, high_time = min(times) / 1.3, max(times) * 1.3
+    margin = max(0.15 * (max(values) - min(values)), 0.01)
+    low, high = min(values) - margin, max(values) + margin
+
+    def place(time: float, value: float) -> tuple[float, float]:
+        across = math.log(time / low_time) / math.log(high_time / low_time)
+        up = (value - low) / (high - low)
+        width, height = SIZE[0] - LEFT - RIGHT, SIZE[1] - TOP - BOTTOM
+        return LEFT + across * width, SIZE[1] - BOTTOM - up * height
+
+    for time in _round_times(low_time, high_time):
+        x, _ = place(time, low)
+        pen.line((x, TOP, x, SIZE[1] - BOTTOM), fill=PALE)
+        pen.text((x, SIZE[1] - BOTTOM + 8), f"{time:g}", fill=DARK, font=font, anchor="mt")
+    for value in _round_values(low, high):
+        _, y = place(low_time, value)
+        pen.line((LEFT, y, SIZE[0] - RIGHT, y), fill=PALE)
+        pen.text((LEFT - 8, y), f"{value:.3f}", fill=DARK, font=font, anchor="rm")
+    pen.rectangle((LEFT, TOP, SIZE[0] - RIGHT, SIZE[1] - BOTTOM), outline=DARK)
+    pen.text((SIZE[0] / 2, SIZE[1] - 18), "latency at batch 1, ms", fill=DARK, font=font, anchor="mb")
+    pen.text((LEFT, TOP - 12), headline, fill=DARK, font=font, anchor="lb")
+    for row, time, value in zip(rows, times, values, strict=True):
+        _draw_point(pen, place(time, value), row)
+    return image
+
+
+def _draw_point(pen: ImageDraw.ImageDraw, centre: tuple[float, float], row: Row) -> None:
+    """A dot with the model's name on the side where there is room."""
+    x, y = centre
+    font = load_font(14)
+    colour = COLOURS.get(row["form"], DARK)
+    pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=colour)
+    name = fit_text(row["name"], font, 260)
+    to_the_right = x + 12 + font.getlength(name) < SIZE[0] - RIGHT
+    pen.text(
+        (x + 12 if to_the_right else x - 12, y - 8),
+        name,
+        fill=colour,
+        font=font,
+        anchor="lm" if to_the_right else "rm",
+    )
+
+
+def _round_times(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10 ... between two times."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**exponent for exponent in exponents for step in _ROUND_STEPS]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """About five round values between two."""
+    raw = (high - low) / 5
+    size = 10.0 ** math.floor(math.log10(raw))
+    step = next(step * size for step in (*_ROUND_STEPS, 10) if step * size >= raw)
+    first = math.ceil(low / step)
+    return [number * step for number in range(first, math.floor(high / step) + 1)]

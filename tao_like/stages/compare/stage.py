@@ -1,0 +1,155 @@
+"""The compare stage: one table of all models, and a failure where one loses too much."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tao_like.errors import ConversionError
+from tao_like.spec.common import CommonSpec
+from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
+from tao_like.stages.compare.picture import draw_comparison
+from tao_like.stages.compare.table import comparison_table, table_text, write_csv
+from tao_like.stages.devices import processors
+from tao_like.stages.engines import score
+from tao_like.stages.evaluate import choose_split, scoring_batch_size
+from tao_like.stages.latency import Latency, measure_in_turns
+from tao_like.stages.loading import resolve_workers
+from tao_like.stages.processor import busy_note, this_processor
+from tao_like.stages.results import CompareResult
+from tao_like.tasks.base import Split, Task
+from tao_like.tracking import Run
+
+TABLE_NAME = "comparison.csv"
+PICTURE_NAME = "comparison.png"
+SECONDS = 60.0
+"""Longest time of one measurement in turns."""
+
+
+def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> CompareResult:
+    """Scores and times all models; leaves report.json, comparison.csv and comparison.png.
+
+    Raises:
+        ConversionError: a model loses more than `compare.max_drop`; the table is written all the same.
+    """
+    settings = spec.compare
+    threads = processors() if settings.threads == "auto" else int(settings.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = find_paths(spec)
+        candidates = open_candidates(task_type, spec, paths, threads, run, Path(folder))
+        split = choose_split(candidates[0].task, settings.split)  # type: ignore[arg-type]
+        if split != settings.split:
+            run.info(f"There is no {settings.split} data; scoring {split}.")
+        _check_same_data(candidates, split, run)
+        metrics = [_metrics(candidate, split, spec, run) for candidate in candidates]
+        single = _latencies(candidates, 1, settings.rounds, run)
+        batched = _latencies(candidates, settings.throughput_batch, -(-settings.rounds // 4), run)
+    headline = candidates[0].task.headline
+    sign = 1.0 if candidates[0].task.higher_is_better[headline] else -1.0
+    rows = [
+        _row(candidate, figures, sign * (metrics[0][headline] - figures[headline]), single, batched)
+        for candidate, figures in zip(candidates, metrics, strict=True)
+    ]
+    report = {
+        "split": split,
+        "headline": headline,
+        "threads": threads,
+        "processor": this_processor().to_dict(),
+        "rounds": settings.rounds,
+        "max_drop": settings.max_drop,
+        "rows": rows,
+    }
+    _write(run, rows, report, headline)
+    run.info(f"{this_processor().text()}; {threads} threads a call; batch 1 timed in turns.")
+    if settings.rounds and (note := busy_note()):
+        run.warning(note)
+    run.info(table_text(comparison_table(rows, headline)))
+    _check_drops(rows, headline, settings.max_drop)
+    return CompareResult("compare", run.folder, report, [f"Table and picture: {run.folder}"], rows)
+
+
+def _check_same_data(candidates: list[Candidate], split: Split, run: Run) -> None:
+    """Warns where a model was trained on another division of the data, so that its test samples differ."""
+    prints = [candidate.task.fingerprint(split) for candidate in candidates]
+    for candidate, own in zip(candidates, prints, strict=True):
+        if own != prints[0]:
+            run.warning(
+                f"{candidate.name} was trained on another division of the data than {candidates[0].name}, so "
+                f"its {split} samples are others; give dataset.{split}_dataset to score both on the same"
+            )
+
+
+def _metrics(candidate: Candidate, split: Split, spec: CommonSpec, run: Run) -> dict[str, float]:
+    task = candidate.task
+    dataset = task.dataset(split)
+    with run.progress(f"scoring {candidate.name}", len(dataset)) as bar:
+        size = scoring_batch_size(task, spec.compare.batch_size)
+        workers = resolve_workers(task, "cpu")
+        return score(task, candidate.engine, dataset, size, workers, bar.advance).compute()
+
+
+def _latencies(candidates: list[Candidate], batch: int, rounds: int, run: Run) -> dict[str, Latency]:
+    """Times of a call with noise, in turns; empty where none are wanted."""
+    if rounds == 0:
+        return {}
+    generator = np.random.default_rng(0)
+
+    def call(candidate: Candidate) -> Any:
+        samples = [candidate.task.noise(generator) for _ in range(batch)]
+        prepared = candidate.task.prepare(samples)
+        return lambda: candidate.engine.run(prepared)
+
+    run.status(f"timing {len(candidates)} models at batch {batch}, in turns")
+    calls = {candidate.name: call(candidate) for candidate in candidates}
+    return measure_in_turns(calls, rounds=rounds, seconds=SECONDS, batch=batch)
+
+
+def _row(
+    candidate: Candidate,
+    metrics: dict[str, float],
+    drop: float,
+    single: dict[str, Latency],
+    batched: dict[str, Latency],
+) -> dict[str, Any]:
+    latency, throughput = single.get(candidate.name), batched.get(candidate.name)
+    return {
+        "name": candidate.name,
+        "path": str(candidate.path),
+        "form": candidate.form,
+        "runs_in": candidate.runs_in,
+        "metrics": metrics,
+        "drop": drop,
+        "bytes": candidate.path.stat().st_size,
+        "parameters": candidate.cost.parameters if candidate.cost else None,
+        "macs": candidate.cost.macs if candidate.cost else None,
+        "median_ms": latency.median_ms if latency else None,
+        "p95_ms": latency.p95_ms if latency else None,
+        "throughput": throughput.throughput if throughput else None,
+        "throughput_batch": throughput.batch if throughput else None,
+    }
+
+
+def _write(run: Run, rows: list[dict[str, Any]], report: dict[str, Any], headline: str) -> None:
+    """Writes everything before a loss can fail the stage."""
+    with run.artefact(TABLE_NAME) as path:
+        write_csv(path, rows)
+    if all(row["median_ms"] for row in rows):
+        with run.artefact(PICTURE_NAME) as path:
+            draw_comparison(rows, headline).save(path, format="PNG")
+    run.report(report)
+
+
+def _check_drops(rows: list[dict[str, Any]], headline: str, max_drop: float | None) -> None:
+    if max_drop is None:
+        return
+    # Not `drop > max_drop`: a loss that is not a number must fail too.
+    worse = [row for row in rows[1:] if not row["drop"] <= max_drop]
+    if worse:
+        named = ", ".join(f"{row['name']} ({row['drop']:.4f})" for row in worse)
+        raise ConversionError(
+            f"against {rows[0]['name']} more of {headline} is lost than compare.max_drop={max_drop:g}: "
+            f"{named}; the table is written"
+        )

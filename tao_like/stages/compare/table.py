@@ -1,0 +1,88 @@
+"""The comparison as a table on the terminal and as CSV. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = Mapping[str, Any]
+"""One model, as it stands under ``rows`` in report.json of compare.
+
+``name``, ``path``, ``form``, ``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the headline
+against the first row, in the metric's own direction); ``bytes``; ``parameters`` and ``macs`` (None: not
+known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) and ``throughput_batch``
+(None where nothing was timed).
+"""
+_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def comparison_table(rows: Sequence[Row], headline: str) -> Table:
+    """The rows as a table for a terminal of 100 columns.
+
+    Args:
+        rows: of one comparison, the reference first.
+        headline: the metric to show; the others are in the CSV.
+    """
+    table = Table(title=f"Compared with {rows[0]['name']}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("form")
+    for title in (headline, "lost", "MB", "params", "MACs", "ms", "p95", "x", f"/s at {_batch(rows)}"):
+        table.add_column(title, justify="right", no_wrap=True)
+    first = rows[0]["median_ms"]
+    for row in rows:
+        speed = f"{first / row['median_ms']:.2f}" if first and row["median_ms"] else "-"
+        table.add_row(
+            row["name"],
+            row["form"] if row["runs_in"] == "onnxruntime" else f"{row['form']}, in {row['runs_in']}",
+            f"{row['metrics'][headline]:.4f}",
+            f"{row['drop']:+.4f}",
+            f"{row['bytes'] / 1e6:.1f}",
+            short_number(row["parameters"]),
+            short_number(row["macs"]),
+            _decimals(row["median_ms"], 2),
+            _decimals(row["p95_ms"], 2),
+            speed,
+            _decimals(row["throughput"], 1),
+        )
+    return table
+
+
+def table_text(table: Table, width: int = 110) -> str:
+    """A table as plain text."""
+    target = io.StringIO()
+    Console(file=target, width=width, color_system=None, legacy_windows=False).print(table)
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes a line a model; each metric is a column."""
+    flat = [{**{k: v for k, v in row.items() if k != "metrics"}, **row["metrics"]} for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def short_number(value: int | None) -> str:
+    """A large number in three digits with its unit, such as ``3.39M``; a dash for None."""
+    if value is None:
+        return "-"
+    for size, unit in _UNITS:
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return str(value)
+
+
+def _batch(rows: Sequence[Row]) -> str:
+    return str(rows[0]["throughput_batch"] or "-")
+
+
+def _decimals(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

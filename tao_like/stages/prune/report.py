@@ -1,0 +1,117 @@
+"""What pruning reports: costs and latency before and after, and the channels of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+
+from tao_like.errors import ConversionError
+from tao_like.stages.latency import Latency, measure_in_turns
+from tao_like.stages.onnx_writer import to_onnx
+from tao_like.tasks.base import Exportable, Task
+from tao_like.tracking import Run
+
+_OPSET = 18
+_ROW_HEIGHT, _NAME_WIDTH, _BAR_WIDTH, _COUNT_WIDTH = 16, 330, 400, 110
+_MOST_ROWS = 200
+_ROUNDS, _SECONDS = 30, 20.0
+
+
+@dataclass(frozen=True)
+class Width:
+    """The width of a layer before and after: output channels, or heads of an attention layer."""
+
+    name: str
+    kind: str
+    before: int
+    after: int
+
+
+def layer_widths(network: nn.Module) -> dict[str, tuple[str, int]]:
+    """Name of each convolution, linear and attention layer to its kind and its output channels or heads."""
+    widths: dict[str, tuple[str, int]] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            widths[name] = ("channels", module.out_channels)
+        elif isinstance(module, nn.Linear):
+            widths[name] = ("features", module.out_features)
+        elif isinstance(vars(module).get("num_heads"), int):
+            widths[name] = ("heads", int(vars(module)["num_heads"]))
+    return widths
+
+
+def compare_widths(
+    before: Mapping[str, tuple[str, int]], after: Mapping[str, tuple[str, int]]
+) -> list[Width]:
+    """Every layer with its width before and after, in the network's order."""
+    return [Width(name, kind, width, after[name][1]) for name, (kind, width) in before.items()]
+
+
+def draw_widths(widths: list[Width]) -> Image.Image:
+    """A bar a layer: what it kept, in front of what it had."""
+    shown = [width for width in widths if width.before != width.after] or widths
+    left_out = max(0, len(shown) - _MOST_ROWS)
+    shown = shown[:_MOST_ROWS]
+    size = (_NAME_WIDTH + _BAR_WIDTH + _COUNT_WIDTH, _ROW_HEIGHT * (len(shown) + 2) + 8)
+    picture = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    title = f"Kept (dark) of what each changed layer had{f'; {left_out} more layers' if left_out else ''}"
+    pen.text((6, 4), title, fill="black", font=font)
+    for row, width in enumerate(shown, start=1):
+        top = row * _ROW_HEIGHT + 8
+        pen.text((6, top), width.name[-50:], fill="black", font=font)
+        right = _NAME_WIDTH + _BAR_WIDTH - 1
+        pen.rectangle((_NAME_WIDTH, top + 1, right, top + _ROW_HEIGHT - 4), fill=(215, 222, 232))
+        kept = _NAME_WIDTH + round((_BAR_WIDTH - 1) * width.after / max(width.before, 1))
+        pen.rectangle((_NAME_WIDTH, top + 1, kept, top + _ROW_HEIGHT - 4), fill=(52, 101, 164))
+        counts = f"{width.after} of {width.before} {width.kind if width.kind == 'heads' else ''}"
+        pen.text((right + 8, top), counts, fill="black", font=font)
+    return picture
+
+
+def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
+    """The exportable network in onnxruntime, as a call without arguments; batch of ``inputs``.
+
+    Raises:
+        ConversionError: it cannot be written as ONNX.
+    """
+    import onnxruntime
+
+    proto, _ = to_onnx(exportable, inputs, dynamic=False, opset=_OPSET)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = {name: tensor.numpy() for name, tensor in zip(exportable.inputs, inputs, strict=True)}
+    return lambda: session.run(None, feed)
+
+
+def measure_latency(
+    task: Task[Any], before: nn.Module, after: nn.Module, inputs: tuple[torch.Tensor, ...], run: Run
+) -> dict[str, Any]:
+    """Latency at batch 1 of two networks, in turns: in onnxruntime, else in torch."""
+    exportables = {
+        name: task.exportable(network, task.input_format)
+        for name, network in (("before", before), ("after", after))
+    }
+    try:
+        calls = {name: onnx_session(exportable, inputs) for name, exportable in exportables.items()}
+        engine = "onnxruntime, CPU"
+    except ConversionError as error:
+        run.warning(f"latency is measured in torch: {error}")
+        calls = {name: _torch_call(exportable, inputs) for name, exportable in exportables.items()}
+        engine = "torch, CPU"
+    times: dict[str, Latency] = measure_in_turns(calls, rounds=_ROUNDS, seconds=_SECONDS)
+    medians = {name: round(latency.median_ms, 3) for name, latency in times.items()}
+    share = medians["after"] / max(medians["before"], 1e-9)
+    return {"engine": engine, "batch": 1, "median_ms": medians, "share": round(share, 4)}
+
+
+def _torch_call(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
+    def call() -> object:
+        with torch.inference_mode():
+            return exportable.module(*inputs)
+
+    return call

@@ -1,0 +1,321 @@
+"""From a trained bundle to a narrower one: choose, take away, train in between, prove, write."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tao_like import __version__
+from tao_like.bundle import Bundle, file_sha256, read_bundle, write_bundle
+from tao_like.errors import ConversionError, SpecError
+from tao_like.networks import structure
+from tao_like.spec import to_dict
+from tao_like.spec.common import CommonSpec
+from tao_like.spec.prune import DEFAULT_TARGET_MACS
+from tao_like.stages.cost import Cost, network_cost
+from tao_like.stages.engines import (
+    BUNDLE_SUFFIX,
+    LoadedModel,
+    TorchEngine,
+    bundle_network,
+    find_checkpoint,
+    open_bundle,
+    score,
+)
+from tao_like.stages.folders import BUNDLE_NAME
+from tao_like.stages.loading import resolve_workers
+from tao_like.stages.prune import criteria
+from tao_like.stages.prune.proof import remove_proven, tensors
+from tao_like.stages.prune.report import compare_widths, draw_widths, layer_widths, measure_latency
+from tao_like.stages.prune.selection import Choice, MacsEstimate, Rules, choose, find_ratio
+from tao_like.stages.prune.units import Unit, find_units
+from tao_like.stages.results import PruneResult
+from tao_like.tasks.base import Batch, Prunable, Split, Task
+from tao_like.tracking import Run, TensorBoard, atomic_path
+
+CHART = "channels.png"
+_SCORING_BATCH = 16
+
+
+@dataclass
+class Pruning:
+    """A pruning at work.
+
+    Attributes:
+        task: at work on the bundle's architecture and the user's training.
+        network: on the CPU, every parameter free; it shrinks.
+        prunable: what the task says of it.
+        spec: the resolved spec, of the task.
+        run: is told of it.
+        cost: of the network before.
+        initial: elements that each unit once had, by its name.
+    """
+
+    task: Task[Any]
+    network: nn.Module
+    prunable: Prunable
+    spec: CommonSpec
+    run: Run
+    cost: Cost
+    initial: dict[str, int]
+
+
+def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> PruneResult:
+    """Prunes a bundle; the new one gets its name only after it has been read back and gives equal answers."""
+    began = time.monotonic()
+    settings = spec.prune
+    path = find_checkpoint(spec, settings.checkpoint, "prune.checkpoint")
+    if path.suffix != BUNDLE_SUFFIX:
+        raise SpecError(
+            f"prune.checkpoint: {path} is not a bundle ({BUNDLE_SUFFIX}); an ONNX file stays as it is"
+        )
+    model = open_bundle(task_type, spec, path, torch.device("cpu"))
+    pruning = _prepare(task_type, spec, path, model, run)
+    assert model.network is not None
+    metrics = {"before": _metrics(model.task, model.network, run, "scoring before")}
+    widths = layer_widths(pruning.network)
+    differences = [_step(pruning, step) for step in range(1, settings.steps + 1)]
+    pruning.prunable.refresh()
+    cost = network_cost(pruning.network, pruning.prunable.inputs)
+    metrics["after"] = _metrics(pruning.task, pruning.network, run, "scoring after")
+    exportable = model.task.exportable(model.network, model.task.input_format)
+    inputs = exportable.to_inputs(model.task.prepare([model.task.noise(np.random.default_rng(0))]))
+    report: dict[str, Any] = {
+        "checkpoint": str(path),
+        "criterion": settings.criterion,
+        "steps": settings.steps,
+        "parameters": {"before": _parameters(model.network), "after": _parameters(pruning.network)},
+        "macs": {"before": pruning.cost.macs, "after": cost.macs},
+        "macs_share": round(cost.macs / pruning.cost.macs, 4),
+        "latency": measure_latency(model.task, model.network, pruning.network, inputs, run),
+        "metrics": metrics,
+        "layers": [asdict(width) for width in compare_widths(widths, layer_widths(pruning.network))],
+        "largest_difference": max(differences),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    return _write(pruning, model, path, report)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _prepare(
+    task_type: type[Task[Any]], spec: CommonSpec, path: Path, model: LoadedModel, run: Run
+) -> Pruning:
+    """A second copy of the bundle's network, to be pruned, for a task that may train it."""
+    assert model.bundle is not None
+    stored = model.task.spec
+    continued = task_type.continued_spec(spec, stored)
+    task = task_type(continued, model.task.record)
+    network = bundle_network(task, model.bundle, path).eval()
+    prunable = task.prunable(network)
+    if prunable is None:
+        raise SpecError(f"prune: networks of the task {task.name} cannot be pruned")
+    needs_data = spec.prune.criterion == "taylor" or spec.prune.steps > 1
+    if needs_data and not task.has_split("train"):
+        raise SpecError(
+            f"prune.criterion={spec.prune.criterion} with prune.steps={spec.prune.steps} needs training "
+            "data; name it (dataset.train_dataset), or take prune.criterion=magnitude_l2 and prune.steps=1"
+        )
+    cost = network_cost(network, prunable.inputs)
+    return Pruning(task, network, prunable, continued, run, cost, {})
+
+
+def _step(pruning: Pruning, step: int) -> float:
+    """Takes a step's share away, and trains unless it is the last. Returns the proof's difference."""
+    settings, run = pruning.spec.prune, pruning.run
+    excluded = _matching(pruning.network, settings.excluded_layers)
+    units = find_units(pruning.network, pruning.prunable, granularity=settings.granularity, excluded=excluded)
+    if not units:
+        raise SpecError(
+            "nothing of this network can be pruned: every layer is excluded (prune.excluded_layers), or "
+            "reaches what must keep its size"
+        )
+    for unit in units:
+        pruning.initial.setdefault(unit.name, unit.size)
+    scores = _scores(pruning, units)
+    if step == 1 and not any(_choice(pruning, units, scores, settings.steps)):
+        # Known before there is any training.
+        raise SpecError(
+            f"nothing would be pruned: with prune.granularity={settings.granularity} no layer can lose the "
+            "channels asked for; prune more, or lower it"
+        )
+    choice = _choice(pruning, units, scores, step)
+    difference = remove_proven(pruning.network, units, choice, pruning.prunable.inputs)
+    share = network_cost(pruning.network, pruning.prunable.inputs).macs / pruning.cost.macs
+    gone = sum(len(elements) > 0 for elements in choice)
+    run.info(
+        f"step {step} of {settings.steps}: {share:.3f} of the MACs stay, {gone} groups of layers narrower"
+    )
+    run.status(f"step {step} pruned", kpi={"macs_share": share}, step=step, max_step=settings.steps)
+    if step < settings.steps:
+        from tao_like.stages.train.tune import tune  # the only way in which pruning meets Lightning
+
+        seed = pruning.spec.train.seed + step
+        tune(
+            pruning.task,
+            pruning.network,
+            pruning.spec,
+            run,
+            epochs=settings.epochs_per_step,
+            seed=seed,
+        )
+    return difference
+
+
+def _matching(network: nn.Module, patterns: list[str]) -> list[nn.Module]:
+    """The modules that the patterns of ``prune.excluded_layers`` name."""
+    modules = {name: module for name, module in network.named_modules() if name}
+    found: list[nn.Module] = []
+    for pattern in patterns:
+        names = fnmatch.filter(modules, pattern)
+        if not names:
+            some = ", ".join(list(modules)[:4])
+            raise SpecError(
+                f"prune.excluded_layers: {pattern} names no layer of this network; its layers are {some}, "
+                "... (report.json of an earlier pruning lists them)"
+            )
+        found += [modules[name] for name in names]
+    return found
+
+
+def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
+    settings = pruning.spec.prune
+    if settings.criterion in criteria.NORMS:
+        return criteria.relative(criteria.magnitude(units, criteria.NORMS[settings.criterion]))
+    if settings.criterion == "bn_scale":
+        return criteria.relative(criteria.batch_norm_scale(units))
+    if settings.criterion == "random":
+        return criteria.random_scores(units, pruning.spec.train.seed)
+    pruning.network.eval()
+    torch.manual_seed(pruning.spec.train.seed)  # Some losses blend the samples of a batch by chance.
+    losses = (
+        torch.stack(list(pruning.task.losses(pruning.network, batch).values())).sum()
+        for batch in _batches(pruning)
+    )
+    return criteria.taylor(units, losses)
+
+
+def _batches(pruning: Pruning) -> Iterator[Batch]:
+    """Evenly drawn training samples, as evaluation prepares them."""
+    task = pruning.task
+    data = task.dataset("train")
+    count = min(pruning.spec.prune.criterion_samples, len(data))
+    indices = [number * len(data) // count for number in range(count)]
+    with pruning.run.progress("gradients of the loss", count) as bar:
+        for start in range(0, count, _SCORING_BATCH):
+            chosen = indices[start : start + _SCORING_BATCH]
+            yield task.collate([data[index] for index in chosen])
+            bar.advance(len(chosen))
+
+
+def _choice(pruning: Pruning, units: list[Unit], scores: criteria.Scores, step: int) -> Choice:
+    """What goes in this step: an equal part of the whole way in each."""
+    settings = pruning.spec.prune
+    rules = Rules(settings.scope, settings.max_ratio, pruning.initial)
+    part = step / settings.steps
+    if settings.ratio is not None:
+        return choose(units, scores, settings.ratio * part, rules)
+    target = settings.target_macs or DEFAULT_TARGET_MACS
+    target = 1 - (1 - target) * part
+    estimate = MacsEstimate(pruning.network, units, pruning.prunable.inputs)
+    if settings.criterion == "taylor":
+        # What counts is the harm for each multiply-accumulate that is spared.
+        scores = [score / max(spared, 1e-12) for score, spared in zip(scores, estimate.each(), strict=True)]
+    return find_ratio(target, pruning.cost.macs, estimate, lambda ratio: choose(units, scores, ratio, rules))
+
+
+def _metrics(task: Task[Any], network: nn.Module, run: Run, title: str) -> dict[str, float]:
+    """The network's metrics on validation data (else test data); empty where there is neither."""
+    held_out: tuple[Split, ...] = ("val", "test")
+    split = next((name for name in held_out if task.has_split(name)), None)
+    if split is None:
+        return {}
+    data = task.dataset(split)
+    engine = TorchEngine(task.exportable(network.eval(), task.input_format), torch.device("cpu"))
+    with run.progress(title, len(data)) as bar:
+        return score(task, engine, data, _SCORING_BATCH, resolve_workers(task, "cpu"), bar.advance).compute()
+
+
+def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, Any]) -> PruneResult:
+    """Writes the bundle, reads it back, and compares its answers with those of the network at hand."""
+    run, settings = pruning.run, pruning.spec.prune
+    assert model.bundle is not None
+    bundle = _bundle(pruning, model.bundle, file_sha256(path), report)
+    final = Path(settings.pruned_file) if settings.pruned_file else run.folder / BUNDLE_NAME
+    with atomic_path(final) as temporary:
+        sha256 = write_bundle(temporary, bundle)
+        _check_reloaded(pruning, read_bundle(temporary), temporary)
+    widths = compare_widths(
+        {layer["name"]: (layer["kind"], layer["before"]) for layer in report["layers"]},
+        layer_widths(pruning.network),
+    )
+    chart = draw_widths(widths)
+    with run.artefact(CHART) as file:
+        chart.save(file, format="PNG")
+    if pruning.spec.train.tensorboard.enabled:
+        board = TensorBoard(run.folder)
+        try:
+            board.image("prune/channels", chart, 0)
+        finally:
+            board.close()
+    report |= {"bundle": str(final), "sha256": sha256}
+    headline = pruning.task.headline
+    before, after = (report["metrics"][name].get(headline) for name in ("before", "after"))
+    told = "" if before is None else f" {headline} {before:.4f} -> {after:.4f} (before training again)."
+    latency = report["latency"]
+    run.status("pruning done", kpi=report["metrics"]["after"])
+    summary = [
+        f"{final}: {report['macs_share']:.3f} of the MACs, "
+        f"{report['parameters']['after'] / report['parameters']['before']:.3f} of the parameters, "
+        f"{latency['share']:.3f} of the latency ({latency['engine']}).{told}",
+        f"Next: tao-like {pruning.task.name} train -e SPEC train.pruned_model_path={final}",
+    ]
+    return PruneResult(
+        "prune", run.folder, report, summary, final, report["macs_share"], report["metrics"]["after"]
+    )
+
+
+def _bundle(pruning: Pruning, parent: Bundle, sha256: str, report: dict[str, Any]) -> Bundle:
+    settings = pruning.spec.prune
+    entry = {
+        "stage": "prune",
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+        "parent": sha256,
+        "settings": to_dict(settings),
+        "macs_share": report["macs_share"],
+        "parameters": report["parameters"],
+        "metrics": report["metrics"],
+    }
+    changed = copy.copy(parent)
+    changed.metrics = report["metrics"]["after"]
+    changed.history = [*parent.history, entry]
+    changed.structure = structure.capture(pruning.network)
+    changed.weights = dict(pruning.network.state_dict())
+    return changed
+
+
+def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:
+    """The bundle that was written gives the very answers of the network at hand."""
+    again = bundle_network(pruning.task, bundle, path).eval()
+    pruning.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if structure.capture(again) != bundle.structure:
+        raise ConversionError("the pruned bundle does not give back its own structure; please report this")
+    with torch.inference_mode():
+        expected, actual = (network.eval()(*pruning.prunable.inputs) for network in (pruning.network, again))
+    if not all(
+        torch.equal(one, other) for one, other in zip(tensors(expected), tensors(actual), strict=True)
+    ):
+        raise ConversionError("the pruned bundle answers otherwise than the network that it was made from")

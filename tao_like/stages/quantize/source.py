@@ -1,0 +1,89 @@
+"""What quantize works on: an fp32 ONNX file, found or exported from a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_like import runtime
+from tao_like.bundle import file_sha256
+from tao_like.errors import BundleError, SpecError
+from tao_like.spec.common import CommonSpec
+from tao_like.stages.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
+from tao_like.stages.export import export_model, exported_file
+from tao_like.stages.folders import trained_bundle
+from tao_like.tasks.base import Task
+from tao_like.tracking import Run
+
+KEY = "quantize.checkpoint"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model that is quantized.
+
+    Attributes:
+        task: at work on the model's classes, preparation and split.
+        model: the fp32 file, open.
+        onnx_file: that file; in a temporary folder where the origin is a bundle.
+        origin: what the user knows: the bundle or the ONNX file.
+    """
+
+    task: Task[Any]
+    model: runtime.Model
+    onnx_file: Path
+    origin: Path
+
+
+def open_source(task_type: type[Task[Any]], spec: CommonSpec, run: Run, folder: Path) -> Source:
+    """Opens what `quantize.checkpoint` names; a bundle is exported into ``folder`` first.
+
+    Raises:
+        SpecError: there is no such file.
+        BundleError: it is neither a bundle nor an ONNX file of this task.
+    """
+    path = _find(spec, run)
+    device = torch.device("cpu")
+    if path.suffix == ONNX_SUFFIX:
+        opened = open_model(task_type, spec, path, device)
+        assert isinstance(opened.engine, OnnxEngine)
+        for note in opened.notes:
+            run.info(note)
+        return Source(opened.task, opened.engine.model, path, path)
+    if path.suffix != BUNDLE_SUFFIX:
+        raise BundleError(
+            f"{KEY}: {path} is neither a bundle ({BUNDLE_SUFFIX}) nor an ONNX file ({ONNX_SUFFIX})"
+        )
+    opened = open_bundle(task_type, spec, path, device, spec.export.input_format)
+    exported = folder / "fp32.onnx"
+    report = export_model(opened, spec.export, exported, run)
+    run.info(
+        f"{path.name} is exported for this, checked against torch on {report['checked_on']}: largest "
+        f"difference {report['largest_difference']:.1e}."
+    )
+    return Source(opened.task, runtime.load(exported), exported, path)
+
+
+def _find(spec: CommonSpec, run: Run) -> Path:
+    """The file that the key names, else what export left of the trained bundle, else that bundle."""
+    if spec.quantize.checkpoint:
+        path = Path(spec.quantize.checkpoint)
+        if not path.is_file():
+            raise SpecError(f"{KEY}: there is no file {path}")
+        return path
+    bundle, exported = trained_bundle(spec), exported_file(spec)
+    if exported.is_file() and not bundle.is_file():
+        return exported
+    if not bundle.is_file():
+        raise SpecError(
+            f"{KEY} is not given, and there is neither {exported} nor {bundle}; train first, or name a "
+            "bundle or an ONNX file"
+        )
+    if exported.is_file():
+        if runtime.load(exported).metadata.bundle_sha256 == file_sha256(bundle):
+            return exported
+        run.info(f"{exported} is not of the bundle {bundle}; the bundle is taken.")
+    return bundle

@@ -1,0 +1,369 @@
+"""The quantize stage: an ONNX file that computes in int8, and what that costs and gains."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tao_like import __version__, runtime
+from tao_like.errors import ConversionError, DatasetError, SpecError
+from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
+from tao_like.spec.common import CommonSpec
+from tao_like.spec.quantize import QuantizeSpec
+from tao_like.stages.engines import OnnxEngine, score
+from tao_like.stages.evaluate import scoring_batch_size
+from tao_like.stages.folders import stage_folder
+from tao_like.stages.latency import Latency, measure_in_turns
+from tao_like.stages.loading import resolve_workers
+from tao_like.stages.onnx_cost import graph_cost
+from tao_like.stages.onnx_graph import folded, load_float_graph
+from tao_like.stages.processor import Processor, this_processor
+from tao_like.stages.quantize.calibration import Feed, calibrate
+from tao_like.stages.quantize.convert import to_int8, watched_tensors
+from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
+from tao_like.stages.quantize.search import Search, find_float_layers
+from tao_like.stages.quantize.source import KEY, Source, open_source
+from tao_like.stages.results import QuantizeResult, counted
+from tao_like.tasks.base import Outputs, Task
+from tao_like.tracking import Run, atomic_path
+
+MODEL_NAME = "model_int8.onnx"
+LATENCY_ROUNDS = 30
+LATENCY_SECONDS = 20.0
+
+
+def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> QuantizeResult:
+    """Quantizes an exported network; the file gets its name only once its metric holds."""
+    with tempfile.TemporaryDirectory() as name:
+        source = open_source(task_type, spec, run, Path(name))
+        return _Quantization(spec, run, source, Path(name)).run()
+
+
+def quantized_file(spec: CommonSpec) -> Path:
+    """Where quantize writes."""
+    given = spec.quantize.onnx_file
+    return Path(given) if given else stage_folder(spec, "quantize") / MODEL_NAME
+
+
+class _Quantization:
+    """One run of the stage: the fp32 graph, the ranges of its values, and trials of what to quantize."""
+
+    def __init__(self, spec: CommonSpec, run: Run, source: Source, folder: Path) -> None:
+        self.spec: QuantizeSpec = spec.quantize
+        self.final = quantized_file(spec)
+        self.log = run
+        self.source = source
+        self.folder = folder
+        self.task = source.task
+        self.processor = this_processor()
+        self.reduce_range = _reduce_range(self.spec.reduce_range, self.processor)
+        self.graph = folded(load_float_graph(source.onnx_file, KEY))
+        if not quantizable_layers(self.graph):
+            raise ConversionError(
+                f"{KEY}: {source.origin} has no convolution or linear layer with fixed weights; there is "
+                "nothing to quantize"
+            )
+        self.skipped = {
+            name: f"quantize.skip_names: {pattern}"
+            for name, pattern in named_layers(self.graph, self.spec.skip_names).items()
+        }
+        self.layers = [name for name in quantizable_layers(self.graph) if name not in self.skipped]
+        if not self.layers:
+            raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
+        self.ranges: dict[str, tuple[float, float]] = {}
+
+    def run(self) -> QuantizeResult:
+        """Calibrates, searches, writes and measures."""
+        self.log.info(f"Processor: {self.processor.text()}. {_weights_line(self.spec, self)}")
+        samples = self._calibration_samples()
+        self.ranges = self._calibrate(samples)
+        scores: dict[tuple[str, ...], dict[str, float]] = {}
+        float_metrics = self._metrics(self.source.model, "fp32") if self.task.has_split("val") else {}
+        search = Search([], 0.0)
+        if float_metrics:
+            search = self._search(float_metrics, scores, samples)
+        else:
+            self.log.warning("there is no validation data, so quantize.max_drop is not held")
+        plan = self._plan(search.kept, _search_reasons(search))
+        self._write(plan)
+        metrics = scores.get(tuple(search.kept), {})
+        report = self._report(plan, search, float_metrics, metrics, len(samples))
+        return QuantizeResult(
+            "quantize",
+            self.log.folder,
+            report,
+            self._summary(report, plan),
+            self.final,
+            metrics,
+            float_metrics,
+            {name: reason for name, reason in plan.floats.items() if name in self.skipped | search.costs},
+        )
+
+    # --- data ---
+
+    def _calibration_samples(self) -> list[int]:
+        """Numbers of the training samples, spread evenly: class folders come one after the other."""
+        if not self.task.has_split("train"):
+            raise DatasetError(
+                "quantize takes the ranges of values from training data, and there is none; give "
+                "dataset.train_dataset"
+            )
+        available = self.task.count("train")
+        count = min(self.spec.num_samples, available)
+        return [number * available // count for number in range(count)]
+
+    def _feeds(self, samples: Sequence[int]) -> Callable[[], Iterator[Feed]]:
+        """Gives the samples one at a time, or as many as a fixed batch holds, read anew at each call."""
+        dataset = self.task.dataset("train")
+        batch = fixed_batch(self.graph) or 1
+
+        def feeds() -> Iterator[Feed]:
+            for start in range(0, len(samples), batch):
+                numbers = list(samples[start : start + batch])
+                numbers += [samples[0]] * (batch - len(numbers))
+                prepared = self.task.prepare([dataset.sample(number) for number in numbers])
+                yield self.source.model.feed(prepared)
+
+        return feeds
+
+    def _calibrate(self, samples: Sequence[int]) -> dict[str, tuple[float, float]]:
+        plan = self._plan([], {})
+        passes = 1 if self.spec.algorithm == "minmax" else 2
+        feeds = self._feeds(samples)
+        with self.log.progress("calibrating on training data", passes * len(samples)) as bar:
+
+            def counted_feeds() -> Iterator[Feed]:
+                for feed in feeds():
+                    yield feed
+                    bar.advance(len(next(iter(feed.values()))))
+
+            return calibrate(
+                self.graph,
+                watched_tensors(self.graph, plan),
+                counted_feeds,
+                self.spec.algorithm,
+                self.spec.percentile,
+            )
+
+    # --- trials ---
+
+    def _plan(self, kept: Sequence[str], reasons: dict[str, str]) -> Plan:
+        return make_plan(
+            self.graph, {*kept, *self.skipped}, {**dict.fromkeys(kept, ""), **reasons, **self.skipped}
+        )
+
+    def _trial(self, kept: Sequence[str]) -> runtime.Model:
+        """The network with these layers in float and the others in int8, open."""
+        path = self.folder / "trial.onnx"
+        graph = to_int8(self.graph, self._plan(kept, {}), self.ranges, reduce_range=self.reduce_range)
+        onnx.save(graph, path)
+        return runtime.load(path)
+
+    def _metrics(self, model: runtime.Model, name: str) -> dict[str, float]:
+        """The task's metrics on the validation data."""
+        dataset = self.task.dataset("val")
+        with self.log.progress(f"scoring {name}", len(dataset)) as bar:
+            return score(
+                self.task,
+                OnnxEngine(model),
+                dataset,
+                scoring_batch_size(self.task, self.spec.batch_size),
+                resolve_workers(self.task, "cpu"),
+                bar.advance,
+            ).compute()
+
+    def _search(
+        self,
+        float_metrics: dict[str, float],
+        scores: dict[tuple[str, ...], dict[str, float]],
+        samples: Sequence[int],
+    ) -> Search:
+        headline = self.task.headline
+        sign = 1.0 if self.task.higher_is_better[headline] else -1.0
+
+        def drop_with(kept: Sequence[str]) -> float:
+            words = f"int8 with {counted(len(kept), 'layer')} in float" if kept else "int8"
+            metrics = scores[tuple(kept)] = self._metrics(self._trial(kept), words)
+            drop = sign * (float_metrics[headline] - metrics[headline])
+            self.log.status(f"{words}: {headline} {metrics[headline]:.4f}", kpi=metrics)
+            if kept or drop > self.spec.max_drop:
+                self.log.info(f"{words}: {headline} {metrics[headline]:.4f}, {drop:+.4f} lost")
+            return drop
+
+        return find_float_layers(self.layers, drop_with, lambda: self._costs(samples), self.spec.max_drop)
+
+    def _costs(self, samples: Sequence[int]) -> dict[str, float]:
+        """For each layer the relative squared error of the outputs when it alone computes in int8."""
+        few = samples[:: max(1, len(samples) // self.spec.search_samples)][: self.spec.search_samples]
+        dataset = self.task.dataset("train")
+        prepared = [self.task.prepare([dataset.sample(number)]) for number in few]
+        wanted = [self.source.model.run_prepared(one) for one in prepared]
+        costs: dict[str, float] = {}
+        with self.log.progress("measuring what each layer costs", len(self.layers)) as bar:
+            for name in self.layers:
+                model = self._trial([other for other in self.layers if other != name])
+                given = [model.run_prepared(one) for one in prepared]
+                costs[name] = relative_error(wanted, given)
+                bar.advance()
+        return costs
+
+    # --- results ---
+
+    def _write(self, plan: Plan) -> None:
+        """Writes the file; it gets its name only once the runtime can open it."""
+        graph = to_int8(self.graph, plan, self.ranges, reduce_range=self.reduce_range)
+        _set_metadata(graph, self._metadata(plan))
+        onnx.checker.check_model(graph, full_check=True)
+        with atomic_path(self.final) as temporary:
+            onnx.save(graph, temporary)
+            runtime.load(temporary)
+
+    def _metadata(self, plan: Plan) -> ModelMetadata:
+        metadata = self.source.model.metadata
+        quantization = {
+            "weights": "int8, 7 bits" if self.reduce_range else "int8",
+            "values": "uint8",
+            "algorithm": self.spec.algorithm,
+            "int8_layers": len(plan.layers),
+            "float_layers": sorted(set(plan.floats) & {*self.skipped, *self.layers}),
+        }
+        extra = {**metadata.extra, "quantization": quantization}
+        return dataclasses.replace(metadata, extra=extra, tool_version=__version__)
+
+    def _report(
+        self,
+        plan: Plan,
+        search: Search,
+        float_metrics: dict[str, float],
+        metrics: dict[str, float],
+        calibrated: int,
+    ) -> dict[str, Any]:
+        model = runtime.load(self.final)
+        latencies = self._latencies(model)
+        if latencies["int8"].median_ms > latencies["fp32"].median_ms:
+            self.log.warning(
+                "int8 is slower than fp32 here: too much of this network has no int8 form, or the machine "
+                "has none; compare shows both"
+            )
+        types = {node.name: node.op_type for node in self.graph.graph.node}
+        before, after = latencies["fp32"], latencies["int8"]
+        return {
+            "checkpoint": str(self.source.origin),
+            "onnx_file": str(self.final),
+            "bytes": self.final.stat().st_size,
+            "bytes_fp32": self.source.onnx_file.stat().st_size,
+            "split": "val" if float_metrics else None,
+            "metrics": metrics,
+            "metrics_fp32": float_metrics,
+            "drop": search.drop if float_metrics else None,
+            "max_drop": self.spec.max_drop,
+            "calibration": {"split": "train", "samples": calibrated, "algorithm": self.spec.algorithm},
+            "processor": self.processor.to_dict(),
+            "reduce_range": self.reduce_range,
+            "int8_operators": dict(Counter(types[name] for name in (*plan.layers, *plan.carriers))),
+            "float_operators": dict(Counter(types[name] for name in plan.floats)),
+            "int8_layers": plan.layers,
+            "float_reasons": plan.floats,
+            "layer_costs": search.costs,
+            "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
+            "largest_difference": self._difference(model),
+            "cost": dataclasses.asdict(graph_cost(self.graph)),
+            "latency": {name: _latency_report(one) for name, one in latencies.items()},
+            "speed": before.median_ms / after.median_ms,
+        }
+
+    def _latencies(self, model: runtime.Model) -> dict[str, Latency]:
+        prepared = self.task.prepare([self.task.noise(np.random.default_rng(0))])
+        return measure_in_turns(
+            {
+                "fp32": lambda: self.source.model.run_prepared(prepared),
+                "int8": lambda: model.run_prepared(prepared),
+            },
+            rounds=LATENCY_ROUNDS,
+            seconds=LATENCY_SECONDS,
+        )
+
+    def _difference(self, model: runtime.Model) -> float:
+        """How far the answers are from those of fp32, on a training sample."""
+        prepared = self.task.prepare([self.task.dataset("train").sample(0)])
+        return self.task.difference(self.source.model.run_prepared(prepared), model.run_prepared(prepared))
+
+    def _summary(self, report: dict[str, Any], plan: Plan) -> list[str]:
+        headline = self.task.headline
+        kept = [name for name in plan.floats if name in {*self.skipped, *self.layers}]
+        lines = [
+            f"{self.final} ({report['bytes'] / 1e6:.1f} MB, fp32 {report['bytes_fp32'] / 1e6:.1f} MB)",
+            f"{len(plan.layers)} layers in int8, {len(kept)} in float"
+            + (f": {', '.join(kept[:5])}{' ...' if len(kept) > 5 else ''}" if kept else ""),
+        ]
+        if report["metrics"]:
+            lines.append(
+                f"{headline} on val: {report['metrics'][headline]:.4f}, fp32 "
+                f"{report['metrics_fp32'][headline]:.4f}"
+            )
+        before, after = report["latency"]["fp32"], report["latency"]["int8"]
+        lines.append(
+            f"Latency {after['median_ms']:.2f} ms, fp32 {before['median_ms']:.2f} ms: {report['speed']:.2f} "
+            f"times as fast (batch 1, medians of {after['rounds']} turns)"
+        )
+        return lines
+
+
+def fixed_batch(graph: onnx.ModelProto) -> int | None:
+    """The batch size of a graph that was exported with one; None: any."""
+    axis = graph.graph.input[0].type.tensor_type.shape.dim[0]
+    return axis.dim_value if axis.HasField("dim_value") else None
+
+
+def relative_error(wanted: Sequence[Outputs], given: Sequence[Outputs]) -> float:
+    """Sum of the squared differences over the sum of the squares, over all outputs and samples."""
+    pairs = [(one[name], other[name]) for one, other in zip(wanted, given, strict=True) for name in one]
+    error = sum(float(np.square(one - other, dtype=np.float64).sum()) for one, other in pairs)
+    return error / max(sum(float(np.square(one, dtype=np.float64).sum()) for one, _ in pairs), 1e-30)
+
+
+def _reduce_range(wanted: bool | str, processor: Processor) -> bool:
+    return processor.overflows if wanted == "auto" else bool(wanted)
+
+
+def _weights_line(spec: QuantizeSpec, state: _Quantization) -> str:
+    """Says why weights have 7 or 8 bits."""
+    bits = "7 bits" if state.reduce_range else "8 bits"
+    if spec.reduce_range != "auto":
+        return f"Weights have {bits}, as quantize.reduce_range says."
+    if state.reduce_range:
+        return f"Weights have {bits}: without VNNI, sums of two products of 8 bits overflow."
+    return (
+        f"Weights have {bits}; for a machine without VNNI (x86 before 2019 and many after), set "
+        "quantize.reduce_range=true."
+    )
+
+
+def _search_reasons(search: Search) -> dict[str, str]:
+    return {
+        name: f"alone it changes the answers by {search.costs[name]:.2g} of their square sum"
+        for name in search.kept
+    }
+
+
+def _set_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> None:
+    for entry in list(graph.metadata_props):
+        if entry.key == METADATA_KEY:
+            graph.metadata_props.remove(entry)
+    graph.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
+
+
+def _latency_report(latency: Latency) -> dict[str, Any]:
+    return {
+        "median_ms": latency.median_ms,
+        "p95_ms": latency.p95_ms,
+        "rounds": len(latency.samples_ms),
+        "batch": latency.batch,
+    }

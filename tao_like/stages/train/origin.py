@@ -1,0 +1,138 @@
+"""Training a bundle's own network again, and learning from a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tao_like.bundle import file_sha256, read_bundle
+from tao_like.errors import SpecError
+from tao_like.spec import spec_from_dict
+from tao_like.spec.common import CommonSpec
+from tao_like.spec.prune import DistillSpec
+from tao_like.stages.engines import bundle_network, open_bundle
+from tao_like.tasks.base import Batch, ModelRecord, Task
+
+_FROZEN_SHARE = 0.5
+"""From here on a network that must recover is told to be frozen."""
+
+
+@dataclass
+class Origin:
+    """A trained network that a training goes on with, as it is.
+
+    Attributes:
+        task: at work on the bundle's architecture and the user's training.
+        network: with the bundle's structure and weights.
+        history: of the bundle.
+        sha256: of the bundle's file.
+    """
+
+    task: Task[Any]
+    network: nn.Module
+    history: list[dict[str, Any]]
+    sha256: str
+
+    def frozen_share(self) -> float:
+        """The share of the network's parameters that this training leaves as they are."""
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.network.parameters()]
+        return sum(size for size, learns in sizes if not learns) / max(1, sum(size for size, _ in sizes))
+
+    def warning(self) -> str | None:
+        """What to tell the user before the training, once the network is frozen as the spec has it."""
+        if (share := self.frozen_share()) < _FROZEN_SHARE:
+            return None
+        return (
+            f"{share:.0%} of the parameters are frozen, so what pruning took away cannot be made up for; "
+            "unfreeze them in the spec's model block, or start from the shipped spec prune.yaml"
+        )
+
+
+def open_origin(task_type: type[Task[Any]], spec: CommonSpec, path: Path, key: str) -> Origin:
+    """Opens the bundle whose network a training goes on with.
+
+    Args:
+        task_type: of the bundle.
+        spec: the user's: data and training.
+        path: the bundle.
+        key: the spec key that named it, for messages.
+
+    Raises:
+        BundleError: it cannot be used.
+        SpecError: there is no such file, or its classes are others than the data's.
+    """
+    if not path.is_file():
+        raise SpecError(f"{key}: there is no file {path}")
+    bundle = read_bundle(path, expect_task=task_type.name)
+    stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
+    continued = task_type.continued_spec(spec, stored)
+    _check_classes(task_type(continued).classes, bundle.classes, f"{key}={path}")
+    record = replace(ModelRecord.of_bundle(bundle), thresholds={})
+    task = task_type(continued, record)
+    return Origin(task, bundle_network(task, bundle, path), bundle.history, file_sha256(path))
+
+
+class Teacher:
+    """Gives the losses of a network that learns from a larger one. It is shared, never copied or stored."""
+
+    def __init__(self, task: Task[Any], network: nn.Module, spec: DistillSpec) -> None:
+        self.task = task
+        self.network = network.eval().requires_grad_(False)
+        self.spec = spec
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        return self
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The parts of the loss of a batch."""
+        self.network.to(batch.inputs.device)
+        return self.task.distillation_losses(
+            network,
+            self.network,
+            batch,
+            loss_lambda=self.spec.loss_lambda,
+            temperature=self.spec.temperature,
+        )
+
+
+def open_teacher(task: Task[Any], spec: CommonSpec) -> Teacher | None:
+    """The teacher that the spec names; None where it names none.
+
+    Raises:
+        BundleError: the teacher's bundle cannot be used.
+        SpecError: there is no such file, or the teacher has other classes or another input size.
+    """
+    given = spec.train.distill.teacher_model_path
+    if not given:
+        return None
+    key, path = f"train.distill.teacher_model_path={given}", Path(given)
+    if not path.is_file():
+        raise SpecError(f"train.distill.teacher_model_path: there is no file {path}")
+    model = open_bundle(type(task), spec, path, torch.device("cpu"))
+    assert model.network is not None
+    _check_classes(task.classes, model.task.classes, key)
+    noise = task.noise(np.random.default_rng(0))
+    own, other = (np.shape(one.prepare([noise])) for one in (task, model.task))
+    if own != other:
+        raise SpecError(f"{key} takes inputs of the shape {other[1:]}, and this network takes {own[1:]}")
+    return Teacher(task, model.network, spec.train.distill)
+
+
+def _check_classes(own: list[str], theirs: list[str], what: str) -> None:
+    if own == theirs:
+        return
+    lacking = [name for name in theirs if name not in own]
+    added = [name for name in own if name not in theirs]
+    parts = [
+        f"{word} {', '.join(names[:5])}" for word, names in (("lacks", lacking), ("adds", added)) if names
+    ]
+    raise SpecError(
+        f"{what} knows other classes than the training data, which "
+        f"{' and '.join(parts) or 'has another order'}; give the data of its own classes, or start anew with "
+        "train.pretrained_model_path"
+    )

@@ -1,0 +1,185 @@
+"""Whether a checkpoint and a spec belong together, and where a resumed training takes up its work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tao_like.errors import BundleError, SpecError
+from tao_like.spec import to_dict
+from tao_like.spec.common import CommonSpec
+from tao_like.spec.fields import METADATA_KEY
+from tao_like.stages.folders import RESUME_KEY
+from tao_like.stages.runner import STAGES
+from tao_like.stages.train.checkpoint_file import KEY, WEIGHTS, read_checkpoint
+from tao_like.tasks.base import Split, Task
+
+LONGER = ("train.num_epochs", "train.max_steps")
+"""A training may go on for longer, or end sooner; its schedule changes with it."""
+FREE = (
+    *LONGER,
+    "train.checkpoint_interval",
+    "train.checkpoint_interval_unit",
+    "train.tensorboard",
+    "train.cudnn",
+    "train.compile",
+    "train.accelerator",
+    "train.num_gpus",
+    "train.num_nodes",
+    "train.gpu_ids",
+    "dataset.workers",
+    "dataset.cache",
+)
+"""Keys that change nothing of what is learnt, or only its last digits; paths are free too."""
+KEPT_PATHS = ("train.pretrained_model_path", "train.pruned_model_path")
+"""Paths that tell a resumed training from one that starts anew."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training is.
+
+    Attributes:
+        epoch: number of the epoch that it is in, from 0.
+        batch: batches of it that are done.
+        step: optimiser steps since the beginning.
+        validated: False where all batches of the epoch are done and its validation is still to come.
+    """
+
+    epoch: int
+    batch: int
+    step: int
+    validated: bool = True
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a training takes over from the checkpoint that it goes on from.
+
+    Attributes:
+        path: the checkpoint.
+        position: where it goes on.
+        record: what the checkpoint says of its training.
+        notes: what to tell the user.
+    """
+
+    path: Path
+    position: Position
+    record: dict[str, Any]
+    notes: list[str]
+
+    def check_processes(self, count: int) -> None:
+        """Every process has its own share of an epoch's samples. Raises SpecError for another number."""
+        if count != self.record["processes"]:
+            raise SpecError(
+                f"{RESUME_KEY}: {self.path} is of a training in {self.record['processes']} processes, and "
+                f"this one has {count}; give the same train.num_gpus and train.num_nodes"
+            )
+
+
+def open_resumed(task: Task[Any], spec: CommonSpec) -> Resumed | None:
+    """Read the checkpoint that the spec names, if any, and hold it against the spec and the data.
+
+    A seed of -1 and a batch size `auto` become what they were.
+
+    Raises:
+        SpecError: there is no such file, or it is of a training with other settings.
+        BundleError: the file is damaged, or no checkpoint.
+    """
+    given = spec.train.resume_training_checkpoint_path
+    if not given:
+        return None
+    path = Path(given)
+    if not path.is_file():
+        raise SpecError(
+            f"{RESUME_KEY}: there is no file {path}; checkpoints lie in <results_dir>/train/checkpoints"
+        )
+    record = read_checkpoint(path)[KEY]
+    if record["task"] != task.name:
+        raise BundleError(f"{path} is a checkpoint of the task {record['task']}, not of {task.name}")
+    stored = record["spec"]
+    if spec.train.seed < 0:
+        spec.train.seed = stored["train"]["seed"]
+    changed = list(_changes(spec, stored, to_dict(spec)))
+    if changed:
+        told = "; ".join(f"{key} was {before} and is {now}" for key, before, now in changed[:10])
+        raise SpecError(
+            f"{RESUME_KEY}: {path} is of a training with other settings: {told}. A resumed training goes on "
+            "to the end that the broken one would have reached, so give what was given then; to train anew "
+            "from learnt weights, give a bundle as train.pretrained_model_path and no checkpoint"
+        )
+    _check_data(task, record, path)
+    notes = [
+        f"{key} is {now} and was {before}: the learning rate follows the new length from here on"
+        for key in LONGER
+        if (now := getattr(spec.train, key.partition(".")[2]))
+        != (before := stored["train"].get(key.partition(".")[2]))
+    ]
+    position = Position(record["epoch"], record["batch"], record["step"], bool(record.get("validated", True)))
+    return Resumed(path, position, record, notes)
+
+
+def describe(task: Task[Any], spec: CommonSpec) -> dict[str, Any]:
+    """What a checkpoint says of its training, for `open_resumed` to compare."""
+    return {
+        "task": task.name,
+        "spec": to_dict(spec),
+        "classes": list(task.classes),
+        "data": {name: task.fingerprint(name) for name in _learnt_from(task)},
+    }
+
+
+def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Hold the checkpoint's weights against the network that is to take them. Raises BundleError."""
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint[WEIGHTS].items()}
+    odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if odd:
+        raise BundleError(
+            f"{path} holds the weights of another network: {len(odd)} parts differ, such as {odd[0]}"
+        )
+
+
+def _learnt_from(task: Task[Any]) -> list[Split]:
+    splits: tuple[Split, ...] = ("train", "val")
+    return [split for split in splits if task.has_split(split)]
+
+
+def _check_data(task: Task[Any], record: Mapping[str, Any], path: Path) -> None:
+    """Order and targets of the samples come from the data, so it must be what it was."""
+    if list(task.classes) != record["classes"]:
+        raise SpecError(
+            f"{RESUME_KEY}: {path} is of a training on the classes {', '.join(record['classes'][:10])}; "
+            f"the data has {', '.join(task.classes[:10])}. Restore the data, or train anew"
+        )
+    now = {name: task.fingerprint(name) for name in _learnt_from(task)}
+    for name in sorted(now.keys() | record["data"].keys()):
+        if now.get(name) != record["data"].get(name):
+            raise SpecError(
+                f"{RESUME_KEY}: the samples of the {name} data are not those that the training of {path} "
+                "had; restore them, or train anew"
+            )
+
+
+def _changes(
+    block: Any, before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Key, former and present value of every setting that matters and differs."""
+    for field in dataclasses.fields(block):
+        key = f"{prefix}{field.name}"
+        rule = field.metadata.get(METADATA_KEY)
+        is_other_stage = not prefix and field.name in STAGES and field.name != "train"
+        is_path = getattr(rule, "path", False) and key not in KEPT_PATHS
+        if is_other_stage or is_path or key in FREE:
+            continue
+        old, new = before.get(field.name), now[field.name]
+        value = getattr(block, field.name)
+        if dataclasses.is_dataclass(value) and isinstance(old, Mapping):
+            yield from _changes(value, old, new, f"{key}.")
+        elif old != new:
+            yield key, old, new

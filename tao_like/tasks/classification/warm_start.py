@@ -1,0 +1,51 @@
+"""A new training that starts from the weights of a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tao_like.bundle import read_bundle
+from tao_like.errors import SpecError
+from tao_like.networks.weights import load_pretrained
+from tao_like.tasks.classification.network import ClassificationNetwork
+
+
+def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], backbone: str) -> list[str]:
+    """Fills the network from a bundle: wholly where the classes are the same, else without the head.
+
+    Args:
+        network: as the spec has it.
+        path: the bundle.
+        classes: of the new training.
+        backbone: the network's architecture, in the spec's words.
+
+    Returns:
+        What to tell the user.
+
+    Raises:
+        BundleError: the file is no bundle of a classification.
+        SpecError: its network is another one, or was pruned.
+    """
+    bundle = read_bundle(path, expect_task="classification")
+    if bundle.structure is not None:
+        raise SpecError(
+            f"train.pretrained_model_path={path} holds a pruned network, which keeps its own sizes; give "
+            "it as train.pruned_model_path"
+        )
+    if bundle.classes == classes:
+        expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        if expected != {name: tensor.shape for name, tensor in bundle.weights.items()}:
+            theirs = bundle.spec["model"]["backbone"]["type"]
+            raise SpecError(
+                f"train.pretrained_model_path={path} holds another network ({theirs}) than "
+                f"model.backbone.type={backbone}; make them agree"
+            )
+        network.load_state_dict(bundle.weights)
+        return [f"all weights come from {path}"]
+    report = load_pretrained(network.backbone, str(path), backbone)
+    if report.normalisation is not None:
+        network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
+        network.normalise.std.copy_(torch.tensor(report.normalisation.std))
+    return [report.text(), "the head is new, since the classes differ"]

@@ -1,0 +1,61 @@
+"""What scores a task's answers against the truths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from PIL import Image
+
+Answer = Any
+"""The task's own answer for one sample, such as the probabilities of its classes."""
+
+
+class Metrics(ABC):
+    """Scores answers against truths. Collects per sample, so that several processes can be joined."""
+
+    def __init__(self) -> None:
+        self._collected: dict[int, tuple[Answer, Any]] = {}
+
+    def update(self, indices: Iterable[int], answers: Iterable[Answer], targets: Iterable[Any]) -> None:
+        """Takes in a batch; a sample seen twice (padding of the last batch) counts once."""
+        for index, answer, target in zip(indices, answers, targets, strict=True):
+            self._collected[int(index)] = (answer, target)
+
+    def synchronise(self) -> None:
+        """Joins what all processes collected. Every process must call it, with samples or without."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[dict[int, tuple[Answer, Any]]] = [{}] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, self._collected)
+            self._collected = {index: value for part in parts for index, value in part.items()}
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._collected.clear()
+
+    @property
+    def collected(self) -> list[tuple[int, Answer, Any]]:
+        """(index, answer, truth) of every sample, by index."""
+        return [(index, *self._collected[index]) for index in sorted(self._collected)]
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Name of each figure, such as ``accuracy``, to its value."""
+
+    @abstractmethod
+    def details(self) -> dict[str, Any]:
+        """Figures by class and the like, ready for JSON."""
+
+    @abstractmethod
+    def pictures(self) -> dict[str, Image.Image]:
+        """Pictures such as the confusion matrix."""
+
+    @abstractmethod
+    def ranked(self) -> list[int]:
+        """Indices of the samples, the worst answered first."""
+
+    @abstractmethod
+    def thresholds(self) -> dict[str, Any]:
+        """Thresholds that suit these answers best, in the form that the runtime reads."""

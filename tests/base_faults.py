@@ -1,0 +1,369 @@
+"""Bad input and bad luck at every stage: one clear error, the right exit code, nothing half done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import onnx
+import pytest
+import torch
+from stage_runs import status_lines
+
+from tao_like.bundle import read_bundle, write_bundle
+from tao_like.cli.main import main
+from tao_like.stages.results import ExportResult, TrainResult
+from tao_like.stages.runner import STAGES
+from tao_like.tasks import spec_module
+from tao_like.tracking import Run, files, read_status
+
+BUNDLE, ONNX = ".tltb", ".onnx"
+OLD = b"what an earlier run left"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a stage makes of faults; every stage has one.
+
+    Attributes:
+        artefact: the name of the file that it leaves.
+        takes: suffixes of the model files that it takes.
+        tolerates: faults of the data that do not stop it.
+        quick: overrides that make it quick.
+    """
+
+    artefact: str
+    takes: tuple[str, ...] = ()
+    tolerates: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+
+
+DATA_FAULTS = ("corrupt sample", "empty class", "no samples", "one class", "a file for a folder")
+ROWS: Mapping[str, Row] = {
+    # Naming bad samples is its work.
+    "dataset_check": Row("report.json", tolerates=("corrupt sample",)),
+    "train": Row("model.tltb", quick=("train.num_epochs=1",)),
+    # Data without samples of some class can be scored.
+    "evaluate": Row("predictions.csv", (BUNDLE, ONNX), ("empty class", "one class")),
+    # It skips what it cannot read, and names it.
+    "inference": Row("predictions.csv", (BUNDLE, ONNX), ("corrupt sample", "empty class", "one class")),
+    "prune": Row("model.tltb", (BUNDLE,), quick=("prune.granularity=2", "prune.target_macs=0.7")),
+    # It compares on noise where there is no data.
+    "export": Row("model.onnx", (BUNDLE,), DATA_FAULTS),
+    "quantize": Row("model_int8.onnx", (BUNDLE, ONNX), quick=("quantize.max_drop=1",)),
+    "compare": Row("comparison.csv", (BUNDLE, ONNX), ("empty class", "one class"), ("compare.rounds=2",)),
+}
+MODEL_FAULTS = {
+    "half a bundle": (BUNDLE, "half a bundle.tltb"),
+    "no bundle": (BUNDLE, "no bundle.tltb"),
+    "a bundle of another task": (BUNDLE, "juggling"),
+    "a newer bundle": (BUNDLE, "update tao_like"),
+    "half an ONNX file": (ONNX, "half an ONNX file.onnx"),
+    "an ONNX file of others": (ONNX, "an ONNX file of others.onnx"),
+}
+"""Suffix, and words of the error."""
+ENDINGS: Mapping[str, tuple[Callable[[], Any], int, str]] = {
+    "out of memory": (lambda: torch.empty(2**55), 1, "out of memory"),
+    "Ctrl-C": (lambda: signal.raise_signal(signal.SIGINT), 130, "interrupted"),
+    "SIGTERM": (lambda: signal.raise_signal(signal.SIGTERM), 143, "SIGTERM"),
+}
+"""What happens, the exit code, and words of the failure."""
+
+
+class Outcome(NamedTuple):
+    """What a command gave back: exit code, output and errors."""
+
+    code: int
+    output: str
+    errors: str
+
+
+class FaultTests:
+    """Uses the fixtures of ``TaskStagesTest``; a task's class says how its data is spoilt."""
+
+    task: ClassVar[str]
+    tiny: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def spoil_data(cls, folder: Path, fault: str) -> list[str]:
+        """Writes train, val and test data with a fault of ``DATA_FAULTS`` in each; gives its overrides.
+
+        A sample that cannot be read has the word ``corrupt`` in its name.
+        """
+        raise NotImplementedError
+
+    # --- what a user gives ---
+
+    def test_the_table_has_a_row_for_every_stage(self) -> None:
+        assert list(ROWS) == list(STAGES)
+        assert set(spec_module(self.task).STAGES) <= set(STAGES)
+
+    @pytest.mark.parametrize("fault", DATA_FAULTS)
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_bad_data(
+        self,
+        stage: str,
+        fault: str,
+        trained: TrainResult,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        words = [*self.spoil_data(tmp_path / "data", fault), *model_words(stage, trained.bundle)]
+        old = leave_old_results(tmp_path, stage)
+        outcome = self.command(capsys, stage, tmp_path, words)
+        if fault in ROWS[stage].tolerates:
+            assert outcome.code == 0, outcome.errors
+            return
+        assert_one_error(outcome, 2, "corrupt" if fault == "corrupt sample" else str(tmp_path / "data"))
+        assert_failed_cleanly(tmp_path, stage, old, "")
+
+    @pytest.mark.parametrize(
+        ("stage", "fault"),
+        [(stage, fault) for stage in ROWS for fault, (kind, _) in MODEL_FAULTS.items()
+         if kind in ROWS[stage].takes],
+    )  # fmt: skip
+    def test_a_bad_model(
+        self,
+        stage: str,
+        fault: str,
+        bad_models: dict[str, Path],
+        data: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        old = leave_old_results(tmp_path, stage)
+        words = [*data, *model_words(stage, bad_models[fault])]
+        outcome = self.command(capsys, stage, tmp_path, words)
+        assert_one_error(outcome, 2, MODEL_FAULTS[fault][1])
+        assert_failed_cleanly(tmp_path, stage, old, MODEL_FAULTS[fault][1])
+
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_a_bad_spec(self, stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "spec.yaml").write_text("train: [", encoding="utf-8")
+        (tmp_path / "range.yaml").write_text("train: {num_epochs: 0}", encoding="utf-8")
+        for name, told in (("spec.yaml", "spec.yaml:1"), ("range.yaml", "train.num_epochs: 0")):
+            words = ["-e", str(tmp_path / name)]
+            outcome = self.command(capsys, stage, tmp_path / "results", words, bare=True)
+            assert_one_error(outcome, 2, told)
+        assert not (tmp_path / "results").exists()
+
+    # --- the disk ---
+
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_a_full_disk(
+        self,
+        stage: str,
+        trained: TrainResult,
+        data: list[str],
+        small_disk: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        old = leave_old_results(small_disk, stage)
+        # Room for what every run writes at once: status.json, heartbeat, spec.yaml and log.txt.
+        fill(small_disk / "filler", leave=44 * 1024)
+        artefact = Run.artefact
+
+        def fill_and_give(run: Run, name: str) -> Any:
+            # Somebody else writes too, so that there is no room for small artefacts either.
+            fill(small_disk / "more", leave=0)
+            return artefact(run, name)
+
+        monkeypatch.setattr(Run, "artefact", fill_and_give)
+        outcome = self.command(capsys, stage, small_disk, [*data, *model_words(stage, trained.bundle)])
+        assert_one_error(outcome, 1, "no space left on the disk")
+        assert_failed_cleanly(small_disk, stage, old, "no space left")
+
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_folders_that_cannot_be_written(
+        self,
+        stage: str,
+        trained: TrainResult,
+        data: list[str],
+        small_disk: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        words = [*data, *model_words(stage, trained.bundle)]
+        (tmp_path / "file").write_bytes(OLD)
+        outcome = self.command(capsys, stage, tmp_path / "file", words)
+        assert_one_error(outcome, 2, "results_dir")
+        assert (tmp_path / "file").read_bytes() == OLD
+        # The test may be run by root, who may write wherever the disk lets anybody.
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        outcome = self.command(capsys, stage, small_disk / "results", words)
+        assert_one_error(outcome, 2, "read-only")
+        assert not list(small_disk.iterdir())
+
+    # --- the end of a process ---
+
+    @pytest.mark.parametrize("ending", ENDINGS)
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_an_end_in_the_midst_of_writing(
+        self,
+        stage: str,
+        ending: str,
+        trained: TrainResult,
+        data: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        event, code, told = ENDINGS[ending]
+        old = leave_old_results(tmp_path, stage)
+        happen_while_writing(monkeypatch, event)
+        outcome = self.command(capsys, stage, tmp_path, [*data, *model_words(stage, trained.bundle)])
+        assert_one_error(outcome, code, "terminated" if ending == "SIGTERM" else told)
+        assert_failed_cleanly(tmp_path, stage, old, told)
+
+    @pytest.mark.parametrize("stage", ROWS)
+    def test_a_kill_in_the_midst_of_writing(
+        self,
+        stage: str,
+        trained: TrainResult,
+        data: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The child is a fork: a process that starts anew would take seconds to import torch."""
+        old = leave_old_results(tmp_path, stage)
+        words = [*data, *model_words(stage, trained.bundle)]
+        child = os.fork()
+        if child == 0:
+            # What threads a fork has lost is known to nobody, so it must not use any.
+            torch.set_num_threads(1)
+            happen_while_writing(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            try:
+                self.command(capsys, stage, tmp_path, words)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), "the stage ended before it was killed"
+        assert status_lines(tmp_path / stage)[-1]["status"] in ("STARTED", "RUNNING")
+        (found,) = [status for status in read_status(tmp_path) if status.folder == tmp_path / stage]
+        assert (found.status, found.alive) == ("FAILURE", False)
+        assert_failed_cleanly(tmp_path, stage, old, "the process is gone", swept=False)
+
+    # --- helpers ---
+
+    def command(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        stage: str,
+        results: Path,
+        words: Sequence[str],
+        *,
+        bare: bool = False,
+    ) -> Outcome:
+        """Runs a stage by the command line, in this process; ``bare`` without the tiny settings."""
+        if stage not in spec_module(self.task).STAGES:
+            pytest.skip(f"{self.task} has no stage {stage}")
+        settings = () if bare else (*self.tiny, *ROWS[stage].quick)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([self.task, stage, *settings, f"results_dir={results}", *words])
+        return Outcome(int(end.value.code or 0), *capsys.readouterr())
+
+    @pytest.fixture
+    @classmethod
+    def small_disk(cls, tmp_path: Path) -> Iterator[Path]:
+        """A disk of 512 kB."""
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a small disk cannot be mounted here")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_models(
+        cls, trained: TrainResult, exported: ExportResult, tmp_path_factory: pytest.TempPathFactory
+    ) -> dict[str, Path]:
+        """A file for each of ``MODEL_FAULTS``."""
+        folder = tmp_path_factory.mktemp("bad")
+        paths = {name: folder / f"{name}{suffix}" for name, (suffix, _) in MODEL_FAULTS.items()}
+        for name, source in (("half a bundle", trained.bundle), ("half an ONNX file", exported.onnx_file)):
+            content = source.read_bytes()
+            paths[name].write_bytes(content[: len(content) // 2])
+        paths["no bundle"].write_bytes(b"hello" * 1000)
+        bundle = read_bundle(trained.bundle)
+        write_bundle(paths["a bundle of another task"], dataclasses.replace(bundle, task="juggling"))
+        with zipfile.ZipFile(trained.bundle) as old, zipfile.ZipFile(paths["a newer bundle"], "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                if name == "bundle.json":
+                    content = json.dumps({**json.loads(content), "format_version": 99}).encode()
+                new.writestr(name, content)
+        ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+        node = onnx.helper.make_node("Identity", ["x"], ["y"])
+        graph = onnx.helper.make_graph([node], "others", ends[:1], ends[1:])
+        onnx.save(onnx.helper.make_model(graph), paths["an ONNX file of others"])
+        return paths
+
+
+def model_words(stage: str, path: Path) -> list[str]:
+    """The words that let a stage work on a model."""
+    if not ROWS[stage].takes:
+        return []
+    return [f"compare.checkpoints=['{path}']" if stage == "compare" else f"{stage}.checkpoint={path}"]
+
+
+def leave_old_results(results: Path, stage: str) -> Path:
+    """Puts an old artefact into a stage's folder."""
+    path = results / stage / ROWS[stage].artefact
+    path.parent.mkdir(parents=True)
+    path.write_bytes(OLD)
+    return path
+
+
+def fill(path: Path, *, leave: int) -> None:
+    """Writes a file that leaves so many bytes of its disk free."""
+    disk = os.statvfs(path.parent)
+    path.write_bytes(b" " * max(0, disk.f_bavail * disk.f_bsize - leave))
+
+
+def happen_while_writing(patch: pytest.MonkeyPatch, event: Callable[[], Any]) -> None:
+    """Lets something happen when the first artefact is written, but does not have its name yet."""
+    flush = files._flush_to_disk
+
+    def flush_and_happen(path: Path) -> None:
+        if not path.name.startswith(".spec."):
+            event()
+        flush(path)
+
+    patch.setattr(files, "_flush_to_disk", flush_and_happen)
+
+
+def assert_one_error(outcome: Outcome, code: int, words: str) -> None:
+    """The command said in one error what is wrong, and gave the right exit code."""
+    assert outcome.code == code, outcome
+    assert words in outcome.errors
+    assert outcome.errors.count("error: ") == 1
+    assert "Traceback" not in outcome.output + outcome.errors
+
+
+def assert_failed_cleanly(results: Path, stage: str, old: Path, words: str, *, swept: bool = True) -> None:
+    """status.json tells of the failure; the old artefact is as it was, and there is no new one.
+
+    Args:
+        swept: nothing half-written is left. A killed process cannot see to that; the next run does.
+    """
+    last = status_lines(results / stage)[-1]
+    assert (last["status"], words in last["message"]) == ("FAILURE", True), last
+    # An earlier training moves aside before a new one begins.
+    moved = results / "train-001" / old.name
+    assert [path.read_bytes() for path in (old, moved) if path.exists()] == [OLD]
+    if swept:
+        assert not [path for path in (results / stage).rglob("*") if "partial" in path.name]
