@@ -68,7 +68,7 @@ def choose_split(task: Task[Any], wanted: Split) -> Split:
         return wanted
     if wanted == "test" and task.has_split("val"):
         return "val"
-    raise DatasetError(f"there is no {wanted} data; give dataset.{wanted}_dataset.images_dir")
+    raise DatasetError(f"there is no {wanted} data; give {task.data_key(wanted)}")
 
 
 def scoring_batch_size(task: Task[Any], given: int) -> int:

@@ -126,7 +126,11 @@ class Exportable:
 
 
 class Dataset(Protocol):
-    """A split of the data, by number."""
+    """A split of the data, by number.
+
+    One whose random changes depend on the epoch has ``set_epoch(epoch)`` too; it is called before every sample
+    of a training.
+    """
 
     def __len__(self) -> int: ...
 
@@ -258,6 +262,10 @@ class Task(ABC, Generic[SpecT]):
     def has_split(self, split: Split) -> bool:
         """Whether the spec gives data for this split."""
 
+    def data_key(self, split: Split) -> str:
+        """The key of the spec that names a split's data, for messages."""
+        return f"dataset.{split}_dataset.images_dir"
+
     @abstractmethod
     def count(self, split: Split) -> int:
         """Samples of a split, without reading them. Raises DatasetError."""
@@ -334,6 +342,10 @@ class Task(ABC, Generic[SpecT]):
     @abstractmethod
     def input_scaling(self, network: nn.Module) -> dict[str, Any]:
         """How the caller scales inputs where the graph does not: the runtime's metadata fields."""
+
+    def metadata_extra(self) -> dict[str, Any]:
+        """What else the runtime must know of a model, as JSON."""
+        return {}
 
     @abstractmethod
     def noise(self, generator: np.random.Generator) -> Sample:
