@@ -47,10 +47,12 @@ def read_coco(json_file: Path, image_dir: Path | None) -> list[BoxRecord]:
 
 
 def coco_classes(json_file: Path) -> list[str]:
-    """Names of the categories in the order of their ids, those without boxes included. Raises DatasetError."""
+    """Names of all categories in the order of their ids. Raises DatasetError."""
     where = f"{json_file}: categories"
     categories = _content(json_file)["categories"]
-    named = {_number(entry, "id", where): label_text(str(_field(entry, "name", where))) for entry in categories}
+    named = {
+        _number(entry, "id", where): label_text(str(_field(entry, "name", where))) for entry in categories
+    }
     return list(dict.fromkeys(named[number] for number in sorted(named)))
 
 

@@ -94,7 +94,7 @@ def _pictures(image_dir: Path, names: Sequence[str] | None) -> Iterator[Path]:
 
 
 def read_voc_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
-    """Boxes of a Pascal VOC XML file. Columns and rows count from 1 there, and the last one belongs to the box.
+    """Boxes of a Pascal VOC XML file. Columns and rows count from 1, and the last belongs to the box.
 
     A box whose first and last column or row are the same is no object of one pixel but a slip: it comes out
     without an area.
@@ -141,8 +141,8 @@ def read_kitti_file(label_file: Path, picture: Path) -> tuple[list[Box], int, in
     for where, fields in _lines(label_file):
         if len(fields) not in _KITTI_FIELDS:
             raise DatasetError(f"{where} has {len(fields)} fields; a KITTI label has 15, or 16 with a score")
-        corners = [_float(value, where) for value in fields[4:8]]
-        boxes.append(Box(label_text(fields[0]), *corners, ignore=fields[0] == DONT_CARE))
+        left, top, right, bottom = (_float(value, where) for value in fields[4:8])
+        boxes.append(Box(label_text(fields[0]), left, top, right, bottom, ignore=fields[0] == DONT_CARE))
     return boxes, 0, 0
 
 
@@ -159,12 +159,14 @@ def yolo_reader(classes: Sequence[str]) -> Reader:
         for where, fields in _lines(label_file):
             if len(fields) != _YOLO_FIELDS:
                 raise DatasetError(
-                    f"{where} has {len(fields)} fields; a YOLO label has 5: class, centre x, centre y, width, "
-                    "height"
+                    f"{where} has {len(fields)} fields; a YOLO label has 5: class, centre x, centre y, "
+                    "width, height"
                 )
             number = int(_float(fields[0], where))
             if not 0 <= number < len(classes):
-                raise DatasetError(f"{where}: there is no class {number}; the classes are 0 to {len(classes) - 1}")
+                raise DatasetError(
+                    f"{where}: there is no class {number}; the classes are 0 to {len(classes) - 1}"
+                )
             x, y, width, height = (_float(value, where) for value in fields[1:])
             boxes.append(
                 Box(

@@ -107,11 +107,11 @@ def usable_boxes(boxes: Iterable[Box], numbers: dict[str, int], width: int, heig
         np.where(stated > 0, stated, box_areas(clipped)),
     )
     sides = arrays.boxes[:, 2:] - arrays.boxes[:, :2]
-    return arrays.select((sides > 0).all(axis=1))
+    return arrays.select((sides[:, 0] > 0) & (sides[:, 1] > 0))
 
 
 def fault_of(box: Box, width: int, height: int) -> str:
-    """What is wrong with a box on a picture of this size: ``empty``, ``outside``, ``partly_outside`` or ``""``."""
+    """What is wrong with a box: ``empty``, ``outside``, ``partly_outside``; an empty text: nothing."""
     if box.is_empty:
         return "empty"
     if box.left >= width or box.top >= height or box.right <= 0 or box.bottom <= 0:

@@ -117,14 +117,16 @@ def yolo_classes(source: BoxSource) -> list[str]:
     candidates += [place / name for place in (folder, folder.parent) for name in _YOLO_NAMES]
     for path in candidates:
         if path.is_file():
-            return [label_text(line.strip()) for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+            return [
+                label_text(line.strip()) for line in path.read_text("utf-8-sig").splitlines() if line.strip()
+            ]
     raise DatasetError(
         f"YOLO labels name classes by number; give classes_file, or put classes.txt into {folder}"
     )
 
 
 def stated_classes(source: BoxSource) -> list[str]:
-    """Class names that the source lists itself, in its order; empty where it does not. Raises DatasetError."""
+    """Class names that the source lists itself, in its order, if it does. Raises DatasetError."""
     kind = recognise(source) if source.format == "auto" else source.format
     if kind == "coco" and source.json_file is not None:
         return coco_classes(source.json_file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,9 @@ class BackbonePyramid(nn.Module):
     def __init__(self, backbone: nn.Module, name: str, size: tuple[int, int]) -> None:
         super().__init__()
         if not all(hasattr(backbone, member) for member in _MEMBERS):
-            raise SpecError(f"{TYPE_KEY}: {name} gives no features of its inner layers; take another backbone")
+            raise SpecError(
+                f"{TYPE_KEY}: {name} gives no features of its inner layers; take another backbone"
+            )
         self.backbone = backbone
         found = _measure(backbone, size, name)
         by_stride = {stride: (index, channels) for index, (stride, channels) in enumerate(found)}
@@ -49,19 +51,20 @@ class BackbonePyramid(nn.Module):
             self.indices = [index]
             self.enlarge: nn.Module = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
             self.shrink: nn.Module = nn.MaxPool2d(2)
-            self.channels = (channels // 2, channels, channels)
+            self.channels: tuple[int, ...] = (channels // 2, channels, channels)
             self.strides: tuple[float, ...] = (stride / 2, stride, stride * 2)
         else:
             lacking = [stride for stride in STRIDES if stride not in by_stride]
             if lacking:
                 raise SpecError(
-                    f"{TYPE_KEY}: {name} has features at strides {sorted(by_stride)}, not at {lacking}; take a "
-                    "backbone with strides 8, 16 and 32, such as resnet50"
+                    f"{TYPE_KEY}: {name} has features at strides {sorted(by_stride)}, not at {lacking}; take "
+                    "a backbone with strides 8, 16 and 32, such as resnet50"
                 )
             self.indices = [by_stride[stride][0] for stride in STRIDES]
             self.channels = tuple(by_stride[stride][1] for stride in STRIDES)
             self.strides = STRIDES
-        backbone.prune_intermediate_layers(self.indices, prune_norm=False, prune_head=True)  # type: ignore[operator]
+        prune: Callable[..., object] = backbone.prune_intermediate_layers  # type: ignore[assignment]
+        prune(self.indices, prune_norm=True, prune_head=True)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Maps normalised pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""

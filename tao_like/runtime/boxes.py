@@ -45,12 +45,14 @@ class Placement:
         scale = (1 / self.scale_x, 1 / self.scale_y)
         moved = _moved(boxes, scale, (-self.left * scale[0], -self.top * scale[1]))
         limits = np.array([self.width, self.height] * 2, np.float32)
-        return np.clip(moved, 0, limits)
+        clipped: Boxes = np.clip(moved, 0, limits)
+        return clipped
 
 
 def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float, float]) -> Boxes:
     values = np.asarray(boxes, np.float64).reshape(-1, 4)
-    return (values * np.array(scale * 2) + np.array(offset * 2)).astype(np.float32)
+    moved: Boxes = (values * np.array(scale * 2) + np.array(offset * 2)).astype(np.float32)
+    return moved
 
 
 def placement(width: int, height: int, preparation: ImagePreparation) -> Placement:
@@ -74,9 +76,7 @@ def box_areas(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def overlaps(
-    boxes: npt.NDArray[np.floating], others: npt.NDArray[np.floating]
-) -> npt.NDArray[np.floating]:
+def overlaps(boxes: npt.NDArray[np.floating], others: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Intersection over union of every box (N, 4) with every other (M, 4), as (N, M); 0 without an area."""
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])

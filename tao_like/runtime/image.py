@@ -257,7 +257,9 @@ def letterbox_place(width: int, height: int, preparation: ImagePreparation) -> t
 def _letterbox(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
     left, top, width, height = letterbox_place(image.width, image.height, preparation)
     scaled = image.resize((width, height), _INTERPOLATIONS[preparation.interpolation])
-    canvas = Image.new("RGB", (preparation.width, preparation.height), (preparation.fill,) * PREPARED_CHANNELS)
+    canvas = Image.new(
+        "RGB", (preparation.width, preparation.height), (preparation.fill,) * PREPARED_CHANNELS
+    )
     canvas.paste(scaled, (left, top))
     return canvas
 

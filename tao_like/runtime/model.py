@@ -215,9 +215,7 @@ class Model:
                     return
                 yield from self._answer(batch, on_error)
 
-    def _answer(
-        self, batch: Sequence[tuple[str | None, _Prepared]], on_error: OnError
-    ) -> Iterator[Answer]:
+    def _answer(self, batch: Sequence[tuple[str | None, _Prepared]], on_error: OnError) -> Iterator[Answer]:
         prepared: list[Pixels] = []
         sources: list[str | None] = []
         sizes: list[tuple[int, int]] = []

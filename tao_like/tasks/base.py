@@ -128,8 +128,8 @@ class Exportable:
 class Dataset(Protocol):
     """A split of the data, by number.
 
-    One whose random changes depend on the epoch has ``set_epoch(epoch)`` too; it is called before every sample
-    of a training.
+    One whose random changes depend on the epoch has ``set_epoch(epoch)`` too, which is called before every
+    sample of a training.
     """
 
     def __len__(self) -> int: ...

@@ -88,7 +88,9 @@ class Augmentation:
         spec, preparation = self.spec, self.preparation
         if strong and happens(spec.mosaic_prob):
             changed = moved(
-                mosaic([sample, another(), another(), another()], preparation), spec.random_affine, preparation
+                mosaic([sample, another(), another(), another()], preparation),
+                spec.random_affine,
+                preparation,
             )
             if happens(spec.mixup_prob):
                 scale = uniform(*MIXUP_SCALE)
@@ -101,9 +103,7 @@ class Augmentation:
 
     def _recoloured(self, sample: Labelled) -> Labelled:
         size = (sample.image.height, sample.image.width)
-        boxes = tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
-            torch.from_numpy(sample.boxes), format="XYXY", canvas_size=size
-        )
+        boxes = tv_tensors.BoundingBoxes(torch.from_numpy(sample.boxes), format="XYXY", canvas_size=size)
         image, boxes = self.steps(sample.image, boxes)
         return Labelled(image, boxes.numpy(), sample.labels)
 
@@ -134,7 +134,12 @@ def placed(
     canvas = Image.new("RGB", (preparation.width, preparation.height), (preparation.fill,) * 3)
     across, down = image.width / width, image.height / height
     if right > first[0] and bottom > first[1]:
-        seen = (first[0] - left) * across, (first[1] - top) * down, (right - left) * across, (bottom - top) * down
+        seen = (
+            (first[0] - left) * across,
+            (first[1] - top) * down,
+            (right - left) * across,
+            (bottom - top) * down,
+        )
         size = (right - first[0], bottom - first[1])
         canvas.paste(image.resize(size, _resampling(preparation), box=seen), first)
     scales = np.array([1 / across, 1 / down] * 2, np.float32)
@@ -226,14 +231,14 @@ def affine_matrix(
     shear = np.array([[1, math.tan(math.radians(shears[0]))], [math.tan(math.radians(shears[1])), 1]])
     linear = np.eye(3)
     linear[:2, :2] = shear @ turn
-    back = np.array([[1, 0, preparation.width / 2 + shift[0]], [0, 1, preparation.height / 2 + shift[1]], [0, 0, 1]])
+    back = np.array(
+        [[1, 0, preparation.width / 2 + shift[0]], [0, 1, preparation.height / 2 + shift[1]], [0, 0, 1]]
+    )
     return back @ linear @ to_middle
 
 
-def transformed(
-    sample: Labelled, matrix: npt.NDArray[np.float64], preparation: ImagePreparation
-) -> Labelled:
-    """The picture moved by a matrix; a box becomes the smallest upright box around its moved corners."""
+def transformed(sample: Labelled, matrix: npt.NDArray[np.float64], preparation: ImagePreparation) -> Labelled:
+    """The picture moved by a matrix; a box becomes the smallest upright box around what is seen of it."""
     inverse = np.linalg.inv(matrix)
     image = sample.image.transform(
         (preparation.width, preparation.height),
@@ -245,8 +250,34 @@ def transformed(
     left, top, right, bottom = sample.boxes.T
     corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 4, 2)
     points = corners @ matrix[:2, :2].T + matrix[:2, 2]
-    boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
-    return _clipped(Labelled(image, boxes.reshape(-1, 4), sample.labels))
+    whole = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
+    seen = np.array([visible_box(each, image.size) for each in points], np.float32).reshape(-1, 4)
+    return without_remnants(Labelled(image, seen, sample.labels), whole)
+
+
+def visible_box(corners: npt.NDArray[np.float64], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The smallest upright box around what is inside the picture of a quadrilateral; all 0 where nothing is.
+
+    Args:
+        corners: (4, 2) in order around it.
+        size: width and height of the picture.
+    """
+    polygon = [tuple(point) for point in corners.tolist()]
+    # Sutherland and Hodgman (1974): cut along one border after the other.
+    for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, size[0], -1), (1, size[1], -1)):
+        cut: list[tuple[float, ...]] = []
+        for one, other in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+            inside, other_inside = sign * (one[axis] - limit) >= 0, sign * (other[axis] - limit) >= 0
+            if inside:
+                cut.append(one)
+            if inside != other_inside:
+                share = (limit - one[axis]) / (other[axis] - one[axis])
+                cut.append(tuple(a + share * (b - a) for a, b in zip(one, other, strict=True)))
+        polygon = cut
+    if not polygon:
+        return (0.0, 0.0, 0.0, 0.0)
+    columns, rows = zip(*polygon, strict=True)
+    return min(columns), min(rows), max(columns), max(rows)
 
 
 def mixup(first: Labelled, second: Labelled) -> Labelled:

@@ -61,7 +61,9 @@ def build_network(
         if source:
             notes.append(load_published(network, Path(source)))
     else:
-        normalisation = input_normalisation(spec.model) if pretrained else default_normalisation(backbone.type)
+        normalisation = (
+            input_normalisation(spec.model) if pretrained else default_normalisation(backbone.type)
+        )
         module = create_backbone(
             backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tao_like.datasets.box_checks import check_boxes
+from tao_like.datasets.box_record import BoxRecord
 from tao_like.datasets.checks import full_check, quick_check
 from tao_like.datasets.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.tasks.base import DataReport
@@ -24,7 +25,9 @@ def check_data(
     task: DetectionTask, *, full: bool, on_progress: Callable[[int, int], None] | None
 ) -> DataReport:
     """Checks all splits; fully with decoding and a contact sheet."""
-    records = {split: task.images.records(split) for split in SPLITS if task.has_split(split)}
+    records: dict[str, list[BoxRecord]] = {
+        split: task.images.records(split) for split in SPLITS if task.has_split(split)
+    }
     classes = task.classes
     if full:
         checked = full_check(records, classes, multi_label=True, on_progress=on_progress)

@@ -100,7 +100,8 @@ def _dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
                 )
     return {
         "images": [
-            {"id": picture, "width": truth.width, "height": truth.height} for picture, truth in enumerate(truths)
+            {"id": picture, "width": truth.width, "height": truth.height}
+            for picture, truth in enumerate(truths)
         ],
         "annotations": annotations,
         "categories": [{"id": number, "name": str(number)} for number in range(class_count)],

@@ -144,7 +144,9 @@ def draw_curves(curves: Mapping[str, tuple[Curve, tuple[float, float, float]]]) 
         share = tick / 5
         pen.line([point(share, 0), point(share, 1)], fill="#dddddd")
         pen.line([point(0, share), point(1, share)], fill="#dddddd")
-        pen.text((point(share, 0)[0], point(0, 0)[1] + 12), f"{share:.1f}", fill="black", font=font, anchor="mm")
+        pen.text(
+            (point(share, 0)[0], point(0, 0)[1] + 12), f"{share:.1f}", fill="black", font=font, anchor="mm"
+        )
         pen.text((_MARGIN - 18, point(0, share)[1]), f"{share:.1f}", fill="black", font=font, anchor="mm")
     for number, (name, ((precision, recall), chosen)) in enumerate(curves.items()):
         colour = class_colour(number)

@@ -44,9 +44,9 @@ def pairwise_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
-    sides = (torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])).clamp(
-        min=0
-    )
+    sides = (
+        torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
+    ).clamp(min=0)
     common = sides[..., 0] * sides[..., 1]
     areas = [(each[..., 2] - each[..., 0]) * (each[..., 3] - each[..., 1]) for each in (boxes, others)]
     return common / (areas[0] + areas[1] - common).clamp(min=1e-9)
@@ -93,7 +93,7 @@ def _near_centres(predictions: Predictions, boxes: Tensor) -> Tensor:
 
 
 def _matched(cost: Tensor, overlaps: Tensor, candidates: Tensor) -> Assignment:
-    """From costs (G, C) to places: as many for an object as its best overlaps sum up to, one object a place."""
+    """From costs (G, C) to places: as many an object as its best overlaps sum up to, one object a place."""
     most = min(MOST_PLACES, overlaps.shape[1])
     counts = overlaps.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
     order = cost.argsort(dim=1, stable=True)

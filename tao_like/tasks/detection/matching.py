@@ -93,22 +93,22 @@ def _matched(
     return right, ~right & _on_crowd(boxes, crowds.boxes)
 
 
-def _on_crowd(
-    boxes: npt.NDArray[np.float32], crowds: npt.NDArray[np.float32]
-) -> npt.NDArray[np.bool_]:
+def _on_crowd(boxes: npt.NDArray[np.float32], crowds: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Whether half of a box or more lies on one crowd."""
     if not len(crowds):
         return np.zeros(len(boxes), np.bool_)
-    sides = np.minimum(boxes[:, None, 2:], crowds[None, :, 2:]) - np.maximum(boxes[:, None, :2], crowds[None, :, :2])
+    sides = np.minimum(boxes[:, None, 2:], crowds[None, :, 2:]) - np.maximum(
+        boxes[:, None, :2], crowds[None, :, :2]
+    )
     common = np.clip(sides, 0, None).prod(axis=2)
-    covered: npt.NDArray[np.bool_] = (
-        common / np.maximum(box_areas(boxes), 1e-9)[:, None] >= OVERLAP
-    ).any(axis=1)
+    covered: npt.NDArray[np.bool_] = (common / np.maximum(box_areas(boxes), 1e-9)[:, None] >= OVERLAP).any(
+        axis=1
+    )
     return covered
 
 
 def best_f1_cut(answers: ClassAnswers) -> float:
-    """The score from which on answers have the best F1; midway to the next score below, 0.5 without objects."""
+    """The score of the best F1, midway to the next score below; 0.5 without objects."""
     if not answers.objects or not answers.right.any():
         return DEFAULT_CUT
     hits = np.cumsum(answers.right)

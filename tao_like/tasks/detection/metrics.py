@@ -29,9 +29,7 @@ class DetectionMetrics(Metrics):
         thresholds: the stored score thresholds; see ``runtime.detection``.
     """
 
-    def __init__(
-        self, classes: list[str], preparation: ImagePreparation, thresholds: dict[str, Any]
-    ) -> None:
+    def __init__(self, classes: list[str], preparation: ImagePreparation, thresholds: dict[str, Any]) -> None:
         super().__init__()
         self.classes = classes
         self.preparation = preparation

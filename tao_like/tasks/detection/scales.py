@@ -24,9 +24,7 @@ def resized_batch(batch: Batch, steps: int) -> Batch:
     """
     if not steps:
         return batch
-    generator = torch.Generator().manual_seed(
-        hash((batch.targets["epoch"], *batch.indices.tolist())) % 2**63
-    )
+    generator = torch.Generator().manual_seed(hash((batch.targets["epoch"], *batch.indices.tolist())) % 2**63)
     change = int(torch.randint(-steps, steps + 1, (), generator=generator)) * STEP
     height, width = batch.inputs.shape[-2:]
     longest = max(height, width)

@@ -24,14 +24,15 @@ class BackboneSpec:
 
     type: str = spec_field(
         "tf_efficientnet_lite0",
-        "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its own "
-        "backbone, neck and head in that size",
+        "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its "
+        "own backbone, neck and head in that size",
         automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
-        "Weights of the backbone to start from: a .safetensors or .pth file, a bundle, `timm` (needs a network), "
-        "`package:efficientnet_lite0` (or lite1, lite2); for yolox_*: a published checkpoint; empty: random",
+        "Weights of the backbone to start from: a .safetensors or .pth file, a bundle, `timm` (needs a "
+        "network), `package:efficientnet_lite0` (or lite1, lite2); for yolox_*: a published checkpoint; "
+        "empty: random weights",
         path=True,
     )
     freeze_backbone: bool = spec_field(False, "Train neck and head alone", automl=True)
@@ -57,7 +58,10 @@ class PostprocessSpec:
         0.01, "Boxes up to this score are dropped, also for metrics", ge=0, lt=1
     )
     iou_threshold: float = spec_field(
-        0.65, "Non-maximum suppression: a box goes that overlaps a better one of its class by more", gt=0, le=1
+        0.65,
+        "Non-maximum suppression: a box goes that overlaps a better one of its class by more",
+        gt=0,
+        le=1,
     )
     max_detections: int = spec_field(100, "Most boxes of a picture", ge=1, le=1000)
     candidates: int = spec_field(1000, "Most boxes of a picture that suppression looks at", ge=1, le=10000)
@@ -144,7 +148,9 @@ class RandomColorSpec:
     """Changes of light and colour."""
 
     enable: bool = spec_field(True, "Change colours", automl=True)
-    hue: float = spec_field(0.015, "Largest change of hue, as a share of the circle", ge=0, le=0.5, automl=True)
+    hue: float = spec_field(
+        0.015, "Largest change of hue, as a share of the circle", ge=0, le=0.5, automl=True
+    )
     saturation: float = spec_field(0.4, "Largest change of saturation", ge=0, le=2, automl=True)
     value: float = spec_field(0.3, "Largest change of brightness", ge=0, le=2, automl=True)
 
@@ -194,7 +200,11 @@ class DatasetSpec:
         320, "Input width, and height where that is not given", unit="pixels", ge=32, le=4096, automl=False
     )
     img_height: int | None = spec_field(
-        None, "Input height, for pictures that are wider than high; empty: a square", unit="pixels", ge=32, le=4096
+        None,
+        "Input height, for pictures that are wider than high; empty: a square",
+        unit="pixels",
+        ge=32,
+        le=4096,
     )
     resize: str = spec_field(
         "letterbox",

@@ -299,7 +299,7 @@ class DetectionTask(Task[DetectionSpec]):
         }
         if sample.target is not None:
             row["truth"] = int((~sample.target.arrays.crowd).sum())
-        counts = {name: 0 for name in self.classes}
+        counts = dict.fromkeys(self.classes, 0)
         for found in detections:
             counts[found.label] += 1
         return row | {f"n_{name}": count for name, count in counts.items()}

@@ -78,14 +78,18 @@ def load_published(network: Detector, path: Path) -> str:
         wrong = [name for name in expected if fitting[name].shape != own[name].shape]
         if wrong:
             raise BundleError(
-                f"{path}: {wrong[0]} has the shape {tuple(fitting[wrong[0]].shape)}, and this size of YOLOX needs "
-                f"{tuple(own[wrong[0]].shape)}; set model.backbone.type to the size of the file"
+                f"{path}: {wrong[0]} has the shape {tuple(fitting[wrong[0]].shape)}, and this size of YOLOX "
+                f"needs {tuple(own[wrong[0]].shape)}; set model.backbone.type to the size of the file"
             )
         fitting[_STEM] = red_first(fitting[_STEM])
         same = all(
-            fitting[name].shape == own[name].shape for name in own if name.startswith(_CLASS_OUTPUTS) and name in fitting
+            fitting[name].shape == own[name].shape
+            for name in own
+            if name.startswith(_CLASS_OUTPUTS) and name in fitting
         )
-        taken = {name: tensor for name, tensor in fitting.items() if same or not name.startswith(_CLASS_OUTPUTS)}
+        taken = {
+            name: tensor for name, tensor in fitting.items() if same or not name.startswith(_CLASS_OUTPUTS)
+        }
         network.load_state_dict({**own, **taken})
         return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")
     raise BundleError(
@@ -95,6 +99,6 @@ def load_published(network: Detector, path: Path) -> str:
 
 
 def red_first(weight: Tensor) -> Tensor:
-    """The first layer's weights (width, 12, 3, 3), four pixels of three colours, with the colours turned round."""
+    """The first layer's weights (width, 12, 3, 3), of four pixels of three colours, the colours reversed."""
     width, channels = weight.shape[:2]
     return weight.reshape(width, channels // 3, 3, *weight.shape[2:]).flip(2).reshape_as(weight)

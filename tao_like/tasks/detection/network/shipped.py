@@ -16,7 +16,7 @@ class _NonMaxSuppression(torch.autograd.Function):
     """ONNX's operator of this name; in torch, the runtime's own suppression."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         boxes: Tensor,
         scores: Tensor,
@@ -115,7 +115,9 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
     candidates = int(scores.shape[1])
     boxes, labels = _taken(boxes, order), labels.gather(1, order)
     numbers = torch.arange(classes, device=boxes.device)[None, :, None]
-    of_class = torch.where(labels[:, None, :] == numbers, scores[:, None, :], torch.zeros_like(scores)[:, None, :])
+    of_class = torch.where(
+        labels[:, None, :] == numbers, scores[:, None, :], torch.zeros_like(scores)[:, None, :]
+    )
     kept = _NonMaxSuppression.apply(boxes, scores, labels, of_class, selection)
     flat = kept[:, 0] * candidates + kept[:, 2]
     ones = torch.ones_like(flat, dtype=scores.dtype)

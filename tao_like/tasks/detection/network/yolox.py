@@ -19,7 +19,7 @@ from tao_like.tasks.detection.network.blocks import (
 )
 
 PRIOR = 0.01
-"""Probability of an object that a new head answers with (Lin et al. 2017), so that the first loss is small."""
+"""What a new head answers everywhere (Lin et al. 2017), so that the first loss is small."""
 BOX_VALUES = 4
 
 
@@ -167,7 +167,7 @@ class YoloxHead(nn.Module):
         self.box_outputs = nn.ModuleList(nn.Conv2d(width, BOX_VALUES, 1) for _ in channels)
         self.object_outputs = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
         for output in (*self.class_outputs, *self.object_outputs):
-            nn.init.constant_(output.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
+            nn.init.constant_(output.bias, -math.log((1 - PRIOR) / PRIOR))
 
     @property
     def outputs(self) -> list[nn.Module]:
