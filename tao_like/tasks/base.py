@@ -379,6 +379,16 @@ class Task(ABC, Generic[SpecT]):
     def row(self, sample: Sample, answer: Answer) -> dict[str, Any]:
         """A sample and its answer as a row of the CSV of predictions."""
 
+    def entry(self, sample: Sample, answer: Answer) -> Any:
+        """What `result_files` needs of a sample and its answer; None: nothing."""
+        del sample, answer
+        return None
+
+    def result_files(self, entries: Sequence[Any]) -> dict[str, str]:
+        """Further files with the answers, beside the CSV: path below the stage's folder to text."""
+        del entries
+        return {}
+
     @abstractmethod
     def draw(self, sample: Sample, answer: Answer, heat: np.ndarray | None = None) -> Image.Image:
         """A sample with truth and answer, for people; ``heat`` (H, W), 0 to 1, shows where it looked."""

@@ -9,7 +9,13 @@ from typing import ClassVar
 from tao_like.errors import SpecError
 from tao_like.networks.names import resolve_name
 from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, ExportSpec, TrainSpec
+from tao_like.spec.common import (
+    IGNORED_TAO_KEYS,
+    CommonSpec,
+    ExportSpec,
+    InferenceSpec,
+    TrainSpec,
+)
 
 ARCHITECTURES = "yolox over any timm backbone with strides 8, 16 and 32, or in its own sizes nano to x"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
@@ -241,6 +247,17 @@ class DatasetSpec:
 
 
 @dataclass
+class DetectionInferenceSpec(InferenceSpec):
+    """Runs a bundle or an ONNX file on files without labels."""
+
+    label_files: str = spec_field(
+        "none",
+        "Beside detections.json (COCO's form), a KITTI label file for each picture, in `labels`",
+        choices=("none", "kitti"),
+    )
+
+
+@dataclass
 class DetectionExportSpec(ExportSpec):
     """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
 
@@ -258,6 +275,7 @@ class Spec(CommonSpec):
     model: ModelSpec = spec_block(ModelSpec, "The network")
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     train: TrainSpec = spec_block(TrainSpec, "Training")
+    inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
     export: DetectionExportSpec = spec_block(DetectionExportSpec, "Export to ONNX")
 
     ignored: ClassVar[Mapping[str, str]] = {

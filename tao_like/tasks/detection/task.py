@@ -45,6 +45,7 @@ from tao_like.tasks.detection.losses import yolox_losses
 from tao_like.tasks.detection.metrics import DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
+from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
 from tao_like.tasks.detection.scales import resized_batch
 from tao_like.tasks.detection.source import LabelledBoxes
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
@@ -303,6 +304,18 @@ class DetectionTask(Task[DetectionSpec]):
         for found in detections:
             counts[found.label] += 1
         return row | {f"n_{name}": count for name, count in counts.items()}
+
+    @override
+    def entry(self, sample: Sample, answer: FoundBoxes) -> PictureResult:
+        size = (sample.data.width, sample.data.height)
+        return PictureResult(sample.key, *size, self._detections(sample, answer))
+
+    @override
+    def result_files(self, entries: Sequence[PictureResult]) -> dict[str, str]:
+        files = {"detections.json": coco_text(entries, self.classes)}
+        if self.spec.inference.label_files == "kitti":
+            files |= kitti_texts(entries)
+        return files
 
     @override
     def draw(self, sample: Sample, answer: FoundBoxes, heat: np.ndarray | None = None) -> Image.Image:
