@@ -18,7 +18,7 @@ from tao_like.datasets.files import label_text
 from tao_like.errors import DatasetError
 
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
-_YOLO_NAMES = ("classes.txt", "obj.names", "names.txt")
+YOLO_NAMES = ("classes.txt", "obj.names", "names.txt")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def recognise(source: BoxSource) -> str:
     if next(folder.rglob("*.xml"), None) is not None:
         return "voc"
     for path in sorted(folder.rglob("*.txt")):
-        if path.name in _YOLO_NAMES:
+        if path.name in YOLO_NAMES:
             continue
         fields = path.read_text("utf-8-sig", errors="replace").split("\n", 1)[0].split()
         if fields:
@@ -114,7 +114,7 @@ def yolo_classes(source: BoxSource) -> list[str]:
     """
     folder = source.label_dir or Path()
     candidates = [source.classes_file] if source.classes_file else []
-    candidates += [place / name for place in (folder, folder.parent) for name in _YOLO_NAMES]
+    candidates += [place / name for place in (folder, *folder.parents[:2]) for name in YOLO_NAMES]
     for path in candidates:
         if path.is_file():
             return [

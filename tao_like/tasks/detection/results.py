@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from tao_like.runtime.detection import Detection
 
-KITTI_LINE = (
-    "{label} -1 -1 -10 {left:.2f} {top:.2f} {right:.2f} {bottom:.2f} -1 -1 -1 -1000 -1000 -1000 -10 {score:.6f}"
-)
+KITTI_BOX = "{left:.2f} {top:.2f} {right:.2f} {bottom:.2f}"
+KITTI_LINE = f"{{label}} -1 -1 -10 {KITTI_BOX} -1 -1 -1 -1000 -1000 -1000 -10 {{score:.6f}}"
 """KITTI's values for what a 2D detector does not know, and the score at the end."""
 
 
