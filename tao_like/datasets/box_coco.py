@@ -111,6 +111,7 @@ def _box(entry: Any, names: Mapping[int, str], where: str) -> Box:
         left + width,
         top + height,
         crowd=bool(entry.get("iscrowd", 0)),
+        ignore=bool(entry.get("ignore", 0)),
         area=float(area) if isinstance(area, int | float) else 0.0,
     )
 

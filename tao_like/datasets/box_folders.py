@@ -96,8 +96,7 @@ def _pictures(image_dir: Path, names: Sequence[str] | None) -> Iterator[Path]:
 def read_voc_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
     """Boxes of a Pascal VOC XML file. Columns and rows count from 1, and the last belongs to the box.
 
-    A box whose first and last column or row are the same is no object of one pixel but a slip: it comes out
-    without an area.
+    A box of a single pixel is no object but a slip: it comes out without an area.
 
     Raises:
         DatasetError: the file is no such XML; the message names it.
@@ -118,8 +117,8 @@ def read_voc_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]
             _float(corners.findtext(side), f"{where}: {side}") for side in ("xmin", "ymin", "xmax", "ymax")
         )
         difficult = (item.findtext("difficult") or "0").strip() == "1"
-        first = (left - (right > left), top - (bottom > top))
-        boxes.append(Box(label_text(name), *first, right, bottom, ignore=difficult))
+        offset = 0 if (left, top) == (right, bottom) else 1
+        boxes.append(Box(label_text(name), left - offset, top - offset, right, bottom, ignore=difficult))
     size = root.find("size")
     width, height = (
         int(_float(size.findtext(side) or "0", f"{label_file}: size")) if size is not None else 0

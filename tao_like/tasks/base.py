@@ -18,6 +18,7 @@ from tao_like.bundle import Bundle
 from tao_like.datasets.findings import Finding
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.spec.common import CommonSpec
+from tao_like.tasks.capabilities import Capabilities
 
 Split = Literal["train", "val", "test"]
 Outputs = dict[str, np.ndarray]
@@ -209,7 +210,7 @@ class Metrics(ABC):
         """Thresholds that suit these answers best, in the form that the runtime reads."""
 
 
-class Task(ABC, Generic[SpecT]):
+class Task(Capabilities, ABC, Generic[SpecT]):
     """One kind of problem. Stages work through this class and know nothing else of a task."""
 
     name: ClassVar[str]
@@ -261,10 +262,6 @@ class Task(ABC, Generic[SpecT]):
     @abstractmethod
     def has_split(self, split: Split) -> bool:
         """Whether the spec gives data for this split."""
-
-    def data_key(self, split: Split) -> str:
-        """The key of the spec that names a split's data, for messages."""
-        return f"dataset.{split}_dataset.images_dir"
 
     @abstractmethod
     def count(self, split: Split) -> int:
@@ -343,10 +340,6 @@ class Task(ABC, Generic[SpecT]):
     def input_scaling(self, network: nn.Module) -> dict[str, Any]:
         """How the caller scales inputs where the graph does not: the runtime's metadata fields."""
 
-    def metadata_extra(self) -> dict[str, Any]:
-        """What else the runtime must know of a model, as JSON."""
-        return {}
-
     @abstractmethod
     def noise(self, generator: np.random.Generator) -> Sample:
         """A sample of noise, for comparisons where no data is at hand."""
@@ -378,16 +371,6 @@ class Task(ABC, Generic[SpecT]):
     @abstractmethod
     def row(self, sample: Sample, answer: Answer) -> dict[str, Any]:
         """A sample and its answer as a row of the CSV of predictions."""
-
-    def entry(self, sample: Sample, answer: Answer) -> Any:
-        """What `result_files` needs of a sample and its answer; None: nothing."""
-        del sample, answer
-        return None
-
-    def result_files(self, entries: Sequence[Any]) -> dict[str, str]:
-        """Further files with the answers, beside the CSV: path below the stage's folder to text."""
-        del entries
-        return {}
 
     @abstractmethod
     def draw(self, sample: Sample, answer: Answer, heat: np.ndarray | None = None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +96,14 @@ class LabelledBoxes:
         """The files of each split, for the bundle."""
         return split_to_dict({split: self.records(split) for split in SPLITS})
 
+    def fingerprint(self, split: Split) -> str:
+        """A hash of the names and boxes of a split's pictures, in order."""
+        digest = hashlib.sha256()
+        for record in self.records(split):
+            words = (record.name, *map(repr, record.boxes), "\n")
+            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
     def _divided(self, split: Split) -> dict[Split, list[BoxRecord]]:
         """The training data divided: as a bundle has stored it (this split alone), else as drawn (all)."""
         records = self._read("train")
@@ -121,10 +130,14 @@ class LabelledBoxes:
             if name == "train" or self.is_divided(name)
         }
 
+    def records_of(self, split: Split, number: int) -> list[BoxRecord]:
+        """The records of one of a split's sources, undivided. Raises DatasetError."""
+        return read_boxes(_source(self.named(split)[number]), f"dataset.{split}_data_sources[{number}]")
+
     def _read(self, split: Split) -> list[BoxRecord]:
         records: list[BoxRecord] = []
-        for number, source in enumerate(self.named(split)):
-            records += read_boxes(_source(source), f"dataset.{split}_data_sources[{number}]")
+        for number in range(len(self.named(split))):
+            records += self.records_of(split, number)
         if split == "train" and not records:
             raise SpecError("dataset.train_data_sources is not given; it names pictures and their boxes")
         return records

@@ -18,7 +18,7 @@ from tao_like.spec.common import (
 )
 
 ARCHITECTURES = "yolox over any timm backbone with strides 8, 16 and 32, or in its own sizes nano to x"
-STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
+STAGES = ("dataset_convert", "dataset_check", "train", "evaluate", "inference", "export")
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
 LARGEST_STRIDE = 32
@@ -247,6 +247,16 @@ class DatasetSpec:
 
 
 @dataclass
+class DatasetConvertSpec:
+    """Writes the labels of the data sources in another format; pictures stay where they are."""
+
+    format: str = spec_field("coco", "Format to write", choices=FORMATS[1:])
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/dataset_convert`", path=True
+    )
+
+
+@dataclass
 class DetectionInferenceSpec(InferenceSpec):
     """Runs a bundle or an ONNX file on files without labels."""
 
@@ -275,6 +285,7 @@ class Spec(CommonSpec):
     model: ModelSpec = spec_block(ModelSpec, "The network")
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     train: TrainSpec = spec_block(TrainSpec, "Training")
+    dataset_convert: DatasetConvertSpec = spec_block(DatasetConvertSpec, "Labels in another format")
     inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
     export: DetectionExportSpec = spec_block(DetectionExportSpec, "Export to ONNX")
 

@@ -39,6 +39,7 @@ from tao_like.tasks.detection.augmentation import Augmentation
 from tao_like.tasks.detection.build import build_network, input_normalisation
 from tao_like.tasks.detection.check import check_data
 from tao_like.tasks.detection.coco import COCO_NAMES
+from tao_like.tasks.detection.convert import convert_labels
 from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
 from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
 from tao_like.tasks.detection.losses import yolox_losses
@@ -129,8 +130,16 @@ class DetectionTask(Task[DetectionSpec]):
         return check_data(self, full=full, on_progress=on_progress)
 
     @override
+    def convert(self, folder: Path) -> tuple[dict[str, Any], list[str]]:
+        return convert_labels(self, folder)
+
+    @override
     def split_record(self) -> dict[str, Any]:
         return self.images.split_record()
+
+    def fingerprint(self, split: Split) -> str:
+        """A text that tells a split's pictures, their order and boxes from others'."""
+        return self.images.fingerprint(split)
 
     @override
     def batch_size(self) -> int | Literal["auto"]:
@@ -327,6 +336,18 @@ class DetectionTask(Task[DetectionSpec]):
         ]
         truths = [] if sample.target is None else sample.target.arrays.boxes.tolist()
         return draw_boxes(sample.data, drawn, truths)
+
+    @override
+    def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        pixels = batch.inputs.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
+        cards = []
+        for each, boxes, labels in zip(pixels, batch.targets["boxes"], batch.targets["labels"], strict=True):
+            drawn = [
+                DrawnBox(box, self.classes[label], class_colour(label))
+                for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
+            ]
+            cards.append(draw_boxes(Image.fromarray(each), drawn))
+        return cards
 
     # --- inference ---
 
