@@ -58,8 +58,8 @@ def coco_figures(
         truths: likewise.
         classes: class names, for the order.
     """
-    truth = COCO(_dataset(truths, len(classes)))
-    evaluation = COCOeval_faster(truth, truth.loadRes(_results(answers)), iouType="bbox")
+    truth = COCO(coco_dataset(truths, len(classes)))
+    evaluation = COCOeval_faster(truth, truth.loadRes(coco_results(answers)), iouType="bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -75,8 +75,8 @@ def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(has_objects, precision.mean(axis=(0, 1)), np.nan)
 
 
-def _dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
-    """Truths as a COCO dataset. A region of no class is a crowd of every class: nothing on it is wrong."""
+def coco_dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
+    """Truths as a COCO dataset; a region of no class is a crowd of every class, so nothing on it is wrong."""
     annotations: list[dict[str, Any]] = []
     for picture, truth in enumerate(truths):
         arrays = truth.arrays
@@ -108,7 +108,8 @@ def _dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
     }
 
 
-def _results(answers: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+def coco_results(answers: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+    """Answers as COCO's results."""
     return [
         {
             "image_id": picture,
