@@ -70,12 +70,11 @@ def main() -> None:
                     load_spec(DetectionTask.Spec, spec, [f"dataset.cache={cache}", *(overrides or [])]).spec
                 )
                 data = task.dataset("train", augment=overrides is not None)
-                rows.append(
-                    [f"cache {cache}", name, f"{rate(lambda i: data[i], options.samples, options.runs):.1f}"]
-                )
+                speed = rate(data.__getitem__, options.samples, options.runs)
+                rows.append([cache, name, f"{speed:.1f}"])
                 print(*rows[-1], flush=True)
         paths = [record.path for record in data.records]
-        decoded = rate(lambda i: read_image(paths[i]), options.samples, options.runs)
+        decoded = rate(lambda number: read_image(paths[number]), options.samples, options.runs)
         rows.insert(0, ["", "decoding alone", f"{decoded:.1f}"])
         print(*rows[0], flush=True)
     with options.output.open("w", newline="") as file:
