@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     parser.add_argument("--val-only", action="store_true", help="do not look at test")
     parser.add_argument("overrides", nargs="*", help="key=value for the spec")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         results = options.results or Path(temporary)
         settings = [*sources(options.data), f"results_dir={results}", *options.overrides]

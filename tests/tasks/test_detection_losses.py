@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tao_like.tasks.detection.losses import assign, yolox_losses
-from tao_like.tasks.detection.network.detector import Predictions
+from tao_like.tasks.detection.network.predictions import Predictions
 
 STRIDES = (8.0, 16.0, 32.0)
 SIZES = ((8, 12), (4, 6), (2, 3))

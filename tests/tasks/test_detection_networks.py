@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.detection import Selection, found_boxes
 from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.detector import Detector, Predictions, yolox
+from tao_like.tasks.detection.network.predictions import Predictions
 from tao_like.tasks.detection.network.published import load_published, own_name
 from tao_like.tasks.detection.network.shipped import suppressed
+from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox
 from tao_like.tasks.detection.task import FINAL_OUTPUTS
 
 # Million parameters, as the paper and the published tables have them (with 80 classes).
@@ -92,7 +93,7 @@ def test_every_published_name_has_its_place(size: str, depth: int) -> None:
     assert sorted(own_name(name) for name in names) == sorted(own)
 
 
-def published_checkpoint(network: Detector, path: Path) -> dict[str, Tensor]:
+def published_checkpoint(network: YoloxDetector, path: Path) -> dict[str, Tensor]:
     """Writes a network under the published names, and gives what it wrote."""
     own = network.state_dict()
     names = list(published_names(1, depthwise=False))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.tasks.detection.network.detector import Predictions
+from tao_like.tasks.detection.network.predictions import Predictions
 
 CENTRE_RADIUS = 1.5
 """Strides around the centre of an object, along each axis, within which places may answer for it."""

@@ -17,7 +17,9 @@ from tao_like.spec.common import (
     TrainSpec,
 )
 
-ARCHITECTURES = "yolox over any timm backbone with strides 8, 16 and 32, or in its own sizes nano to x"
+ARCHITECTURES = (
+    "yolox and retinanet over any timm backbone with strides 8, 16 and 32; yolox in its own sizes nano to x"
+)
 STAGES = ("dataset_convert", "dataset_check", "train", "evaluate", "inference", "export")
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
@@ -52,8 +54,10 @@ class BackboneSpec:
 class NeckSpec:
     """Neck and head over a timm backbone; yolox_* have their own."""
 
-    width: int = spec_field(96, "Channels of neck and head", ge=8, le=1024, automl=True)
-    depth: int = spec_field(1, "Bottlenecks in each layer of the neck", ge=1, le=10, automl=True)
+    width: int = spec_field(
+        96, "Channels of neck and head; 256 in RetinaNet's paper", ge=8, le=1024, automl=True
+    )
+    depth: int = spec_field(1, "Bottlenecks in each layer of YOLOX's neck", ge=1, le=10, automl=True)
 
 
 @dataclass
@@ -77,7 +81,11 @@ class PostprocessSpec:
 class ModelSpec:
     """The network."""
 
-    arch: str = spec_field("yolox", "Kind of detector", choices=("yolox",))
+    arch: str = spec_field(
+        "yolox",
+        "Kind of detector: anchor-free with a decoupled head, or with anchors and the focal loss",
+        choices=("yolox", "retinanet"),
+    )
     backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
     neck: NeckSpec = spec_block(NeckSpec, "Neck and head")
     postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to answers")
@@ -310,6 +318,10 @@ class Spec(CommonSpec):
                 resolve_name(backbone)
             except SpecError as error:
                 yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        if self.model.arch != "yolox" and backbone in YOLOX_BACKBONES:
+            yield Problem(
+                "model.arch", f"{self.model.arch} cannot stand over {backbone}; take a timm backbone"
+            )
         data = self.dataset
         if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
             yield Problem(

@@ -42,7 +42,6 @@ from tao_like.tasks.detection.coco import COCO_NAMES
 from tao_like.tasks.detection.convert import convert_labels
 from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
 from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
-from tao_like.tasks.detection.losses import yolox_losses
 from tao_like.tasks.detection.metrics import DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
@@ -197,21 +196,20 @@ class DetectionTask(Task[DetectionSpec]):
     @override
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         batch = resized_batch(batch, self.spec.dataset.augmentation.multi_scale_range)
-        return self._losses(network, network(batch.inputs), batch, refine=batch.targets["plain"])
-
-    @staticmethod
-    def _losses(network: nn.Module, maps: list[Tensor], batch: Batch, *, refine: bool) -> dict[str, Tensor]:
-        strides: tuple[float, ...] = network.strides  # type: ignore[assignment]
+        assert isinstance(network, Detector)
         targets = batch.targets
-        return yolox_losses(maps, strides, targets["boxes"], targets["labels"], refine=refine)
+        return network.losses(
+            network(batch.inputs), targets["boxes"], targets["labels"], refine=targets["plain"]
+        )
 
     @override
     def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
         assert isinstance(network, Detector)
-        maps = network(batch.inputs)
-        outputs = suppressed(*network.decode(maps), self.selection)
+        values = network(batch.inputs)
+        outputs = suppressed(*network.decode(values), self.selection)
         named = {name: value.cpu().numpy() for name, value in zip(FINAL_OUTPUTS, outputs, strict=True)}
-        return self._losses(network, maps, batch, refine=False), named
+        targets = batch.targets
+        return network.losses(values, targets["boxes"], targets["labels"], refine=False), named
 
     # --- answers ---
 
