@@ -17,7 +17,6 @@ from tao_like.datasets.box_record import BoxRecord
 from tao_like.datasets.files import label_text
 from tao_like.errors import DatasetError
 
-FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
 YOLO_NAMES = ("classes.txt", "obj.names", "names.txt")
 
 

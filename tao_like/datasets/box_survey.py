@@ -30,7 +30,7 @@ _PAIRS = (
     ("images", "annotations"),
 )
 _MOST_HEADERS = 300
-_LARGEST_JSON_DEPTH = 2
+_DEEPEST_JSON = 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _split_of(text: str) -> str | None:
 
 def _coco(folder: Path) -> dict[str, BoxSource]:
     found: dict[str, BoxSource] = {}
-    for path in _json_files(folder, _LARGEST_JSON_DEPTH):
+    for path in _json_files(folder, _DEEPEST_JSON):
         name = _first_file_name(path)
         if name is None:
             continue

@@ -99,7 +99,7 @@ class Augmentation:
             changed = rescaled(sample, spec.random_affine, preparation)
         else:
             changed = placed(sample, preparation)
-        return self._recoloured(without_remnants(changed, changed.boxes))
+        return self._recoloured(changed)
 
     def _recoloured(self, sample: Labelled) -> Labelled:
         size = (sample.image.height, sample.image.width)

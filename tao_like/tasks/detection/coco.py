@@ -28,7 +28,6 @@ COCO_NAMES = (
     "AR_large",
 )
 """COCO's twelve figures, in COCO's order. A figure is -1 where the data has no object of its kind."""
-RECALL_STEPS = 101
 
 
 @dataclass(frozen=True)

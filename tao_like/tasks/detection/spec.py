@@ -304,6 +304,8 @@ class Spec(CommonSpec):
         "dataset.dataset_type": "there is one kind of dataset",
         "dataset.remap_mscoco_category": "category ids need not be contiguous",
         "dataset.quant_calibration_data_sources": "not in this version",
+        "dataset.infer_data_sources": "inference.source names files or a folder",
+        "dataset.eval_class_ids": "report.json has the figures of each class",
     }
 
     def check(self) -> Iterator[Problem]:
