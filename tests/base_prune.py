@@ -22,6 +22,7 @@ from tao_like.bundle import file_sha256, read_bundle, write_bundle
 from tao_like.errors import ConversionError, SpecError
 from tao_like.stages.results import EvaluateResult, ExportResult, PruneResult, StageResult, TrainResult
 from tao_like.tasks import task_class
+from tao_like.tasks.capabilities import Capabilities
 
 # A tiny network has few channels, so each may go; two steps, so that the training in between is seen.
 LITTLE_BY_LITTLE = ("prune.granularity=2", "prune.target_macs=0.6", "prune.steps=2")
@@ -143,6 +144,10 @@ class PruneStageTests:
     ) -> None:
         prune = [f"train.pruned_model_path={pruned.bundle}", "train.num_epochs=2"]
         teacher = f"train.distill.teacher_model_path={trained.bundle}"
+        if task_class(self.task).distillation_losses is Capabilities.distillation_losses:
+            with pytest.raises(SpecError, match="cannot learn from a teacher"):
+                self.run("train", tmp_path, [*data, *prune, teacher])
+            return
         taught = self.run("train", tmp_path, [*data, *prune, teacher])
         with pytest.raises(AssertionError):
             assert_same_weights(again.bundle, taught.folder / "model.tltb")

@@ -10,8 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from box_pictures import write_coco
 from pictures import write_multi_label_csv
 from tiny_classification import data_overrides
+from tiny_detection import data_overrides as box_overrides
 
 import tao_like
 from tao_like.bundle import read_bundle
@@ -24,16 +26,25 @@ NAMES = [path.relative_to(shipped_specs()).as_posix() for path in SHIPPED]
 TAO_SPEC = Path(__file__).parent / "data" / "tao_classification.yaml"
 # The same steps with less of everything: one step of four small pictures in one process, without the hub.
 CAPS = (
-    "dataset.img_size=32",
     "dataset.batch_size=4",
     "dataset.workers=0",
     "dataset.cache=none",
     "train.accelerator=cpu",
     "train.num_gpus=1",
+    "train.precision=fp32",
     "train.max_steps=1",
     "train.accumulate_grad_batches=1",
     "train.tensorboard.num_images=2",
 )
+SMALL = {
+    "classification": ("dataset.img_size=32",),
+    "detection": (
+        "dataset.img_size=64",
+        "dataset.img_height=64",
+        "dataset.augmentation.multi_scale_range=0",
+    ),
+}
+"""What makes the pictures of a task small."""
 
 
 def spec_class(path: Path) -> Any:
@@ -75,6 +86,9 @@ def test_a_shipped_spec_says_how_to_launch_it_and_the_words_are_right(path: Path
 def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
     """Overrides that put generated data into the places where the spec names its own."""
     dataset = yaml.safe_load(path.read_text("utf-8"))["dataset"]
+    if path.parent.name == "detection":
+        words = box_overrides(write_coco(folder / "data"))
+        return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
     if "csv_file" in dataset["train_dataset"]:
         return [f"dataset.train_dataset.csv_file={write_multi_label_csv(folder / 'data')}"]
     named = [split for split in ("train", "val", "test") if f"{split}_dataset" in dataset]
@@ -86,7 +100,8 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
 def test_a_shipped_spec_trains(path: Path, class_folders: Path, tmp_path: Path) -> None:
     values = yaml.safe_load(path.read_text("utf-8"))
-    overrides = [*CAPS, f"results_dir={tmp_path}", *data_of(path, class_folders, tmp_path)]
+    caps = [*CAPS, *SMALL[path.parent.name]]
+    overrides = [*caps, f"results_dir={tmp_path}", *data_of(path, class_folders, tmp_path)]
     if values["model"]["backbone"].get("pretrained_backbone_path") == "timm":
         overrides.append("model.backbone.pretrained_backbone_path=null")
     if "num_classes" in values["dataset"]:

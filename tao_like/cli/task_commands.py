@@ -13,6 +13,7 @@ import click
 from tao_like import tasks
 
 EXAMPLES = {
+    "dataset_convert": ["{task} dataset_convert -e spec.yaml dataset_convert.format=coco"],
     "dataset_check": ["{task} dataset_check -e spec.yaml"],
     "train": [
         "{task} train -e spec.yaml",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.datasets.samples_digits import write_digits
+from tao_like.datasets.samples_scenes import write_scenes
 from tao_like.errors import DatasetError, SpecError
 
 MARKER = ".tao_like_sample.json"
@@ -37,6 +38,12 @@ SAMPLES: dict[str, Sample] = {
             "digits",
             "1,797 scans of handwritten digits as class folders, in train, val and test (classification)",
             write_digits,
+            needs="scikit-learn: pip install scikit-learn",
+        ),
+        Sample(
+            "digit_scenes",
+            "460 photos with handwritten digits of many sizes on them, with boxes and masks (detection)",
+            write_scenes,
             needs="scikit-learn: pip install scikit-learn",
         ),
     )

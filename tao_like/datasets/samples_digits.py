@@ -58,7 +58,7 @@ def write_digits(folder: Path | str, seed: int = 0) -> Path:
     scans = load_digits()
     images = np.rint(scans.images * (255 / 16)).astype(np.uint8)
     digits = [int(digit) for digit in scans.target]
-    for split, indices in _divide(digits, seed).items():
+    for split, indices in divide_digits(digits, seed).items():
         for digit in sorted(set(digits)):
             (folder / split / str(digit)).mkdir(parents=True, exist_ok=True)
         for index in indices:
@@ -68,7 +68,7 @@ def write_digits(folder: Path | str, seed: int = 0) -> Path:
     return folder
 
 
-def _divide(digits: list[int], seed: int) -> dict[str, list[int]]:
+def divide_digits(digits: list[int], seed: int) -> dict[str, list[int]]:
     """Indices of each split, the same shares of every digit."""
     by_digit: defaultdict[int, list[int]] = defaultdict(list)
     for index, digit in enumerate(digits):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tao_like.runtime.answer import Answer
 from tao_like.runtime.classification import ClassificationAnswer
+from tao_like.runtime.detection import Detection, DetectionAnswer
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.model import Model, load
@@ -17,6 +18,8 @@ from tao_like.runtime.model import Model, load
 __all__ = [
     "Answer",
     "ClassificationAnswer",
+    "Detection",
+    "DetectionAnswer",
     "ImagePreparation",
     "Model",
     "ModelMetadata",

@@ -34,9 +34,20 @@ class AnswerReader(Protocol):
         """Raise a BundleError if a model of this task cannot have this metadata."""
 
     def read(
-        self, outputs: Outputs, metadata: ModelMetadata, sources: Sequence[str | None]
+        self,
+        outputs: Outputs,
+        metadata: ModelMetadata,
+        sources: Sequence[str | None],
+        sizes: Sequence[tuple[int, int]],
     ) -> Sequence[Answer]:
-        """Return the answers to one batch, in order; ``sources`` are the files asked about."""
+        """Return the answers to one batch, in order.
+
+        Args:
+            outputs: of the graph.
+            metadata: of the model.
+            sources: the files asked about.
+            sizes: width and height of each original picture, in pixels.
+        """
 
     def failed(self, source: str | None, error: str) -> Answer:
         """Return the task's answer for an input that cannot be read."""

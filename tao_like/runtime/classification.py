@@ -100,9 +100,14 @@ class ClassificationReader:
         _limits(metadata.thresholds, len(metadata.classes), multi_label)
 
     def read(
-        self, outputs: Outputs, metadata: ModelMetadata, sources: Sequence[str | None]
+        self,
+        outputs: Outputs,
+        metadata: ModelMetadata,
+        sources: Sequence[str | None],
+        sizes: Sequence[tuple[int, int]],
     ) -> list[ClassificationAnswer]:
         """Return one answer a row of the probabilities."""
+        del sizes
         name, multi_label = _probabilities_output(metadata)
         return [
             decide(row, metadata.classes, metadata.thresholds, multi_label, source=source)

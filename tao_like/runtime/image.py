@@ -246,14 +246,21 @@ def _covering_size(image: Image.Image, preparation: ImagePreparation) -> tuple[i
     return target_height, int(target_height * image.width / image.height)
 
 
+def letterbox_place(width: int, height: int, preparation: ImagePreparation) -> tuple[int, int, int, int]:
+    """Where ``letterbox`` puts a picture of this size: left, top, width and height in the result."""
+    ratio = max(height / preparation.height, width / preparation.width)
+    scaled_width, scaled_height = max(1, round(width / ratio)), max(1, round(height / ratio))
+    left, top = (preparation.width - scaled_width) // 2, (preparation.height - scaled_height) // 2
+    return left, top, scaled_width, scaled_height
+
+
 def _letterbox(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
-    height, width = preparation.height, preparation.width
-    ratio = max(image.height / height, image.width / width)
-    scaled_height = max(1, round(image.height / ratio))
-    scaled_width = max(1, round(image.width / ratio))
-    scaled = image.resize((scaled_width, scaled_height), _INTERPOLATIONS[preparation.interpolation])
-    canvas = Image.new("RGB", (width, height), (preparation.fill,) * PREPARED_CHANNELS)
-    canvas.paste(scaled, ((width - scaled_width) // 2, (height - scaled_height) // 2))
+    left, top, width, height = letterbox_place(image.width, image.height, preparation)
+    scaled = image.resize((width, height), _INTERPOLATIONS[preparation.interpolation])
+    canvas = Image.new(
+        "RGB", (preparation.width, preparation.height), (preparation.fill,) * PREPARED_CHANNELS
+    )
+    canvas.paste(scaled, (left, top))
     return canvas
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.answer import Answer, AnswerReader
 from tao_like.runtime.classification import ClassificationReader
+from tao_like.runtime.detection import DetectionReader
 from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.session import open_session
@@ -27,11 +28,15 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageInput: TypeAlias = str | Path | Image.Image | Pixels
 Images: TypeAlias = ImageInput | Iterable[ImageInput]
 OnError: TypeAlias = Literal["raise", "skip"]
+_Prepared: TypeAlias = "Future[tuple[Pixels, tuple[int, int]]]"
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WORKERS = 4
 
-_READERS: dict[str, AnswerReader] = {"classification": ClassificationReader()}
+_READERS: dict[str, AnswerReader] = {
+    "classification": ClassificationReader(),
+    "detection": DetectionReader(),
+}
 _ELEMENT_TYPES = {"uint8_nhwc": "tensor(uint8)", "float_nchw": "tensor(float)"}
 
 
@@ -173,9 +178,13 @@ class Model:
         Raises:
             DatasetError: the picture cannot be read, or the array is not uint8 of shape (H, W, 3).
         """
+        return prepare(self._read(image), self.preparation)
+
+    def _read(self, image: ImageInput) -> Image.Image:
+        """One picture in RGB; raises as `prepare` does."""
         if isinstance(image, (str, Path)):
-            image = read_image(image)
-        elif isinstance(image, np.ndarray):
+            return read_image(image)
+        if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
                 raise DatasetError(
                     f"the array is {image.dtype} of shape {image.shape}; "
@@ -183,41 +192,49 @@ class Model:
                 )
             image = Image.fromarray(image)
         try:
-            return prepare(to_rgb(image), self.preparation)
+            return to_rgb(image)
         except OSError as error:  # a Pillow image decodes its file only now
             raise DatasetError(f"the picture cannot be decoded: {error}.") from error
+
+    def _prepare_sized(self, image: ImageInput) -> tuple[Pixels, tuple[int, int]]:
+        """A prepared picture, with the width and height that it had."""
+        picture = self._read(image)
+        return prepare(picture, self.preparation), picture.size
 
     def _predict_in_batches(
         self, images: Iterable[ImageInput], batch_size: int, workers: int, on_error: OnError
     ) -> Iterator[Answer]:
         remaining = iter(images)
-        ahead: deque[tuple[str | None, Future[Pixels]]] = deque()
+        ahead: deque[tuple[str | None, _Prepared]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             while True:
                 for image in islice(remaining, 2 * batch_size - len(ahead)):
-                    ahead.append((_source(image), pool.submit(self.prepare, image)))
+                    ahead.append((_source(image), pool.submit(self._prepare_sized, image)))
                 batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
                 if not batch:
                     return
                 yield from self._answer(batch, on_error)
 
-    def _answer(
-        self, batch: Sequence[tuple[str | None, Future[Pixels]]], on_error: OnError
-    ) -> Iterator[Answer]:
+    def _answer(self, batch: Sequence[tuple[str | None, _Prepared]], on_error: OnError) -> Iterator[Answer]:
         prepared: list[Pixels] = []
         sources: list[str | None] = []
+        sizes: list[tuple[int, int]] = []
         failed: dict[int, Answer] = {}
         for position, (source, future) in enumerate(batch):
             try:
-                prepared.append(future.result())
-                sources.append(source)
+                pixels, size = future.result()
             except DatasetError as error:
                 if on_error == "raise":
                     raise
                 failed[position] = self._reader.failed(source, str(error))
+            else:
+                prepared.append(pixels)
+                sources.append(source)
+                sizes.append(size)
         read: Iterator[Answer] = iter(())
         if prepared:
-            read = iter(self._reader.read(self.run_prepared(np.stack(prepared)), self.metadata, sources))
+            outputs = self.run_prepared(np.stack(prepared))
+            read = iter(self._reader.read(outputs, self.metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 

@@ -43,7 +43,13 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResul
         )
     figures = metrics.compute()
     run.status(f"{path.name} scored on {split}", kpi=figures)
-    write_rows(run, [model.task.row(dataset.sample(index), answer) for index, answer, _ in metrics.collected])
+    rows, entries = [], []
+    for index, answer, _ in metrics.collected:
+        sample = dataset.sample(index)
+        rows.append(model.task.row(sample, answer))
+        entries.append(model.task.entry(sample, answer))
+    write_rows(run, rows)
+    write_result_files(run, model.task, entries)
     pictures = _write_pictures(run, model, dataset, metrics, spec.evaluate.max_pictures)
     report = {
         "checkpoint": str(path),
@@ -68,7 +74,7 @@ def choose_split(task: Task[Any], wanted: Split) -> Split:
         return wanted
     if wanted == "test" and task.has_split("val"):
         return "val"
-    raise DatasetError(f"there is no {wanted} data; give dataset.{wanted}_dataset.images_dir")
+    raise DatasetError(f"there is no {wanted} data; give {task.data_key(wanted)}")
 
 
 def scoring_batch_size(task: Task[Any], given: int) -> int:
@@ -87,6 +93,13 @@ def write_rows(run: Run, rows: list[dict[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return artefact.final
+
+
+def write_result_files(run: Run, task: Task[Any], entries: list[Any]) -> None:
+    """The task's own files with the answers."""
+    for name, text in task.result_files([entry for entry in entries if entry is not None]).items():
+        with run.artefact(name) as path:
+            path.write_text(text, encoding="utf-8")
 
 
 def _write_pictures(

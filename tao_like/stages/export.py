@@ -130,6 +130,7 @@ def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, 
         thresholds=model.bundle.thresholds,
         bundle_sha256=sha256,
         tool_version=__version__,
+        extra=model.task.metadata_extra(),
         **model.task.input_scaling(model.network),
     )
 

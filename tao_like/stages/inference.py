@@ -11,7 +11,12 @@ from tao_like.errors import DatasetError, SpecError
 from tao_like.spec.common import CommonSpec, InferenceSpec
 from tao_like.stages.devices import pick_device
 from tao_like.stages.engines import LoadedModel, find_checkpoint, open_model
-from tao_like.stages.evaluate import choose_split, scoring_batch_size, write_rows
+from tao_like.stages.evaluate import (
+    choose_split,
+    scoring_batch_size,
+    write_result_files,
+    write_rows,
+)
 from tao_like.stages.results import InferenceResult
 from tao_like.tasks.base import Sample, Task
 from tao_like.tracking import Run
@@ -29,20 +34,22 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResu
     count, samples = _samples(model.task, spec.inference, skipped, run)
     batch_size = scoring_batch_size(model.task, spec.inference.batch_size)
     rows: list[dict[str, Any]] = []
+    entries: list[Any] = []
     with run.progress(f"running {path.name}", count) as bar:
         batch: list[Sample] = []
         for sample in samples:
             batch.append(sample)
             if len(batch) == batch_size:
-                _answer(model, spec.inference, batch, rows, run)
+                _answer(model, spec.inference, batch, rows, entries, run)
                 bar.advance(len(batch))
                 batch = []
         if batch:
-            _answer(model, spec.inference, batch, rows, run)
+            _answer(model, spec.inference, batch, rows, entries, run)
             bar.advance(len(batch))
     if not rows:
         raise DatasetError(f"none of {count} files could be read; the first: {skipped[0]}")
     predictions = write_rows(run, rows)
+    write_result_files(run, model.task, entries)
     drawn = min(len(rows), spec.inference.max_pictures)
     report = {"checkpoint": str(path), "samples": len(rows), "skipped": skipped, "pictures": drawn}
     summary = [f"{len(rows)} answers: {predictions}"]
@@ -80,7 +87,12 @@ def _read(
 
 
 def _answer(
-    model: LoadedModel, spec: InferenceSpec, batch: list[Sample], rows: list[dict[str, Any]], run: Run
+    model: LoadedModel,
+    spec: InferenceSpec,
+    batch: list[Sample],
+    rows: list[dict[str, Any]],
+    entries: list[Any],
+    run: Run,
 ) -> None:
     """Runs a batch, adds its rows, and draws it while pictures are wanted."""
     prepared = model.task.prepare(batch)
@@ -95,6 +107,7 @@ def _answer(
             )
     for number, (sample, answer) in enumerate(zip(batch, answers, strict=True)):
         rows.append(model.task.row(sample, answer))
+        entries.append(model.task.entry(sample, answer))
         if len(rows) <= spec.max_pictures:
             card = model.task.draw(sample, answer, heats[number] if heats else None)
             with run.artefact(f"{PICTURES}/{len(rows):05d}_{_file_name(sample.key)}.jpg") as path:

@@ -39,6 +39,7 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
+        self.set_epoch = getattr(dataset, "set_epoch", lambda epoch: None)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -47,6 +48,7 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
         # Only the CPU's generator: torch.manual_seed asks every kind of device, 0.17 ms a sample.
         state = torch.get_rng_state()
         torch.default_generator.manual_seed(_mix(self.seed, key.epoch, key.sample))
+        self.set_epoch(key.epoch)
         try:
             return self.dataset[key.sample]
         finally:

@@ -32,7 +32,7 @@ Shapes = Mapping[str, list[int | None]]
 
 
 def graph_cost(model: onnx.ModelProto) -> Cost:
-    """Counts the parameters and, for a batch of one, the multiply-accumulates of a graph.
+    """Counts the parameters and, for one sample, the multiply-accumulates of a graph.
 
     Parameters are the values of the kernels that inputs are multiplied with, in float or int8; MACs are
     those of convolutions (transposed ones too) and of matrix products, with fixed operands or computed ones.
@@ -41,6 +41,7 @@ def graph_cost(model: onnx.ModelProto) -> Cost:
     Raises:
         ConversionError: the size of a tensor is not known, even with a batch of one.
     """
+    batch = _fixed_batch(model)
     single = _single(model)
     counted = [node for node in single.graph.node if node.op_type in (*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS)]
     shapes = tensor_shapes(single)
@@ -55,16 +56,23 @@ def graph_cost(model: onnx.ModelProto) -> Cost:
             raise ConversionError(
                 f"the sizes at the {node.op_type} {node.name} are not known, so its MACs cannot be counted"
             )
-    return Cost(_kernel_values(single, counted), sum(_macs(node, shapes) for node in counted))
+    return Cost(_kernel_values(single, counted), sum(_macs(node, shapes) for node in counted) // batch)
+
+
+def _fixed_batch(model: onnx.ModelProto) -> int:
+    """The batch size that a graph was exported for; 1 where it is open."""
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    return max(1, axes[0].dim_value) if axes else 1
 
 
 def _single(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph for a batch of one, with the shapes of its tensors."""
+    """The graph for a batch of one, unless it has a fixed one, with the shapes of its tensors."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
     for value in single.graph.input:
         axes = value.type.tensor_type.shape.dim
-        if axes:
+        # A fixed batch stands in the graph's constants too, such as the sizes of a Resize.
+        if axes and not axes[0].dim_value:
             axes[0].Clear()
             axes[0].dim_value = 1
     # Old shapes speak of the open batch axis.

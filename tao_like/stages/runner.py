@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tao_like.spec.common import CommonSpec
 
 STAGES: dict[str, str] = {
+    "dataset_convert": "write labels in another format",
     "dataset_check": "look for bad data before hours are spent on it",
     "train": "train a network; leaves a bundle, model.tltb",
     "evaluate": "score a bundle or an ONNX file on labelled data",

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle
 from tao_like.datasets.findings import Finding
-from tao_like.errors import SpecError
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.spec.common import CommonSpec
+from tao_like.tasks.capabilities import Capabilities
+from tao_like.tasks.capabilities import Prunable as Prunable
 from tao_like.tasks.scoring import Answer as Answer
 from tao_like.tasks.scoring import Metrics as Metrics
 
@@ -126,24 +127,12 @@ class Exportable:
     to_inputs: Callable[[Any], tuple[Tensor, ...]]
 
 
-@dataclass
-class Prunable:
-    """What pruning must know of a task's network.
-
-    Attributes:
-        inputs: example inputs of the network's forward pass, float, a batch of one.
-        protected: modules whose outputs keep their number of channels, such as the layer that gives the
-            class scores; what comes out of the network is kept in any case.
-        refresh: brings what the network's modules say of their own widths up to date after a pruning.
-    """
-
-    inputs: tuple[Tensor, ...]
-    protected: list[nn.Module]
-    refresh: Callable[[], None] = lambda: None
-
-
 class Dataset(Protocol):
-    """A split of the data, by number."""
+    """A split of the data, by number.
+
+    One whose random changes depend on the epoch has ``set_epoch(epoch)`` too, which is called before every
+    sample of a training.
+    """
 
     def __len__(self) -> int: ...
 
@@ -174,7 +163,7 @@ class DataReport:
         return [finding for finding in self.findings if finding.level == "error"]
 
 
-class Task(ABC, Generic[SpecT]):
+class Task(Capabilities, ABC, Generic[SpecT]):
     """One kind of problem. Stages work through this class and know nothing else of a task."""
 
     name: ClassVar[str]
@@ -297,11 +286,6 @@ class Task(ABC, Generic[SpecT]):
         """Freezes what the spec wants frozen. Called once, before the optimiser is built."""
         del network
 
-    def prunable(self, network: nn.Module) -> Prunable | None:
-        """What pruning must know of the network; None: this task's networks cannot be pruned."""
-        del network
-        return None
-
     @classmethod
     def continued_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
         """The spec for training a bundle's network again: its architecture, and the user's training.
@@ -311,25 +295,6 @@ class Task(ABC, Generic[SpecT]):
             stored: the one that the network was made with.
         """
         return cls.restored_spec(spec, stored)
-
-    def distillation_losses(
-        self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float
-    ) -> dict[str, Tensor]:
-        """The parts of the loss where a teacher's answers are learnt beside the targets.
-
-        Args:
-            network: learns.
-            teacher: an unchanging network of the same task, in evaluation mode.
-            batch: both see the same inputs, random changes included.
-            loss_lambda: the teacher's share of the loss, 0 to 1.
-            temperature: divides the logits before the answers are compared.
-
-        Raises:
-            SpecError: this task has no such loss.
-        """
-        raise SpecError(
-            f"train.distill.teacher_model_path: {self.name} cannot learn from a teacher; leave it empty"
-        )
 
     # --- answers ---
 
@@ -390,8 +355,3 @@ class Task(ABC, Generic[SpecT]):
     @abstractmethod
     def load(self, path: Path) -> Sample:
         """A file as a sample. Raises DatasetError."""
-
-    def explain(self, network: nn.Module, prepared: Any) -> list[np.ndarray] | None:
-        """For each sample where the network looked, (H, W) from 0 to 1; None: this task cannot tell."""
-        del network, prepared
-        return None

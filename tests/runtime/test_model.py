@@ -260,7 +260,8 @@ def test_an_onnx_file_of_another_tool(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"task": "detection"}, "'detection'.*this runtime knows classification"),
+        ({"task": "juggling"}, "'juggling'.*this runtime knows classification"),
+        ({"task": "detection"}, "a detector's are boxes_xyxy"),
         ({"preparation": {"height": 8, "width": 8}}, "the metadata promises"),
         ({"preparation": {"height": 8}}, "width is missing"),
         ({"preparation": {"height": 6, "width": 4}}, "the metadata promises"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -51,13 +52,25 @@ def test_matrix_products_by_hand() -> None:
             node("Gemm", "square a", "b", transA=1),
             node("MatMul", "b flat", "c"),
         ],
-        {"x": [7, 10]},
+        {"x": ["n", 10]},
         ["c"],
         {"tall": weights(4, 10), "bias": weights(4), "square": weights(1, 6), "flat": weights(4, 3)},
     )
     # The first axis is the batch, of which one is counted.
     assert graph_cost(model).macs == 1 * 4 * 10 + 6 * 4 * 1 + 6 * 3 * 4
     assert graph_cost(model).parameters == 40 + 6 + 12
+
+
+def test_of_a_fixed_batch_one_sample_is_counted() -> None:
+    resized = node("Resize", "x", "wide", mode="nearest")
+    resized.input[:] = ["x", "", "", "sizes"]
+    model = graph(
+        [resized, node("Conv", "wide kernel", "y")],
+        {"x": [2, 3, 4, 4]},
+        ["y"],
+        {"sizes": np.array([2, 3, 8, 8], np.int64), "kernel": weights(5, 3, 1, 1)},
+    )
+    assert graph_cost(model).macs == 8 * 8 * 5 * 3
 
 
 def test_products_of_computed_tensors_cost_and_hold_nothing() -> None:

@@ -174,6 +174,17 @@ class TensorBoardCallback(Callback):
             self.board.graph(pl_module.network, batch.to(pl_module.device).inputs)
 
     @override
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        settings = pl_module.spec.tensorboard
+        if batch_idx or not _is_due(trainer, settings.infrequent_logging_frequency):
+            return
+        if trainer.is_global_zero and (cards := pl_module.task.draw_batch(batch)[: settings.num_images]):
+            self.board.image("train/inputs", picture_grid(cards), trainer.current_epoch)
+
+    @override
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:

@@ -130,7 +130,7 @@ def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
     """Rules that need torch, the task, or what the data has."""
     if not task.has_split("train"):
         raise SpecError(
-            "there is no training data: dataset.train_dataset.images_dir is not given; "
+            f"there is no training data: {task.data_key('train')} is not given; "
             f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
         )
     known = ["val_loss", *(f"val_{name}" for name in task.reported())]
@@ -142,7 +142,7 @@ def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
         )
     if needs_monitor and not task.has_split("val"):
         raise SpecError(
-            "train.keep=best and early stopping need validation data; give dataset.val_dataset.images_dir "
+            f"train.keep=best and early stopping need validation data; give {task.data_key('val')} "
             "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
         )
     if spec.precision == "fp16" and not torch.cuda.is_available():

@@ -1,0 +1,122 @@
+"""From a spec to a network with the weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from tao_like.bundle import read_bundle
+from tao_like.errors import SpecError
+from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.pyramid import BackbonePyramid
+from tao_like.networks.weights import load_pretrained, source_normalisation
+from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.published import load_published
+from tao_like.tasks.detection.network.retinanet import RetinaNet, is_torchvision_file, load_torchvision
+from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox, yolox_over
+from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec
+
+PIXELS = Normalisation(
+    mean=(0.0, 0.0, 0.0),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    interpolation="bilinear",
+    crop_pct=1.0,
+    input_size=(3, 640, 640),
+)
+"""What YOLOX's own networks take: pixels as they are."""
+TASK_NAME = "detection"
+
+
+def input_normalisation(model: ModelSpec) -> Normalisation:
+    """How pictures are prepared for the weights that a spec names."""
+    backbone = model.backbone
+    if backbone.type in YOLOX_BACKBONES:
+        return PIXELS
+    source = backbone.pretrained_backbone_path
+    found = source_normalisation(source, backbone.type) if source else None
+    return found or default_normalisation(backbone.type)
+
+
+def build_network(
+    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
+) -> tuple[Detector, list[str]]:
+    """The network of a spec.
+
+    Args:
+        spec: of detection.
+        classes: class names.
+        size: height and width of the input.
+        pretrained: load the weights that the spec names; else they are random, to be filled.
+
+    Returns:
+        The network, and what to tell the user of the weights that it starts from.
+    """
+    backbone = spec.model.backbone
+    source = backbone.pretrained_backbone_path if pretrained else None
+    if spec.train.pretrained_model_path:
+        source = None
+    notes: list[str] = []
+    if backbone.type in YOLOX_BACKBONES:
+        network: Detector = yolox(backbone.type.removeprefix("yolox_"), len(classes))
+        if source:
+            notes.append(load_published(cast("YoloxDetector", network), Path(source)))
+    else:
+        network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
+    if pretrained and spec.train.pretrained_model_path:
+        notes.append(_warm_start(network, Path(spec.train.pretrained_model_path), classes))
+    elif pretrained and not source:
+        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+    return network, notes
+
+
+def _over_backbone(
+    model: ModelSpec,
+    classes: int,
+    size: tuple[int, int],
+    source: str | None,
+    notes: list[str],
+    *,
+    pretrained: bool,
+) -> Detector:
+    """A detector over a timm backbone, whose weights come from a source."""
+    backbone, width = model.backbone, model.neck.width
+    found = input_normalisation(model) if pretrained else default_normalisation(backbone.type)
+    module = create_backbone(
+        backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
+    )
+    if model.arch == "retinanet":
+        whole = is_torchvision_file(source)
+        if source and not whole:
+            notes.append(load_pretrained(module, source, backbone.type).text())
+        pyramid = BackbonePyramid(module, backbone.type, size)
+        network = RetinaNet(pyramid, classes, width, found.mean, found.std)
+        if source and whole:
+            notes.append(load_torchvision(network, Path(source)))
+        return network
+    if source:
+        notes.append(load_pretrained(module, source, backbone.type).text())
+    pyramid = BackbonePyramid(module, backbone.type, size)
+    return yolox_over(pyramid, classes, width, model.neck.depth, found.mean, found.std)
+
+
+def _warm_start(network: Detector, path: Path, classes: list[str]) -> str:
+    """Fills the network from a bundle; where the classes differ, without the last layer that tells them."""
+    bundle = read_bundle(path, expect_task=TASK_NAME)
+    own = network.state_dict()
+    same = bundle.classes == classes
+    last = () if same else network.class_outputs
+    taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
+    if {name: tensor.shape for name, tensor in taken.items()} != {
+        name: tensor.shape for name, tensor in wanted.items()
+    }:
+        theirs = bundle.spec["model"]["backbone"]["type"]
+        raise SpecError(
+            f"train.pretrained_model_path={path} holds another network ({theirs}) than this spec describes; "
+            "make model.backbone and model.neck agree"
+        )
+    with torch.no_grad():
+        network.load_state_dict({**own, **taken})
+    return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")

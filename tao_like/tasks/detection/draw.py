@@ -1,0 +1,165 @@
+"""Pictures of detection: boxes on a picture, the confusion matrix, precision over recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from tao_like.datasets.drawn_text import Font, drawable, fit_text, load_font
+
+# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+TRUTH = "#ffffff"
+SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
+_PLOT, _MARGIN = 480, 56
+
+Colour = tuple[int, int, int]
+
+
+class DrawnBox(NamedTuple):
+    """A box with a word to it.
+
+    Attributes:
+        box: left, top, right, bottom in pixels of the picture.
+        text: beside it; empty: none.
+        colour: of its lines.
+    """
+
+    box: Sequence[float]
+    text: str
+    colour: str
+
+
+def class_colour(number: int) -> str:
+    """The colour of a class."""
+    return PALETTE[number % len(PALETTE)]
+
+
+def draw_boxes(
+    picture: Image.Image, found: Sequence[DrawnBox], truths: Sequence[Sequence[float]] = ()
+) -> Image.Image:
+    """The picture with answers in their colours and truths as thin white lines.
+
+    Small pictures are enlarged and large ones shrunk, so that lines and words can be seen.
+    """
+    scale = max(1.0, SHORTEST_SIDE / max(picture.size))
+    scale = min(scale, LONGEST_SIDE / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    canvas = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(canvas)
+    font = load_font(13)
+    for truth in truths:
+        pen.rectangle([value * scale for value in truth], outline=TRUTH, width=1)
+    for box, text, colour in found:
+        corners = [value * scale for value in box]
+        pen.rectangle(corners, outline=colour, width=2)
+        if text:
+            _label(pen, corners, drawable(text, font), colour, font)
+    return canvas
+
+
+def _label(
+    pen: ImageDraw.ImageDraw,
+    corners: Sequence[float],
+    text: str,
+    colour: str,
+    font: Font,
+) -> None:
+    left, top = corners[0], max(0.0, corners[1] - 16)
+    pen.rectangle((left, top, left + font.getlength(text) + 6, top + 16), fill=colour)
+    pen.text((left + 3, top + 1), text, fill="black", font=font)
+
+
+def draw_confusion(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Image.Image:
+    """Counts as a picture: rows are truths, columns answers; the last row and column are "nothing"."""
+    count = len(names)
+    cell = max(8, min(64, 1400 // max(count, 1)))
+    named = cell >= 20
+    font = load_font(max(9, min(14, cell // 3)))
+    shown = [fit_text(name, font, 140) for name in names]
+    margin = 30 + (int(max((font.getlength(name) for name in shown), default=0)) + 10 if named else 0)
+    side = margin + count * cell + 12
+    image = Image.new("RGB", (side, side), "white")
+    pen = ImageDraw.Draw(image)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    for row in range(count):
+        for column in range(count):
+            share = float(shares[row, column])
+            base = np.array([26, 110, 60] if row == column else [180, 30, 30])
+            colour = tuple(int(value) for value in 255 - (255 - base) * share**0.5)
+            left, top = margin + column * cell, margin + row * cell
+            pen.rectangle((left, top, left + cell, top + cell), fill=colour, outline=(225, 225, 225))
+            if named and matrix[row, column]:
+                pen.text(
+                    (left + cell / 2, top + cell / 2),
+                    str(int(matrix[row, column])),
+                    fill="white" if share > 0.4 else "black",
+                    font=font,
+                    anchor="mm",
+                )
+    if named:
+        _names(image, shown, margin, cell, font)
+    pen.text((4, 4), "truth (rows), answer (columns)", fill="#555555", font=load_font(12))
+    return image
+
+
+def _names(
+    image: Image.Image,
+    names: Sequence[str],
+    margin: int,
+    cell: int,
+    font: Font,
+) -> None:
+    """Names beside the rows and, turned, above the columns."""
+    pen = ImageDraw.Draw(image)
+    for number, name in enumerate(names):
+        pen.text((margin - 6, margin + (number + 0.5) * cell), name, fill="black", font=font, anchor="rm")
+        label = Image.new("RGB", (margin - 24, cell), "white")
+        ImageDraw.Draw(label).text((2, cell / 2), name, fill="black", font=font, anchor="lm")
+        image.paste(label.rotate(90, expand=True), (margin + number * cell + 1, 22))
+
+
+Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def draw_curves(curves: Mapping[str, tuple[Curve, tuple[float, float, float]]]) -> Image.Image:
+    """Precision over recall of each class at overlap 0.5, with a dot at its threshold.
+
+    Args:
+        curves: class name to precision and recall of the first 1, 2, ... answers, and precision, recall and
+            F1 at the threshold.
+    """
+    image = Image.new("RGB", (_PLOT + 2 * _MARGIN + 180, _PLOT + 2 * _MARGIN), "white")
+    pen = ImageDraw.Draw(image)
+    font = load_font(13)
+
+    def point(recall: float, precision: float) -> tuple[float, float]:
+        return _MARGIN + recall * _PLOT, _MARGIN + (1 - precision) * _PLOT
+
+    for tick in range(6):
+        share = tick / 5
+        pen.line([point(share, 0), point(share, 1)], fill="#dddddd")
+        pen.line([point(0, share), point(1, share)], fill="#dddddd")
+        pen.text(
+            (point(share, 0)[0], point(0, 0)[1] + 12), f"{share:.1f}", fill="black", font=font, anchor="mm"
+        )
+        pen.text((_MARGIN - 18, point(0, share)[1]), f"{share:.1f}", fill="black", font=font, anchor="mm")
+    for number, (name, ((precision, recall), chosen)) in enumerate(curves.items()):
+        colour = class_colour(number)
+        points = [point(float(r), float(p)) for p, r in zip(precision, recall, strict=True)]
+        if len(points) > 1:
+            pen.line(points, fill=colour, width=2)
+        x, y = point(chosen[1], chosen[0])
+        pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=colour, outline="black")
+        if number < 24:
+            top = _MARGIN + number * 20
+            pen.rectangle((_PLOT + _MARGIN + 20, top, _PLOT + _MARGIN + 32, top + 12), fill=colour)
+            text = fit_text(f"{name}  F1 {chosen[2]:.2f}", font, 150)
+            pen.text((_PLOT + _MARGIN + 38, top - 2), text, fill="black", font=font)
+    pen.text((_MARGIN + _PLOT / 2, _PLOT + _MARGIN + 36), "recall", fill="black", font=font, anchor="mm")
+    pen.text((6, _MARGIN - 30), "precision (overlap 0.5); dots: at the threshold", fill="black", font=font)
+    return image

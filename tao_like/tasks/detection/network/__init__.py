@@ -1,0 +1,1 @@
+"""Networks that find objects. Plain torch: no spec, no Lightning."""

@@ -1,0 +1,351 @@
+"""The spec of object detection. Field names are those of TAO's detectors where these have the thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tao_like.errors import SpecError
+from tao_like.networks.names import resolve_name
+from tao_like.spec import Problem, spec_block, spec_field
+from tao_like.spec.common import (
+    IGNORED_TAO_KEYS,
+    CommonSpec,
+    ExportSpec,
+    InferenceSpec,
+    TrainSpec,
+)
+
+ARCHITECTURES = (
+    "yolox and retinanet over any timm backbone with strides 8, 16 and 32; yolox in its own sizes nano to x"
+)
+STAGES = (
+    "dataset_convert",
+    "dataset_check",
+    "train",
+    "evaluate",
+    "inference",
+    "prune",
+    "export",
+    "quantize",
+    "compare",
+)
+YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
+FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
+LARGEST_STRIDE = 32
+
+
+@dataclass
+class BackboneSpec:
+    """The network below the neck."""
+
+    type: str = spec_field(
+        "tf_efficientnet_lite0",
+        "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its "
+        "own backbone, neck and head in that size",
+        automl=False,
+    )
+    pretrained_backbone_path: str | None = spec_field(
+        None,
+        "Weights of the backbone to start from: a .safetensors or .pth file, a bundle, `timm` (needs a "
+        "network), `package:efficientnet_lite0` (or lite1, lite2); for yolox_*: a published checkpoint; "
+        "empty: random weights",
+        path=True,
+    )
+    freeze_backbone: bool = spec_field(False, "Train neck and head alone", automl=True)
+    freeze_norm: bool = spec_field(
+        False, "Keep the backbone's norm layers as the weights had them; good with small batches", automl=True
+    )
+    drop_path_rate: float = spec_field(0.0, "Stochastic depth, where the network has it", ge=0, lt=1)
+
+
+@dataclass
+class NeckSpec:
+    """Neck and head over a timm backbone; yolox_* have their own."""
+
+    width: int = spec_field(
+        96, "Channels of neck and head; 256 in RetinaNet's paper", ge=8, le=1024, automl=True
+    )
+    depth: int = spec_field(1, "Bottlenecks in each layer of YOLOX's neck", ge=1, le=10, automl=True)
+
+
+@dataclass
+class PostprocessSpec:
+    """Which of the network's boxes are answers. Stored in the bundle and in the exported graph."""
+
+    score_threshold: float = spec_field(
+        0.01, "Boxes up to this score are dropped, also for metrics", ge=0, lt=1
+    )
+    iou_threshold: float = spec_field(
+        0.65,
+        "Non-maximum suppression: a box goes that overlaps a better one of its class by more",
+        gt=0,
+        le=1,
+    )
+    max_detections: int = spec_field(100, "Most boxes of a picture", ge=1, le=1000)
+    candidates: int = spec_field(1000, "Most boxes of a picture that suppression looks at", ge=1, le=10000)
+
+
+@dataclass
+class ModelSpec:
+    """The network."""
+
+    arch: str = spec_field(
+        "yolox",
+        "Kind of detector: anchor-free with a decoupled head, or with anchors and the focal loss",
+        choices=("yolox", "retinanet"),
+    )
+    backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
+    neck: NeckSpec = spec_block(NeckSpec, "Neck and head")
+    postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to answers")
+
+
+@dataclass
+class DataSourceSpec:
+    """Pictures and their boxes."""
+
+    image_dir: str | None = spec_field(None, "Folder of the pictures", path=True)
+    json_file: str | None = spec_field(None, "COCO annotation file", path=True)
+    label_dir: str | None = spec_field(
+        None, "Folder with a label file for each picture: VOC (.xml), KITTI or YOLO (.txt)", path=True
+    )
+    format: str = spec_field("auto", "Format of the labels; auto: by the files", choices=FORMATS)
+    list_file: str | None = spec_field(
+        None, "Text file with the names of the pictures to take, one a line; empty: all", path=True
+    )
+    classes_file: str | None = spec_field(
+        None, "Names of YOLO's class numbers, one a line; empty: classes.txt beside the labels", path=True
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """A source says where its boxes are."""
+        if not self.json_file and not self.label_dir:
+            yield Problem("json_file", "is not given, nor is label_dir; one of them says where the boxes are")
+        elif not self.json_file and not self.image_dir:
+            yield Problem("image_dir", "is not given; it names the folder of the pictures")
+
+
+@dataclass
+class SplitSpec:
+    """How training data without splits of its own is divided."""
+
+    val: float = spec_field(0.15, "Share for validation", ge=0, lt=1)
+    test: float = spec_field(0.15, "Share for the test", ge=0, lt=1)
+    seed: int = spec_field(0, "Seed of the division", ge=0)
+    group_by: str = spec_field(
+        "none",
+        "What stays together: `none`, `folder`, or a regular expression with one group, matched on the path",
+        path=True,
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Something must remain to train on."""
+        if self.val + self.test >= 1:
+            yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
+
+
+@dataclass
+class RandomAffineSpec:
+    """Another size and place of the picture in the input, rotated and sheared."""
+
+    enable: bool = spec_field(True, "Move pictures", automl=True)
+    scale_range: list[float] = spec_field(
+        [0.75, 1.25], "Smallest and largest factor on the picture's size", element_gt=0
+    )
+    translate: float = spec_field(
+        0.1, "Largest shift, as a share of the input's sides", ge=0, le=0.5, automl=True
+    )
+    degrees: float = spec_field(0.0, "Largest rotation", unit="degrees", ge=0, le=180, automl=True)
+    shear: float = spec_field(0.0, "Largest shear", unit="degrees", ge=0, le=45, automl=True)
+
+    def check(self) -> Iterator[Problem]:
+        """The range rises."""
+        if len(self.scale_range) != 2 or self.scale_range[0] > self.scale_range[1]:
+            yield Problem(
+                "scale_range", f"{self.scale_range} is not allowed; give two numbers, the smaller first"
+            )
+
+
+@dataclass
+class RandomColorSpec:
+    """Changes of light and colour."""
+
+    enable: bool = spec_field(True, "Change colours", automl=True)
+    hue: float = spec_field(
+        0.015, "Largest change of hue, as a share of the circle", ge=0, le=0.5, automl=True
+    )
+    saturation: float = spec_field(0.4, "Largest change of saturation", ge=0, le=2, automl=True)
+    value: float = spec_field(0.3, "Largest change of brightness", ge=0, le=2, automl=True)
+
+
+@dataclass
+class AugmentationSpec:
+    """What is changed at random in training pictures; boxes follow."""
+
+    mosaic_prob: float = spec_field(
+        0.0, "Chance that four pictures are put together; strong", ge=0, le=1, automl=True
+    )
+    mixup_prob: float = spec_field(
+        0.0, "Chance that another picture shines through a mosaic; strong", ge=0, le=1, automl=True
+    )
+    random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, place, rotation; strong")
+    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
+    horizontal_flip_prob: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
+    vertical_flip_prob: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
+    multi_scale_range: int = spec_field(
+        0,
+        "Another input size every step: up to so many times 32 pixels smaller or larger; 0: always img_size",
+        ge=0,
+        le=20,
+    )
+    plain_epochs: int = spec_field(
+        2, "Last epochs without what is marked as strong, and with the L1 loss", unit="epochs", ge=0
+    )
+
+
+@dataclass
+class DatasetSpec:
+    """The data."""
+
+    train_data_sources: list[DataSourceSpec] = spec_field(
+        [], "Training data; divided by `split` where it stands alone"
+    )
+    val_data_sources: list[DataSourceSpec] = spec_field([], "Validation data")
+    test_data_sources: list[DataSourceSpec] = spec_field([], "Test data")
+    split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
+    classes_file: str | None = spec_field(
+        None, "Class names, one a line, in the order of the outputs; empty: as the data has them", path=True
+    )
+    num_classes: int | None = spec_field(
+        None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
+    )
+    img_size: int = spec_field(
+        320, "Input width, and height where that is not given", unit="pixels", ge=32, le=4096, automl=False
+    )
+    img_height: int | None = spec_field(
+        None,
+        "Input height, for pictures that are wider than high; empty: a square",
+        unit="pixels",
+        ge=32,
+        le=4096,
+    )
+    resize: str = spec_field(
+        "letterbox",
+        "How a picture becomes the input: in its own shape with borders, or squashed",
+        choices=("letterbox", "squash"),
+    )
+    batch_size: int | str = spec_field(
+        "auto",
+        "Pictures a step and device; auto: what memory and amount of data allow",
+        ge=1,
+        words=("auto",),
+        automl=True,
+    )
+    workers: int | str = spec_field(
+        "auto",
+        "Processes that load pictures; auto: by the processors",
+        ge=0,
+        words=("auto",),
+        aliases=("num_workers",),
+    )
+    shuffle: bool = spec_field(True, "New order in every epoch")
+    cache: str = spec_field(
+        "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
+    )
+    augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
+
+    def check(self) -> Iterator[Problem]:
+        """Sides are multiples of the coarsest map's stride."""
+        for key in ("img_size", "img_height"):
+            side = getattr(self, key)
+            if side is not None and side % LARGEST_STRIDE:
+                near = max(LARGEST_STRIDE, round(side / LARGEST_STRIDE) * LARGEST_STRIDE)
+                yield Problem(key, f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}")
+
+
+@dataclass
+class DatasetConvertSpec:
+    """Writes the labels of the data sources in another format; pictures stay where they are."""
+
+    format: str = spec_field("coco", "Format to write", choices=FORMATS[1:])
+    results_dir: str | None = spec_field(
+        None, "Folder of this stage's results; empty: `results_dir/dataset_convert`", path=True
+    )
+
+
+@dataclass
+class DetectionInferenceSpec(InferenceSpec):
+    """Runs a bundle or an ONNX file on files without labels."""
+
+    label_files: str = spec_field(
+        "none",
+        "Beside detections.json (COCO's form), a KITTI label file for each picture, in `labels`",
+        choices=("none", "kitti"),
+    )
+
+
+@dataclass
+class DetectionExportSpec(ExportSpec):
+    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+
+    nms: bool = spec_field(
+        True,
+        "Non-maximum suppression in the graph; false: all boxes and their class scores come out, for engines "
+        "with a suppression of their own",
+    )
+
+
+@dataclass
+class Spec(CommonSpec):
+    """Everything that a spec file of detection may hold."""
+
+    model: ModelSpec = spec_block(ModelSpec, "The network")
+    dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
+    train: TrainSpec = spec_block(TrainSpec, "Training")
+    dataset_convert: DatasetConvertSpec = spec_block(DatasetConvertSpec, "Labels in another format")
+    inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
+    export: DetectionExportSpec = spec_block(DetectionExportSpec, "Export to ONNX")
+
+    ignored: ClassVar[Mapping[str, str]] = {
+        **IGNORED_TAO_KEYS,
+        "quantize": "not in this version",
+        "dataset.pin_memory": "chosen by the device",
+        "dataset.dataset_type": "there is one kind of dataset",
+        "dataset.remap_mscoco_category": "category ids need not be contiguous",
+        "dataset.quant_calibration_data_sources": "not in this version",
+        "dataset.infer_data_sources": "inference.source names files or a folder",
+        "dataset.eval_class_ids": "report.json has the figures of each class",
+    }
+
+    def check(self) -> Iterator[Problem]:
+        """Rules that join keys of several blocks."""
+        backbone = self.model.backbone.type
+        if backbone.startswith("yolox_") and backbone not in YOLOX_BACKBONES:
+            yield Problem(
+                "model.backbone.type", f"there is no {backbone}; the sizes are {', '.join(YOLOX_BACKBONES)}"
+            )
+        elif backbone not in YOLOX_BACKBONES:
+            try:
+                resolve_name(backbone)
+            except SpecError as error:
+                yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        if self.model.arch != "yolox" and backbone in YOLOX_BACKBONES:
+            yield Problem(
+                "model.arch", f"{self.model.arch} cannot stand over {backbone}; take a timm backbone"
+            )
+        data = self.dataset
+        if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
+            yield Problem(
+                "train.keep",
+                "best needs validation data; give dataset.val_data_sources or dataset.split.val, or set "
+                "train.keep=last",
+            )
+        shrink = data.augmentation.multi_scale_range * LARGEST_STRIDE
+        smallest = min(data.img_size, data.img_height or data.img_size)
+        if shrink >= smallest:
+            yield Problem(
+                "dataset.augmentation.multi_scale_range",
+                f"{data.augmentation.multi_scale_range} steps of {LARGEST_STRIDE} pixels leave nothing of "
+                f"{smallest}; give fewer",
+            )

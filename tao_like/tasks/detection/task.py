@@ -1,0 +1,385 @@
+"""Object detection as the stages see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
+from tao_like.datasets.sources import image_sources
+from tao_like.errors import DatasetError
+from tao_like.networks.freezing import freeze, freeze_norms
+from tao_like.runtime.boxes import placement
+from tao_like.runtime.detection import (
+    ALL_BOXES,
+    ALL_SCORES,
+    BOXES,
+    COUNT,
+    LABELS,
+    SCORES,
+    Detection,
+    FoundBoxes,
+    Selection,
+    decide,
+    found_boxes,
+)
+from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.tasks.base import (
+    Batch,
+    DataReport,
+    Exportable,
+    ModelRecord,
+    Outputs,
+    Prunable,
+    Sample,
+    Split,
+    Task,
+)
+from tao_like.tasks.detection.agreement import largest_difference
+from tao_like.tasks.detection.augmentation import Augmentation
+from tao_like.tasks.detection.build import build_network, input_normalisation
+from tao_like.tasks.detection.check import check_data
+from tao_like.tasks.detection.coco import COCO_NAMES
+from tao_like.tasks.detection.convert import convert_labels
+from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
+from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
+from tao_like.tasks.detection.metrics import DetectionMetrics
+from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
+from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
+from tao_like.tasks.detection.scales import resized_batch
+from tao_like.tasks.detection.source import LabelledBoxes
+from tao_like.tasks.detection.spec import Spec as DetectionSpec
+
+FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
+RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
+"""Names of the exported outputs, and what they mean."""
+FILL = 114
+"""Grey of the borders around a picture, as in YOLOX."""
+
+
+class DetectionTask(Task[DetectionSpec]):
+    """Boxes around the objects of a picture."""
+
+    name = "detection"
+    Spec = DetectionSpec
+    headline = "mAP"
+    input_kind = "image"
+    input_format = "uint8_nhwc"
+    higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(COCO_NAMES, True)
+
+    def __init__(self, spec: DetectionSpec, record: ModelRecord | None = None) -> None:
+        super().__init__(spec, record)
+        self.images = LabelledBoxes(
+            spec.dataset, record.split if record else None, record.classes if record else None
+        )
+
+    @classmethod
+    @override
+    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
+        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize")}
+        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
+
+    # --- data ---
+
+    @property
+    @override
+    def classes(self) -> list[str]:
+        return self.images.classes
+
+    @override
+    def has_split(self, split: Split) -> bool:
+        return self.images.has(split)
+
+    @override
+    def data_key(self, split: Split) -> str:
+        return f"dataset.{split}_data_sources"
+
+    @override
+    def count(self, split: Split) -> int:
+        return len(self.images.records(split))
+
+    @override
+    def dataset(self, split: Split, *, augment: bool = False) -> DetectionDataset:
+        records = self.images.records(split)
+        if not records:
+            raise DatasetError(f"there is no {split} data; give {self.data_key(split)}")
+        augmentation = self.spec.dataset.augmentation
+        return DetectionDataset(
+            records,
+            self.classes,
+            self.image_preparation,
+            self._store([record.path for record in records]),
+            augment=Augmentation(augmentation, self.image_preparation) if augment else None,
+            strong_epochs=self.spec.train.num_epochs - augmentation.plain_epochs,
+        )
+
+    def _store(self, paths: list[Path]) -> ImageStore:
+        if self.spec.dataset.cache == "ram":
+            return MemoryStore(paths)
+        if self.spec.dataset.cache == "disk":
+            return DiskStore(Path(self.spec.results_dir) / "cache")
+        return ImageStore()
+
+    @override
+    def collate(self, samples: Sequence[Any]) -> Batch:
+        return collate_items(samples)
+
+    @override
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        return check_data(self, full=full, on_progress=on_progress)
+
+    @override
+    def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+        return convert_labels(self, folder)
+
+    @override
+    def split_record(self) -> dict[str, Any]:
+        return self.images.split_record()
+
+    @override
+    def fingerprint(self, split: Split) -> str:
+        return self.images.fingerprint(split)
+
+    @override
+    def batch_size(self) -> int | Literal["auto"]:
+        size = self.spec.dataset.batch_size
+        return size if isinstance(size, int) else "auto"
+
+    @override
+    def workers(self) -> int | Literal["auto"]:
+        workers = self.spec.dataset.workers
+        return workers if isinstance(workers, int) else "auto"
+
+    @override
+    def divides_data(self) -> bool:
+        return self.images.divides()
+
+    @override
+    def shuffles(self) -> bool:
+        return self.spec.dataset.shuffle
+
+    # --- network ---
+
+    @cached_property
+    def image_preparation(self) -> ImagePreparation:
+        """How a picture becomes an input."""
+        if self.record:
+            return ImagePreparation.from_dict(self.record.preparation)
+        data = self.spec.dataset
+        return ImagePreparation(
+            height=data.img_height or data.img_size,
+            width=data.img_size,
+            resize=data.resize,
+            crop_pct=1.0,
+            interpolation=input_normalisation(self.spec.model).interpolation,
+            fill=FILL,
+        )
+
+    @override
+    def network(self, *, pretrained: bool) -> tuple[Detector, list[str]]:
+        size = (self.image_preparation.height, self.image_preparation.width)
+        return build_network(self.spec, self.classes, size, pretrained=pretrained)
+
+    @override
+    def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
+        assert isinstance(network, Detector)
+        return {"backbone": list(network.backbone.modules())}
+
+    @override
+    def freeze(self, network: nn.Module) -> None:
+        assert isinstance(network, Detector)
+        if self.spec.model.backbone.freeze_norm:
+            freeze_norms(network.backbone)
+        if self.spec.model.backbone.freeze_backbone:
+            freeze(network.backbone)
+
+    @override
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        batch = resized_batch(batch, self.spec.dataset.augmentation.multi_scale_range)
+        assert isinstance(network, Detector)
+        targets = batch.targets
+        return network.losses(
+            network(batch.inputs), targets["boxes"], targets["labels"], refine=targets["plain"]
+        )
+
+    @override
+    def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
+        assert isinstance(network, Detector)
+        values = network(batch.inputs)
+        outputs = suppressed(*network.decode(values), self.selection)
+        named = {name: value.cpu().numpy() for name, value in zip(FINAL_OUTPUTS, outputs, strict=True)}
+        targets = batch.targets
+        return network.losses(values, targets["boxes"], targets["labels"], refine=False), named
+
+    @override
+    def prunable(self, network: nn.Module) -> Prunable:
+        assert isinstance(network, Detector)
+        size = (self.image_preparation.height, self.image_preparation.width)
+        pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
+        return Prunable((pixels,), network.outputs)
+
+    @classmethod
+    @override
+    def continued_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
+        restored = cls.restored_spec(spec, stored)
+        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
+        return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))
+
+    # --- answers ---
+
+    @property
+    def selection(self) -> Selection:
+        """Which of the network's boxes are answers."""
+        settings = self.spec.model.postprocess
+        return Selection(
+            settings.score_threshold, settings.iou_threshold, settings.max_detections, settings.candidates
+        )
+
+    @override
+    def exportable(self, network: nn.Module, input_format: str) -> Exportable:
+        assert isinstance(network, Detector)
+        has_nms = self.spec.export.nms
+        module = ShippedDetector(network, input_format, self.selection if has_nms else None).eval()
+        meanings = FINAL_OUTPUTS if has_nms else RAW_OUTPUTS
+
+        def to_inputs(prepared: np.ndarray) -> tuple[Tensor, ...]:
+            pixels = torch.from_numpy(prepared)
+            if input_format == "uint8_nhwc":
+                return (pixels,)
+            channels_first = pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)
+            return (network.normalise(channels_first).contiguous(),)
+
+        return Exportable(
+            module=module,
+            inputs={"image": {0: "batch"}},
+            outputs={name: {0: "batch"} for name in meanings},
+            meanings=dict(meanings),
+            to_inputs=to_inputs,
+        )
+
+    @override
+    def metadata_extra(self) -> dict[str, Any]:
+        selection = self.selection
+        return {"selection": vars(selection)}
+
+    @override
+    def preparation(self) -> dict[str, Any]:
+        return self.image_preparation.to_dict()
+
+    @override
+    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
+        assert isinstance(network, Detector)
+        return {"mean": network.normalise.mean.tolist(), "std": network.normalise.std.tolist()}
+
+    @override
+    def noise(self, generator: np.random.Generator) -> Sample:
+        size = (self.image_preparation.height, self.image_preparation.width, 3)
+        return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
+
+    @override
+    def prepared(self, batch: Batch) -> np.ndarray:
+        return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
+
+    @override
+    def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
+        return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
+
+    @override
+    def answers(self, outputs: Outputs) -> list[FoundBoxes]:
+        meanings = FINAL_OUTPUTS if "num_detections" in outputs else RAW_OUTPUTS
+        return found_boxes({meanings[name]: value for name, value in outputs.items()}, self.selection)
+
+    @override
+    def targets(self, batch: Batch) -> list[Truth]:
+        truths: list[Truth] = batch.targets["truths"]
+        return truths
+
+    @override
+    def difference(self, expected: Outputs, actual: Outputs) -> float:
+        side = max(self.image_preparation.height, self.image_preparation.width)
+        return largest_difference(self.answers(expected), self.answers(actual), self.selection, side)
+
+    @override
+    def metrics(self) -> DetectionMetrics:
+        return DetectionMetrics(self.classes, self.image_preparation, self._thresholds)
+
+    @property
+    def _thresholds(self) -> dict[str, Any]:
+        return self.record.thresholds if self.record else {}
+
+    def _detections(self, sample: Sample, answer: FoundBoxes) -> tuple[Detection, ...]:
+        place = placement(sample.data.width, sample.data.height, self.image_preparation)
+        return decide(answer, place, self.classes, self._thresholds)
+
+    @override
+    def row(self, sample: Sample, answer: FoundBoxes) -> dict[str, Any]:
+        detections = self._detections(sample, answer)
+        row: dict[str, Any] = {
+            "path": sample.key,
+            "objects": len(detections),
+            "best_score": f"{max((found.score for found in detections), default=0.0):.6f}",
+        }
+        if sample.target is not None:
+            row["truth"] = int((~sample.target.arrays.crowd).sum())
+        counts = dict.fromkeys(self.classes, 0)
+        for found in detections:
+            counts[found.label] += 1
+        return row | {f"n_{name}": count for name, count in counts.items()}
+
+    @override
+    def entry(self, sample: Sample, answer: FoundBoxes) -> PictureResult:
+        size = (sample.data.width, sample.data.height)
+        return PictureResult(sample.key, *size, self._detections(sample, answer))
+
+    @override
+    def result_files(self, entries: Sequence[PictureResult]) -> dict[str, str]:
+        files = {"detections.json": coco_text(entries, self.classes)}
+        if self.spec.inference.label_files == "kitti":
+            files |= kitti_texts(entries)
+        return files
+
+    @override
+    def draw(self, sample: Sample, answer: FoundBoxes, heat: np.ndarray | None = None) -> Image.Image:
+        del heat
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        drawn = [
+            DrawnBox(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
+            for found in reversed(self._detections(sample, answer))
+        ]
+        truths = [] if sample.target is None else sample.target.arrays.boxes.tolist()
+        return draw_boxes(sample.data, drawn, truths)
+
+    @override
+    def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        pixels = batch.inputs.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
+        cards = []
+        for each, boxes, labels in zip(pixels, batch.targets["boxes"], batch.targets["labels"], strict=True):
+            drawn = [
+                DrawnBox(box, self.classes[label], class_colour(label))
+                for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
+            ]
+            cards.append(draw_boxes(Image.fromarray(each), drawn))
+        return cards
+
+    # --- inference ---
+
+    @override
+    def sources(self, source: str) -> list[Path]:
+        return image_sources(source)
+
+    @override
+    def load(self, path: Path) -> Sample:
+        return Sample(str(path), read_image(path))
+
+
+TASK = DetectionTask

@@ -1,0 +1,193 @@
+"""A trained detector gives the same boxes as a bundle, as an ONNX file, and in the runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from box_pictures import scene, write_coco
+from tiny_detection import data_overrides, run
+
+from tao_like import runtime
+from tao_like.runtime.boxes import overlaps
+from tao_like.runtime.detection import Detection, FoundBoxes, Selection
+from tao_like.tasks.detection.agreement import largest_difference
+
+LEARN = (
+    "train.num_epochs=14",
+    "train.validation_interval=14",
+    "dataset.cache=ram",
+    "dataset.augmentation.plain_epochs=4",
+    "dataset.augmentation.random_color.enable=false",
+    "train.optim.lr=5e-3",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, and a detector that has learnt to find its squares."""
+    place = tmp_path_factory.mktemp("detection")
+    write_coco(place / "data", {"train": 40, "val": 10, "test": 10})
+    run("train", place / "results", *data_overrides(place / "data"), *LEARN)
+    return place
+
+
+@pytest.fixture(scope="module")
+def overrides(folder: Path) -> list[str]:
+    return data_overrides(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path, overrides: list[str]) -> Path:
+    file: Path = run("export", folder / "results", *overrides).onnx_file
+    return file
+
+
+def boxes_of(result: Any) -> list[list[Any]]:
+    content = json.loads((result.folder / "detections.json").read_text())
+    names = {entry["id"]: entry["name"] for entry in content["categories"]}
+    return [
+        [entry["image_id"], names[entry["category_id"]], *entry["bbox"], entry["score"]]
+        for entry in content["annotations"]
+    ]
+
+
+def assert_same_boxes(one: list[list[Any]], other: list[list[Any]]) -> None:
+    assert len(one) == len(other) > 5
+    for first, second in zip(one, other, strict=True):
+        assert first[:2] == second[:2]
+        assert first[2:6] == pytest.approx(second[2:6], abs=0.02)
+        assert first[6] == pytest.approx(second[6], abs=1e-4)
+
+
+def test_it_finds_the_squares_and_says_so_alike_in_every_form(
+    folder: Path, overrides: list[str], exported: Path
+) -> None:
+    bundle = run("evaluate", folder / "bundle" / "results", *overrides, checkpoint(folder))
+    assert bundle.metrics["mAP50"] > 0.8
+    onnx_file = run("evaluate", folder / "onnx", *overrides, f"evaluate.checkpoint={exported}")
+    assert_same_boxes(boxes_of(bundle), boxes_of(onnx_file))
+    assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-3)
+
+
+def checkpoint(folder: Path) -> str:
+    return f"evaluate.checkpoint={folder / 'results' / 'train' / 'model.tltb'}"
+
+
+def test_the_graph_is_standard_and_its_batch_is_free(exported: Path) -> None:
+    graph = onnx.load(exported)
+    onnx.checker.check_model(graph, full_check=True)
+    assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
+    assert [node.op_type for node in graph.graph.node].count("NonMaxSuppression") == 1
+    assert [item.name for item in graph.graph.output] == ["boxes", "scores", "labels", "num_detections"]
+    model = runtime.load(exported)
+    pictures = np.stack([model.prepare(scene(number)[0]) for number in range(5)])
+    together = model.run_prepared(pictures)
+    assert together["num_detections"].sum() > 5
+    for number, picture in enumerate(pictures):
+        alone = model.run_prepared(picture[None])
+        for name, values in alone.items():
+            assert together[name][number] == pytest.approx(values[0], abs=1e-3), name
+    assert (together["scores"][:, -1] == 0).any()
+
+
+def test_the_runtime_gives_boxes_in_pixels_of_the_original(exported: Path) -> None:
+    model = runtime.load(exported)
+    image, objects = scene(3)
+    large = image.resize((image.width * 3, image.height * 3))
+    small_answer, large_answer = model.predict([image, large])
+    assert len(objects) == 3
+    for name, (left, top, width, height) in objects:
+        assert contains(small_answer.detections, name, (left, top, left + width, top + height))
+        tripled = (3 * left, 3 * top, 3 * (left + width), 3 * (top + height))
+        assert contains(large_answer.detections, name, tripled)
+
+
+def contains(detections: tuple[Detection, ...], name: str, box: tuple[float, ...]) -> bool:
+    return any(
+        found.label == name and overlaps(np.array([found.box]), np.array([box]))[0, 0] > 0.6
+        for found in detections
+    )
+
+
+def test_raw_heads_by_key_give_the_same_answers(folder: Path, overrides: list[str], exported: Path) -> None:
+    raw = run("export", folder / "raw", *overrides, f"export.{checkpoint(folder)[9:]}", "export.nms=false")
+    graph = onnx.load(raw.onnx_file)
+    assert "NonMaxSuppression" not in {node.op_type for node in graph.graph.node}
+    assert [item.name for item in graph.graph.output] == ["boxes", "class_scores"]
+    images = [scene(number)[0] for number in range(4)]
+    first, second = (runtime.load(path).predict(images) for path in (exported, raw.onnx_file))
+    for one, other in zip(first, second, strict=True):
+        assert [found.label for found in one.detections] == [found.label for found in other.detections]
+        for found, again in zip(one.detections, other.detections, strict=True):
+            assert found.box == pytest.approx(again.box, abs=0.02)
+    scored = run("evaluate", folder / "raw", *overrides, f"evaluate.checkpoint={raw.onnx_file}")
+    whole = run("evaluate", folder / "whole", *overrides, f"evaluate.checkpoint={exported}")
+    assert scored.metrics == pytest.approx(whole.metrics, abs=1e-3)
+
+
+def test_inference_leaves_pictures_coco_and_kitti_files(folder: Path, overrides: list[str]) -> None:
+    source = folder / "data" / "test"
+    result = run(
+        "inference",
+        folder / "infer",
+        *overrides,
+        f"inference.{checkpoint(folder)[9:]}",
+        f"inference.source={source}",
+        "inference.label_files=kitti",
+    )
+    boxes = boxes_of(result)
+    assert sum(int(row["objects"]) for row in result.rows) == len(boxes) > 5
+    lines = [
+        line.split()
+        for path in sorted((result.folder / "labels").glob("*.txt"))
+        for line in path.read_text().splitlines()
+    ]
+    assert len(list((result.folder / "labels").glob("*.txt"))) == 10
+    assert [line[0] for line in lines] == [box[1] for box in boxes]
+    for line, box in zip(lines, boxes, strict=True):
+        assert len(line) == 16
+        left, top, width, height = box[2:6]
+        assert [float(value) for value in line[4:8]] == pytest.approx(
+            [left, top, left + width, top + height], abs=0.02
+        )
+
+
+def test_thresholds_of_the_bundle_are_in_the_file_and_in_use(folder: Path, exported: Path) -> None:
+    metadata = runtime.load(exported).metadata
+    assert metadata.thresholds["kind"] == "per_class"
+    assert len(metadata.thresholds["values"]) == 3
+    for value in metadata.thresholds["values"]:
+        assert 0.01 < value < 1
+    report = json.loads((folder / "results" / "train" / "report.json").read_text())
+    assert report["thresholds"] == metadata.thresholds
+
+
+def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> FoundBoxes:
+    return FoundBoxes(
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels)
+    )
+
+
+TWO = found([[0, 0, 10, 10], [50, 50, 80, 80]], [0.9, 0.5], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (TWO, 0.0),
+        (found([[50, 50, 80, 80], [0, 0, 10, 10]], [0.5, 0.9], [1, 0]), 0.0),
+        (found([[0, 0, 10, 10], [50, 50, 80, 80]], [0.9, 0.47], [0, 1]), 0.03),
+        (found([[0, 0, 10, 10], [50, 50, 81, 80]], [0.9, 0.5], [0, 1]), 0.01),
+        (found([[0, 0, 10, 10]], [0.9], [0]), 0.49),
+        (found([[0, 0, 10, 10], [50, 50, 80, 80]], [0.9, 0.5], [0, 0]), 0.49),
+        (found([[0, 0, 10, 10], [50, 50, 80, 80], [20, 20, 30, 30]], [0.9, 0.5, 0.0101], [0, 1, 0]), 1e-4),
+    ],
+)
+def test_detections_are_compared_as_sets(other: FoundBoxes, expected: float) -> None:
+    assert largest_difference([TWO], [other], Selection(), 100) == pytest.approx(expected, abs=1e-6)
+    assert largest_difference([other], [TWO], Selection(), 100) == pytest.approx(expected, abs=1e-6)

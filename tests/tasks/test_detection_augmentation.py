@@ -1,0 +1,233 @@
+"""A known square is found where its box says, after every change of a training picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tao_like.runtime.image import ImagePreparation, prepare
+from tao_like.spec import load_spec
+from tao_like.tasks.base import Batch
+from tao_like.tasks.detection.augmentation import (
+    Augmentation,
+    Labelled,
+    affine_matrix,
+    mixup,
+    mosaic,
+    moved,
+    placed,
+    rescaled,
+    transformed,
+)
+from tao_like.tasks.detection.scales import resized_batch
+from tao_like.tasks.detection.spec import Spec
+
+SIZE = ImagePreparation(
+    height=192, width=256, resize="letterbox", crop_pct=1.0, interpolation="bilinear", fill=114
+)
+TOLERANCE = 1.5
+"""Pixels: an edge between two of them is blurred by interpolation."""
+
+
+def square(seed: int, colour: tuple[int, int, int] = (255, 255, 255)) -> Labelled:
+    """A dark picture with one bright square, whose box is known."""
+    draw = np.random.default_rng(seed)
+    width, height = int(draw.integers(200, 400)), int(draw.integers(150, 300))
+    side = int(draw.integers(40, 80))
+    left, top = int(draw.integers(30, width - side - 30)), int(draw.integers(30, height - side - 30))
+    image = Image.new("RGB", (width, height), "black")
+    image.paste(colour, (left, top, left + side, top + side))
+    box = np.array([[left, top, left + side, top + side]], np.float32)
+    return Labelled(image, box, np.array([seed % 3]))
+
+
+def bright(pixels: np.ndarray, limit: float) -> tuple[int, int, int, int] | None:
+    """The box around all pixels brighter than a limit; None where there is none."""
+    rows, columns = np.nonzero(pixels.astype(float).mean(axis=2) > limit)
+    if not len(rows):
+        return None
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def assert_found(changed: Labelled, limit: float = 185, tolerance: float = TOLERANCE) -> None:
+    """The one square lies where the one box says; no box: it is out of sight, or nearly."""
+    seen = bright(np.asarray(changed.image), limit)
+    if len(changed.boxes) == 0:
+        assert seen is None or (seen[2] - seen[0]) * (seen[3] - seen[1]) < 80 * 80 * 4 * 0.3
+        return
+    assert seen is not None
+    assert changed.boxes[0] == pytest.approx(seen, abs=tolerance)
+
+
+@pytest.fixture(autouse=True)
+def repeatable() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        yield
+
+
+def spec(*overrides: str) -> Spec:
+    """The augmentation block of a spec."""
+    loaded: Spec = load_spec(Spec, None, [f"dataset.augmentation.{override}" for override in overrides]).spec
+    return loaded
+
+
+def test_placed_without_changes_is_what_evaluation_prepares() -> None:
+    for seed in range(10):
+        sample = square(seed)
+        changed = placed(sample, SIZE)
+        assert (np.asarray(changed.image) == prepare(sample.image, SIZE)).all()
+        assert_found(changed)
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 1.9])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, -0.2), (-0.45, 0.4)])
+def test_scaled_and_shifted(scale: float, shift: tuple[float, float]) -> None:
+    for seed in range(6):
+        assert_found(placed(square(seed), SIZE, scale, shift))
+
+
+def test_rescaled_at_random() -> None:
+    settings = spec("random_affine.scale_range=[0.5,1.6]", "random_affine.translate=0.3")
+    for seed in range(30):
+        assert_found(rescaled(square(seed), settings.dataset.augmentation.random_affine, SIZE))
+
+
+def turned_square(sample: Labelled, matrix: np.ndarray) -> Labelled:
+    return transformed(placed(sample, SIZE), matrix, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "shears", "scale"),
+    [(0, (0, 0), 1.0), (90, (0, 0), 0.7), (30, (0, 0), 0.8), (0, (15, 0), 1.0), (-20, (5, -8), 1.2)],
+)
+def test_rotated_and_sheared(degrees: float, shears: tuple[float, float], scale: float) -> None:
+    matrix = affine_matrix(SIZE, degrees=degrees, shears=shears, shift=(5.0, -3.0), scale=scale)
+    for seed in range(8):
+        # The tip of a corner that points up is darker than the rest.
+        assert_found(turned_square(square(seed), matrix), tolerance=2.5)
+
+
+def test_mosaic_and_its_cut() -> None:
+    settings = spec("random_affine.scale_range=[0.6,1.4]", "random_affine.degrees=8")
+    affine = settings.dataset.augmentation.random_affine
+    dark = Labelled(Image.new("RGB", (300, 200)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    for seed in range(12):
+        for place in range(4):
+            four = [square(seed) if place == at else dark for at in range(4)]
+            whole = mosaic(four, SIZE)
+            assert whole.image.size == (512, 384)
+            assert_found(whole)
+            assert_found(moved(whole, affine, SIZE), tolerance=2.5)
+
+
+def test_mixup_keeps_both() -> None:
+    first, second = placed(square(1), SIZE), placed(square(2), SIZE)
+    both = mixup(first, second)
+    assert both.boxes.tolist() == [*first.boxes.tolist(), *second.boxes.tolist()]
+    for box in both.boxes.astype(int):
+        inside = np.asarray(both.image)[box[1] + 3 : box[3] - 3, box[0] + 3 : box[2] - 3]
+        assert inside.mean() > 120
+
+
+@pytest.mark.parametrize(("horizontal", "vertical"), [(1, 0), (0, 1), (1, 1)])
+def test_flips(horizontal: int, vertical: int) -> None:
+    settings = spec(
+        f"horizontal_flip_prob={horizontal}",
+        f"vertical_flip_prob={vertical}",
+        "random_color.enable=false",
+        "random_affine.enable=false",
+    )
+    change = Augmentation(settings.dataset.augmentation, SIZE)
+    for seed in range(6):
+        sample = square(seed)
+        changed = change(sample, dict, strong=True)  # type: ignore[arg-type]  # no other is asked for
+        assert_found(changed)
+        expected = prepare(sample.image, SIZE)
+        expected = expected[:, ::-1] if horizontal else expected
+        expected = expected[::-1] if vertical else expected
+        assert (np.asarray(changed.image) == expected).all()
+
+
+def test_colour_moves_nothing() -> None:
+    settings = spec("random_affine.enable=false", "horizontal_flip_prob=0", "random_color.value=0.1")
+    change = Augmentation(settings.dataset.augmentation, SIZE)
+    grey = square(4, (220, 200, 190))
+    pictures = [change(grey, lambda: grey, strong=True) for _ in range(5)]
+    for changed in pictures:
+        assert_found(changed, limit=145)
+    assert len({np.asarray(changed.image).tobytes() for changed in pictures}) > 1
+
+
+def everything() -> Augmentation:
+    settings = spec(
+        "mosaic_prob=0.5",
+        "mixup_prob=0.5",
+        "random_affine.degrees=10",
+        "random_affine.shear=2",
+        "vertical_flip_prob=0.5",
+    )
+    return Augmentation(settings.dataset.augmentation, SIZE)
+
+
+def test_all_together_give_boxes_inside_the_picture_and_are_repeatable() -> None:
+    change = everything()
+    numbers = iter(range(10_000))
+    another: Callable[[], Labelled] = lambda: square(next(numbers) % 7)  # noqa: E731
+    for seed in range(30):
+        torch.manual_seed(seed)
+        changed = change(square(seed), another, strong=True)
+        assert changed.image.size == (SIZE.width, SIZE.height)
+        assert len(changed.boxes) == len(changed.labels)
+        assert (changed.boxes >= 0).all()
+        assert (changed.boxes[:, 2] <= SIZE.width).all()
+        assert (changed.boxes[:, 3] <= SIZE.height).all()
+        assert (changed.boxes[:, 2:] > changed.boxes[:, :2]).all()
+    twice = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        twice.append(change(square(1), lambda: square(2), strong=True))
+    assert twice[0].boxes.tolist() == twice[1].boxes.tolist()
+    assert twice[0].image.tobytes() == twice[1].image.tobytes()
+
+
+def test_what_is_strong_is_off_for_the_last_epochs() -> None:
+    change = everything()
+    for seed in range(10):
+        torch.manual_seed(seed)
+        changed = change(square(seed), lambda: square(2), strong=False)
+        assert len(changed.boxes) == 1
+        assert_found(changed, limit=150)
+
+
+def test_a_picture_without_objects_stays_one() -> None:
+    empty = Labelled(Image.new("RGB", (300, 200)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    change = everything()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        changed = change(empty, lambda: empty, strong=True)
+        assert changed.boxes.shape == (0, 4)
+
+
+def test_another_input_size_at_every_step_depends_on_the_batch_alone() -> None:
+    image = placed(square(3), SIZE)
+    pixels = torch.from_numpy(np.array(image.image)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
+    boxes = [torch.from_numpy(image.boxes), torch.zeros(0, 4)]
+    sizes = set()
+    for epoch in range(12):
+        targets = {"boxes": boxes, "labels": [], "truths": [], "plain": False, "epoch": epoch}
+        batch = Batch(pixels, targets, torch.tensor([4, 9]))
+        resized, again = resized_batch(batch, 2), resized_batch(batch, 2)
+        assert resized.inputs.shape == again.inputs.shape
+        height, width = resized.inputs.shape[-2:]
+        assert height % 32 == width % 32 == 0
+        sizes.add((height, width))
+        seen = bright(resized.inputs[0].permute(1, 2, 0).float().numpy(), 185)
+        assert resized.targets["boxes"][0][0].numpy() == pytest.approx(seen, abs=TOLERANCE)
+        assert resized.targets["boxes"][1].shape == (0, 4)
+    assert len(sizes) > 2
+    assert resized_batch(batch, 0) is batch

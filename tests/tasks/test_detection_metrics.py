@@ -1,0 +1,181 @@
+"""Metrics of detection, held against COCO's own code and cases worked out by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tao_like.datasets.box_record import BoxArrays
+from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.image import ImagePreparation
+from tao_like.tasks.detection.coco import COCO_NAMES, coco_figures
+from tao_like.tasks.detection.data import Truth
+from tao_like.tasks.detection.matching import answers_by_class, best_f1_cut, confusion
+from tao_like.tasks.detection.metrics import DetectionMetrics
+
+CLASSES = ["a", "b", "c"]
+
+
+def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[Truth]]:
+    """Truths of many sizes, some of them crowds, and answers that are near them or not."""
+    draw = np.random.default_rng(seed)
+    answers, truths = [], []
+    for picture in range(pictures):
+        count = int(draw.integers(0, 9)) * (picture > 0)
+        corner = draw.uniform(0, 300, (count, 2))
+        boxes = np.concatenate([corner, corner + draw.uniform(5, 180, (count, 2))], axis=1).astype(np.float32)
+        labels = draw.integers(0, 2 if seed % 2 else 3, count)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        areas = (sides.prod(axis=1) * draw.uniform(0.5, 1, count)).astype(np.float32)
+        truths.append(Truth(BoxArrays(boxes, labels, draw.random(count) < 0.15, areas), 500, 500))
+        near = boxes + draw.normal(0, 6, boxes.shape)
+        far = draw.uniform(0, 300, (4, 2))
+        found = np.concatenate([near, near[:2] + 2, np.concatenate([far, far + 60], axis=1)])
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        names = np.concatenate([labels, labels[:2], draw.integers(0, 3, 4)])
+        scores = (draw.integers(1, 100, len(found)) / 100).astype(np.float32)
+        order = np.argsort(-scores, kind="stable")
+        answers.append(FoundBoxes(found[order].astype(np.float32), scores[order], names[order]))
+    return answers, truths
+
+
+def coco_own_figures(answers: list[FoundBoxes], truths: list[Truth]) -> list[float]:
+    """The twelve figures of pycocotools, from annotations written out here."""
+    annotations, results = [], []
+    for picture, truth in enumerate(truths):
+        for box, label, crowd, area in zip(*truth.arrays, strict=True):
+            left, top, right, bottom = map(float, box)
+            entry = {"id": len(annotations) + 1, "image_id": picture, "category_id": int(label)}
+            entry |= {
+                "bbox": [left, top, right - left, bottom - top],
+                "area": float(area),
+                "iscrowd": int(crowd),
+            }
+            annotations.append(entry)
+    for picture, found in enumerate(answers):
+        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+            left, top, right, bottom = map(float, box)
+            results.append(
+                {
+                    "image_id": picture,
+                    "category_id": int(label),
+                    "bbox": [left, top, right - left, bottom - top],
+                    "score": float(score),
+                }
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": number, "width": 500, "height": 500} for number in range(len(truths))],
+            "annotations": annotations,
+            "categories": [{"id": number, "name": name} for number, name in enumerate(CLASSES)],
+        }
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_twelve_figures_are_those_of_cocos_own_code(seed: int) -> None:
+    answers, truths = random_case(seed)
+    figures = coco_figures(answers, truths, CLASSES)
+    assert list(figures.totals) == list(COCO_NAMES)
+    assert list(figures.totals.values()) == pytest.approx(coco_own_figures(answers, truths), abs=1e-12)
+    assert np.nanmean(figures.ap) == pytest.approx(figures.totals["mAP"], abs=1e-12)
+    assert np.nanmean(figures.ap50) == pytest.approx(figures.totals["mAP50"], abs=1e-12)
+    if seed % 2:
+        assert np.isnan(figures.ap[2])
+
+
+def boxes_at(*places: tuple[float, float]) -> np.ndarray:
+    """Squares of 10 pixels."""
+    return np.array([[x, y, x + 10, y + 10] for x, y in places], np.float32).reshape(-1, 4)
+
+
+def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = None) -> Truth:
+    count = len(boxes)
+    arrays = BoxArrays(
+        boxes,
+        np.array(labels, np.int64),
+        np.array(crowd or [False] * count, bool),
+        np.full(count, 100, np.float32),
+    )
+    return Truth(arrays, 100, 100)
+
+
+def found_of(boxes: np.ndarray, scores: list[float], labels: list[int]) -> FoundBoxes:
+    return FoundBoxes(boxes, np.array(scores, np.float32), np.array(labels, np.int64))
+
+
+def test_nothing_found_and_nothing_there_are_no_errors() -> None:
+    nothing = found_of(boxes_at(), [], [])
+    empty, one = truth_of(boxes_at(), []), truth_of(boxes_at((0, 0)), [0])
+    assert coco_figures([nothing], [one], CLASSES).totals["mAP"] == 0
+    assert coco_figures([nothing], [empty], CLASSES).totals["mAP"] == -1
+    assert coco_figures([found_of(boxes_at((0, 0)), [0.5], [1])], [empty], CLASSES).totals["mAP"] == -1
+
+
+def test_an_object_is_found_once_and_the_surest_answer_gets_it() -> None:
+    truth = truth_of(boxes_at((0, 0), (50, 50)), [0, 0])
+    found = found_of(boxes_at((1, 0), (0, 0), (50, 51), (80, 80)), [0.9, 0.8, 0.7, 0.3], [0, 0, 0, 0])
+    answers, other, _ = answers_by_class([found], [truth], 3)
+    assert answers.right.tolist() == [True, False, True, False]
+    precision, recall = answers.curve()
+    assert precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+    assert recall.tolist() == [0.5, 0.5, 1, 1]
+    # F1 over the cuts: 2/3, 1/2, 4/5, 2/3; the best lies between 0.7 and 0.3.
+    assert best_f1_cut(answers) == pytest.approx(0.5)
+    assert answers.at(0.5) == pytest.approx((2 / 3, 1, 4 / 5))
+    assert best_f1_cut(other) == 0.5
+
+
+def test_an_answer_on_a_crowd_is_neither_right_nor_wrong() -> None:
+    truth = truth_of(boxes_at((0, 0), (50, 50)), [0, -1], [False, True])
+    found = found_of(boxes_at((0, 0), (51, 51), (20, 20)), [0.9, 0.8, 0.7], [0, 0, 0])
+    answers = answers_by_class([found], [truth], 3)[0]
+    assert answers.right.tolist() == [True, False]
+    matrix = confusion([found], [truth], np.zeros(3))
+    assert matrix.sum() == 2
+
+
+def test_the_confusion_matrix_of_a_case_worked_out_by_hand() -> None:
+    truth = truth_of(boxes_at((0, 0), (50, 50), (80, 0)), [0, 1, 2])
+    found = found_of(boxes_at((0, 0), (50, 51), (30, 30), (80, 0)), [0.9, 0.8, 0.7, 0.1], [0, 2, 1, 2])
+    matrix = confusion([found], [truth], np.array([0.5, 0.5, 0.5]))
+    expected = np.zeros((4, 4), int)
+    expected[0, 0] = expected[1, 2] = expected[3, 1] = expected[2, 3] = 1
+    assert matrix.tolist() == expected.tolist()
+
+
+def test_metrics_are_in_pixels_of_the_original_picture() -> None:
+    preparation = ImagePreparation(height=50, width=50, resize="letterbox")
+    metrics = DetectionMetrics(["a"], preparation, {})
+    truth = Truth(
+        BoxArrays(
+            np.array([[20, 20, 60, 60]], np.float32),
+            np.array([0]),
+            np.array([False]),
+            np.array([1600], np.float32),
+        ),
+        200,
+        100,
+    )
+    # 200 x 100 in 50 x 50: a quarter of the size, 12 pixels of border above (12.5 rounded down).
+    answer = found_of(np.array([[5, 17, 15, 27]], np.float32), [0.9], [0])
+    metrics.update([0], [answer], [truth])
+    figures = metrics.compute()
+    assert figures["mAP"] == pytest.approx(1.0)
+    assert figures["mAP_medium"] == pytest.approx(1.0)
+    assert figures["mAP_small"] == -1
+    assert metrics.thresholds() == {"kind": "per_class", "values": [pytest.approx(0.45)]}
+    assert metrics.details()["per_class"]["a"]["AP50"] == pytest.approx(1.0)
+    assert metrics.pictures().keys() == {"confusion_matrix", "precision_recall"}
+    assert metrics.ranked() == [0]

@@ -1,0 +1,50 @@
+"""Detection in two processes, one of which never sees an object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from box_pictures import write_coco
+from stage_runs import status_lines
+from tiny_detection import TINY, data_overrides, run
+
+from tao_like.bundle import read_bundle
+
+
+def without_boxes_of_odd_pictures(file: Path) -> None:
+    """Leaves the objects of every other picture: with two processes, all of them are the first one's."""
+    content = json.loads(file.read_text())
+    even = {image["id"] for image in content["images"][::2]}
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in even]
+    file.write_text(json.dumps(content))
+
+
+def test_a_process_without_objects_neither_fails_nor_waits_for_ever(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "data", {"train": 9, "val": 5, "test": 1})
+    for split in ("train", "val"):
+        without_boxes_of_odd_pictures(folder / f"{split}.json")
+    settings = [
+        *TINY,
+        *data_overrides(folder),
+        f"results_dir={tmp_path}",
+        "train.num_epochs=2",
+        "train.num_gpus=2",
+        "dataset.shuffle=false",
+        "dataset.batch_size=2",
+    ]
+    command = [sys.executable, "-m", "tao_like.cli", "detection", "train", *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = status_lines(tmp_path / "train")
+    assert lines[-1]["status"] == "SUCCESS"
+    bundle = read_bundle(tmp_path / "train" / "model.tltb")
+    alone = run("evaluate", tmp_path, *data_overrides(folder), "evaluate.split=val")
+    assert alone.metrics == pytest.approx(bundle.metrics, abs=1e-4)
+    last = [line for line in lines if "epoch" in line][-1]["kpi"]
+    assert last["val_mAP50"] == pytest.approx(bundle.metrics["mAP50"], abs=1e-4)

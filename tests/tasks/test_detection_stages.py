@@ -1,0 +1,70 @@
+"""Detection through every stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from base import TaskStagesTest
+from box_pictures import IDS, SIZES, scene, write_coco
+from pictures import damage
+from tiny_detection import TINY, data_overrides
+
+
+class TestDetection(TaskStagesTest):
+    task: ClassVar[str] = "detection"
+    tiny: ClassVar[tuple[str, ...]] = TINY
+    # A detector of one class is common, and pictures without objects are data like any other.
+    tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
+
+    @classmethod
+    def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
+        if not missing:
+            write_coco(folder)
+        if corrupt:
+            bad = folder / "train" / "corrupt.png"
+            bad.write_bytes(b"no picture")
+            text = (folder / "train.json").read_text()
+            (folder / "train.json").write_text(text.replace("001.png", bad.name))
+        return data_overrides(folder)
+
+    @classmethod
+    def spoil_data(cls, folder: Path, fault: str) -> list[str]:
+        write_coco(folder)
+        for split in SIZES:
+            labels = folder / f"{split}.json"
+            content = json.loads(labels.read_text())
+            if fault == "corrupt sample":
+                picture = content["images"][1]
+                damage((folder / split / picture["file_name"]).rename(folder / split / "corrupt.png"))
+                picture["file_name"] = "corrupt.png"
+            elif fault == "no samples":
+                content |= {"images": [], "annotations": []}
+            elif fault == "a file for a folder":
+                shutil.rmtree(folder / split)
+                (folder / split).write_text("a file")
+            else:
+                kept = set(IDS.values()) - {IDS["red"]} if fault == "empty class" else {IDS["red"]}
+                boxes = [box for box in content["annotations"] if box["category_id"] in kept]
+                content["annotations"] = boxes
+            labels.write_text(json.dumps(content))
+        return data_overrides(folder)
+
+    @classmethod
+    def make_source(cls, folder: Path, *, corrupt: bool = False) -> list[Path]:
+        folder.mkdir(parents=True)
+        files = [folder / f"{number} scene.png" for number in range(3)]
+        for number, file in enumerate(files):
+            scene(500 + number)[0].save(file)
+        if corrupt:
+            damage(files[1])
+        return files
+
+    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        detections = answer["detections"]
+        assert len(detections) == int(row["objects"])
+        for name in ("blue", "green", "red"):
+            assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])
