@@ -1,0 +1,122 @@
+"""From a file to a network that trains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx
+from torch import Tensor, fx, nn
+
+from tao_like.byom import ops  # noqa: F401
+from tao_like.byom.builder import Builder
+from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of
+from tao_like.byom.registry import find_converter
+from tao_like.byom.roles import Use
+from tao_like.errors import ConversionError
+
+
+@dataclass
+class Imported:
+    """A foreign network in torch.
+
+    Attributes:
+        module: takes the source's inputs in order; gives one output, or a tuple.
+        graph: the source, as it was converted.
+        uses: what became of each initializer.
+        places: name of a value of the source to what computes it in ``module``.
+        notes: what a user should know.
+    """
+
+    module: fx.GraphModule
+    graph: Graph
+    uses: list[Use]
+    places: dict[str, fx.Node]
+    notes: list[str]
+
+    @property
+    def inputs(self) -> dict[str, TensorType]:
+        """Name and type of each input."""
+        return {name: self.graph.type_of(name) for name in self.graph.inputs}
+
+    @property
+    def outputs(self) -> dict[str, TensorType]:
+        """Name and type of each output."""
+        return {name: self.graph.type_of(name) for name in self.graph.outputs}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """What trains, by name."""
+        return dict(self.module.named_parameters())
+
+
+def convert(model: onnx.ModelProto) -> Imported:
+    """The network of a model, in evaluation mode.
+
+    Args:
+        model: as :func:`tao_like.byom.reading.read_model` gives it.
+
+    Raises:
+        ConversionError: operations are not known (all of them are listed), or the graph is damaged.
+    """
+    graph = graph_of(with_shapes(model))
+    refuse_unknown(graph)
+    built = Builder(graph).build()
+    built.module.eval()
+    return Imported(built.module, graph, built.uses, built.places, built.notes)
+
+
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with what onnx can say of the shapes of its values."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # Shapes help, and are not needed: whatever goes wrong here, the model may still be good.
+        return model
+
+
+def all_nodes(graph: Graph) -> Iterable[Node]:
+    """Every node, those in branches and loops included."""
+    for node in graph.nodes:
+        yield node
+        for body in bodies(node):
+            yield from all_nodes(body)
+
+
+def unknown_operations(graph: Graph) -> dict[str, list[str]]:
+    """Operations that cannot be converted, with the names of their nodes."""
+    found: dict[str, list[str]] = {}
+    for node in all_nodes(graph):
+        if find_converter(node.domain, node.op, graph.opsets.get(node.domain, 1)) is None:
+            name = node.name or next(filter(None, node.outputs), "?")
+            found.setdefault(node.qualified, []).append(name)
+    return found
+
+
+def refuse_unknown(graph: Graph) -> None:
+    """Raises a ConversionError that lists every operation that cannot be converted."""
+    unknown = unknown_operations(graph)
+    if not unknown:
+        return
+    lines = []
+    for op, names in sorted(unknown.items()):
+        more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+        lines.append(f"  {op} ({len(names)}): {', '.join(names[:NAMED_AT_MOST])}{more}")
+    raise ConversionError(
+        f"{len(unknown)} kinds of operation are not known:\n"
+        + "\n".join(lines)
+        + "\nTeach the converter one with @converter from tao_like.byom: `tao-like byom convert --plugin FILE.py`"
+    )
+
+
+def operation_counts(graph: Graph) -> Counter[str]:
+    """How often each operation occurs."""
+    return Counter(node.qualified for node in all_nodes(graph))
+
+
+def module_of(imported: Imported, value: str) -> nn.Module | None:
+    """The module that computes a value of the source; None where a plain function does."""
+    node = imported.places.get(value)
+    if node is None or node.op != "call_module":
+        return None
+    return imported.module.get_submodule(str(node.target))

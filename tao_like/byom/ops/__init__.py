@@ -1,0 +1,18 @@
+"""The operations that are known. Importing this package registers them all."""
+
+from tao_like.byom.ops import (  # noqa: F401
+    activations,
+    control,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    normalisation,
+    pooling,
+    quantised,
+    recurrent,
+    reduction,
+    resizing,
+    shaping,
+    vision,
+)
