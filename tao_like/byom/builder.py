@@ -81,6 +81,7 @@ class Builder:
         self._tied: dict[Any, str] = {}
         self._attributes: dict[str, fx.Node] = {}
         self._images: set[str] = set()
+        self.float_before_quantising: dict[str, Value] = {}
         for name in (*graph.inputs, *outer):
             node = self.fx.placeholder(self._input_name(name))
             self.values[name] = Value(name, graph.type_of(name), node)
