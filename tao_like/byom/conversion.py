@@ -11,9 +11,10 @@ from torch import Tensor, fx, nn
 
 from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
-from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of
+from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of, types_of
 from tao_like.byom.registry import find_converter
 from tao_like.byom.roles import Use
+from tao_like.byom.shapes import infer
 from tao_like.errors import ConversionError
 
 
@@ -60,19 +61,16 @@ def convert(model: onnx.ModelProto) -> Imported:
     Raises:
         ConversionError: operations are not known (all of them are listed), or the graph is damaged.
     """
-    graph = graph_of(with_shapes(model))
+    graph = graph_of(model)
     refuse_unknown(graph)
+    known = infer(model)
+    if known is not None:
+        graph.types = types_of(known.graph) | {
+            name: TensorType(tensor.dtype, tuple(tensor.shape)) for name, tensor in graph.constants.items()
+        }
     built = Builder(graph).build()
     built.module.eval()
     return Imported(built.module, graph, built.uses, built.places, built.notes)
-
-
-def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with what onnx can say of the shapes of its values."""
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # Shapes help, and are not needed: whatever goes wrong here, the model may still be good.
-        return model
 
 
 def all_nodes(graph: Graph) -> Iterable[Node]:
@@ -105,7 +103,7 @@ def refuse_unknown(graph: Graph) -> None:
     raise ConversionError(
         f"{len(unknown)} kinds of operation are not known:\n"
         + "\n".join(lines)
-        + "\nTeach the converter one with @converter from tao_like.byom: `tao-like byom convert --plugin FILE.py`"
+        + "\nA function in Python can teach the converter one: see @converter in tao_like.byom.registry"
     )
 
 

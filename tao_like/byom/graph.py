@@ -130,11 +130,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
         raise ConversionError(
             f"the graph '{proto.name}' holds sparse initializers; only dense ones can be read. Export it again"
         )
-    types = {
-        item.name: _type(item.type)
-        for item in (*proto.value_info, *proto.output, *proto.input)
-        if item.type.HasField("tensor_type")
-    }
+    types = types_of(proto)
     for name, tensor in constants.items():
         types[name] = TensorType(tensor.dtype, tuple(tensor.shape))
     inputs = [item.name for item in proto.input if item.name not in constants]
@@ -144,6 +140,15 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     nodes = [_node(item, opsets, visible) for item in proto.node]
     outputs = [item.name for item in proto.output]
     return Graph(inputs, outputs, _in_order(nodes, outer), constants, types, dict(opsets))
+
+
+def types_of(proto: onnx.GraphProto) -> dict[str, TensorType]:
+    """What a graph says of the types of its values, by name."""
+    return {
+        item.name: _type(item.type)
+        for item in (*proto.value_info, *proto.output, *proto.input)
+        if item.type.HasField("tensor_type")
+    }
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: Iterable[str]) -> Node:
@@ -276,3 +281,14 @@ def _in_order(nodes: list[Node], known: Iterable[str]) -> list[Node]:
 
 def _used(node: Node) -> set[str]:
     return {*node.inputs, *(name for body in bodies(node) for name in body.captured())} - {""}
+
+
+def all_constants(graph: Graph) -> Iterable[tuple[str, Tensor]]:
+    """Name and tensor of every initializer and Constant node, those in branches and loops included."""
+    yield from graph.constants.items()
+    for node in graph.nodes:
+        value = node.attributes.get("value")
+        if node.op == "Constant" and isinstance(value, Tensor):
+            yield node.outputs[0], value
+        for body in bodies(node):
+            yield from all_constants(body)
