@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom import host
-from tao_like.byom.graph import Graph, Node, TensorType
+from tao_like.byom.graph import Graph, Node, TensorType, bodies
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.registry import find_converter, find_host_function
 from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
@@ -126,7 +126,8 @@ class Builder:
         inputs = [self.values[name] if name else None for name in node.inputs]
         if not self._on_host(node, inputs):
             known = all(value is None or value.constant is not None for value in inputs)
-            kind = FoldingView if known and not self._grows(node) else NodeView
+            known = known and not bodies(node) and not self._grows(node)
+            kind = FoldingView if known else NodeView
             view = kind(self, node, inputs, index)
             version = self.graph.opsets.get(node.domain, 1)
             function = find_converter(node.domain, node.op, version)

@@ -29,6 +29,21 @@ TRAINED_ROLES: tuple[Role, ...] = ("weight", "bias", "affine weight", "embedding
 MASKED = -90.0
 """What is at most this where all else is nought hides places from a softmax."""
 _CHANNELS_OF_AN_IMAGE = 4
+_SCALE_AND_SHIFT: dict[int, Role] = {1: "affine weight", 2: "bias"}
+_LAYER: dict[int, Role] = {1: "weight", 2: "bias"}
+_BY_POSITION: dict[str, dict[int, Role]] = {
+    "BatchNormalization": {**_SCALE_AND_SHIFT, 3: "statistic", 4: "statistic"},
+    "GroupNormalization": _SCALE_AND_SHIFT,
+    "InstanceNormalization": _SCALE_AND_SHIFT,
+    "LayerNormalization": _SCALE_AND_SHIFT,
+    "RMSNormalization": _SCALE_AND_SHIFT,
+    "Conv": _LAYER,
+    "ConvTranspose": _LAYER,
+    "Gemm": _LAYER,
+    "DeformConv": {1: "weight", 3: "bias"},
+    "PRelu": {1: "weight"},
+}
+"""Operations that say by the place of an input what it is for."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,9 @@ def operand_role(view: NodeView, position: int, value: Value) -> Role:
     assert tensor is not None
     if not tensor.is_floating_point():
         return "index"
+    role = _BY_POSITION.get(view.node.op, {}).get(position)
+    if role is not None:
+        return role
     if tensor.numel() <= 1:
         return "scalar"
     if is_mask(tensor):
@@ -73,7 +91,7 @@ def operand_role(view: NodeView, position: int, value: Value) -> Role:
         return "bias" if sum(size > 1 for size in tensor.shape) == 1 else "embedding weight"
     if op in ("Gather", "Concat", "Expand"):
         return "grid" if is_grid(tensor) else "embedding weight"
-    if op in ("MatMul", "Einsum", "PRelu", "Conv", "ConvTranspose", "Gemm"):
+    if op in ("MatMul", "Einsum", *_BY_POSITION):
         return "weight"
     return "constant"
 

@@ -4,6 +4,7 @@ from tao_like.byom.ops import (  # noqa: F401
     activations,
     control,
     convolution,
+    deformable,
     elementwise,
     indexing,
     linear,

@@ -75,7 +75,7 @@ def padded(
     return node.call(functional.pad, node.input(0), tuple(torch_pads(begin, end)), value=fill), [0] * count
 
 
-def _geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]:
+def geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]:
     """Number of spatial axes, kernel, stride, dilation, groups."""
     weight = node.constant(1)
     kernel = list(weight.shape[2:]) if weight is not None else node.attribute("kernel_shape")
@@ -95,7 +95,7 @@ def _geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int
 @converter("Conv")
 def conv(node: NodeView) -> Value:
     """Convolution."""
-    count, kernel, stride, dilation, groups = _geometry(node)
+    count, kernel, stride, dilation, groups = geometry(node)
     source, padding = padded(node, kernel, stride, dilation)
     if node.constant(1) is None or (node.has(2) and node.constant(2) is None):
         bias = node.input(2) if node.has(2) else None
@@ -139,7 +139,7 @@ def crop(values: Tensor, begin: Sequence[int], end: Sequence[int]) -> Tensor:
 @converter("ConvTranspose")
 def conv_transpose(node: NodeView) -> Value:
     """Transposed convolution."""
-    count, kernel, stride, dilation, groups = _geometry(node)
+    count, kernel, stride, dilation, groups = geometry(node)
     extra = node.attribute("output_padding", [0] * count)
     begin, end, extra = _transposed_borders(node, kernel, stride, dilation, extra)
     # torch takes the same border from both sides; what the source takes on one side more is cropped.
@@ -223,38 +223,6 @@ def _transposed_borders(
     small = [total // 2 for total in totals]
     large = [total - half for total, half in zip(totals, small, strict=True)]
     return (small, large, extra) if auto == "SAME_UPPER" else (large, small, extra)
-
-
-def deformable(
-    values: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> Tensor:
-    """Deformable convolution; groups follow from the shapes."""
-    from torchvision.ops import deform_conv2d
-
-    result: Tensor = deform_conv2d(
-        values, offset, weight, bias, tuple(stride), tuple(padding), tuple(dilation), mask
-    )
-    return result
-
-
-@converter("DeformConv")
-def deform_conv(node: NodeView) -> Value:
-    """Deformable convolution over two axes."""
-    count, kernel, stride, dilation, _ = _geometry(node)
-    if count != 2:
-        raise ConversionError(f"a deformable convolution over {count} axes; 2 are possible")
-    source, padding = padded(node, kernel, stride, dilation)
-    bias = node.input(3) if node.has(3) else None
-    mask = node.input(4) if node.has(4) else None
-    settings = (tuple(stride), tuple(padding), tuple(dilation))
-    return node.call(deformable, source, node.input(1), node.input(2), bias, mask, *settings)
 
 
 def column_to_image(

@@ -49,7 +49,9 @@ _UNARY = {
 @converter(*_UNARY)
 def unary(node: NodeView) -> Value:
     """Functions of one value."""
-    return node.call(_UNARY[node.node.op], node.input(0))
+    function = _UNARY[node.node.op]
+    whole = node.input(0).type.dtype in _UNSIGNED
+    return node.call(_widened(function) if whole else function, node.input(0))
 
 
 @converter("Identity")
@@ -73,9 +75,12 @@ def _is_float(value: Any) -> bool:
 
 def power(base: Tensor, exponent: Any) -> Tensor:
     """A power, of the base's type."""
-    if exponent in (0.5, 2.0) and not isinstance(exponent, Tensor) and base.is_floating_point():
-        return torch.sqrt(base) if exponent == 0.5 else base * base
-    if isinstance(exponent, Tensor) and exponent.is_floating_point() and not base.is_floating_point():
+    if not isinstance(exponent, Tensor):
+        if base.is_floating_point() and exponent in (0.5, 2.0):
+            return torch.sqrt(base) if exponent == 0.5 else base * base
+    elif exponent.dtype in _UNSIGNED:
+        exponent = exponent.long()
+    if not base.is_floating_point() and _is_float(exponent):
         return torch.pow(base.double(), exponent).to(base.dtype)
     return torch.pow(base, exponent).to(base.dtype)
 

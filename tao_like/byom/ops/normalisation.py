@@ -136,12 +136,9 @@ class InstanceNorm(nn.InstanceNorm2d):
     """Instance normalisation (N, C, ...) with any number of axes; every sample by its own statistics."""
 
     @override
-    def _check_input_dim(self, input: Tensor) -> None:
-        del input
-
-    @override
-    def _get_no_batch_dim(self) -> int:
-        return 0
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised values."""
+        return functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
 def instance_norm(values: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tensor:

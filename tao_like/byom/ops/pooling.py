@@ -284,18 +284,13 @@ def unpool(
         for count, step, first, last, width in zip(values.shape[2:], stride, begin, end, kernel, strict=True)
     ]
     shape = [*values.shape[:2], *own]
-    if size is None:
-        flat = values.new_zeros(math.prod(shape)).scatter(0, places.flatten(), values.flatten())
-        return flat.reshape(shape)
     # Places are counted through the output that the window alone would give.
-    result = values.new_zeros(list(size))
-    planes = values.shape[0] * values.shape[1]
-    inner = unpool(values, places, None, window)
-    if math.prod(own) == math.prod(result.shape[2:]):
-        return inner.reshape(list(size))
-    del planes
-    wide = result.flatten().scatter(0, places.flatten(), values.flatten())
-    return wide.reshape(list(size))
+    flat = values.new_zeros(math.prod(shape)).scatter(0, places.flatten(), values.flatten())
+    result = flat.reshape(shape)
+    if size is None or list(size) == shape:
+        return result
+    borders = [side for goal, got in zip(reversed(list(size)), reversed(shape), strict=True) for side in (0, goal - got)]
+    return functional.pad(result, borders)
 
 
 @converter("MaxUnpool")

@@ -31,15 +31,19 @@ def _mean(values: Tensor, axes: Any, keep: bool) -> Tensor:
 
 
 def _largest(values: Tensor, axes: Any, keep: bool) -> Tensor:
+    if not values.numel():
+        return _of_nothing(values, axes, keep, low=True)
     if values.dtype == torch.bool:
         return values.byte().amax(axes, keep).bool()
-    return values.amax(axes, keep) if values.numel() else _of_nothing(values, axes, keep, low=True)
+    return values.amax(axes, keep)
 
 
 def _smallest(values: Tensor, axes: Any, keep: bool) -> Tensor:
+    if not values.numel():
+        return _of_nothing(values, axes, keep, low=False)
     if values.dtype == torch.bool:
         return values.byte().amin(axes, keep).bool()
-    return values.amin(axes, keep) if values.numel() else _of_nothing(values, axes, keep, low=False)
+    return values.amin(axes, keep)
 
 
 def _of_nothing(values: Tensor, axes: Any, keep: bool, *, low: bool) -> Tensor:
@@ -47,6 +51,8 @@ def _of_nothing(values: Tensor, axes: Any, keep: bool, *, low: bool) -> Tensor:
     shape = torch.zeros(values.shape).sum(axes, keep).shape
     if values.dtype.is_floating_point:
         return values.new_full(shape, float("-inf" if low else "inf"))
+    if values.dtype == torch.bool:
+        return values.new_full(shape, not low)
     limits = torch.iinfo(values.dtype)
     return values.new_full(shape, limits.min if low else limits.max)
 
@@ -85,37 +91,30 @@ _REDUCTIONS: dict[str, Callable[[Tensor, Any, bool], Tensor]] = {
 def reduce(node: NodeView) -> Value:
     """Reductions; the axes are an attribute or an input, none means all."""
     axes, keep = node.sizes(1, "axes"), bool(node.attribute("keepdims", 1))
+    nothing = bool(node.attribute("noop_with_empty_axes", 0))
     function = _REDUCTIONS[node.node.op]
-    if axes is None or axes == []:
-        if node.attribute("noop_with_empty_axes", 0):
-            return node.call(of_each, node.input(0), function)
-        return node.call(over_all, node.input(0), function, keep)
-    if isinstance(axes, list):
+    if isinstance(axes, list) and axes:
         return node.call(function, node.input(0), tuple(axes), keep)
-    return node.call(over_some, node.input(0), axes, function, keep, node.attribute("noop_with_empty_axes", 0))
+    axes = None if isinstance(axes, list) else axes
+    return node.call(_OPEN_REDUCTIONS[node.node.op], node.input(0), axes, keep, nothing)
 
 
-def of_each(values: Tensor, function: Callable[[Tensor, Any, bool], Tensor]) -> Tensor:
-    """The reduction over no axes: of each element alone."""
-    return function(values.unsqueeze(-1), (-1,), False)
+def _open(name: str, function: Callable[[Tensor, Any, bool], Tensor]) -> Callable[..., Tensor]:
+    """The reduction over axes that are left out, or only known when the network runs."""
+
+    def apply(values: Tensor, axes: Sequence[int] | None, keep: bool, nothing: bool) -> Tensor:
+        if axes is not None and len(axes):
+            return function(values, tuple(axes), keep)
+        if nothing:
+            # Of each element alone.
+            return function(values.unsqueeze(-1), (-1,), False)
+        return function(values, tuple(range(values.ndim)), keep)
+
+    apply.__name__ = apply.__qualname__ = f"open_{name}"
+    return apply
 
 
-def over_all(values: Tensor, function: Callable[[Tensor, Any, bool], Tensor], keep: bool) -> Tensor:
-    """The reduction over all axes."""
-    return function(values, tuple(range(values.ndim)), keep)
-
-
-def over_some(
-    values: Tensor,
-    axes: Sequence[int],
-    function: Callable[[Tensor, Any, bool], Tensor],
-    keep: bool,
-    nothing: int,
-) -> Tensor:
-    """The reduction over axes that are only known when the network runs."""
-    if len(axes) == 0:
-        return of_each(values, function) if nothing else over_all(values, function, keep)
-    return function(values, tuple(axes), keep)
+_OPEN_REDUCTIONS = {name: _open(name, function) for name, function in _REDUCTIONS.items()}
 
 
 def place_of(values: Tensor, axis: int, keep: bool, last: bool, smallest: bool) -> Tensor:

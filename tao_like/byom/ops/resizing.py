@@ -81,7 +81,7 @@ class Resize(nn.Module):
             for place, (axis, factor, goal, size) in enumerate(zip(axes, factors, goals, given, strict=True))
             if goal != size or factor != 1.0 or self.coordinates == "tf_crop_and_resize"
         ]
-        if self._is_torchs(values, [axis for axis, *_ in changed], factors):
+        if self._is_torchs(values, [axis for axis, *_ in changed], factors, goals):
             return self._by_torch(values, [goal for _, _, goal, _ in changed], scales, changed)
         dtype = values.dtype
         result = values if values.is_floating_point() else values.float()
@@ -99,7 +99,9 @@ class Resize(nn.Module):
 
     # --- torch's own ---
 
-    def _is_torchs(self, values: Tensor, axes: list[int], factors: list[float]) -> bool:
+    def _is_torchs(
+        self, values: Tensor, axes: list[int], factors: list[float], goals: list[int]
+    ) -> bool:
         """Whether ``functional.interpolate`` does just this."""
         spatial = list(range(2, values.ndim))
         if not axes or not values.is_floating_point() or values.ndim not in (3, 4, 5):
@@ -112,7 +114,11 @@ class Resize(nn.Module):
             return axes == spatial and (plain or (whole and self.coordinates != "align_corners" and self._is_even()))
         if self.mode == "cubic" and (values.ndim != 4 or self.cubic != -0.75):
             return False
-        return axes == spatial and self.coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners")
+        if self.coordinates == "align_corners":
+            exact = [size * factor == goal for size, factor, goal in zip(values.shape[-len(goals):], factors, goals, strict=True)]
+            return axes == spatial and all(exact)
+        plain = self.coordinates == "half_pixel" or (self.coordinates == "pytorch_half_pixel" and min(goals) > 1)
+        return axes == spatial and plain
 
     def _is_even(self) -> bool:
         """Whether a whole factor repeats each value that often."""

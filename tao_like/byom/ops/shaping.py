@@ -95,6 +95,9 @@ def unsqueeze(values: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def _listed(sizes: Any) -> Any:
+    """Known numbers as a tuple, one number too; what is computed stays as it is."""
+    if isinstance(sizes, int):
+        return (sizes,)
     return tuple(sizes) if isinstance(sizes, list) else sizes
 
 
@@ -107,10 +110,10 @@ def convert_squeeze(node: NodeView) -> Value:
 @converter("Unsqueeze")
 def convert_unsqueeze(node: NodeView) -> Value:
     """With new axes of size one."""
-    axes = node.sizes(1, "axes")
-    if isinstance(axes, list) and len(axes) == 1:
+    axes = _listed(node.sizes(1, "axes"))
+    if isinstance(axes, tuple) and len(axes) == 1:
         return node.call(torch.unsqueeze, node.input(0), axes[0])
-    return node.call(unsqueeze, node.input(0), _listed(axes))
+    return node.call(unsqueeze, node.input(0), axes)
 
 
 def reverse_axes(values: Tensor) -> Tensor:
@@ -223,6 +226,7 @@ def constant_of_shape(node: NodeView) -> Value:
 
 def numbers_between(start: Any, limit: Any, delta: Any, dtype: torch.dtype | None) -> Tensor:
     """Numbers from ``start`` to below ``limit``."""
+    start, limit, delta = (value[0] if isinstance(value, list) else value for value in (start, limit, delta))
     return torch.arange(start, limit, delta, dtype=dtype)
 
 
