@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
 from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of, types_of
+from tao_like.byom.patterns import recognise
 from tao_like.byom.registry import find_converter
 from tao_like.byom.roles import Use
 from tao_like.byom.shapes import infer
@@ -68,7 +69,7 @@ def convert(model: onnx.ModelProto) -> Imported:
         graph.types = types_of(known.graph) | {
             name: TensorType(tensor.dtype, tuple(tensor.shape)) for name, tensor in graph.constants.items()
         }
-    built = Builder(graph).build()
+    built = Builder(recognise(graph)).build()
     built.module.eval()
     return Imported(built.module, graph, built.uses, built.places, built.notes)
 
