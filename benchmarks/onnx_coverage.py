@@ -44,9 +44,32 @@ EXCLUDED_OPS = {
     "trees and labels": "ArrayFeatureExtractor Binarizer LabelEncoder TreeEnsemble",
 }
 EXCLUDED_WORDS = (
-    *("float8", "FLOAT8", "uint4", "int4", "UINT4", "INT4", "float4", "FLOAT4", "uint2", "int2_", "INT2", "2bit"),
+    *(
+        "float8",
+        "FLOAT8",
+        "uint4",
+        "int4",
+        "UINT4",
+        "INT4",
+        "float4",
+        "FLOAT4",
+        "uint2",
+        "int2_",
+        "INT2",
+        "2bit",
+    ),
     *("e4m3", "e5m2", "e8m0", "E8M0", "STRING", "string", "_training", "training_", "sequence", "optional"),
-    *("attention", "rotary", "adagrad", "adam", "momentum", "sce_", "nllloss", "bernoulli", "dynamicquantize"),
+    *(
+        "attention",
+        "rotary",
+        "adagrad",
+        "adam",
+        "momentum",
+        "sce_",
+        "nllloss",
+        "bernoulli",
+        "dynamicquantize",
+    ),
     *("swiglu", "stft", "window", "causal_conv"),
 )
 WEIGHTS = {
@@ -207,7 +230,9 @@ def table(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     counts: dict[str, Counter[str]] = {}
     for item in outcomes:
         counts.setdefault(item.op, Counter())[item.result] += 1
-    return [{"op": op, **{result: found[result] for result in RESULTS}} for op, found in sorted(counts.items())]
+    return [
+        {"op": op, **{result: found[result] for result in RESULTS}} for op, found in sorted(counts.items())
+    ]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

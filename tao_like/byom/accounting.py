@@ -53,7 +53,5 @@ def account(imported: Imported) -> dict[str, Any]:
 def float_constants(graph: Graph) -> dict[str, int]:
     """Name and number of values of each float tensor that a file holds."""
     return {
-        name: math.prod(tensor.shape)
-        for name, tensor in all_constants(graph)
-        if tensor.is_floating_point()
+        name: math.prod(tensor.shape) for name, tensor in all_constants(graph) if tensor.is_floating_point()
     }

@@ -219,7 +219,9 @@ class Builder:
 
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
         """Puts a module into the network and returns its path; a tied one that is there already is shared."""
-        key = (view.node.op, tuple(view.weights), repr(view.node.attributes)) if tied and view.weights else None
+        key = (
+            (view.node.op, tuple(view.weights), repr(view.node.attributes)) if tied and view.weights else None
+        )
         if key is not None and key in self._tied:
             return self._tied[key]
         weight = next(iter(view.weights), "")
@@ -328,7 +330,9 @@ class NodeView:
         result = self._emit(function, self._arguments(arguments), self._settings(settings))
         return Value(self.node.outputs[0], node=result)
 
-    def calls(self, count: int, function: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[Value, ...]:
+    def calls(
+        self, count: int, function: Callable[..., Any], *arguments: Any, **settings: Any
+    ) -> tuple[Value, ...]:
         """A call of a function that gives a tuple."""
         result = self._emit(function, self._arguments(arguments), self._settings(settings))
         return self._parts(result, count)
@@ -407,7 +411,9 @@ class FoldingView(NodeView):
         with torch.no_grad():
             return self._folded(function(*self._arguments(arguments), **self._settings(settings)))
 
-    def calls(self, count: int, function: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[Value, ...]:
+    def calls(
+        self, count: int, function: Callable[..., Any], *arguments: Any, **settings: Any
+    ) -> tuple[Value, ...]:
         """Computes the results."""
         with torch.no_grad():
             results = function(*self._arguments(arguments), **self._settings(settings))
@@ -415,7 +421,9 @@ class FoldingView(NodeView):
 
     def numbers(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Value:
         """Computes the numbers, as a tensor."""
-        return self.call(lambda *given, **named: host.to_tensor(function(*given, **named)), *arguments, **settings)
+        return self.call(
+            lambda *given, **named: host.to_tensor(function(*given, **named)), *arguments, **settings
+        )
 
     def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int = 1) -> Any:
         """Computes the module's results."""
@@ -429,7 +437,9 @@ class FoldingView(NodeView):
             result = host.to_tensor(result)
         sources = dict.fromkeys(name for value in self.inputs() for name in value.sources)
         name = self.node.outputs[0]
-        return Value(name, TensorType(result.dtype, tuple(result.shape)), constant=result, sources=tuple(sources))
+        return Value(
+            name, TensorType(result.dtype, tuple(result.shape)), constant=result, sources=tuple(sources)
+        )
 
     def _argument(self, item: Any) -> Any:
         if isinstance(item, Value):

@@ -74,9 +74,7 @@ def value_shapes(imported: Imported, inputs: list[Tensor]) -> dict[str, tuple[in
     recorder = _ShapeRecorder(imported.module)
     with torch.inference_mode():
         recorder.run(*inputs)
-    return {
-        name: recorder.shapes[node] for name, node in imported.places.items() if node in recorder.shapes
-    }
+    return {name: recorder.shapes[node] for name, node in imported.places.items() if node in recorder.shapes}
 
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -97,7 +95,9 @@ def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cu
     cuts = []
     size = image_size(shapes[imported.graph.inputs[0]])
     depth = {node: index for index, node in enumerate(imported.module.graph.nodes)}
-    ordered = sorted((name for name in shapes if name in imported.places), key=lambda n: depth[imported.places[n]])
+    ordered = sorted(
+        (name for name in shapes if name in imported.places), key=lambda n: depth[imported.places[n]]
+    )
     for stride in STRIDES if size else ():
         assert size is not None
         wanted = tuple(math.ceil(side / stride) for side in size)

@@ -185,8 +185,12 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
     )
 
 
-def from_bundle(bundle: Bundle) -> Imported:
+def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
     """The network of a bundle that :func:`to_bundle` made, with the bundle's weights.
+
+    Args:
+        bundle: holds the graph.
+        strict: the bundle's weights are those of this very network; else the graph's own are kept.
 
     Raises:
         BundleError: it holds no graph, or weights of another network.
@@ -195,6 +199,8 @@ def from_bundle(bundle: Bundle) -> Imported:
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
     imported = convert(parse_model(bundle.graph))
+    if not strict:
+        return imported
     try:
         imported.module.load_state_dict(bundle.weights)
     except RuntimeError as error:

@@ -203,9 +203,7 @@ def _between(network: _Network, root: Node, source: str) -> list[Node] | None:
     return list(group.values()) if reached and len(group) > 1 else None
 
 
-def _function_of(
-    network: _Network, source: str, group: list[Node], root: Node
-) -> tuple[str, str] | None:
+def _function_of(network: _Network, source: str, group: list[Node], root: Node) -> tuple[str, str] | None:
     """Which known function a group computes, by trying it."""
     order = {id(node): index for index, node in enumerate(network.graph.nodes)}
     nodes = sorted(group, key=lambda node: order[id(node)])
@@ -327,7 +325,12 @@ def _group_norms(network: _Network) -> _Found:
             continue
         scale, shift = network.constant(norm.inputs[1]), network.constant(norm.inputs[2])
         before = network.by(norm.inputs[0], "Reshape")
-        if before is None or scale is None or shift is None or not bool((scale == 1).all() and (shift == 0).all()):
+        if (
+            before is None
+            or scale is None
+            or shift is None
+            or not bool((scale == 1).all() and (shift == 0).all())
+        ):
             continue
         after = next(iter(network.users.get(norm.outputs[0], [])), None)
         if after is None or after.op != "Reshape" or not network.alone(norm.outputs[0]):
@@ -343,7 +346,11 @@ def _group_norms(network: _Network) -> _Found:
         if own_scale is None or own_shift is None:
             continue
         channels = (known[0] or ())[1:2]
-        if channels != (own_scale[1].numel(),) or channels != (own_shift[1].numel(),) or known[0][1:] != known[1][1:]:  # type: ignore[index]
+        if (
+            channels != (own_scale[1].numel(),)
+            or channels != (own_shift[1].numel(),)
+            or known[0][1:] != known[1][1:]
+        ):  # type: ignore[index]
             continue
         inputs = [before.inputs[0], _other(times, own_scale[0]), _other(plus, own_shift[0])]
         epsilon = norm.attributes.get("epsilon", 1e-5)

@@ -109,7 +109,12 @@ def noise(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[
 
 
 def compare(
-    module: nn.Module, reference: onnxruntime.InferenceSession, inputs: dict[str, Array], what: str, *, one_by_one: bool
+    module: nn.Module,
+    reference: onnxruntime.InferenceSession,
+    inputs: dict[str, Array],
+    what: str,
+    *,
+    one_by_one: bool,
 ) -> list[Comparison]:
     """Runs both on the same inputs.
 
@@ -144,7 +149,11 @@ def _run_reference(
     reference: onnxruntime.InferenceSession, inputs: dict[str, Array], *, one_by_one: bool
 ) -> list[list[Array]]:
     batch = len(next(iter(inputs.values())))
-    parts = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(batch)] if one_by_one else [inputs]
+    parts = (
+        [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(batch)]
+        if one_by_one
+        else [inputs]
+    )
     try:
         runs: list[Sequence[Array]] = [reference.run(None, part) for part in parts]
     except Exception as error:  # onnxruntime's errors have no common base that it exports

@@ -32,7 +32,9 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         raise ConversionError(f"there is no file {path}; an ONNX file was expected there")
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise ConversionError(f"{path} has {size} bytes; at most {LARGEST_FILE} can be read. Keep its weights in external data")
+        raise ConversionError(
+            f"{path} has {size} bytes; at most {LARGEST_FILE} can be read. Keep its weights in external data"
+        )
     try:
         return parse_model(path.read_bytes(), path.parent)
     except ConversionError as error:
@@ -155,7 +157,9 @@ def _external(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
     size = place.stat().st_size
     wanted = size - offset if length is None else length
     if offset < 0 or wanted < 0 or offset + wanted > size:
-        raise ConversionError(f"the data of '{tensor.name}' goes beyond the end of {place}; the file is cut off")
+        raise ConversionError(
+            f"the data of '{tensor.name}' goes beyond the end of {place}; the file is cut off"
+        )
     with place.open("rb") as file:
         file.seek(offset)
         return file.read(wanted)

@@ -120,9 +120,7 @@ def gelu_of_tanh(values: Tensor) -> Tensor:
 @converter("Gelu")
 def convert_gelu(node: NodeView) -> Value:
     """GELU, exact or by tanh."""
-    return node.call(
-        gelu_of_tanh if node.attribute("approximate", "none") == "tanh" else gelu, node.input(0)
-    )
+    return node.call(gelu_of_tanh if node.attribute("approximate", "none") == "tanh" else gelu, node.input(0))
 
 
 def swish(values: Tensor, alpha: float) -> Tensor:

@@ -120,9 +120,7 @@ class ScatterND(nn.Module):
         strides = [1] * depth
         for axis in range(depth - 2, -1, -1):
             strides[axis] = strides[axis + 1] * values.shape[axis + 1]
-        number = sum(
-            _positive(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth)
-        )
+        number = sum(_positive(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth))
         assert isinstance(number, Tensor)
         rest = values.shape[depth:]
         flat = values.reshape(-1, *rest)
@@ -209,7 +207,9 @@ def reverse_sequence(values: Tensor, lengths: Tensor, batch_axis: int, time_axis
     places = torch.arange(values.shape[time_axis], device=values.device)
     turned = torch.where(places < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - places, places)
     turned = turned if batch_axis < time_axis else turned.t()
-    return values.gather(time_axis, turned.reshape(*turned.shape, *[1] * (values.ndim - 2)).expand(values.shape))
+    return values.gather(
+        time_axis, turned.reshape(*turned.shape, *[1] * (values.ndim - 2)).expand(values.shape)
+    )
 
 
 @converter("ReverseSequence")
@@ -222,13 +222,20 @@ def convert_reverse_sequence(node: NodeView) -> Value:
 def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Different entries, where each first stands, which one each entry is, and how many there are of each."""
     flat, along = (values.flatten(), 0) if axis is None else (values, axis % values.ndim)
-    found, inverse, counts = torch.unique(flat, sorted=True, return_inverse=True, return_counts=True, dim=along)
+    found, inverse, counts = torch.unique(
+        flat, sorted=True, return_inverse=True, return_counts=True, dim=along
+    )
     places = torch.arange(len(inverse), device=values.device)
     first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, places, "amin")
     if not ordered:
         order = first.argsort()
         rank = order.argsort()
-        found, first, counts, inverse = found.index_select(along, order), first[order], counts[order], rank[inverse]
+        found, first, counts, inverse = (
+            found.index_select(along, order),
+            first[order],
+            counts[order],
+            rank[inverse],
+        )
     return found, first, inverse, counts
 
 
@@ -236,5 +243,3 @@ def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Ten
 def convert_unique(node: NodeView) -> tuple[Value, ...]:
     """Different entries and where they stand."""
     return node.calls(4, unique, node.input(0), node.attribute("axis"), bool(node.attribute("sorted", 1)))
-
-

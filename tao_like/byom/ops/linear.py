@@ -63,10 +63,9 @@ def matmul(node: NodeView) -> Value:
     """Matrix product: a linear layer where the right one is a constant matrix."""
     matrix = node.constant(1)
     if matrix is not None and matrix.ndim == 2 and matrix.is_floating_point():
-        bias = None
-        if node.has(2):  # put there by the search for patterns
-            bias = node.weight(2, "bias").reshape(-1)
-        return linear(node, node.weight(1).t(), bias)
+        weight = node.weight(1).t()
+        # The search for patterns puts a bias there; MatMul itself has none.
+        return linear(node, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
     return node.call(torch.matmul, node.input(0), node.input(1))
 
 

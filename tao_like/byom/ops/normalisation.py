@@ -102,7 +102,9 @@ def convert_layer_norm(node: NodeView) -> Any:
     axis, epsilon = node.attribute("axis", -1), node.attribute("epsilon", 1e-5)
     scale, rank = node.constant(1), node.rank(0)
     single = len([name for name in node.node.outputs if name]) == 1
-    fits = scale is not None and (axis == -scale.ndim or (rank is not None and axis % rank == rank - scale.ndim))
+    fits = scale is not None and (
+        axis == -scale.ndim or (rank is not None and axis % rank == rank - scale.ndim)
+    )
     if single and fits and scale is not None and (not node.has(2) or node.constant(2) is not None):
         module = nn.LayerNorm(tuple(scale.shape), eps=epsilon, bias=node.has(2), device="meta")
         shift = node.weight(2, "bias") if node.has(2) else None

@@ -64,7 +64,12 @@ def max_pool(
     if same is not None:
         wide = pad_same(wide, kernel, stride, dilation, same, low)
     else:
-        end = [last + more for last, more in zip(end, ceil_borders(wide, kernel, stride, begin, end, dilation, ceil), strict=True)]
+        end = [
+            last + more
+            for last, more in zip(
+                end, ceil_borders(wide, kernel, stride, begin, end, dilation, ceil), strict=True
+            )
+        ]
         wide = functional.pad(wide, torch_pads(begin, end), value=low)
     result: Tensor = _MAX[len(kernel)](wide, kernel, stride, 0, dilation)
     return result.to(values.dtype)
@@ -222,7 +227,11 @@ def power_pool(
     kernel, stride, begin, end, dilation = window
     powers = values.abs() ** p
     if same is not None:
-        powers, begin, end = pad_same(powers, kernel, stride, dilation, same), [0] * len(kernel), [0] * len(kernel)
+        powers, begin, end = (
+            pad_same(powers, kernel, stride, dilation, same),
+            [0] * len(kernel),
+            [0] * len(kernel),
+        )
     more = ceil_borders(powers, kernel, stride, begin, end, dilation, ceil)
     end = [last + extra for last, extra in zip(end, more, strict=True)]
     return window_sum(powers, (kernel, stride, begin, end, dilation)) ** (1 / p)
@@ -289,7 +298,11 @@ def unpool(
     result = flat.reshape(shape)
     if size is None or list(size) == shape:
         return result
-    borders = [side for goal, got in zip(reversed(list(size)), reversed(shape), strict=True) for side in (0, goal - got)]
+    borders = [
+        side
+        for goal, got in zip(reversed(list(size)), reversed(shape), strict=True)
+        for side in (0, goal - got)
+    ]
     return functional.pad(result, borders)
 
 

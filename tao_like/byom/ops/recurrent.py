@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView, Value
+from tao_like.byom.builder import NodeView
 from tao_like.byom.registry import converter
 from tao_like.errors import ConversionError
 

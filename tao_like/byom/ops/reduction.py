@@ -137,9 +137,7 @@ def arg_extreme(node: NodeView) -> Value:
     )
 
 
-def top_k(
-    values: Tensor, count: Any, axis: int, largest: bool, ordered: bool
-) -> tuple[Tensor, Tensor]:
+def top_k(values: Tensor, count: Any, axis: int, largest: bool, ordered: bool) -> tuple[Tensor, Tensor]:
     """The largest or smallest and their places; of equal ones the first."""
     del ordered  # an order does no harm where none is asked for
     count = count[0] if isinstance(count, list) else count

@@ -99,9 +99,7 @@ class Resize(nn.Module):
 
     # --- torch's own ---
 
-    def _is_torchs(
-        self, values: Tensor, axes: list[int], factors: list[float], goals: list[int]
-    ) -> bool:
+    def _is_torchs(self, values: Tensor, axes: list[int], factors: list[float], goals: list[int]) -> bool:
         """Whether ``functional.interpolate`` does just this."""
         spatial = list(range(2, values.ndim))
         if not axes or not values.is_floating_point() or values.ndim not in (3, 4, 5):
@@ -111,13 +109,20 @@ class Resize(nn.Module):
         if self.mode == "nearest":
             whole = all(float(factor).is_integer() for factor in factors)
             plain = self.coordinates == "asymmetric" and self.nearest == "floor"
-            return axes == spatial and (plain or (whole and self.coordinates != "align_corners" and self._is_even()))
+            return axes == spatial and (
+                plain or (whole and self.coordinates != "align_corners" and self._is_even())
+            )
         if self.mode == "cubic" and (values.ndim != 4 or self.cubic != -0.75):
             return False
         if self.coordinates == "align_corners":
-            exact = [size * factor == goal for size, factor, goal in zip(values.shape[-len(goals):], factors, goals, strict=True)]
+            exact = [
+                size * factor == goal
+                for size, factor, goal in zip(values.shape[-len(goals) :], factors, goals, strict=True)
+            ]
             return axes == spatial and all(exact)
-        plain = self.coordinates == "half_pixel" or (self.coordinates == "pytorch_half_pixel" and min(goals) > 1)
+        plain = self.coordinates == "half_pixel" or (
+            self.coordinates == "pytorch_half_pixel" and min(goals) > 1
+        )
         return axes == spatial and plain
 
     def _is_even(self) -> bool:

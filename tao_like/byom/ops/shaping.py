@@ -304,9 +304,7 @@ def space_to_depth(values: Tensor, block: int, columns_first: bool = False) -> T
     batch, channels, height, width = values.shape
     parts = values.reshape(batch, channels, height // block, block, width // block, block)
     order = (0, 1, 3, 5, 2, 4) if columns_first else (0, 3, 5, 1, 2, 4)
-    return parts.permute(order).reshape(
-        batch, channels * block * block, height // block, width // block
-    )
+    return parts.permute(order).reshape(batch, channels * block * block, height // block, width // block)
 
 
 @converter("SpaceToDepth")

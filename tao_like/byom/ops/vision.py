@@ -52,7 +52,9 @@ def _suppress_one(
     while len(order) and len(kept) < most:
         first, order = order[0], order[1:]
         kept.append(int(first))
-        inner = torch.minimum(boxes[first, 2:], boxes[order, 2:]) - torch.maximum(boxes[first, :2], boxes[order, :2])
+        inner = torch.minimum(boxes[first, 2:], boxes[order, 2:]) - torch.maximum(
+            boxes[first, :2], boxes[order, :2]
+        )
         common = inner.clamp(min=0).prod(1)
         order = order[common <= overlap * (area[first] + area[order] - common)]
     return kept
@@ -167,7 +169,12 @@ def _corners(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
     y0, x0 = y.floor().long(), x.floor().long()
     y1, x1 = (y0 + 1).clamp(max=height - 1), (x0 + 1).clamp(max=width - 1)
     ly, lx = (y - y0).unsqueeze(1), (x - x0).unsqueeze(0)
-    pairs = [(y0, x0, (1 - ly) * (1 - lx)), (y0, x1, (1 - ly) * lx), (y1, x0, ly * (1 - lx)), (y1, x1, ly * lx)]
+    pairs = [
+        (y0, x0, (1 - ly) * (1 - lx)),
+        (y0, x1, (1 - ly) * lx),
+        (y1, x0, ly * (1 - lx)),
+        (y1, x1, ly * lx),
+    ]
     corners = torch.stack([values[:, rows][:, :, columns] for rows, columns, _ in pairs])
     weights = torch.stack([weight * inside for *_, weight in pairs]).unsqueeze(1)
     return corners, weights
@@ -176,7 +183,10 @@ def _corners(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
 @converter("RoiAlign")
 def convert_roi_align(node: NodeView) -> Value:
     """Pooled parts of a map."""
-    half = node.attribute("coordinate_transformation_mode", "half_pixel" if node.opset >= 16 else "") == "half_pixel"
+    half = (
+        node.attribute("coordinate_transformation_mode", "half_pixel" if node.opset >= 16 else "")
+        == "half_pixel"
+    )
     return node.call(
         roi_align,
         node.input(0),

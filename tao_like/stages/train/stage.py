@@ -271,6 +271,7 @@ def _bundle(
         "seconds": round(seconds, 1),
         "metrics": metrics,
     }
+    graph, extra = task.imported_graph()
     return Bundle(
         task=task.name,
         spec=to_dict(spec),
@@ -281,6 +282,8 @@ def _bundle(
         split=task.split_record(),
         history=[entry],
         weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
+        graph=graph,
+        extra=extra,
     )
 
 

@@ -18,12 +18,19 @@ from tao_like.bundle import read_bundle
 from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.datasets.sources import image_sources
 from tao_like.errors import DatasetError, SpecError
-from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones import Normalisation
 from tao_like.networks.freezing import freeze_norms
-from tao_like.networks.weights import load_pretrained, source_normalisation
+from tao_like.networks.names import IMPORTED
+from tao_like.networks.weights import load_pretrained
 from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.tasks.base import Batch, DataReport, Exportable, ModelRecord, Outputs, Sample, Split, Task
+from tao_like.tasks.classification.backbone import (
+    build_backbone,
+    fill_backbone,
+    imported_bundle,
+    normalisation_for,
+)
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
 from tao_like.tasks.classification.draw import NEUTRAL, RIGHT, WRONG, draw_card
@@ -166,10 +173,7 @@ class ClassificationTask(Task[ClassificationSpec]):
     @cached_property
     def normalisation(self) -> Normalisation:
         """Mean, std and resizing that the weights were trained with."""
-        backbone = self.spec.model.backbone
-        source = backbone.pretrained_backbone_path
-        found = source_normalisation(source, backbone.type) if source else None
-        return found or default_normalisation(backbone.type)
+        return normalisation_for(self)
 
     @cached_property
     def image_preparation(self) -> ImagePreparation:
@@ -187,17 +191,10 @@ class ClassificationTask(Task[ClassificationSpec]):
 
     @override
     def network(self, *, pretrained: bool) -> tuple[ClassificationNetwork, list[str]]:
-        backbone = self.spec.model.backbone
-        module = create_backbone(
-            backbone.type,
-            num_classes=len(self.classes),
-            img_size=self.spec.dataset.img_size,
-            drop_rate=backbone.drop_rate,
-            drop_path_rate=backbone.drop_path_rate,
-        )
+        module = build_backbone(self)
         notes: list[str] = []
         augmentation = self.spec.dataset.augmentation
-        own = self.normalisation if pretrained else default_normalisation(backbone.type)
+        own = self.normalisation if pretrained else normalisation_for(self, pretrained=False)
         mean, std = augmentation.mean or own.mean, augmentation.std or own.std
         network = ClassificationNetwork(module, mean, std)
         if not pretrained:
@@ -205,12 +202,7 @@ class ClassificationTask(Task[ClassificationSpec]):
         network.start_head_small()
         if self.spec.train.pretrained_model_path:
             return network, self._warm_start(network, Path(self.spec.train.pretrained_model_path))
-        if backbone.pretrained_backbone_path:
-            notes.append(load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text())
-        else:
-            notes.append(
-                "the backbone starts at random; model.backbone.pretrained_backbone_path names weights"
-            )
+        notes += fill_backbone(self, module)
         if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
             notes.append(
                 f"dataset.augmentation.mean is {augmentation.mean}; these weights were trained with "
@@ -231,11 +223,21 @@ class ClassificationTask(Task[ClassificationSpec]):
                 )
             network.load_state_dict(bundle.weights)
             return [f"all weights come from {path}"]
+        if self.spec.model.backbone.type == IMPORTED:
+            raise SpecError(
+                f"train.pretrained_model_path={path} knows other classes, and its network is imported; name it as "
+                "model.backbone.pretrained_backbone_path instead"
+            )
         report = load_pretrained(network.backbone, str(path), self.spec.model.backbone.type)
         if report.normalisation is not None:
             network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
             network.normalise.std.copy_(torch.tensor(report.normalisation.std))
         return [report.text(), "the head is new, since the classes differ"]
+
+    @override
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        bundle = imported_bundle(self)
+        return (None, {}) if bundle is None else (bundle.graph, {"cut": bundle.extra.get("cut")})
 
     @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
