@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,11 @@ class Builder:
             return False
         if rank is not None and rank > 1:
             return False
-        settings = {name: value for name, value in node.attributes.items() if _is_plain(value)}
+        # An attribute's name becomes a keyword in code, so only names that the function itself has may pass.
+        known = inspect.signature(function).parameters
+        settings = {
+            name: value for name, value in node.attributes.items() if name in known and _is_plain(value)
+        }
         result = self.fx.call_function(function, tuple(arguments), settings)
         outputs = [result] if len(node.outputs) == 1 else [result[i] for i in range(len(node.outputs))]
         for name, output in zip(node.outputs, outputs, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
 from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of, types_of
 from tao_like.byom.patterns import recognise
+from tao_like.byom.reading import LARGEST_TENSOR
 from tao_like.byom.registry import find_converter
 from tao_like.byom.roles import Use
 from tao_like.byom.shapes import infer
@@ -69,9 +71,21 @@ def convert(model: onnx.ModelProto) -> Imported:
         graph.types = types_of(known.graph) | {
             name: TensorType(tensor.dtype, tuple(tensor.shape)) for name, tensor in graph.constants.items()
         }
+    _refuse_large(graph)
     built = Builder(recognise(graph)).build()
     built.module.eval()
     return Imported(built.module, graph, built.uses, built.places, built.notes)
+
+
+def _refuse_large(graph: Graph) -> None:
+    """Refuses a graph that says itself that it would fill the memory."""
+    for name, kind in graph.types.items():
+        count = math.prod(size for size in kind.shape or () if isinstance(size, int))
+        if count > LARGEST_TENSOR:
+            raise ConversionError(
+                f"the value '{name}' would have {count} elements, which is too large; at most {LARGEST_TENSOR} "
+                "are allowed"
+            )
 
 
 def all_nodes(graph: Graph) -> Iterable[Node]:

@@ -125,6 +125,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
 
 
 def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[str] = ()) -> Graph:
+    _check_texts(item.name for item in (*proto.initializer, *proto.input, *proto.output))
     constants = {item.name: to_tensor(item) for item in proto.initializer}
     if proto.sparse_initializer:
         raise ConversionError(
@@ -139,6 +140,9 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     visible = outer.union(*(node.output for node in proto.node)) if proto.node else outer
     nodes = [_node(item, opsets, visible) for item in proto.node]
     outputs = [item.name for item in proto.output]
+    unmade = [name for name in outputs if name not in visible]
+    if unmade:
+        raise ConversionError(f"the graph '{proto.name}' gives back the value '{unmade[0]}', which nothing makes")
     return Graph(inputs, outputs, _in_order(nodes, outer), constants, types, dict(opsets))
 
 
@@ -152,6 +156,8 @@ def types_of(proto: onnx.GraphProto) -> dict[str, TensorType]:
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: Iterable[str]) -> Node:
+    attributes = [item.name for item in proto.attribute]
+    _check_texts((*proto.input, *proto.output, *attributes, proto.op_type, proto.domain, proto.name))
     return Node(
         op=proto.op_type,
         inputs=list(proto.input),
@@ -160,6 +166,13 @@ def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: Iterable[str]
         domain=_domain(proto.domain),
         name=proto.name,
     )
+
+
+def _check_texts(names: Iterable[object]) -> None:
+    """Refuses names that are no text: protobuf hands over damaged ones as bytes."""
+    for name in names:
+        if not isinstance(name, str):
+            raise ConversionError(f"the name {name!r} is no text: the file is damaged")
 
 
 def _domain(name: str) -> str:

@@ -234,6 +234,20 @@ def test_names_of_the_file_never_become_code() -> None:
     assert list(imported.module.parameters())
 
 
+def test_names_of_attributes_never_become_code_either() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "one"], ["n"], **{"a=exit(7), b": 1}),
+        helper.make_node("Concat", ["n", "rest"], ["t"], **{"axis": 0, "x=__import__('os').abort(), y": 1}),
+        helper.make_node("Reshape", ["x", "t"], ["y"]),
+    ]
+    constants = [tensor("zero", [0], np.int64), tensor("one", [1], np.int64), tensor("rest", [-1], np.int64)]
+    imported = convert(model(nodes, {"x": ["n", 2, 3]}, ["y"], constants))
+    assert "exit" not in imported.module.code
+    assert "abort" not in imported.module.code
+    assert imported.module(torch.rand(4, 2, 3)).shape == (4, 6)
+
+
 def test_a_branch_and_a_loop_run() -> None:
     def body(name: str, nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], outputs: list[str]):  # type: ignore[no-untyped-def]
         kinds = [
