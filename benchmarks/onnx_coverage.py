@@ -3,8 +3,8 @@
     python benchmarks/onnx_coverage.py            # writes benchmarks/onnx_coverage.csv
 
 Left out are operations that no vision model has; EXCLUDED_OPS and EXCLUDED_WORDS say which.
-With ``--variants`` every test of an operation with weights is run twice more, with its weights as initializers
-and in Constant nodes.
+With ``--variants`` every test of an operation with weights is run twice more, with its weights as
+initializers and in Constant nodes.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ TABLE = Path(__file__).with_suffix(".csv")
 VARIANT_TABLE = TABLE.with_name("onnx_coverage_weights.csv")
 RESULTS = ("passed", "failed", "unsupported")
 EXCLUDED_OPS = {
-    "sequences, optionals and texts": """ConcatFromSequence OptionalGetElement OptionalHasElement RegexFullMatch
-        SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap
-        SplitToSequence StringConcat StringNormalizer StringSplit TfIdfVectorizer ReverseSequenceOfStrings""",
+    "sequences, optionals and texts": """ConcatFromSequence OptionalGetElement OptionalHasElement
+        RegexFullMatch SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength
+        SequenceMap SplitToSequence StringConcat StringNormalizer StringSplit TfIdfVectorizer""",
     "pictures in files": "ImageDecoder",
-    "training and losses": """Adagrad Adam Gradient Momentum NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss""",
-    "language models": """Attention CausalConvWithState FlexAttention LinearAttention RotaryEmbedding SwiGLU""",
+    "training and losses": """Adagrad Adam Gradient Momentum NegativeLogLikelihoodLoss
+        SoftmaxCrossEntropyLoss""",
+    "language models": """Attention CausalConvWithState FlexAttention LinearAttention
+        RotaryEmbedding SwiGLU""",
     "audio": "BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT",
-    "random numbers": """Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike""",
-    "whole-number arithmetic of quantised models": """ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv
-        QLinearMatMul QuantizeLinear""",
+    "random numbers": """Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform
+        RandomUniformLike""",
+    "whole-number arithmetic of quantised models": """ConvInteger DynamicQuantizeLinear
+        MatMulInteger QLinearConv QLinearMatMul QuantizeLinear""",
     "trees and labels": "ArrayFeatureExtractor Binarizer LabelEncoder TreeEnsemble",
 }
 EXCLUDED_WORDS = (
@@ -164,7 +167,7 @@ def _same(value: torch.Tensor, wanted: np.ndarray, case: Any) -> None:
 
 
 def with_weights_inside(case: Any, *, as_nodes: bool) -> tuple[onnx.ModelProto, list[np.ndarray], list[str]]:
-    """A test with its weights in the model: the model, the inputs that are left, the names of float weights."""
+    """A test with its weights in the model: the model, the inputs left, the names of float weights."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     graph, (given, _) = model.graph, case.data_sets[0]

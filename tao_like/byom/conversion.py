@@ -83,8 +83,8 @@ def _refuse_large(graph: Graph) -> None:
         count = math.prod(size for size in kind.shape or () if isinstance(size, int))
         if count > LARGEST_TENSOR:
             raise ConversionError(
-                f"the value '{name}' would have {count} elements, which is too large; at most {LARGEST_TENSOR} "
-                "are allowed"
+                f"the value '{name}' would have {count} elements, which is too large; at most "
+                f"{LARGEST_TENSOR} are allowed"
             )
 
 

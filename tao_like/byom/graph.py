@@ -129,7 +129,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     constants = {item.name: to_tensor(item) for item in proto.initializer}
     if proto.sparse_initializer:
         raise ConversionError(
-            f"the graph '{proto.name}' holds sparse initializers; only dense ones can be read. Export it again"
+            f"the graph '{proto.name}' holds sparse initializers; only dense ones can be read"
         )
     types = types_of(proto)
     for name, tensor in constants.items():
@@ -142,7 +142,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     outputs = [item.name for item in proto.output]
     unmade = [name for name in outputs if name not in visible]
     if unmade:
-        raise ConversionError(f"the graph '{proto.name}' gives back the value '{unmade[0]}', which nothing makes")
+        raise ConversionError(f"the graph gives back the value '{unmade[0]}', which nothing makes")
     return Graph(inputs, outputs, _in_order(nodes, outer), constants, types, dict(opsets))
 
 

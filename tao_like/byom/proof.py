@@ -135,7 +135,8 @@ def compare(
             given = module(*(torch.from_numpy(value) for value in inputs.values()))
     except Exception as error:  # a wrong conversion may fail anywhere in torch
         raise ConversionError(
-            f"the converted network cannot run at batch {batch}: {type(error).__name__}: {str(error).splitlines()[0]}"
+            f"the converted network cannot run at batch {batch}: {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
@@ -172,7 +173,8 @@ def _joined(parts: list[Array], shape: tuple[int, ...]) -> Array:
 def _difference(name: str, expected: Array, actual: Array, batch: int, what: str) -> Comparison:
     if expected.shape != actual.shape:
         raise ConversionError(
-            f"the output '{name}' has the shape {actual.shape} after conversion, and {expected.shape} in onnxruntime"
+            f"the output '{name}' has the shape {actual.shape} after conversion, and {expected.shape} in "
+            "onnxruntime"
         )
     if expected.size == 0:
         return Comparison(batch, what, name, 0.0, 0.0)

@@ -25,7 +25,7 @@ def read_model(path: str | Path) -> onnx.ModelProto:
     """A file's model, whole: data from other files of its folder included.
 
     Raises:
-        ConversionError: it is missing, no ONNX file, damaged, too old or too large, or it points outside its folder.
+        ConversionError: it is missing, no ONNX file, damaged, too old or too large, or points elsewhere.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,8 +73,8 @@ def _check_version(model: onnx.ModelProto) -> None:
     newest = onnx.defs.onnx_opset_version()
     if versions and not OLDEST_OPSET <= versions[0] <= newest:
         raise ConversionError(
-            f"it is written for version {versions[0]} of the operators; {OLDEST_OPSET} to {newest} can be read. "
-            "Export it again with one of these"
+            f"it is written for version {versions[0]} of the operators; {OLDEST_OPSET} to {newest} can be "
+            "read. Export it again with one of these"
         )
 
 

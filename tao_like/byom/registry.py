@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tao_like.byom.graph import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
-    from tao_like.byom.builder import NodeView, Value
+    from tao_like.byom.views import NodeView, Value
 
     Converter = Callable[[NodeView], Value | tuple[Value, ...]]
 
@@ -37,7 +37,8 @@ def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]
 
     ``node.call`` takes a plain torch function, ``node.module`` an ``nn.Module``; ``node.constant(1)`` is
     the tensor of an input that the file itself holds, so that a module can be made of it. A function with
-    several outputs gives a tuple. A later registration of the same operation and version replaces an earlier one.
+    several outputs gives a tuple. A later registration of the same operation and version
+    replaces an earlier one.
 
     Args:
         ops: names of operations that this function converts.

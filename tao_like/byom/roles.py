@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from tao_like.byom.builder import NodeView, Value
+    from tao_like.byom.views import NodeView, Value
 
 Role = Literal[
     "weight",

@@ -105,9 +105,7 @@ def test_operands_get_roles_by_what_they_are(name: str, values: object, role: st
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node(name, ["r", "c"], ["y"]),
     ]
-    proto = model(
-        nodes, {"x": ["n", 9, 5]}, ["y"], [random_tensor("w", 5, 6), tensor("c", values)]
-    )
+    proto = model(nodes, {"x": ["n", 9, 5]}, ["y"], [random_tensor("w", 5, 6), tensor("c", values)])
     imported = convert(proto)
     assert {use.role for use in imported.uses if use.name == "c"} == {role}
     assert_same_answers(imported, proto, pictures(2, 9, 5))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 
-_PLAIN = {
+_PLAIN: dict[str, Any] = {
     "Relu": functional.relu,
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao_like.byom.builder import Builder, NodeView, Value
+from tao_like.byom.builder import Builder
 from tao_like.byom.graph import Graph
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 MOST_STEPS = 100_000
@@ -44,10 +45,7 @@ class Branches(nn.Module):
     def forward(self, condition: Tensor, *outside: Tensor) -> Any:
         """The outputs of the branch that is taken."""
         middle = len(self.yes.outside)
-        if bool(condition):
-            results = self.yes(*outside[:middle])
-        else:
-            results = self.no(*outside[middle:])
+        results = self.yes(*outside[:middle]) if bool(condition) else self.no(*outside[middle:])
         return results if len(results) > 1 else results[0]
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _MODULES: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -35,7 +35,7 @@ def pad_same(
     upper: bool,
     fill: float = 0.0,
 ) -> Tensor:
-    """Borders with which a window gives ceil(size / stride) results; the odd one goes to the end (``upper``)."""
+    """Borders with which a window gives ceil(size / stride) results; the odd one goes last with ``upper``."""
     pads: list[int] = []
     for size, width, step, gap in zip(values.shape[2:], kernel, stride, dilation, strict=True):
         total = (-(-size // step) - 1) * step + (width - 1) * gap + 1 - size
@@ -59,7 +59,7 @@ def torch_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
 def padded(
     node: NodeView, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], fill: float = 0.0
 ) -> tuple[Value, list[int]]:
-    """The input with borders where they cannot be a module's own, and the padding that is left to the module."""
+    """The input, bordered where that cannot be a module's own, and the padding left to the module."""
     auto, count = node.attribute("auto_pad", "NOTSET"), len(kernel)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         upper = auto == "SAME_UPPER"
@@ -114,7 +114,8 @@ def conv(node: NodeView) -> Value:
         device="meta",
     )
     fill(module, weight, node.weight(2, "bias") if node.has(2) else None)
-    return node.module(module, source, tied=is_tied(weight))
+    result: Value = node.module(module, source, tied=is_tied(weight))
+    return result
 
 
 def fill(module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
@@ -251,7 +252,8 @@ def column_to_image(
             slice(place * gap, place * gap + (number - 1) * step + 1, step)
             for place, gap, number, step in zip(offset, dilation, steps, stride, strict=True)
         )
-        result[(slice(None), slice(None), *part)] += blocks[(slice(None), slice(None), *offset)]
+        everything = (slice(None), slice(None))
+        result[everything + part] += blocks[everything + tuple(offset)]
     return crop(result, begin, end)
 
 

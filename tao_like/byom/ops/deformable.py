@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.ops.convolution import geometry, padded
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 
@@ -38,7 +39,7 @@ def deformable(
     taps = rows * columns
     parts = offset.shape[1] // (2 * taps)
     moves = offset.reshape(batch * parts, taps, 2, out_height, out_width)
-    kind = {"device": values.device, "dtype": values.dtype}
+    kind: dict[str, Any] = {"device": values.device, "dtype": values.dtype}
     y = torch.arange(out_height, **kind).reshape(1, 1, -1, 1) * stride[0] - padding[0]
     x = torch.arange(out_width, **kind).reshape(1, 1, 1, -1) * stride[1] - padding[1]
     tap_y = torch.arange(rows, **kind).repeat_interleave(columns).reshape(1, -1, 1, 1) * dilation[0]

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.graph import dtype_of
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
-_UNARY = {
+_UNARY: dict[str, Any] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Acosh": torch.acosh,
@@ -118,8 +118,8 @@ def _widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return apply
 
 
-_ARITHMETIC = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul}
-_BINARY: dict[str, Callable[..., Tensor]] = {
+_ARITHMETIC: dict[str, Any] = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul}
+_BINARY: dict[str, Any] = {
     "Div": divide,
     "Pow": power,
     "And": torch.logical_and,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 
 _BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
     2: nn.BatchNorm1d,
@@ -46,7 +46,7 @@ def training_batch_norm(
     epsilon: float,
     momentum: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalisation by the batch's statistics, and the new running ones (ONNX's momentum is the share kept)."""
+    """By the batch's statistics, with the new running ones (ONNX's momentum is the share kept)."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     own_mean, own_variance = values.mean(axes), values.var(axes, unbiased=False)
     result = batch_norm(values, scale, shift, own_mean, own_variance, epsilon)

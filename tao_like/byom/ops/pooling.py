@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.ops.convolution import halves, pad_same, torch_pads
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _MAX: dict[int, Any] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -127,9 +127,9 @@ def convert_max_pool(node: NodeView) -> Any:
             ordered,
         )
     if plain:
-        kind = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[count]
+        kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[count]
         sizes = [tuple(part) for part in (window.kernel, window.stride, window.begin, window.dilation)]
-        return node.module(kind(*sizes, ceil_mode=window.ceil), node.input(0))  # type: ignore[arg-type]
+        return node.module(kind(*sizes, ceil_mode=window.ceil), node.input(0))
     return node.call(
         max_pool,
         node.input(0),
@@ -208,10 +208,10 @@ def convert_average_pool(node: NodeView) -> Value:
     borders = bool(node.attribute("count_include_pad", 0))
     plain = not window.same and window.begin == window.end and set(window.dilation) == {1}
     if plain and not window.ceil:
-        kind = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}[count]
+        kind: Any = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}[count]
         sizes = [tuple(part) for part in (window.kernel, window.stride, window.begin)]
         if all(2 * pad <= width for pad, width in zip(window.begin, window.kernel, strict=True)):
-            module = kind(*sizes, count_include_pad=borders)  # type: ignore[arg-type]
+            module = kind(*sizes, count_include_pad=borders)
             result: Value = node.module(module, node.input(0))
             return result
     parts = (window.kernel, window.stride, window.begin, window.end, window.dilation)

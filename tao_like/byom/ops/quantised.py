@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 
 
 def dequantise(values: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int) -> Tensor:
@@ -60,7 +60,8 @@ def quantize_linear(node: NodeView) -> Value:
     scale = node.constant(1)
     if scale is not None:
         node.note(
-            f"{node.node.outputs[0]} was quantised with a scale of {scale.flatten()[0].item():.6g}; here it is float"
+            f"{node.node.outputs[0]} was quantised with a scale of {scale.flatten()[0].item():.6g}; "
+            "here it is float"
         )
     settings = (node.attribute("axis", 1), node.attribute("block_size", 0), dtype)
     return node.call(quantise, node.input(0), node.input(1), zero, *settings)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.builder import NodeView
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView
 from tao_like.errors import ConversionError
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -223,9 +223,9 @@ def recurrent(node: NodeView) -> Any:
     plain = activations == _DEFAULTS[kind] * directions and direction != "reverse"
     plain = plain and not any(node.attribute(name) for name in ("clip", "layout", "input_forget"))
     plain = plain and (kind != "GRU" or bool(node.attribute("linear_before_reset", 0)))
-    if plain and {"W", "R"} <= held.keys() and not node.has(4) and not node.has(7):
-        if not node.has(3) or "B" in held:
-            return _as_torchs(node, kind, hidden, directions, count)
+    plain = plain and {"W", "R"} <= held.keys() and not node.has(4) and not node.has(7)
+    if plain and (not node.has(3) or "B" in held):
+        return _as_torchs(node, kind, hidden, directions, count)
     module = Recurrent(
         kind,
         hidden,

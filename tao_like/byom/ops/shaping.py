@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom import host
-from tao_like.byom.builder import NodeView, Value
 from tao_like.byom.ops.convolution import halves
 from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 

@@ -311,8 +311,8 @@ class Spec(CommonSpec):
             if not (backbone.pretrained_backbone_path or "").endswith(".tltb"):
                 yield Problem(
                     "model.backbone.pretrained_backbone_path",
-                    f"{backbone.pretrained_backbone_path} is not allowed with model.backbone.type={IMPORTED}; "
-                    "give the bundle (.tltb) that `tao-like byom convert` wrote",
+                    f"{backbone.pretrained_backbone_path} is not allowed with model.backbone.type="
+                    f"{IMPORTED}; give the bundle (.tltb) that `tao-like byom convert` wrote",
                 )
             return
         try:

@@ -225,8 +225,8 @@ class ClassificationTask(Task[ClassificationSpec]):
             return [f"all weights come from {path}"]
         if self.spec.model.backbone.type == IMPORTED:
             raise SpecError(
-                f"train.pretrained_model_path={path} knows other classes, and its network is imported; name it as "
-                "model.backbone.pretrained_backbone_path instead"
+                f"train.pretrained_model_path={path} knows other classes, and its network is imported; "
+                "name it as model.backbone.pretrained_backbone_path instead"
             )
         report = load_pretrained(network.backbone, str(path), self.spec.model.backbone.type)
         if report.normalisation is not None:
