@@ -3,9 +3,9 @@
     python benchmarks/byom_timm.py                 # writes benchmarks/byom_timm.csv
     python benchmarks/byom_timm.py resnet18 --exporters trace
 
-Every network has random weights (moved away from their start, so that no two layers are equal) and its own
-image size. Parameters are kept apart in the file (no folding of batch norms). Times are medians of alternating
-single-threaded runs, eval at batch 4, training (forward and backward) at batch 4.
+Every network has random weights, moved away from their start so that no two layers are equal, and its own
+image size. Parameters are kept apart in the file (batch norms are not folded). Times are medians of
+alternating single-threaded runs at batch 4: evaluation, and training forward and backward.
 """
 
 from __future__ import annotations
@@ -34,11 +34,16 @@ from tao_like.networks import _torchvision  # noqa: F401
 import timm
 
 TABLE = Path(__file__).with_suffix(".csv")
-FAMILIES = """resnet18 resnext26ts regnetx_002 densenet121 vgg11 mobilenetv2_035 mobilenetv3_small_050
-    tf_efficientnet_lite0 efficientnet_b0 ghostnet_050 mnasnet_small repvgg_a0 res2net50_14w_8s hrnet_w18_small
-    convnext_atto convnextv2_atto edgenext_xx_small mobilevit_xxs poolformer_s12 efficientformer_l1 levit_128s
-    vit_tiny_patch16_224 deit_tiny_patch16_224 mixer_s32_224 swin_tiny_patch4_window7_224 pvt_v2_b0
-    coat_lite_tiny xcit_nano_12_p16_224""".split()
+# fmt: off
+FAMILIES = (
+    "resnet18", "resnext26ts", "regnetx_002", "densenet121", "vgg11", "mobilenetv2_035",
+    "mobilenetv3_small_050", "tf_efficientnet_lite0", "efficientnet_b0", "ghostnet_050", "mnasnet_small",
+    "repvgg_a0", "res2net50_14w_8s", "hrnet_w18_small", "convnext_atto", "convnextv2_atto",
+    "edgenext_xx_small", "mobilevit_xxs", "poolformer_s12", "efficientformer_l1", "levit_128s",
+    "vit_tiny_patch16_224", "deit_tiny_patch16_224", "mixer_s32_224", "swin_tiny_patch4_window7_224",
+    "pvt_v2_b0", "coat_lite_tiny", "xcit_nano_12_p16_224",
+)
+# fmt: on
 COLUMNS = (
     *("network", "exporter", "difference", "parameters", "parameters_back", "convert_seconds"),
     *("eval_times_native", "train_times_native", "problem"),
@@ -121,8 +126,12 @@ def row(name: str, exporter: str, rounds: int) -> dict[str, Any]:
             sum(value.numel() for value in module.parameters()) for module in (native, imported)
         )
         if rounds:
-            result["eval_times_native"] = round(speed(imported, native, images, train=False, rounds=rounds), 3)
-            result["train_times_native"] = round(speed(imported, native, images, train=True, rounds=rounds), 3)
+            result["eval_times_native"] = round(
+                speed(imported, native, images, train=False, rounds=rounds), 3
+            )
+            result["train_times_native"] = round(
+                speed(imported, native, images, train=True, rounds=rounds), 3
+            )
     except Exception as error:  # a failed conversion is what the table is there to show
         result["problem"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     return result

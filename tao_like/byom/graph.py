@@ -217,7 +217,7 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     return torch.from_numpy(np.array(array)).to(dtype)
 
 
-_DTYPES = {
+_DTYPES: dict[int, torch.dtype] = {
     onnx.TensorProto.FLOAT: torch.float32,
     onnx.TensorProto.DOUBLE: torch.float64,
     onnx.TensorProto.FLOAT16: torch.float16,

@@ -151,8 +151,13 @@ def host_cast(value: Numbers, to: int, saturate: int = 1, round_mode: int = 0) -
     if dtype is None or dtype.is_complex:
         raise ValueError(f"sizes cannot be cast to type {to}")
     if dtype == torch.bool:
-        return _each(bool)(value)
-    return _each(_to_float if dtype.is_floating_point else _to_int)(value)
+        return _each(_to_truth)(value)
+    convert: Callable[..., Any] = _to_float if dtype.is_floating_point else _to_int
+    return _each(convert)(value)
+
+
+def _to_truth(value: Any) -> Any:
+    return bool(value)
 
 
 def _to_float(value: Any) -> Any:

@@ -75,7 +75,7 @@ class ModuleTree:
 
     def _free(self, path: str) -> tuple[nn.Module, str, str]:
         """The holder, the whole path and the last word of a place that is free."""
-        holder, done = self.root, []
+        holder, done = self.root, list[str]()
         *above, last = path.split(".")
         for word in above:
             while ".".join([*done, word]) in self._leaves or self._is_tensor(holder, word):

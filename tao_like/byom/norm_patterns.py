@@ -111,7 +111,12 @@ def group_norms(network: Network) -> Found:
         if after is None or after.op != "Reshape" or not network.alone(norm.outputs[0]):
             continue
         times = next(iter(network.users.get(after.outputs[0], [])), None)
-        if not _is_back(network, before, after) or times is None or times.op != "Mul" or not network.alone(after.outputs[0]):
+        if (
+            not _is_back(network, before, after)
+            or times is None
+            or times.op != "Mul"
+            or not network.alone(after.outputs[0])
+        ):
             continue
         plus = next(iter(network.users.get(times.outputs[0], [])), None)
         if plus is None or plus.op != "Add" or not network.alone(times.outputs[0]):
@@ -140,7 +145,7 @@ def _is_back(network: Network, before: Node, after: Node) -> bool:
 @converter("GroupNorm", domain=DOMAIN)
 def convert_group_norm(node: NodeView) -> Value:
     """Group normalisation with scale and shift of each channel."""
-    scale, shift = (node.weight(index, role) for index, role in ((1, "affine weight"), (2, "bias")))  # type: ignore[arg-type]
+    scale, shift = node.weight(1, "affine weight"), node.weight(2, "bias")
     module = torch.nn.GroupNorm(node.attribute("groups"), scale.numel(), eps=node.attribute("epsilon"))
     module.weight = torch.nn.Parameter(scale.flatten().clone())
     module.bias = torch.nn.Parameter(shift.flatten().clone())

@@ -29,9 +29,7 @@ def backbone_of(
     result = import_file(saved(proto, folder / "model.onnx"))
     bundle = to_bundle(result, classes=[], cut=cut)
     assert bundle.graph is not None
-    return build_imported(
-        bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=img_size
-    ).eval()
+    return build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=img_size).eval()
 
 
 def test_it_keeps_the_contract_of_timms_networks(tmp_path: Path) -> None:
@@ -155,9 +153,7 @@ def test_it_goes_through_the_stages_without_its_first_bundle(
     assert_rows_agree(csv_rows(evaluated.predictions), csv_rows(in_onnx.predictions))
 
 
-def test_a_trained_one_can_be_trained_further(
-    imported: Path, pictures: list[str], tmp_path: Path
-) -> None:
+def test_a_trained_one_can_be_trained_further(imported: Path, pictures: list[str], tmp_path: Path) -> None:
     first = run("train", tmp_path / "a", *pictures, *settings(imported), "train.num_epochs=1")
     still = ["train.num_epochs=1", "train.optim.lr=1e-12"]
     second = run("train", tmp_path / "b", *pictures, *settings(first.bundle), *still)

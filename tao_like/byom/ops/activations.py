@@ -150,7 +150,8 @@ def convert_prelu(node: NodeView) -> Value:
     if slope is not None and slope.is_floating_point() and _is_per_channel(slope):
         module = torch.nn.PReLU(slope.numel())
         module.weight = torch.nn.Parameter(node.weight(1).flatten().clone())
-        return node.module(module, node.input(0))
+        result: Value = node.module(module, node.input(0))
+        return result
     return node.call(prelu, node.input(0), node.input(1))
 
 

@@ -17,11 +17,12 @@ def general_product(
     left: Tensor, right: Tensor, add: Any, alpha: float, beta: float, turn_left: int, turn_right: int
 ) -> Tensor:
     """alpha A B + beta C, of matrices that may be turned."""
-    product = (left.t() if turn_left else left) @ (right.t() if turn_right else right)
+    product: Tensor = (left.t() if turn_left else left) @ (right.t() if turn_right else right)
     product = product if alpha == 1 else (alpha * product).to(product.dtype)
     if add is None:
         return product
-    return product + (add if beta == 1 else (beta * add).to(product.dtype))
+    total: Tensor = product + (add if beta == 1 else (beta * add).to(product.dtype))
+    return total
 
 
 @converter("Gemm")

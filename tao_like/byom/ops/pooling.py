@@ -271,7 +271,9 @@ def global_max_pool(node: NodeView) -> Value:
 
 def global_norm(values: Tensor, p: int) -> Tensor:
     """The p-norm over all axes behind the channels."""
-    return torch.linalg.vector_norm(values, p, dim=tuple(range(2, values.ndim)), keepdim=True)
+    axes = tuple(range(2, values.ndim))
+    result: Tensor = torch.linalg.vector_norm(values, p, dim=axes, keepdim=True)
+    return result
 
 
 @converter("GlobalLpPool")

@@ -140,7 +140,7 @@ def split_evenly(values: Tensor, parts: int, axis: int) -> tuple[Tensor, ...]:
     """Parts of equal size, the last perhaps smaller."""
     width = math.ceil(values.shape[axis] / parts)
     sizes = [min(width, max(0, values.shape[axis] - width * part)) for part in range(parts)]
-    return values.split(sizes, axis)
+    return tuple(values.split(sizes, axis))
 
 
 @converter("Split")
