@@ -111,7 +111,7 @@ def _square_root(value: Any) -> Any:
     return float(value) ** 0.5
 
 
-for _name, _function in {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Add": _add,
     "Sub": _subtract,
     "Mul": _multiply,
@@ -126,7 +126,8 @@ for _name, _function in {
     "Where": _choose,
     "Min": min,
     "Max": max,
-}.items():
+}
+for _name, _function in _FUNCTIONS.items():
     host_function(_name)(_each(_function))
 
 

@@ -13,7 +13,16 @@ from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.proof import Array, Comparison, batch_sizes, compare, input_shapes, noise, session
+from tao_like.byom.proof import (
+    Array,
+    Comparison,
+    batch_sizes,
+    compare,
+    input_shapes,
+    noise,
+    session,
+    without_rounding,
+)
 from tao_like.byom.reading import parse_model, read_model
 from tao_like.byom.shapes import free_batch
 from tao_like.errors import BundleError, ConversionError
@@ -141,7 +150,7 @@ def _prove(
     freed: bool,
     pictures: dict[str, Array] | None,
 ) -> list[Comparison]:
-    reference = session(source)
+    reference = session(without_rounding(source))
     comparisons = []
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = noise(imported.graph, shapes, batch)

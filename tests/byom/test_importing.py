@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
-from foreign import classifier, saved
+from foreign import classifier, saved, tensor
+from onnx import helper, numpy_helper
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
@@ -112,6 +114,48 @@ def test_converted_and_exported_it_answers_as_before(path: Path, tmp_path: Path)
     other = np.random.default_rng(0).random((5, 3, 32, 32), dtype=np.float32)
     first, second = (session.run(None, {"x": other})[0] for session in sessions)
     np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-6)
+
+
+def quantised() -> onnx.ModelProto:
+    """The little classifier as a quantiser leaves it: Q/DQ pairs around its first convolution."""
+    proto = classifier()
+    weight = next(item for item in proto.graph.initializer if item.name == "stem.weight")
+    values = numpy_helper.to_array(weight)
+    proto.graph.initializer.remove(weight)
+    proto.graph.initializer.extend(
+        [
+            tensor("w_int", np.clip(np.round(values / 0.01), -127, 127), np.int8),
+            tensor("w_scale", 0.01),
+            tensor("w_zero", 0, np.int8),
+            tensor("x_scale", 0.05),
+            tensor("x_zero", 0, np.uint8),
+        ]
+    )
+    node = helper.make_node
+    pairs = [
+        node("QuantizeLinear", ["x", "x_scale", "x_zero"], ["x_int"]),
+        node("DequantizeLinear", ["x_int", "x_scale", "x_zero"], ["x_back"]),
+        node("DequantizeLinear", ["w_int", "w_scale", "w_zero"], ["stem.weight"]),
+    ]
+    nodes = [*pairs, *proto.graph.node]
+    nodes[3].input[0] = "x_back"
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return proto
+
+
+def test_a_quantised_file_is_imported_as_float(tmp_path: Path) -> None:
+    result = import_file(saved(quantised(), tmp_path / "int8.onnx"))
+    assert result.largest_difference < 1e-5
+    assert any("scale of 0.05" in note for note in result.imported.notes)
+    trained = [name for name, _ in result.imported.module.named_parameters()]
+    assert "stem.weight" in trained
+    rounded = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"))
+    given = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    with torch.inference_mode():
+        ours = result.imported.module(torch.from_numpy(given)).numpy()
+    # The rounding is left out, so the answers are near those of the file, and not equal.
+    np.testing.assert_allclose(ours, rounded.run(None, {"x": given})[0], atol=0.05)
 
 
 def test_the_command_line_inspects_and_converts(path: Path, tmp_path: Path) -> None:
