@@ -34,6 +34,6 @@ class BundleError(TaoLikeError):
 
 
 class ConversionError(TaoLikeError):
-    """A converted model does not give the answers of the model that it came from."""
+    """A model cannot be converted, or does not give the answers of the model that it came from."""
 
     exit_code = 1

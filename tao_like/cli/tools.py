@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tao_like import tasks
+from tao_like.cli.byom import byom
 
 
 @click.command("tasks", short_help="List tasks, their stages and architectures.")
@@ -146,5 +147,5 @@ def quickstart(folder: Path) -> None:
 
 TOOLS: dict[str, Any] = {
     command.name or "": command
-    for command in (quickstart, list_tasks, backbones, samples, status, doctor, completion)
+    for command in (quickstart, byom, list_tasks, backbones, samples, status, doctor, completion)
 }

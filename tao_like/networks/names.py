@@ -11,6 +11,8 @@ from tao_like.errors import SpecError
 from tao_like.networks.table import rows_by_name
 
 TYPE_KEY = "model.backbone.type"
+IMPORTED = "byom"
+"""The type of a network that `tao-like byom convert` made of a foreign ONNX file."""
 
 TAO_ALIASES: Mapping[str, str] = MappingProxyType(
     {

@@ -112,7 +112,7 @@ def source_normalisation(source: str, type: str) -> Normalisation | None:
     if source == TIMM_SOURCE:
         return normalisation_of(weights_facts(name))
     if Path(source).suffix == BUNDLE_SUFFIX:
-        return _bundle_normalisation(read_bundle(_existing(source)))
+        return bundle_normalisation(read_bundle(_existing(source)))
     return None
 
 
@@ -143,7 +143,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
         normalisation = normalisation_of(weights_facts(name))
     elif Path(source).suffix == BUNDLE_SUFFIX:
         bundle = read_bundle(_existing(source))
-        content, normalisation = bundle.weights, _bundle_normalisation(bundle)
+        content, normalisation = bundle.weights, bundle_normalisation(bundle)
     else:
         content = read_file(Path(source))
     match = _best_match(model, content)
@@ -170,7 +170,8 @@ def _existing(source: str) -> Path:
     return path
 
 
-def _bundle_normalisation(bundle: Bundle) -> Normalisation | None:
+def bundle_normalisation(bundle: Bundle) -> Normalisation | None:
+    """Return how images are to be prepared for the weights of a bundle; None where it does not say."""
     mean, std = bundle.weights.get(_BUNDLE_MEAN), bundle.weights.get(_BUNDLE_STD)
     preparation = bundle.preparation
     needed = {"height", "width", "interpolation", "crop_pct"}

@@ -90,17 +90,23 @@ class ModelRecord:
         preparation: how an input is prepared, as the runtime reads it.
         thresholds: by which answers are given, as the runtime reads them.
         split: the files of each split that it was trained on; None where that is not known.
+        graph: the ONNX graph of an imported network; None for the toolkit's own.
+        extra: what its bundle holds beside these.
     """
 
     classes: list[str]
     preparation: dict[str, Any]
     thresholds: dict[str, Any]
     split: dict[str, Any] | None
+    graph: bytes | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> ModelRecord:
         """The record of a bundle."""
-        return cls(bundle.classes, bundle.preparation, bundle.thresholds, bundle.split)
+        return cls(
+            bundle.classes, bundle.preparation, bundle.thresholds, bundle.split, bundle.graph, bundle.extra
+        )
 
     @classmethod
     def of_metadata(cls, metadata: ModelMetadata, split: dict[str, Any] | None) -> ModelRecord:

@@ -69,6 +69,10 @@ class Capabilities:
         del batch
         return []
 
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        """The ONNX graph of an imported network and what is known of it, for the bundle."""
+        return None, {}
+
     def prunable(self, network: nn.Module) -> Prunable | None:
         """What pruning must know of the network; None: this task's networks cannot be pruned."""
         del network

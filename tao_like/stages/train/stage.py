@@ -342,6 +342,7 @@ def _bundle(
     }
     if origin is not None:
         entry["parent"] = origin.sha256
+    graph, extra = task.imported_graph()
     return Bundle(
         task=task.name,
         spec=to_dict(spec),
@@ -353,6 +354,8 @@ def _bundle(
         history=[*(origin.history if origin else []), entry],
         structure=structure.capture(prepared.module.network) if origin else None,
         weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
+        graph=graph,
+        extra=extra,
     )
 
 

@@ -14,9 +14,10 @@ from tao_like.datasets.contact_sheet import WRONG, Tile, class_overview, contact
 from tao_like.datasets.findings import Finding
 from tao_like.datasets.records import ImageRecord
 from tao_like.datasets.wrong_labels import Suspect, likely_wrong_labels
-from tao_like.networks.backbones import create_backbone
+from tao_like.networks.names import IMPORTED
 from tao_like.networks.weights import available_offline, load_pretrained
 from tao_like.tasks.base import DataReport
+from tao_like.tasks.classification.backbone import build_backbone
 from tao_like.tasks.classification.network import ClassificationNetwork
 from tao_like.tasks.classification.source import SPLITS
 
@@ -54,7 +55,8 @@ def check_data(
 def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> None:
     """Looks for training pictures whose neighbours bear another label."""
     backbone = task.spec.model.backbone
-    source = backbone.pretrained_backbone_path or available_offline(backbone.type)
+    imported = backbone.type == IMPORTED
+    source = backbone.pretrained_backbone_path or (None if imported else available_offline(backbone.type))
     records = task.images.records("train")
     if source is None or len(records) > MAX_FEATURE_PICTURES:
         reason = (
@@ -92,11 +94,9 @@ def _suspect_tile(task: ClassificationTask, suspect: Suspect) -> Tile:
 def _features(task: ClassificationTask, source: str) -> np.ndarray:
     """Pooled features (N, D) of the training pictures, from pretrained weights."""
     backbone = task.spec.model.backbone
-    module = create_backbone(
-        backbone.type, num_classes=len(task.classes), img_size=task.spec.dataset.img_size
-    )
-    report = load_pretrained(module, source, backbone.type)
-    normalisation = report.normalisation or task.normalisation
+    module, normalisation = build_backbone(task), task.normalisation
+    if backbone.type != IMPORTED:
+        normalisation = load_pretrained(module, source, backbone.type).normalisation or normalisation
     network = ClassificationNetwork(module, normalisation.mean, normalisation.std).eval()
     dataset = task.dataset("train")
     features = []

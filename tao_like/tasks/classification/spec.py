@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.errors import SpecError
-from tao_like.networks.names import resolve_name
+from tao_like.networks.names import IMPORTED, resolve_name
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 
@@ -20,7 +20,9 @@ class BackboneSpec:
     """The network below the head."""
 
     type: str = spec_field(
-        "tf_efficientnet_lite0", "Architecture: a name of timm's, or TAO's name for it", automl=False
+        "tf_efficientnet_lite0",
+        "Architecture: a name of timm's, TAO's name for it, or `byom` for an imported network",
+        automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
@@ -286,10 +288,7 @@ class Spec(CommonSpec):
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
-        try:
-            resolve_name(self.model.backbone.type)
-        except SpecError as error:
-            yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        yield from self._check_backbone()
         val = self.dataset.val_dataset
         has_val = self.dataset.split.val or val.images_dir or val.csv_file
         if self.train.keep == "best" and not has_val:
@@ -303,3 +302,19 @@ class Spec(CommonSpec):
                 "model.head.loss.label_smooth_val",
                 "is for single labels; set it to 0 with dataset.multi_label",
             )
+
+    def _check_backbone(self) -> Iterator[Problem]:
+        """A known network, or an imported one with its bundle."""
+        backbone = self.model.backbone
+        if backbone.type == IMPORTED:
+            if not (backbone.pretrained_backbone_path or "").endswith(".tltb"):
+                yield Problem(
+                    "model.backbone.pretrained_backbone_path",
+                    f"{backbone.pretrained_backbone_path} is not allowed with model.backbone.type="
+                    f"{IMPORTED}; give the bundle (.tltb) that `tao-like byom convert` wrote",
+                )
+            return
+        try:
+            resolve_name(backbone.type)
+        except SpecError as error:
+            yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))

@@ -17,10 +17,9 @@ from typing_extensions import override
 from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.datasets.sources import image_sources
 from tao_like.errors import DatasetError
-from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones import Normalisation
 from tao_like.networks.freezing import freeze_norms
 from tao_like.networks.structure import refresh_widths
-from tao_like.networks.weights import load_pretrained, source_normalisation
 from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.tasks.base import (
@@ -33,6 +32,12 @@ from tao_like.tasks.base import (
     Sample,
     Split,
     Task,
+)
+from tao_like.tasks.classification.backbone import (
+    build_backbone,
+    fill_backbone,
+    imported_bundle,
+    normalisation_for,
 )
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
@@ -175,10 +180,7 @@ class ClassificationTask(Task[ClassificationSpec]):
     @cached_property
     def normalisation(self) -> Normalisation:
         """Mean, std and resizing that the weights were trained with."""
-        backbone = self.spec.model.backbone
-        source = backbone.pretrained_backbone_path
-        found = source_normalisation(source, backbone.type) if source else None
-        return found or default_normalisation(backbone.type)
+        return normalisation_for(self)
 
     @cached_property
     def image_preparation(self) -> ImagePreparation:
@@ -196,17 +198,10 @@ class ClassificationTask(Task[ClassificationSpec]):
 
     @override
     def network(self, *, pretrained: bool) -> tuple[ClassificationNetwork, list[str]]:
-        backbone = self.spec.model.backbone
-        module = create_backbone(
-            backbone.type,
-            num_classes=len(self.classes),
-            img_size=self.spec.dataset.img_size,
-            drop_rate=backbone.drop_rate,
-            drop_path_rate=backbone.drop_path_rate,
-        )
+        module = build_backbone(self)
         notes: list[str] = []
         augmentation = self.spec.dataset.augmentation
-        own = self.normalisation if pretrained else default_normalisation(backbone.type)
+        own = self.normalisation if pretrained else normalisation_for(self, pretrained=False)
         mean, std = augmentation.mean or own.mean, augmentation.std or own.std
         network = ClassificationNetwork(module, mean, std)
         if not pretrained:
@@ -214,19 +209,21 @@ class ClassificationTask(Task[ClassificationSpec]):
         network.start_head_small()
         if self.spec.train.pretrained_model_path:
             path = Path(self.spec.train.pretrained_model_path)
-            return network, warm_start(network, path, self.classes, backbone.type)
-        if backbone.pretrained_backbone_path:
-            notes.append(load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text())
-        else:
-            notes.append(
-                "the backbone starts at random; model.backbone.pretrained_backbone_path names weights"
-            )
+            return network, warm_start(network, path, self.classes, self.spec.model.backbone.type)
+        notes += fill_backbone(self, module)
         if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
             notes.append(
                 f"dataset.augmentation.mean is {augmentation.mean}; these weights were trained with "
                 f"{list(own.mean)}"
             )
         return network, notes
+
+    @override
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        if self.record is not None:
+            return self.record.graph, self.record.extra
+        bundle = imported_bundle(self)
+        return (None, {}) if bundle is None else (bundle.graph, {"cut": bundle.extra.get("cut")})
 
     @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:

@@ -8,6 +8,7 @@ import torch
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
+from tao_like.networks.names import IMPORTED
 from tao_like.networks.weights import load_pretrained
 from tao_like.tasks.classification.network import ClassificationNetwork
 
@@ -44,6 +45,11 @@ def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], b
             )
         network.load_state_dict(bundle.weights)
         return [f"all weights come from {path}"]
+    if backbone == IMPORTED:
+        raise SpecError(
+            f"train.pretrained_model_path={path} knows other classes, and its network is imported; "
+            "name it as model.backbone.pretrained_backbone_path instead"
+        )
     report = load_pretrained(network.backbone, str(path), backbone)
     if report.normalisation is not None:
         network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))

@@ -1,0 +1,163 @@
+"""timm's networks through ONNX and back: answers, parameters and speed, by both exporters of torch.
+
+    python benchmarks/byom_timm.py                 # writes benchmarks/byom_timm.csv
+    python benchmarks/byom_timm.py resnet18 --exporters trace
+
+Every network has random weights, moved away from their start so that no two layers are equal, and its own
+image size. Parameters are kept apart in the file (batch norms are not folded). Times are medians of
+processor time of alternating single-threaded runs at batch 4: evaluation, and training forward and backward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import csv
+import io
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tao_like.byom.conversion import convert
+from tao_like.byom.reading import parse_model
+from tao_like.networks import _torchvision  # noqa: F401
+
+# isort: split
+import timm
+
+TABLE = Path(__file__).with_suffix(".csv")
+# fmt: off
+FAMILIES = (
+    "resnet18", "resnext26ts", "regnetx_002", "densenet121", "mobilenetv2_035",
+    "mobilenetv3_small_050", "tf_efficientnet_lite0", "efficientnet_b0", "ghostnet_050", "mnasnet_small",
+    "repvgg_a0", "res2net50_14w_8s", "hrnet_w18_small", "convnext_atto", "convnextv2_atto",
+    "edgenext_xx_small", "mobilevit_xxs", "poolformer_s12", "efficientformer_l1", "levit_128s",
+    "vit_tiny_patch16_224", "deit_tiny_patch16_224", "mixer_s32_224", "swin_tiny_patch4_window7_224",
+    "pvt_v2_b0", "coat_lite_tiny", "xcit_nano_12_p16_224",
+)
+# fmt: on
+COLUMNS = (
+    *("network", "exporter", "difference", "parameters", "parameters_back", "convert_seconds"),
+    *("eval_times_native", "train_times_native", "problem"),
+)
+_BATCH = 4
+_SEED = 0
+
+
+def network(name: str) -> nn.Module:
+    """A network of timm with weights of which no two layers are equal."""
+    torch.manual_seed(_SEED)
+    made = timm.create_model(name, num_classes=10).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return made
+
+
+def written(made: nn.Module, example: Tensor, exporter: str) -> bytes:
+    """The network as ONNX, with an open batch."""
+    buffer = io.BytesIO()
+    settings: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        if exporter == "trace":
+            settings |= {"dynamo": False, "opset_version": 17, "dynamic_axes": {"x": {0: "n"}}}
+            settings["training"] = torch.onnx.TrainingMode.PRESERVE
+        else:
+            settings |= {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False}
+            settings["dynamic_shapes"] = ({0: torch.export.Dim("n")},)
+        torch.onnx.export(made, (example,), buffer, **settings)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def median_times(functions: list[Callable[[], object]], rounds: int) -> list[float]:
+    """The median time of each function, run in turns."""
+    times: list[list[float]] = [[] for _ in functions]
+    for function in functions:
+        function()
+    for _ in range(rounds):
+        for function, found in zip(functions, times, strict=True):
+            start = time.process_time()
+            function()
+            found.append(time.process_time() - start)
+    return [statistics.median(found) for found in times]
+
+
+def speed(imported: nn.Module, native: nn.Module, images: Tensor, *, train: bool, rounds: int) -> float:
+    """How many times the native network's time the imported one takes."""
+
+    def step(module: nn.Module) -> None:
+        if train:
+            module(images).sum().backward()
+        else:
+            with torch.inference_mode():
+                module(images)
+
+    pair = [copy.deepcopy(module).train(train) for module in (imported, native)]
+    times = median_times([lambda: step(pair[0]), lambda: step(pair[1])], rounds)
+    return times[0] / times[1]
+
+
+def row(name: str, exporter: str, rounds: int) -> dict[str, Any]:
+    """One line of the table."""
+    result: dict[str, Any] = {"network": name, "exporter": exporter}
+    native = network(name)
+    size = native.default_cfg["input_size"]  # type: ignore[index]
+    try:
+        content = written(native, torch.randn(2, *size), exporter)
+    except Exception as error:  # exporters fail in every way there is
+        return result | {"problem": f"torch cannot export it: {type(error).__name__}"}
+    start = time.perf_counter()
+    try:
+        imported = convert(parse_model(content)).module
+        result["convert_seconds"] = round(time.perf_counter() - start, 2)
+        images = torch.randn(_BATCH, *size)
+        with torch.inference_mode():
+            expected, given = native(images), imported(images)
+        result["difference"] = f"{float((expected - given).abs().max() / expected.abs().max()):.1e}"
+        result["parameters"], result["parameters_back"] = (
+            sum(value.numel() for value in module.parameters()) for module in (native, imported)
+        )
+        if rounds:
+            result["eval_times_native"] = round(
+                speed(imported, native, images, train=False, rounds=rounds), 3
+            )
+            result["train_times_native"] = round(
+                speed(imported, native, images, train=True, rounds=rounds), 3
+            )
+    except Exception as error:  # a failed conversion is what the table is there to show
+        result["problem"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    return result
+
+
+def main() -> None:
+    """Runs the networks that are named, or all of the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", help="left out: all of the table, which is then written")
+    parser.add_argument("--exporters", nargs="*", default=["trace", "dynamo"])
+    parser.add_argument("--rounds", type=int, default=5, help="timed runs; 0: none")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)
+    torch.set_num_threads(1)
+    rows = []
+    for exporter in options.exporters:
+        for name in options.networks or FAMILIES:
+            rows.append(row(name, exporter, options.rounds if exporter == "trace" else 0))
+            print(rows[-1], flush=True)
+            if not options.networks:
+                with TABLE.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

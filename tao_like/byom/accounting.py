@@ -1,0 +1,57 @@
+"""What became of every number of the file: which train, which do not, and why."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+from tao_like.byom.conversion import Imported
+from tao_like.byom.graph import Graph, all_constants
+from tao_like.byom.roles import TRAINED_ROLES
+
+LEAST_NAMED = 1
+UNUSED = "unused"
+
+
+def account(imported: Imported) -> dict[str, Any]:
+    """The float initializers of a file by role, ready for JSON.
+
+    Returns:
+        ``roles``: for each role its tensors (name, number of values, where it is now) and their sum;
+        ``trainable_share``: of the values in roles that can train, those that are parameters;
+        ``parameters``: number of values that train.
+    """
+    sizes = float_constants(imported.graph)
+    roles: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for use in imported.uses:
+        if use.name in sizes:
+            known = roles[use.role].setdefault(use.name, {"values": sizes[use.name], "places": []})
+            if use.place and use.place not in known["places"]:
+                known["places"].append(use.place)
+    used = {use.name for use in imported.uses}
+    for name in sizes.keys() - used:
+        roles[UNUSED][name] = {"values": sizes[name], "places": []}
+    summary = {
+        role: {
+            "tensors": len(found),
+            "values": sum(item["values"] for item in found.values()),
+            "trains": role in TRAINED_ROLES,
+            "names": found,
+        }
+        for role, found in sorted(roles.items())
+    }
+    trained = sum(item["values"] for item in summary.values() if item["trains"])
+    left = summary.get("constant", {"values": 0})["values"]
+    return {
+        "roles": summary,
+        "trainable_share": trained / (trained + left) if trained + left else 1.0,
+        "parameters": sum(parameter.numel() for parameter in imported.module.parameters()),
+    }
+
+
+def float_constants(graph: Graph) -> dict[str, int]:
+    """Name and number of values of each float tensor that a file holds."""
+    return {
+        name: math.prod(tensor.shape) for name, tensor in all_constants(graph) if tensor.is_floating_point()
+    }

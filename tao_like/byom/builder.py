@@ -1,0 +1,221 @@
+"""From a typed ONNX graph to an ``fx.GraphModule`` of real modules and plain torch functions."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from tao_like.byom import host
+from tao_like.byom.graph import Graph, Node, bodies
+from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
+from tao_like.byom.registry import find_converter, find_host_function
+from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
+from tao_like.byom.views import FoldingView, NodeView, Value
+from tao_like.errors import ConversionError, TaoLikeError
+
+MOST_HOST_VALUES = 64
+"""A constant with more values than this is no shape."""
+MOST_FOLDED_VALUES = 2**27
+"""Larger results of constants alone are computed when the network runs, not kept."""
+
+
+@dataclass
+class Built:
+    """A network and what became of the source's constants.
+
+    Attributes:
+        module: takes the graph's inputs in order; gives one output, or a tuple.
+        uses: every use of an initializer.
+        places: name of a node's first output to the module or function that computes it.
+        notes: what a user should know.
+    """
+
+    module: fx.GraphModule
+    uses: list[Use]
+    places: dict[str, fx.Node]
+    notes: list[str]
+
+
+class Builder:
+    """Builds one network.
+
+    Args:
+        graph: of which every operation has a converter.
+        outer: values of the enclosing graph that a body may use, by name; these become inputs of its own.
+    """
+
+    def __init__(self, graph: Graph, outer: Sequence[str] = ()) -> None:
+        self.graph = graph
+        self.fx = fx.Graph()
+        self.root = nn.Module()
+        self.tree = ModuleTree(self.root)
+        self.values: dict[str, Value] = {}
+        self.uses: list[Use] = []
+        self.notes: list[str] = []
+        self._tied: dict[Any, str] = {}
+        self._attributes: dict[str, fx.Node] = {}
+        self._images: set[str] = set()
+        self.float_before_quantising: dict[str, Value] = {}
+        for name in (*graph.inputs, *outer):
+            node = self.fx.placeholder(self._input_name(name))
+            self.values[name] = Value(name, graph.type_of(name), node)
+            self._images.add(name)
+        for name, tensor in graph.constants.items():
+            self.values[name] = Value(name, graph.type_of(name), constant=tensor, sources=(name,))
+
+    def _input_name(self, name: str) -> str:
+        taken = {node.target for node in self.fx.nodes}
+        word = base = identifier(name, "input")
+        while word in taken:
+            word = f"{base}_{len(taken)}"
+        return word
+
+    def build(self) -> Built:
+        """Converts every node.
+
+        Raises:
+            ConversionError: a node cannot be converted; the message names it.
+        """
+        for index, node in enumerate(self.graph.nodes):
+            try:
+                self._convert(node, index)
+            except TaoLikeError as error:
+                raise type(error)(f"{node.title} cannot be converted: {error}") from error
+            except Exception as error:  # malformed nodes make torch and Python fail in every way there is
+                text = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise ConversionError(f"{node.title} cannot be converted: {text}") from error
+        outputs = [self.tensor(self.values[name]) for name in self.graph.outputs]
+        places = {name: value.node for name, value in self.values.items() if value.node is not None}
+        self.fx.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
+        self.fx.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+        self.fx.lint()
+        module = fx.GraphModule(self.root, self.fx, class_name="ImportedNetwork")
+        kept = set(module.graph.nodes)
+        alive = {name: node for name, node in places.items() if node in kept}
+        return Built(module, self.uses, alive, self.notes)
+
+    # --- one node ---
+
+    def _convert(self, node: Node, index: int) -> None:
+        inputs = [self.values[name] if name else None for name in node.inputs]
+        if not self._on_host(node, inputs):
+            known = all(value is None or value.constant is not None for value in inputs)
+            known = known and not bodies(node) and not self._grows(node)
+            kind = FoldingView if known else NodeView
+            view = kind(self, node, inputs, index)
+            version = self.graph.opsets.get(node.domain, 1)
+            function = find_converter(node.domain, node.op, version)
+            assert function is not None, "operations are looked up before building begins"
+            self._store(node, function(view), view)
+        self._follow_images(node)
+
+    def _store(self, node: Node, results: Value | tuple[Value, ...], view: NodeView) -> None:
+        values = results if isinstance(results, tuple) else (results,)
+        for name, value in zip(node.outputs, values, strict=False):
+            if name:
+                known = self.graph.type_of(name)
+                kept = known if known.dtype or known.shape is not None else value.type
+                self.values[name] = Value(name, kept, value.node, value.constant, value.host, value.sources)
+
+    def _grows(self, node: Node) -> bool:
+        """Whether the results of constants may be too large to be kept."""
+        for name in node.outputs:
+            shape = self.graph.type_of(name).shape
+            sizes = [size for size in shape or () if isinstance(size, int)]
+            if functools.reduce(operator.mul, sizes, 1) > MOST_FOLDED_VALUES:
+                return True
+        return False
+
+    def _follow_images(self, node: Node) -> None:
+        """Keeps account of what is still the input as it came, so that image means and stds are known."""
+        plain = {"Sub", "Div", "Mul", "Add", "Cast", "Transpose", "Identity", "Gather", "Concat", "Split"}
+        if node.op in plain and any(name in self._images for name in node.inputs):
+            self._images.update(node.outputs)
+
+    def is_image(self, value: Value) -> bool:
+        """Whether a value is the network's input, but for scaling."""
+        return value.name in self._images
+
+    # --- numbers instead of tensors ---
+
+    def _on_host(self, node: Node, inputs: list[Value | None]) -> bool:
+        """Does shape arithmetic in Python, so that sizes stay numbers: eager, traced or captured."""
+        function = find_host_function(node.domain, node.op)
+        if function is None or not any(value is not None and value.host for value in inputs):
+            return False
+        arguments = [None if value is None else self.host(value) for value in inputs]
+        if any(value is not None and found is None for value, found in zip(inputs, arguments, strict=True)):
+            return False
+        rank = self.graph.type_of(node.outputs[0]).rank
+        if rank is None and node.op in ("Unsqueeze", "Reshape", "Expand"):
+            return False
+        if rank is not None and rank > 1:
+            return False
+        # An attribute's name becomes a keyword in code, so only names that the function itself has may pass.
+        known = inspect.signature(function).parameters
+        settings = {
+            name: value for name, value in node.attributes.items() if name in known and _is_plain(value)
+        }
+        result: Any = self.fx.call_function(function, tuple(arguments), settings)
+        outputs = [result] if len(node.outputs) == 1 else [result[i] for i in range(len(node.outputs))]
+        for name, output in zip(node.outputs, outputs, strict=True):
+            self.values[name] = Value(name, self.graph.type_of(name), output, host=True)
+        return True
+
+    def host(self, value: Value) -> Any:
+        """A value as Python numbers: a node that gives them, or the numbers; None where it is a tensor."""
+        if value.host:
+            return value.node
+        tensor = value.constant
+        if tensor is None or tensor.ndim > 1 or tensor.numel() > MOST_HOST_VALUES:
+            return None
+        self._note_constant(value, "shape")
+        return tensor.tolist()
+
+    # --- tensors ---
+
+    def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> fx.Node:
+        """A value as a node that gives a tensor; a constant becomes a parameter or a buffer."""
+        if value.constant is None:
+            assert value.node is not None
+            if not value.host:
+                return value.node
+            made = self.fx.call_function(host.to_tensor, (value.node, value.type.dtype))
+            value.node, value.host = made, False
+            return made
+        key = value.name
+        if key not in self._attributes:
+            role: Role = operand_role(view, position, value) if view is not None else "constant"
+            path = attribute_path(key, "constants")
+            path = self.tree.add_tensor(path, value.constant, trainable=role in TRAINED_ROLES)
+            self._note_constant(value, role, path)
+            self._attributes[key] = self.fx.get_attr(path)
+        return self._attributes[key]
+
+    def _note_constant(self, value: Value, role: Role, path: str = "") -> None:
+        self.uses += [Use(name, role, path) for name in value.sources]
+
+    def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
+        """Puts a module into the network and returns its path; a tied one that is there already is shared."""
+        key = (
+            (view.node.op, tuple(view.weights), repr(view.node.attributes)) if tied and view.weights else None
+        )
+        if key is not None and key in self._tied:
+            return self._tied[key]
+        weight = next(iter(view.weights), "")
+        path = module_path(view.node.name, weight, f"{identifier(view.node.op).lower()}_{view.index}")
+        path = self.tree.add_module(path, module)
+        if key is not None:
+            self._tied[key] = path
+        return path
+
+
+def _is_plain(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, int | float) for item in items)

@@ -1,0 +1,171 @@
+"""Where a network can be cut: its pooled features, and the last map at each stride."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from typing_extensions import override
+
+from tao_like.byom.conversion import Imported
+from tao_like.errors import ConversionError
+
+STRIDES = (2, 4, 8, 16, 32, 64)
+_FEWEST_CHANNELS = 8
+"""A map with fewer channels is a mask or an answer, not features."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place to cut.
+
+    Attributes:
+        value: the source's name of the value.
+        what: ``pooled features``, or ``stride 8`` and so on.
+        shape: with a batch of one.
+        channels: width of the features.
+    """
+
+    value: str
+    what: str
+    shape: tuple[int, ...]
+    channels: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier on top of the pooled features.
+
+    Attributes:
+        module: path of the layer.
+        features: the source's name of its input.
+        channels: width of the input.
+        classes: width of the output.
+        squashed: a softmax or sigmoid follows.
+    """
+
+    module: str
+    features: str
+    channels: int
+    classes: int
+    squashed: bool
+
+
+class _ShapeRecorder(fx.Interpreter):
+    """Runs a network and keeps the shape of every value."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=True)
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+
+    @override
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.shapes[n] = tuple(result.shape)
+        return result
+
+
+def value_shapes(imported: Imported, inputs: list[Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of the source, from a run."""
+    recorder = _ShapeRecorder(imported.module)
+    with torch.inference_mode():
+        recorder.run(*inputs)
+    return {name: recorder.shapes[node] for name, node in imported.places.items() if node in recorder.shapes}
+
+
+def image_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width of an image input (N, C, H, W) or (N, H, W, C); None for any other input."""
+    if len(shape) != 4:
+        return None
+    channels_last = shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
+    return (shape[1], shape[2]) if channels_last else (shape[2], shape[3])
+
+
+def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cut]:
+    """The places to cut, those at strides first, the pooled features last.
+
+    Args:
+        imported: the network.
+        shapes: as :func:`value_shapes` gives them, for a batch of one.
+    """
+    cuts = []
+    size = image_size(shapes[imported.graph.inputs[0]])
+    depth = {node: index for index, node in enumerate(imported.module.graph.nodes)}
+    ordered = sorted(
+        (name for name in shapes if name in imported.places), key=lambda n: depth[imported.places[n]]
+    )
+    for stride in STRIDES if size else ():
+        assert size is not None
+        wanted = tuple(math.ceil(side / stride) for side in size)
+        found = [
+            name
+            for name in ordered
+            if len(shapes[name]) == 4 and shapes[name][2:] == wanted and shapes[name][1] >= _FEWEST_CHANNELS
+        ]
+        if found and min(wanted) > 1:
+            cuts.append(Cut(found[-1], f"stride {stride}", shapes[found[-1]], shapes[found[-1]][1]))
+    head = find_head(imported, shapes)
+    if head is not None:
+        cuts.append(Cut(head.features, "pooled features", shapes[head.features], head.channels))
+    return cuts
+
+
+_SQUASHING = (torch.softmax, torch.sigmoid, torch.log_softmax)
+
+
+def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | None:
+    """The last layer with weights on the way to the only output, where pooled features go into it."""
+    if len(imported.graph.outputs) != 1:
+        return None
+    output = next(node for node in imported.module.graph.nodes if node.op == "output")
+    node, squashed = output.all_input_nodes[0], False
+    while True:
+        if node.op == "call_module":
+            layer = imported.module.get_submodule(str(node.target))
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                break
+        squashed = squashed or node.target in _SQUASHING
+        # A bias that is added, or a shape that is asked for, is no other way.
+        before = [one for one in node.all_input_nodes if one.op in ("call_module", "call_function")]
+        if len(before) != 1:
+            return None
+        node = before[0]
+    names = {one: name for name, one in imported.places.items()}
+    features, result = names.get(node.all_input_nodes[0]), names.get(node)
+    if features is None or result is None or features not in shapes or len(node.users) != 1:
+        return None
+    shape = shapes[features]
+    if math.prod(shape) != shape[0] * shape[1]:
+        return None
+    classes = shapes[result][1]
+    return Head(str(node.target), features, shape[1], classes, squashed)
+
+
+def cut_at(imported: Imported, values: list[str]) -> fx.GraphModule:
+    """A network from the same inputs to inner values; it shares the modules of the whole one.
+
+    Args:
+        imported: the whole network.
+        values: names of the source's values.
+
+    Raises:
+        ConversionError: there is no such value.
+    """
+    graph = fx.Graph()
+    for value in values:
+        if value not in imported.places:
+            raise ConversionError(
+                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists places to cut"
+            )
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in imported.module.graph.nodes:
+        if node.op != "output":
+            copies[node] = graph.node_copy(node, lambda one: copies[one])
+    outputs = [copies[imported.places[value]] for value in values]
+    graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
+    graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    return fx.GraphModule(imported.module, graph, class_name="ImportedFeatures")

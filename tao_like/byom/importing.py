@@ -1,0 +1,217 @@
+"""A foreign file as a bundle: read, converted, compared with onnxruntime, accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from tao_like.bundle import Bundle, file_sha256
+from tao_like.byom.accounting import account
+from tao_like.byom.conversion import Imported, convert, operation_counts
+from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.proof import (
+    Array,
+    Comparison,
+    batch_sizes,
+    compare,
+    input_shapes,
+    noise,
+    session,
+    without_rounding,
+)
+from tao_like.byom.reading import parse_model, read_model
+from tao_like.byom.shapes import free_batch
+from tao_like.errors import BundleError, ConversionError
+
+TASK = "byom"
+"""What a bundle says that it is of, as long as no task has trained it."""
+TOLERANCE = 1e-4
+"""Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+_WEIGHTS_MISSED = "its weights do not fit its graph"
+
+
+@dataclass
+class ImportResult:
+    """A converted and proven network.
+
+    Attributes:
+        imported: the network.
+        model: the file, as it was converted.
+        cuts: places to cut.
+        shapes: of the inputs in the comparison, without the batch.
+        comparisons: with onnxruntime.
+        report: everything that was found, ready for JSON.
+    """
+
+    imported: Imported
+    model: onnx.ModelProto
+    cuts: list[Cut]
+    shapes: dict[str, tuple[int, ...]]
+    comparisons: list[Comparison]
+    report: dict[str, Any]
+
+    @property
+    def largest_difference(self) -> float:
+        """The worst of the comparisons."""
+        return max(item.difference for item in self.comparisons)
+
+
+def import_file(
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    tolerance: float = TOLERANCE,
+    pictures: dict[str, Array] | None = None,
+) -> ImportResult:
+    """Converts a file and proves it against onnxruntime.
+
+    Args:
+        path: an ONNX file.
+        size: height and width of images, where the file leaves them open.
+        tolerance: the largest difference that is allowed, as a share of the output's largest magnitude.
+        pictures: real inputs by name, the batch in front; they are compared as well.
+
+    Raises:
+        ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
+    """
+    source = read_model(path)
+    imported, model, freed = _converted(source)
+    shapes = input_shapes(imported.graph, size)
+    comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures)
+    worst = max(comparisons, key=lambda item: item.difference)
+    # Not `worst > tolerance`: a difference that is not a number must fail too.
+    if not worst.difference <= tolerance:
+        raise ConversionError(
+            f"{path}: after conversion the output '{worst.output}' differs from onnxruntime's by "
+            f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}); at most "
+            f"{tolerance:g} is allowed. The conversion is wrong; nothing was written"
+        )
+    inner = value_shapes(imported, _examples(imported, shapes))
+    cuts = find_cuts(imported, inner)
+    head = find_head(imported, inner)
+    report = {
+        "source": str(path),
+        "sha256": file_sha256(path),
+        "producer": f"{source.producer_name} {source.producer_version}".strip(),
+        "opsets": dict(imported.graph.opsets),
+        "operations": dict(sorted(operation_counts(imported.graph).items())),
+        "inputs": {name: _described(kind) for name, kind in imported.inputs.items()},
+        "outputs": {name: _described(kind) for name, kind in imported.outputs.items()},
+        "compared_at": {name: list(shape) for name, shape in shapes.items()},
+        "comparisons": [asdict(item) for item in comparisons],
+        "largest_difference": worst.difference,
+        "tolerance": tolerance,
+        "cuts": [asdict(item) for item in cuts],
+        "head": None if head is None else asdict(head),
+        "notes": imported.notes,
+        **account(imported),
+    }
+    return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _described(kind: Any) -> dict[str, Any]:
+    shape = None if kind.shape is None else [size if size is not None else "?" for size in kind.shape]
+    return {"type": str(kind.dtype).removeprefix("torch."), "shape": shape}
+
+
+def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool]:
+    """The network, for any batch where that can be had."""
+    model = free_batch(source)
+    if model is None:
+        return convert(source), source, False
+    imported = convert(model)
+    shapes = input_shapes(imported.graph, None)
+    try:
+        for batch in batch_sizes(imported.graph, freed=True):
+            with torch.inference_mode():
+                imported.module(*(torch.from_numpy(v) for v in noise(imported.graph, shapes, batch).values()))
+    except Exception:  # where the graph is bound to one sample, any of its functions may fail
+        imported = convert(source)
+        imported.notes.append("the network takes one sample at a time: its graph is bound to a batch of one")
+        return imported, source, False
+    imported.notes.append("the file was written for a batch of one; the network takes any")
+    return imported, model, True
+
+
+def _examples(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[torch.Tensor]:
+    batch = batch_sizes(imported.graph, freed=False)[0]
+    return [torch.from_numpy(value) for value in noise(imported.graph, shapes, batch).values()]
+
+
+def _prove(
+    imported: Imported,
+    source: onnx.ModelProto,
+    shapes: dict[str, tuple[int, ...]],
+    *,
+    freed: bool,
+    pictures: dict[str, Array] | None,
+) -> list[Comparison]:
+    reference = session(without_rounding(source))
+    comparisons = []
+    for batch in batch_sizes(imported.graph, freed=freed):
+        inputs = noise(imported.graph, shapes, batch)
+        comparisons += compare(imported.module, reference, inputs, "noise", one_by_one=freed)
+    if pictures:
+        comparisons += compare(imported.module, reference, pictures, "pictures", one_by_one=freed)
+    return comparisons
+
+
+def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = None) -> Bundle:
+    """The bundle of a converted network.
+
+    Args:
+        result: the network.
+        classes: names of the classes that it tells apart; empty where they are not known.
+        cut: the value behind which a task puts its own head; None: as the task finds best.
+
+    Raises:
+        ConversionError: there is no such value, or the names are not as many as the outputs.
+    """
+    head = result.report["head"]
+    if classes and (head is None or head["classes"] != len(classes)):
+        found = "no classifier" if head is None else f"{head['classes']} classes"
+        raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
+    if cut is not None and cut not in result.imported.places:
+        raise ConversionError(
+            f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
+        )
+    return Bundle(
+        task=TASK,
+        spec={},
+        classes=classes,
+        preparation={},
+        metrics={},
+        thresholds={},
+        split=None,
+        history=[{"stage": "byom", "source_sha256": result.report["sha256"]}],
+        weights=dict(result.imported.module.state_dict()),
+        graph=result.model.SerializeToString(deterministic=True),
+        extra={"cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
+    )
+
+
+def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
+    """The network of a bundle that :func:`to_bundle` made, with the bundle's weights.
+
+    Args:
+        bundle: holds the graph.
+        strict: the bundle's weights are those of this very network; else the graph's own are kept.
+
+    Raises:
+        BundleError: it holds no graph, or weights of another network.
+        ConversionError: its graph cannot be converted.
+    """
+    if bundle.graph is None:
+        raise BundleError("the bundle holds no imported network: it has no graph.onnx")
+    imported = convert(parse_model(bundle.graph))
+    if not strict:
+        return imported
+    try:
+        imported.module.load_state_dict(bundle.weights)
+    except RuntimeError as error:
+        raise BundleError(f"{_WEIGHTS_MISSED}: {str(error).splitlines()[0]}") from error
+    return imported

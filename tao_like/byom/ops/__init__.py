@@ -1,0 +1,19 @@
+"""The operations that are known. Importing this package registers them all."""
+
+from tao_like.byom.ops import (  # noqa: F401
+    activations,
+    control,
+    convolution,
+    deformable,
+    elementwise,
+    indexing,
+    linear,
+    normalisation,
+    pooling,
+    quantised,
+    recurrent,
+    reduction,
+    resizing,
+    shaping,
+    vision,
+)

@@ -1,0 +1,245 @@
+"""Picking out and putting in by index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
+from tao_like.errors import ConversionError
+
+
+def gather(values: Tensor, indices: Any, axis: int) -> Tensor:
+    """Entries along an axis; the axes of the indices take its place."""
+    if isinstance(indices, int):
+        return values.select(axis, indices)
+    axis, length = axis % values.ndim, values.shape[axis]
+    places = torch.where(indices < 0, indices + length, indices).long()
+    picked = values.index_select(axis, places.reshape(-1))
+    return picked.reshape(values.shape[:axis] + places.shape + values.shape[axis + 1 :])
+
+
+@converter("Gather")
+def convert_gather(node: NodeView) -> Value:
+    """Entries along an axis: an embedding where the file holds the table and the indices are computed."""
+    axis, table, places = node.attribute("axis", 0), node.constant(0), node.constant(1)
+    if places is not None and places.ndim == 0:
+        return node.call(gather, node.input(0), node.scalar(1), axis)
+    is_table = table is not None and table.is_floating_point() and table.ndim == 2
+    if is_table and axis == 0 and places is None and not node.input(1).host:
+        module = nn.Embedding(table.shape[0], table.shape[1], device="meta")  # type: ignore[union-attr]
+        module.weight = nn.Parameter(node.weight(0, "embedding weight").clone())
+        result: Value = node.module(module, node.input(1), tied=True)
+        return result
+    return node.call(gather, node.input(0), node.input(1), axis)
+
+
+def _positive(indices: Tensor, length: int) -> Tensor:
+    return torch.where(indices < 0, indices + length, indices).long()
+
+
+def gather_elements(values: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """One entry along an axis for each index."""
+    return values.gather(axis, _positive(indices, values.shape[axis]))
+
+
+@converter("GatherElements")
+def convert_gather_elements(node: NodeView) -> Value:
+    """One entry for each index."""
+    return node.call(gather_elements, node.input(0), node.input(1), node.attribute("axis", 0))
+
+
+def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
+    """Parts named by tuples along the last axis of the indices."""
+    depth = indices.shape[-1]
+    batch = values.shape[:batch_axes]
+    flat_values = values.reshape(-1, *values.shape[batch_axes:])
+    flat_indices = indices.reshape(len(flat_values), -1, depth)
+    picked = []
+    for part, places in zip(flat_values, flat_indices, strict=True):
+        picked.append(part[tuple(_positive(places[:, axis], part.shape[axis]) for axis in range(depth))])
+    rest = values.shape[batch_axes + depth :]
+    return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
+
+
+@converter("GatherND")
+def convert_gather_nd(node: NodeView) -> Value:
+    """Parts named by tuples of indices."""
+    return node.call(gather_nd, node.input(0), node.input(1), node.attribute("batch_dims", 0))
+
+
+_REDUCTIONS = {"none": "", "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+
+
+class ScatterElements(nn.Module):
+    """Puts entries in along an axis, or joins them with what is there."""
+
+    def __init__(self, axis: int, reduction: str) -> None:
+        super().__init__()
+        self.axis = axis
+        self.reduction = _REDUCTIONS[reduction]
+
+    def forward(self, values: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+        """The values with the updates in them."""
+        places = _positive(indices, values.shape[self.axis])
+        if not self.reduction:
+            return values.scatter(self.axis, places, updates)
+        return values.scatter_reduce(self.axis, places, updates, self.reduction)
+
+
+@converter("ScatterElements", "Scatter")
+def scatter_elements(node: NodeView) -> Value:
+    """Entries put in along an axis."""
+    module = ScatterElements(node.attribute("axis", 0), _reduction(node))
+    result: Value = node.module(module, node.input(0), node.input(1), node.input(2))
+    return result
+
+
+def _reduction(node: NodeView) -> str:
+    name: str = node.attribute("reduction", "none")
+    if name not in _REDUCTIONS:
+        raise ConversionError(f"the reduction '{name}'; {', '.join(_REDUCTIONS)} are possible")
+    return name
+
+
+class ScatterND(nn.Module):
+    """Puts parts in that tuples of indices name, or joins them with what is there."""
+
+    def __init__(self, reduction: str) -> None:
+        super().__init__()
+        self.reduction = _REDUCTIONS[reduction]
+
+    def forward(self, values: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+        """The values with the updates in them."""
+        depth = indices.shape[-1]
+        places = indices.reshape(-1, depth)
+        # The named axes as one, so that a tuple is one number.
+        strides = [1] * depth
+        for axis in range(depth - 2, -1, -1):
+            strides[axis] = strides[axis + 1] * values.shape[axis + 1]
+        number = sum(_positive(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth))
+        assert isinstance(number, Tensor)
+        rest = values.shape[depth:]
+        flat = values.reshape(-1, *rest)
+        parts = updates.reshape(-1, *rest).to(values.dtype)
+        if not self.reduction:
+            return flat.index_copy(0, number, parts).reshape(values.shape)
+        wide = number.reshape(-1, *[1] * len(rest)).expand(parts.shape)
+        return flat.scatter_reduce(0, wide, parts, self.reduction).reshape(values.shape)
+
+
+@converter("ScatterND")
+def scatter_nd(node: NodeView) -> Value:
+    """Parts put in by tuples of indices."""
+    result: Value = node.module(ScatterND(_reduction(node)), *(node.input(index) for index in range(3)))
+    return result
+
+
+def tensor_scatter(past: Tensor, update: Tensor, starts: Tensor | None, axis: int, circular: bool) -> Tensor:
+    """Writes a piece into each sample's memory, from a place of its own on."""
+    axis = axis % past.ndim
+    result = past.clone()
+    length = past.shape[axis]
+    for sample in range(past.shape[0]):
+        first = 0 if starts is None else int(starts[sample])
+        places = torch.arange(first, first + update.shape[axis], device=past.device)
+        places = places % length if circular else places
+        result[sample].index_copy_(axis - 1, places, update[sample])
+    return result
+
+
+@converter("TensorScatter")
+def convert_tensor_scatter(node: NodeView) -> Value:
+    """Pieces written into a memory."""
+    starts = node.input(2) if node.has(2) else None
+    circular = node.attribute("mode", "linear") == "circular"
+    return node.call(
+        tensor_scatter, node.input(0), node.input(1), starts, node.attribute("axis", -2), circular
+    )
+
+
+def one_hot(indices: Tensor, depth: Any, pair: Tensor, axis: int) -> Tensor:
+    """One value at the index, another elsewhere, along a new axis."""
+    depth = int(depth[0] if isinstance(depth, list) else depth)
+    indices = indices.long()
+    rank = indices.ndim + 1
+    axis = axis % rank
+    inside = (indices >= -depth) & (indices < depth)
+    places = torch.arange(depth, device=indices.device).reshape([-1 if i == axis else 1 for i in range(rank)])
+    hits = ((indices % depth).unsqueeze(axis) == places) & inside.unsqueeze(axis)
+    return torch.where(hits, pair[1], pair[0])
+
+
+@converter("OneHot")
+def convert_one_hot(node: NodeView) -> Value:
+    """One value at the index, another elsewhere."""
+    return node.call(one_hot, node.input(0), node.sizes(1), node.input(2), node.attribute("axis", -1))
+
+
+def places_of_nonzero(values: Tensor) -> Tensor:
+    """Where values are not nought: (axes, places)."""
+    return values.nonzero().t()
+
+
+@converter("NonZero")
+def nonzero(node: NodeView) -> Value:
+    """Where values are not nought."""
+    return node.call(places_of_nonzero, node.input(0))
+
+
+def compress(values: Tensor, condition: Tensor, axis: int | None) -> Tensor:
+    """The entries for which a condition holds."""
+    flat = values.flatten() if axis is None else values
+    return flat.index_select(axis or 0, condition.nonzero().flatten())
+
+
+@converter("Compress")
+def convert_compress(node: NodeView) -> Value:
+    """The entries for which a condition holds."""
+    return node.call(compress, node.input(0), node.input(1), node.attribute("axis"))
+
+
+def reverse_sequence(values: Tensor, lengths: Tensor, batch_axis: int, time_axis: int) -> Tensor:
+    """The beginning of each sequence in reverse order."""
+    places = torch.arange(values.shape[time_axis], device=values.device)
+    turned = torch.where(places < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - places, places)
+    turned = turned if batch_axis < time_axis else turned.t()
+    return values.gather(
+        time_axis, turned.reshape(*turned.shape, *[1] * (values.ndim - 2)).expand(values.shape)
+    )
+
+
+@converter("ReverseSequence")
+def convert_reverse_sequence(node: NodeView) -> Value:
+    """The beginning of each sequence in reverse order."""
+    batch, time = node.attribute("batch_axis", 1), node.attribute("time_axis", 0)
+    return node.call(reverse_sequence, node.input(0), node.input(1), batch, time)
+
+
+def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Different entries, where each first stands, which one each entry is, and how many there are of each."""
+    flat, along = (values.flatten(), 0) if axis is None else (values, axis % values.ndim)
+    found, inverse, counts = torch.unique(
+        flat, sorted=True, return_inverse=True, return_counts=True, dim=along
+    )
+    places = torch.arange(len(inverse), device=values.device)
+    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, places, "amin")
+    if not ordered:
+        order = first.argsort()
+        rank = order.argsort()
+        found, first, counts, inverse = (
+            found.index_select(along, order),
+            first[order],
+            counts[order],
+            rank[inverse],
+        )
+    return found, first, inverse, counts
+
+
+@converter("Unique")
+def convert_unique(node: NodeView) -> tuple[Value, ...]:
+    """Different entries and where they stand."""
+    return node.calls(4, unique, node.input(0), node.attribute("axis"), bool(node.attribute("sorted", 1)))

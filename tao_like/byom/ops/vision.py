@@ -1,0 +1,201 @@
+"""Operations of detectors and spatial transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
+from tao_like.errors import ConversionError
+
+
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    most: Any = 0,
+    overlap: Any = 0.0,
+    threshold: Any = None,
+    centred: bool = False,
+) -> Tensor:
+    """Non-maximum suppression (selected, 3): sample, class and box, by sample and class, the best first."""
+    most, overlap, threshold = (_one(value) for value in (most, overlap, threshold))
+    if centred:
+        centre, half = boxes[..., :2], boxes[..., 2:] / 2
+        boxes = torch.cat([centre - half, centre + half], -1)
+    low, high = torch.minimum(boxes[..., :2], boxes[..., 2:]), torch.maximum(boxes[..., :2], boxes[..., 2:])
+    boxes = torch.cat([low, high], -1)
+    found = []
+    for sample in range(scores.shape[0]):
+        for number in range(scores.shape[1]):
+            kept = _suppress_one(boxes[sample], scores[sample, number], most or 0, overlap or 0.0, threshold)
+            found += [[sample, number, box] for box in kept]
+    return torch.tensor(found, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
+
+
+def _one(value: Any) -> Any:
+    return value[0] if isinstance(value, list | tuple) and value else (None if value == [] else value)
+
+
+def _suppress_one(
+    boxes: Tensor, scores: Tensor, most: int, overlap: float, threshold: float | None
+) -> list[int]:
+    order = torch.argsort(scores, descending=True, stable=True)
+    if threshold is not None:
+        order = order[scores[order] > threshold]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    kept: list[int] = []
+    while len(order) and len(kept) < most:
+        first, order = order[0], order[1:]
+        kept.append(int(first))
+        inner = torch.minimum(boxes[first, 2:], boxes[order, 2:]) - torch.maximum(
+            boxes[first, :2], boxes[order, :2]
+        )
+        common = inner.clamp(min=0).prod(1)
+        order = order[common <= overlap * (area[first] + area[order] - common)]
+    return kept
+
+
+@converter("NonMaxSuppression")
+def non_max_suppression(node: NodeView) -> Value:
+    """Non-maximum suppression."""
+    limits = [node.sizes(index) for index in (2, 3, 4)]
+    return node.call(
+        suppress, node.input(0), node.input(1), *limits, bool(node.attribute("center_point_box", 0))
+    )
+
+
+class GridSample(nn.Module):
+    """Values at places of a map that a grid names, -1 to 1.
+
+    Args:
+        mode: ``bilinear``, ``nearest`` or ``bicubic``.
+        padding: ``zeros``, ``border`` or ``reflection``.
+        corners: -1 and 1 are the middles of the corner values, not their outer edges.
+    """
+
+    def __init__(self, mode: str, padding: str, corners: bool) -> None:
+        super().__init__()
+        self.mode, self.padding, self.corners = mode, padding, corners
+
+    def forward(self, values: Tensor, grid: Tensor) -> Tensor:
+        """(N, C, *grid)."""
+        if values.ndim == 5 and self.mode == "bicubic":
+            raise ConversionError("torch samples volumes by nearest or linear alone")
+        return functional.grid_sample(
+            values, grid, mode=self.mode, padding_mode=self.padding, align_corners=self.corners
+        )
+
+
+@converter("GridSample")
+def grid_sample(node: NodeView) -> Value:
+    """Values at places that a grid names."""
+    mode, padding = node.attribute("mode", "linear"), node.attribute("padding_mode", "zeros")
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
+    if mode not in ("bilinear", "nearest", "bicubic") or padding not in ("zeros", "border", "reflection"):
+        raise ConversionError(f"mode '{mode}' with padding '{padding}' is not in the standard")
+    module = GridSample(mode, padding, bool(node.attribute("align_corners", 0)))
+    result: Value = node.module(module, node.input(0), node.input(1))
+    return result
+
+
+def affine_grid(theta: Tensor, sizes: Sequence[int], corners: bool) -> Tensor:
+    """Places for GridSample after an affine map."""
+    return functional.affine_grid(theta, list(sizes), align_corners=corners)
+
+
+@converter("AffineGrid")
+def convert_affine_grid(node: NodeView) -> Value:
+    """Places after an affine map."""
+    sizes = node.sizes(1)
+    sizes = tuple(sizes) if isinstance(sizes, list) else sizes
+    return node.call(affine_grid, node.input(0), sizes, bool(node.attribute("align_corners", 0)))
+
+
+def roi_align(
+    values: Tensor,
+    boxes: Tensor,
+    samples: Tensor,
+    height: int,
+    width: int,
+    ratio: int,
+    scale: float,
+    maximum: bool,
+    half: bool,
+) -> Tensor:
+    """Pooled parts (boxes, C, height, width) of a map, sampled between its values."""
+    offset = 0.5 if half else 0.0
+    scaled = boxes * scale - offset
+    results = []
+    for box, sample in zip(scaled, samples.tolist(), strict=True):
+        results.append(_part(values[int(sample)], box, height, width, ratio, maximum, half))
+    return torch.stack(results)
+
+
+def _part(
+    values: Tensor, box: Tensor, height: int, width: int, ratio: int, maximum: bool, half: bool
+) -> Tensor:
+    size = box[2:] - box[:2]
+    if not half:
+        size = size.clamp(min=1.0)
+    step = size / torch.tensor([width, height], dtype=box.dtype, device=box.device)
+    counts = [ratio or max(1, int(torch.ceil(step[axis]).item())) for axis in (0, 1)]
+    xs = _middles(box[0], step[0], width, counts[0])
+    ys = _middles(box[1], step[1], height, counts[1])
+    corners, weights = _corners(values, ys, xs)
+    parts = corners * weights
+    shape = (values.shape[0], height, counts[1], width, counts[0])
+    if maximum:
+        # The largest of the weighted neighbours, as the standard has it.
+        return parts.amax(0).reshape(shape).amax((2, 4))
+    return parts.sum(0).reshape(shape).mean((2, 4))
+
+
+def _middles(first: Tensor, step: Tensor, bins: int, count: int) -> Tensor:
+    """Where each bin is sampled."""
+    places = torch.arange(bins * count, dtype=first.dtype, device=first.device)
+    return first + (places + 0.5) * step / count
+
+
+def _corners(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
+    """The four neighbours (4, C, ys, xs) of each place and their weights (4, 1, ys, xs)."""
+    height, width = values.shape[-2:]
+    inside = ((ys >= -1) & (ys <= height)).unsqueeze(1) & ((xs >= -1) & (xs <= width)).unsqueeze(0)
+    y, x = ys.clamp(0, height - 1), xs.clamp(0, width - 1)
+    y0, x0 = y.floor().long(), x.floor().long()
+    y1, x1 = (y0 + 1).clamp(max=height - 1), (x0 + 1).clamp(max=width - 1)
+    ly, lx = (y - y0).unsqueeze(1), (x - x0).unsqueeze(0)
+    pairs = [
+        (y0, x0, (1 - ly) * (1 - lx)),
+        (y0, x1, (1 - ly) * lx),
+        (y1, x0, ly * (1 - lx)),
+        (y1, x1, ly * lx),
+    ]
+    corners = torch.stack([values[:, rows][:, :, columns] for rows, columns, _ in pairs])
+    weights = torch.stack([weight * inside for *_, weight in pairs]).unsqueeze(1)
+    return corners, weights
+
+
+@converter("RoiAlign")
+def convert_roi_align(node: NodeView) -> Value:
+    """Pooled parts of a map."""
+    half = (
+        node.attribute("coordinate_transformation_mode", "half_pixel" if node.opset >= 16 else "")
+        == "half_pixel"
+    )
+    return node.call(
+        roi_align,
+        node.input(0),
+        node.input(1),
+        node.input(2),
+        node.attribute("output_height", 1),
+        node.attribute("output_width", 1),
+        node.attribute("sampling_ratio", 0),
+        node.attribute("spatial_scale", 1.0),
+        node.attribute("mode", "avg") == "max",
+        half,
+    )

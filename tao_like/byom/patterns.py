@@ -1,0 +1,228 @@
+"""Operations that an exporter took apart, put together again where training gains from it.
+
+A layer norm, an activation or an attention of many small nodes is slow, and its parts are named after
+nothing. Activations are recognised by what they compute, not by how they are written: the function of one
+value that a group of nodes makes is tried on numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tao_like.byom.builder import Builder
+from tao_like.byom.graph import Graph, Node, TensorType
+from tao_like.byom.matching import DOMAIN, Found, Network, whole_node
+from tao_like.byom.norm_patterns import group_norms, layer_norms
+from tao_like.byom.registry import converter
+from tao_like.byom.views import NodeView, Value
+
+_ELEMENTWISE = {
+    *("Add", "Sub", "Mul", "Div", "Pow", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Max", "Min"),
+    *("Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Softplus", "Relu"),
+}
+_CURVED = {"Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip", "Exp", "Softplus", "Relu"}
+_LARGEST_GROUP = 14
+_PROBES = torch.linspace(-7, 7, 57, dtype=torch.float64)
+_CLOSE = 2e-6
+_FUNCTIONS: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
+    ("Gelu", "none"): functional.gelu,
+    ("Gelu", "tanh"): lambda values: functional.gelu(values, approximate="tanh"),
+    ("Swish", ""): functional.silu,
+    ("HardSwish", ""): functional.hardswish,
+    ("Mish", ""): functional.mish,
+}
+
+
+def recognise(graph: Graph) -> Graph:
+    """The graph with whole operations in place of their parts."""
+    for find in (_biases, _activations, layer_norms, group_norms, _attentions):
+        network = Network(graph)
+        replaced: dict[int, Node] = {}
+        gone: set[int] = set()
+        places = {id(node): index for index, node in enumerate(graph.nodes)}
+        for nodes, whole in find(network):
+            indices = {places[id(node)] for node in nodes}
+            if indices & (gone | replaced.keys()):
+                continue
+            last = max(indices)
+            replaced[last] = whole
+            gone |= indices - {last}
+        graph.nodes = [
+            replaced.get(index, node) for index, node in enumerate(graph.nodes) if index not in gone
+        ]
+    return graph
+
+
+# --- linear layers ---
+
+
+def _biases(network: Network) -> Found:
+    """MatMul with a constant matrix, and the Add of a constant behind it: a linear layer with its bias."""
+    for add in network.graph.nodes:
+        parts = network.split(add) if add.op == "Add" and not add.domain else None
+        if parts is None:
+            continue
+        product = network.by(parts[0], "MatMul")
+        if product is None or len(product.inputs) != 2:
+            continue
+        matrix, bias = network.constant(product.inputs[1]), parts[1]
+        if matrix is None or matrix.ndim != 2 or network.constant(product.inputs[0]) is not None:
+            continue
+        if bias.numel() == matrix.shape[1] and bias.ndim and bias.shape[-1] == bias.numel():
+            name = add.inputs[1] if add.inputs[0] == parts[0] else add.inputs[0]
+            whole = whole_node(add, "MatMul", [*product.inputs, name])
+            whole.name = product.name
+            yield [product, add], whole
+
+
+# --- activations ---
+
+
+def _activations(network: Network) -> Found:
+    """Groups of elementwise nodes that together compute a known function of one value."""
+    for root in reversed(network.graph.nodes):
+        if root.domain or root.op not in ("Mul", "Div"):
+            continue
+        for source, group in _groups(network, root):
+            found = _function_of(network, source, group, root)
+            if found is not None:
+                op, kind = found
+                attributes = {"approximate": kind} if op == "Gelu" else {}
+                yield group, whole_node(root, op, [source], **attributes)
+                break
+
+
+def _groups(network: Network, root: Node) -> Iterator[tuple[str, list[Node]]]:
+    """Values of which the root may be a function, each with the nodes between; the largest group first."""
+    candidates: list[str] = []
+    seen: set[str] = set()
+    waiting = list(root.inputs)
+    while waiting and len(seen) < 2 * _LARGEST_GROUP:
+        name = waiting.pop(0)
+        if name in seen or network.constant(name) is not None:
+            continue
+        seen.add(name)
+        candidates.append(name)
+        node = network.maker.get(name)
+        if node is not None and not node.domain and node.op in _ELEMENTWISE:
+            waiting += node.inputs
+    for source in reversed(candidates):
+        group = _between(network, root, source)
+        if group is not None and any(node.op in _CURVED for node in group):
+            yield source, group
+
+
+def _between(network: Network, root: Node, source: str) -> list[Node] | None:
+    """The nodes from a value to the root, where it is the only way in and the root the only way out."""
+    group: dict[int, Node] = {id(root): root}
+    waiting, reached = list(root.inputs), False
+    while waiting:
+        name = waiting.pop()
+        if name == source:
+            reached = True
+            continue
+        if not name or network.scalar(name) is not None:
+            continue
+        node = network.maker.get(name)
+        if node is None or node.domain or node.op not in _ELEMENTWISE or name in network.graph.outputs:
+            return None
+        if id(node) not in group:
+            if len(group) == _LARGEST_GROUP:
+                return None
+            group[id(node)] = node
+            waiting += node.inputs
+    for node in group.values():
+        if node is not root and any(id(user) not in group for user in network.users.get(node.outputs[0], [])):
+            return None
+    return list(group.values()) if reached and len(group) > 1 else None
+
+
+def _function_of(network: Network, source: str, group: list[Node], root: Node) -> tuple[str, str] | None:
+    """Which known function a group computes, by trying it."""
+    order = {id(node): index for index, node in enumerate(network.graph.nodes)}
+    nodes = sorted(group, key=lambda node: order[id(node)])
+    constants = {}
+    for node in nodes:
+        for name in node.inputs:
+            value = network.constant(name) if name != source else None
+            if value is not None:
+                constants[name] = value.double() if value.is_floating_point() else value
+    graph = Graph(
+        [source],
+        [root.outputs[0]],
+        nodes,
+        constants,
+        {source: TensorType(torch.float64, (len(_PROBES),))},
+        network.graph.opsets,
+    )
+    try:
+        with torch.no_grad():
+            given = Builder(graph).build().module(_PROBES)
+    except Exception:  # Not a function of one value after all: it may fail anywhere.
+        return None
+    for key, function in _FUNCTIONS.items():
+        if isinstance(given, Tensor) and given.shape == _PROBES.shape:
+            expected = function(_PROBES)
+            if float((given - expected).abs().max()) <= _CLOSE * float(expected.abs().max()):
+                return key
+    return None
+
+
+# --- attention ---
+
+
+def _attentions(network: Network) -> Found:
+    """softmax(scale * q k^T + mask) v."""
+    for product in network.graph.nodes:
+        if product.op != "MatMul" or product.domain or len(product.inputs) != 2:
+            continue
+        softmax = network.by(product.inputs[0], "Softmax")
+        rank = network.graph.type_of(product.outputs[0]).rank
+        if softmax is None or rank is None or softmax.attributes.get("axis", -1) not in (-1, rank - 1):
+            continue
+        group, scores, mask, factor = [softmax, product], softmax.inputs[0], "", 1.0
+        add = network.by(scores, "Add")
+        if add is not None:
+            left = network.maker.get(add.inputs[0])
+            place = 0 if left is not None and left.op in ("Mul", "Div", "MatMul") else 1
+            scores, mask = add.inputs[place], add.inputs[1 - place]
+            group.append(add)
+        scaling = network.by(scores, "Mul", "Div")
+        if scaling is not None:
+            number = network.scalar(scaling.inputs[1])
+            if number is None or not number:
+                continue
+            factor = number if scaling.op == "Mul" else 1 / number
+            scores = scaling.inputs[0]
+            group.append(scaling)
+        first = network.by(scores, "MatMul")
+        if first is None or len(first.inputs) != 2 or network.constant(first.inputs[1]) is not None:
+            continue
+        if network.graph.type_of(first.inputs[0]).rank != rank or rank < 3:
+            continue
+        inputs = [*first.inputs, product.inputs[1], *([mask] if mask else [])]
+        if any(network.graph.type_of(name).rank not in (rank, None) for name in inputs[:3]):
+            continue
+        yield [*group, first], whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor)
+
+
+def attend(query: Tensor, key_turned: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention (..., L, E); the keys come turned, (..., E, S)."""
+    key = key_turned.transpose(-2, -1)
+    if mask is not None:
+        mask = mask.to(query.dtype)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+
+@converter("ScaledDotProduct", domain=DOMAIN)
+def convert_attention(node: NodeView) -> Value:
+    """Attention."""
+    mask = node.input(3) if node.has(3) else None
+    if not math.isfinite(node.attribute("scale")):
+        raise ValueError("its scale is not finite")
+    return node.call(attend, node.input(0), node.input(1), node.input(2), mask, node.attribute("scale"))

@@ -1,0 +1,171 @@
+"""``tao-like byom``: foreign ONNX files as networks that train. Imports no torch before a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tao_like.byom.importing import ImportResult
+
+_SHOWN_ROLES = 3
+
+
+class SizeType(click.ParamType[str, Any]):
+    """``224`` or ``192x640``: height and width in pixels."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Height and width."""
+        parts = str(value).lower().split("x")
+        if not 1 <= len(parts) <= 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"'{value}' is no size; give 224, or height x width such as 192x640", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+_MODEL = click.option(
+    "-m",
+    "--onnx_model_file",
+    "model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The foreign ONNX file.",
+)
+_SIZE = click.option(
+    "--input-size", "size", type=SizeType(), help="Height x width of images, where the file leaves them open."
+)
+
+
+@click.group(
+    "byom",
+    short_help="Turn a foreign ONNX file into a network that trains.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+def byom() -> None:
+    """Turns a foreign ONNX file into a network that trains."""
+
+
+@byom.command("inspect", short_help="Show what a file holds, and where it can be cut.")
+@_MODEL
+@_SIZE
+def inspect(model: Path, size: tuple[int, int] | None) -> None:
+    """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
+    from tao_like.byom.conversion import operation_counts, unknown_operations
+    from tao_like.byom.graph import graph_of
+    from tao_like.byom.importing import import_file
+    from tao_like.byom.reading import read_model
+
+    graph = graph_of(read_model(model))
+    unknown = unknown_operations(graph)
+    for what, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            kind = graph.type_of(name)
+            sizes = ", ".join("?" if one is None else str(one) for one in kind.shape or ())
+            click.echo(f"{what:<8} {name}  [{sizes}]  {str(kind.dtype).removeprefix('torch.')}")
+    click.echo(f"version of the operators: {', '.join(str(v) for v in graph.opsets.values())}")
+    for op, count in sorted(operation_counts(graph).items()):
+        mark = click.style("not known", fg="red") if op in unknown else "yes"
+        click.echo(f"  {op:<24} {count:>5}  {mark}")
+    if unknown:
+        known = sum(operation_counts(graph).values()) - sum(map(len, unknown.values()))
+        click.echo(f"{known} nodes can be converted, {sum(map(len, unknown.values()))} cannot.")
+        return
+    result = import_file(model, size=size)
+    _show_cuts(result)
+    _show_roles(result)
+
+
+def _show_cuts(result: ImportResult) -> None:
+    if not result.cuts:
+        click.echo("No place to cut was found: no pooled features, and no maps at whole strides.")
+        return
+    click.echo("Places to cut:")
+    for cut in result.cuts:
+        sizes = " x ".join(str(side) for side in cut.shape[1:])
+        click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}")
+
+
+def _show_roles(result: ImportResult) -> None:
+    click.echo("Values in the file:")
+    for role, found in result.report["roles"].items():
+        state = "train" if found["trains"] else "stay as they are"
+        names = "" if found["trains"] else ": " + _some(list(found["names"]))
+        click.echo(f"  {role:<16} {found['values']:>12}  {state}{names}")
+    for note in result.imported.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"Largest difference to onnxruntime: {result.largest_difference:.1e} of the output's scale.")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN_ROLES
+    return ", ".join(names[:_SHOWN_ROLES]) + (f" and {more} more" if more > 0 else "")
+
+
+@byom.command("convert", short_help="Write a file as a bundle that trains.")
+@_MODEL
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle to write (.tltb)."
+)
+@click.option("--task", help="The task that it is for: it is checked that it can be trained there.")
+@click.option("--cut", help="The value behind which the task's head stands; `inspect` lists places.")
+@_SIZE
+@click.option(
+    "--classes", type=click.Path(path_type=Path), help="Class names of the file's own head, one a line."
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
+def convert(
+    model: Path,
+    output: Path,
+    task: str | None,
+    cut: str | None,
+    size: tuple[int, int] | None,
+    classes: Path | None,
+    report: Path | None,
+) -> None:
+    """Converts a file, compares it with onnxruntime and writes a bundle.
+
+    \b
+    tao-like byom convert -m model.onnx -o model.tltb
+    tao-like classification train -e spec.yaml model.backbone.type=byom \\
+        model.backbone.pretrained_backbone_path=model.tltb
+    """
+    import json
+
+    from tao_like.bundle import write_bundle
+    from tao_like.byom.importing import import_file, to_bundle
+    from tao_like.errors import ConversionError, SpecError
+    from tao_like.tracking import atomic_path
+
+    if output.suffix != ".tltb":
+        raise click.UsageError(f"{output} must end in .tltb, as all bundles do")
+    if task not in (None, "classification"):
+        raise click.UsageError(f"--task {task}: imported networks are trained by classification alone")
+    result = import_file(model, size=size)
+    if task and not cut and result.report["head"] is None:
+        raise ConversionError(
+            f"{model}: no pooled features were found for a classifier; name a place with --cut"
+        )
+    bundle = to_bundle(result, classes=_read_classes(classes) if classes else [], cut=cut)
+    try:
+        with atomic_path(output) as temporary:
+            write_bundle(temporary, bundle)
+        if report:
+            with atomic_path(report) as temporary:
+                temporary.write_text(json.dumps(result.report, indent=1), encoding="utf-8")
+    except SpecError as error:
+        raise SpecError(f"-o {output}: {error}") from error
+    _show_roles(result)
+    click.echo(f"Wrote {output}: {result.report['parameters']} values that train.")
+
+
+def _read_classes(path: Path) -> list[str]:
+    from tao_like.errors import SpecError
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--classes {path} cannot be read: {error}") from error
+    return [line.strip() for line in lines if line.strip()]

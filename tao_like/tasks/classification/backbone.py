@@ -1,0 +1,106 @@
+"""The backbone that a spec names: timm's, or an imported one; and its weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from tao_like.errors import BundleError, SpecError
+from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.imported import IMAGENET, ImportedBackbone, build_imported, fill_head, read_imported
+from tao_like.networks.names import IMPORTED
+from tao_like.networks.weights import bundle_normalisation, load_pretrained, source_normalisation
+
+if TYPE_CHECKING:
+    from tao_like.bundle import Bundle
+    from tao_like.tasks.classification.task import ClassificationTask
+
+IMPORTED_NORMALISATION = (
+    "an imported file does not say how its pictures were normalised; ImageNet's mean and deviation are used "
+    "unless dataset.augmentation.mean and dataset.augmentation.std are given"
+)
+
+
+def imported_bundle(task: ClassificationTask) -> Bundle | None:
+    """The bundle with the imported graph that a spec names; None for timm's networks."""
+    backbone = task.spec.model.backbone
+    if backbone.type != IMPORTED:
+        return None
+    assert backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
+    return read_imported(backbone.pretrained_backbone_path)
+
+
+def normalisation_for(task: ClassificationTask, *, pretrained: bool = True) -> Normalisation:
+    """Mean, std and resizing that the weights were trained with."""
+    backbone = task.spec.model.backbone
+    if backbone.type == IMPORTED:
+        bundle = imported_bundle(task) if pretrained else None
+        return (None if bundle is None else bundle_normalisation(bundle)) or IMAGENET
+    source = backbone.pretrained_backbone_path
+    found = source_normalisation(source, backbone.type) if source and pretrained else None
+    return found or default_normalisation(backbone.type)
+
+
+def build_backbone(task: ClassificationTask) -> nn.Module:
+    """The backbone with a head for the task's classes; an imported one has its weights already."""
+    backbone = task.spec.model.backbone
+    if backbone.type != IMPORTED:
+        return create_backbone(
+            backbone.type,
+            num_classes=len(task.classes),
+            img_size=task.spec.dataset.img_size,
+            drop_rate=backbone.drop_rate,
+            drop_path_rate=backbone.drop_path_rate,
+        )
+    if backbone.drop_path_rate:
+        raise SpecError("model.backbone.drop_path_rate: an imported network has no such dropout; set it to 0")
+    arguments: dict[str, Any] = {
+        "num_classes": len(task.classes),
+        "img_size": task.spec.dataset.img_size,
+        "drop_rate": backbone.drop_rate,
+    }
+    if task.record is not None and task.record.graph is not None:
+        return build_imported(task.record.graph, task.record.extra, None, **arguments)
+    bundle = imported_bundle(task)
+    assert bundle is not None
+    assert bundle.graph is not None
+    whole = bundle.task != task.name
+    return build_imported(bundle.graph, bundle.extra, bundle.weights if whole else None, **arguments)
+
+
+def fill_backbone(task: ClassificationTask, module: nn.Module) -> list[str]:
+    """Loads the weights that the spec names, and says what was loaded."""
+    backbone = task.spec.model.backbone
+    if isinstance(module, ImportedBackbone):
+        bundle = imported_bundle(task)
+        assert bundle is not None
+        if bundle.task == task.name:
+            return _go_on(module, bundle, task.classes)
+        notes = [f"{backbone.pretrained_backbone_path}: an imported network, whose weights are in it"]
+        if task.spec.dataset.augmentation.mean is None:
+            notes.append(IMPORTED_NORMALISATION)
+        return [*notes, fill_head(module, bundle.classes, task.classes)]
+    if backbone.pretrained_backbone_path:
+        return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text()]
+    return ["the backbone starts at random; model.backbone.pretrained_backbone_path names weights"]
+
+
+def _go_on(module: ImportedBackbone, bundle: Bundle, classes: list[str]) -> list[str]:
+    """Fills an imported network from a classifier that was trained on it before."""
+    prefix = "backbone."
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in bundle.weights.items()
+        if name.startswith(prefix)
+    }
+    keeps_head = bundle.classes == classes
+    if not keeps_head:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+    try:
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise BundleError(f"the bundle's weights do not fit its imported network: {error}") from error
+    if unexpected or any(not name.startswith("head.") for name in missing):
+        raise BundleError("the bundle's weights do not fit its imported network: names differ")
+    return ["all weights come from the bundle" if keeps_head else "the head is new, since the classes differ"]

@@ -1,0 +1,214 @@
+"""An imported network as the backbone of a classifier: built, trained, stored, exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from foreign import classifier, model, random_tensor, saved, tensor
+from onnx import helper
+from pictures import write_class_folders
+from stage_runs import assert_rows_agree, csv_rows
+from tiny_classification import data_overrides, run, tiny_spec
+
+from tao_like.bundle import read_bundle, write_bundle
+from tao_like.byom.importing import import_file, to_bundle
+from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.networks.backbones import head_prefixes
+from tao_like.networks.imported import ImportedBackbone, build_imported
+from tao_like.tasks import task_class
+
+
+def backbone_of(
+    proto: onnx.ModelProto, folder: Path, cut: str | None = None, img_size: int = 32
+) -> ImportedBackbone:
+    """The backbone of a foreign model, for two classes."""
+    result = import_file(saved(proto, folder / "model.onnx"))
+    bundle = to_bundle(result, classes=[], cut=cut)
+    assert bundle.graph is not None
+    return build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=img_size).eval()
+
+
+def test_it_keeps_the_contract_of_timms_networks(tmp_path: Path) -> None:
+    proto = classifier(side="side")
+    backbone = backbone_of(proto, tmp_path, img_size=48)
+    pictures = torch.rand(3, 3, 48, 48)
+    maps = backbone.forward_features(pictures)
+    assert maps.shape == (3, 16, 12, 12)
+    assert backbone.forward_head(maps, pre_logits=True).shape == (3, 16)
+    assert torch.equal(backbone.forward_head(maps), backbone(pictures))
+    assert head_prefixes(backbone) == ("head",)
+    assert backbone.num_features == 16
+
+
+def test_its_own_head_gives_the_answers_of_the_source(tmp_path: Path) -> None:
+    backbone = backbone_of(classifier(), tmp_path)
+    source = import_file(tmp_path / "model.onnx").imported.module
+    backbone.take_own_head([3, 1])
+    pictures = torch.rand(3, 3, 32, 32)
+    with torch.inference_mode():
+        probabilities = source(pictures)[:, [3, 1]]
+        expected = probabilities / probabilities.sum(1, keepdim=True)
+        torch.testing.assert_close(backbone(pictures).softmax(1), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cut", "channels"), [("r1", 8), ("r2", 16), ("pool", 16), ("flat", 16)])
+def test_it_can_be_cut_elsewhere(cut: str, channels: int, tmp_path: Path) -> None:
+    backbone = backbone_of(classifier(), tmp_path, cut)
+    assert backbone.num_features == channels
+    assert backbone(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+
+
+def test_a_network_that_takes_channels_last_gets_them(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["nchw", "w"], ["c"], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Reshape", ["p", "sizes"], ["f"]),
+        helper.make_node("Gemm", ["f", "head"], ["y"]),
+    ]
+    constants = [
+        random_tensor("w", 8, 3, 3, 3),
+        tensor("sizes", [0, -1], np.int64),
+        random_tensor("head", 8, 5),
+    ]
+    proto = model(nodes, {"x": ["n", 32, 32, 3]}, ["y"], constants)
+    backbone = backbone_of(proto, tmp_path)
+    source = import_file(tmp_path / "model.onnx").imported.module
+    backbone.take_own_head([0, 4])
+    pictures = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = source(pictures.permute(0, 2, 3, 1))[:, [0, 4]]
+        torch.testing.assert_close(backbone(pictures), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_no_classifier_can_stand_on_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    proto = model(nodes, {"x": ["n", 3, 32, 32]}, ["y"], [random_tensor("w", 1, 3, 1, 1)])
+    with pytest.raises(ConversionError, match="--cut"):
+        backbone_of(proto, tmp_path)
+    with pytest.raises(ConversionError, match="nowhere"):
+        backbone_of(classifier(), tmp_path, "nowhere")
+    grey = model(nodes, {"x": ["n", 1, 32, 32]}, ["y"], [random_tensor("w", 8, 1, 1, 1)])
+    with pytest.raises(ConversionError, match="3 channels"):
+        backbone_of(grey, tmp_path, "y")
+
+
+def test_a_size_that_the_graph_cannot_take_is_an_error_of_the_spec(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["c"], ["f"]),
+        helper.make_node("Gemm", ["f", "head"], ["y"]),
+    ]
+    constants = [random_tensor("w", 4, 3, 3, 3), random_tensor("head", 4 * 16 * 16, 3)]
+    proto = model(nodes, {"x": ["n", 3, 32, 32]}, ["y"], constants)
+    assert backbone_of(proto, tmp_path)(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+    with pytest.raises(SpecError, match=r"dataset\.img_size.*64.*32"):
+        backbone_of(proto, tmp_path, img_size=64)
+
+
+# --- in the task ---
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a little imported network that knows the classes of the pictures, and others."""
+    folder = tmp_path_factory.mktemp("imported")
+    result = import_file(saved(classifier(side="side"), folder / "little.onnx"))
+    write_bundle(folder / "little.tltb", to_bundle(result, classes=["x", "blue", "y", "red"]))
+    return folder / "little.tltb"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name a few pictures of each split."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return data_overrides(write_class_folders(folder, {"train": 4, "val": 2, "test": 2}))
+
+
+def settings(bundle: Path) -> list[str]:
+    """Overrides that name an imported network."""
+    return ["model.backbone.type=byom", f"model.backbone.pretrained_backbone_path={bundle}"]
+
+
+def test_it_goes_through_the_stages_without_its_first_bundle(
+    imported: Path, pictures: list[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.tltb"
+    own.write_bytes(imported.read_bytes())
+    trained = run("train", tmp_path, *pictures, *settings(own), "train.num_epochs=2")
+    before, after = read_bundle(own), read_bundle(trained.bundle)
+    assert after.graph == before.graph
+    assert not torch.equal(after.weights["backbone.body.stem.weight"], before.weights["stem.weight"])
+    # What was trained must stand alone: on another machine the first bundle is not there.
+    own.unlink()
+    evaluated = run("evaluate", tmp_path, *pictures)
+    exported = run("export", tmp_path, *pictures)
+    assert exported.report["largest_difference"] < 1e-4
+    checkpoint = f"evaluate.checkpoint={exported.onnx_file}"
+    in_onnx = run("evaluate", tmp_path / "onnx", *pictures, checkpoint)
+    assert_rows_agree(csv_rows(evaluated.predictions), csv_rows(in_onnx.predictions))
+
+
+def test_a_trained_one_can_be_trained_further(imported: Path, pictures: list[str], tmp_path: Path) -> None:
+    first = run("train", tmp_path / "a", *pictures, *settings(imported), "train.num_epochs=1")
+    still = ["train.num_epochs=1", "train.optim.lr=1e-12"]
+    second = run("train", tmp_path / "b", *pictures, *settings(first.bundle), *still)
+    before, after = read_bundle(first.bundle).weights, read_bundle(second.bundle).weights
+    names = [name for name in before if name.endswith(("weight", "bias"))]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in names)
+
+
+def test_freezing_leaves_the_backbone_as_it_was(imported: Path, pictures: list[str], tmp_path: Path) -> None:
+    freeze = "model.backbone.freeze_backbone=true"
+    result = run("train", tmp_path, *pictures, *settings(imported), freeze, "train.num_epochs=1")
+    before, after = read_bundle(imported).weights, read_bundle(result.bundle).weights
+    for name in ("stem.weight", "bn.running_mean", "deep.weight"):
+        assert torch.equal(after[f"backbone.body.{name}"], before[name]), name
+
+
+def test_a_lower_rate_for_the_backbone_reaches_it_all(imported: Path, pictures: list[str]) -> None:
+    task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
+    network, _ = task.network(pretrained=True)
+    below = {
+        id(value)
+        for module in task.parameter_groups(network)["backbone"]
+        for value in module.parameters(recurse=False)
+    }
+    head = {id(value) for part in network.head for value in part.parameters()}
+    assert below == {id(value) for value in network.parameters()} - head
+
+
+def test_the_head_is_kept_where_it_knows_the_classes(
+    imported: Path, pictures: list[str], tmp_path: Path
+) -> None:
+    task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
+    network, notes = task.network(pretrained=True)
+    known = read_bundle(imported)
+    assert set(task.classes) - set(known.classes), "the pictures have a class that the head does not know"
+    assert any("head is new" in note for note in notes)
+    fitting = tmp_path / "fitting.tltb"
+    known.classes = [*task.classes, "x", "y", "z"][: len(known.classes)]
+    write_bundle(fitting, known)
+    task = task_class("classification")(tiny_spec(*pictures, *settings(fitting)))
+    network, notes = task.network(pretrained=True)
+    assert any("head is kept" in note for note in notes)
+    expected = known.weights["head.weight"][: len(task.classes)]
+    assert torch.equal(network.backbone.head.weight, expected)
+
+
+def test_a_wrong_bundle_is_named(imported: Path, pictures: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"pretrained_backbone_path.*byom convert"):
+        tiny_spec("model.backbone.type=byom")
+    with pytest.raises(SpecError, match=r"nowhere\.tltb"):
+        run("train", tmp_path / "a", *pictures, *settings(tmp_path / "nowhere.tltb"))
+    bundle = read_bundle(imported)
+    bundle.graph = None
+    write_bundle(tmp_path / "other.tltb", bundle)
+    with pytest.raises(BundleError, match=r"other\.tltb"):
+        run("train", tmp_path / "b", *pictures, *settings(tmp_path / "other.tltb"))
+    with pytest.raises(SpecError, match="drop_path_rate"):
+        run("train", tmp_path / "c", *pictures, *settings(imported), "model.backbone.drop_path_rate=0.1")

@@ -1,0 +1,188 @@
+"""A file as a bundle and back, proven, accounted for, and on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+from foreign import classifier, saved, tensor
+from onnx import helper, numpy_helper
+
+from tao_like.bundle import read_bundle, write_bundle
+from tao_like.byom import importing
+from tao_like.byom.importing import from_bundle, import_file, to_bundle
+from tao_like.cli.byom import byom
+from tao_like.errors import BundleError, ConversionError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A little classifier as a file."""
+    return saved(classifier(), tmp_path / "little.onnx")
+
+
+def test_places_to_cut_are_found(path: Path) -> None:
+    result = import_file(path)
+    assert [(cut.what, cut.value, cut.channels) for cut in result.cuts] == [
+        ("stride 2", "r1", 8),
+        ("stride 4", "r2", 16),
+        ("pooled features", "flat", 16),
+    ]
+    assert result.report["head"] == {
+        "module": "head",
+        "features": "flat",
+        "channels": 16,
+        "classes": 4,
+        "squashed": True,
+    }
+
+
+def test_the_report_says_how_it_was_proven(path: Path) -> None:
+    pictures = {"x": np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)}
+    result = import_file(path, pictures=pictures)
+    assert [(item.batch, item.what) for item in result.comparisons] == [
+        (1, "noise"),
+        (3, "noise"),
+        (2, "pictures"),
+    ]
+    assert result.largest_difference < 1e-5
+    assert json.loads(json.dumps(result.report))["largest_difference"] == result.largest_difference
+
+
+@pytest.mark.parametrize("wrong", [1.0, float("nan"), float("inf")])
+def test_a_wrong_conversion_fails(wrong: float, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = importing.convert
+
+    def spoiled(model):  # type: ignore[no-untyped-def]
+        imported = right(model)
+        with torch.no_grad():
+            imported.module.get_submodule("head").bias[0] += wrong
+        return imported
+
+    monkeypatch.setattr(importing, "convert", spoiled)
+    with pytest.raises(ConversionError, match=r"little\.onnx.*differs from onnxruntime"):
+        import_file(path)
+
+
+def test_a_bundle_gives_the_network_back(path: Path, tmp_path: Path) -> None:
+    result = import_file(path)
+    with torch.no_grad():
+        result.imported.module.get_submodule("head").weight.mul_(2)
+    write_bundle(tmp_path / "a.tltb", to_bundle(result, classes=["a", "b", "c", "d"]))
+    bundle = read_bundle(tmp_path / "a.tltb")
+    assert (bundle.task, bundle.classes) == ("byom", ["a", "b", "c", "d"])
+    again = from_bundle(bundle)
+    given = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(again.module(given), result.imported.module(given))
+    with pytest.raises(BundleError, match="do not fit"):
+        from_bundle(dataclasses.replace(bundle, weights={"head.weight": torch.zeros(1)}))
+    with pytest.raises(BundleError, match=r"graph\.onnx"):
+        from_bundle(dataclasses.replace(bundle, graph=None))
+
+
+def test_class_names_and_cuts_must_fit(path: Path) -> None:
+    result = import_file(path)
+    with pytest.raises(ConversionError, match=r"2 class names.*4 classes"):
+        to_bundle(result, classes=["a", "b"])
+    with pytest.raises(ConversionError, match="nowhere"):
+        to_bundle(result, classes=[], cut="nowhere")
+
+
+def test_converted_and_exported_it_answers_as_before(path: Path, tmp_path: Path) -> None:
+    imported = import_file(path).imported
+    given = torch.rand(2, 3, 32, 32)
+    file = tmp_path / "again.onnx"
+    torch.onnx.export(
+        # Inside another module: the exporter takes a GraphModule itself for a graph of its own.
+        torch.nn.Sequential(imported.module),
+        (given,),
+        file,
+        dynamo=False,
+        opset_version=17,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "n"}},
+    )
+    sessions = [onnxruntime.InferenceSession(str(one)) for one in (path, file)]
+    other = np.random.default_rng(0).random((5, 3, 32, 32), dtype=np.float32)
+    first, second = (session.run(None, {"x": other})[0] for session in sessions)
+    np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-6)
+
+
+def quantised() -> onnx.ModelProto:
+    """The little classifier as a quantiser leaves it: Q/DQ pairs around its first convolution."""
+    proto = classifier()
+    weight = next(item for item in proto.graph.initializer if item.name == "stem.weight")
+    values = numpy_helper.to_array(weight)
+    proto.graph.initializer.remove(weight)
+    proto.graph.initializer.extend(
+        [
+            tensor("w_int", np.clip(np.round(values / 0.01), -127, 127), np.int8),
+            tensor("w_scale", 0.01),
+            tensor("w_zero", 0, np.int8),
+            tensor("x_scale", 0.05),
+            tensor("x_zero", 0, np.uint8),
+        ]
+    )
+    node = helper.make_node
+    pairs = [
+        node("QuantizeLinear", ["x", "x_scale", "x_zero"], ["x_int"]),
+        node("DequantizeLinear", ["x_int", "x_scale", "x_zero"], ["x_back"]),
+        node("DequantizeLinear", ["w_int", "w_scale", "w_zero"], ["stem.weight"]),
+    ]
+    nodes = [*pairs, *proto.graph.node]
+    nodes[3].input[0] = "x_back"
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return proto
+
+
+def test_a_quantised_file_is_imported_as_float(tmp_path: Path) -> None:
+    result = import_file(saved(quantised(), tmp_path / "int8.onnx"))
+    assert result.largest_difference < 1e-5
+    assert any("scale of 0.05" in note for note in result.imported.notes)
+    trained = [name for name, _ in result.imported.module.named_parameters()]
+    assert "stem.weight" in trained
+    rounded = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"))
+    given = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    with torch.inference_mode():
+        ours = result.imported.module(torch.from_numpy(given)).numpy()
+    # The rounding is left out, so the answers are near those of the file, and not equal.
+    np.testing.assert_allclose(ours, rounded.run(None, {"x": given})[0], atol=0.05)
+
+
+def test_the_command_line_inspects_and_converts(path: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    shown = runner.invoke(byom, ["inspect", "-m", str(path)])
+    assert shown.exit_code == 0, shown.output
+    for words in ("input    x  [batch, 3, 32, 32]  float32", "--cut flat", "bn.mean", "GlobalAveragePool"):
+        assert words in shown.output
+    names = tmp_path / "names.txt"
+    names.write_text("ant\nbee\ncat\ndog\n")
+    output, report = tmp_path / "new folder" / "little.tltb", tmp_path / "report.json"
+    words = ["convert", "-m", str(path), "-o", str(output), "--classes", str(names)]
+    done = runner.invoke(byom, [*words, "--task", "classification", "--report", str(report)])
+    assert done.exit_code == 0, done.output
+    assert read_bundle(output).classes == ["ant", "bee", "cat", "dog"]
+    assert json.loads(report.read_text())["trainable_share"] == 1.0
+    before = output.read_bytes()
+    again = runner.invoke(byom, [*words, "--cut", "nowhere"])
+    assert isinstance(again.exception, ConversionError)
+    assert output.read_bytes() == before
+    assert [item.name for item in output.parent.iterdir()] == ["little.tltb"]
+
+
+def test_the_command_line_refuses_what_it_does_not_have(path: Path, tmp_path: Path) -> None:
+    words = ["convert", "-m", str(path), "-o", str(tmp_path / "a.tltb")]
+    for more in (["--task", "juggling"], ["--input-size", "0x3"], ["--input-size", "large"]):
+        assert CliRunner().invoke(byom, [*words, *more]).exit_code == 2
+    wrong = CliRunner().invoke(byom, ["convert", "-m", str(path), "-o", str(tmp_path / "a.onnx")])
+    assert wrong.exit_code == 2
+    assert ".tltb" in wrong.output

@@ -1,0 +1,135 @@
+"""Operations that an exporter took apart are whole again."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tao_like.byom import convert
+from tao_like.byom.conversion import Imported
+
+
+def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelProto:
+    """The module as torch's tracing exporter writes it, in small parts: opset 11 has few whole operations."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=opset,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": {0: "n"}},
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+class Apply(nn.Module):
+    """A function behind a convolution, so that it has something to train."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.function = function
+
+    def forward(self, values: Tensor) -> Tensor:
+        result: Tensor = self.function(self.conv(values))
+        return result
+
+
+def assert_same(imported: Imported, module: nn.Module, example: Tensor) -> None:
+    """Both give the same, on a batch of another size, and have as many parameters."""
+    given = torch.cat([example, example + 0.3, example * 2])
+    with torch.inference_mode():
+        torch.testing.assert_close(imported.module(given), module(given), rtol=1e-4, atol=1e-5)
+    assert sum(value.numel() for value in imported.module.parameters()) == sum(
+        value.numel() for value in module.parameters()
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [
+        (functional.gelu, "gelu("),
+        (lambda values: functional.gelu(values, approximate="tanh"), "gelu_of_tanh"),
+        (functional.silu, "silu"),
+        (functional.hardswish, "hardswish"),
+        (functional.mish, "mish"),
+        (lambda values: values * (values + 3).clamp(0, 6) / 6, "hardswish"),
+        (lambda values: 0.5 * values * (1 + torch.erf(values / 2**0.5)), "gelu("),
+    ],
+)
+def test_an_activation_is_known_by_what_it_computes(function: Callable[[Tensor], Tensor], call: str) -> None:
+    module, example = Apply(function), torch.randn(1, 3, 5, 5)
+    imported = convert(traced(module, example))
+    assert call in imported.module.code
+    assert_same(imported, module, example)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda values: values * torch.sigmoid(1.7 * values),
+        lambda values: 0.5 * values * (1 + torch.erf(values)),
+        lambda values: values * (values + 2).clamp(0, 6) / 6,
+    ],
+)
+def test_what_only_looks_like_an_activation_is_left_alone(function: Callable[[Tensor], Tensor]) -> None:
+    module, example = Apply(function), torch.randn(1, 3, 5, 5)
+    imported = convert(traced(module, example))
+    assert not any(name in imported.module.code for name in ("gelu", "silu", "hardswish"))
+    assert_same(imported, module, example)
+
+
+class Block(nn.Module):
+    """A transformer's block, as in ViT (Dosovitskiy et al. 2020)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(16), nn.LayerNorm(16)
+        self.qkv, self.proj = nn.Linear(16, 48), nn.Linear(16, 16)
+        self.mlp = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+
+    def forward(self, values: Tensor) -> Tensor:
+        count, length, _ = values.shape
+        parts = self.qkv(self.norm1(values)).reshape(count, length, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        weights = ((query @ key.transpose(-2, -1)) * 8**-0.5).softmax(-1)
+        values = values + self.proj((weights @ value).transpose(1, 2).reshape(count, length, 16))
+        result: Tensor = values + self.mlp(self.norm2(values))
+        return result
+
+
+@pytest.mark.parametrize("opset", [14, 17])
+def test_layer_norm_linear_and_attention(opset: int) -> None:
+    module, example = Block(), torch.randn(1, 6, 16)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    imported = convert(traced(module, example, opset))
+    kinds = [type(part) for part in imported.module.modules()]
+    assert kinds.count(nn.LayerNorm) == 2
+    assert kinds.count(nn.Linear) == 4
+    assert "attend" in imported.module.code
+    assert_same(imported, module, example)
+
+
+def test_group_norm() -> None:
+    module, example = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8)), torch.randn(1, 3, 6, 6)
+    with torch.no_grad():
+        module[1].weight.uniform_(0.5, 1.5)
+        module[1].bias.uniform_(-1, 1)
+    imported = convert(traced(module, example))
+    assert nn.GroupNorm in [type(part) for part in imported.module.modules()]
+    assert_same(imported, module, example)
