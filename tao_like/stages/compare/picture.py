@@ -15,6 +15,9 @@ LEFT, RIGHT, TOP, BOTTOM = 90, 40, 50, 70
 DARK, PALE = (40, 40, 40), (225, 225, 225)
 COLOURS = {"bundle": (70, 110, 190), "ONNX fp32": (90, 90, 90), "ONNX int8": (200, 90, 30)}
 _ROUND_STEPS = (1, 2, 5)
+_LINE = 17  # height of a name
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
 
 
 def draw_comparison(rows: Sequence[Row], headline: str) -> Image.Image:
@@ -49,26 +52,34 @@ def draw_comparison(rows: Sequence[Row], headline: str) -> Image.Image:
     pen.rectangle((LEFT, TOP, SIZE[0] - RIGHT, SIZE[1] - BOTTOM), outline=DARK)
     pen.text((SIZE[0] / 2, SIZE[1] - 18), "latency at batch 1, ms", fill=DARK, font=font, anchor="mb")
     pen.text((LEFT, TOP - 12), headline, fill=DARK, font=font, anchor="lb")
+    taken: list[Box] = []
     for row, time, value in zip(rows, times, values, strict=True):
-        _draw_point(pen, place(time, value), row)
+        taken.append(_draw_point(pen, place(time, value), row, taken))
     return image
 
 
-def _draw_point(pen: ImageDraw.ImageDraw, centre: tuple[float, float], row: Row) -> None:
-    """A dot with the model's name on the side where there is room."""
+def _draw_point(pen: ImageDraw.ImageDraw, centre: tuple[float, float], row: Row, taken: Sequence[Box]) -> Box:
+    """A dot with the model's name on the side where there is room, below the names that are there already.
+
+    Returns:
+        Where the name stands.
+    """
     x, y = centre
     font = load_font(14)
     colour = COLOURS.get(row["form"], DARK)
     pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=colour)
     name = fit_text(row["name"], font, 260)
     to_the_right = x + 12 + font.getlength(name) < SIZE[0] - RIGHT
-    pen.text(
-        (x + 12 if to_the_right else x - 12, y - 8),
-        name,
-        fill=colour,
-        font=font,
-        anchor="lm" if to_the_right else "rm",
-    )
+    anchor = "lm" if to_the_right else "rm"
+    place = (x + 12 if to_the_right else x - 12, y - 8)
+    while any(_overlap(pen.textbbox(place, name, font, anchor), other) for other in taken):
+        place = (place[0], place[1] + _LINE)
+    pen.text(place, name, fill=colour, font=font, anchor=anchor)
+    return pen.textbbox(place, name, font, anchor)
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _round_times(low: float, high: float) -> list[float]:
