@@ -238,6 +238,7 @@ class FaultTests:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The child is a fork: a process that starts anew would take seconds to import torch."""
+        self.skip_stages_of_others(stage)
         old = leave_old_results(tmp_path, stage)
         words = [*data, *model_words(stage, trained.bundle)]
         child = os.fork()
@@ -258,6 +259,11 @@ class FaultTests:
 
     # --- helpers ---
 
+    def skip_stages_of_others(self, stage: str) -> None:
+        """Some stages are of some tasks alone."""
+        if stage not in spec_module(self.task).STAGES:
+            pytest.skip(f"{self.task} has no stage {stage}")
+
     def command(
         self,
         capsys: pytest.CaptureFixture[str],
@@ -268,8 +274,7 @@ class FaultTests:
         bare: bool = False,
     ) -> Outcome:
         """Runs a stage by the command line, in this process; ``bare`` without the tiny settings."""
-        if stage not in spec_module(self.task).STAGES:
-            pytest.skip(f"{self.task} has no stage {stage}")
+        self.skip_stages_of_others(stage)
         settings = () if bare else (*self.tiny, *ROWS[stage].quick)
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
