@@ -1,4 +1,4 @@
-"""Pictures of classification: a sample with truth and answer, and the confusion matrix."""
+"""Pictures of classification: a sample with truth and answer."""
 
 from __future__ import annotations
 
@@ -82,45 +82,3 @@ def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     shade = 0.3 * pixels.mean(axis=2, keepdims=True) + np.array([0.0, 10.0, 35.0], dtype=np.float32)
     return Image.fromarray((strength * pixels + (1 - strength) * shade).clip(0, 255).astype(np.uint8))
-
-
-def draw_confusion_matrix(matrix: np.ndarray, classes: list[str]) -> Image.Image:
-    """Confusion matrix as a picture: rows are truths, columns answers, darker where the share is larger.
-
-    Args:
-        matrix: (classes, classes) counts.
-        classes: names; with more than 40 classes cells are small and numbers are left out.
-    """
-    count = len(classes)
-    cell = max(6, min(56, 1400 // max(count, 1)))
-    font = ImageFont.load_default(max(9, min(14, cell // 3)))
-    named = cell >= 20
-    names = [shorten(name, 140, font) for name in classes]
-    margin = int(max((font.getlength(name) for name in names), default=0)) + 34 if named else 30
-    side = count * cell
-    image = Image.new("RGB", (margin + side + 12, margin + side + 12), "white")
-    pen = ImageDraw.Draw(image)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    for row in range(count):
-        for column in range(count):
-            share = float(shares[row, column])
-            base = np.array([26, 110, 60]) if row == column else np.array([180, 30, 30])
-            colour = tuple(int(v) for v in 255 - (255 - base) * share**0.5)
-            left, top = margin + column * cell, margin + row * cell
-            pen.rectangle((left, top, left + cell, top + cell), fill=colour, outline=(225, 225, 225))
-            if named and matrix[row, column]:
-                pen.text(
-                    (left + cell / 2, top + cell / 2),
-                    str(int(matrix[row, column])),
-                    fill="white" if share > 0.4 else "black",
-                    font=font,
-                    anchor="mm",
-                )
-    if named:
-        for number, name in enumerate(names):
-            pen.text((margin - 6, margin + (number + 0.5) * cell), name, fill="black", font=font, anchor="rm")
-            label = Image.new("RGB", (margin - 26, cell), "white")
-            ImageDraw.Draw(label).text((4, cell / 2), name, fill="black", font=font, anchor="lm")
-            image.paste(label.rotate(90, expand=True), (margin + number * cell + 1, 22))
-    pen.text((4, 4), "truth (rows), answer (columns)", fill=NEUTRAL, font=ImageFont.load_default(12))
-    return image

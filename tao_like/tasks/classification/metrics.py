@@ -15,7 +15,7 @@ from torchmetrics.functional import classification as scores
 
 from tao_like.runtime.classification import decide
 from tao_like.tasks.base import Metrics
-from tao_like.tasks.classification.draw import draw_confusion_matrix
+from tao_like.tasks.confusion import draw_confusion_matrix
 
 REJECTION_STEPS = 101
 

@@ -12,9 +12,10 @@ from tao_like.runtime.boxes import placement
 from tao_like.runtime.detection import FoundBoxes, score_limits
 from tao_like.runtime.image import ImagePreparation
 from tao_like.tasks.base import Metrics
+from tao_like.tasks.confusion import draw_confusion_matrix
 from tao_like.tasks.detection.coco import CocoFigures, coco_figures
 from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.draw import draw_confusion, draw_curves
+from tao_like.tasks.detection.draw import draw_curves
 from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class, best_f1_cut, confusion
 
 NOTHING = "nothing"
@@ -85,7 +86,7 @@ class DetectionMetrics(Metrics):
             for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True)
         }
         return {
-            "confusion_matrix": draw_confusion(matrix, [*self.classes, NOTHING]),
+            "confusion_matrix": draw_confusion_matrix(matrix, [*self.classes, NOTHING]),
             "precision_recall": draw_curves(curves),
         }
 
