@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tao_like import tasks
+
 if TYPE_CHECKING:
     from tao_like.byom.importing import ImportResult
 
@@ -141,8 +143,9 @@ def convert(
 
     if output.suffix != ".tltb":
         raise click.UsageError(f"{output} must end in .tltb, as all bundles do")
-    if task not in (None, "classification"):
-        raise click.UsageError(f"--task {task}: imported networks are trained by classification alone")
+    able = [name for name in tasks.task_names() if getattr(tasks.spec_module(name), "TRAINS_IMPORTED", False)]
+    if task not in (None, *able):
+        raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     result = import_file(model, size=size)
     if task and not cut and result.report["head"] is None:
         raise ConversionError(
