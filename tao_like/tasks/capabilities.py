@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from tao_like.errors import SpecError
 
 if TYPE_CHECKING:
+    import onnx
+
     from tao_like.tasks.base import Batch, Sample, Split
 
 
@@ -77,6 +79,16 @@ class Capabilities:
         """What pruning must know of the network; None: this task's networks cannot be pruned."""
         del network
         return None
+
+    def float_nodes(self, graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, str]:
+        """Operators of an exported network that stay in float when it is quantized, each with the reason.
+
+        Args:
+            graph: in fp32, every node named.
+            layers: names of the operators with weights.
+        """
+        del graph, layers
+        return {}
 
     def distillation_losses(
         self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float

@@ -13,6 +13,8 @@ from box_pictures import IDS, SIZES, scene, write_coco
 from pictures import damage
 from tiny_detection import TINY, data_overrides
 
+from tao_like.stages.results import QuantizeResult
+
 
 class TestDetection(TaskStagesTest):
     task: ClassVar[str] = "detection"
@@ -68,3 +70,10 @@ class TestDetection(TaskStagesTest):
         assert len(detections) == int(row["objects"])
         for name in ("blue", "green", "red"):
             assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])
+
+    def test_int8_leaves_the_last_layers_and_the_decoding_in_float(self, quantized: QuantizeResult) -> None:
+        # A box, an object and a class layer for each of three maps.
+        names = [name.rpartition("/head/")[2] for name in quantized.float_layers]
+        kinds = {name.partition(".")[0] for name in names}
+        assert (len(names), kinds) == (9, {"box_outputs", "object_outputs", "class_outputs"})
+        assert {"NonMaxSuppression", "Exp", "TopK"} <= set(quantized.report["float_operators"])
