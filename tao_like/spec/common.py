@@ -85,6 +85,12 @@ class OptimSpec:
     lr_backbone: float | None = spec_field(
         None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
     )
+    lr_batch_size: int | None = spec_field(
+        None,
+        "Samples a step that `lr` and `lr_backbone` are meant for: with more or fewer, over all devices and "
+        "accumulated batches, both grow or shrink in proportion; empty: they stand as they are",
+        ge=1,
+    )
     momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
     weight_decay: float = spec_field(
         0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True

@@ -62,12 +62,12 @@ def _samples(
     task: Task[Any], spec: InferenceSpec, skipped: list[str], run: Run
 ) -> tuple[int, Iterator[Sample]]:
     """How many samples there are, and each as it is read."""
-    if spec.source is None:
+    files = task.default_sources() if spec.source is None else task.sources(spec.source)
+    if not files:
         split = choose_split(task, "test")
         dataset = task.dataset(split)
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
         return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
-    files = task.sources(spec.source)
     return len(files), _read(task.load, files, spec.on_error, skipped, run)
 
 

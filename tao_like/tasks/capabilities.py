@@ -52,6 +52,10 @@ class Capabilities:
         """
         raise NotImplementedError(f"{type(self).__name__} has no formats to convert between: {folder}")
 
+    def default_sources(self) -> list[Path]:
+        """The files that inference runs on without `inference.source`; empty: the labelled data."""
+        return []
+
     def metadata_extra(self) -> dict[str, Any]:
         """What else the runtime must know of a model, as JSON."""
         return {}

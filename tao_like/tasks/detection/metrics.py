@@ -17,8 +17,11 @@ from tao_like.tasks.detection.coco import CocoFigures, coco_figures
 from tao_like.tasks.detection.data import Truth
 from tao_like.tasks.detection.draw import draw_curves
 from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class, best_f1_cut, confusion
+from tao_like.tasks.detection.sizes import figures_by_size
+from tao_like.tasks.detection.voc import average_precision, mean_average_precision
 
 NOTHING = "nothing"
+VOC_NAME = "voc_mAP"
 
 
 class DetectionMetrics(Metrics):
@@ -28,13 +31,25 @@ class DetectionMetrics(Metrics):
         classes: class names in the order of the numbers.
         preparation: by which boxes of the input become boxes of the picture.
         thresholds: the stored score thresholds; see ``runtime.detection``.
+        voc_mode: ``SAMPLE`` or ``INTEGRATE``: gives ``voc_mAP`` too; ``none``: does not.
+        voc_overlap: from which on an answer is right for it.
     """
 
-    def __init__(self, classes: list[str], preparation: ImagePreparation, thresholds: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        classes: list[str],
+        preparation: ImagePreparation,
+        thresholds: dict[str, Any],
+        *,
+        voc_mode: str = "none",
+        voc_overlap: float = 0.5,
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.preparation = preparation
         self.stored_thresholds = thresholds
+        self.voc_mode = voc_mode
+        self.voc_overlap = voc_overlap
 
     def on_pictures(self) -> tuple[list[FoundBoxes], list[Truth]]:
         """Answers in pixels of the original pictures, and truths."""
@@ -51,12 +66,20 @@ class DetectionMetrics(Metrics):
     def _by_class(self) -> list[ClassAnswers]:
         return answers_by_class(*self.on_pictures(), len(self.classes))
 
+    def _voc(self) -> list[ClassAnswers]:
+        return answers_by_class(
+            *self.on_pictures(), len(self.classes), overlap=self.voc_overlap, second_choice=False
+        )
+
     def compute(self) -> dict[str, float]:
-        """COCO's twelve figures."""
-        return self._coco().totals
+        """COCO's twelve figures, and VOC's where it is asked for."""
+        figures = self._coco().totals
+        if self.voc_mode != "none":
+            figures[VOC_NAME] = mean_average_precision(self._voc(), self.voc_mode)
+        return figures
 
     def details(self) -> dict[str, Any]:
-        """Figures of each class, at its threshold and over all, and the confusion matrix."""
+        """Figures of each class, at its threshold and over all, of each size, and the confusion matrix."""
         figures, by_class = self._coco(), self._by_class()
         limits = score_limits(self.stored_thresholds, len(self.classes))
         per_class: dict[str, Any] = {}
@@ -71,9 +94,13 @@ class DetectionMetrics(Metrics):
                 "f1": f1,
                 "objects": by_class[number].objects,
             }
+        if self.voc_mode != "none":
+            for name, answers in zip(self.classes, self._voc(), strict=True):
+                per_class[name]["voc_AP"] = _plain(average_precision(answers, self.voc_mode))
         matrix = confusion(*self.on_pictures(), limits)
         return {
             "per_class": per_class,
+            "per_size": figures_by_size(*self.on_pictures(), len(self.classes)),
             "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": matrix.tolist()},
         }
 

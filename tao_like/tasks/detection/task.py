@@ -51,12 +51,12 @@ from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
 from tao_like.tasks.detection.distillation import answers_losses
 from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
 from tao_like.tasks.detection.float_tail import float_tail
-from tao_like.tasks.detection.metrics import DetectionMetrics
+from tao_like.tasks.detection.metrics import VOC_NAME, DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
 from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
 from tao_like.tasks.detection.scales import resized_batch
-from tao_like.tasks.detection.source import LabelledBoxes
+from tao_like.tasks.detection.source import LabelledBoxes, inference_files
 from tao_like.tasks.detection.spec import DatasetSpec
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
 from tao_like.tasks.image_task import ImageTask
@@ -86,6 +86,11 @@ class DetectionTask(ImageTask[DetectionSpec]):
         self.images = LabelledBoxes(
             spec.dataset, record.split if record else None, record.classes if record else None
         )
+
+    @override
+    def reported(self) -> Mapping[str, bool]:
+        has_voc = self.spec.evaluate.average_precision_mode != "none"
+        return {**self.higher_is_better, **({VOC_NAME: True} if has_voc else {})}
 
     @classmethod
     @override
@@ -118,6 +123,10 @@ class DetectionTask(ImageTask[DetectionSpec]):
             augment=Augmentation(augmentation, self.image_preparation) if augment else None,
             strong_epochs=self.spec.train.num_epochs - augmentation.plain_epochs,
         )
+
+    @override
+    def default_sources(self) -> list[Path]:
+        return inference_files(self.spec.dataset.infer_data_sources, self.classes)
 
     @override
     def collate(self, samples: Sequence[Any]) -> Batch:
@@ -266,7 +275,14 @@ class DetectionTask(ImageTask[DetectionSpec]):
 
     @override
     def metrics(self) -> DetectionMetrics:
-        return DetectionMetrics(self.classes, self.image_preparation, self.stored_thresholds)
+        settings = self.spec.evaluate
+        return DetectionMetrics(
+            self.classes,
+            self.image_preparation,
+            self.stored_thresholds,
+            voc_mode=settings.average_precision_mode,
+            voc_overlap=settings.matching_iou_threshold,
+        )
 
     def _detections(self, sample: Sample, answer: FoundBoxes) -> tuple[Detection, ...]:
         place = placement(sample.data.width, sample.data.height, self.image_preparation)
