@@ -95,12 +95,11 @@ def _answer(
     run: Run,
 ) -> None:
     """Runs a batch, adds its rows, and draws it while pictures are wanted."""
-    prepared = model.task.prepare(batch)
-    answers = model.task.answers(model.engine.run(prepared))
+    answers = _answers(model, batch)
     wanted = len(rows) < spec.max_pictures
     heats: list[Any] | None = None
     if wanted and spec.explain and model.network is not None:
-        heats = model.task.explain(model.network, prepared)
+        heats = model.task.explain(model.network, model.task.prepare(batch))
         if heats is None:
             raise SpecError(
                 "inference.explain: this architecture keeps no map of places to explain; leave it out"
@@ -112,6 +111,21 @@ def _answer(
             card = model.task.draw(sample, answer, heats[number] if heats else None)
             with run.artefact(f"{PICTURES}/{len(rows):05d}_{_file_name(sample.key)}.jpg") as path:
                 card.save(path, quality=90)
+
+
+def _answers(model: LoadedModel, batch: list[Sample]) -> list[Any]:
+    """One answer a sample; the network sees no more parts at a time than the batch has samples."""
+    task = model.task
+    parts = [task.parts(sample) for sample in batch]
+    flat = [part for of_sample in parts for part in of_sample]
+    answers: list[Any] = []
+    for start in range(0, len(flat), len(batch)):
+        answers += task.answers(model.engine.run(task.prepare(flat[start : start + len(batch)])))
+    remaining = iter(answers)
+    return [
+        task.joined(sample, [next(remaining) for _ in of_sample])
+        for sample, of_sample in zip(batch, parts, strict=True)
+    ]
 
 
 def _file_name(key: str) -> str:

@@ -16,7 +16,7 @@ from tao_like.errors import SpecError
 if TYPE_CHECKING:
     import onnx
 
-    from tao_like.tasks.base import Batch, Sample, Split
+    from tao_like.tasks.base import Batch, Dataset, Sample, Split
 
 
 @dataclass
@@ -51,6 +51,20 @@ class Capabilities:
             What was written, as JSON, lines that say so, and the part of a spec that names it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no formats to convert between: {folder}")
+
+    def parts(self, sample: Sample) -> list[Sample]:
+        """What the network looks at one by one: the sample itself, or the tiles of a big picture."""
+        return [sample]
+
+    def joined(self, sample: Sample, answers: Sequence[Any]) -> Any:
+        """The answer for a sample from those for its `parts`."""
+        del sample
+        (answer,) = answers
+        return answer
+
+    def whole_sample(self, dataset: Dataset, index: int) -> Sample:
+        """The sample that an answer of ``Metrics.answered`` is about."""
+        return dataset.sample(index)
 
     def default_sources(self) -> list[Path]:
         """The files that inference runs on without `inference.source`; empty: the labelled data."""

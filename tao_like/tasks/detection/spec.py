@@ -20,6 +20,7 @@ from tao_like.tasks.detection.stage_spec import (
     DetectionInferenceSpec,
     InferDataSourcesSpec,
 )
+from tao_like.tasks.detection.tiling_spec import TilingSpec
 
 ARCHITECTURES = (
     "yolox and retinanet over any timm backbone with strides 8, 16 and 32; yolox in its own sizes nano to x"
@@ -240,6 +241,7 @@ class DatasetSpec:
         "How a picture becomes the input: in its own shape with borders, or squashed",
         choices=("letterbox", "squash"),
     )
+    tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
     batch_size: int | str = spec_field(
         "auto",
         "Pictures a step and device; auto: what memory and amount of data allow",

@@ -29,11 +29,14 @@ from tao_like.runtime.detection import (
     Selection,
     decide,
     found_boxes,
+    joined_boxes,
 )
 from tao_like.runtime.image import ImagePreparation
+from tao_like.runtime.tiles import Tiling, cut
 from tao_like.tasks.base import (
     Batch,
     DataReport,
+    Dataset,
     Exportable,
     ModelRecord,
     Outputs,
@@ -59,6 +62,7 @@ from tao_like.tasks.detection.scales import resized_batch
 from tao_like.tasks.detection.source import LabelledBoxes, inference_files
 from tao_like.tasks.detection.spec import DatasetSpec
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
+from tao_like.tasks.detection.tiled_data import TiledDataset, tiles_of
 from tao_like.tasks.image_task import ImageTask
 
 if TYPE_CHECKING:
@@ -95,7 +99,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @classmethod
     @override
     def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize")}
+        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize", "tiling")}
         return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
@@ -115,7 +119,8 @@ class DetectionTask(ImageTask[DetectionSpec]):
         if not records:
             raise DatasetError(f"there is no {split} data; give {self.data_key(split)}")
         augmentation = self.spec.dataset.augmentation
-        return DetectionDataset(
+        make = partial(TiledDataset, tiling=self.tiling) if self.tiling else DetectionDataset
+        return make(
             records,
             self.classes,
             self.image_preparation,
@@ -123,6 +128,40 @@ class DetectionTask(ImageTask[DetectionSpec]):
             augment=Augmentation(augmentation, self.image_preparation) if augment else None,
             strong_epochs=self.spec.train.num_epochs - augmentation.plain_epochs,
         )
+
+    @cached_property
+    def tiling(self) -> Tiling | None:
+        """How big pictures are cut; None: they are not."""
+        if self.record and (stated := Tiling.of(self.record.extra)):
+            return stated
+        settings, preparation = self.spec.dataset.tiling, self.image_preparation
+        if not settings.enable:
+            return None
+        return Tiling(
+            settings.tile_width or preparation.width,
+            settings.tile_height or preparation.height,
+            settings.overlap,
+            settings.agreement,
+        )
+
+    @override
+    def count(self, split: Split) -> int:
+        records = self.images.records(split)
+        return len(tiles_of(records, self.tiling)) if self.tiling else len(records)
+
+    @override
+    def parts(self, sample: Sample) -> list[Sample]:
+        return [Sample(sample.key, part) for part in cut(sample.data, self.tiling)]
+
+    @override
+    def joined(self, sample: Sample, answers: Sequence[FoundBoxes]) -> FoundBoxes:
+        if self.tiling is None:
+            return answers[0]
+        return joined_boxes(answers, sample.data.size, self.image_preparation, self.tiling)
+
+    @override
+    def whole_sample(self, dataset: Dataset, index: int) -> Sample:
+        return dataset.whole(index) if isinstance(dataset, TiledDataset) else dataset.sample(index)
 
     @override
     def default_sources(self) -> list[Path]:
@@ -255,8 +294,8 @@ class DetectionTask(ImageTask[DetectionSpec]):
 
     @override
     def metadata_extra(self) -> dict[str, Any]:
-        selection = self.selection
-        return {"selection": vars(selection)}
+        tiling = {"tiling": self.tiling.to_dict()} if self.tiling else {}
+        return {"selection": vars(self.selection), **tiling}
 
     @override
     def answers(self, outputs: Outputs) -> list[FoundBoxes]:
@@ -282,6 +321,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
             self.stored_thresholds,
             voc_mode=settings.average_precision_mode,
             voc_overlap=settings.matching_iou_threshold,
+            tiling=self.tiling,
         )
 
     def _detections(self, sample: Sample, answer: FoundBoxes) -> tuple[Detection, ...]:
