@@ -290,7 +290,10 @@ class InferenceSpec:
         None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
     )
     source: str | None = spec_field(
-        None, "A file, a folder or a pattern such as `photos/*.jpg`; empty: the test split", path=True
+        None,
+        "A file, a folder or a pattern such as `photos/*.jpg`; for pictures also a video (needs "
+        "`tao_like[video]`); empty: the test split",
+        path=True,
     )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)

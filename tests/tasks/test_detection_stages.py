@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from base import TaskStagesTest
 from box_pictures import IDS, SIZES, scene, write_coco
 from pictures import damage
+from stage_runs import csv_rows
 from tiny_detection import TINY, data_overrides
 
-from tao_like.stages.results import QuantizeResult
+from tao_like.datasets.video import VideoReader, VideoWriter
+from tao_like.stages.results import QuantizeResult, TrainResult
 
 
 class TestDetection(TaskStagesTest):
@@ -64,6 +67,23 @@ class TestDetection(TaskStagesTest):
         if corrupt:
             damage(files[1])
         return files
+
+    def test_a_video_gives_a_row_a_frame_and_a_video_with_boxes(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        pytest.importorskip("cv2")
+        with VideoWriter(tmp_path / "clip.mp4", 10.0) as video:
+            for number in range(5):
+                video.write(scene(500 + number)[0])
+        source = [f"inference.source={tmp_path / 'clip.mp4'}", f"inference.checkpoint={trained.bundle}"]
+        result = self.run("inference", tmp_path / "results", [*data, *source, "inference.batch_size=2"])
+        rows = csv_rows(result.folder / "predictions.csv")
+        assert [(row["frame"], row["seconds"]) for row in rows[:2]] == [("0", "0.000"), ("1", "0.100")]
+        drawn = list(VideoReader(result.folder / "clip.mp4"))
+        assert len(drawn) == len(rows) == 5
+        assert not (result.folder / "pictures").exists()
+        images = json.loads((result.folder / "detections.json").read_text())["images"]
+        assert [image["file_name"].rpartition("#")[2] for image in images] == [f"{n:06d}" for n in range(5)]
 
     def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
         detections = answer["detections"]
