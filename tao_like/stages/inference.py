@@ -83,8 +83,9 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResu
     answered = _Answered(model, spec.inference, run)
     with ExitStack() as stack, run.progress(f"running {path.name}", count) as bar:
         if video is not None:
-            target = stack.enter_context(run.artefact(f"{video.path.stem}{WRITTEN_SUFFIX}"))
-            answered.video = stack.enter_context(VideoWriter(target, video.rate))
+            target = run.artefact(f"{video.path.stem}{WRITTEN_SUFFIX}").final
+            temporary = stack.enter_context(run.artefact(target.name))
+            answered.video = stack.enter_context(VideoWriter(temporary, video.rate))
             answered.rate = video.rate
         for batch in _batches(samples, scoring_batch_size(model.task, spec.inference.batch_size)):
             _answer(answered, batch)
@@ -102,8 +103,8 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResu
     }
     summary = [f"{len(answered.rows)} answers: {predictions}"]
     if video is not None:
-        report["video"] = f"{video.path.stem}{WRITTEN_SUFFIX}"
-        summary.append(f"Video: {run.folder / report['video']}")
+        report["video"] = target.name
+        summary.append(f"Video: {run.folder / target.name}")
     if answered.drawn:
         summary.append(f"{answered.drawn} pictures: {run.folder / PICTURES}")
     return InferenceResult("inference", run.folder, report, summary, answered.rows, predictions, skipped)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import onnx
 import pytest
 from base import TaskStagesTest
 from box_pictures import IDS, SIZES, scene, write_coco
@@ -16,7 +17,7 @@ from stage_runs import csv_rows
 from tiny_detection import TINY, data_overrides
 
 from tao_like.datasets.video import VideoReader, VideoWriter
-from tao_like.stages.results import QuantizeResult, TrainResult
+from tao_like.stages.results import ExportResult, QuantizeResult, TrainResult
 
 
 class TestDetection(TaskStagesTest):
@@ -67,6 +68,16 @@ class TestDetection(TaskStagesTest):
         if corrupt:
             damage(files[1])
         return files
+
+    def test_suppression_is_in_the_graph_at_the_newest_opset_too(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        given = [f"export.checkpoint={trained.bundle}", "export.opset_version=23"]
+        result = self.run("export", tmp_path, [*data, *given])
+        assert isinstance(result, ExportResult)
+        graph = onnx.load(result.onnx_file)
+        assert graph.opset_import[0].version == 23
+        assert "NonMaxSuppression" in {node.op_type for node in graph.graph.node}
 
     def test_a_video_gives_a_row_a_frame_and_a_video_with_boxes(
         self, trained: TrainResult, data: list[str], tmp_path: Path

@@ -53,7 +53,7 @@ def figures_by_size(
     # (overlaps, recalls, classes, sizes, limits) and without the recalls; the last limit is 100 boxes.
     precision = np.asarray(evaluation.eval["precision"])[..., -1]
     recall = np.asarray(evaluation.eval["recall"])[..., -1]
-    areas = np.concatenate([each.arrays.areas[~each.arrays.crowd] for each in truths] or [np.zeros(0)])
+    areas = np.array([area for each in truths for area in each.arrays.areas[~each.arrays.crowd]])
     return [
         {
             "size": name,
