@@ -9,11 +9,12 @@ from tao_like.datasets.files import find_images
 from tao_like.errors import DatasetError
 
 
-def image_sources(source: str) -> list[Path]:
+def image_sources(source: str, key: str = "inference.source") -> list[Path]:
     """The pictures that a file name, a folder (with all below it) or a pattern stands for, sorted.
 
     Args:
         source: a name that exists is taken as it is, even when it looks like a pattern.
+        key: of the spec that gave it, for messages.
 
     Raises:
         DatasetError: there is nothing of that name, or no picture in it.
@@ -24,13 +25,13 @@ def image_sources(source: str) -> list[Path]:
     if path.is_dir():
         found = sorted(Path(name) for name in find_images(path))
         if not found:
-            raise DatasetError(f"inference.source: there are no pictures in the folder {source}")
+            raise DatasetError(f"{key}: there are no pictures in the folder {source}")
         return found
     if not glob.has_magic(source):
-        raise DatasetError(f"inference.source: there is no file or folder {source}")
+        raise DatasetError(f"{key}: there is no file or folder {source}")
     # Path.glob cannot take an absolute pattern.
     names = glob.glob(source, recursive=True)  # noqa: PTH207
     found = sorted(path for path in map(Path, names) if path.is_file())
     if not found:
-        raise DatasetError(f"inference.source: nothing fits the pattern {source}")
+        raise DatasetError(f"{key}: nothing fits the pattern {source}")
     return found

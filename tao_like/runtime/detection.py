@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tao_like.runtime.answer import Answer, Outputs
 from tao_like.runtime.boxes import Placement, keep_best, placement
 from tao_like.runtime.image import ImagePreparation
 from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.tiles import Group, Tiling, join
 
 BOXES = "boxes_xyxy"
 """Meaning of an output (N, K, 4): left, top, right, bottom in pixels of the input, best first."""
@@ -149,6 +151,27 @@ def _check_finite(*arrays: npt.NDArray[Any]) -> None:
         raise BundleError("the model gave boxes or scores that are not numbers (NaN or infinite).")
 
 
+def joined_boxes(
+    found: Sequence[FoundBoxes], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+) -> FoundBoxes:
+    """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
+
+    Args:
+        found: of each of the picture's tiles, in pixels of the tile's input.
+        size: width and height of the picture.
+        preparation: how a tile became the input.
+        tiling: how the picture was cut.
+    """
+    tiles = tiling.tiles(*size)
+    groups = []
+    for tile, boxes in zip(tiles, found, strict=True):
+        place = placement(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        corner = np.array([tile.left, tile.top] * 2, np.float32)
+        groups.append(Group(place.to_picture(boxes.boxes) + corner, boxes.scores, boxes.labels))
+    whole = join(groups, tiles, tiling, size)
+    return FoundBoxes(placement(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels)
+
+
 def decide(
     found: FoundBoxes,
     place: Placement,
@@ -207,6 +230,7 @@ class DetectionReader:
             )
         score_limits(metadata.thresholds, len(metadata.classes))
         selection_of(metadata.extra)
+        Tiling.of(metadata.extra)
         placement(1, 1, ImagePreparation.from_dict(metadata.preparation))
 
     def read(
@@ -219,16 +243,22 @@ class DetectionReader:
         """Return the detections of each picture."""
         preparation = ImagePreparation.from_dict(metadata.preparation)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
+        found = found_boxes(by_meaning, selection_of(metadata.extra))
+        if (tiling := Tiling.of(metadata.extra)) is not None:
+            parts = iter(found)
+            counts = [len(tiling.tiles(*size)) for size in sizes]
+            found = [
+                joined_boxes(list(islice(parts, count)), size, preparation, tiling)
+                for count, size in zip(counts, sizes, strict=True)
+            ]
         return [
             DetectionAnswer(
                 source=source,
                 detections=decide(
-                    found, placement(*size, preparation), metadata.classes, metadata.thresholds
+                    boxes, placement(*size, preparation), metadata.classes, metadata.thresholds
                 ),
             )
-            for found, source, size in zip(
-                found_boxes(by_meaning, selection_of(metadata.extra)), sources, sizes, strict=True
-            )
+            for boxes, source, size in zip(found, sources, sizes, strict=True)
         ]
 
     def failed(self, source: str | None, error: str) -> DetectionAnswer:

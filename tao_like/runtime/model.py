@@ -20,6 +20,7 @@ from tao_like.runtime.detection import DetectionReader
 from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.session import open_session
+from tao_like.runtime.tiles import Tiling, cut
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,7 +29,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageInput: TypeAlias = str | Path | Image.Image | Pixels
 Images: TypeAlias = ImageInput | Iterable[ImageInput]
 OnError: TypeAlias = Literal["raise", "skip"]
-_Prepared: TypeAlias = "Future[tuple[Pixels, tuple[int, int]]]"
+_Prepared: TypeAlias = "Future[tuple[list[Pixels], tuple[int, int]]]"
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WORKERS = 4
@@ -75,6 +76,7 @@ class Model:
             self.metadata = read_metadata(session.get_modelmeta().custom_metadata_map)
             self.preparation = ImagePreparation.from_dict(self.metadata.preparation)
             self._reader = _reader_of(self.metadata)
+            self._tiling = Tiling.of(self.metadata.extra)
             self._fixed_batch = _check_graph(session, self.metadata, self.preparation)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
@@ -196,10 +198,10 @@ class Model:
         except OSError as error:  # a Pillow image decodes its file only now
             raise DatasetError(f"the picture cannot be decoded: {error}.") from error
 
-    def _prepare_sized(self, image: ImageInput) -> tuple[Pixels, tuple[int, int]]:
-        """A prepared picture, with the width and height that it had."""
+    def _prepare_sized(self, image: ImageInput) -> tuple[list[Pixels], tuple[int, int]]:
+        """A prepared picture, or its prepared tiles, with the width and height that it had."""
         picture = self._read(image)
-        return prepare(picture, self.preparation), picture.size
+        return [prepare(part, self.preparation) for part in cut(picture, self._tiling)], picture.size
 
     def _predict_in_batches(
         self, images: Iterable[ImageInput], batch_size: int, workers: int, on_error: OnError
@@ -213,28 +215,32 @@ class Model:
                 batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
                 if not batch:
                     return
-                yield from self._answer(batch, on_error)
+                yield from self._answer(batch, batch_size, on_error)
 
-    def _answer(self, batch: Sequence[tuple[str | None, _Prepared]], on_error: OnError) -> Iterator[Answer]:
+    def _answer(
+        self, batch: Sequence[tuple[str | None, _Prepared]], batch_size: int, on_error: OnError
+    ) -> Iterator[Answer]:
         prepared: list[Pixels] = []
         sources: list[str | None] = []
         sizes: list[tuple[int, int]] = []
         failed: dict[int, Answer] = {}
         for position, (source, future) in enumerate(batch):
             try:
-                pixels, size = future.result()
+                parts, size = future.result()
             except DatasetError as error:
                 if on_error == "raise":
                     raise
                 failed[position] = self._reader.failed(source, str(error))
             else:
-                prepared.append(pixels)
+                prepared += parts
                 sources.append(source)
                 sizes.append(size)
         read: Iterator[Answer] = iter(())
         if prepared:
-            outputs = self.run_prepared(np.stack(prepared))
-            read = iter(self._reader.read(outputs, self.metadata, sources, sizes))
+            starts = range(0, len(prepared), batch_size)
+            outputs = [self.run_prepared(np.stack(prepared[at : at + batch_size])) for at in starts]
+            together = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+            read = iter(self._reader.read(together, self.metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 

@@ -85,6 +85,12 @@ class OptimSpec:
     lr_backbone: float | None = spec_field(
         None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
     )
+    lr_batch_size: int | None = spec_field(
+        None,
+        "Samples a step that `lr` and `lr_backbone` are meant for: with more or fewer, over all devices and "
+        "accumulated batches, both grow or shrink in proportion; empty: they stand as they are",
+        ge=1,
+    )
     momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
     weight_decay: float = spec_field(
         0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
@@ -284,7 +290,10 @@ class InferenceSpec:
         None, "Bundle or ONNX file; empty: the bundle that train left in results_dir", path=True
     )
     source: str | None = spec_field(
-        None, "A file, a folder or a pattern such as `photos/*.jpg`; empty: the test split", path=True
+        None,
+        "A file, a folder or a pattern such as `photos/*.jpg`; for pictures also a video (needs "
+        "`tao_like[video]`); empty: the test split",
+        path=True,
     )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)

@@ -94,10 +94,13 @@ def _kind_schema(kind: Kind, rule: Rule, bounds: Bounds) -> dict[str, Any]:
     if kind.block is not None:
         schema = _element_schema(describe(kind.block))
     elif kind.element is not None:
-        schema = {"type": "array", "items": _kind_schema(kind.element, rule, rule.element_bounds)}
+        items = _kind_schema(kind.element, rule, rule.element_bounds)
+        schema = {"type": "array", "items": items}
+        if kind.element.block is not None:  # one block stands for a list of one
+            schema = {"anyOf": [schema, items]}
     elif kind.values is not None:
-        items = _kind_schema(kind.values, rule, rule.element_bounds)
-        schema = {"type": "object", "additionalProperties": items, "propertyNames": _NO_INSTRUCTIONS}
+        inner = _kind_schema(kind.values, rule, rule.element_bounds)
+        schema = {"type": "object", "additionalProperties": inner, "propertyNames": _NO_INSTRUCTIONS}
     elif kind.anything:
         return {"$ref": "#/$defs/value"}
     else:

@@ -65,7 +65,12 @@ class KeyResolver:
         if kind.block is not None:
             return self._block(describe(kind.block), value, path)
         value = self._read(kind, value, path=member.rule.path)
-        if kind.element is not None and kind.element.block is not None and isinstance(value.content, list):
+        if kind.element is not None and kind.element.block is not None:
+            if isinstance(value.content, dict):
+                # One block stands for a list of one, as TAO's files have it.
+                value = dataclasses.replace(value, content=[value])
+            if not isinstance(value.content, list):
+                return value
             block = describe(kind.element.block)
             elements = enumerate(value.content)
             blocks = [self._element(block, element, f"{path}[{i}]") for i, element in elements]

@@ -44,8 +44,8 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResul
     figures = metrics.compute()
     run.status(f"{path.name} scored on {split}", kpi=figures)
     rows, entries = [], []
-    for index, answer, _ in metrics.collected:
-        sample = dataset.sample(index)
+    for index, answer in metrics.answered():
+        sample = model.task.whole_sample(dataset, index)
         rows.append(model.task.row(sample, answer))
         entries.append(model.task.entry(sample, answer))
     write_rows(run, rows)
@@ -54,13 +54,13 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResul
     report = {
         "checkpoint": str(path),
         "split": split,
-        "samples": len(dataset),
+        "samples": len(rows),
         "metrics": figures,
         "details": metrics.details(),
         "pictures": pictures,
     }
     table = [f"  {name:<22} {value:.4f}" for name, value in figures.items()]
-    summary = [f"{path.name} on {len(dataset)} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
+    summary = [f"{path.name} on {len(rows)} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
     return EvaluateResult("evaluate", run.folder, report, summary, figures, run.folder / PREDICTIONS)
 
 
@@ -106,10 +106,10 @@ def _write_pictures(
     run: Run, model: LoadedModel, dataset: Dataset, metrics: Metrics, limit: int
 ) -> list[str]:
     pictures = metrics.pictures()
-    answers = {index: answer for index, answer, _ in metrics.collected}
+    answers = dict(metrics.answered())
     worst = metrics.ranked()[:limit]
     if worst:
-        cards = [model.task.draw(dataset.sample(index), answers[index]) for index in worst]
+        cards = [model.task.draw(model.task.whole_sample(dataset, index), answers[index]) for index in worst]
         pictures["predictions_wrong_first"] = picture_grid(cards)
     for name, picture in pictures.items():
         with run.artefact(f"{name}.png") as path:

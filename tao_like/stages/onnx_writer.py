@@ -11,13 +11,14 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnx import version_converter
 from torch import Tensor
 
 from tao_like.errors import ConversionError
 from tao_like.tasks.base import Exportable
 
 HIGHEST_TRACED_OPSET = 20
-"""The tracing exporter ends here."""
+"""The tracing exporter ends here; for a later opset its graph is raised."""
 LOWEST_CAPTURED_OPSET = 18
 """The newer exporter begins here: what it writes cannot be lowered reliably."""
 
@@ -46,8 +47,7 @@ def to_onnx(
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         reasons = []
-        attempts = [("trace", _traced, opset)] if opset <= HIGHEST_TRACED_OPSET else []
-        attempts.append(("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET)))
+        attempts = [("trace", _traced, opset), ("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET))]
         for name, write, version in attempts:
             try:
                 return _without_traces(write(exportable, inputs, dynamic, version)), name
@@ -69,10 +69,11 @@ def _traced(exportable: Exportable, inputs: tuple[Tensor, ...], dynamic: bool, o
         input_names=list(exportable.inputs),
         output_names=list(exportable.outputs),
         dynamic_axes={**exportable.inputs, **exportable.outputs} if dynamic else {},
-        opset_version=opset,
+        opset_version=min(opset, HIGHEST_TRACED_OPSET),
         dynamo=False,
     )
-    return onnx.load_from_string(buffer.getvalue())
+    graph = onnx.load_from_string(buffer.getvalue())
+    return graph if opset <= HIGHEST_TRACED_OPSET else version_converter.convert_version(graph, opset)
 
 
 def _captured(

@@ -91,7 +91,7 @@ class ModelRecord:
         thresholds: by which answers are given, as the runtime reads them.
         split: the files of each split that it was trained on; None where that is not known.
         graph: the ONNX graph of an imported network; None for the toolkit's own.
-        extra: what its bundle holds beside these.
+        extra: what its file holds beside these.
     """
 
     classes: list[str]
@@ -111,7 +111,7 @@ class ModelRecord:
     @classmethod
     def of_metadata(cls, metadata: ModelMetadata, split: dict[str, Any] | None) -> ModelRecord:
         """The record of an exported file, which does not hold the split itself."""
-        return cls(metadata.classes, metadata.preparation, metadata.thresholds, split)
+        return cls(metadata.classes, metadata.preparation, metadata.thresholds, split, extra=metadata.extra)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from tao_like.errors import SpecError
 
 if TYPE_CHECKING:
-    from tao_like.tasks.base import Batch, Sample, Split
+    import onnx
+
+    from tao_like.tasks.base import Batch, Dataset, Sample, Split
 
 
 @dataclass
@@ -50,6 +52,24 @@ class Capabilities:
         """
         raise NotImplementedError(f"{type(self).__name__} has no formats to convert between: {folder}")
 
+    def parts(self, sample: Sample) -> list[Sample]:
+        """What the network looks at one by one: the sample itself, or the tiles of a big picture."""
+        return [sample]
+
+    def joined(self, sample: Sample, answers: Sequence[Any]) -> Any:
+        """The answer for a sample from those for its `parts`."""
+        del sample
+        (answer,) = answers
+        return answer
+
+    def whole_sample(self, dataset: Dataset, index: int) -> Sample:
+        """The sample that an answer of ``Metrics.answered`` is about."""
+        return dataset.sample(index)
+
+    def default_sources(self) -> list[Path]:
+        """The files that inference runs on without `inference.source`; empty: the labelled data."""
+        return []
+
     def metadata_extra(self) -> dict[str, Any]:
         """What else the runtime must know of a model, as JSON."""
         return {}
@@ -77,6 +97,16 @@ class Capabilities:
         """What pruning must know of the network; None: this task's networks cannot be pruned."""
         del network
         return None
+
+    def float_nodes(self, graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, str]:
+        """Operators of an exported network that stay in float when it is quantized, each with the reason.
+
+        Args:
+            graph: in fp32, every node named.
+            layers: names of the operators with weights.
+        """
+        del graph, layers
+        return {}
 
     def distillation_losses(
         self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float

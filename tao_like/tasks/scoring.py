@@ -40,6 +40,10 @@ class Metrics(ABC):
         """(index, answer, truth) of every sample, by index."""
         return [(index, *self._collected[index]) for index in sorted(self._collected)]
 
+    def answered(self) -> list[tuple[int, Answer]]:
+        """Number and answer of every sample, in order; a task that cuts samples joins their answers."""
+        return [(index, answer) for index, answer, _ in self.collected]
+
     @abstractmethod
     def compute(self) -> dict[str, float]:
         """Name of each figure, such as ``accuracy``, to its value."""
@@ -54,7 +58,7 @@ class Metrics(ABC):
 
     @abstractmethod
     def ranked(self) -> list[int]:
-        """Indices of the samples, the worst answered first."""
+        """Numbers of the samples, as `answered` has them, the worst answered first."""
 
     @abstractmethod
     def thresholds(self) -> dict[str, Any]:

@@ -123,6 +123,8 @@ BLOCKS: list[Any] = [
     [{}],
     [None],
     [{"name": "a", "unknown": 1}],
+    {"name": "a"},
+    {"name": "a", "bits": 5},
     {"gamma": {"_target_": 1}},
     {"num_epochs": 3},
     {"num_epochs": 0},

@@ -139,6 +139,11 @@ def test_a_list_of_blocks() -> None:
     assert [(layer.name, layer.bits) for layer in layers] == [("a, b", 4), ("c", 8)]
 
 
+def test_one_block_stands_for_a_list_of_one() -> None:
+    (layer,) = overridden("train.layers={name: a, bits: 4}").train.layers
+    assert (layer.name, layer.bits) == ("a", 4)
+
+
 def test_a_whole_block() -> None:
     train = overridden("train={num_epochs: 3, optimizer: {lr: 0.5}}").train
     assert (train.num_epochs, train.optim.lr) == (3, 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from tiny_classification import data_overrides, tiny_spec
 
 from tao_like.errors import SpecError
+from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.optim import build_optimiser, build_schedule
 from tao_like.tasks import task_class
 
@@ -127,6 +129,32 @@ def test_named_parameters_get_no_weight_decay(network_and_task: tuple[torch.nn.M
     }
     for name, parameter in network.named_parameters():
         assert (id(parameter) in undecayed) == (parameter.ndim == 1 or "layer1" in name), name
+
+
+def test_rates_for_64_samples_follow_the_samples_of_all_processes_and_accumulated_batches(
+    network_and_task: tuple[torch.nn.Module, Any],
+) -> None:
+    network, task = network_and_task
+    given = ["train.optim.lr=0.01", "train.optim.lr_backbone=0.001", "train.accumulate_grad_batches=2"]
+    for batch, processes, meant_for, expected in ((8, 1, 64, 0.0025), (16, 4, 64, 0.02), (16, 4, None, 0.01)):
+        scaled = [] if meant_for is None else [f"train.optim.lr_batch_size={meant_for}"]
+        spec = tiny_spec(*given, *scaled).train
+        module = TrainingModule(
+            task,
+            network,
+            spec,
+            train_data=[],
+            val_data=None,
+            batch_size=batch,
+            workers=0,
+            shuffle=True,
+        )
+        module.trainer = SimpleNamespace(
+            world_size=processes, estimated_stepping_batches=10, num_training_batches=10
+        )
+        groups = module.configure_optimizers()["optimizer"].param_groups
+        rates_by_name = {group["name"]: group["initial_lr"] for group in groups}
+        assert rates_by_name == pytest.approx({"new": expected, "backbone": expected / 10})
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import onnx
+import pytest
 from base import TaskStagesTest
 from box_pictures import IDS, SIZES, scene, write_coco
 from pictures import damage
+from stage_runs import csv_rows
 from tiny_detection import TINY, data_overrides
+
+from tao_like.datasets.video import VideoReader, VideoWriter
+from tao_like.stages.results import ExportResult, QuantizeResult, TrainResult
 
 
 class TestDetection(TaskStagesTest):
@@ -63,8 +69,42 @@ class TestDetection(TaskStagesTest):
             damage(files[1])
         return files
 
+    def test_suppression_is_in_the_graph_at_the_newest_opset_too(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        given = [f"export.checkpoint={trained.bundle}", "export.opset_version=23"]
+        result = self.run("export", tmp_path, [*data, *given])
+        assert isinstance(result, ExportResult)
+        graph = onnx.load(result.onnx_file)
+        assert graph.opset_import[0].version == 23
+        assert "NonMaxSuppression" in {node.op_type for node in graph.graph.node}
+
+    def test_a_video_gives_a_row_a_frame_and_a_video_with_boxes(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        pytest.importorskip("cv2")
+        with VideoWriter(tmp_path / "clip.mp4", 10.0) as video:
+            for number in range(5):
+                video.write(scene(500 + number)[0])
+        source = [f"inference.source={tmp_path / 'clip.mp4'}", f"inference.checkpoint={trained.bundle}"]
+        result = self.run("inference", tmp_path / "results", [*data, *source, "inference.batch_size=2"])
+        rows = csv_rows(result.folder / "predictions.csv")
+        assert [(row["frame"], row["seconds"]) for row in rows[:2]] == [("0", "0.000"), ("1", "0.100")]
+        drawn = list(VideoReader(result.folder / "clip.mp4"))
+        assert len(drawn) == len(rows) == 5
+        assert not (result.folder / "pictures").exists()
+        images = json.loads((result.folder / "detections.json").read_text())["images"]
+        assert [image["file_name"].rpartition("#")[2] for image in images] == [f"{n:06d}" for n in range(5)]
+
     def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
         detections = answer["detections"]
         assert len(detections) == int(row["objects"])
         for name in ("blue", "green", "red"):
             assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])
+
+    def test_int8_leaves_the_last_layers_and_the_decoding_in_float(self, quantized: QuantizeResult) -> None:
+        # A box, an object and a class layer for each of three maps.
+        names = [name.rpartition("/head/")[2] for name in quantized.float_layers]
+        kinds = {name.partition(".")[0] for name in names}
+        assert (len(names), kinds) == (9, {"box_outputs", "object_outputs", "class_outputs"})
+        assert {"NonMaxSuppression", "Exp", "TopK"} <= set(quantized.report["float_operators"])

@@ -93,7 +93,7 @@ def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, 
     neither has weights, and neither lies between int8 neighbours.
 
     Args:
-        kept: layers to leave in float.
+        kept: operators to leave in float.
         reasons: why, by name.
     """
     constants = constant_names(model)
@@ -102,10 +102,10 @@ def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, 
     carriers: list[str] = []
     floats: dict[str, str] = {}
     for node in model.graph.node:
-        if node.op_type in LAYER_TYPES:
-            if node.name in kept:
-                floats[node.name] = reasons[node.name]
-            elif node.input[1] not in constants:
+        if node.name in kept:
+            floats[node.name] = reasons[node.name]
+        elif node.op_type in LAYER_TYPES:
+            if node.input[1] not in constants:
                 floats[node.name] = "both sides are computed (attention)"
             else:
                 layers.append(node.name)

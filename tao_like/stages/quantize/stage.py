@@ -70,11 +70,12 @@ class _Quantization:
                 f"{KEY}: {source.origin} has no convolution or linear layer with fixed weights; there is "
                 "nothing to quantize"
             )
-        self.skipped = {
+        self.all_layers = quantizable_layers(self.graph)
+        self.skipped = self.task.float_nodes(self.graph.graph, self.all_layers) | {
             name: f"quantize.skip_names: {pattern}"
             for name, pattern in named_layers(self.graph, self.spec.skip_names).items()
         }
-        self.layers = [name for name in quantizable_layers(self.graph) if name not in self.skipped]
+        self.layers = [name for name in self.all_layers if name not in self.skipped]
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
         self.ranges: dict[str, tuple[float, float]] = {}
@@ -103,7 +104,7 @@ class _Quantization:
             self.final,
             metrics,
             float_metrics,
-            {name: reason for name, reason in plan.floats.items() if name in self.skipped | search.costs},
+            {name: reason for name, reason in plan.floats.items() if name in self.all_layers},
         )
 
     # --- data ---
@@ -232,7 +233,7 @@ class _Quantization:
             "values": "uint8",
             "algorithm": self.spec.algorithm,
             "int8_layers": len(plan.layers),
-            "float_layers": sorted(set(plan.floats) & {*self.skipped, *self.layers}),
+            "float_layers": sorted(set(plan.floats).intersection(self.all_layers)),
         }
         extra = {**metadata.extra, "quantization": quantization}
         return dataclasses.replace(metadata, extra=extra, tool_version=__version__)
@@ -297,7 +298,7 @@ class _Quantization:
 
     def _summary(self, report: dict[str, Any], plan: Plan) -> list[str]:
         headline = self.task.headline
-        kept = [name for name in plan.floats if name in {*self.skipped, *self.layers}]
+        kept = [name for name in plan.floats if name in self.all_layers]
         lines = [
             f"{self.final} ({report['bytes'] / 1e6:.1f} MB, fp32 {report['bytes_fp32'] / 1e6:.1f} MB)",
             f"{len(plan.layers)} layers in int8, {len(kept)} in float"

@@ -223,9 +223,12 @@ class TensorBoardCallback(Callback):
         assert module.val_data is not None
         for name, picture in module.scores.pictures().items():
             self.board.image(f"val/{name}", picture, epoch)
-        answers = {index: answer for index, answer, _ in module.scores.collected}
+        answers = dict(module.scores.answered())
         worst = module.scores.ranked()[: module.spec.tensorboard.num_images]
-        cards = [module.task.draw(module.val_data.sample(index), answers[index]) for index in worst]
+        cards = [
+            module.task.draw(module.task.whole_sample(module.val_data, index), answers[index])
+            for index in worst
+        ]
         if cards:
             self.board.image("val/predictions_wrong_first", picture_grid(cards), epoch)
 

@@ -20,7 +20,7 @@ from tao_like.stages.loading import (
     seed_step,
     start_training_worker,
 )
-from tao_like.stages.train.optim import build_optimiser, build_schedule
+from tao_like.stages.train.optim import build_optimiser, build_schedule, scaled_rates
 from tao_like.stages.train.origin import Teacher
 from tao_like.tasks.base import Batch, Dataset, Metrics, Task
 
@@ -171,10 +171,12 @@ class TrainingModule(pl.LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimiser = build_optimiser(self.task, self.network, self.spec.optim)
+        samples = self.batch_size * self.trainer.world_size * self.spec.accumulate_grad_batches
+        optim = scaled_rates(self.spec.optim, samples)
+        optimiser = build_optimiser(self.task, self.network, optim)
         total = int(self.trainer.estimated_stepping_batches)
         per_epoch = max(1, -(-int(self.trainer.num_training_batches) // self.spec.accumulate_grad_batches))
-        schedule = build_schedule(optimiser, self.spec.optim, self.spec.num_epochs, per_epoch, total)
+        schedule = build_schedule(optimiser, optim, self.spec.num_epochs, per_epoch, total)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- validation ---

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
-from tao_like.datasets.sources import image_sources
 from tao_like.errors import DatasetError
 from tao_like.networks.backbones import Normalisation
 from tao_like.networks.freezing import freeze_norms
 from tao_like.networks.structure import refresh_widths
 from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
-from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.image import ImagePreparation, prepare
 from tao_like.tasks.base import (
     Batch,
     DataReport,
@@ -31,7 +29,6 @@ from tao_like.tasks.base import (
     Prunable,
     Sample,
     Split,
-    Task,
 )
 from tao_like.tasks.classification.backbone import (
     build_backbone,
@@ -47,22 +44,22 @@ from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages
+from tao_like.tasks.classification.spec import DatasetSpec
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 from tao_like.tasks.classification.warm_start import warm_start
+from tao_like.tasks.image_task import ImageTask
 
 MULTI_LABEL_METRICS = ("exact_match", "mean_average_precision")
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""
 
 
-class ClassificationTask(Task[ClassificationSpec]):
+class ClassificationTask(ImageTask[ClassificationSpec]):
     """One label a picture, or several."""
 
     name = "classification"
     Spec = ClassificationSpec
     headline = "accuracy"
-    input_kind = "image"
-    input_format = "uint8_nhwc"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
         "accuracy": True,
         "exact_match": True,
@@ -72,6 +69,8 @@ class ClassificationTask(Task[ClassificationSpec]):
         "f1": True,
         "calibration_error": False,
     }
+
+    images: LabelledImages
 
     def __init__(self, spec: ClassificationSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
@@ -100,16 +99,8 @@ class ClassificationTask(Task[ClassificationSpec]):
 
     @property
     @override
-    def classes(self) -> list[str]:
-        return self.images.classes
-
-    @override
-    def has_split(self, split: Split) -> bool:
-        return self.images.has(split)
-
-    @override
-    def count(self, split: Split) -> int:
-        return len(self.images.records(split))
+    def loading(self) -> DatasetSpec:
+        return self.spec.dataset
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> ImageDataset:
@@ -129,17 +120,10 @@ class ClassificationTask(Task[ClassificationSpec]):
             records,
             self.classes,
             self.image_preparation,
-            self._store([record.path for record in records]),
+            self.image_store([record.path for record in records]),
             multi_label=self.multi_label,
             augment=change,
         )
-
-    def _store(self, paths: list[Path]) -> ImageStore:
-        if self.spec.dataset.cache == "ram":
-            return MemoryStore(paths)
-        if self.spec.dataset.cache == "disk":
-            return DiskStore(Path(self.spec.results_dir) / "cache")
-        return ImageStore()
 
     @override
     def collate(self, samples: Sequence[Any]) -> Batch:
@@ -148,32 +132,6 @@ class ClassificationTask(Task[ClassificationSpec]):
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
         return check_data(self, full=full, on_progress=on_progress)
-
-    @override
-    def split_record(self) -> dict[str, Any]:
-        return self.images.split_record()
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        return self.images.fingerprint(split)
-
-    @override
-    def batch_size(self) -> int | Literal["auto"]:
-        size = self.spec.dataset.batch_size
-        return size if isinstance(size, int) else "auto"
-
-    @override
-    def workers(self) -> int | Literal["auto"]:
-        workers = self.spec.dataset.workers
-        return workers if isinstance(workers, int) else "auto"
-
-    @override
-    def divides_data(self) -> bool:
-        return self.images.divides()
-
-    @override
-    def shuffles(self) -> bool:
-        return self.spec.dataset.shuffle
 
     # --- network ---
 
@@ -260,8 +218,7 @@ class ClassificationTask(Task[ClassificationSpec]):
     @override
     def prunable(self, network: nn.Module) -> Prunable:
         assert isinstance(network, ClassificationNetwork)
-        size = (self.image_preparation.height, self.image_preparation.width)
-        pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
+        pixels = self.input_pixels()
 
         def refresh() -> None:
             refresh_widths(network.backbone, network.normalise(pixels))
@@ -283,43 +240,13 @@ class ClassificationTask(Task[ClassificationSpec]):
         assert isinstance(network, ClassificationNetwork)
         module = ShippedClassifier(network, input_format, self.multi_label).eval()
 
-        def to_inputs(prepared: np.ndarray) -> tuple[Tensor, ...]:
-            pixels = torch.from_numpy(prepared)
-            if input_format == "uint8_nhwc":
-                return (pixels,)
-            return (
-                network.normalise(pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)).contiguous(),
-            )
-
         return Exportable(
             module=module,
             inputs={"image": {0: "batch"}},
             outputs={"probabilities": {0: "batch"}},
             meanings={"probabilities": MULTI_LABEL if self.multi_label else SINGLE_LABEL},
-            to_inputs=to_inputs,
+            to_inputs=partial(self.input_tensors, network, input_format),
         )
-
-    @override
-    def preparation(self) -> dict[str, Any]:
-        return self.image_preparation.to_dict()
-
-    @override
-    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
-        assert isinstance(network, ClassificationNetwork)
-        return {"mean": network.normalise.mean.tolist(), "std": network.normalise.std.tolist()}
-
-    @override
-    def noise(self, generator: np.random.Generator) -> Sample:
-        size = (self.image_preparation.height, self.image_preparation.width, 3)
-        return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
-
-    @override
-    def prepared(self, batch: Batch) -> np.ndarray:
-        return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
-
-    @override
-    def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
-        return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
 
     @override
     def answers(self, outputs: Outputs) -> list[np.ndarray]:
@@ -332,16 +259,12 @@ class ClassificationTask(Task[ClassificationSpec]):
     @override
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(
-            self.classes, self.spec.model.head.topk, self.multi_label, self._thresholds
+            self.classes, self.spec.model.head.topk, self.multi_label, self.stored_thresholds
         )
-
-    @property
-    def _thresholds(self) -> dict[str, Any]:
-        return self.record.thresholds if self.record else {}
 
     @override
     def row(self, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
-        decision = decide(answer, self.classes, self._thresholds, self.multi_label)
+        decision = decide(answer, self.classes, self.stored_thresholds, self.multi_label)
         row: dict[str, Any] = {
             "path": sample.key,
             "label": ";".join(decision.labels),
@@ -361,23 +284,13 @@ class ClassificationTask(Task[ClassificationSpec]):
 
     @override
     def draw(self, sample: Sample, answer: np.ndarray, heat: np.ndarray | None = None) -> Image.Image:
-        decision = decide(answer, self.classes, self._thresholds, self.multi_label)
+        decision = decide(answer, self.classes, self.stored_thresholds, self.multi_label)
         # The map is of what the network saw, which may be the middle of the picture alone.
         picture = (
             sample.data if heat is None else Image.fromarray(prepare(sample.data, self.image_preparation))
         )
         truth = None if sample.target is None else self._names(sample.target)
         return draw_answer(picture, decision, truth, Path(sample.key).name, heat)
-
-    # --- inference ---
-
-    @override
-    def sources(self, source: str) -> list[Path]:
-        return image_sources(source)
-
-    @override
-    def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_image(path))
 
     @override
     def explain(self, network: nn.Module, prepared: np.ndarray) -> list[np.ndarray] | None:

@@ -25,11 +25,13 @@ class Truth:
         arrays: boxes in pixels of the original picture.
         width: of the original picture.
         height: likewise.
+        picture: number of the picture in its dataset, where what the network sees is a tile of it.
     """
 
     arrays: BoxArrays
     width: int
     height: int
+    picture: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,10 @@ class DetectionDataset:
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Item:
-        sample = self.sample(index)
-        truth: Truth = sample.target
+        sample, truth = self._read(index)
         learnt = self._labelled(sample)
         if self.augment is None:
-            place = placement(truth.width, truth.height, self.preparation)
+            place = placement(sample.data.width, sample.data.height, self.preparation)
             pixels = prepare(sample.data, self.preparation)
             boxes, plain = place.to_input(learnt.boxes), True
         else:
@@ -107,13 +108,18 @@ class DetectionDataset:
         return Item(pixels, boxes, learnt.labels, truth, index, self.epoch, plain)
 
     def _another(self) -> Labelled:
-        return self._labelled(self.sample(int(torch.randint(len(self.records), ()))))
+        return self._labelled(self.sample(int(torch.randint(len(self), ()))))
 
     @staticmethod
     def _labelled(sample: Sample) -> Labelled:
         """What a network is to learn of a sample: without crowds and regions to ignore."""
         learnt = sample.target.arrays.select(~sample.target.arrays.crowd)
         return Labelled(sample.data, learnt.boxes, learnt.labels)
+
+    def _read(self, index: int) -> tuple[Sample, Truth]:
+        """What the network looks at, and what answers are held against."""
+        sample = self.sample(index)
+        return sample, sample.target
 
     def sample(self, index: int) -> Sample:
         """The picture as it is on disk, with its truth."""

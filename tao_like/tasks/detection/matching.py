@@ -47,11 +47,24 @@ class ClassAnswers:
 
 
 def answers_by_class(
-    answers: Sequence[FoundBoxes], truths: Sequence[Truth], class_count: int
+    answers: Sequence[FoundBoxes],
+    truths: Sequence[Truth],
+    class_count: int,
+    *,
+    overlap: float = OVERLAP,
+    second_choice: bool = True,
 ) -> list[ClassAnswers]:
-    """Holds all answers against the truths, class by class, as COCO does at overlap 0.5.
+    """Holds all answers against the truths, class by class.
 
     An answer that finds nothing but lies on a crowd or a region to ignore is neither right nor wrong.
+
+    Args:
+        answers: one a picture.
+        truths: likewise.
+        class_count: number of classes.
+        overlap: from which on an answer is right.
+        second_choice: an answer whose object is found already may find another, as in COCO; False: it is
+            wrong, as in VOC.
     """
     scores: list[list[float]] = [[] for _ in range(class_count)]
     right: list[list[bool]] = [[] for _ in range(class_count)]
@@ -61,7 +74,7 @@ def answers_by_class(
         objects += np.bincount(arrays.labels[~arrays.crowd], minlength=class_count)
         for number in np.unique(found.labels):
             of_class = found.labels == number
-            is_right, is_ignored = _matched(found.boxes[of_class], truth, int(number))
+            is_right, is_ignored = _matched(found.boxes[of_class], truth, int(number), overlap, second_choice)
             scores[number] += found.scores[of_class][~is_ignored].tolist()
             right[number] += is_right[~is_ignored].tolist()
     return [
@@ -76,7 +89,7 @@ def _ordered(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], obje
 
 
 def _matched(
-    boxes: npt.NDArray[np.float32], truth: Truth, number: int
+    boxes: npt.NDArray[np.float32], truth: Truth, number: int, overlap: float, second_choice: bool
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """For the boxes of a class on a picture, surest first: which are right, and which do not count."""
     arrays = truth.arrays
@@ -86,9 +99,10 @@ def _matched(
     free = np.ones(len(real.boxes), np.bool_)
     right = np.zeros(len(boxes), np.bool_)
     for place in range(len(boxes)):
-        open_shares = np.where(free, shares[place], 0)
-        if len(open_shares) and open_shares.max() >= OVERLAP:
-            free[open_shares.argmax()] = False
+        open_shares = np.where(free, shares[place], 0) if second_choice else shares[place]
+        best = int(open_shares.argmax()) if len(open_shares) else -1
+        if best >= 0 and open_shares[best] >= overlap and free[best]:
+            free[best] = False
             right[place] = True
     return right, ~right & _on_crowd(boxes, crowds.boxes)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from tao_like.runtime.boxes import placement
-from tao_like.runtime.detection import FoundBoxes, score_limits
+from tao_like.runtime.detection import FoundBoxes, joined_boxes, score_limits
 from tao_like.runtime.image import ImagePreparation
+from tao_like.runtime.tiles import Tiling
 from tao_like.tasks.base import Metrics
 from tao_like.tasks.confusion import draw_confusion_matrix
 from tao_like.tasks.detection.coco import CocoFigures, coco_figures
 from tao_like.tasks.detection.data import Truth
 from tao_like.tasks.detection.draw import draw_curves
 from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class, best_f1_cut, confusion
+from tao_like.tasks.detection.sizes import figures_by_size
+from tao_like.tasks.detection.voc import average_precision, mean_average_precision
 
 NOTHING = "nothing"
+VOC_NAME = "voc_mAP"
 
 
 class DetectionMetrics(Metrics):
@@ -28,18 +35,68 @@ class DetectionMetrics(Metrics):
         classes: class names in the order of the numbers.
         preparation: by which boxes of the input become boxes of the picture.
         thresholds: the stored score thresholds; see ``runtime.detection``.
+        voc_mode: ``SAMPLE`` or ``INTEGRATE``: gives ``voc_mAP`` too; ``none``: does not.
+        voc_overlap: from which on an answer is right for it.
+        tiling: how pictures were cut into what the network sees; None: they were not.
     """
 
-    def __init__(self, classes: list[str], preparation: ImagePreparation, thresholds: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        classes: list[str],
+        preparation: ImagePreparation,
+        thresholds: dict[str, Any],
+        *,
+        voc_mode: str = "none",
+        voc_overlap: float = 0.5,
+        tiling: Tiling | None = None,
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.preparation = preparation
         self.stored_thresholds = thresholds
+        self.voc_mode = voc_mode
+        self.voc_overlap = voc_overlap
+        self.tiling = tiling
+        self._joined: list[tuple[int, FoundBoxes, Truth]] | None = None
+
+    @override
+    def update(self, indices: Iterable[int], answers: Iterable[FoundBoxes], targets: Iterable[Truth]) -> None:
+        super().update(indices, answers, targets)
+        self._joined = None
+
+    @override
+    def synchronise(self) -> None:
+        super().synchronise()
+        self._joined = None
+
+    @override
+    def reset(self) -> None:
+        super().reset()
+        self._joined = None
+
+    @property
+    def by_picture(self) -> list[tuple[int, FoundBoxes, Truth]]:
+        """Number, answer and truth of every picture; what several tiles see appears once."""
+        if self.tiling is None:
+            return self.collected
+        if self._joined is None:
+            self._joined = []
+            for picture, tiles in groupby(self.collected, lambda item: item[2].picture):
+                parts = list(tiles)
+                truth = parts[0][2]
+                size = (truth.width, truth.height)
+                found = joined_boxes([part[1] for part in parts], size, self.preparation, self.tiling)
+                self._joined.append((picture, found, truth))
+        return self._joined
+
+    @override
+    def answered(self) -> list[tuple[int, FoundBoxes]]:
+        return [(picture, found) for picture, found, _ in self.by_picture]
 
     def on_pictures(self) -> tuple[list[FoundBoxes], list[Truth]]:
         """Answers in pixels of the original pictures, and truths."""
         answers, truths = [], []
-        for _, found, truth in self.collected:
+        for _, found, truth in self.by_picture:
             place = placement(truth.width, truth.height, self.preparation)
             answers.append(FoundBoxes(place.to_picture(found.boxes), found.scores, found.labels))
             truths.append(truth)
@@ -51,12 +108,20 @@ class DetectionMetrics(Metrics):
     def _by_class(self) -> list[ClassAnswers]:
         return answers_by_class(*self.on_pictures(), len(self.classes))
 
+    def _voc(self) -> list[ClassAnswers]:
+        return answers_by_class(
+            *self.on_pictures(), len(self.classes), overlap=self.voc_overlap, second_choice=False
+        )
+
     def compute(self) -> dict[str, float]:
-        """COCO's twelve figures."""
-        return self._coco().totals
+        """COCO's twelve figures, and VOC's where it is asked for."""
+        figures = self._coco().totals
+        if self.voc_mode != "none":
+            figures[VOC_NAME] = mean_average_precision(self._voc(), self.voc_mode)
+        return figures
 
     def details(self) -> dict[str, Any]:
-        """Figures of each class, at its threshold and over all, and the confusion matrix."""
+        """Figures of each class, at its threshold and over all, of each size, and the confusion matrix."""
         figures, by_class = self._coco(), self._by_class()
         limits = score_limits(self.stored_thresholds, len(self.classes))
         per_class: dict[str, Any] = {}
@@ -71,9 +136,13 @@ class DetectionMetrics(Metrics):
                 "f1": f1,
                 "objects": by_class[number].objects,
             }
+        if self.voc_mode != "none":
+            for name, answers in zip(self.classes, self._voc(), strict=True):
+                per_class[name]["voc_AP"] = _plain(average_precision(answers, self.voc_mode))
         matrix = confusion(*self.on_pictures(), limits)
         return {
             "per_class": per_class,
+            "per_size": figures_by_size(*self.on_pictures(), len(self.classes)),
             "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": matrix.tolist()},
         }
 
@@ -91,11 +160,11 @@ class DetectionMetrics(Metrics):
         }
 
     def ranked(self) -> list[int]:
-        """Indices by the number of objects missed and answers wrong at the thresholds, the most first."""
+        """Pictures by the number of objects missed and answers wrong at the thresholds, the most first."""
         limits = score_limits(self.stored_thresholds, len(self.classes))
         answers, truths = self.on_pictures()
         faults = []
-        for (index, _, _), found, truth in zip(self.collected, answers, truths, strict=True):
+        for (index, _, _), found, truth in zip(self.by_picture, answers, truths, strict=True):
             matrix = confusion([found], [truth], limits)
             faults.append((int(matrix.sum() - np.trace(matrix)), index))
         return [index for _, index in sorted(faults, key=lambda fault: (-fault[0], fault[1]))]

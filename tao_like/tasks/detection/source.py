@@ -9,11 +9,13 @@ from typing import Any, cast
 from tao_like.datasets.box_record import BoxRecord
 from tao_like.datasets.box_sources import BoxSource, read_boxes, stated_classes
 from tao_like.datasets.records import class_names
+from tao_like.datasets.sources import image_sources
 from tao_like.datasets.split import split_records
 from tao_like.datasets.stored_split import split_from_dict, split_to_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.base import Split
 from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
+from tao_like.tasks.detection.stage_spec import InferDataSourcesSpec
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -148,6 +150,21 @@ class LabelledBoxes:
         if split == "train":
             raise SpecError("dataset.train_data_sources is not given; it names pictures and their boxes")
         return records
+
+
+def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path]:
+    """The pictures of `dataset.infer_data_sources`, folder by folder; none is fine.
+
+    Raises:
+        DatasetError: a folder is not there or has no pictures, or the class map is not the model's.
+    """
+    key = "dataset.infer_data_sources"
+    if spec.classmap and (named := class_names([], Path(spec.classmap))) != classes:
+        raise DatasetError(
+            f"{key}.classmap: {spec.classmap} names {', '.join(named[:10])}, and the model knows "
+            f"{', '.join(classes[:10])}, in this order; correct or remove it"
+        )
+    return [file for folder in spec.image_dir for file in image_sources(folder, f"{key}.image_dir")]
 
 
 def _root(source: DataSourceSpec) -> Path:

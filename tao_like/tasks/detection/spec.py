@@ -12,10 +12,15 @@ from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import (
     IGNORED_TAO_KEYS,
     CommonSpec,
-    ExportSpec,
-    InferenceSpec,
     TrainSpec,
 )
+from tao_like.tasks.detection.stage_spec import (
+    DetectionEvaluateSpec,
+    DetectionExportSpec,
+    DetectionInferenceSpec,
+    InferDataSourcesSpec,
+)
+from tao_like.tasks.detection.tiling_spec import TilingSpec
 
 ARCHITECTURES = (
     "yolox and retinanet over any timm backbone with strides 8, 16 and 32; yolox in its own sizes nano to x"
@@ -213,6 +218,7 @@ class DatasetSpec:
     )
     val_data_sources: list[DataSourceSpec] = spec_field([], "Validation data")
     test_data_sources: list[DataSourceSpec] = spec_field([], "Test data")
+    infer_data_sources: InferDataSourcesSpec = spec_block(InferDataSourcesSpec, "Pictures for inference")
     split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
     classes_file: str | None = spec_field(
         None, "Class names, one a line, in the order of the outputs; empty: as the data has them", path=True
@@ -235,6 +241,7 @@ class DatasetSpec:
         "How a picture becomes the input: in its own shape with borders, or squashed",
         choices=("letterbox", "squash"),
     )
+    tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
     batch_size: int | str = spec_field(
         "auto",
         "Pictures a step and device; auto: what memory and amount of data allow",
@@ -275,28 +282,6 @@ class DatasetConvertSpec:
 
 
 @dataclass
-class DetectionInferenceSpec(InferenceSpec):
-    """Runs a bundle or an ONNX file on files without labels."""
-
-    label_files: str = spec_field(
-        "none",
-        "Beside detections.json (COCO's form), a KITTI label file for each picture, in `labels`",
-        choices=("none", "kitti"),
-    )
-
-
-@dataclass
-class DetectionExportSpec(ExportSpec):
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
-
-    nms: bool = spec_field(
-        True,
-        "Non-maximum suppression in the graph; false: all boxes and their class scores come out, for engines "
-        "with a suppression of their own",
-    )
-
-
-@dataclass
 class Spec(CommonSpec):
     """Everything that a spec file of detection may hold."""
 
@@ -304,17 +289,16 @@ class Spec(CommonSpec):
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     train: TrainSpec = spec_block(TrainSpec, "Training")
     dataset_convert: DatasetConvertSpec = spec_block(DatasetConvertSpec, "Labels in another format")
+    evaluate: DetectionEvaluateSpec = spec_block(DetectionEvaluateSpec, "Evaluation")
     inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
     export: DetectionExportSpec = spec_block(DetectionExportSpec, "Export to ONNX")
 
     ignored: ClassVar[Mapping[str, str]] = {
         **IGNORED_TAO_KEYS,
-        "quantize": "not in this version",
         "dataset.pin_memory": "chosen by the device",
         "dataset.dataset_type": "there is one kind of dataset",
         "dataset.remap_mscoco_category": "category ids need not be contiguous",
         "dataset.quant_calibration_data_sources": "not in this version",
-        "dataset.infer_data_sources": "inference.source names files or a folder",
         "dataset.eval_class_ids": "report.json has the figures of each class",
     }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
-from tao_like.datasets.sources import image_sources
-from tao_like.errors import DatasetError
+from tao_like.errors import DatasetError, SpecError
 from tao_like.networks.freezing import freeze, freeze_norms
 from tao_like.runtime.boxes import placement
 from tao_like.runtime.detection import (
@@ -31,18 +29,20 @@ from tao_like.runtime.detection import (
     Selection,
     decide,
     found_boxes,
+    joined_boxes,
 )
-from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.image import ImagePreparation
+from tao_like.runtime.tiles import Tiling, cut
 from tao_like.tasks.base import (
     Batch,
     DataReport,
+    Dataset,
     Exportable,
     ModelRecord,
     Outputs,
     Prunable,
     Sample,
     Split,
-    Task,
 )
 from tao_like.tasks.detection.agreement import largest_difference
 from tao_like.tasks.detection.augmentation import Augmentation
@@ -51,14 +51,22 @@ from tao_like.tasks.detection.check import check_data
 from tao_like.tasks.detection.coco import COCO_NAMES
 from tao_like.tasks.detection.convert import convert_labels
 from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
+from tao_like.tasks.detection.distillation import answers_losses
 from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
-from tao_like.tasks.detection.metrics import DetectionMetrics
+from tao_like.tasks.detection.float_tail import float_tail
+from tao_like.tasks.detection.metrics import VOC_NAME, DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
 from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
 from tao_like.tasks.detection.scales import resized_batch
-from tao_like.tasks.detection.source import LabelledBoxes
+from tao_like.tasks.detection.source import LabelledBoxes, inference_files
+from tao_like.tasks.detection.spec import DatasetSpec
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
+from tao_like.tasks.detection.tiled_data import TiledDataset, tiles_of
+from tao_like.tasks.image_task import ImageTask
+
+if TYPE_CHECKING:
+    import onnx
 
 FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
 RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
@@ -67,15 +75,15 @@ FILL = 114
 """Grey of the borders around a picture, as in YOLOX."""
 
 
-class DetectionTask(Task[DetectionSpec]):
+class DetectionTask(ImageTask[DetectionSpec]):
     """Boxes around the objects of a picture."""
 
     name = "detection"
     Spec = DetectionSpec
     headline = "mAP"
-    input_kind = "image"
-    input_format = "uint8_nhwc"
     higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(COCO_NAMES, True)
+
+    images: LabelledBoxes
 
     def __init__(self, spec: DetectionSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
@@ -83,30 +91,27 @@ class DetectionTask(Task[DetectionSpec]):
             spec.dataset, record.split if record else None, record.classes if record else None
         )
 
+    @override
+    def reported(self) -> Mapping[str, bool]:
+        has_voc = self.spec.evaluate.average_precision_mode != "none"
+        return {**self.higher_is_better, **({VOC_NAME: True} if has_voc else {})}
+
     @classmethod
     @override
     def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize")}
+        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize", "tiling")}
         return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 
     @property
     @override
-    def classes(self) -> list[str]:
-        return self.images.classes
-
-    @override
-    def has_split(self, split: Split) -> bool:
-        return self.images.has(split)
+    def loading(self) -> DatasetSpec:
+        return self.spec.dataset
 
     @override
     def data_key(self, split: Split) -> str:
         return f"dataset.{split}_data_sources"
-
-    @override
-    def count(self, split: Split) -> int:
-        return len(self.images.records(split))
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> DetectionDataset:
@@ -114,21 +119,53 @@ class DetectionTask(Task[DetectionSpec]):
         if not records:
             raise DatasetError(f"there is no {split} data; give {self.data_key(split)}")
         augmentation = self.spec.dataset.augmentation
-        return DetectionDataset(
+        make = partial(TiledDataset, tiling=self.tiling) if self.tiling else DetectionDataset
+        return make(
             records,
             self.classes,
             self.image_preparation,
-            self._store([record.path for record in records]),
+            self.image_store([record.path for record in records]),
             augment=Augmentation(augmentation, self.image_preparation) if augment else None,
             strong_epochs=self.spec.train.num_epochs - augmentation.plain_epochs,
         )
 
-    def _store(self, paths: list[Path]) -> ImageStore:
-        if self.spec.dataset.cache == "ram":
-            return MemoryStore(paths)
-        if self.spec.dataset.cache == "disk":
-            return DiskStore(Path(self.spec.results_dir) / "cache")
-        return ImageStore()
+    @cached_property
+    def tiling(self) -> Tiling | None:
+        """How big pictures are cut; None: they are not."""
+        if self.record and (stated := Tiling.of(self.record.extra)):
+            return stated
+        settings, preparation = self.spec.dataset.tiling, self.image_preparation
+        if not settings.enable:
+            return None
+        return Tiling(
+            settings.tile_width or preparation.width,
+            settings.tile_height or preparation.height,
+            settings.overlap,
+            settings.agreement,
+        )
+
+    @override
+    def count(self, split: Split) -> int:
+        records = self.images.records(split)
+        return len(tiles_of(records, self.tiling)) if self.tiling else len(records)
+
+    @override
+    def parts(self, sample: Sample) -> list[Sample]:
+        return [Sample(sample.key, part) for part in cut(sample.data, self.tiling)]
+
+    @override
+    def joined(self, sample: Sample, answers: Sequence[FoundBoxes]) -> FoundBoxes:
+        if self.tiling is None:
+            return answers[0]
+        return joined_boxes(answers, sample.data.size, self.image_preparation, self.tiling)
+
+    @override
+    def whole_sample(self, dataset: Dataset, index: int) -> Sample:
+        return dataset.whole(index) if isinstance(dataset, TiledDataset) else dataset.sample(index)
+
+    @override
+    def default_sources(self) -> list[Path]:
+        return inference_files(self.spec.dataset.infer_data_sources, self.classes)
 
     @override
     def collate(self, samples: Sequence[Any]) -> Batch:
@@ -141,32 +178,6 @@ class DetectionTask(Task[DetectionSpec]):
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
         return convert_labels(self, folder)
-
-    @override
-    def split_record(self) -> dict[str, Any]:
-        return self.images.split_record()
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        return self.images.fingerprint(split)
-
-    @override
-    def batch_size(self) -> int | Literal["auto"]:
-        size = self.spec.dataset.batch_size
-        return size if isinstance(size, int) else "auto"
-
-    @override
-    def workers(self) -> int | Literal["auto"]:
-        workers = self.spec.dataset.workers
-        return workers if isinstance(workers, int) else "auto"
-
-    @override
-    def divides_data(self) -> bool:
-        return self.images.divides()
-
-    @override
-    def shuffles(self) -> bool:
-        return self.spec.dataset.shuffle
 
     # --- network ---
 
@@ -213,6 +224,26 @@ class DetectionTask(Task[DetectionSpec]):
         )
 
     @override
+    def distillation_losses(
+        self, network: nn.Module, teacher: nn.Module, batch: Batch, *, loss_lambda: float, temperature: float
+    ) -> dict[str, Tensor]:
+        batch = resized_batch(batch, self.spec.dataset.augmentation.multi_scale_range)
+        assert isinstance(network, Detector)
+        assert isinstance(teacher, Detector)
+        if not (network.answers_by_place and teacher.answers_by_place):
+            raise SpecError(
+                f"train.distill.teacher_model_path: {self.spec.model.arch} answers at other places "
+                "on every picture, so it cannot learn from a teacher; leave it empty"
+            )
+        values, targets = network(batch.inputs), batch.targets
+        parts = network.losses(values, targets["boxes"], targets["labels"], refine=targets["plain"])
+        with torch.no_grad():
+            wanted = teacher.decode(teacher(batch.inputs))
+        taught = answers_losses(network.decode(values), wanted, temperature)
+        own = {name: (1 - loss_lambda) * value for name, value in parts.items()}
+        return own | {name: loss_lambda * value for name, value in taught.items()}
+
+    @override
     def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
         assert isinstance(network, Detector)
         values = network(batch.inputs)
@@ -224,9 +255,7 @@ class DetectionTask(Task[DetectionSpec]):
     @override
     def prunable(self, network: nn.Module) -> Prunable:
         assert isinstance(network, Detector)
-        size = (self.image_preparation.height, self.image_preparation.width)
-        pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
-        return Prunable((pixels,), network.outputs)
+        return Prunable((self.input_pixels(),), network.outputs)
 
     @classmethod
     @override
@@ -251,48 +280,22 @@ class DetectionTask(Task[DetectionSpec]):
         has_nms = self.spec.export.nms
         module = ShippedDetector(network, input_format, self.selection if has_nms else None).eval()
         meanings = FINAL_OUTPUTS if has_nms else RAW_OUTPUTS
-
-        def to_inputs(prepared: np.ndarray) -> tuple[Tensor, ...]:
-            pixels = torch.from_numpy(prepared)
-            if input_format == "uint8_nhwc":
-                return (pixels,)
-            channels_first = pixels.to(network.normalise.mean.device).permute(0, 3, 1, 2)
-            return (network.normalise(channels_first).contiguous(),)
-
         return Exportable(
             module=module,
             inputs={"image": {0: "batch"}},
             outputs={name: {0: "batch"} for name in meanings},
             meanings=dict(meanings),
-            to_inputs=to_inputs,
+            to_inputs=partial(self.input_tensors, network, input_format),
         )
 
     @override
+    def float_nodes(self, graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, str]:
+        return float_tail(graph, layers)
+
+    @override
     def metadata_extra(self) -> dict[str, Any]:
-        selection = self.selection
-        return {"selection": vars(selection)}
-
-    @override
-    def preparation(self) -> dict[str, Any]:
-        return self.image_preparation.to_dict()
-
-    @override
-    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
-        assert isinstance(network, Detector)
-        return {"mean": network.normalise.mean.tolist(), "std": network.normalise.std.tolist()}
-
-    @override
-    def noise(self, generator: np.random.Generator) -> Sample:
-        size = (self.image_preparation.height, self.image_preparation.width, 3)
-        return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
-
-    @override
-    def prepared(self, batch: Batch) -> np.ndarray:
-        return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
-
-    @override
-    def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
-        return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
+        tiling = {"tiling": self.tiling.to_dict()} if self.tiling else {}
+        return {"selection": vars(self.selection), **tiling}
 
     @override
     def answers(self, outputs: Outputs) -> list[FoundBoxes]:
@@ -311,15 +314,19 @@ class DetectionTask(Task[DetectionSpec]):
 
     @override
     def metrics(self) -> DetectionMetrics:
-        return DetectionMetrics(self.classes, self.image_preparation, self._thresholds)
-
-    @property
-    def _thresholds(self) -> dict[str, Any]:
-        return self.record.thresholds if self.record else {}
+        settings = self.spec.evaluate
+        return DetectionMetrics(
+            self.classes,
+            self.image_preparation,
+            self.stored_thresholds,
+            voc_mode=settings.average_precision_mode,
+            voc_overlap=settings.matching_iou_threshold,
+            tiling=self.tiling,
+        )
 
     def _detections(self, sample: Sample, answer: FoundBoxes) -> tuple[Detection, ...]:
         place = placement(sample.data.width, sample.data.height, self.image_preparation)
-        return decide(answer, place, self.classes, self._thresholds)
+        return decide(answer, place, self.classes, self.stored_thresholds)
 
     @override
     def row(self, sample: Sample, answer: FoundBoxes) -> dict[str, Any]:
@@ -370,16 +377,6 @@ class DetectionTask(Task[DetectionSpec]):
             ]
             cards.append(draw_boxes(Image.fromarray(each), drawn))
         return cards
-
-    # --- inference ---
-
-    @override
-    def sources(self, source: str) -> list[Path]:
-        return image_sources(source)
-
-    @override
-    def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_image(path))
 
 
 TASK = DetectionTask

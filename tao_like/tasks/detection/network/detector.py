@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -41,6 +42,8 @@ class Detector(nn.Module, ABC):
 
     class_outputs: tuple[str, ...]
     """How the names of the tensors begin that tell classes: new where the classes differ."""
+    answers_by_place: ClassVar[bool] = True
+    """Whether two such networks answer at the same places of a picture, so that one can teach the other."""
 
     @property
     @abstractmethod

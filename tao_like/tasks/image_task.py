@@ -1,0 +1,178 @@
+"""What tasks that look at pictures have in common: reading, loading settings, and pictures as inputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
+from tao_like.datasets.sources import image_sources
+from tao_like.networks.normalise import Normalise
+from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.tasks.base import Batch, Sample, SpecT, Split, Task
+
+
+class Loading(Protocol):
+    """How a spec's dataset block has pictures read and put together."""
+
+    batch_size: int | str
+    workers: int | str
+    shuffle: bool
+    cache: str
+
+
+class SplitRecords(Protocol):
+    """The pictures of every split."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the outputs."""
+
+    def has(self, split: Split) -> bool:
+        """Whether there is data for a split."""
+
+    def records(self, split: Split) -> Sequence[Any]:
+        """The records of a split."""
+
+    def divides(self) -> bool:
+        """Whether validation or test data is cut out of the training data."""
+
+    def split_record(self) -> dict[str, Any]:
+        """The files of each split, for the bundle."""
+
+    def fingerprint(self, split: Split) -> str:
+        """A hash of the names and labels of a split's pictures, in order."""
+
+
+class ImageTask(Task[SpecT]):
+    """A task whose network takes one picture, and has its normalisation as the part ``normalise``."""
+
+    input_kind = "image"
+    input_format = "uint8_nhwc"
+    images: SplitRecords
+
+    @property
+    @abstractmethod
+    def loading(self) -> Loading:
+        """The dataset block of the spec."""
+
+    @property
+    @abstractmethod
+    def image_preparation(self) -> ImagePreparation:
+        """How a picture becomes an input."""
+
+    # --- data ---
+
+    @property
+    @override
+    def classes(self) -> list[str]:
+        return self.images.classes
+
+    @override
+    def has_split(self, split: Split) -> bool:
+        return self.images.has(split)
+
+    @override
+    def count(self, split: Split) -> int:
+        return len(self.images.records(split))
+
+    def image_store(self, paths: list[Path]) -> ImageStore:
+        """Reads pictures, through the cache that the spec asks for."""
+        if self.loading.cache == "ram":
+            return MemoryStore(paths)
+        if self.loading.cache == "disk":
+            return DiskStore(Path(self.spec.results_dir) / "cache")
+        return ImageStore()
+
+    @override
+    def split_record(self) -> dict[str, Any]:
+        return self.images.split_record()
+
+    @override
+    def fingerprint(self, split: Split) -> str:
+        return self.images.fingerprint(split)
+
+    @override
+    def batch_size(self) -> int | Literal["auto"]:
+        size = self.loading.batch_size
+        return size if isinstance(size, int) else "auto"
+
+    @override
+    def workers(self) -> int | Literal["auto"]:
+        workers = self.loading.workers
+        return workers if isinstance(workers, int) else "auto"
+
+    @override
+    def divides_data(self) -> bool:
+        return self.images.divides()
+
+    @override
+    def shuffles(self) -> bool:
+        return self.loading.shuffle
+
+    # --- inputs ---
+
+    def input_pixels(self) -> Tensor:
+        """A picture of noise as the network takes it in training: (1, 3, H, W), 0 to 255."""
+        size = (self.image_preparation.height, self.image_preparation.width)
+        return torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
+
+    def input_tensors(self, network: nn.Module, input_format: str, prepared: np.ndarray) -> tuple[Tensor]:
+        """Prepared pictures (N, H, W, 3) as the exportable network takes them in a form of input."""
+        pixels = torch.from_numpy(prepared)
+        if input_format == "uint8_nhwc":
+            return (pixels,)
+        normalise = normalisation_of(network)
+        return (normalise(pixels.to(normalise.mean.device).permute(0, 3, 1, 2)).contiguous(),)
+
+    @override
+    def preparation(self) -> dict[str, Any]:
+        return self.image_preparation.to_dict()
+
+    @override
+    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
+        normalise = normalisation_of(network)
+        return {"mean": normalise.mean.tolist(), "std": normalise.std.tolist()}
+
+    @override
+    def noise(self, generator: np.random.Generator) -> Sample:
+        size = (self.image_preparation.height, self.image_preparation.width, 3)
+        return Sample("noise", Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)))
+
+    @override
+    def prepared(self, batch: Batch) -> np.ndarray:
+        return batch.inputs.permute(0, 2, 3, 1).cpu().numpy()
+
+    @override
+    def prepare(self, samples: Sequence[Sample]) -> np.ndarray:
+        return np.stack([prepare(sample.data, self.image_preparation) for sample in samples])
+
+    # --- inference ---
+
+    @property
+    def stored_thresholds(self) -> dict[str, Any]:
+        """The thresholds of the trained model; empty: none."""
+        return self.record.thresholds if self.record else {}
+
+    @override
+    def sources(self, source: str) -> list[Path]:
+        return image_sources(source)
+
+    @override
+    def load(self, path: Path) -> Sample:
+        return Sample(str(path), read_image(path))
+
+
+def normalisation_of(network: nn.Module) -> Normalise:
+    """The part of the network that scales pixels."""
+    normalise = network.normalise
+    assert isinstance(normalise, Normalise)
+    return normalise
