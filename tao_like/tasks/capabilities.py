@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tao_like.errors import SpecError
 
 if TYPE_CHECKING:
+    from tao_like.spec.common import CommonSpec
     from tao_like.tasks.base import Batch, Sample, Split
 
 
@@ -33,6 +34,23 @@ class Prunable:
     refresh: Callable[[], None] = lambda: None
 
 
+@dataclass
+class AnchorFit:
+    """Anchors that fit the training data.
+
+    Attributes:
+        spec: the task's spec with them.
+        report: what was found, as JSON.
+        lines: sentences that say so.
+        pictures: name to picture.
+    """
+
+    spec: CommonSpec
+    report: dict[str, Any]
+    lines: list[str]
+    pictures: dict[str, Image.Image]
+
+
 class Capabilities:
     """Optional parts of a task; see ``tasks.base.Task``."""
 
@@ -49,6 +67,10 @@ class Capabilities:
             What was written, as JSON, lines that say so, and the part of a spec that names it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no formats to convert between: {folder}")
+
+    def fit_anchors(self) -> AnchorFit:
+        """Finds anchors for the training data, for a task with the stage `kmeans`."""
+        raise NotImplementedError(f"{type(self).__name__} has no anchors")
 
     def metadata_extra(self) -> dict[str, Any]:
         """What else the runtime must know of a model, as JSON."""

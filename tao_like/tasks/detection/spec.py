@@ -52,8 +52,8 @@ class BackboneSpec:
     type: str = spec_field(
         "tf_efficientnet_lite0",
         "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its "
-        "own backbone, neck and head in that size; cspdarknet_tiny: that of YOLOv4-tiny. darknet53 (yolo_v3), "
-        "cspdarknet53 (yolo_v4) and cspdarknet_tiny (yolo_v4_tiny) have the paper's neck and head",
+        "own backbone, neck and head in that size. Over darknet53, yolo_v3 has the paper's neck and head; so "
+        "has yolo_v4 over cspdarknet53, and yolo_v4_tiny over cspdarknet_tiny",
         automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(

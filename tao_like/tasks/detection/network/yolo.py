@@ -1,8 +1,8 @@
 """Parts of the YOLO networks with anchors: necks, head, and the backbone of YOLOv4-tiny.
 
-Sources: Redmon and Farhadi 2018, "YOLOv3: An Incremental Improvement"; Bochkovskiy et al. 2020, "YOLOv4: Optimal
-Speed and Accuracy of Object Detection"; Wang et al. 2021, "Scaled-YOLOv4". Layers of 3 x 3 have the stated width,
-those of 1 x 1 between them half of it.
+Sources: Redmon and Farhadi 2018, "YOLOv3: An Incremental Improvement"; Bochkovskiy et al. 2020, "YOLOv4:
+Optimal Speed and Accuracy of Object Detection"; Wang et al. 2021, "Scaled-YOLOv4". Layers of 3 x 3 have the
+stated width, those of 1 x 1 between them half of it.
 """
 
 from __future__ import annotations

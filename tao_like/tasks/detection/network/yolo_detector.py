@@ -25,7 +25,7 @@ _PAPERS = {
 
 
 def neck_widths(arch: str, backbone: str, width: int) -> tuple[int, ...]:
-    """Channels of neck and head at each map, fine to coarse: the paper's over its own backbone, else ``width``.
+    """Channels of neck and head at each map, fine to coarse: over its own backbone the paper's.
 
     Args:
         arch: ``yolo_v3``, ``yolo_v4`` or ``yolo_v4_tiny``.
@@ -41,7 +41,8 @@ class AnchorDetector(Detector):
 
     Args:
         arch: ``yolo_v3``, ``yolo_v4`` or ``yolo_v4_tiny``.
-        backbone: gives maps, fine to coarse; has ``channels`` and ``strides``. The tiny one takes the last two.
+        backbone: gives maps, fine to coarse; has ``channels`` and ``strides``. ``yolo_v4_tiny`` takes the last
+            two.
         widths: of neck and head at each map that is used.
         plan: the anchors of each of these maps.
         classes: number of classes.
@@ -64,7 +65,11 @@ class AnchorDetector(Detector):
         neck = NECKS[arch](cast("Sequence[int]", backbone.channels), widths)
         head = AnchorHead(neck.channels, widths, plan.counts, classes)
         super().__init__(backbone, neck, head, mean, std)
-        if isinstance(backbone, BackbonePyramid) and backbone.is_plain and len(widths) < len(backbone.channels):
+        if (
+            isinstance(backbone, BackbonePyramid)
+            and backbone.is_plain
+            and len(widths) < len(backbone.channels)
+        ):
             # Nobody takes this map, and ddp would wait for the gradients of its layer.
             backbone.enlarge = nn.Identity()
         self.plan = plan
