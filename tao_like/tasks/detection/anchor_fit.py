@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -118,5 +118,7 @@ def _shapes_of(record: BoxRecord, numbers: dict[str, int], preparation: ImagePre
 
 def _with_anchors(spec: Spec, anchors: dict[str, list[Shape]]) -> Spec:
     """A copy of the spec with other anchors."""
-    given = {f"{name}_anchor_shape": [list(shape) for shape in shapes] for name, shapes in anchors.items()}
+    given: dict[str, Any] = {
+        f"{name}_anchor_shape": [list(shape) for shape in shapes] for name, shapes in anchors.items()
+    }
     return replace(spec, model=replace(spec.model, anchors=replace(spec.model.anchors, **given)))

@@ -1,4 +1,4 @@
-"""The loss of the YOLO networks with anchors: which of them answer for an object, and how far off they are."""
+"""The loss of the YOLO networks with anchors: which answer for an object, and how far off they are."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def answering(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -
     """Which pairs of place and anchor answer for the objects of a picture.
 
     Each object has the anchor whose shape overlaps its own best, over all maps, and all others that overlap
-    it by more than the plan's threshold; of each, the place in whose cell its centre lies. A pair that several
-    objects want goes to the one whose shape fits best.
+    it by more than the plan's threshold; of each, the place in whose cell its centre lies. A pair that is wanted
+    by several objects goes to the one whose shape fits best.
 
     Args:
         predictions: of the batch; their values play no part.
@@ -85,8 +85,8 @@ def anchor_losses(
 
     Returns:
         ``loss_box`` (complete IoU, Zheng et al. 2020), ``loss_object`` and ``loss_class`` (binary
-        cross-entropy). A pair without an object whose box overlaps one by more than the plan's neutral overlap
-        has no part in ``loss_object``.
+        cross-entropy). A pair that answers for no object, and whose box overlaps one by more than the plan's
+        neutral overlap, has no part in ``loss_object``.
     """
     predictions = AnchorPredictions(maps, strides, plan)
     corners = predictions.corners()

@@ -20,7 +20,7 @@ _TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 def draw_anchors(
     shapes: Shapes, by_map: Sequence[Shapes], names: Sequence[str], size: tuple[int, int]
 ) -> Image.Image:
-    """Left: each box as a grey dot at its width and height, each anchor as a coloured one. Right: the anchors.
+    """Left: a grey dot for each box at its width and height, a coloured one for each anchor. Right: anchors.
 
     Args:
         shapes: (N, 2) width and height of the boxes, in pixels of the input.

@@ -111,6 +111,6 @@ def yolo_problems(arch: str, backbone: str, source: str | None) -> Iterator[Prob
     if source:
         yield Problem(
             "model.backbone.pretrained_backbone_path",
-            f"no published weights of {TINY_BACKBONE} can be read here; remove the key, or start from a bundle "
-            "with train.pretrained_model_path",
+            f"no published weights of {TINY_BACKBONE} can be read here; remove the key, or start from a "
+            "bundle with train.pretrained_model_path",
         )

@@ -15,7 +15,11 @@ from tao_like.tasks.detection.network.anchor_predictions import AnchorPrediction
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.yolo import AnchorHead, TinyNeck, YoloV3Neck, YoloV4Neck
 
-NECKS = {"yolo_v3": YoloV3Neck, "yolo_v4": YoloV4Neck, "yolo_v4_tiny": TinyNeck}
+NECKS: dict[str, type[YoloV3Neck | YoloV4Neck | TinyNeck]] = {
+    "yolo_v3": YoloV3Neck,
+    "yolo_v4": YoloV4Neck,
+    "yolo_v4_tiny": TinyNeck,
+}
 _PAPERS = {
     ("yolo_v3", "darknet53"): (256, 512, 1024),
     ("yolo_v4", "cspdarknet53"): (256, 512, 1024),
@@ -41,8 +45,8 @@ class AnchorDetector(Detector):
 
     Args:
         arch: ``yolo_v3``, ``yolo_v4`` or ``yolo_v4_tiny``.
-        backbone: gives maps, fine to coarse; has ``channels`` and ``strides``. ``yolo_v4_tiny`` takes the last
-            two.
+        backbone: gives maps, fine to coarse; has ``channels`` and ``strides``. Of three, ``yolo_v4_tiny``
+            takes the last two.
         widths: of neck and head at each map that is used.
         plan: the anchors of each of these maps.
         classes: number of classes.
