@@ -28,7 +28,7 @@ def answering(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -
     """Which pairs of place and anchor answer for the objects of a picture.
 
     Each object has the anchor whose shape overlaps its own best, over all maps, and all others that overlap
-    it by more than the plan's threshold; of each, the place in whose cell its centre lies. A pair that is wanted
+    it by more than the plan's threshold; of each, the place in whose cell its centre lies. A pair wanted
     by several objects goes to the one whose shape fits best.
 
     Args:
