@@ -187,8 +187,10 @@ class AnchorHead(nn.Module):
                 (self.object_outputs[level], 1),
                 (self.class_outputs[level], self.classes),
             )
+            # The batch is left to be found: unflatten would write its size into an exported graph.
+            size = of_map.shape[2:]
             values.append(
-                torch.cat([layer(of_map).unflatten(1, (count, width)) for layer, width in parts], dim=2)
+                torch.cat([layer(of_map).reshape(-1, count, width, *size) for layer, width in parts], dim=2)
             )
         return values
 
