@@ -51,6 +51,12 @@ ROWS: Mapping[str, Row] = {
     "dataset_convert": Row("sources.yaml", tolerates=("corrupt sample", "empty class", "one class")),
     # Naming bad samples is its work.
     "dataset_check": Row("report.json", tolerates=("corrupt sample",)),
+    # It looks at the shapes of boxes alone.
+    "kmeans": Row(
+        "spec_with_anchors.yaml",
+        tolerates=("corrupt sample", "empty class", "one class"),
+        quick=("model.arch=yolo_v4_tiny",),
+    ),
     "train": Row("model.tltb", quick=("train.num_epochs=1",)),
     # Data without samples of some class can be scored.
     "evaluate": Row("predictions.csv", (BUNDLE, ONNX), ("empty class", "one class")),

@@ -15,6 +15,10 @@ from tao_like import tasks
 EXAMPLES = {
     "dataset_convert": ["{task} dataset_convert -e spec.yaml dataset_convert.format=coco"],
     "dataset_check": ["{task} dataset_check -e spec.yaml"],
+    "kmeans": [
+        "{task} kmeans -e spec.yaml model.arch=yolo_v4",
+        "{task} train -e results/kmeans/spec_with_anchors.yaml",
+    ],
     "train": [
         "{task} train -e spec.yaml",
         "{task} train -e spec.yaml train.num_epochs=20 results_dir=runs/long",

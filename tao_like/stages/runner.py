@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STAGES: dict[str, str] = {
     "dataset_convert": "write labels in another format",
     "dataset_check": "look for bad data before hours are spent on it",
+    "kmeans": "find anchors that fit the training data; leaves a spec that has them",
     "train": "train a network; leaves a bundle, model.tltb",
     "evaluate": "score a bundle or an ONNX file on labelled data",
     "inference": "run a bundle or an ONNX file on files, and draw the answers",

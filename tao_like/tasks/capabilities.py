@@ -16,6 +16,7 @@ from tao_like.errors import SpecError
 if TYPE_CHECKING:
     import onnx
 
+    from tao_like.spec.common import CommonSpec
     from tao_like.tasks.base import Batch, Dataset, Sample, Split
 
 
@@ -33,6 +34,23 @@ class Prunable:
     inputs: tuple[Tensor, ...]
     protected: list[nn.Module]
     refresh: Callable[[], None] = lambda: None
+
+
+@dataclass
+class AnchorFit:
+    """Anchors that fit the training data.
+
+    Attributes:
+        spec: the task's spec with them.
+        report: what was found, as JSON.
+        lines: sentences that say so.
+        pictures: name to picture.
+    """
+
+    spec: CommonSpec
+    report: dict[str, Any]
+    lines: list[str]
+    pictures: dict[str, Image.Image]
 
 
 class Capabilities:
@@ -69,6 +87,10 @@ class Capabilities:
     def default_sources(self) -> list[Path]:
         """The files that inference runs on without `inference.source`; empty: the labelled data."""
         return []
+
+    def fit_anchors(self) -> AnchorFit:
+        """Finds anchors for the training data, for a task with the stage `kmeans`."""
+        raise NotImplementedError(f"{type(self).__name__} has no anchors")
 
     def metadata_extra(self) -> dict[str, Any]:
         """What else the runtime must know of a model, as JSON."""

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
 from tao_like.networks.pyramid import BackbonePyramid
 from tao_like.networks.weights import load_pretrained, source_normalisation
+from tao_like.tasks.detection.anchors import anchor_plan
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.published import load_published
 from tao_like.tasks.detection.network.retinanet import RetinaNet, is_torchvision_file, load_torchvision
+from tao_like.tasks.detection.network.yolo import CspDarknetTiny
+from tao_like.tasks.detection.network.yolo_detector import AnchorDetector, neck_widths
 from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox, yolox_over
 from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec
+from tao_like.tasks.detection.yolo_spec import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
 PIXELS = Normalisation(
     mean=(0.0, 0.0, 0.0),
@@ -25,14 +30,14 @@ PIXELS = Normalisation(
     crop_pct=1.0,
     input_size=(3, 640, 640),
 )
-"""What YOLOX's own networks take: pixels as they are."""
+"""What YOLOX's own networks and YOLOv4-tiny's take: pixels as they are."""
 TASK_NAME = "detection"
 
 
 def input_normalisation(model: ModelSpec) -> Normalisation:
     """How pictures are prepared for the weights that a spec names."""
     backbone = model.backbone
-    if backbone.type in YOLOX_BACKBONES:
+    if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
         return PIXELS
     source = backbone.pretrained_backbone_path
     found = source_normalisation(source, backbone.type) if source else None
@@ -62,6 +67,8 @@ def build_network(
         network: Detector = yolox(backbone.type.removeprefix("yolox_"), len(classes))
         if source:
             notes.append(load_published(cast("YoloxDetector", network), Path(source)))
+    elif backbone.type == TINY_BACKBONE:
+        network = _anchored(spec.model, CspDarknetTiny(), len(classes), size, PIXELS)
     else:
         network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
     if pretrained and spec.train.pretrained_model_path:
@@ -98,7 +105,18 @@ def _over_backbone(
     if source:
         notes.append(load_pretrained(module, source, backbone.type).text())
     pyramid = BackbonePyramid(module, backbone.type, size)
+    if model.arch in ANCHOR_ARCHITECTURES:
+        return _anchored(model, pyramid, classes, size, found)
     return yolox_over(pyramid, classes, width, model.neck.depth, found.mean, found.std)
+
+
+def _anchored(
+    model: ModelSpec, backbone: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+) -> Detector:
+    """YOLOv3, YOLOv4 or YOLOv4-tiny over a backbone."""
+    plan = anchor_plan(model.arch, model.anchors, size)
+    widths = neck_widths(model.arch, model.backbone.type, model.neck.width)
+    return AnchorDetector(model.arch, backbone, widths, plan, classes, found.mean, found.std)
 
 
 def _warm_start(network: Detector, path: Path, classes: list[str]) -> str:

@@ -21,13 +21,22 @@ from tao_like.tasks.detection.stage_spec import (
     InferDataSourcesSpec,
 )
 from tao_like.tasks.detection.tiling_spec import TilingSpec
+from tao_like.tasks.detection.yolo_spec import (
+    ANCHOR_ARCHITECTURES,
+    TINY_BACKBONE,
+    AnchorSpec,
+    KmeansSpec,
+    yolo_problems,
+)
 
 ARCHITECTURES = (
-    "yolox and retinanet over any timm backbone with strides 8, 16 and 32; yolox in its own sizes nano to x"
+    "yolox, yolo_v3, yolo_v4, yolo_v4_tiny and retinanet over any timm backbone with strides 8, 16 and 32; "
+    "yolox in its own sizes nano to x"
 )
 STAGES = (
     "dataset_convert",
     "dataset_check",
+    "kmeans",
     "train",
     "evaluate",
     "inference",
@@ -48,7 +57,8 @@ class BackboneSpec:
     type: str = spec_field(
         "tf_efficientnet_lite0",
         "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its "
-        "own backbone, neck and head in that size",
+        "own backbone, neck and head in that size. Over darknet53, yolo_v3 has the paper's neck and head; so "
+        "has yolo_v4 over cspdarknet53, and yolo_v4_tiny over cspdarknet_tiny",
         automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(
@@ -67,7 +77,7 @@ class BackboneSpec:
 
 @dataclass
 class NeckSpec:
-    """Neck and head over a timm backbone; yolox_* have their own."""
+    """Neck and head over a timm backbone; yolox_* and the YOLO papers' backbones have their own."""
 
     width: int = spec_field(
         96, "Channels of neck and head; 256 in RetinaNet's paper", ge=8, le=1024, automl=True
@@ -98,11 +108,12 @@ class ModelSpec:
 
     arch: str = spec_field(
         "yolox",
-        "Kind of detector: anchor-free with a decoupled head, or with anchors and the focal loss",
-        choices=("yolox", "retinanet"),
+        "Kind of detector: anchor-free with a decoupled head; with anchors; with anchors and the focal loss",
+        choices=("yolox", *ANCHOR_ARCHITECTURES, "retinanet"),
     )
     backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
     neck: NeckSpec = spec_block(NeckSpec, "Neck and head")
+    anchors: AnchorSpec = spec_block(AnchorSpec, "Anchors of yolo_v3, yolo_v4 and yolo_v4_tiny")
     postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to answers")
 
 
@@ -290,6 +301,7 @@ class Spec(CommonSpec):
     train: TrainSpec = spec_block(TrainSpec, "Training")
     dataset_convert: DatasetConvertSpec = spec_block(DatasetConvertSpec, "Labels in another format")
     evaluate: DetectionEvaluateSpec = spec_block(DetectionEvaluateSpec, "Evaluation")
+    kmeans: KmeansSpec = spec_block(KmeansSpec, "Anchors for the training data")
     inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
     export: DetectionExportSpec = spec_block(DetectionExportSpec, "Export to ONNX")
 
@@ -309,7 +321,7 @@ class Spec(CommonSpec):
             yield Problem(
                 "model.backbone.type", f"there is no {backbone}; the sizes are {', '.join(YOLOX_BACKBONES)}"
             )
-        elif backbone not in YOLOX_BACKBONES:
+        elif backbone not in (*YOLOX_BACKBONES, TINY_BACKBONE):
             try:
                 resolve_name(backbone)
             except SpecError as error:
@@ -318,6 +330,7 @@ class Spec(CommonSpec):
             yield Problem(
                 "model.arch", f"{self.model.arch} cannot stand over {backbone}; take a timm backbone"
             )
+        yield from yolo_problems(self.model.arch, backbone, self.model.backbone.pretrained_backbone_path)
         data = self.dataset
         if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
             yield Problem(

@@ -44,7 +44,9 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
+from tao_like.tasks.capabilities import AnchorFit
 from tao_like.tasks.detection.agreement import largest_difference
+from tao_like.tasks.detection.anchor_fit import fit_anchors
 from tao_like.tasks.detection.augmentation import Augmentation
 from tao_like.tasks.detection.build import build_network, input_normalisation
 from tao_like.tasks.detection.check import check_data
@@ -178,6 +180,10 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
         return convert_labels(self, folder)
+
+    @override
+    def fit_anchors(self) -> AnchorFit:
+        return fit_anchors(self)
 
     # --- network ---
 

@@ -11,7 +11,7 @@ NORM_MOMENTUM = 0.03
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, batch norm, SiLU.
+    """Convolution without bias, batch norm, SiLU or a leaky ReLU.
 
     Args:
         channels: of the input.
@@ -19,13 +19,22 @@ class ConvNormAct(nn.Module):
         kernel: side, odd; the padding keeps the size.
         stride: 1 or 2.
         groups: of the convolution.
+        slope: of a leaky ReLU below nought; None: SiLU.
     """
 
-    def __init__(self, channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        slope: float | None = None,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(width, eps=NORM_EPS, momentum=NORM_MOMENTUM)
-        self.act = nn.SiLU(inplace=True)
+        self.act = nn.SiLU(inplace=True) if slope is None else nn.LeakyReLU(slope, inplace=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps (N, channels, H, W) to (N, width, H / stride, W / stride)."""
@@ -97,12 +106,18 @@ class CspLayer(nn.Module):
 class PyramidPooling(nn.Module):
     """Spatial pyramid pooling: the input beside its maxima over 5, 9 and 13 pixels (He et al. 2014)."""
 
-    def __init__(self, channels: int, width: int, kernels: tuple[int, ...] = (5, 9, 13)) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        kernels: tuple[int, ...] = (5, 9, 13),
+        slope: float | None = None,
+    ) -> None:
         super().__init__()
         hidden = channels // 2
-        self.reduce = ConvNormAct(channels, hidden, 1)
+        self.reduce = ConvNormAct(channels, hidden, 1, slope=slope)
         self.pools = nn.ModuleList(nn.MaxPool2d(kernel, 1, kernel // 2) for kernel in kernels)
-        self.join = ConvNormAct(hidden * (len(kernels) + 1), width, 1)
+        self.join = ConvNormAct(hidden * (len(kernels) + 1), width, 1, slope=slope)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps (N, channels, H, W) to (N, width, H, W)."""

@@ -130,15 +130,15 @@ class PathAggregation(nn.Module):
         """Maps three maps, fine to coarse, to three of the same sizes."""
         fine, middle, coarse = (entry(each) for entry, each in zip(self.entries, maps, strict=True))
         reduced_coarse = self.reduce_coarse(coarse)
-        middle = self.down_middle(torch.cat([_enlarged(reduced_coarse, middle), middle], dim=1))
+        middle = self.down_middle(torch.cat([enlarged(reduced_coarse, middle), middle], dim=1))
         reduced_middle = self.reduce_middle(middle)
-        fine = self.down_fine(torch.cat([_enlarged(reduced_middle, fine), fine], dim=1))
+        fine = self.down_fine(torch.cat([enlarged(reduced_middle, fine), fine], dim=1))
         middle = self.up_middle(torch.cat([self.shrink_fine(fine), reduced_middle], dim=1))
         coarse = self.up_coarse(torch.cat([self.shrink_middle(middle), reduced_coarse], dim=1))
         return [fine, middle, coarse]
 
 
-def _enlarged(small: Tensor, like: Tensor) -> Tensor:
+def enlarged(small: Tensor, like: Tensor) -> Tensor:
     """The map at the size of another, by repeating its values."""
     return functional.interpolate(small, size=like.shape[-2:], mode="nearest")
 

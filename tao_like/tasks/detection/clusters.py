@@ -1,0 +1,76 @@
+"""k-means over the shapes of boxes with intersection over union as distance. numpy alone.
+
+Redmon and Farhadi 2017, "YOLO9000", section 2: what matters of an anchor is how much it overlaps, whatever
+its size, so the distance of a box to a centre is 1 less their overlap with the same centre point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Shapes = npt.NDArray[np.float64]
+STARTS = 5
+"""Runs from different first centres, of which the best counts."""
+
+
+def shape_overlaps(shapes: Shapes, anchors: Shapes) -> Shapes:
+    """Intersection over union (N, K) of shapes (N, 2) and anchors (K, 2), width and height, at one place."""
+    common = np.minimum(shapes[:, None, 0], anchors[None, :, 0]) * np.minimum(
+        shapes[:, None, 1], anchors[None, :, 1]
+    )
+    overlaps: Shapes = common / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - common)
+    return overlaps
+
+
+def mean_best_overlap(shapes: Shapes, anchors: Shapes) -> float:
+    """Mean over shapes (N, 2) of the overlap with the anchor (K, 2) that fits best."""
+    return float(shape_overlaps(shapes, anchors).max(axis=1).mean())
+
+
+def cluster_shapes(shapes: Shapes, count: int, *, seed: int, max_steps: int) -> Shapes:
+    """Centres of shapes, the smallest area first.
+
+    Args:
+        shapes: (N, 2) widths and heights; at least ``count`` different ones.
+        count: centres to find.
+        seed: of the first centres, which are drawn as in k-means++ (Arthur and Vassilvitskii 2007).
+        max_steps: most steps of each of the five runs.
+
+    Returns:
+        (count, 2): those of the run, and of its step, with the largest mean overlap.
+    """
+    generator = np.random.default_rng(seed)
+    best, best_overlap = shapes[:count], -1.0
+    for _ in range(STARTS):
+        centres = _first_centres(shapes, count, generator)
+        nearest = np.full(len(shapes), -1)
+        for _ in range(max_steps):
+            overlaps = shape_overlaps(shapes, centres)
+            mean = float(overlaps.max(axis=1).mean())
+            if mean > best_overlap:
+                best, best_overlap = centres, mean
+            previous, nearest = nearest, overlaps.argmax(axis=1)
+            if np.array_equal(previous, nearest):
+                break
+            centres = _means(shapes, nearest, centres)
+    return best[np.argsort(best.prod(axis=1), kind="stable")]
+
+
+def _first_centres(shapes: Shapes, count: int, generator: np.random.Generator) -> Shapes:
+    """One shape at random, each next one with a chance in proportion to its squared distance."""
+    chosen = [int(generator.integers(len(shapes)))]
+    distances = np.full(len(shapes), np.inf)
+    while len(chosen) < count:
+        distances = np.minimum(distances, 1 - shape_overlaps(shapes, shapes[chosen[-1:]])[:, 0])
+        chances = np.clip(distances, 0, None) ** 2
+        chosen.append(int(generator.choice(len(shapes), p=chances / chances.sum())))
+    return shapes[chosen]
+
+
+def _means(shapes: Shapes, nearest: npt.NDArray[np.intp], centres: Shapes) -> Shapes:
+    """The mean of the shapes that are nearest to each centre; a centre without any stays."""
+    counts = np.bincount(nearest, minlength=len(centres))
+    sums = np.stack([np.bincount(nearest, shapes[:, axis], len(centres)) for axis in (0, 1)], axis=1)
+    means: Shapes = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
+    return means

@@ -1,0 +1,104 @@
+"""YOLOv3, YOLOv4 and YOLOv4-tiny as detectors: over the papers' backbones, or over any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tao_like.networks.pyramid import BackbonePyramid
+from tao_like.tasks.detection.anchor_losses import anchor_losses
+from tao_like.tasks.detection.anchors import AnchorPlan
+from tao_like.tasks.detection.network.anchor_predictions import AnchorPredictions
+from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.yolo import AnchorHead, TinyNeck, YoloV3Neck, YoloV4Neck
+
+NECKS: dict[str, type[YoloV3Neck | YoloV4Neck | TinyNeck]] = {
+    "yolo_v3": YoloV3Neck,
+    "yolo_v4": YoloV4Neck,
+    "yolo_v4_tiny": TinyNeck,
+}
+_PAPERS = {
+    ("yolo_v3", "darknet53"): (256, 512, 1024),
+    ("yolo_v4", "cspdarknet53"): (256, 512, 1024),
+    ("yolo_v4_tiny", "cspdarknet_tiny"): (256, 512),
+}
+"""Channels of neck and head at each map, fine to coarse, over the backbone of the paper."""
+
+
+def neck_widths(arch: str, backbone: str, width: int) -> tuple[int, ...]:
+    """Channels of neck and head at each map, fine to coarse: over its own backbone the paper's.
+
+    Args:
+        arch: ``yolo_v3``, ``yolo_v4`` or ``yolo_v4_tiny``.
+        backbone: its name, perhaps with a tag of its weights behind a point.
+        width: of all maps over another backbone.
+    """
+    maps = 2 if arch == "yolo_v4_tiny" else 3
+    return _PAPERS.get((arch, backbone.partition(".")[0]), (width,) * maps)
+
+
+class AnchorDetector(Detector):
+    """A YOLO network with anchors.
+
+    Args:
+        arch: ``yolo_v3``, ``yolo_v4`` or ``yolo_v4_tiny``.
+        backbone: gives maps, fine to coarse; has ``channels`` and ``strides``. Of three, ``yolo_v4_tiny``
+            takes the last two.
+        widths: of neck and head at each map that is used.
+        plan: the anchors of each of these maps.
+        classes: number of classes.
+        mean: of the normalisation, 0 to 1.
+        std: of the normalisation.
+    """
+
+    class_outputs = ("head.class_outputs.",)
+
+    def __init__(
+        self,
+        arch: str,
+        backbone: nn.Module,
+        widths: Sequence[int],
+        plan: AnchorPlan,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        neck = NECKS[arch](cast("Sequence[int]", backbone.channels), widths)
+        head = AnchorHead(neck.channels, widths, plan.counts, classes)
+        super().__init__(backbone, neck, head, mean, std)
+        if (
+            isinstance(backbone, BackbonePyramid)
+            and backbone.is_plain
+            and len(widths) < len(backbone.channels)
+        ):
+            # Nobody takes this map, and ddp would wait for the gradients of its layer.
+            backbone.enlarge = nn.Identity()
+        self.plan = plan
+        strides = tuple(cast("Sequence[float]", backbone.strides))
+        self.strides: tuple[float, ...] = strides[-len(plan.shapes) :]
+
+    @property
+    @override
+    def outputs(self) -> list[nn.Module]:
+        return cast("AnchorHead", self.head).outputs
+
+    @override
+    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
+        """The head's maps (N, anchors, 5 + classes, h, w), fine to coarse."""
+        maps: list[Tensor] = self.head(self.neck(self.backbone(inputs)))
+        return maps
+
+    @override
+    def decode(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        predictions = AnchorPredictions(values, self.strides, self.plan)
+        return predictions.corners(), predictions.classes.sigmoid() * predictions.objects.sigmoid()[..., None]
+
+    @override
+    def losses(
+        self, values: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor], *, refine: bool
+    ) -> dict[str, Tensor]:
+        del refine
+        return anchor_losses(values, self.strides, self.plan, boxes, labels)
