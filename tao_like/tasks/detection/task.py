@@ -226,7 +226,7 @@ class DetectionTask(Task[DetectionSpec]):
         assert isinstance(network, Detector)
         size = (self.image_preparation.height, self.image_preparation.width)
         pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
-        return Prunable((pixels,), network.outputs)
+        return Prunable(network.example_inputs(pixels), network.outputs)
 
     @classmethod
     @override
