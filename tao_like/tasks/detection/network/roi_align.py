@@ -40,7 +40,8 @@ def pooled_regions(
     Returns:
         (K, C, 7, 7): each region from the map that fits its size.
     """
-    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels_of(boxes, len(maps)), tuple(strides), *maps)
+    levels, channels = levels_of(boxes, len(maps)), int(maps[0].shape[1])
+    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels, tuple(strides), channels, *maps)
     return pooled
 
 
@@ -58,9 +59,16 @@ class _RoiAlign(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, boxes: Tensor, pictures: Tensor, levels: Tensor, strides: tuple[float, ...], *maps: Tensor
+        ctx: Any,
+        boxes: Tensor,
+        pictures: Tensor,
+        levels: Tensor,
+        strides: tuple[float, ...],
+        channels: int,
+        *maps: Tensor,
     ) -> Tensor:
         """Regions (K, C, 7, 7)."""
+        del channels  # The exporter needs to know them.
         ctx.save_for_backward(boxes, pictures, levels, *maps)
         ctx.strides = strides
         return _pooled(boxes, pictures, levels, strides, maps)
@@ -72,11 +80,17 @@ class _RoiAlign(torch.autograd.Function):
         with torch.enable_grad():
             again = [each.detach().requires_grad_() for each in maps]
             pooled = _pooled(boxes, pictures, levels, ctx.strides, again)
-        return None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
+        return None, None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
 
     @staticmethod
     def symbolic(
-        graph: Any, boxes: Any, pictures: Any, levels: Any, strides: tuple[float, ...], *maps: Any
+        graph: Any,
+        boxes: Any,
+        pictures: Any,
+        levels: Any,
+        strides: tuple[float, ...],
+        channels: int,
+        *maps: Any,
     ) -> Any:
         """Regions level by level, put back into their order."""
         mode = {"coordinate_transformation_mode_s": "output_half_pixel"}
@@ -110,7 +124,6 @@ class _RoiAlign(torch.autograd.Function):
         )
         inverse = graph.op("ScatterElements", levels, order, numbers, axis_i=0)
         result = graph.op("Gather", graph.op("Concat", *pooled, axis_i=0), inverse)
-        channels = maps[0].type().sizes()[1]
         result.setType(maps[0].type().with_sizes([None, channels, BINS, BINS]))
         return result
 
