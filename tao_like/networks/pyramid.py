@@ -1,4 +1,4 @@
-"""Features of a timm backbone at strides 8, 16 and 32, for networks that look for objects of all sizes."""
+"""Features of a timm backbone at several strides, for networks that look for objects of all sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMBERS = ("forward_intermediates", "prune_intermediate_layers", "feature_info"
 
 
 class BackbonePyramid(nn.Module):
-    """A backbone's features at strides 8, 16 and 32.
+    """A backbone's features at strides 8, 16 and 32, or others.
 
     The backbone is a classification network of timm's, under its own parameter names, so that weights for
     it load before this wraps it. Layers behind the last feature are taken out.
@@ -29,12 +29,15 @@ class BackbonePyramid(nn.Module):
         backbone: as ``create_backbone`` makes it.
         name: of the backbone, for messages.
         size: height and width of the input, in pixels, on which strides are measured.
+        strides: of the maps, fine to coarse.
 
     Raises:
         SpecError: the backbone does not give such features.
     """
 
-    def __init__(self, backbone: nn.Module, name: str, size: tuple[int, int]) -> None:
+    def __init__(
+        self, backbone: nn.Module, name: str, size: tuple[int, int], strides: tuple[int, ...] = STRIDES
+    ) -> None:
         super().__init__()
         if not all(hasattr(backbone, member) for member in _MEMBERS):
             raise SpecError(
@@ -43,7 +46,7 @@ class BackbonePyramid(nn.Module):
         self.backbone = backbone
         found = _measure(backbone, size, name)
         by_stride = {stride: (index, channels) for index, (stride, channels) in enumerate(found)}
-        self.is_plain = len(by_stride) == 1
+        self.is_plain = len(by_stride) == 1 and strides == STRIDES
         if self.is_plain:
             (stride, (index, channels)) = next(iter(by_stride.items()))
             if stride not in (14, 16):
@@ -54,20 +57,20 @@ class BackbonePyramid(nn.Module):
             self.channels: tuple[int, ...] = (channels // 2, channels, channels)
             self.strides: tuple[float, ...] = (stride / 2, stride, stride * 2)
         else:
-            lacking = [stride for stride in STRIDES if stride not in by_stride]
+            lacking = [stride for stride in strides if stride not in by_stride]
             if lacking:
                 raise SpecError(
                     f"{TYPE_KEY}: {name} has features at strides {sorted(by_stride)}, not at {lacking}; take "
-                    "a backbone with strides 8, 16 and 32, such as resnet50"
+                    f"a backbone with strides {', '.join(map(str, strides))}, such as resnet50"
                 )
-            self.indices = [by_stride[stride][0] for stride in STRIDES]
-            self.channels = tuple(by_stride[stride][1] for stride in STRIDES)
-            self.strides = STRIDES
+            self.indices = [by_stride[stride][0] for stride in strides]
+            self.channels = tuple(by_stride[stride][1] for stride in strides)
+            self.strides = strides
         prune: Callable[..., object] = backbone.prune_intermediate_layers  # type: ignore[assignment]
         prune(self.indices, prune_norm=True, prune_head=True)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
+        """Maps normalised pictures (N, 3, H, W) to maps (N, channels, H / stride, W / stride)."""
         features: list[Tensor] = self.backbone.forward_intermediates(  # type: ignore[operator]
             inputs, indices=self.indices, intermediates_only=True
         )

@@ -14,6 +14,8 @@ from tao_like.errors import BundleError
 from tao_like.runtime.image import ImagePreparation, letterbox_place
 
 Boxes = npt.NDArray[np.float32]
+_BLOCK = 256
+"""Boxes that suppression looks at together."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,30 @@ def keep_best(
     """
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > score_threshold]
-    rivals = (labels[order, None] == labels[None, order]) & (
-        overlaps(boxes[order], boxes[order]) > iou_threshold
-    )
-    suppressed = np.zeros(len(order), bool)
     kept: list[int] = []
-    for place in range(len(order)):
-        if suppressed[place]:
-            continue
-        kept.append(place)
-        if len(kept) == limit:
-            break
-        suppressed |= rivals[place]
-    return order[np.asarray(kept, np.int64)].astype(np.int64)
+    # Block by block, so that thousands of boxes need no table of all pairs.
+    while len(order) and len(kept) < limit:
+        block, order = order[:_BLOCK], order[_BLOCK:]
+        rivals = _rivals(boxes, labels, block, block, iou_threshold)
+        suppressed = np.zeros(len(block), bool)
+        chosen: list[int] = []
+        for place in range(len(block)):
+            if not suppressed[place]:
+                chosen.append(place)
+                suppressed |= rivals[place]
+        winners = block[chosen]
+        kept += winners.tolist()
+        order = order[~_rivals(boxes, labels, order, winners, iou_threshold).any(axis=1)]
+    return np.asarray(kept[:limit], np.int64)
+
+
+def _rivals(
+    boxes: Boxes,
+    labels: npt.NDArray[np.integer],
+    some: npt.NDArray[np.int64],
+    others: npt.NDArray[np.int64],
+    iou_threshold: float,
+) -> npt.NDArray[np.bool_]:
+    """Whether boxes ``some`` (N,) overlap boxes ``others`` (M,) of their class too much, (N, M)."""
+    too_near: npt.NDArray[np.bool_] = overlaps(boxes[some], boxes[others]) > iou_threshold
+    return too_near & (labels[some, None] == labels[None, others])

@@ -128,6 +128,13 @@ def test_the_layer_that_tells_classes_is_new_where_the_classes_differ(tmp_path: 
     assert network.state_dict()["head.class_outputs.0.weight"].equal(before)
 
 
+def test_a_checkpoint_with_more_than_the_network_is_refused(tmp_path: Path) -> None:
+    tensors = published_checkpoint(yolox("tiny", 80), tmp_path / "yolox.pth")
+    torch.save({"model": {**tensors, "head.mask_preds.0.weight": torch.zeros(1)}}, tmp_path / "more.pth")
+    with pytest.raises(BundleError, match="names"):
+        load_published(yolox("tiny", 80), tmp_path / "more.pth")
+
+
 def test_a_checkpoint_of_another_size_is_refused(tmp_path: Path) -> None:
     published_checkpoint(yolox("tiny", 80), tmp_path / "yolox.pth")
     for size, words in (("s", "shape"), ("m", "names")):

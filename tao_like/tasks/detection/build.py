@@ -13,14 +13,18 @@ from tao_like.errors import SpecError
 from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
 from tao_like.networks.pyramid import BackbonePyramid
 from tao_like.networks.weights import load_pretrained, source_normalisation
+from tao_like.tasks.detection.anchor_spec import BACKBONE_MAPS, FasterRcnnSpec
 from tao_like.tasks.detection.anchors import anchor_plan
 from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.faster_rcnn import FasterRcnn, FasterRcnnSettings
 from tao_like.tasks.detection.network.published import load_published
-from tao_like.tasks.detection.network.retinanet import RetinaNet, is_torchvision_file, load_torchvision
+from tao_like.tasks.detection.network.retinanet import RetinaNet
+from tao_like.tasks.detection.network.ssd import VGG_CHANNELS, VGG_SIDE, VGG_STEPS, ExtraLayers, Ssd, VggMaps
+from tao_like.tasks.detection.network.torchvision_files import is_torchvision_file, load_torchvision
 from tao_like.tasks.detection.network.yolo import CspDarknetTiny
 from tao_like.tasks.detection.network.yolo_detector import AnchorDetector, neck_widths
 from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox, yolox_over
-from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec
+from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
 from tao_like.tasks.detection.yolo_spec import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
 PIXELS = Normalisation(
@@ -31,6 +35,15 @@ PIXELS = Normalisation(
     input_size=(3, 640, 640),
 )
 """What YOLOX's own networks and YOLOv4-tiny's take: pixels as they are."""
+SSD_PIXELS = Normalisation(
+    mean=(0.48235, 0.45882, 0.40784),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    interpolation="bilinear",
+    crop_pct=1.0,
+    input_size=(3, 300, 300),
+)
+"""What torchvision's ssd300_vgg16 takes: pixels less their mean."""
+FASTER_RCNN_STRIDES = (4, 8, 16, 32)
 TASK_NAME = "detection"
 
 
@@ -40,6 +53,8 @@ def input_normalisation(model: ModelSpec) -> Normalisation:
     if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
         return PIXELS
     source = backbone.pretrained_backbone_path
+    if is_paper_ssd(model) and is_torchvision_file(source, model.arch):
+        return SSD_PIXELS
     found = source_normalisation(source, backbone.type) if source else None
     return found or default_normalisation(backbone.type)
 
@@ -88,26 +103,62 @@ def _over_backbone(
     pretrained: bool,
 ) -> Detector:
     """A detector over a timm backbone, whose weights come from a source."""
-    backbone, width = model.backbone, model.neck.width
+    backbone = model.backbone
     found = input_normalisation(model) if pretrained else default_normalisation(backbone.type)
     module = create_backbone(
         backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
     )
-    if model.arch == "retinanet":
-        whole = is_torchvision_file(source)
-        if source and not whole:
-            notes.append(load_pretrained(module, source, backbone.type).text())
-        pyramid = BackbonePyramid(module, backbone.type, size)
-        network = RetinaNet(pyramid, classes, width, found.mean, found.std)
-        if source and whole:
-            notes.append(load_torchvision(network, Path(source)))
-        return network
-    if source:
+    whole = is_torchvision_file(source, model.arch)
+    if source and not whole:
         notes.append(load_pretrained(module, source, backbone.type).text())
-    pyramid = BackbonePyramid(module, backbone.type, size)
+    network = _detector(model, module, classes, size, found)
+    if source and whole:
+        notes.append(load_torchvision(network, Path(source), model.arch))
+    return network
+
+
+def _detector(
+    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+) -> Detector:
+    """The detector of ``model.arch`` over a backbone with its weights."""
+    name, width = model.backbone.type, model.neck.width
+    if model.arch == "ssd":
+        return _ssd(model, module, classes, size, found)
+    if model.arch == "faster_rcnn":
+        pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
+        return FasterRcnn(pyramid, classes, width, _settings(model.faster_rcnn), found.mean, found.std)
+    pyramid = BackbonePyramid(module, name, size)
     if model.arch in ANCHOR_ARCHITECTURES:
         return _anchored(model, pyramid, classes, size, found)
+    if model.arch == "retinanet":
+        return RetinaNet(pyramid, classes, width, found.mean, found.std)
     return yolox_over(pyramid, classes, width, model.neck.depth, found.mean, found.std)
+
+
+def _settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
+    return FasterRcnnSettings(
+        anchor_sizes=tuple(spec.anchor_sizes),
+        pre_nms_top_n={"training": spec.rpn_pre_nms_top_n_train, "testing": spec.rpn_pre_nms_top_n_test},
+        post_nms_top_n={"training": spec.rpn_post_nms_top_n_train, "testing": spec.rpn_post_nms_top_n_test},
+        nms_thresh=spec.rpn_nms_thresh,
+        rpn_batch_size=spec.rpn_batch_size_per_image,
+        box_batch_size=spec.box_batch_size_per_image,
+        representation_size=spec.representation_size,
+    )
+
+
+def _ssd(
+    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+) -> Ssd:
+    """SSD over a pyramid, or in the paper's form over VGG-16."""
+    scales, ratios = model.ssd.scales, model.ssd.aspect_ratios_global
+    if is_paper_ssd(model):
+        steps = VGG_STEPS if size == (VGG_SIDE, VGG_SIDE) else None
+        maps = VggMaps(cast("nn.Sequential", module.features))
+        return Ssd(maps, nn.Identity(), VGG_CHANNELS, classes, scales, ratios, found.mean, found.std, steps)
+    pyramid = BackbonePyramid(module, model.backbone.type, size)
+    neck = ExtraLayers(pyramid.channels, model.neck.width, len(scales) - 1 - BACKBONE_MAPS)
+    return Ssd(pyramid, neck, neck.channels, classes, scales, ratios, found.mean, found.std)
 
 
 def _anchored(

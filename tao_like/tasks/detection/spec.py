@@ -14,6 +14,7 @@ from tao_like.spec.common import (
     CommonSpec,
     TrainSpec,
 )
+from tao_like.tasks.detection.anchor_spec import FasterRcnnSpec, SsdSpec
 from tao_like.tasks.detection.stage_spec import (
     DetectionEvaluateSpec,
     DetectionExportSpec,
@@ -30,8 +31,8 @@ from tao_like.tasks.detection.yolo_spec import (
 )
 
 ARCHITECTURES = (
-    "yolox, yolo_v3, yolo_v4, yolo_v4_tiny and retinanet over any timm backbone with strides 8, 16 and 32; "
-    "yolox in its own sizes nano to x"
+    "yolox, yolo_v3, yolo_v4, yolo_v4_tiny, retinanet and ssd over any timm backbone with strides 8, 16 and "
+    "32, faster_rcnn with stride 4 too; yolox in its own sizes nano to x"
 )
 STAGES = (
     "dataset_convert",
@@ -48,6 +49,8 @@ STAGES = (
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
 LARGEST_STRIDE = 32
+PAPER_SSD_BACKBONES = ("vgg16", "vgg16.tv_in1k")
+PAPER_SSD_SIDE, PAPER_SSD_MAPS = 300, 6
 
 
 @dataclass
@@ -108,12 +111,15 @@ class ModelSpec:
 
     arch: str = spec_field(
         "yolox",
-        "Kind of detector: anchor-free with a decoupled head; with anchors; with anchors and the focal loss",
-        choices=("yolox", *ANCHOR_ARCHITECTURES, "retinanet"),
+        "Kind of detector: anchor-free with a decoupled head; with anchors; with anchors and the focal loss; "
+        "in two stages; with anchors on many maps",
+        choices=("yolox", *ANCHOR_ARCHITECTURES, "retinanet", "faster_rcnn", "ssd"),
     )
     backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
     neck: NeckSpec = spec_block(NeckSpec, "Neck and head")
     anchors: AnchorSpec = spec_block(AnchorSpec, "Anchors of yolo_v3, yolo_v4 and yolo_v4_tiny")
+    faster_rcnn: FasterRcnnSpec = spec_block(FasterRcnnSpec, "The two stages of faster_rcnn")
+    ssd: SsdSpec = spec_block(SsdSpec, "The anchors of ssd")
     postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to answers")
 
 
@@ -273,14 +279,6 @@ class DatasetSpec:
     )
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
-    def check(self) -> Iterator[Problem]:
-        """Sides are multiples of the coarsest map's stride."""
-        for key in ("img_size", "img_height"):
-            side = getattr(self, key)
-            if side is not None and side % LARGEST_STRIDE:
-                near = max(LARGEST_STRIDE, round(side / LARGEST_STRIDE) * LARGEST_STRIDE)
-                yield Problem(key, f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}")
-
 
 @dataclass
 class DatasetConvertSpec:
@@ -332,6 +330,13 @@ class Spec(CommonSpec):
             )
         yield from yolo_problems(self.model.arch, backbone, self.model.backbone.pretrained_backbone_path)
         data = self.dataset
+        yield from self._check_size()
+        if is_paper_ssd(self.model) and len(self.model.ssd.scales) != PAPER_SSD_MAPS + 1:
+            yield Problem(
+                "model.ssd.scales",
+                f"{self.model.ssd.scales} is not allowed with vgg16, which has {PAPER_SSD_MAPS} maps; give "
+                f"{PAPER_SSD_MAPS + 1}",
+            )
         if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
             yield Problem(
                 "train.keep",
@@ -346,3 +351,26 @@ class Spec(CommonSpec):
                 f"{data.augmentation.multi_scale_range} steps of {LARGEST_STRIDE} pixels leave nothing of "
                 f"{smallest}; give fewer",
             )
+
+    def _check_size(self) -> Iterator[Problem]:
+        """Sides are multiples of the coarsest map's stride; the paper's SSD takes 300 pixels and more."""
+        for key in ("img_size", "img_height"):
+            side = getattr(self.dataset, key)
+            if side is None or not (
+                side < PAPER_SSD_SIDE if is_paper_ssd(self.model) else side % LARGEST_STRIDE
+            ):
+                continue
+            if is_paper_ssd(self.model):
+                yield Problem(
+                    f"dataset.{key}", f"{side} is too small for ssd over vgg16; give {PAPER_SSD_SIDE}"
+                )
+            else:
+                near = max(LARGEST_STRIDE, round(side / LARGEST_STRIDE) * LARGEST_STRIDE)
+                yield Problem(
+                    f"dataset.{key}", f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}"
+                )
+
+
+def is_paper_ssd(model: ModelSpec) -> bool:
+    """Whether the network is SSD as in its paper, over VGG-16 with layers of its own behind it."""
+    return model.arch == "ssd" and model.backbone.type in PAPER_SSD_BACKBONES

@@ -261,7 +261,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @override
     def prunable(self, network: nn.Module) -> Prunable:
         assert isinstance(network, Detector)
-        return Prunable((self.input_pixels(),), network.outputs)
+        return Prunable(network.example_inputs(self.input_pixels()), network.outputs)
 
     @classmethod
     @override

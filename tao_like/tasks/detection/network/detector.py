@@ -40,6 +40,10 @@ class Detector(nn.Module, ABC):
         """Maps pixels (N, 3, H, W), 0 to 255, to the values that ``decode`` and ``losses`` take."""
         return self.from_normalised(self.normalise(pixels))
 
+    def example_inputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Inputs of ``forward`` with which a pass goes through every layer."""
+        return (pixels,)
+
     class_outputs: tuple[str, ...]
     """How the names of the tensors begin that tell classes: new where the classes differ."""
     answers_by_place: ClassVar[bool] = True

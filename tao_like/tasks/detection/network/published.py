@@ -58,8 +58,9 @@ def own_name(published: str) -> str:
 def load_published(network: Detector, path: Path) -> str:
     """Fills a YOLOX in one of its own sizes from a published checkpoint.
 
-    All tensors must fit; the layer that tells classes is left out where the number of classes differs. The
-    published networks take blue before red, so the first layer's channels are turned round.
+    All tensors must fit, and each must have its place; the layer that tells classes is left out where the
+    number of classes differs. The published networks take blue before red, so the first layer's channels are
+    turned round.
 
     Returns:
         What to tell the user.
@@ -73,7 +74,7 @@ def load_published(network: Detector, path: Path) -> str:
     for tensors in state_dicts(read_file(path)):
         renamed = {own_name(name): tensor for name, tensor in tensors.items()}
         fitting = {name: tensor for name, tensor in renamed.items() if name in own}
-        if not expected <= fitting.keys():
+        if not expected <= fitting.keys() or len(fitting) < len(tensors):
             continue
         wrong = [name for name in expected if fitting[name].shape != own[name].shape]
         if wrong:
@@ -91,7 +92,10 @@ def load_published(network: Detector, path: Path) -> str:
             name: tensor for name, tensor in fitting.items() if same or not name.startswith(_CLASS_OUTPUTS)
         }
         network.load_state_dict({**own, **taken})
-        return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")
+        values = sum(tensor.numel() for tensor in taken.values())
+        return f"all weights come from {path} ({len(taken)} tensors, {values:,} values)" + (
+            "" if same else "; the layer that tells classes is new"
+        )
     raise BundleError(
         f"{path}: this is no checkpoint of YOLOX in this size: its tensors have other names; set "
         "model.backbone.type to the size of the file"

@@ -6,27 +6,23 @@ torchvision's compiled operators, which are not everywhere (see ``networks._torc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.errors import BundleError
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.networks.checkpoints import read_file, state_dicts
 from tao_like.tasks.detection.losses import pairwise_overlaps
 from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.feature_pyramid import FeaturePyramid
 
 # isort: split
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 SIDES = (32, 64, 128, 256, 512)
@@ -36,19 +32,6 @@ RATIOS = (0.5, 1.0, 2.0)
 """Height over width of the anchors."""
 FOREGROUND, BACKGROUND = 0.5, 0.4
 """Overlaps from which on, and below which, an anchor does and does not answer for an object."""
-
-
-class _Pyramid(nn.Module):
-    """torchvision's feature pyramid, lists in and out."""
-
-    def __init__(self, channels: Sequence[int], width: int) -> None:
-        super().__init__()
-        self.fpn = FeaturePyramidNetwork(list(channels), width, LastLevelP6P7(width, width))
-
-    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps three maps to five."""
-        named = {str(level): each for level, each in enumerate(maps)}
-        return list(self.fpn(named).values())
 
 
 class RetinaNet(Detector):
@@ -73,7 +56,7 @@ class RetinaNet(Detector):
         )
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(SIDES))
         head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], classes)
-        neck = _Pyramid(cast("Sequence[int]", backbone.channels), width)
+        neck = FeaturePyramid(cast("Sequence[int]", backbone.channels), width, LastLevelP6P7(width, width))
         super().__init__(backbone, neck, head, mean, std)
         self.anchors = anchors
         self.coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
@@ -120,64 +103,3 @@ class RetinaNet(Detector):
         if not len(boxes):
             return torch.full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, device=anchors.device)
         return cast("Tensor", self.matcher(pairwise_overlaps(boxes, anchors)))
-
-
-# What torchvision's retinanet_resnet50_fpn calls its parts, and what they are called here.
-_NAMES = (
-    (re.compile(r"^backbone\.body\."), "backbone.backbone."),
-    (re.compile(r"^backbone\.fpn\."), "neck.fpn."),
-)
-
-
-def own_name(published: str) -> str:
-    """The name here of a tensor in a checkpoint of torchvision's RetinaNet."""
-    for pattern, replacement in _NAMES:
-        published = pattern.sub(replacement, published)
-    return published
-
-
-def is_torchvision_file(source: str | None) -> bool:
-    """Whether a source of weights is a file with a whole detector of torchvision's, not a backbone alone."""
-    if source is None or Path(source).suffix not in (".pth", ".pt", ".safetensors"):
-        return False
-    return any(
-        "head.regression_head.bbox_reg.weight" in tensors for tensors in state_dicts(read_file(Path(source)))
-    )
-
-
-def load_torchvision(network: RetinaNet, path: Path) -> str:
-    """Fills RetinaNet over resnet50 from a checkpoint of torchvision's; the classes' layer where it fits.
-
-    Raises:
-        SpecError: there is no such file.
-        BundleError: the file is damaged, holds code, or is of another network.
-    """
-    own = network.state_dict()
-    for tensors in state_dicts(read_file(path)):
-        renamed = {own_name(name): tensor for name, tensor in tensors.items()}
-        fitting = {
-            name: renamed[name]
-            for name, tensor in own.items()
-            if name in renamed and renamed[name].shape == tensor.shape
-        }
-        lacking = [
-            name
-            for name in own
-            if name not in fitting
-            and not name.startswith(("normalise.", *network.class_outputs))
-            and not name.endswith("num_batches_tracked")
-        ]
-        if lacking:
-            continue
-        is_same = all(name in fitting for name in own if name.startswith(network.class_outputs))
-        taken = {
-            name: value
-            for name, value in fitting.items()
-            if is_same or not name.startswith(network.class_outputs)
-        }
-        network.load_state_dict({**own, **taken})
-        return f"all weights come from {path}" + ("" if is_same else "; the layer that tells classes is new")
-    raise BundleError(
-        f"{path}: this does not fit the network; torchvision's retinanet_resnet50_fpn has "
-        "model.backbone.type=resnet50 and model.neck.width=256"
-    )

@@ -1,0 +1,184 @@
+"""RoIAlign over a feature pyramid (He et al. 2017, "Mask R-CNN"; Lin et al. 2017, eq. 1) in plain torch.
+
+torchvision's needs its compiled operators, which are not everywhere (see ``networks._torchvision``). Here
+each bin is a weighted sum of places of the maps, and one embedding bag computes all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BINS = 7
+"""Bins of a region along each axis."""
+SAMPLES = 2
+"""Points along each axis of a bin whose values are averaged."""
+CANONICAL_SIDE = 224
+"""A region of this side, in pixels, is looked for in the third of the maps with strides 4, 8, 16 and 32."""
+CANONICAL_LEVEL = 2
+_EDGE = 2**-1e-6
+"""A side this little below the edge of a level counts as on it, as in torchvision."""
+_HALF_PIXEL_OPSET = 16
+"""From here on ONNX's operator has to be told that coordinates are not shifted."""
+
+
+def pooled_regions(
+    maps: Sequence[Tensor], strides: Sequence[float], boxes: Tensor, pictures: Tensor
+) -> Tensor:
+    """What the maps show of each region.
+
+    Args:
+        maps: of the pyramid, fine to coarse, each (N, C, H, W) in float32.
+        strides: pixels between the places of each map.
+        boxes: (K, 4): left, top, right, bottom in pixels of the input. No gradient goes through them.
+        pictures: (K,) number of each region's picture in the batch.
+
+    Returns:
+        (K, C, 7, 7): each region from the map that fits its size.
+    """
+    levels, channels = levels_of(boxes, len(maps)), int(maps[0].shape[1])
+    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels, tuple(strides), channels, *maps)
+    return pooled
+
+
+def levels_of(boxes: Tensor, count: int) -> Tensor:
+    """Number of the map for each box (K, 4): floor(2 + log2(side / 224)), within 0 and ``count`` - 1."""
+    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
+    levels = torch.zeros_like(sides, dtype=torch.int64)
+    for level in range(1, count):
+        levels = levels + (sides >= CANONICAL_SIDE * 2.0 ** (level - CANONICAL_LEVEL) * _EDGE)
+    return levels
+
+
+class _RoiAlign(torch.autograd.Function):
+    """One step for autograd, whatever it takes inside; ONNX's operator of this name for the exporter."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        boxes: Tensor,
+        pictures: Tensor,
+        levels: Tensor,
+        strides: tuple[float, ...],
+        channels: int,
+        *maps: Tensor,
+    ) -> Tensor:
+        """Regions (K, C, 7, 7)."""
+        del channels  # The exporter needs to know them.
+        ctx.save_for_backward(boxes, pictures, levels, *maps)
+        ctx.strides = strides
+        return _pooled(boxes, pictures, levels, strides, maps)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the maps; the weights of the places are computed again rather than kept."""
+        boxes, pictures, levels, *maps = ctx.saved_tensors
+        with torch.enable_grad():
+            again = [each.detach().requires_grad_() for each in maps]
+            pooled = _pooled(boxes, pictures, levels, ctx.strides, again)
+        return None, None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
+
+    @staticmethod
+    def symbolic(
+        graph: Any,
+        boxes: Any,
+        pictures: Any,
+        levels: Any,
+        strides: tuple[float, ...],
+        channels: int,
+        *maps: Any,
+    ) -> Any:
+        """Regions level by level, put back into their order."""
+        mode = {"coordinate_transformation_mode_s": "output_half_pixel"}
+        flat = graph.op("Constant", value_t=torch.tensor([-1]))
+        chosen, pooled = [], []
+        for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
+            number = graph.op("Constant", value_t=torch.tensor(level))
+            places = graph.op("Reshape", graph.op("NonZero", graph.op("Equal", levels, number)), flat)
+            pooled.append(
+                graph.op(
+                    "RoiAlign",
+                    features,
+                    graph.op("Gather", boxes, places),
+                    graph.op("Gather", pictures, places),
+                    mode_s="avg",
+                    output_height_i=BINS,
+                    output_width_i=BINS,
+                    sampling_ratio_i=SAMPLES,
+                    spatial_scale_f=1 / stride,
+                    **(mode if graph.opset >= _HALF_PIXEL_OPSET else {}),
+                )
+            )
+            chosen.append(places)
+        order = graph.op("Concat", *chosen, axis_i=0)
+        # Regions' places in the list by level: the inverse of the order in which they were taken.
+        numbers = graph.op(
+            "Range",
+            graph.op("Constant", value_t=torch.tensor(0)),
+            graph.op("Squeeze", graph.op("Shape", levels)),
+            graph.op("Constant", value_t=torch.tensor(1)),
+        )
+        inverse = graph.op("ScatterElements", levels, order, numbers, axis_i=0)
+        result = graph.op("Gather", graph.op("Concat", *pooled, axis_i=0), inverse)
+        result.setType(maps[0].type().with_sizes([None, channels, BINS, BINS]))
+        return result
+
+
+def _pooled(
+    boxes: Tensor, pictures: Tensor, levels: Tensor, strides: Sequence[float], maps: Sequence[Tensor]
+) -> Tensor:
+    """Regions (K, C, 7, 7): each bin is a sum of 4 points, each of which lies between 4 places of its map."""
+    channels = maps[0].shape[1]
+    # All places of all maps and pictures in one table, a row each.
+    table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])
+    device = boxes.device
+    areas = torch.tensor([each.shape[2] * each.shape[3] for each in maps], device=device)
+    starts = torch.tensor([0, *(each[:, 0].numel() for each in maps[:-1])], device=device).cumsum(0)
+    limits = torch.tensor([[each.shape[3], each.shape[2]] for each in maps], device=device)[levels]
+    scales = torch.tensor([1 / stride for stride in strides], dtype=boxes.dtype, device=device)[levels]
+    columns, across = _line(boxes[:, 0::2] * scales[:, None], limits[:, 0])
+    rows, down = _line(boxes[:, 1::2] * scales[:, None], limits[:, 1])
+    origin = starts[levels] + pictures * areas[levels]
+    # (K, bin row, bin column, points down, points across)
+    places = (
+        origin[:, None, None, None, None]
+        + rows[:, :, None, :, None] * limits[:, 0, None, None, None, None]
+        + columns[:, None, :, None, :]
+    )
+    weights = down[:, :, None, :, None] * across[:, None, :, None, :] / SAMPLES**2
+    summed = functional.embedding_bag(
+        places.flatten(3).flatten(0, 2),
+        table,
+        per_sample_weights=weights.flatten(3).flatten(0, 2).to(table.dtype),
+        mode="sum",
+    )
+    return summed.reshape(-1, BINS, BINS, channels).permute(0, 3, 1, 2).contiguous()
+
+
+def _line(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Along one axis, the two places beside each point, and their weights.
+
+    Args:
+        edges: (K, 2): where the regions begin and end, in places of the map.
+        size: (K,) places of the map along this axis.
+
+    Returns:
+        Places and weights (K, 7, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
+        than one place outside of the map counts as nought.
+    """
+    count = BINS * SAMPLES
+    steps = (torch.arange(count, device=edges.device, dtype=edges.dtype) + 0.5) / count
+    points = edges[:, :1] + steps * (edges[:, 1:] - edges[:, :1]).clamp(min=1)
+    inside = (points >= -1) & (points <= size[:, None])
+    last = (size - 1)[:, None]
+    points = points.clamp(min=0).minimum(last.to(points.dtype))
+    before = points.floor()
+    share = points - before
+    first = before.long()
+    places = torch.stack([first, (first + 1).minimum(last)], dim=2)
+    weights = torch.stack([1 - share, share], dim=2) * inside[..., None]
+    return places.reshape(-1, BINS, 2 * SAMPLES), weights.reshape(-1, BINS, 2 * SAMPLES)

@@ -1,0 +1,174 @@
+"""Faster R-CNN: regions, answers and losses of torchvision's own, and through the stages."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from anchored_stages import through_the_stages
+from box_pictures import write_coco
+from tiny_detection import tiny_spec
+from torch import Tensor, nn
+
+from tao_like.errors import SpecError
+from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.runtime.detection import Selection
+from tao_like.tasks.detection.build import build_network
+from tao_like.tasks.detection.network.faster_rcnn import FasterRcnn
+from tao_like.tasks.detection.network.shipped import suppressed
+
+# isort: split
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
+
+SIZE = (96, 128)
+REGIONS = 100
+TINY = (
+    "model.arch=faster_rcnn",
+    "model.neck.width=16",
+    "model.faster_rcnn.representation_size=32",
+    "model.faster_rcnn.rpn_post_nms_top_n_test=40",
+    "model.faster_rcnn.anchor_sizes=[12,20,30,45,64]",
+)
+BOXES = [
+    torch.tensor([[8.0, 10, 60, 70], [40, 30, 90, 64]]),
+    torch.zeros(0, 4),
+]
+LABELS = [torch.tensor([2, 5]), torch.zeros(0, dtype=torch.int64)]
+
+
+@pytest.fixture(scope="module")
+def theirs() -> nn.Module:
+    """torchvision's model with random weights, some of them large so that its answers differ."""
+    torch.manual_seed(0)
+    model = fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=7, rpn_post_nms_top_n_test=REGIONS
+    ).eval()
+    for name, value in model.named_parameters():
+        if name.endswith(("cls_score.weight", "bbox_pred.weight", "cls_logits.weight")):
+            value.data.normal_(0, 0.1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def ours(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> FasterRcnn:
+    """The network here, from their checkpoint."""
+    file = tmp_path_factory.mktemp("weights") / "faster_rcnn.pth"
+    torch.save(theirs.state_dict(), file)
+    spec = tiny_spec(
+        "model.arch=faster_rcnn",
+        "model.neck.width=256",
+        f"model.faster_rcnn.rpn_post_nms_top_n_test={REGIONS}",
+        "model.backbone.type=resnet50",
+        f"model.backbone.pretrained_backbone_path={file}",
+    )
+    network, notes = build_network(spec, list("abcdef"), SIZE, pretrained=True)
+    assert len(notes) == 1
+    assert notes[0].startswith(f"all weights come from {file} (")
+    assert "new" not in notes[0]
+    assert isinstance(network, FasterRcnn)
+    return network.eval()
+
+
+@pytest.fixture
+def plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's operators without its compiled ones: its RoIAlign in Python, and a slow suppression."""
+    pooling = importlib.import_module("torchvision.ops.roi_align")._roi_align.__wrapped__
+
+    def roi_align(
+        features: Tensor, rois: Tensor, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int
+    ) -> Tensor:
+        pooled: Tensor = pooling(features, rois, spatial_scale, *output_size, sampling_ratio, False)
+        return pooled
+
+    def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+        order = scores.argsort(descending=True, stable=True).tolist()
+        overlaps = box_iou(boxes, boxes)
+        kept: list[int] = []
+        for place in order:
+            if not kept or overlaps[place, kept].max() <= threshold:
+                kept.append(place)
+        return torch.tensor(kept, dtype=torch.int64)
+
+    monkeypatch.setattr("torchvision.ops.poolers.roi_align", roi_align)
+    monkeypatch.setattr("torchvision.ops.boxes.nms", nms)
+
+
+def features_of(theirs: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        features: dict[str, Tensor] = theirs.backbone(inputs)  # type: ignore[operator]
+    return features
+
+
+@pytest.mark.usefixtures("plain_operators")
+def test_it_finds_what_torchvisions_finds(theirs: nn.Module, ours: FasterRcnn) -> None:
+    torch.manual_seed(1)
+    inputs = torch.randn(2, 3, *SIZE)
+    images = ImageList(inputs, [SIZE, SIZE])
+    features = features_of(theirs, inputs)
+    with torch.no_grad():
+        proposals, _ = theirs.rpn(images, features)  # type: ignore[operator]
+        expected, _ = theirs.roi_heads(features, proposals, images.image_sizes)  # type: ignore[operator]
+        values = ours.from_normalised(inputs)
+        regions, counts = ours._regions(ours._first_stage(values))
+        selection = Selection(score_threshold=0.05, iou_threshold=0.5, limit=100, candidates=1000)
+        boxes, scores, labels, found = suppressed(*ours.decode(values), selection)
+    for picture, answer in enumerate(expected):
+        assert counts[picture] == len(proposals[picture])
+        torch.testing.assert_close(regions[picture, : counts[picture]], proposals[picture], rtol=0, atol=1e-3)
+        count = int(found[picture])
+        assert count == len(answer["scores"]) > 20
+        torch.testing.assert_close(scores[picture, :count], answer["scores"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(boxes[picture, :count], answer["boxes"], rtol=0, atol=1e-3)
+        assert labels[picture, :count].tolist() == (answer["labels"] - 1).tolist()
+
+
+@pytest.mark.usefixtures("plain_operators")
+def test_its_losses_are_torchvisions(theirs: nn.Module, ours: FasterRcnn) -> None:
+    torch.manual_seed(1)
+    inputs = torch.randn(2, 3, *SIZE)
+    images = ImageList(inputs, [SIZE, SIZE])
+    targets = [{"boxes": box, "labels": label + 1} for box, label in zip(BOXES, LABELS, strict=True)]
+    features = features_of(theirs, inputs)
+    theirs.rpn.train(), theirs.roi_heads.train(), ours.head.train()  # type: ignore[operator, union-attr]
+    try:
+        with torch.no_grad():
+            torch.manual_seed(2)
+            proposals, expected = theirs.rpn(images, features, targets)  # type: ignore[operator]
+            _, of_boxes = theirs.roi_heads(features, proposals, images.image_sizes, targets)  # type: ignore[operator]
+            torch.manual_seed(2)
+            found = ours.losses(ours.from_normalised(inputs), BOXES, LABELS, refine=False)
+    finally:
+        theirs.eval(), ours.eval()
+    assert set(found) == {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}
+    for name, value in {**expected, **of_boxes}.items():
+        assert found[name].item() == pytest.approx(value.item(), rel=1e-4), name
+
+
+def test_every_parameter_gets_a_gradient_without_objects() -> None:
+    network, _ = build_network(tiny_spec(*TINY), ["a", "b"], (64, 96), pretrained=True)
+    values = network(torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8))
+    losses = network.losses(values, BOXES[1:] * 2, LABELS[1:] * 2, refine=False)
+    torch.stack(list(losses.values())).sum().backward()
+    assert [name for name, value in network.named_parameters() if value.grad is None] == []
+
+
+def test_a_backbone_without_fine_features_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"model\.backbone\.type.*4, 8, 16, 32"):
+        build_network(
+            tiny_spec(*TINY, "model.backbone.type=vit_tiny_patch16_224"), ["a"], (64, 96), pretrained=False
+        )
+
+
+def test_anchor_sizes_are_one_a_map() -> None:
+    with pytest.raises(SpecError, match=r"model\.faster_rcnn\.anchor_sizes.*give 5"):
+        tiny_spec("model.faster_rcnn.anchor_sizes=[32,64]")
+
+
+def test_it_goes_through_the_stages(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "data", {"train": 8, "val": 4, "test": 4})
+    parts = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
+    through_the_stages(tmp_path, folder, TINY, parts)
