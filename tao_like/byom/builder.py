@@ -16,11 +16,14 @@ from tao_like.byom.graph import Graph, Node, bodies
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.registry import find_converter, find_host_function
 from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
+from tao_like.byom.tables import shared_values
 from tao_like.byom.views import FoldingView, NodeView, Value
 from tao_like.errors import ConversionError, TaoLikeError
 
 MOST_HOST_VALUES = 64
 """A constant with more values than this is no shape."""
+_COUNTING = ("Range", "CumSum")
+"""Operations that number places."""
 MOST_FOLDED_VALUES = 2**27
 """Larger results of constants alone are computed when the network runs, not kept."""
 
@@ -61,6 +64,7 @@ class Builder:
         self._tied: dict[Any, str] = {}
         self._attributes: dict[str, fx.Node] = {}
         self._images: set[str] = set()
+        self._counted: set[fx.Node] = set()
         self.float_before_quantising: dict[str, Value] = {}
         for name in (*graph.inputs, *outer):
             node = self.fx.placeholder(self._input_name(name))
@@ -122,6 +126,8 @@ class Builder:
                 known = self.graph.type_of(name)
                 kept = known if known.dtype or known.shape is not None else value.type
                 self.values[name] = Value(name, kept, value.node, value.constant, value.host, value.sources)
+                if node.op in _COUNTING and value.node is not None:
+                    self._counted.add(value.node)
 
     def _grows(self, node: Node) -> bool:
         """Whether the results of constants may be too large to be kept."""
@@ -141,6 +147,24 @@ class Builder:
     def is_image(self, value: Value) -> bool:
         """Whether a value is the network's input, but for scaling."""
         return value.name in self._images
+
+    def is_position(self, value: Value) -> bool:
+        """Whether a value counts places: sizes and plain numbers alone go into it, no picture and no weight."""
+        if value.node is None:
+            return False
+        waiting, counted = [value.node], False
+        while waiting:
+            node = waiting.pop()
+            if node.target is host.shape_of:
+                continue
+            if node.op == "get_attr":
+                if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
+                    return False
+            elif node.op != "call_function":
+                return False
+            counted = counted or node in self._counted
+            waiting += node.all_input_nodes
+        return counted
 
     # --- numbers instead of tensors ---
 
@@ -193,9 +217,14 @@ class Builder:
         if key not in self._attributes:
             role: Role = operand_role(view, position, value) if view is not None else "constant"
             path = attribute_path(key, "constants")
-            path = self.tree.add_tensor(path, value.constant, trainable=role in TRAINED_ROLES)
+            table = shared_values(value.constant) if role == "embedding weight" else None
+            if table is None:
+                path = self.tree.add_tensor(path, value.constant, trainable=role in TRAINED_ROLES)
+                self._attributes[key] = self.fx.get_attr(path)
+            else:
+                path = self.tree.add_module(path, table)
+                self._attributes[key] = self.fx.call_module(path)
             self._note_constant(value, role, path)
-            self._attributes[key] = self.fx.get_attr(path)
         return self._attributes[key]
 
     def _note_constant(self, value: Value, role: Role, path: str = "") -> None:
@@ -214,6 +243,12 @@ class Builder:
         if key is not None:
             self._tied[key] = path
         return path
+
+
+def attribute_at(root: nn.Module, path: str) -> Any:
+    """The parameter or buffer at a path."""
+    holder, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(holder), name)
 
 
 def _is_plain(value: Any) -> bool:

@@ -130,7 +130,7 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
                 break
         squashed = squashed or node.target in _SQUASHING
         # A bias that is added, or a shape that is asked for, is no other way.
-        before = [one for one in node.all_input_nodes if one.op in ("call_module", "call_function")]
+        before = [one for one in node.all_input_nodes if one.all_input_nodes]
         if len(before) != 1:
             return None
         node = before[0]

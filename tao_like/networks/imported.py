@@ -225,7 +225,7 @@ def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) 
     names = {node: name for name, node in imported.places.items()}
     node = imported.places[cut]
     while True:
-        before = [one for one in node.all_input_nodes if one.op in ("call_module", "call_function")]
+        before = [one for one in node.all_input_nodes if one.all_input_nodes]
         if not before:
             return None
         # Sizes that are asked for on the way come from the same values, later ones first.
