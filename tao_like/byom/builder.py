@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from tao_like.byom import host
 from tao_like.byom.graph import Graph, Node, bodies
+from tao_like.byom.in_place import write_in_place
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.registry import find_converter, find_host_function
 from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
@@ -102,7 +103,17 @@ class Builder:
         module = fx.GraphModule(self.root, self.fx, class_name="ImportedNetwork")
         kept = set(module.graph.nodes)
         alive = {name: node for name, node in places.items() if node in kept}
+        write_in_place(module, self._same_shape({node: name for name, node in alive.items()}))
         return Built(module, self.uses, alive, self.notes)
+
+    def _same_shape(self, names: dict[fx.Node, str]) -> Callable[[fx.Node, fx.Node], bool]:
+        """A comparison of what is known of the shapes of two values."""
+
+        def compare(left: fx.Node, right: fx.Node) -> bool:
+            shapes = [self.graph.type_of(names.get(node, "")).shape for node in (left, right)]
+            return shapes[0] is not None and shapes[0] == shapes[1] and None not in shapes[0]
+
+        return compare
 
     # --- one node ---
 
@@ -149,7 +160,7 @@ class Builder:
         return value.name in self._images
 
     def is_position(self, value: Value) -> bool:
-        """Whether a value counts places: sizes and plain numbers alone go into it, no picture and no weight."""
+        """Whether a value counts places: sizes and plain numbers go into it, no picture and no weight."""
         if value.node is None:
             return False
         waiting, counted = [value.node], False

@@ -10,6 +10,9 @@ import torch
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.imported import IMAGENET
+from tao_like.networks.imported_pyramid import build_imported_pyramid, imported_source
+from tao_like.networks.names import IMPORTED
 from tao_like.networks.pyramid import BackbonePyramid
 from tao_like.networks.weights import load_pretrained, source_normalisation
 from tao_like.tasks.detection.network.detector import Detector
@@ -34,13 +37,16 @@ def input_normalisation(model: ModelSpec) -> Normalisation:
     backbone = model.backbone
     if backbone.type in YOLOX_BACKBONES:
         return PIXELS
+    if backbone.type == IMPORTED:
+        # A foreign file does not say how its pictures were prepared.
+        return IMAGENET
     source = backbone.pretrained_backbone_path
     found = source_normalisation(source, backbone.type) if source else None
     return found or default_normalisation(backbone.type)
 
 
 def build_network(
-    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
+    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool, graph: bytes | None = None
 ) -> tuple[Detector, list[str]]:
     """The network of a spec.
 
@@ -49,6 +55,7 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
+        graph: of an imported backbone, from the bundle of a trained detector; None: the spec names one.
 
     Returns:
         The network, and what to tell the user of the weights that it starts from.
@@ -62,6 +69,8 @@ def build_network(
         network: Detector = yolox(backbone.type.removeprefix("yolox_"), len(classes))
         if source:
             notes.append(load_published(cast("YoloxDetector", network), Path(source)))
+    elif backbone.type == IMPORTED:
+        network = _over_imported(spec.model, len(classes), size, graph, notes)
     else:
         network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
     if pretrained and spec.train.pretrained_model_path:
@@ -69,6 +78,24 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
+
+
+def _over_imported(
+    model: ModelSpec, classes: int, size: tuple[int, int], graph: bytes | None, notes: list[str]
+) -> Detector:
+    """A detector over an imported network, whose weights are in its bundle."""
+    if graph is not None:
+        pyramid = build_imported_pyramid(graph, None, size)
+    else:
+        assert model.backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
+        bundle = imported_source(model.backbone.pretrained_backbone_path)
+        assert bundle.graph is not None
+        pyramid = build_imported_pyramid(bundle.graph, bundle.weights, size)
+        notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
+    found = input_normalisation(model)
+    if model.arch == "retinanet":
+        return RetinaNet(pyramid, classes, model.neck.width, found.mean, found.std)
+    return yolox_over(pyramid, classes, model.neck.width, model.neck.depth, found.mean, found.std)
 
 
 def _over_backbone(

@@ -18,6 +18,8 @@ from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.datasets.sources import image_sources
 from tao_like.errors import DatasetError
 from tao_like.networks.freezing import freeze, freeze_norms
+from tao_like.networks.imported_pyramid import imported_source
+from tao_like.networks.names import IMPORTED
 from tao_like.runtime.boxes import placement
 from tao_like.runtime.detection import (
     ALL_BOXES,
@@ -188,7 +190,17 @@ class DetectionTask(Task[DetectionSpec]):
     @override
     def network(self, *, pretrained: bool) -> tuple[Detector, list[str]]:
         size = (self.image_preparation.height, self.image_preparation.width)
-        return build_network(self.spec, self.classes, size, pretrained=pretrained)
+        graph = None if self.record is None else self.record.graph
+        return build_network(self.spec, self.classes, size, pretrained=pretrained, graph=graph)
+
+    @override
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        if self.record is not None:
+            return self.record.graph, self.record.extra
+        backbone = self.spec.model.backbone
+        if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
+            return None, {}
+        return imported_source(backbone.pretrained_backbone_path).graph, {}
 
     @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
