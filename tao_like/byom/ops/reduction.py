@@ -63,7 +63,8 @@ def _magnitudes(values: Tensor, axes: Any, keep: bool) -> Tensor:
 
 def _length(values: Tensor, axes: Any, keep: bool) -> Tensor:
     if values.is_floating_point():
-        return torch.linalg.vector_norm(values, dim=axes, keepdim=keep)
+        length: Tensor = torch.linalg.vector_norm(values, dim=axes, keepdim=keep)
+        return length
     return (values * values).sum(axes, keep).sqrt().to(values.dtype)
 
 
