@@ -1,25 +1,23 @@
-"""timm's networks through ONNX and back: answers, parameters and speed, by both exporters of torch.
+"""timm's networks through ONNX and back: answers and parameters, by both exporters of torch.
 
     python benchmarks/byom_timm.py                 # writes benchmarks/byom_timm.csv
     python benchmarks/byom_timm.py resnet18 --exporters trace
 
 Every network has random weights, moved away from their start so that no two layers are equal, and its own
-image size. Parameters are kept apart in the file (batch norms are not folded). Times are medians of
-processor time of alternating single-threaded runs at batch 4: evaluation, and training forward and backward.
+image size. Parameters are kept apart in the file (batch norms are not folded). `missing` are parameters of
+the network that none of the converted one's equals in size and sums. Speed is in byom_speed.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import csv
 import io
 import logging
-import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +44,7 @@ FAMILIES = (
 # fmt: on
 COLUMNS = (
     *("network", "exporter", "difference", "parameters", "parameters_back", "convert_seconds"),
-    *("eval_times_native", "train_times_native", "problem"),
+    *("missing", "problem"),
 )
 _BATCH = 4
 _SEED = 0
@@ -77,35 +75,19 @@ def written(made: nn.Module, example: Tensor, exporter: str) -> bytes:
     return buffer.getvalue()
 
 
-def median_times(functions: list[Callable[[], object]], rounds: int) -> list[float]:
-    """The median time of each function, run in turns."""
-    times: list[list[float]] = [[] for _ in functions]
-    for function in functions:
-        function()
-    for _ in range(rounds):
-        for function, found in zip(functions, times, strict=True):
-            start = time.process_time()
-            function()
-            found.append(time.process_time() - start)
-    return [statistics.median(found) for found in times]
+def unmatched(native: nn.Module, imported: nn.Module) -> int:
+    """How many parameters of the network have no counterpart: turned or reshaped, a tensor keeps its sums."""
+
+    def sums(module: nn.Module) -> Counter[tuple[int, float]]:
+        return Counter(
+            (value.numel(), round(float(value.detach().double().square().sum()), 3))
+            for value in module.parameters()
+        )
+
+    return (sums(native) - sums(imported)).total()
 
 
-def speed(imported: nn.Module, native: nn.Module, images: Tensor, *, train: bool, rounds: int) -> float:
-    """How many times the native network's time the imported one takes."""
-
-    def step(module: nn.Module) -> None:
-        if train:
-            module(images).sum().backward()
-        else:
-            with torch.inference_mode():
-                module(images)
-
-    pair = [copy.deepcopy(module).train(train) for module in (imported, native)]
-    times = median_times([lambda: step(pair[0]), lambda: step(pair[1])], rounds)
-    return times[0] / times[1]
-
-
-def row(name: str, exporter: str, rounds: int) -> dict[str, Any]:
+def row(name: str, exporter: str) -> dict[str, Any]:
     """One line of the table."""
     result: dict[str, Any] = {"network": name, "exporter": exporter}
     native = network(name)
@@ -125,13 +107,7 @@ def row(name: str, exporter: str, rounds: int) -> dict[str, Any]:
         result["parameters"], result["parameters_back"] = (
             sum(value.numel() for value in module.parameters()) for module in (native, imported)
         )
-        if rounds:
-            result["eval_times_native"] = round(
-                speed(imported, native, images, train=False, rounds=rounds), 3
-            )
-            result["train_times_native"] = round(
-                speed(imported, native, images, train=True, rounds=rounds), 3
-            )
+        result["missing"] = unmatched(native, imported)
     except Exception as error:  # a failed conversion is what the table is there to show
         result["problem"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     return result
@@ -142,7 +118,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", help="left out: all of the table, which is then written")
     parser.add_argument("--exporters", nargs="*", default=["trace", "dynamo"])
-    parser.add_argument("--rounds", type=int, default=5, help="timed runs; 0: none")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
@@ -150,7 +125,7 @@ def main() -> None:
     rows = []
     for exporter in options.exporters:
         for name in options.networks or FAMILIES:
-            rows.append(row(name, exporter, options.rounds if exporter == "trace" else 0))
+            rows.append(row(name, exporter))
             print(rows[-1], flush=True)
             if not options.networks:
                 with TABLE.open("w", newline="", encoding="utf-8") as file:

@@ -5,6 +5,10 @@
 Left out are operations that no vision model has; EXCLUDED_OPS and EXCLUDED_WORDS say which.
 With ``--variants`` every test of an operation with weights is run twice more, with its weights as
 initializers and in Constant nodes.
+
+The same tests through onnx2torch, where that is installed (1.5.15: ``pip install --no-deps onnx2torch``):
+
+    python benchmarks/onnx_coverage.py --onnx2torch     # writes benchmarks/onnx_coverage_onnx2torch.csv
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +26,14 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
+from torch import nn
 
 from tao_like.byom.conversion import convert, unknown_operations
 from tao_like.byom.graph import dtype_of, graph_of
 from tao_like.errors import ConversionError
 
 TABLE = Path(__file__).with_suffix(".csv")
+OTHER_TABLE = TABLE.with_name("onnx_coverage_onnx2torch.csv")
 VARIANT_TABLE = TABLE.with_name("onnx_coverage_weights.csv")
 RESULTS = ("passed", "failed", "unsupported")
 EXCLUDED_OPS = {
@@ -123,20 +129,48 @@ def operation_of(case: Any) -> str:
     return ops[0] if len(set(ops)) == 1 else f"expanded: {case.name.removeprefix('test_').split('_')[0]}"
 
 
-def outcome(case: Any, model: onnx.ModelProto, inputs: list[np.ndarray] | None = None) -> Outcome:
+def ours(model: onnx.ModelProto) -> nn.Module:
+    """A model as this project converts it.
+
+    Raises:
+        NotImplementedError: an operation is not known.
+    """
+    if unknown_operations(graph_of(model)):
+        raise NotImplementedError
+    return convert(model).module
+
+
+def onnx2torch_module(model: onnx.ModelProto) -> nn.Module:
+    """A model as onnx2torch converts it; it raises NotImplementedError for what it does not know."""
+    # Where torchvision's compiled part does not load, this makes the import work.
+    from tao_like.networks import _torchvision  # noqa: F401
+
+    # isort: split
+    import onnx2torch  # type: ignore[import-not-found]
+
+    module: nn.Module = onnx2torch.convert(model)
+    return module.eval()
+
+
+def outcome(
+    case: Any,
+    model: onnx.ModelProto,
+    inputs: list[np.ndarray] | None = None,
+    to_module: Callable[[onnx.ModelProto], nn.Module] = ours,
+) -> Outcome:
     """Runs a test: every data set must give the reference within its tolerance."""
     op = operation_of(case)
     try:
-        if unknown_operations(graph_of(model)):
-            return Outcome(case.name, op, "unsupported")
-        imported = convert(model)
+        module = to_module(model)
         for given, expected in case.data_sets:
             arguments = [to_torch(value) for value in (given if inputs is None else inputs)]
             with torch.inference_mode():
-                results = imported.module(*arguments)
+                results = module(*arguments)
             results = results if isinstance(results, tuple) else (results,)
             for value, wanted in zip(results, expected, strict=True):
                 _same(value, to_array(wanted), case)
+    except NotImplementedError:
+        return Outcome(case.name, op, "unsupported")
     except ConversionError as error:
         return Outcome(case.name, op, "failed", str(error).splitlines()[0])
     except Exception as error:  # whatever a wrong conversion does, it has failed
@@ -250,19 +284,23 @@ def main() -> None:
     """Runs the tests, shows what failed and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--onnx2torch", action="store_true")
     parser.add_argument("--only", default="", help="part of a test's name; nothing is written")
     options = parser.parse_args()
     if options.variants:
         outcomes = [item for item in variants() if options.only in item.test]
     else:
-        outcomes = [outcome(case, case.model) for case in selected() if options.only in case.name]
+        to_module = onnx2torch_module if options.onnx2torch else ours
+        cases = (case for case in selected() if options.only in case.name)
+        outcomes = [outcome(case, case.model, to_module=to_module) for case in cases]
     for item in outcomes:
         if item.result != "passed":
             print(item.result, item.test, item.reason)
     totals = Counter(item.result for item in outcomes)
     print(len(outcomes), dict(totals))
     if not options.only:
-        write(VARIANT_TABLE if options.variants else TABLE, table(outcomes))
+        path = OTHER_TABLE if options.onnx2torch else TABLE
+        write(VARIANT_TABLE if options.variants else path, table(outcomes))
 
 
 if __name__ == "__main__":

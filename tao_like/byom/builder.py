@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,18 @@ from torch import fx, nn
 
 from tao_like.byom import host
 from tao_like.byom.graph import Graph, Node, bodies
+from tao_like.byom.in_place import write_in_place
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.registry import find_converter, find_host_function
 from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
+from tao_like.byom.tables import shared_values
 from tao_like.byom.views import FoldingView, NodeView, Value
 from tao_like.errors import ConversionError, TaoLikeError
 
 MOST_HOST_VALUES = 64
 """A constant with more values than this is no shape."""
+_COUNTING = ("Range", "CumSum")
+"""Operations that number places."""
 MOST_FOLDED_VALUES = 2**27
 """Larger results of constants alone are computed when the network runs, not kept."""
 
@@ -61,6 +65,7 @@ class Builder:
         self._tied: dict[Any, str] = {}
         self._attributes: dict[str, fx.Node] = {}
         self._images: set[str] = set()
+        self._counted: set[fx.Node] = set()
         self.float_before_quantising: dict[str, Value] = {}
         for name in (*graph.inputs, *outer):
             node = self.fx.placeholder(self._input_name(name))
@@ -98,7 +103,17 @@ class Builder:
         module = fx.GraphModule(self.root, self.fx, class_name="ImportedNetwork")
         kept = set(module.graph.nodes)
         alive = {name: node for name, node in places.items() if node in kept}
+        write_in_place(module, self._same_shape({node: name for name, node in alive.items()}))
         return Built(module, self.uses, alive, self.notes)
+
+    def _same_shape(self, names: dict[fx.Node, str]) -> Callable[[fx.Node, fx.Node], bool]:
+        """A comparison of what is known of the shapes of two values."""
+
+        def compare(left: fx.Node, right: fx.Node) -> bool:
+            shapes = [self.graph.type_of(names.get(node, "")).shape for node in (left, right)]
+            return shapes[0] is not None and shapes[0] == shapes[1] and None not in shapes[0]
+
+        return compare
 
     # --- one node ---
 
@@ -122,6 +137,8 @@ class Builder:
                 known = self.graph.type_of(name)
                 kept = known if known.dtype or known.shape is not None else value.type
                 self.values[name] = Value(name, kept, value.node, value.constant, value.host, value.sources)
+                if node.op in _COUNTING and value.node is not None:
+                    self._counted.add(value.node)
 
     def _grows(self, node: Node) -> bool:
         """Whether the results of constants may be too large to be kept."""
@@ -141,6 +158,24 @@ class Builder:
     def is_image(self, value: Value) -> bool:
         """Whether a value is the network's input, but for scaling."""
         return value.name in self._images
+
+    def is_position(self, value: Value) -> bool:
+        """Whether a value counts places: sizes and plain numbers go into it, no picture and no weight."""
+        if value.node is None:
+            return False
+        waiting, counted = [value.node], False
+        while waiting:
+            node = waiting.pop()
+            if node.target is host.shape_of:
+                continue
+            if node.op == "get_attr":
+                if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
+                    return False
+            elif node.op != "call_function":
+                return False
+            counted = counted or node in self._counted
+            waiting += node.all_input_nodes
+        return counted
 
     # --- numbers instead of tensors ---
 
@@ -193,9 +228,14 @@ class Builder:
         if key not in self._attributes:
             role: Role = operand_role(view, position, value) if view is not None else "constant"
             path = attribute_path(key, "constants")
-            path = self.tree.add_tensor(path, value.constant, trainable=role in TRAINED_ROLES)
+            table = shared_values(value.constant) if role == "embedding weight" else None
+            if table is None:
+                path = self.tree.add_tensor(path, value.constant, trainable=role in TRAINED_ROLES)
+                self._attributes[key] = self.fx.get_attr(path)
+            else:
+                path = self.tree.add_module(path, table)
+                self._attributes[key] = self.fx.call_module(path)
             self._note_constant(value, role, path)
-            self._attributes[key] = self.fx.get_attr(path)
         return self._attributes[key]
 
     def _note_constant(self, value: Value, role: Role, path: str = "") -> None:
@@ -214,6 +254,12 @@ class Builder:
         if key is not None:
             self._tied[key] = path
         return path
+
+
+def attribute_at(root: nn.Module, path: str) -> Any:
+    """The parameter or buffer at a path."""
+    holder, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(holder), name)
 
 
 def _is_plain(value: Any) -> bool:

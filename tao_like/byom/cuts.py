@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from typing_extensions import override
 
 from tao_like.byom.conversion import Imported
+from tao_like.byom.in_place import keep
 from tao_like.errors import ConversionError
 
 STRIDES = (2, 4, 8, 16, 32, 64)
@@ -130,7 +131,7 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
                 break
         squashed = squashed or node.target in _SQUASHING
         # A bias that is added, or a shape that is asked for, is no other way.
-        before = [one for one in node.all_input_nodes if one.op in ("call_module", "call_function")]
+        before = [one for one in node.all_input_nodes if one.all_input_nodes]
         if len(before) != 1:
             return None
         node = before[0]
@@ -166,6 +167,8 @@ def cut_at(imported: Imported, values: list[str]) -> fx.GraphModule:
         if node.op != "output":
             copies[node] = graph.node_copy(node, lambda one: copies[one])
     outputs = [copies[imported.places[value]] for value in values]
+    for node in outputs:
+        keep(node)
     graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     return fx.GraphModule(imported.module, graph, class_name="ImportedFeatures")

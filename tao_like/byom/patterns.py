@@ -62,22 +62,29 @@ def recognise(graph: Graph) -> Graph:
 
 
 def _biases(network: Network) -> Found:
-    """MatMul with a constant matrix, and the Add of a constant behind it: a linear layer with its bias."""
+    """A product or a convolution with constant weights, and the Add of a constant behind it: its bias."""
     for add in network.graph.nodes:
         parts = network.split(add) if add.op == "Add" and not add.domain else None
         if parts is None:
             continue
-        product = network.by(parts[0], "MatMul")
-        if product is None or len(product.inputs) != 2:
+        layer = network.by(parts[0], "MatMul", "Conv", "ConvTranspose")
+        if layer is None or len(layer.inputs) != 2 or network.constant(layer.inputs[0]) is not None:
             continue
-        matrix, bias = network.constant(product.inputs[1]), parts[1]
-        if matrix is None or matrix.ndim != 2 or network.constant(product.inputs[0]) is not None:
-            continue
-        if bias.numel() == matrix.shape[1] and bias.ndim and bias.shape[-1] == bias.numel():
+        weight = network.constant(layer.inputs[1])
+        if weight is not None and _is_bias(layer, weight, parts[1]):
             name = add.inputs[1] if add.inputs[0] == parts[0] else add.inputs[0]
-            whole = whole_node(add, "MatMul", [*product.inputs, name])
-            whole.name = product.name
-            yield [product, add], whole
+            whole = whole_node(add, layer.op, [*layer.inputs, name], **layer.attributes)
+            whole.name = layer.name
+            yield [layer, add], whole
+
+
+def _is_bias(layer: Node, weight: Tensor, bias: Tensor) -> bool:
+    """Whether a constant has a value for each output of a layer, and lies along its channels."""
+    if layer.op == "MatMul":
+        return weight.ndim == 2 and bias.ndim > 0 and bias.shape[-1] == bias.numel() == weight.shape[1]
+    width = weight.shape[0] if layer.op == "Conv" else weight.shape[1] * layer.attributes.get("group", 1)
+    axis = bias.ndim - (weight.ndim - 1)
+    return axis in (0, 1) and bias.shape[axis] == bias.numel() == width
 
 
 # --- activations ---
@@ -194,7 +201,7 @@ def _attentions(network: Network) -> Found:
             group.append(add)
         scaling = network.by(scores, "Mul", "Div")
         if scaling is not None:
-            number = network.scalar(scaling.inputs[1])
+            number = network.number(scaling.inputs[1])
             if number is None or not number:
                 continue
             factor = number if scaling.op == "Mul" else 1 / number
@@ -205,17 +212,45 @@ def _attentions(network: Network) -> Found:
             continue
         if network.graph.type_of(first.inputs[0]).rank != rank or rank < 3:
             continue
-        inputs = [*first.inputs, product.inputs[1], *([mask] if mask else [])]
+        sides, more, times = _unscaled(network, first.inputs)
+        inputs = [*sides, product.inputs[1], *([mask] if mask else [])]
         if any(network.graph.type_of(name).rank not in (rank, None) for name in inputs[:3]):
             continue
-        yield [*group, first], whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor)
+        if not _equally_wide(network, sides[0], inputs[2]):
+            continue
+        whole = whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor * times)
+        yield [*group, first, *more], whole
+
+
+def _equally_wide(network: Network, query: str, value: str) -> bool:
+    """Whether query and value have the same last axis, as far as is known: fused kernels ask for it."""
+    widths = [(network.graph.type_of(name).shape or (None,))[-1] for name in (query, value)]
+    return widths[0] == widths[1] or None in widths
+
+
+def _unscaled(network: Network, sides: list[str]) -> tuple[list[str], list[Node], float]:
+    """Query and keys without the numbers that multiply them, these nodes, and the numbers' product."""
+    found, nodes, factor = [], [], 1.0
+    for name in sides:
+        node = network.by(name, "Mul")
+        number = network.number(node.inputs[1]) if node is not None else None
+        if node is None or number is None:
+            found.append(name)
+            continue
+        found.append(node.inputs[0])
+        nodes.append(node)
+        factor *= number
+    return found, nodes, factor
 
 
 def attend(query: Tensor, key_turned: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Attention (..., L, E); the keys come turned, (..., E, S)."""
-    key = key_turned.transpose(-2, -1)
     if mask is not None:
         mask = mask.to(query.dtype)
+    if mask is not None and mask.requires_grad and torch.is_grad_enabled():
+        # torch's own is slower where its mask is trained: no fused kernel takes one.
+        return torch.softmax((query * scale) @ key_turned + mask, -1) @ value
+    key = key_turned.transpose(-2, -1)
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 

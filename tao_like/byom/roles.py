@@ -84,7 +84,8 @@ def operand_role(view: NodeView, position: int, value: Value) -> Role:
         others = [other for other in view.inputs() if other is not value]
         if others and all(view.builder.is_image(other) for other in others) and _is_per_channel(tensor):
             return "image scaling"
-        if is_grid(tensor):
+        positions = bool(others) and all(view.builder.is_position(other) for other in others)
+        if positions or is_grid(tensor):
             return "grid"
         if op in ("Mul", "Div"):
             return "affine weight"

@@ -143,13 +143,16 @@ def convert(
 
     if output.suffix != ".tltb":
         raise click.UsageError(f"{output} must end in .tltb, as all bundles do")
-    able = [name for name in tasks.task_names() if getattr(tasks.spec_module(name), "TRAINS_IMPORTED", False)]
+    able = {name: getattr(tasks.spec_module(name), "IMPORTED_CUTS", ()) for name in tasks.task_names()}
+    able = {name: cuts for name, cuts in able.items() if cuts}
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     result = import_file(model, size=size)
-    if task and not cut and result.report["head"] is None:
+    lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
+    if lacking:
         raise ConversionError(
-            f"{model}: no pooled features were found for a classifier; name a place with --cut"
+            f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name one "
+            "with --cut"
         )
     bundle = to_bundle(result, classes=_read_classes(classes) if classes else [], cut=cut)
     try:

@@ -148,7 +148,7 @@ def build_imported(
     """
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph)
     imported = from_bundle(source) if weights is not None else from_bundle(source, strict=False)
-    shape = _image_shape(imported, img_size)
+    shape = image_shape(imported, (img_size, img_size))
     example = torch.zeros(1, *shape)
     try:
         shapes = value_shapes(imported, [example])
@@ -177,23 +177,25 @@ def build_imported(
     )
 
 
-def _image_shape(imported: Imported, img_size: int) -> tuple[int, ...]:
-    """The shape of the only input, a picture; without the batch."""
+def image_shape(imported: Imported, size: tuple[int, int]) -> tuple[int, ...]:
+    """The shape of the only input, a picture of a height and width; without the batch.
+
+    Raises:
+        ConversionError: the network takes something else than one picture of three channels.
+    """
     names = imported.graph.inputs
     if len(names) != 1:
-        raise ConversionError(f"a classifier takes one picture; the imported network has {len(names)} inputs")
+        raise ConversionError(f"a backbone takes one picture; the imported network has {len(names)} inputs")
     declared = imported.graph.type_of(names[0]).shape or ()
     if len(declared) != _MAP_AXES:
-        raise ConversionError(f"a classifier takes pictures; the input '{names[0]}' has {len(declared)} axes")
+        raise ConversionError(f"a backbone takes pictures; the input '{names[0]}' has {len(declared)} axes")
     first, last = declared[1], declared[3]
     if last == 3 and first != 3:
-        return (img_size, img_size, 3)
+        return (*size, 3)
     if first not in (3, None) and not isinstance(first, str):
-        raise ConversionError(
-            f"a classifier takes pictures of 3 channels; the input '{names[0]}' has {first}"
-        )
-    input_shapes(imported.graph, (img_size, img_size))
-    return (3, img_size, img_size)
+        raise ConversionError(f"a backbone takes pictures of 3 channels; the input '{names[0]}' has {first}")
+    input_shapes(imported.graph, size)
+    return (3, *size)
 
 
 def _divided(
@@ -225,7 +227,7 @@ def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) 
     names = {node: name for name, node in imported.places.items()}
     node = imported.places[cut]
     while True:
-        before = [one for one in node.all_input_nodes if one.op in ("call_module", "call_function")]
+        before = [one for one in node.all_input_nodes if one.all_input_nodes]
         if not before:
             return None
         # Sizes that are asked for on the way come from the same values, later ones first.

@@ -12,7 +12,10 @@ from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper
 from pictures import write_class_folders
 from stage_runs import assert_rows_agree, csv_rows
+from test_patterns import traced
 from tiny_classification import data_overrides, run, tiny_spec
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom.importing import import_file, to_bundle
@@ -212,3 +215,65 @@ def test_a_wrong_bundle_is_named(imported: Path, pictures: list[str], tmp_path: 
         run("train", tmp_path / "b", *pictures, *settings(tmp_path / "other.tltb"))
     with pytest.raises(SpecError, match="drop_path_rate"):
         run("train", tmp_path / "c", *pictures, *settings(imported), "model.backbone.drop_path_rate=0.1")
+
+
+def test_a_training_starts_from_one_that_knew_other_classes(
+    imported: Path, pictures: list[str], tmp_path: Path
+) -> None:
+    first = run("train", tmp_path / "a", *pictures, *settings(imported), "train.num_epochs=1")
+    known = read_bundle(first.bundle)
+    known.classes = [f"other {name}" for name in known.classes]
+    write_bundle(tmp_path / "other.tltb", known)
+    start = f"train.pretrained_model_path={tmp_path / 'other.tltb'}"
+    task = task_class("classification")(tiny_spec(*pictures, *settings(imported), start))
+    network, notes = task.network(pretrained=True)
+    assert any("head is new" in note for note in notes)
+    assert torch.equal(network.backbone.body.stem.weight, known.weights["backbone.body.stem.weight"])
+    assert not torch.equal(network.backbone.head.weight, known.weights["backbone.head.weight"])
+    known.weights["backbone.body.stem.weight"] = torch.zeros(1, 3, 3, 3)
+    write_bundle(tmp_path / "other.tltb", known)
+    with pytest.raises(SpecError, match=r"pretrained_model_path.*another network"):
+        task_class("classification")(tiny_spec(*pictures, *settings(imported), start)).network(
+            pretrained=True
+        )
+
+
+class Exported(nn.Module):
+    """A network with the parts of LCNet (Cui et al. 2021): depthwise layers, gates, hard swishes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16)
+        self.deep, self.wide = nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.Conv2d(16, 32, 1)
+        self.down, self.up = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = functional.hardswish(self.deep(functional.hardswish(self.norm(self.stem(values)))))
+        values = functional.hardswish(self.wide(values))
+        gate = functional.relu(self.down(values.mean((2, 3), keepdim=True)))
+        values = values * functional.hardsigmoid(self.up(gate))
+        result: Tensor = self.head(values.mean((2, 3))).softmax(1)
+        return result
+
+
+def test_it_is_pruned_trained_again_quantised_and_compared(pictures: list[str], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = saved(traced(Exported(), torch.randn(1, 3, 32, 32), opset=15), tmp_path / "exported.onnx")
+    write_bundle(tmp_path / "new.tltb", to_bundle(import_file(file), classes=[]))
+    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    cut = ["prune.target_macs=0.6", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
+    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    assert pruned.report["macs_share"] == pytest.approx(0.6, abs=0.1)
+    assert pruned.report["largest_difference"] < 1e-4
+    again = run(
+        "train", tmp_path / "c", *pictures, f"train.pruned_model_path={pruned.bundle}", "train.num_epochs=1"
+    )
+    exported = run("export", tmp_path / "c", *pictures)
+    assert exported.report["largest_difference"] < 1e-4
+    checkpoint = [f"quantize.checkpoint={exported.onnx_file}", "quantize.max_drop=1"]
+    quantised = run("quantize", tmp_path / "d", *pictures, *checkpoint)
+    models = [first.bundle, again.bundle, exported.onnx_file, quantised.onnx_file]
+    names = ",".join(f"'{model}'" for model in models)
+    compared = run("compare", tmp_path / "e", *pictures, f"compare.checkpoints=[{names}]", "compare.rounds=5")
+    assert len(compared.rows) == 4

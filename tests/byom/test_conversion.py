@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from foreign import classifier, model, random_tensor, tensor
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from tao_like.byom import convert, converter
@@ -279,3 +279,26 @@ def test_a_branch_and_a_loop_run() -> None:
     imported = convert(model(nodes, {"x": [2]}, ["y"], constants))
     assert imported.module(torch.tensor([1.0, 2.0])).tolist() == [8.0, 10.0]
     assert imported.module(torch.tensor([-1.0, -2.0])).tolist() == [7.0, 8.0]
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("reshaped", [False, True])
+def test_a_bias_that_is_added_becomes_the_layers_own(op: str, reshaped: bool) -> None:
+    nodes = [
+        helper.make_node(op, ["x", "w"], ["c"], "layer"),
+        helper.make_node("Add", ["c", "b"], ["y"]),
+    ]
+    weight = random_tensor("w", 6, 3, 1, 1) if op == "Conv" else random_tensor("w", 3, 6, 1, 1)
+    bias = [random_tensor("b", 1, 6, 1, 1)]
+    if reshaped:
+        nodes.insert(0, helper.make_node("Reshape", ["flat", "sizes"], ["b"]))
+        bias = [random_tensor("flat", 6), tensor("sizes", [1, -1, 1, 1], np.int64)]
+    imported = convert(model(nodes, {"x": ["n", 3, 4, 4]}, ["y"], [weight, *bias]))
+    assert {name: value.shape for name, value in imported.module.named_parameters()} == {
+        "layer.weight": tuple(weight.dims),
+        "layer.bias": (6,),
+    }
+    values = numpy_helper.to_array(bias[0]).reshape(-1)
+    with torch.inference_mode():
+        given = imported.module(torch.zeros(2, 3, 4, 4))
+    np.testing.assert_allclose(given.numpy(), np.broadcast_to(values[:, None, None], (2, 6, 4, 4)), atol=1e-6)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from tao_like.byom import convert
 from tao_like.byom.conversion import Imported
+from tao_like.byom.cuts import cut_at
 
 
 def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelProto:
@@ -133,3 +134,65 @@ def test_group_norm() -> None:
     imported = convert(traced(module, example))
     assert nn.GroupNorm in [type(part) for part in imported.module.modules()]
     assert_same(imported, module, example)
+
+
+def test_the_source_may_scale_query_and_keys_apart() -> None:
+    """torch writes its own attention so: both are multiplied by the root of the scale, from their width."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(16, 48)
+
+        def forward(self, values: Tensor) -> Tensor:
+            parts = self.qkv(values).reshape(values.shape[0], values.shape[1], 3, 2, 8).permute(2, 0, 3, 1, 4)
+            return functional.scaled_dot_product_attention(*parts.unbind(0))
+
+    module, example = Attention(), torch.randn(1, 6, 16)
+    imported = convert(traced(module, example, 17))
+    assert "attend" in imported.module.code
+    assert "mul" not in imported.module.code
+    assert_same(imported, module, example)
+
+
+class Residual(nn.Module):
+    """Layers whose results one user, or two, take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        before = self.first(values)
+        inner = self.second(functional.relu(before))
+        result: Tensor = functional.silu(inner + before)
+        return result
+
+
+def test_only_what_nobody_else_needs_is_written_over() -> None:
+    module, example = Residual(), torch.randn(1, 3, 6, 6)
+    imported = convert(traced(module, example, 17))
+    code = imported.module.code
+    # The first relu's input is added later: it stays. The sum is written over the second layer's result.
+    assert "+=" in code or "iadd" in code
+    assert code.count("inplace = True") == 1
+    assert_same(imported, module, example)
+    given = torch.randn(2, 3, 6, 6)
+    for network in (module, imported.module):
+        network.train()(given).square().sum().backward()
+    torch.testing.assert_close(imported.module.first.weight.grad, module.first.weight.grad)
+    unchanged = given.clone()
+    imported.module(given)
+    assert torch.equal(given, unchanged)
+
+
+def test_a_cut_before_an_activation_gives_what_the_layer_gave() -> None:
+    module, example = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), torch.randn(1, 3, 4, 4)
+    imported = convert(traced(module, example, 17))
+    assert "inplace" in imported.module.code
+    before = next(name for name, node in imported.places.items() if node.op == "call_module")
+    cut = cut_at(imported, [before, "y"])
+    with torch.inference_mode():
+        first, second = cut(example)
+        assert torch.equal(first, module[0](example))
+        assert torch.equal(second, module(example))

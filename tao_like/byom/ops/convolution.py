@@ -113,7 +113,7 @@ def conv(node: NodeView) -> Value:
         bias=node.has(2),
         device="meta",
     )
-    fill(module, weight, node.weight(2, "bias") if node.has(2) else None)
+    fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
     result: Value = node.module(module, source, tied=is_tied(weight))
     return result
 
@@ -191,7 +191,7 @@ def _transposed(
         tuple(dilation),
         device="meta",
     )
-    fill(module, weight, node.weight(2, "bias") if node.has(2) else None)
+    fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
     result: Value = node.module(module, node.input(0), tied=is_tied(weight))
     return result
 

@@ -62,6 +62,9 @@ def _magnitudes(values: Tensor, axes: Any, keep: bool) -> Tensor:
 
 
 def _length(values: Tensor, axes: Any, keep: bool) -> Tensor:
+    if values.is_floating_point():
+        length: Tensor = torch.linalg.vector_norm(values, dim=axes, keepdim=keep)
+        return length
     return (values * values).sum(axes, keep).sqrt().to(values.dtype)
 
 

@@ -13,8 +13,8 @@ from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 
 ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
-TRAINS_IMPORTED = True
-"""An imported network can be the backbone: ``model.backbone.type=byom``."""
+IMPORTED_CUTS = ("pooled features",)
+"""What an imported network must have to be trained by this task."""
 
 
 @dataclass

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from tao_like.bundle import read_bundle
+from tao_like.bundle import Bundle, read_bundle
 from tao_like.errors import SpecError
+from tao_like.networks.backbones import head_prefixes
 from tao_like.networks.names import IMPORTED
 from tao_like.networks.weights import load_pretrained
 from tao_like.tasks.classification.network import ClassificationNetwork
@@ -46,12 +47,25 @@ def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], b
         network.load_state_dict(bundle.weights)
         return [f"all weights come from {path}"]
     if backbone == IMPORTED:
-        raise SpecError(
-            f"train.pretrained_model_path={path} knows other classes, and its network is imported; "
-            "name it as model.backbone.pretrained_backbone_path instead"
-        )
+        return _all_but_head(network, bundle, path)
     report = load_pretrained(network.backbone, str(path), backbone)
     if report.normalisation is not None:
         network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
         network.normalise.std.copy_(torch.tensor(report.normalisation.std))
     return [report.text(), "the head is new, since the classes differ"]
+
+
+def _all_but_head(network: ClassificationNetwork, bundle: Bundle, path: Path) -> list[str]:
+    """Fills an imported network and its normalisation; the head stays as it is."""
+    heads = tuple(f"backbone.{name}." for name in head_prefixes(network.backbone))
+    below = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(heads)}
+    wanted = {
+        name: tensor.shape for name, tensor in network.state_dict().items() if not name.startswith(heads)
+    }
+    if wanted != {name: tensor.shape for name, tensor in below.items()}:
+        raise SpecError(
+            f"train.pretrained_model_path={path} holds another network than the imported one that "
+            "model.backbone.pretrained_backbone_path names; make them agree"
+        )
+    network.load_state_dict(below, strict=False)
+    return [f"all weights below the head come from {path}", "the head is new, since the classes differ"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,9 @@ from torch import nn
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.imported import IMAGENET
+from tao_like.networks.imported_pyramid import ImportedPyramid, build_imported_pyramid, imported_source
+from tao_like.networks.names import IMPORTED
 from tao_like.networks.pyramid import BackbonePyramid
 from tao_like.networks.weights import load_pretrained, source_normalisation
 from tao_like.tasks.detection.anchor_spec import BACKBONE_MAPS, FasterRcnnSpec
@@ -52,6 +56,9 @@ def input_normalisation(model: ModelSpec) -> Normalisation:
     backbone = model.backbone
     if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
         return PIXELS
+    if backbone.type == IMPORTED:
+        # A foreign file does not say how its pictures were prepared.
+        return IMAGENET
     source = backbone.pretrained_backbone_path
     if is_paper_ssd(model) and is_torchvision_file(source, model.arch):
         return SSD_PIXELS
@@ -60,7 +67,7 @@ def input_normalisation(model: ModelSpec) -> Normalisation:
 
 
 def build_network(
-    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
+    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool, graph: bytes | None = None
 ) -> tuple[Detector, list[str]]:
     """The network of a spec.
 
@@ -69,6 +76,7 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
+        graph: of an imported backbone, from the bundle of a trained detector; None: the spec names one.
 
     Returns:
         The network, and what to tell the user of the weights that it starts from.
@@ -84,6 +92,8 @@ def build_network(
             notes.append(load_published(cast("YoloxDetector", network), Path(source)))
     elif backbone.type == TINY_BACKBONE:
         network = _anchored(spec.model, CspDarknetTiny(), len(classes), size, PIXELS)
+    elif backbone.type == IMPORTED:
+        network = _over_imported(spec.model, len(classes), size, graph, notes)
     else:
         network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
     if pretrained and spec.train.pretrained_model_path:
@@ -91,6 +101,21 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
+
+
+def _over_imported(
+    model: ModelSpec, classes: int, size: tuple[int, int], graph: bytes | None, notes: list[str]
+) -> Detector:
+    """A detector over an imported network, whose weights are in its bundle."""
+    if graph is not None:
+        pyramid = build_imported_pyramid(graph, None, size)
+    else:
+        assert model.backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
+        bundle = imported_source(model.backbone.pretrained_backbone_path)
+        assert bundle.graph is not None
+        pyramid = build_imported_pyramid(bundle.graph, bundle.weights, size)
+        notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
+    return _over_maps(model, pyramid, classes, size, input_normalisation(model))
 
 
 def _over_backbone(
@@ -120,19 +145,36 @@ def _over_backbone(
 def _detector(
     model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
 ) -> Detector:
-    """The detector of ``model.arch`` over a backbone with its weights."""
-    name, width = model.backbone.type, model.neck.width
-    if model.arch == "ssd":
-        return _ssd(model, module, classes, size, found)
+    """The detector of ``model.arch`` over a timm backbone with its weights."""
+    name = model.backbone.type
+    if is_paper_ssd(model):
+        steps = VGG_STEPS if size == (VGG_SIDE, VGG_SIDE) else None
+        maps = VggMaps(cast("nn.Sequential", module.features))
+        return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, classes, found, steps)
     if model.arch == "faster_rcnn":
         pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
-        return FasterRcnn(pyramid, classes, width, _settings(model.faster_rcnn), found.mean, found.std)
-    pyramid = BackbonePyramid(module, name, size)
+        settings = _settings(model.faster_rcnn)
+        return FasterRcnn(pyramid, classes, model.neck.width, settings, found.mean, found.std)
+    return _over_maps(model, BackbonePyramid(module, name, size), classes, size, found)
+
+
+def _over_maps(
+    model: ModelSpec,
+    maps: BackbonePyramid | ImportedPyramid,
+    classes: int,
+    size: tuple[int, int],
+    found: Normalisation,
+) -> Detector:
+    """The detector of ``model.arch`` over maps at strides 8, 16 and 32."""
+    width = model.neck.width
     if model.arch in ANCHOR_ARCHITECTURES:
-        return _anchored(model, pyramid, classes, size, found)
+        return _anchored(model, maps, classes, size, found)
+    if model.arch == "ssd":
+        neck = ExtraLayers(maps.channels, width, len(model.ssd.scales) - 1 - BACKBONE_MAPS)
+        return _ssd(model, maps, neck, neck.channels, classes, found, None)
     if model.arch == "retinanet":
-        return RetinaNet(pyramid, classes, width, found.mean, found.std)
-    return yolox_over(pyramid, classes, width, model.neck.depth, found.mean, found.std)
+        return RetinaNet(maps, classes, width, found.mean, found.std)
+    return yolox_over(maps, classes, width, model.neck.depth, found.mean, found.std)
 
 
 def _settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
@@ -148,17 +190,16 @@ def _settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
 
 
 def _ssd(
-    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+    model: ModelSpec,
+    maps: nn.Module,
+    neck: nn.Module,
+    channels: Sequence[int],
+    classes: int,
+    found: Normalisation,
+    steps: Sequence[int] | None,
 ) -> Ssd:
-    """SSD over a pyramid, or in the paper's form over VGG-16."""
     scales, ratios = model.ssd.scales, model.ssd.aspect_ratios_global
-    if is_paper_ssd(model):
-        steps = VGG_STEPS if size == (VGG_SIDE, VGG_SIDE) else None
-        maps = VggMaps(cast("nn.Sequential", module.features))
-        return Ssd(maps, nn.Identity(), VGG_CHANNELS, classes, scales, ratios, found.mean, found.std, steps)
-    pyramid = BackbonePyramid(module, model.backbone.type, size)
-    neck = ExtraLayers(pyramid.channels, model.neck.width, len(scales) - 1 - BACKBONE_MAPS)
-    return Ssd(pyramid, neck, neck.channels, classes, scales, ratios, found.mean, found.std)
+    return Ssd(maps, neck, channels, classes, scales, ratios, found.mean, found.std, steps)
 
 
 def _anchored(

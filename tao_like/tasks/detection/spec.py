@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.errors import SpecError
-from tao_like.networks.names import resolve_name
+from tao_like.networks.names import IMPORTED, resolve_name
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import (
     IGNORED_TAO_KEYS,
@@ -46,6 +46,8 @@ STAGES = (
     "quantize",
     "compare",
 )
+IMPORTED_CUTS = ("stride 8", "stride 16", "stride 32")
+"""What an imported network must have to be trained by this task."""
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
 LARGEST_STRIDE = 32
@@ -59,16 +61,16 @@ class BackboneSpec:
 
     type: str = spec_field(
         "tf_efficientnet_lite0",
-        "Architecture: a name of timm's, TAO's name for it, or yolox_nano, tiny, s, m, l, x: YOLOX with its "
-        "own backbone, neck and head in that size. Over darknet53, yolo_v3 has the paper's neck and head; so "
-        "has yolo_v4 over cspdarknet53, and yolo_v4_tiny over cspdarknet_tiny",
+        "Architecture: a name of timm's, TAO's name for it, yolox_nano, tiny, s, m, l, x (YOLOX with its own "
+        "backbone, neck and head in that size), or byom: an imported network. Neck and head are the paper's "
+        "in yolo_v3 over darknet53, yolo_v4 over cspdarknet53 and yolo_v4_tiny over cspdarknet_tiny",
         automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
         "Weights of the backbone to start from: a .safetensors or .pth file, a bundle, `timm` (needs a "
-        "network), `package:efficientnet_lite0` (or lite1, lite2); for yolox_*: a published checkpoint; "
-        "empty: random weights",
+        "network), `package:efficientnet_lite0` (or lite1, lite2); for yolox_*: a published checkpoint; for "
+        "byom: the bundle of `tao-like byom convert`; empty: random weights",
         path=True,
     )
     freeze_backbone: bool = spec_field(False, "Train neck and head alone", automl=True)
@@ -319,6 +321,14 @@ class Spec(CommonSpec):
             yield Problem(
                 "model.backbone.type", f"there is no {backbone}; the sizes are {', '.join(YOLOX_BACKBONES)}"
             )
+        elif backbone == IMPORTED:
+            source = self.model.backbone.pretrained_backbone_path
+            if not (source or "").endswith(".tltb"):
+                yield Problem(
+                    "model.backbone.pretrained_backbone_path",
+                    f"{source} is not allowed with model.backbone.type={IMPORTED}; give the bundle (.tltb) "
+                    "that `tao-like byom convert` wrote",
+                )
         elif backbone not in (*YOLOX_BACKBONES, TINY_BACKBONE):
             try:
                 resolve_name(backbone)
@@ -327,6 +337,12 @@ class Spec(CommonSpec):
         if self.model.arch != "yolox" and backbone in YOLOX_BACKBONES:
             yield Problem(
                 "model.arch", f"{self.model.arch} cannot stand over {backbone}; take a timm backbone"
+            )
+        if self.model.arch == "faster_rcnn" and backbone == IMPORTED:
+            yield Problem(
+                "model.arch",
+                "faster_rcnn needs maps at stride 4, and an imported backbone gives 8, 16 and 32; take "
+                "retinanet, or a timm backbone",
             )
         yield from yolo_problems(self.model.arch, backbone, self.model.backbone.pretrained_backbone_path)
         data = self.dataset

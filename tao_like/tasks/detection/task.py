@@ -16,6 +16,8 @@ from typing_extensions import override
 
 from tao_like.errors import DatasetError, SpecError
 from tao_like.networks.freezing import freeze, freeze_norms
+from tao_like.networks.imported_pyramid import imported_source
+from tao_like.networks.names import IMPORTED
 from tao_like.runtime.boxes import placement
 from tao_like.runtime.detection import (
     ALL_BOXES,
@@ -205,7 +207,17 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @override
     def network(self, *, pretrained: bool) -> tuple[Detector, list[str]]:
         size = (self.image_preparation.height, self.image_preparation.width)
-        return build_network(self.spec, self.classes, size, pretrained=pretrained)
+        graph = None if self.record is None else self.record.graph
+        return build_network(self.spec, self.classes, size, pretrained=pretrained, graph=graph)
+
+    @override
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        if self.record is not None:
+            return self.record.graph, self.record.extra
+        backbone = self.spec.model.backbone
+        if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
+            return None, {}
+        return imported_source(backbone.pretrained_backbone_path).graph, {}
 
     @override
     def parameter_groups(self, network: nn.Module) -> dict[str, list[nn.Module]]:
