@@ -22,6 +22,8 @@ from tao_like.tasks.base import Sample, Task
 from tao_like.tracking import Run
 
 PICTURES = "pictures"
+FRAME_MS = 80
+"""How long each of a task's moving pictures is shown, in milliseconds."""
 
 
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResult:
@@ -109,8 +111,13 @@ def _answer(
         rows.append(model.task.row(sample, answer))
         entries.append(model.task.entry(sample, answer))
         if len(rows) <= spec.max_pictures:
+            name = f"{PICTURES}/{len(rows):05d}_{_file_name(sample.key)}"
+            if heats is None and (frames := model.task.animate(sample, answer)):
+                with run.artefact(f"{name}.gif") as path:
+                    frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+                continue
             card = model.task.draw(sample, answer, heats[number] if heats else None)
-            with run.artefact(f"{PICTURES}/{len(rows):05d}_{_file_name(sample.key)}.jpg") as path:
+            with run.artefact(f"{name}.jpg") as path:
                 card.save(path, quality=90)
 
 
