@@ -125,12 +125,14 @@ def _copies(hashes: dict[str, list[tuple[Split, str]]]) -> list[Finding]:
 
 
 def _tiles(task: PoseClassificationTask, limit: int) -> list[Tile]:
-    """Training sequences, spread evenly."""
+    """Training sequences, as many of each class."""
     dataset = task.dataset("train")
-    count = min(limit, len(dataset))
+    each = max(1, limit // len(task.classes))
     tiles = []
-    for number in range(count):
-        sample = dataset.sample(number * len(dataset) // count)
-        view = SkeletonView(sample.data, task.skeletons.layout, task.skeleton_preparation.places)
-        tiles.append(Tile(view.picture(), f"{task.classes[sample.target]}\n{sample.key}"))
+    for label, name in enumerate(task.classes):
+        members = [index for index, target in enumerate(dataset.targets) if target == label]
+        for number in range(min(each, len(members))):
+            sample = dataset.sample(members[number * len(members) // min(each, len(members))])
+            view = SkeletonView(sample.data, task.skeletons.layout, task.skeleton_preparation.places)
+            tiles.append(Tile(view.picture(), f"{name}\n{sample.key}"))
     return tiles

@@ -120,7 +120,7 @@ class PoseClassificationTask(Task[PoseSpec]):
 
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
-        return convert_sequences(self.spec, folder)
+        return convert_sequences(self.spec.dataset_convert, folder)
 
     @override
     def split_record(self) -> dict[str, Any]:
