@@ -37,15 +37,13 @@ class DataUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for the outside object {pid!r}")
 
 
-def read_data_pickle(
-    path: Path, allowed: Mapping[tuple[str, str], Callable[..., Any]] | None = None
-) -> Any:
+def read_data_pickle(path: Path, allowed: Mapping[tuple[str, str], Callable[..., Any]] | None = None) -> Any:
     """Reads a pickle without running code from it.
 
     Args:
         path: the file.
-        allowed: functions that a pickle may call, by module and name; nothing where left out. Each must be harmless
-            with any arguments.
+        allowed: functions that a pickle may call, by module and name; nothing where left out. Each must be
+            harmless with any arguments.
 
     Raises:
         DatasetError: it is damaged, or asks for more than data.
@@ -56,8 +54,8 @@ def read_data_pickle(
         return DataUnpickler(path.read_bytes(), allowed or {}).load()
     except pickle.UnpicklingError as error:
         raise DatasetError(
-            f"{path} is not read: a pickle can run code, so only lists, texts and numbers are taken from one, and "
-            f"{error}. Save it as .json or .npy"
+            f"{path} is not read: a pickle can run code, so only lists, texts and numbers are taken from "
+            f"one, and {error}. Save it as .json or .npy"
         ) from error
     except (MemoryError, DatasetError):
         raise

@@ -49,7 +49,8 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample(
             "skeleton_actions",
-            "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... (pose_classification)",
+            "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... "
+            "(pose_classification)",
             write_skeleton_actions,
         ),
     )

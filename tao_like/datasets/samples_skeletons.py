@@ -84,7 +84,13 @@ def _walk(time: float, seconds: float, style: Style) -> Pose:
     angle = style.cycle(seconds, 0.9)
     swing = 26 * style.strength * math.sin(angle)
     bend = [max(0.0, 45 * math.sin(angle + shift)) for shift in (math.pi / 2, -math.pi / 2)]
-    return Pose(hip=[swing, -swing], knee=bend, shoulder=[-swing, swing], elbow=[20, 20], step=1.1 * seconds * style.pace)
+    return Pose(
+        hip=[swing, -swing],
+        knee=bend,
+        shoulder=[-swing, swing],
+        elbow=[20, 20],
+        step=1.1 * seconds * style.pace,
+    )
 
 
 def _wave(time: float, seconds: float, style: Style) -> Pose:
@@ -96,7 +102,9 @@ def _wave(time: float, seconds: float, style: Style) -> Pose:
 
 def _seated(share: float, strength: float) -> Pose:
     bend = 88 * share * strength
-    return Pose(hip=[bend, bend], knee=[bend, bend], lean=35 * math.sin(math.pi * share), shoulder=[25 * share] * 2)
+    return Pose(
+        hip=[bend, bend], knee=[bend, bend], lean=35 * math.sin(math.pi * share), shoulder=[25 * share] * 2
+    )
 
 
 def _sit_down(time: float, seconds: float, style: Style) -> Pose:
@@ -115,7 +123,9 @@ def _squat(time: float, seconds: float, style: Style) -> Pose:
 
 def _jump(time: float, seconds: float, style: Style) -> Pose:
     share = style.progress(time)
-    crouch = math.sin(math.pi * min(share / 0.4, 1.0)) + 0.6 * math.sin(math.pi * max((share - 0.75) / 0.25, 0.0))
+    crouch = math.sin(math.pi * min(share / 0.4, 1.0)) + 0.6 * math.sin(
+        math.pi * max((share - 0.75) / 0.25, 0.0)
+    )
     flight = math.sin(math.pi * min(max((share - 0.4) / 0.35, 0.0), 1.0))
     bend = 55 * crouch * style.strength
     return Pose(
@@ -129,7 +139,10 @@ def _jump(time: float, seconds: float, style: Style) -> Pose:
 
 def _kick(time: float, seconds: float, style: Style) -> Pose:
     share = style.progress(time)
-    back, forward = math.sin(math.pi * min(share / 0.4, 1.0)), math.sin(math.pi * max((share - 0.4) / 0.6, 0.0))
+    back, forward = (
+        math.sin(math.pi * min(share / 0.4, 1.0)),
+        math.sin(math.pi * max((share - 0.4) / 0.6, 0.0)),
+    )
     pose = Pose(lean=-10 * forward)
     pose.hip[style.side] = (75 * forward - 25 * back) * style.strength
     pose.knee[style.side] = 60 * back
@@ -153,11 +166,14 @@ ACTIONS: dict[str, Action] = {
     "walk": _walk,
     "wave": _wave,
 }
-"""Pose at a time, as a share of the sequence and in seconds. Sitting down and standing up have the same poses."""
+"""Pose at a time, as a share of the sequence and in seconds. Sitting down and standing up have the same
+poses.
+"""
 
 _LENGTHS = {
     "back": 0.5, "neck": 0.1, "head": 0.16, "hips": 0.1, "shoulders": 0.19, "thigh": 0.43, "shin": 0.42,
-    "upper arm": 0.29, "forearm": 0.26, "hand": 0.09, "finger": 0.08, "foot": 0.16, "heel": 0.06, "face": 0.09,
+    "upper arm": 0.29, "forearm": 0.26, "hand": 0.09, "finger": 0.08, "foot": 0.16, "heel": 0.06, "face":
+    0.09,
 }  # fmt: skip
 """Metres."""
 
@@ -242,7 +258,8 @@ def action_sequence(action: str, layout: str, generator: np.random.Generator) ->
     )
     size = 1 + generator.uniform(-SIZE_SPREAD, SIZE_SPREAD)
     lengths = {
-        name: length * size * (1 + generator.uniform(-LIMB_SPREAD, LIMB_SPREAD)) for name, length in _LENGTHS.items()
+        name: length * size * (1 + generator.uniform(-LIMB_SPREAD, LIMB_SPREAD))
+        for name, length in _LENGTHS.items()
     }
     names = LAYOUTS[layout].joints
     joints = np.zeros((frames, len(names), 3))

@@ -90,7 +90,9 @@ def annotated_sequences(path: Path, on_wrong: OnWrong) -> Iterator[FoundSequence
     """
     content = read_data_pickle(path, _ALLOWED)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise DatasetError(f"dataset_convert.data: {path} must hold `split` and `annotations`, as pyskl's files do")
+        raise DatasetError(
+            f"dataset_convert.data: {path} must hold `split` and `annotations`, as pyskl's files do"
+        )
     splits = content.get("split", {})
     if not isinstance(splits, dict):
         raise DatasetError(f"dataset_convert.data: `split` of {path} must name lists of sequences")
@@ -114,7 +116,9 @@ def _values(entry: dict[str, Any]) -> npt.NDArray[np.float32]:
     """(C, T, V, M) of an annotation."""
     joints = _array(entry["keypoint"])
     if joints.ndim != 4 or joints.shape[3] not in (2, 3):
-        raise ValueError(f"keypoint has the shape {joints.shape}; it must be (persons, frames, joints, 2 or 3)")
+        raise ValueError(
+            f"keypoint has the shape {joints.shape}; it must be (persons, frames, joints, 2 or 3)"
+        )
     values = joints.astype(np.float32).transpose(3, 1, 2, 0)
     if len(values) == 3:
         return values

@@ -92,23 +92,26 @@ def read_skeleton_data(
             f"{key}.data_path: {data_path} is no array that can be read ({error}); save it with numpy.save"
         ) from error
     if not isinstance(values, np.ndarray) or values.ndim != 5 or values.dtype.kind not in "fiu":
-        form = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "several arrays"
+        form = (
+            f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "several arrays"
+        )
         raise DatasetError(
-            f"{key}.data_path: {data_path} holds {form}; sequences are numbers of shape (samples, channels, frames, "
-            "joints, persons)"
+            f"{key}.data_path: {data_path} holds {form}; sequences are numbers of shape (samples, "
+            "channels, frames, joints, persons)"
         )
     if not len(values):
         raise DatasetError(f"{key}.data_path: {data_path} holds no sequence")
     if (values.shape[1], values.shape[3]) != (channels, joints):
         raise DatasetError(
             f"{key}.data_path: {data_path} has {values.shape[1]} channels and {values.shape[3]} joints; "
-            f"model.input_channels is {channels}, and the layout has {joints} joints. Correct model.graph_layout or "
-            "the data"
+            f"model.input_channels is {channels}, and the layout has {joints} joints. Correct "
+            "model.graph_layout or the data"
         )
     labels = read_labels(label_path, f"{key}.label_path")
     if len(labels.labels) != len(values):
         raise DatasetError(
-            f"{key}.label_path: {label_path} has {len(labels.labels)} labels, and {data_path} {len(values)} sequences"
+            f"{key}.label_path: {label_path} has {len(labels.labels)} labels, and {data_path} "
+            f"{len(values)} sequences"
         )
     return SkeletonData(data_path, values, labels)
 
@@ -155,7 +158,9 @@ def _checked(names: Any, labels: Any, classes: Any, path: Path, key: str) -> Ske
         if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
             raise DatasetError(f"{key}: in {path}, {what} must be a list of texts")
     if names and len(names) != len(labels):
-        raise DatasetError(f"{key}: {path} has {len(names)} names and {len(labels)} labels; it must be as many")
+        raise DatasetError(
+            f"{key}: {path} has {len(names)} names and {len(labels)} labels; it must be as many"
+        )
     if len(set(classes)) != len(classes):
         raise DatasetError(f"{key}: in {path}, a class name stands twice")
     if classes and labels and max(labels) >= len(classes):

@@ -22,7 +22,8 @@ Sequence4 = npt.NDArray[np.float32]
 class SkeletonView:
     """Where the joints of a sequence are in a square picture, seen from the front.
 
-    What is up and what is across is told by the back and the shoulders, where the layout names them; else y is up.
+    What is up and what is across is told by the back and the shoulders, where the layout names them; else y
+    is up.
 
     Args:
         sequence: (C, T, V, M).
@@ -52,7 +53,11 @@ class SkeletonView:
         """Poses spread evenly over the sequence, the earlier ones paler."""
         image = Image.new("RGB", (self.side, self.side), "white")
         pen = ImageDraw.Draw(image)
-        chosen = [self.frames[round(place)] for place in np.linspace(0, len(self.frames) - 1, poses)] if self.frames else []
+        chosen = (
+            [self.frames[round(place)] for place in np.linspace(0, len(self.frames) - 1, poses)]
+            if self.frames
+            else []
+        )
         for number, frame in enumerate(dict.fromkeys(chosen)):
             self._draw(pen, frame, strength=0.2 + 0.8 * (number + 1) / poses)
         return image

@@ -16,9 +16,7 @@ import numpy.typing as npt
 from tao_like.errors import DatasetError
 from tao_like.runtime.skeleton import read_table
 
-NTU_TRAINING_SUBJECTS = frozenset(
-    (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
-)
+NTU_TRAINING_SUBJECTS = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
 """Cross-subject split of NTU RGB+D (Shahroudy et al. 2016, section 3.2): 20 of 40 people."""
 NTU_SUBJECTS = 40
 NTU_TRAINING_CAMERAS = frozenset((2, 3))
@@ -67,11 +65,19 @@ def ntu_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[Found
         found = _NTU_NAME.fullmatch(path.stem)
         try:
             if found is None:
-                raise DatasetError(f"{path} is not named as NTU names its files, such as S001C002P003R002A013.skeleton")
+                raise DatasetError(
+                    f"{path} is not named as NTU names its files, such as S001C002P003R002A013.skeleton"
+                )
             camera, subject = int(found[2]), int(found[3])
             if split == "cross-subject" and subject > NTU_SUBJECTS:
-                raise DatasetError(f"{path}: the cross-subject split knows persons 1 to {NTU_SUBJECTS}, not {subject}")
-            trains = subject in NTU_TRAINING_SUBJECTS if split == "cross-subject" else camera in NTU_TRAINING_CAMERAS
+                raise DatasetError(
+                    f"{path}: the cross-subject split knows persons 1 to {NTU_SUBJECTS}, not {subject}"
+                )
+            trains = (
+                subject in NTU_TRAINING_SUBJECTS
+                if split == "cross-subject"
+                else camera in NTU_TRAINING_CAMERAS
+            )
             place = "" if split == "none" else ("train" if trains else "test")
             yield FoundSequence(path.stem, f"A{found[5]}", read_ntu(path), place)
         except DatasetError as error:
@@ -79,7 +85,8 @@ def ntu_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[Found
 
 
 def read_ntu(path: Path) -> Sequence4:
-    """A ``.skeleton`` file as (3, T, 25, 2), in metres from the camera; of more than two bodies, the liveliest two.
+    """A ``.skeleton`` file as (3, T, 25, 2), in metres from the camera; of more than two bodies, the
+    liveliest two.
 
     Raises:
         DatasetError: it is not whole.
@@ -100,7 +107,9 @@ def read_ntu(path: Path) -> Sequence4:
                 body = bodies.setdefault(name, np.zeros((3, frames, NTU_JOINTS), np.float32))
                 body[:, frame] = np.array(values).T
     except (StopIteration, ValueError) as error:
-        raise DatasetError(f"{path} is damaged: it ends too early or holds no number where one belongs") from error
+        raise DatasetError(
+            f"{path} is damaged: it ends too early or holds no number where one belongs"
+        ) from error
     if not bodies:
         raise DatasetError(f"{path} shows nobody")
     liveliest = sorted(bodies.values(), key=_liveliness, reverse=True)[:NTU_PERSONS]
@@ -122,7 +131,8 @@ _UTKINECT_NAME = re.compile(r"s(\d{2})_e(\d{2})")
 def utkinect_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[FoundSequence]:
     """UTKinect-Action3D (Xia et al. 2012): ``joints_sXX_eYY.txt`` beside ``actionLabel.txt``.
 
-    An action whose frames the labels leave out (NaN) is wrong data. Rows of a frame that are repeated count once.
+    An action whose frames the labels leave out (NaN) is wrong data. Rows of a frame that are repeated count
+    once.
     """
     labels = folder / UTKINECT_LABELS
     if not labels.is_file():
@@ -148,11 +158,15 @@ def utkinect_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[
 def _utkinect_rows(path: Path) -> npt.NDArray[np.float64]:
     """Frame number and 60 values a row, each frame once."""
     try:
-        rows = np.array([[float(word) for word in line.split()] for line in _text(path).splitlines() if line.strip()])
+        rows = np.array(
+            [[float(word) for word in line.split()] for line in _text(path).splitlines() if line.strip()]
+        )
     except ValueError as error:
         raise DatasetError(f"{path} is damaged: {error}") from error
     if rows.ndim != 2 or rows.shape[1] != 1 + 3 * UTKINECT_JOINTS:
-        raise DatasetError(f"{path} is damaged: each row must hold a frame number and {3 * UTKINECT_JOINTS} values")
+        raise DatasetError(
+            f"{path} is damaged: each row must hold a frame number and {3 * UTKINECT_JOINTS} values"
+        )
     _, first = np.unique(rows[:, 0], return_index=True)
     return rows[first]
 
@@ -172,7 +186,9 @@ def _utkinect_clip(rows: npt.NDArray[np.float64], words: list[str], source: str)
 
 
 def csv_sequences(folder: Path, joints: int, on_wrong: OnWrong) -> Iterator[FoundSequence]:
-    """Tables (see `runtime.skeleton.read_table`): in a folder a class, or beside each other without classes."""
+    """Tables (see `runtime.skeleton.read_table`): in a folder a class, or beside each other without
+    classes.
+    """
     for path in _files(folder, "**/*.csv"):
         inside = path.relative_to(folder)
         try:
@@ -218,8 +234,8 @@ def deepstream_sequences(path: Path, form: DeepStreamForm) -> Iterator[FoundSequ
                     tracks[person["object_id"]].append(_deepstream_pose(person, form))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DatasetError(
-            f"dataset_convert.data: {path} is no JSON of DeepStream's body pose ({type(error).__name__}: {error}); "
-            f"are dataset_convert.pose_type={form.pose_type} and num_joints={form.joints} right?"
+            f"dataset_convert.data: {path} is no JSON of DeepStream's body pose ({type(error).__name__}: "
+            f"{error}); are dataset_convert.pose_type={form.pose_type} and num_joints={form.joints} right?"
         ) from error
     step = max(1, round(form.length * (1 - form.overlap)))
     for person, poses in tracks.items():

@@ -1,7 +1,7 @@
 """Layouts of skeletons: which joints there are, what joins them, which is the centre.
 
-Edges and centres are those of ST-GCN (Yan et al. 2018) and of TAO's pose classification. Names are the same in all
-layouts, so that what is left and right, and where the spine is, can be told from them.
+Edges and centres are those of ST-GCN (Yan et al. 2018) and of TAO's pose classification. Names are the same
+in all layouts, so that what is left and right, and where the spine is, can be told from them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Layout:
         count = len(self.joints)
         wrong = [edge for edge in self.edges if not all(0 <= joint < count for joint in edge)]
         if wrong:
-            raise SpecError(f"edge {list(wrong[0])} names a joint that is not there; there are 0 to {count - 1}")
+            raise SpecError(
+                f"edge {list(wrong[0])} names a joint that is not there; there are 0 to {count - 1}"
+            )
         if not 0 <= self.centre < count:
             raise SpecError(f"centre {self.centre} is no joint; there are 0 to {count - 1}")
         apart = [number for number, hops in enumerate(self.distances) if hops < 0]
@@ -89,7 +91,9 @@ class Layout:
     def spine(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Joints in the middle of the hips, and those in the middle of the shoulders; None where unnamed."""
         low = self.numbers("pelvis") or self.numbers("left hip", "right hip")
-        high = self.numbers("thorax") or self.numbers("neck") or self.numbers("left shoulder", "right shoulder")
+        high = (
+            self.numbers("thorax") or self.numbers("neck") or self.numbers("left shoulder", "right shoulder")
+        )
         return (low, high) if low and high else None
 
     @property
@@ -113,7 +117,15 @@ _NVIDIA = (
     *("pelvis", "left hip", "right hip", "spine", "left knee", "right knee", "neck", "left ankle"),
     *("right ankle", "left big toe", "right big toe", "left small toe", "right small toe", "left heel"),
     *("right heel", "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder"),
-    *("right shoulder", "left elbow", "right elbow", "left wrist", "right wrist", "left pinky", "right pinky"),
+    *(
+        "right shoulder",
+        "left elbow",
+        "right elbow",
+        "left wrist",
+        "right wrist",
+        "left pinky",
+        "right pinky",
+    ),
     *("left middle tip", "right middle tip", "left index", "right index", "left thumb", "right thumb"),
 )
 _OPENPOSE = (

@@ -1,8 +1,8 @@
 """Skeletons over time: how they are read and how they are prepared for a network.
 
-This is the only preparation for evaluation that there is: the datasets, the evaluation and the exported model's runtime
-all call it. A sequence is an array (C, T, V, M): channels x, y and perhaps z or a score; frames; joints; persons. A joint
-at 0, 0, 0 was not seen, and stays at nought whatever is done to the others.
+This is the only preparation for evaluation that there is: the datasets, the evaluation and the exported
+model's runtime all call it. A sequence is an array (C, T, V, M): channels x, y and perhaps z or a score;
+frames; joints; persons. A joint at 0, 0, 0 was not seen, and stays at nought whatever is done to the others.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class SkeletonPreparation:
         joints: V.
         persons: M; further persons are left out, those seen least first.
         confidence: the last channel is a score, not a place.
-        sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody is seen;
-            ``pad``: the frames as they are, the middle cut out or filled up with noughts.
+        sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody
+            is seen; ``pad``: the frames as they are, the middle cut out or filled up with noughts.
         centre: joint that is put into the origin: where it is when first seen; None: places stay.
         spine: joints whose middle is the lower end of the back, and those of its upper end.
         scale: divide lengths by the mean length of the back.
-        shoulders: left and right shoulder; with ``spine``, the first pose is turned so that the back points along z and
-            the shoulders along x (3D only); None: directions stay.
+        shoulders: left and right shoulder; with ``spine``, the first pose is turned so that the back points
+            along z and the shoulders along x (3D only); None: directions stay.
     """
 
     channels: int
@@ -138,7 +138,8 @@ def skeleton_files(folder: Path) -> list[Path]:
 
 
 def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequence4:
-    """Read a sequence: ``.npy`` (C, T, V, M), or a table ``.csv`` with the columns frame, person, joint, x, y and z or score.
+    """Read a sequence: ``.npy`` (C, T, V, M), or a table ``.csv`` with the columns frame, person, joint, x, y
+    and z or score.
 
     Raises:
         DatasetError: the file is missing, damaged, or holds no such sequence. The message names it.
@@ -174,7 +175,9 @@ def read_table(path: Path, joints: int) -> Sequence4:
             third = next((name for name in ("z", "score") if name in names), None)
             wanted = [*_COLUMNS, *([third] if third else [])]
             if missing := [name for name in wanted if name not in names]:
-                raise DatasetError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}.")
+                raise DatasetError(
+                    f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}."
+                )
             reader.fieldnames = names
             rows = [[float(row[name]) for name in wanted] for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -203,9 +206,7 @@ def _from_rows(table: npt.NDArray[np.float64], joints: int, path: Path) -> Seque
     return sequence
 
 
-def checked_skeleton(
-    values: npt.NDArray[Any], preparation: SkeletonPreparation, source: str
-) -> Sequence4:
+def checked_skeleton(values: npt.NDArray[Any], preparation: SkeletonPreparation, source: str) -> Sequence4:
     """A sequence as float32 (C, T, V, M); a batch axis of one in front is taken off.
 
     Raises:
@@ -275,8 +276,8 @@ def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | floa
     Args:
         available: 1 or more; where there are fewer than wanted, frames are repeated.
         wanted: 1 or more.
-        offsets: place in each part, from 0 to below 1; the middle for evaluation, drawn at random in training (Duan et
-            al. 2022, section 3.3).
+        offsets: place in each part, from 0 to below 1; the middle for evaluation, drawn at random in training
+            (Duan et al. 2022, section 3.3).
     """
     return ((np.arange(wanted) + offsets) * available / wanted).astype(np.int64).clip(0, available - 1)
 

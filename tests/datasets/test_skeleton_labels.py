@@ -29,7 +29,9 @@ class Harm:
 
 
 def test_labels_are_read_from_json_numbers_and_a_pickle(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps({"names": ["x", "y"], "labels": [1, 0], "classes": ["sit", "go"]}))
+    (tmp_path / "a.json").write_text(
+        json.dumps({"names": ["x", "y"], "labels": [1, 0], "classes": ["sit", "go"]})
+    )
     (tmp_path / "b.json").write_text(json.dumps([["x", "y"], [1, 0]]))
     np.save(tmp_path / "c.npy", np.array([1, 0]))
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -54,7 +56,9 @@ def test_labels_are_read_from_json_numbers_and_a_pickle(tmp_path: Path) -> None:
     ],
     ids=["system", "eval", "exec", "open", "numpy", "getattr"],
 )
-def test_a_pickle_that_wants_to_run_code_is_refused_and_runs_nothing(harm: Harm, protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_that_wants_to_run_code_is_refused_and_runs_nothing(
+    harm: Harm, protocol: int, tmp_path: Path
+) -> None:
     mark = tmp_path / "mark"
     function, arguments = harm.call
     if function is getattr:

@@ -61,7 +61,7 @@ def test_persons_are_added_as_noughts_and_those_seen_least_are_left_out() -> Non
 def test_the_body_is_moved_scaled_and_turned_and_what_was_not_seen_stays_nought() -> None:
     # Joints: hip, neck, left shoulder, right shoulder. The back lies along x, 2 long; shoulders along -y.
     pose = np.array([[1, 1, 1], [3, 1, 1], [3, 2, 1], [3, 0, 1]], np.float32)
-    values = np.stack([pose, pose + [0, 0, 4], pose]).transpose(2, 0, 1)[..., None]
+    values = np.stack([pose, pose + np.array([0, 0, 4]), pose]).transpose(2, 0, 1)[..., None]
     values[:, 2, 3] = 0
     preparation = SkeletonPreparation(
         3, 3, 4, sampling="pad", centre=0, spine=((0,), (1,)), scale=True, shoulders=(2, 3)

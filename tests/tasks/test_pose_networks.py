@@ -1,4 +1,6 @@
-"""The networks of pose classification: graphs, sizes, streams, published checkpoints, open number of frames."""
+"""The networks of pose classification: graphs, sizes, streams, published checkpoints, open number of
+frames.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from tao_like.tasks.pose_classification.network.classifier import (
 from tao_like.tasks.pose_classification.network.graph import directed_partitions, partitions
 from tao_like.tasks.pose_classification.network.published import their_name
 
-SMALL = tiny_spec("model.graph_layout=kinect_v1")
+SMALL = tiny_spec("model.graph_layout=kinect_v1", "model.base_channels=8")
 
 
 def small(**changes: Any) -> Architecture:
@@ -65,7 +67,7 @@ def test_layouts_have_the_published_joints_and_centres() -> None:
 def test_edges_of_a_layout_are_alike_on_the_left_and_on_the_right(name: str) -> None:
     layout = LAYOUTS[name]
     assert layout.pairs
-    other = {**{left: right for left, right in layout.pairs}, **{right: left for left, right in layout.pairs}}
+    other = {**dict(layout.pairs), **{right: left for left, right in layout.pairs}}
     edges = {frozenset(edge) for edge in layout.edges}
     mirrored = {frozenset(other.get(joint, joint) for joint in edge) for edge in edges}
     assert mirrored == edges
@@ -75,7 +77,11 @@ def test_partitions_are_those_of_the_reference_and_true_distances_fill_the_third
     """The numbers of edges were counted in the reference's own matrices."""
     reference = partitions(LAYOUTS["nvidia"], "spatial")
     assert [int((part > 0).sum()) for part in reference] == [34, 62, 8]
-    assert [int((part > 0).sum()) for part in partitions(LAYOUTS["nvidia"], "spatial", "true")] == [34, 37, 33]
+    assert [int((part > 0).sum()) for part in partitions(LAYOUTS["nvidia"], "spatial", "true")] == [
+        34,
+        37,
+        33,
+    ]
     for strategy, count in (("uniform", 1), ("distance", 2), ("spatial", 3)):
         parts = partitions(LAYOUTS["nvidia"], strategy)
         assert len(parts) == count
@@ -98,7 +104,12 @@ def test_a_chain_of_three_is_divided_as_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("edges", "centre", "words"),
-    [([[0, 3]], 0, "not there"), ([[0, 1]], 0, "joint 2"), ([[0, 1], [1, 2]], 5, "no joint"), ([[0]], 0, "two joints")],
+    [
+        ([[0, 3]], 0, "not there"),
+        ([[0, 1]], 0, "joint 2"),
+        ([[0, 1], [1, 2]], 5, "no joint"),
+        ([[0]], 0, "two joints"),
+    ],
 )
 def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], centre: int, words: str) -> None:
     with pytest.raises(SpecError, match=words):
@@ -110,7 +121,12 @@ def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], cent
 
 @pytest.mark.parametrize(
     ("layout", "classes", "parameters"),
-    [("nvidia", 6, 3_100_938), ("ntu-rgb+d", 60, 3_098_832), ("openpose", 400, 3_177_140), ("coco", 60, 3_088_704)],
+    [
+        ("nvidia", 6, 3_100_938),
+        ("ntu-rgb+d", 60, 3_098_832),
+        ("openpose", 400, 3_177_140),
+        ("coco", 60, 3_088_704),
+    ],
 )
 def test_st_gcn_has_the_size_of_the_reference(layout: str, classes: int, parameters: int) -> None:
     assert size(_unfilled(whole(layout, classes, False))) == parameters
@@ -156,7 +172,10 @@ def test_streams_see_joints_bones_and_motion() -> None:
     assert bone[2].tolist() == [[1.0, 0.75, 0.25], [1.0, 1.0, 1.0]]
     motion = network.stream("joint_motion", joints)[0, :, :, :, 0]
     assert motion[0].tolist() == [[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]]
-    assert network.stream("bone_motion", joints)[0, 0, :, :, 0].tolist() == [[0.0, 2.0, -3.0], [0.0, 0.0, 0.0]]
+    assert network.stream("bone_motion", joints)[0, 0, :, :, 0].tolist() == [
+        [0.0, 2.0, -3.0],
+        [0.0, 0.0, 0.0],
+    ]
     logits = network.eval()(joints)
     expected = 0.75 * logits[0].softmax(1) + 0.25 * logits[1].softmax(1)
     torch.testing.assert_close(network.probabilities(logits), expected)
@@ -170,11 +189,19 @@ def test_an_absent_person_counts_and_all_frames_do() -> None:
 
 
 @pytest.mark.parametrize("plus_plus", [False, True])
-def test_an_exported_network_takes_any_batch_and_any_number_of_frames(plus_plus: bool, tmp_path: Path) -> None:
-    network = SkeletonClassifier(small(plus_plus=plus_plus, blocks=5, streams=("joint", "bone_motion"), weights=(1.0, 1.0)))
+def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
+    plus_plus: bool, tmp_path: Path
+) -> None:
+    network = SkeletonClassifier(
+        small(plus_plus=plus_plus, blocks=5, streams=("joint", "bone_motion"), weights=(1.0, 1.0))
+    )
     module = ShippedSkeletonClassifier(network.eval()).eval()
     exportable = Exportable(
-        module, {"joints": {0: "batch", 2: "frames"}}, {"probabilities": {0: "batch"}}, {}, lambda given: (given,)
+        module,
+        {"joints": {0: "batch", 2: "frames"}},
+        {"probabilities": {0: "batch"}},
+        {},
+        lambda given: (given,),
     )
     graph, exporter = to_onnx(exportable, (torch.randn(2, 3, 12, 20, 1),), dynamic=True, opset=18)
     assert exporter == "trace"
@@ -232,8 +259,11 @@ def published_form(stream: StreamNetwork, plus_plus: bool) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("model_type", ["ST-GCN", "ST-GCN++"])
-def test_a_published_checkpoint_gives_the_same_answers_and_others_are_refused(model_type: str, tmp_path: Path) -> None:
+def test_a_published_checkpoint_gives_the_same_answers_and_others_are_refused(
+    model_type: str, tmp_path: Path
+) -> None:
     words = (f"model.model_type={model_type}", "model.graph_layout=kinect_v1", "model.num_blocks=5")
+    words += ("model.base_channels=8",)
     spec = tiny_spec(*words)
     plus_plus = model_type == "ST-GCN++"
     original = SkeletonClassifier(architecture(spec.model, 4)).eval()

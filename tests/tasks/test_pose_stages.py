@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ class TestPoseClassification(TaskStagesTest):
     @classmethod
     def spoil_data(cls, folder: Path, fault: str) -> list[str]:
         write_actions(folder)
+        spoil_tables(folder / "tables", fault)
         for split in SIZES:
             data, labels = folder / f"{split}_data.npy", folder / f"{split}_label.json"
             content = json.loads(labels.read_text())
@@ -72,3 +74,19 @@ def spoil_sample(folder: Path, split: str) -> None:
     content = json.loads(labels.read_text())
     content["names"][1] = "corrupt"
     labels.write_text(json.dumps(content))
+
+
+def spoil_tables(folder: Path, fault: str) -> None:
+    """The same faults in the tables that are converted."""
+    if fault == "corrupt sample":
+        (folder / "walk" / "2.csv").rename(folder / "walk" / "corrupt.csv")
+        (folder / "walk" / "corrupt.csv").write_text("no table")
+    elif fault in ("no samples", "a file for a folder"):
+        shutil.rmtree(folder)
+        if fault == "no samples":
+            folder.mkdir()
+        else:
+            folder.write_text("a file")
+    else:
+        for action in ACTIONS[1:] if fault == "one class" else ACTIONS[2:]:
+            shutil.rmtree(folder / action)

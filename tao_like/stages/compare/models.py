@@ -151,9 +151,7 @@ def _open_bundle(
     return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
 
 
-def _counted(
-    graph: onnx.ModelProto, task: Task[Any], engine: OnnxEngine, name: str, run: Run
-) -> Cost | None:
+def _counted(graph: onnx.ModelProto, task: Task[Any], engine: OnnxEngine, name: str, run: Run) -> Cost | None:
     prepared = task.prepare([task.noise(np.random.default_rng(0))])
     (example,) = engine.model.feed(prepared).values()
     try:

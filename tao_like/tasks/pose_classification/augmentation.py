@@ -107,7 +107,8 @@ def rotation(about_x: float, about_y: float, about_z: float) -> npt.NDArray[np.f
 
 
 def random_move(sequence: Sequence4, generator: np.random.Generator) -> Sequence4:
-    """Turns, resizes and shifts a sequence in the plane of x and y, slowly changing (Yan et al. 2018, section 4.2).
+    """Turns, resizes and shifts a sequence in the plane of x and y, slowly changing (Yan et al. 2018, section
+    4.2).
 
     Angle, factor and shift are drawn for the first and the last frame, with straight lines in between.
     """

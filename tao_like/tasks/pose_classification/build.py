@@ -38,7 +38,9 @@ def architecture(model: ModelSpec, classes: int) -> Architecture:
     )
 
 
-def build_network(spec: Spec, classes: list[str], *, pretrained: bool) -> tuple[SkeletonClassifier, list[str]]:
+def build_network(
+    spec: Spec, classes: list[str], *, pretrained: bool
+) -> tuple[SkeletonClassifier, list[str]]:
     """The network of a spec, and what to tell the user of the weights that it starts from.
 
     Raises:
@@ -95,7 +97,9 @@ def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -
         try:
             weights, whole = to_ours(published, own, plus_plus=plus_plus, graph=first.spatial.adjacency)
         except SpecError as error:
-            raise SpecError(f"{KEY}: {path} is no {model.model_type} as the model block describes it: {error}") from error
+            raise SpecError(
+                f"{KEY}: {path} is no {model.model_type} as the model block describes it: {error}"
+            ) from error
         stream.load_state_dict(weights)
         complete = complete and whole
     told = "all weights come" if complete else "weights but the last layer's, whose classes differ, come"

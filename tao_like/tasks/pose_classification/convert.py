@@ -69,10 +69,21 @@ def convert_sequences(spec: DatasetConvertSpec, folder: Path) -> tuple[dict[str,
         array = _joined(members, spec.sequence_length_max)
         _write_array(data, array)
         with atomic_path(labels) as path:
-            write_labels(path, [one.name for one in members], [classes.index(str(one.label)) for one in members], classes)
-        report["splits"][split or "all"] = {"data": str(data), "labels": str(labels), "shape": list(array.shape)}
+            write_labels(
+                path,
+                [one.name for one in members],
+                [classes.index(str(one.label)) for one in members],
+                classes,
+            )
+        report["splits"][split or "all"] = {
+            "data": str(data),
+            "labels": str(labels),
+            "shape": list(array.shape),
+        }
         lines.append(f"{data}: {len(members)} sequences, {array.shape[2]} frames, {len(classes)} classes")
-        block = {"train": "train", "test": "test", "val": "val"}.get(split, "train" if "train" in split or not split else "val")
+        block = {"train": "train", "test": "test", "val": "val"}.get(
+            split, "train" if "train" in split or not split else "val"
+        )
         values.append(AnnotatedValue(f"dataset.{block}_dataset.data_path", str(data)))
         values.append(AnnotatedValue(f"dataset.{block}_dataset.label_path", str(labels)))
     return report, lines, annotated_yaml(values)
@@ -115,7 +126,9 @@ def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
     """
     shapes = {(one.values.shape[0], one.values.shape[2]) for one in found}
     if len(shapes) > 1:
-        raise DatasetError(f"{KEY}: sequences differ in channels and joints: {sorted(shapes)}; give those of one kind")
+        raise DatasetError(
+            f"{KEY}: sequences differ in channels and joints: {sorted(shapes)}; give those of one kind"
+        )
     ((channels, joints),) = shapes
     frames = min(most, max(one.values.shape[1] for one in found))
     persons = max(one.values.shape[3] for one in found)

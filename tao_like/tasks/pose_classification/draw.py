@@ -43,9 +43,15 @@ def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Imag
         top = 30 + number * BAR_HEIGHT
         pen.text((NAME_WIDTH - 8, top + BAR_HEIGHT / 2), name[:26], fill="black", font=font, anchor="rm")
         pen.rectangle((NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH, top + BAR_HEIGHT - 3), fill="#eeeeee")
-        pen.rectangle((NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH * value, top + BAR_HEIGHT - 3), fill="#2a6fb0")
+        pen.rectangle(
+            (NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH * value, top + BAR_HEIGHT - 3), fill="#2a6fb0"
+        )
         pen.text(
-            (NAME_WIDTH + BAR_WIDTH + 8, top + BAR_HEIGHT / 2), f"{value:.2f}", fill="black", font=font, anchor="lm"
+            (NAME_WIDTH + BAR_WIDTH + 8, top + BAR_HEIGHT / 2),
+            f"{value:.2f}",
+            fill="black",
+            font=font,
+            anchor="lm",
         )
     return image
 

@@ -55,8 +55,10 @@ class LabelledSkeletons:
                 joints=len(self.layout.joints),
                 key=key,
             )
-            if split == "train" and self._given_classes is None:
-                self._classes = self._found_classes(data.labels, block.label_path)
+            if split == "train":
+                classes = self._given_classes or self._found_classes(data.labels, block.label_path)
+                _check_samples(data.labels, classes, block.label_path)
+                self._classes = classes
             self._data[split] = data
         return self._data[split]
 
@@ -71,7 +73,7 @@ class LabelledSkeletons:
         return self._classes
 
     def _found_classes(self, labels: SkeletonLabels, path: str) -> list[str]:
-        """By label_map, else as the file says, else the numbers; each must have a sequence to learn from."""
+        """By label_map, else as the file says, else the numbers."""
         if self.spec.label_map:
             names = sorted(self.spec.label_map, key=lambda name: self.spec.label_map[name])
         else:
@@ -84,26 +86,25 @@ class LabelledSkeletons:
             )
         if len(names) < 2:
             raise DatasetError(f"{path} has one class, {names[0]!r}; a classifier needs at least two")
-        seen = set(labels.labels)
-        if max(seen) >= len(names):
+        if max(labels.labels) >= len(names):
             raise DatasetError(
-                f"{path} has the label {max(seen)}, and dataset.label_map names {len(names)} classes from 0"
-            )
-        if empty := [name for number, name in enumerate(names) if number not in seen]:
-            raise DatasetError(
-                f"{path} has no sequence of the class {', '.join(empty[:10])}; add some or take the class out"
+                f"{path} has the label {max(labels.labels)}, and dataset.label_map names {len(names)} "
+                "classes from 0"
             )
         return names
 
     def check_known(self, split: Split) -> None:
-        """Raises a DatasetError where a split has a class that the network does not know, by name or number."""
+        """Raises a DatasetError where a split has a class that the network does not know, by name or
+        number.
+        """
         labels = self.data(split).labels
         names, known = labels.classes, self.classes
         unknown = [name for name in names if name not in known]
         if unknown or max(labels.labels) >= len(names or known):
             told = ", ".join(unknown) or str(max(labels.labels))
             raise DatasetError(
-                f"the split `{split}` ({self.named(split).label_path}) has classes that the network does not know: "
+                f"the split `{split}` ({self.named(split).label_path}) has classes that the network does "
+                "not know: "
                 f"{told}; it knows {', '.join(known[:10])}. Correct the labels, or train on these classes too"
             )
 
@@ -134,3 +135,12 @@ class LabelledSkeletons:
             words = (data.name(index), self.classes[self.target(split, index)], "\n")
             digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+
+def _check_samples(labels: SkeletonLabels, classes: list[str], path: str) -> None:
+    """Raises a DatasetError where a class has no sequence to learn from."""
+    seen = {labels.classes[number] if labels.classes else classes[number] for number in set(labels.labels)}
+    if empty := [name for name in classes if name not in seen]:
+        raise DatasetError(
+            f"{path} has no sequence of the class {', '.join(empty[:10])}; add some or take the class out"
+        )

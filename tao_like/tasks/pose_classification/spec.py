@@ -67,7 +67,8 @@ class ModelSpec:
     layout: LayoutSpec = spec_block(LayoutSpec, "Joints and edges, for graph_layout custom")
     graph_strategy: str = spec_field(
         "spatial",
-        "How ST-GCN divides a joint's neighbours: not at all, from the joint itself, or by their distance to the centre",
+        "How ST-GCN divides a joint's neighbours: not at all, from the joint itself, or by their distance "
+        "to the centre",
         choices=("uniform", "distance", "spatial"),
     )
     center_distance: str = spec_field(
@@ -94,7 +95,9 @@ class ModelSpec:
         if not self.streams or len(set(self.streams)) != len(self.streams):
             yield Problem("streams", f"{self.streams} is not allowed; name one stream or more, each once")
         if self.stream_weights and len(self.stream_weights) != len(self.streams):
-            yield Problem("stream_weights", f"{self.stream_weights} does not fit; give a weight for each stream")
+            yield Problem(
+                "stream_weights", f"{self.stream_weights} does not fit; give a weight for each stream"
+            )
         if self.confidence and self.input_channels != 3:
             yield Problem("confidence", "needs input_channels=3: x, y and the score")
         try:
@@ -116,7 +119,9 @@ class SkeletonDatasetSpec:
     """Sequences and their labels."""
 
     data_path: str | None = spec_field(
-        None, "Array .npy (samples, channels, frames, joints, persons); it is read from the disk bit by bit", path=True
+        None,
+        "Array .npy (samples, channels, frames, joints, persons); it is read from the disk bit by bit",
+        path=True,
     )
     label_path: str | None = spec_field(
         None, "Labels: .json (names, labels, classes), .npy of class numbers, or TAO's .pkl", path=True
@@ -128,9 +133,16 @@ class AugmentationSpec:
     """What is changed at random in training sequences, beside random_choose and random_move."""
 
     rotation: float = spec_field(
-        0.0, "Largest rotation: about every axis in 3D, in the plane in 2D", unit="degrees", ge=0, le=180, automl=True
+        0.0,
+        "Largest rotation: about every axis in 3D, in the plane in 2D",
+        unit="degrees",
+        ge=0,
+        le=180,
+        automl=True,
     )
-    scale: float = spec_field(0.0, "Largest change of size, along each axis by itself", ge=0, lt=1, automl=True)
+    scale: float = spec_field(
+        0.0, "Largest change of size, along each axis by itself", ge=0, lt=1, automl=True
+    )
     mirror_prob: float = spec_field(0.0, "Chance of left for right", ge=0, le=1, automl=True)
     joint_dropout: float = spec_field(
         0.0, "Chance of a joint not to be seen in a sequence", ge=0, lt=1, automl=True
@@ -158,7 +170,11 @@ class DatasetSpec:
         False, "Turn, resize and shift slowly in the plane of x and y, as ST-GCN does"
     )
     window_size: int = spec_field(
-        -1, "Frames that the network sees; -1: as many as the training data has", unit="frames", ge=-1, automl=True
+        -1,
+        "Frames that the network sees; -1: as many as the training data has",
+        unit="frames",
+        ge=-1,
+        automl=True,
     )
     sampling: str = spec_field(
         "uniform",
@@ -175,7 +191,11 @@ class DatasetSpec:
     )
     batch_size: int = spec_field(16, "Sequences a step and device", ge=1, automl=True)
     workers: int | str = spec_field(
-        0, "Processes that load data; auto: by the processors", ge=0, words=("auto",), aliases=("num_workers",)
+        0,
+        "Processes that load data; auto: by the processors",
+        ge=0,
+        words=("auto",),
+        aliases=("num_workers",),
     )
     shuffle: bool = spec_field(True, "New order in every epoch")
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
@@ -186,7 +206,9 @@ class DatasetSpec:
             yield Problem("window_size", "0 is not allowed; give -1 (as the data) or a number of frames")
         numbers = sorted(self.label_map.values())
         if numbers != list(range(len(numbers))):
-            yield Problem("label_map", f"has the numbers {numbers}; they must be 0, 1, 2 and so on, each once")
+            yield Problem(
+                "label_map", f"has the numbers {numbers}; they must be 0, 1, 2 and so on, each once"
+            )
 
 
 @dataclass
@@ -196,11 +218,27 @@ class PoseOptimSpec(OptimSpec):
     optim: str = spec_field(
         "sgd",
         "Optimiser. Built by timm's factory; sgd has Nesterov's momentum",
-        choices=("sgd", "adam", "adamw", "adamax", "nadam", "nadamw", "radam", "rmsprop", "lamb", "lion", "adafactor"),
+        choices=(
+            "sgd",
+            "adam",
+            "adamw",
+            "adamax",
+            "nadam",
+            "nadamw",
+            "radam",
+            "rmsprop",
+            "lamb",
+            "lion",
+            "adafactor",
+        ),
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(
-        0.1, "Highest learning rate; 0.1 is for batches of 64 to 128, and fewer want less", gt=0, le=10, automl=True
+        0.1,
+        "Highest learning rate; 0.1 is for batches of 64 to 128, and fewer want less",
+        gt=0,
+        le=10,
+        automl=True,
     )
     weight_decay: float = spec_field(
         1e-4, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
@@ -220,7 +258,9 @@ class PoseExportSpec(ExportSpec):
     """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
 
     input_format: str = spec_field(
-        "float_nctvm", "float_nctvm: joints (batch, channels, frames, joints, persons)", choices=("float_nctvm",)
+        "float_nctvm",
+        "float_nctvm: joints (batch, channels, frames, joints, persons)",
+        choices=("float_nctvm",),
     )
 
 
@@ -230,8 +270,8 @@ class DatasetConvertSpec:
 
     format: str = spec_field(
         "deepstream",
-        "What `data` holds: JSON of DeepStream's body pose, NTU's .skeleton files, CSV tables, UTKinect's joint files, or "
-        "an annotation file of pyskl and mmaction2",
+        "What `data` holds: JSON of DeepStream's body pose, NTU's .skeleton files, CSV tables, UTKinect's "
+        "joint files, or an annotation file of pyskl and mmaction2",
         choices=FORMATS,
     )
     data: str | None = spec_field(None, "File or folder to convert", path=True)
@@ -244,15 +284,21 @@ class DatasetConvertSpec:
         "stop", "What to do with a file that is wrong: stop, or name it and go on", choices=("stop", "skip")
     )
     pose_type: str = spec_field(
-        "3dbp", "DeepStream: places in space, in the picture with depth, or in the picture", choices=("3dbp", "25dbp", "2dbp")
+        "3dbp",
+        "DeepStream: places in space, in the picture with depth, or in the picture",
+        choices=("3dbp", "25dbp", "2dbp"),
     )
     num_joints: int = spec_field(34, "DeepStream and CSV: joints of a person", ge=1)
     input_width: int = spec_field(1920, "Width of the pictures", unit="pixels", ge=1)
     input_height: int = spec_field(1080, "Height of the pictures", unit="pixels", ge=1)
     focal_length: float = spec_field(1200.0, "DeepStream 3dbp: focal length", unit="pixels", gt=0)
-    sequence_length_max: int = spec_field(300, "Frames of a sample; shorter ones end in noughts", unit="frames", ge=1)
+    sequence_length_max: int = spec_field(
+        300, "Frames of a sample; shorter ones end in noughts", unit="frames", ge=1
+    )
     sequence_length_min: int = spec_field(10, "Shorter sequences are left out", unit="frames", ge=1)
-    sequence_length: int = spec_field(100, "DeepStream: frames that are cut out at a time", unit="frames", ge=1)
+    sequence_length: int = spec_field(
+        100, "DeepStream: frames that are cut out at a time", unit="frames", ge=1
+    )
     sequence_overlap: float = spec_field(0.5, "DeepStream: share that two cuts have in common", ge=0, lt=1)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/dataset_convert`", path=True
@@ -262,7 +308,8 @@ class DatasetConvertSpec:
         """Lengths and splits that fit."""
         if self.sequence_length > self.sequence_length_max:
             yield Problem(
-                "sequence_length", f"{self.sequence_length} is more than sequence_length_max={self.sequence_length_max}"
+                "sequence_length",
+                f"{self.sequence_length} is more than sequence_length_max={self.sequence_length_max}",
             )
         if self.split == "cross-view" and self.format != "ntu":
             yield Problem("split", "cross-view is for format=ntu, whose files name their camera")
@@ -299,7 +346,11 @@ class Spec(CommonSpec):
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
-        if self.train.keep == "best" and not self.dataset.val_dataset.data_path and self.dataset.train_dataset.data_path:
+        if (
+            self.train.keep == "best"
+            and not self.dataset.val_dataset.data_path
+            and self.dataset.train_dataset.data_path
+        ):
             yield Problem(
                 "train.keep", "best needs validation data; give dataset.val_dataset, or set train.keep=last"
             )

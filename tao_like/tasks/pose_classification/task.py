@@ -60,6 +60,7 @@ class PoseClassificationTask(Task[PoseSpec]):
     headline = "accuracy"
     input_kind = "skeleton"
     input_format = "float_nctvm"
+    example_file = "sequence.npy"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
         "accuracy": True,
         "mean_class_accuracy": True,
@@ -220,7 +221,11 @@ class PoseClassificationTask(Task[PoseSpec]):
     @override
     def metadata_extra(self) -> dict[str, Any]:
         layout = self.skeletons.layout
-        return {"layout": layout.name, "joints": list(layout.joints), "edges": [list(edge) for edge in layout.edges]}
+        return {
+            "layout": layout.name,
+            "joints": list(layout.joints),
+            "edges": [list(edge) for edge in layout.edges],
+        }
 
     @override
     def input_scaling(self, network: nn.Module) -> dict[str, Any]:
@@ -277,7 +282,12 @@ class PoseClassificationTask(Task[PoseSpec]):
     def entry(self, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
         decision = self._decision(answer)
         shares = {name: round(value, 6) for name, value in decision.probabilities.items()}
-        return {"path": sample.key, "label": decision.label, "score": round(decision.score, 6), "probabilities": shares}
+        return {
+            "path": sample.key,
+            "label": decision.label,
+            "score": round(decision.score, 6),
+            "probabilities": shares,
+        }
 
     @override
     def result_files(self, entries: Sequence[dict[str, Any]]) -> dict[str, str]:

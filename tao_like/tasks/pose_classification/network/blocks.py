@@ -1,8 +1,8 @@
 """Blocks of ST-GCN and ST-GCN++: a graph convolution over the joints, then convolutions over time.
 
-Within the networks values have the shape (N, C, T, V): sequences of a person, channels, frames, joints. Two choices were
-measured (benchmarks/pose_step.py): the graph convolution as K convolutions and K matrix products instead of one einsum,
-and the 9-tap convolution over time as a Conv2d in the usual layout.
+Within the networks values have the shape (N, C, T, V): sequences of a person, channels, frames, joints. Two
+choices were measured (benchmarks/pose_step.py): the graph convolution as K convolutions and K matrix products
+instead of one einsum, and the 9-tap convolution over time as a Conv2d in the usual layout.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ class GraphConvolution(nn.Module):
         channels: of the input.
         width: channels of the output.
         adjacency: (K, V, V); what joint w takes from joint v stands at [k, v, w].
-        weighting: ``importance``: the adjacency is multiplied by a learnt mask; ``learnt``: it is learnt itself;
-            ``fixed``: it stays.
+        weighting: ``importance``: the adjacency is multiplied by a learnt mask; ``learnt``: it is learnt
+            itself; ``fixed``: it stays.
     """
 
-    def __init__(
-        self, channels: int, width: int, adjacency: npt.NDArray[np.float32], weighting: str
-    ) -> None:
+    def __init__(self, channels: int, width: int, adjacency: npt.NDArray[np.float32], weighting: str) -> None:
         super().__init__()
         matrices = torch.from_numpy(adjacency.copy())
         self.convolutions = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in matrices)

@@ -55,7 +55,9 @@ class Architecture:
 
 
 class StreamNetwork(nn.Module):
-    """One stream's network: batch norm of every joint's channels, blocks, mean over frames, joints and persons."""
+    """One stream's network: batch norm of every joint's channels, blocks, mean over frames, joints and
+    persons.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -137,7 +139,9 @@ class SkeletonClassifier(nn.Module):
         shares = [one.float().softmax(dim=1) for one in logits]
         if len(shares) == 1:
             return shares[0]
-        return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)]).sum(0)
+        return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)]).sum(
+            0
+        )
 
     @property
     def heads(self) -> list[nn.Module]:

@@ -21,8 +21,8 @@ def hop_distances(layout: Layout, centre_distance: str) -> Matrix:
 
     Args:
         layout: joints and edges.
-        centre_distance: ``reference``: as ST-GCN's code measures it, which looks one hop far: all joints beyond are
-            equally far (infinite); ``true``: edges of the shortest way.
+        centre_distance: ``reference``: as ST-GCN's code measures it, which looks one hop far: all joints
+            beyond are equally far (infinite); ``true``: edges of the shortest way.
     """
     hops = np.array(layout.distances, np.float64)
     return np.where(hops > 1, np.inf, hops) if centre_distance == "reference" else hops
@@ -33,8 +33,9 @@ def partitions(layout: Layout, strategy: str, centre_distance: str = "reference"
 
     Args:
         layout: joints and edges.
-        strategy: ``uniform``: a joint and its neighbours alike (K = 1); ``distance``: itself, then its neighbours
-            (K = 2); ``spatial``: itself, neighbours not nearer to the centre, neighbours nearer to it (K = 3).
+        strategy: ``uniform``: a joint and its neighbours alike (K = 1); ``distance``: itself, then its
+            neighbours (K = 2); ``spatial``: itself, neighbours not nearer to the centre, neighbours nearer to
+            it (K = 3).
         centre_distance: for ``spatial``, see `hop_distances`.
     """
     count = len(layout.joints)
@@ -56,7 +57,9 @@ def partitions(layout: Layout, strategy: str, centre_distance: str = "reference"
 
 
 def directed_partitions(layout: Layout) -> npt.NDArray[np.float32]:
-    """(3, V, V): itself, inward edges, outward edges, each normalised by itself, as in ST-GCN++ (Duan et al. 2022)."""
+    """(3, V, V): itself, inward edges, outward edges, each normalised by itself, as in ST-GCN++ (Duan et
+    al. 2022).
+    """
     count = len(layout.joints)
     inward = np.zeros((count, count))
     for far, near in layout.inward:

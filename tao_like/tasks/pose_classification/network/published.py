@@ -59,7 +59,8 @@ def to_ours(
         graph: (K, V, V), the adjacency of the spec; ST-GCN's file must have the same.
 
     Returns:
-        The state dict, and whether the last layer is in it: it is left out where the classes differ in number.
+        The state dict, and whether the last layer is in it: it is left out where the classes differ in
+        number.
 
     Raises:
         SpecError: names or shapes are others, or the graph is another; the message lists them.
@@ -101,6 +102,8 @@ def to_ours(
     return filled, complete
 
 
-def best_reading(readings: list[dict[str, Tensor]], fits: Callable[[dict[str, Tensor]], bool]) -> dict[str, Tensor]:
+def best_reading(
+    readings: list[dict[str, Tensor]], fits: Callable[[dict[str, Tensor]], bool]
+) -> dict[str, Tensor]:
     """The reading of a file whose names are those of a network; the first where none is."""
     return next((reading for reading in readings if fits(reading)), readings[0])
