@@ -1,6 +1,4 @@
 """The smallest pose classification that learns something: two blocks of ST-GCN, 12 frames, three actions."""
-actions.
-"""
 
 from __future__ import annotations
 
