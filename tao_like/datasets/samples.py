@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tao_like.datasets.samples_digits import write_digits
 from tao_like.datasets.samples_scenes import write_scenes
+from tao_like.datasets.samples_skeletons import write_skeleton_actions
 from tao_like.errors import DatasetError, SpecError
 
 MARKER = ".tao_like_sample.json"
@@ -45,6 +46,12 @@ SAMPLES: dict[str, Sample] = {
             "460 photos with handwritten digits of many sizes on them, with boxes and masks (detection)",
             write_scenes,
             needs="scikit-learn: pip install scikit-learn",
+        ),
+        Sample(
+            "skeleton_actions",
+            "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... "
+            "(pose_classification)",
+            write_skeleton_actions,
         ),
     )
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tao_like.datasets.files import find_images
 from tao_like.errors import DatasetError
+from tao_like.runtime.skeleton import skeleton_files
 
 
 def image_sources(source: str, key: str = "inference.source") -> list[Path]:
@@ -19,13 +21,24 @@ def image_sources(source: str, key: str = "inference.source") -> list[Path]:
     Raises:
         DatasetError: there is nothing of that name, or no picture in it.
     """
+    return _file_sources(source, lambda folder: map(Path, find_images(folder)), "pictures", key)
+
+
+def skeleton_sources(source: str) -> list[Path]:
+    """The skeleton sequences that a name or a pattern stands for, as `image_sources`. Raises DatasetError."""
+    return _file_sources(source, skeleton_files, "skeleton sequences")
+
+
+def _file_sources(
+    source: str, files: Callable[[Path], Iterable[Path]], what: str, key: str = "inference.source"
+) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = sorted(Path(name) for name in find_images(path))
+        found = sorted(files(path))
         if not found:
-            raise DatasetError(f"{key}: there are no pictures in the folder {source}")
+            raise DatasetError(f"{key}: there are no {what} in the folder {source}")
         return found
     if not glob.has_magic(source):
         raise DatasetError(f"{key}: there is no file or folder {source}")

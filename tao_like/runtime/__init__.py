@@ -14,6 +14,7 @@ from tao_like.runtime.detection import Detection, DetectionAnswer
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.model import Model, load
+from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
 
 __all__ = [
     "Answer",
@@ -23,7 +24,10 @@ __all__ = [
     "ImagePreparation",
     "Model",
     "ModelMetadata",
+    "SkeletonPreparation",
     "load",
     "prepare",
+    "prepare_skeleton",
     "read_image",
+    "read_skeleton",
 ]

@@ -25,6 +25,8 @@ from tao_like.tasks.base import Sample, Task
 from tao_like.tracking import Run
 
 PICTURES = "pictures"
+FRAME_MS = 80
+"""How long each of a task's moving pictures is shown, in milliseconds."""
 
 
 @dataclass
@@ -63,9 +65,18 @@ class _Answered:
         if self.video:
             self.video.write(task.draw(sample, answer, heat))
         elif len(self.rows) <= self.spec.max_pictures:
-            card = task.draw(sample, answer, heat)
-            with self.run.artefact(f"{PICTURES}/{len(self.rows):05d}_{_file_name(sample.key)}.jpg") as path:
-                card.save(path, quality=90)
+            self._save_picture(sample, answer, heat)
+
+    def _save_picture(self, sample: Sample, answer: Any, heat: Any) -> None:
+        """Draws a sample into a file: moving, where it moves."""
+        name = f"{PICTURES}/{len(self.rows):05d}_{_file_name(sample.key)}"
+        task = self.model.task
+        if heat is None and (frames := task.animate(sample, answer)):
+            with self.run.artefact(f"{name}.gif") as path:
+                frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+            return
+        with self.run.artefact(f"{name}.jpg") as path:
+            task.draw(sample, answer, heat).save(path, quality=90)
 
 
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResult:

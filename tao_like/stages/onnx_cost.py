@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import shape_inference
@@ -31,22 +31,26 @@ _PASSING = (
 Shapes = Mapping[str, list[int | None]]
 
 
-def graph_cost(model: onnx.ModelProto) -> Cost:
+def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
     """Counts the parameters and, for one sample, the multiply-accumulates of a graph.
 
     Parameters are the values of the kernels that inputs are multiplied with, in float or int8; MACs are
     those of convolutions (transposed ones too) and of matrix products, with fixed operands or computed ones.
     So a bundle, its ONNX file and the int8 file come to the same numbers.
 
+    Args:
+        model: its batch, and perhaps more, may be open.
+        example: shape of an input, for axes that are open beside the batch.
+
     Raises:
         ConversionError: the size of a tensor is not known, even with a batch of one.
     """
     batch = _fixed_batch(model)
-    single = _single(model)
+    single = _single(model, example)
     counted = [node for node in single.graph.node if node.op_type in (*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS)]
     shapes = tensor_shapes(single)
     if not all(_known(node, shapes) for node in counted):
-        single = _single(folded(single))
+        single = _single(folded(single), example)
         counted = [
             node for node in single.graph.node if node.op_type in (*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS)
         ]
@@ -65,7 +69,7 @@ def _fixed_batch(model: onnx.ModelProto) -> int:
     return max(1, axes[0].dim_value) if axes else 1
 
 
-def _single(model: onnx.ModelProto) -> onnx.ModelProto:
+def _single(model: onnx.ModelProto, example: Sequence[int]) -> onnx.ModelProto:
     """The graph for a batch of one, unless it has a fixed one, with the shapes of its tensors."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
@@ -75,6 +79,10 @@ def _single(model: onnx.ModelProto) -> onnx.ModelProto:
         if axes and not axes[0].dim_value:
             axes[0].Clear()
             axes[0].dim_value = 1
+        for axis, size in zip(axes[1:], example[1:], strict=False):
+            if not axis.dim_value:
+                axis.Clear()
+                axis.dim_value = size
     # Old shapes speak of the open batch axis.
     del single.graph.value_info[:]
     for value in single.graph.output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,11 +29,13 @@ class Prunable:
         protected: modules whose outputs keep their number of channels, such as the layer that gives the
             class scores; what comes out of the network is kept in any case.
         refresh: brings what the network's modules say of their own widths up to date after a pruning.
+        constants: parameters along which no channels run, such as a graph's adjacency.
     """
 
     inputs: tuple[Tensor, ...]
     protected: list[nn.Module]
     refresh: Callable[[], None] = lambda: None
+    constants: list[nn.Parameter] = field(default_factory=list)
 
 
 @dataclass
@@ -57,6 +59,8 @@ class Capabilities:
     """Optional parts of a task; see ``tasks.base.Task``."""
 
     name: ClassVar[str]
+    example_file: ClassVar[str] = "photo.jpg"
+    """What a user might ask an exported model about, for messages."""
 
     def data_key(self, split: Split) -> str:
         """The key of the spec that names a split's data, for messages."""
@@ -104,6 +108,16 @@ class Capabilities:
     def result_files(self, entries: Sequence[Any]) -> dict[str, str]:
         """Further files with the answers, beside the CSV: path below the stage's folder to text."""
         del entries
+        return {}
+
+    def animate(self, sample: Sample, answer: Any) -> list[Image.Image]:
+        """A sample and its answer as moving pictures, for inference; empty: this task draws one picture."""
+        del sample, answer
+        return []
+
+    def draw_network(self, network: nn.Module) -> dict[str, Image.Image]:
+        """Pictures of what the network has learnt, by name, for TensorBoard; empty: there are none."""
+        del network
         return {}
 
     def draw_batch(self, batch: Batch) -> list[Image.Image]:

@@ -79,7 +79,11 @@ def plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     pooling = importlib.import_module("torchvision.ops.roi_align")._roi_align.__wrapped__
 
     def roi_align(
-        features: Tensor, rois: Tensor, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int
+        features: Tensor,
+        rois: Tensor,
+        output_size: tuple[int, int],
+        spatial_scale: float,
+        sampling_ratio: int,
     ) -> Tensor:
         pooled: Tensor = pooling(features, rois, spatial_scale, *output_size, sampling_ratio, False)
         return pooled

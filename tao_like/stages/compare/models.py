@@ -124,15 +124,10 @@ def _open_onnx(
         run.info(note)
     graph = onnx.load(path)
     quantized = any(node.op_type in QUANTIZED_TYPES for node in graph.graph.node)
-    return Candidate(
-        name,
-        path,
-        "ONNX int8" if quantized else "ONNX fp32",
-        "onnxruntime",
-        opened.task,
-        OnnxEngine(runtime.load(path, threads=threads)),
-        _counted(graph, name, run),
-    )
+    engine = OnnxEngine(runtime.load(path, threads=threads))
+    cost = _counted(graph, opened.task, engine, name, run)
+    form = "ONNX int8" if quantized else "ONNX fp32"
+    return Candidate(name, path, form, "onnxruntime", opened.task, engine, cost)
 
 
 def _open_bundle(
@@ -151,14 +146,16 @@ def _open_bundle(
     except ConversionError as error:
         run.warning(f"{path} is scored and timed in torch, since it cannot be exported: {error}")
         return Candidate(name, path, "bundle", "torch", opened.task, opened.engine, _torch_cost(opened))
-    cost = _counted(onnx.load(exported), name, run)
     engine = OnnxEngine(runtime.load(exported, threads=threads))
+    cost = _counted(onnx.load(exported), opened.task, engine, name, run)
     return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
 
 
-def _counted(graph: onnx.ModelProto, name: str, run: Run) -> Cost | None:
+def _counted(graph: onnx.ModelProto, task: Task[Any], engine: OnnxEngine, name: str, run: Run) -> Cost | None:
+    prepared = task.prepare([task.noise(np.random.default_rng(0))])
+    (example,) = engine.model.feed(prepared).values()
     try:
-        return graph_cost(graph)
+        return graph_cost(graph, example.shape)
     except ConversionError as error:
         run.warning(f"{name}: {error}")
         return None

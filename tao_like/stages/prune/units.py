@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -258,7 +259,8 @@ def find_units(
 
 def _traced(network: nn.Module, prunable: Prunable) -> Any:
     """torch-pruning's graph of a network, found by running it once."""
-    with warnings.catch_warnings():
+    learning = [parameter for parameter in prunable.constants if parameter.requires_grad]
+    with warnings.catch_warnings(), _without_gradients(learning):
         warnings.simplefilter("ignore")
         try:
             return torch_pruning.DependencyGraph().build_dependency(
@@ -270,6 +272,18 @@ def _traced(network: nn.Module, prunable: Prunable) -> Any:
                 "this architecture cannot be pruned: its layers cannot be followed from input to output "
                 f"({reason[:120]}); take another architecture"
             ) from error
+
+
+@contextmanager
+def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Keeps parameters out of what autograd, and so the graph, follows."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def _drags_others(graph: Any, root: nn.Module, channel: int) -> bool:

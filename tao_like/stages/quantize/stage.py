@@ -17,6 +17,7 @@ from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.spec.common import CommonSpec
 from tao_like.spec.quantize import QuantizeSpec
+from tao_like.stages.cost import Cost
 from tao_like.stages.engines import OnnxEngine, score
 from tao_like.stages.evaluate import scoring_batch_size
 from tao_like.stages.folders import stage_folder
@@ -275,10 +276,15 @@ class _Quantization:
             "layer_costs": search.costs,
             "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
             "largest_difference": self._difference(model),
-            "cost": dataclasses.asdict(graph_cost(self.graph)),
+            "cost": dataclasses.asdict(self._cost()),
             "latency": {name: _latency_report(one) for name, one in latencies.items()},
             "speed": before.median_ms / after.median_ms,
         }
+
+    def _cost(self) -> Cost:
+        prepared = self.task.prepare([self.task.noise(np.random.default_rng(0))])
+        (example,) = self.source.model.feed(prepared).values()
+        return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:
         prepared = self.task.prepare([self.task.noise(np.random.default_rng(0))])

@@ -223,6 +223,8 @@ class TensorBoardCallback(Callback):
         assert module.val_data is not None
         for name, picture in module.scores.pictures().items():
             self.board.image(f"val/{name}", picture, epoch)
+        for name, picture in module.task.draw_network(module.network).items():
+            self.board.image(f"network/{name}", picture, epoch)
         answers = dict(module.scores.answered())
         worst = module.scores.ranked()[: module.spec.tensorboard.num_images]
         cards = [

@@ -1,0 +1,65 @@
+"""Reading pickles that hold nothing but data: a pickle may otherwise run any code when it is read."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tao_like.errors import DatasetError
+
+LARGEST = 2**33
+"""Bytes; a larger pickle is refused before it is read."""
+
+
+class DataUnpickler(pickle.Unpickler):
+    """Lists, tuples, dictionaries, strings and numbers come by; every class and function is refused.
+
+    Args:
+        content: the pickle.
+        allowed: (module, name) of what may be called after all.
+    """
+
+    def __init__(self, content: bytes, allowed: Mapping[tuple[str, str], Callable[..., Any]]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._allowed = allowed
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """What a pickle asks for by name; called before anything of it could run."""
+        if (module_name, global_name) in self._allowed:
+            return self._allowed[module_name, global_name]
+        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        """Objects from elsewhere are refused."""
+        raise pickle.UnpicklingError(f"it asks for the outside object {pid!r}")
+
+
+def read_data_pickle(path: Path, allowed: Mapping[tuple[str, str], Callable[..., Any]] | None = None) -> Any:
+    """Reads a pickle without running code from it.
+
+    Args:
+        path: the file.
+        allowed: functions that a pickle may call, by module and name; nothing where left out. Each must be
+            harmless with any arguments.
+
+    Raises:
+        DatasetError: it is damaged, or asks for more than data.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise DatasetError(f"{path} has {path.stat().st_size} bytes; {LARGEST} are the most for a pickle")
+        return DataUnpickler(path.read_bytes(), allowed or {}).load()
+    except pickle.UnpicklingError as error:
+        raise DatasetError(
+            f"{path} is not read: a pickle can run code, so only lists, texts and numbers are taken from "
+            f"one, and {error}. Save it as .json or .npy"
+        ) from error
+    except (MemoryError, DatasetError):
+        raise
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # a damaged pickle fails in every way there is
+        raise DatasetError(f"{path} is damaged: {error}. Replace it") from error

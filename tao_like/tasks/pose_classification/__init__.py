@@ -1,0 +1,1 @@
+"""Pose classification: what a person does, from the joints of the skeleton over time."""

@@ -1,0 +1,138 @@
+"""The check of skeleton data: values, joints, labels, and sequences in two splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tao_like.datasets.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.datasets.findings import Finding
+from tao_like.datasets.skeleton_arrays import SkeletonData
+from tao_like.datasets.skeleton_drawing import SkeletonView
+from tao_like.tasks.base import DataReport, Split
+from tao_like.tasks.pose_classification.source import SPLITS
+
+if TYPE_CHECKING:
+    from tao_like.tasks.pose_classification.task import PoseClassificationTask
+
+COLUMNS = 6
+FEW = 10
+IMBALANCE = 10
+
+
+def check_data(
+    task: PoseClassificationTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+) -> DataReport:
+    """Reads every sequence of all splits; fully also looks for copies, and draws some."""
+    report = DataReport()
+    splits = [split for split in SPLITS if task.has_split(split)]
+    task.skeletons.data("train")
+    total, done = sum(task.count(split) for split in splits), 0
+    hashes: dict[str, list[tuple[Split, str]]] = defaultdict(list)
+    for split in splits:
+        task.skeletons.check_known(split)
+        data = task.skeletons.data(split)
+        faults = _Faults(task.skeletons.layout.joints)
+        for index in range(len(data)):
+            faults.look(data, index)
+            if full:
+                digest = hashlib.sha256(np.ascontiguousarray(data.values[index])).hexdigest()
+                hashes[digest].append((split, data.name(index)))
+            done += 1
+            if on_progress:
+                on_progress(done, total)
+        report.findings += faults.findings(split, data)
+        report.summary[split] = _summary(task, split, data)
+    report.findings += _imbalance(report.summary["train"]["classes"])
+    report.findings += _copies(hashes)
+    limit = task.spec.dataset_check.max_pictures
+    if full and limit and not report.errors:
+        report.pictures["contact_sheet"] = contact_sheet(in_rows(_tiles(task, limit), COLUMNS), tile=224)
+    return report
+
+
+class _Faults:
+    """What is wrong with the sequences of a split."""
+
+    def __init__(self, joints: tuple[str, ...]) -> None:
+        self.joints = joints
+        self.not_finite: list[str] = []
+        self.empty: list[str] = []
+        self.seen = np.zeros(len(joints), bool)
+
+    def look(self, data: SkeletonData, index: int) -> None:
+        """Looks at one sequence."""
+        values = np.asarray(data.values[index])
+        if not np.isfinite(values).all():
+            self.not_finite.append(data.name(index))
+        elif not values.any():
+            self.empty.append(data.name(index))
+        else:
+            self.seen |= values.any(axis=(0, 1, 3))
+
+    def findings(self, split: str, data: SkeletonData) -> list[Finding]:
+        """Errors and warnings."""
+        found = []
+        if self.not_finite:
+            message = f"{split}: sequences in {data.path} with values that are not numbers (NaN or infinite)"
+            found.append(Finding("error", "corrupt", message, tuple(self.not_finite)))
+        if self.empty:
+            message = f"{split}: sequences in {data.path} in which nobody is seen"
+            found.append(Finding("warning", "empty", message, tuple(self.empty)))
+        never = tuple(name for name, seen in zip(self.joints, self.seen, strict=True) if not seen)
+        if never and self.seen.any():
+            message = f"{split}: joints that are never seen; is model.graph_layout right?"
+            found.append(Finding("warning", "missing_joints", message, never))
+        return found
+
+
+def _summary(task: PoseClassificationTask, split: Split, data: SkeletonData) -> dict[str, Any]:
+    names = task.skeletons.classes
+    counts = Counter(names[task.skeletons.target(split, index)] for index in range(len(data)))
+    _, channels, frames, joints, persons = data.values.shape
+    shape = {"channels": channels, "frames": frames, "joints": joints, "persons": persons}
+    return {"sequences": len(data), **shape, "classes": {name: counts[name] for name in names}}
+
+
+def _imbalance(counts: dict[str, int]) -> list[Finding]:
+    found = []
+    few = [name for name, count in counts.items() if count < FEW]
+    if few:
+        message = f"classes with fewer than {FEW} training sequences: {', '.join(few[:10])}"
+        found.append(Finding("warning", "few_samples", message))
+    if max(counts.values()) > IMBALANCE * min(counts.values()):
+        most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+        message = f"{most} has {counts[most]} training sequences, {least} {counts[least]}"
+        found.append(Finding("warning", "imbalance", message))
+    return found
+
+
+def _copies(hashes: dict[str, list[tuple[Split, str]]]) -> list[Finding]:
+    """The same sequence in two splits."""
+    groups = tuple(
+        tuple(f"{split}: {name}" for split, name in group)
+        for group in hashes.values()
+        if len({split for split, _ in group}) > 1
+    )
+    if not groups:
+        return []
+    message = f"{len(groups)} sequences are in two splits, so the metrics will be too good"
+    return [Finding("warning", "same_sequence_in_splits", message, groups=groups)]
+
+
+def _tiles(task: PoseClassificationTask, limit: int) -> list[Tile]:
+    """Training sequences, as many of each class."""
+    dataset = task.dataset("train")
+    each = max(1, limit // len(task.classes))
+    tiles = []
+    for label, name in enumerate(task.classes):
+        members = [index for index, target in enumerate(dataset.targets) if target == label]
+        for number in range(min(each, len(members))):
+            sample = dataset.sample(members[number * len(members) // min(each, len(members))])
+            view = SkeletonView(sample.data, task.skeletons.layout, task.skeleton_preparation.places)
+            tiles.append(Tile(view.picture(), f"{name}\n{sample.key}"))
+    return tiles

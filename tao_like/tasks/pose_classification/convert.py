@@ -1,0 +1,156 @@
+"""Sequences of other programs and data sets as the arrays that this task reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.datasets.skeleton_annotations import annotated_sequences
+from tao_like.datasets.skeleton_arrays import write_labels
+from tao_like.datasets.skeleton_formats import (
+    DeepStreamForm,
+    FoundSequence,
+    OnWrong,
+    csv_sequences,
+    deepstream_sequences,
+    ntu_sequences,
+    utkinect_sequences,
+)
+from tao_like.errors import DatasetError, SpecError
+from tao_like.runtime.skeleton import uniform_frames
+from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.tasks.pose_classification.spec import DatasetConvertSpec
+from tao_like.tracking import atomic_path
+
+KEY = "dataset_convert.data"
+
+
+def convert_sequences(spec: DatasetConvertSpec, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+    """Writes ``<split>_data.npy`` and ``<split>_labels.json``; a file a sequence where there are no classes.
+
+    Args:
+        spec: names format, data and split.
+        folder: where to write.
+
+    Returns:
+        What was written, as JSON, lines that say so, and the part of a spec that names it.
+
+    Raises:
+        SpecError: nothing is given to convert.
+        DatasetError: what is given is wrong.
+    """
+    if not spec.data:
+        raise SpecError(f"{KEY} is not given; it names the file or folder to convert")
+    wrong: list[str] = []
+
+    def on_wrong(error: DatasetError) -> None:
+        if spec.on_error == "stop":
+            raise error
+        wrong.append(str(error))
+
+    found = list(_sequences(spec, Path(spec.data), on_wrong))
+    if not found:
+        told = f"; the first: {wrong[0]}" if wrong else ""
+        raise DatasetError(f"{KEY}: {spec.data} holds no sequence that can be used{told}")
+    lines = [f"left out: {text}" for text in wrong]
+    report: dict[str, Any] = {"format": spec.format, "left_out": wrong, "splits": {}}
+    classes = sorted({one.label for one in found if one.label is not None}, key=_by_number)
+    if any(one.label is None for one in found):
+        lines += _write_each(found, folder / "sequences", report)
+        return report, lines, f"# inference:\n#   source: {folder / 'sequences'}\n"
+    values = []
+    for split in sorted({one.split for one in found}):
+        members = [one for one in found if one.split == split]
+        data, labels = folder / f"{split or 'all'}_data.npy", folder / f"{split or 'all'}_labels.json"
+        array = _joined(members, spec.sequence_length_max)
+        _write_array(data, array)
+        with atomic_path(labels) as path:
+            write_labels(
+                path,
+                [one.name for one in members],
+                [classes.index(str(one.label)) for one in members],
+                classes,
+            )
+        report["splits"][split or "all"] = {
+            "data": str(data),
+            "labels": str(labels),
+            "shape": list(array.shape),
+        }
+        lines.append(f"{data}: {len(members)} sequences, {array.shape[2]} frames, {len(classes)} classes")
+        block = {"train": "train", "test": "test", "val": "val"}.get(
+            split, "train" if "train" in split or not split else "val"
+        )
+        values.append(AnnotatedValue(f"dataset.{block}_dataset.data_path", str(data)))
+        values.append(AnnotatedValue(f"dataset.{block}_dataset.label_path", str(labels)))
+    return report, lines, annotated_yaml(values)
+
+
+def _sequences(spec: DatasetConvertSpec, data: Path, on_wrong: OnWrong) -> Iterator[FoundSequence]:
+    if not data.exists():
+        raise DatasetError(f"{KEY}: there is no {data}")
+    if spec.format == "ntu":
+        return ntu_sequences(data, spec.split, on_wrong)
+    if spec.format == "utkinect":
+        return utkinect_sequences(data, spec.split, on_wrong)
+    if spec.format == "csv":
+        return csv_sequences(data, spec.num_joints, on_wrong)
+    if spec.format == "pyskl":
+        return annotated_sequences(data, on_wrong)
+    form = DeepStreamForm(
+        spec.pose_type,
+        spec.num_joints,
+        spec.input_width,
+        spec.input_height,
+        spec.focal_length,
+        spec.sequence_length,
+        spec.sequence_length_min,
+        spec.sequence_overlap,
+    )
+    return deepstream_sequences(data, form)
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    """Class names that are numbers in the order of these."""
+    return (int(label), "") if label.isdecimal() else (-1, label)
+
+
+def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
+    """(N, C, T, V, M): as long as the longest, at most so many frames; noughts behind and for absent persons.
+
+    Raises:
+        DatasetError: the sequences differ in channels or joints.
+    """
+    shapes = {(one.values.shape[0], one.values.shape[2]) for one in found}
+    if len(shapes) > 1:
+        raise DatasetError(
+            f"{KEY}: sequences differ in channels and joints: {sorted(shapes)}; give those of one kind"
+        )
+    ((channels, joints),) = shapes
+    frames = min(most, max(one.values.shape[1] for one in found))
+    persons = max(one.values.shape[3] for one in found)
+    array = np.zeros((len(found), channels, frames, joints, persons), np.float32)
+    for place, one in zip(array, found, strict=True):
+        values = one.values
+        if values.shape[1] > frames:
+            values = values[:, uniform_frames(values.shape[1], frames)]
+        place[:, : values.shape[1], :, : values.shape[3]] = values
+    return array
+
+
+def _write_each(found: list[FoundSequence], folder: Path, report: dict[str, Any]) -> list[str]:
+    for one in found:
+        _write_array(folder / f"{one.name}.npy", one.values)
+    report["sequences"] = len(found)
+    return [f"{folder}: {len(found)} sequences without classes, for inference"]
+
+
+def _write_array(target: Path, array: npt.NDArray[np.float32]) -> None:
+    """As numpy.save, which on a full disk raises an error that does not say so."""
+    with atomic_path(target) as path, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        for part in np.ascontiguousarray(array):
+            file.write(part.tobytes())

@@ -1,0 +1,69 @@
+"""Sequences with their answers, and what the network learnt of the graph, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from tao_like.datasets.drawn_text import load_font
+from tao_like.datasets.skeleton_layouts import Layout
+from tao_like.runtime.classification import ClassificationAnswer
+from tao_like.tasks.classification.draw import NEUTRAL, RIGHT, WRONG, draw_card
+
+BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
+
+
+def answer_card(
+    picture: Image.Image, decision: ClassificationAnswer, truth: str | None, name: str
+) -> Image.Image:
+    """A picture of the sequence with what was answered, and what is true; its name where that is not known."""
+    nearest, score = decision.top(1)[0]
+    told = f"{nearest} {score:.0%}" if decision.label else f"none sure ({nearest} {score:.0%})"
+    if truth is None:
+        return draw_card(picture, [told, name], NEUTRAL)
+    return draw_card(picture, [told, f"truth: {truth}"], RIGHT if truth == decision.label else WRONG)
+
+
+def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Image.Image:
+    """Bars from 0 to 1 with their names and values.
+
+    Args:
+        values: each 0 to 1.
+        names: of the bars.
+        title: above them.
+    """
+    font = load_font(12)
+    image = Image.new("RGB", (NAME_WIDTH + BAR_WIDTH + 60, 30 + BAR_HEIGHT * len(values) + 8), "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((8, 8), title, fill="#333333", font=font)
+    for number, (value, name) in enumerate(zip(values, names, strict=True)):
+        top = 30 + number * BAR_HEIGHT
+        pen.text((NAME_WIDTH - 8, top + BAR_HEIGHT / 2), name[:26], fill="black", font=font, anchor="rm")
+        pen.rectangle((NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH, top + BAR_HEIGHT - 3), fill="#eeeeee")
+        pen.rectangle(
+            (NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH * value, top + BAR_HEIGHT - 3), fill="#2a6fb0"
+        )
+        pen.text(
+            (NAME_WIDTH + BAR_WIDTH + 8, top + BAR_HEIGHT / 2),
+            f"{value:.2f}",
+            fill="black",
+            font=font,
+            anchor="lm",
+        )
+    return image
+
+
+def joint_importance(matrices: Sequence[npt.NDArray[np.floating]], layout: Layout, title: str) -> Image.Image:
+    """How much the others take from each joint: the mean over blocks, as shares of the largest.
+
+    Args:
+        matrices: (K, V, V) of each block: what joint w takes from joint v stands at [k, v, w].
+        layout: names the joints.
+        title: above the bars.
+    """
+    given = np.mean([np.abs(matrix).sum(axis=(0, 2)) for matrix in matrices], axis=0)
+    shares = given / max(float(given.max()), 1e-9)
+    return bar_chart(shares.tolist(), layout.joints, title)

@@ -1,0 +1,1 @@
+"""Networks for skeleton sequences: ST-GCN and ST-GCN++."""

@@ -1,0 +1,185 @@
+"""Blocks of ST-GCN and ST-GCN++: a graph convolution over the joints, then convolutions over time.
+
+Within the networks values have the shape (N, C, T, V): sequences of a person, channels, frames, joints. Two
+choices were measured (benchmarks/pose_step.py): the graph convolution as K convolutions and K matrix products
+instead of one einsum, and the 9-tap convolution over time as a Conv2d in the usual layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+TEMPORAL_KERNEL = 9
+BRANCHES = (("conv", 1), ("conv", 2), ("conv", 3), ("conv", 4), ("max", 1), ("point", 1))
+"""Kinds and dilations of the branches of ST-GCN++'s convolution over time (Duan et al. 2022, section 3.2)."""
+
+
+class GraphConvolution(nn.Module):
+    """The sum over the parts of the graph of A_k^T (W_k x) (Yan et al. 2018, equation 10).
+
+    Args:
+        channels: of the input.
+        width: channels of the output.
+        adjacency: (K, V, V); what joint w takes from joint v stands at [k, v, w].
+        weighting: ``importance``: the adjacency is multiplied by a learnt mask; ``learnt``: it is learnt
+            itself; ``fixed``: it stays.
+    """
+
+    def __init__(self, channels: int, width: int, adjacency: npt.NDArray[np.float32], weighting: str) -> None:
+        super().__init__()
+        matrices = torch.from_numpy(adjacency.copy())
+        self.convolutions = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in matrices)
+        self.importance: nn.Parameter | None = None
+        if weighting == "learnt":
+            self.adjacency: Tensor = nn.Parameter(matrices)
+        else:
+            self.register_buffer("adjacency", matrices)
+        if weighting == "importance":
+            self.importance = nn.Parameter(torch.ones_like(matrices))
+
+    def matrices(self) -> Tensor:
+        """(K, V, V): the adjacency as it is used."""
+        return self.adjacency if self.importance is None else self.adjacency * self.importance
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, channels, T, V) to (N, width, T, V)."""
+        parts = [
+            torch.matmul(convolution(values), matrix)
+            for convolution, matrix in zip(self.convolutions, self.matrices().unbind(), strict=True)
+        ]
+        return sum(parts[1:], parts[0])
+
+
+def _over_time(channels: int, width: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """A convolution over the frames that keeps their number, but for the stride."""
+    return nn.Conv2d(
+        channels, width, (kernel, 1), (stride, 1), (dilation * (kernel - 1) // 2, 0), (dilation, 1)
+    )
+
+
+def _projection(channels: int, width: int, stride: int) -> nn.Module:
+    """What a residual connection needs: nothing where the sizes stay."""
+    if channels == width and stride == 1:
+        return nn.Identity()
+    return nn.Sequential(_over_time(channels, width, 1, stride), nn.BatchNorm2d(width))
+
+
+class STGCNBlock(nn.Module):
+    """Graph convolution and a 9-tap convolution over time, with a residual connection around both.
+
+    Args:
+        channels: of the input.
+        width: channels of the output.
+        adjacency: see `GraphConvolution`; weighting: likewise.
+        stride: of the frames.
+        dropout: share of the values.
+        residual: False in the first block.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        adjacency: npt.NDArray[np.float32],
+        weighting: str,
+        *,
+        stride: int,
+        dropout: float,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
+        self.temporal = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            _over_time(width, width, TEMPORAL_KERNEL, stride),
+            nn.BatchNorm2d(width),
+            nn.Dropout(dropout),
+        )
+        self.residual = _projection(channels, width, stride) if residual else None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, channels, T, V) to (N, width, T / stride, V)."""
+        moved = self.temporal(self.spatial(values))
+        if self.residual is not None:
+            moved = moved + self.residual(values)
+        return torch.relu(moved)
+
+
+class MultiBranchTemporal(nn.Module):
+    """Convolutions of several dilations, a maximum and a point side by side, joined and mixed.
+
+    Args:
+        width: channels of input and output, at least as many as there are branches.
+        stride: of the frames.
+    """
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        narrow = width // len(BRANCHES)
+        widths = [width - narrow * (len(BRANCHES) - 1), *[narrow] * (len(BRANCHES) - 1)]
+        self.branches = nn.ModuleList(
+            self._branch(kind, dilation, width, own, stride)
+            for (kind, dilation), own in zip(BRANCHES, widths, strict=True)
+        )
+        self.mixing = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 1))
+        self.norm = nn.BatchNorm2d(width)
+
+    @staticmethod
+    def _branch(kind: str, dilation: int, width: int, own: int, stride: int) -> nn.Module:
+        if kind == "point":
+            return _over_time(width, own, 1, stride)
+        last: nn.Module = _over_time(own, own, 3, stride, dilation)
+        if kind == "max":
+            last = nn.MaxPool2d((3, 1), (stride, 1), (1, 0))
+        return nn.Sequential(nn.Conv2d(width, own, 1), nn.BatchNorm2d(own), nn.ReLU(), last)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, width, T, V) to (N, width, T / stride, V)."""
+        joined = torch.cat([branch(values) for branch in self.branches], dim=1)
+        return self.norm(self.mixing(joined))
+
+
+class STGCNPlusPlusBlock(nn.Module):
+    """ST-GCN++'s block: a residual connection inside the graph convolution, and branches over time.
+
+    Its arguments are those of `STGCNBlock`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        adjacency: npt.NDArray[np.float32],
+        weighting: str,
+        *,
+        stride: int,
+        dropout: float,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
+        self.norm = nn.BatchNorm2d(width)
+        self.inner = _projection(channels, width, 1)
+        self.temporal = MultiBranchTemporal(width, stride)
+        self.dropout = nn.Dropout(dropout)
+        self.residual = _projection(channels, width, stride) if residual else None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, channels, T, V) to (N, width, T / stride, V)."""
+        moved = torch.relu(self.norm(self.spatial(values)) + self.inner(values))
+        moved = self.dropout(self.temporal(moved))
+        if self.residual is not None:
+            moved = moved + self.residual(values)
+        return torch.relu(moved)
+
+
+def widths_and_strides(base: int, blocks: int) -> Sequence[tuple[int, int]]:
+    """Width and stride of each block: at the fifth and the eighth, frames are halved and channels doubled."""
+    return [(base * 2 ** sum(number >= turn for turn in (4, 7)), 2 if number in (4, 7) else 1)
+            for number in range(blocks)]  # fmt: skip
