@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.datasets.samples_digits import write_digits
+from tao_like.datasets.samples_lidar import write_lidar_scenes
 from tao_like.datasets.samples_scenes import write_scenes
 from tao_like.errors import DatasetError, SpecError
 
@@ -45,6 +46,11 @@ SAMPLES: dict[str, Sample] = {
             "460 photos with handwritten digits of many sizes on them, with boxes and masks (detection)",
             write_scenes,
             needs="scikit-learn: pip install scikit-learn",
+        ),
+        Sample(
+            "lidar_scenes",
+            "360 frames of a ray-cast LiDAR: cars, pedestrians and cyclists among clutter (pointpillars)",
+            write_lidar_scenes,
         ),
     )
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable
 from pathlib import Path
 
 from tao_like.datasets.files import find_images
 from tao_like.errors import DatasetError
+from tao_like.runtime.points import point_files
 
 
 def image_sources(source: str) -> list[Path]:
@@ -18,13 +20,22 @@ def image_sources(source: str) -> list[Path]:
     Raises:
         DatasetError: there is nothing of that name, or no picture in it.
     """
+    return _sources(source, lambda folder: sorted(Path(name) for name in find_images(folder)), "pictures")
+
+
+def point_sources(source: str) -> list[Path]:
+    """The LiDAR frames that a file name, a folder or a pattern stands for; see ``image_sources``."""
+    return _sources(source, point_files, "frames of points")
+
+
+def _sources(source: str, find: Callable[[Path], list[Path]], what: str) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = sorted(Path(name) for name in find_images(path))
+        found = find(path)
         if not found:
-            raise DatasetError(f"inference.source: there are no pictures in the folder {source}")
+            raise DatasetError(f"inference.source: there are no {what} in the folder {source}")
         return found
     if not glob.has_magic(source):
         raise DatasetError(f"inference.source: there is no file or folder {source}")

@@ -11,14 +11,17 @@ from __future__ import annotations
 from tao_like.runtime.answer import Answer
 from tao_like.runtime.classification import ClassificationAnswer
 from tao_like.runtime.detection import Detection, DetectionAnswer
+from tao_like.runtime.detection3d import Detection3d, Detection3dAnswer
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.model import Model, load
+from tao_like.runtime.model import Model, load, stacked
 
 __all__ = [
     "Answer",
     "ClassificationAnswer",
     "Detection",
+    "Detection3d",
+    "Detection3dAnswer",
     "DetectionAnswer",
     "ImagePreparation",
     "Model",
@@ -26,4 +29,5 @@ __all__ = [
     "load",
     "prepare",
     "read_image",
+    "stacked",
 ]

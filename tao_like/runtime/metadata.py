@@ -14,8 +14,8 @@ METADATA_KEY = "tao_like"
 """Key of the ONNX file's ``metadata_props`` whose value is the JSON text of a `ModelMetadata`."""
 
 SCHEMA_VERSION = 1
-KINDS = ("image",)
-INPUT_FORMATS = ("uint8_nhwc", "float_nchw")
+KINDS = ("image", "points")
+INPUT_FORMATS = ("uint8_nhwc", "float_nchw", "points")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class ModelMetadata:
     Attributes:
         task: name of the task, such as ``classification``.
         classes: class names in the order of the network's outputs.
-        preparation: how an input is prepared; for pictures what `ImagePreparation.to_dict` returns.
+        preparation: how an input is prepared; for pictures what `ImagePreparation.to_dict` returns,
+            for points what `PointsPreparation.to_dict` returns.
         input_format: ``uint8_nhwc``: pixels of shape (N, height, width, 3), 0 to 255, normalised inside
-            the graph; ``float_nchw``: shape (N, 3, height, width), (pixel / 255 - mean) / std.
+            the graph; ``float_nchw``: shape (N, 3, height, width), (pixel / 255 - mean) / std;
+            ``points``: one frame a call, float32 (points, 4).
         mean: mean of each channel on the scale 0 to 1.
         std: standard deviation of each channel on the scale 0 to 1.
         outputs: name of each output of the graph and what it means; the meanings are the task's.

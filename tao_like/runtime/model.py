@@ -1,9 +1,9 @@
-"""An exported model: pictures in, answers out."""
+"""An exported model: pictures or other inputs in, answers out."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -17,18 +17,18 @@ from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.answer import Answer, AnswerReader
 from tao_like.runtime.classification import ClassificationReader
 from tao_like.runtime.detection import DetectionReader
-from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.detection3d import Detection3dReader
+from tao_like.runtime.input_kinds import InputKind, input_kind
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-ImageInput: TypeAlias = str | Path | Image.Image | Pixels
+ImageInput: TypeAlias = str | Path | Image.Image | npt.NDArray[Any]
 Images: TypeAlias = ImageInput | Iterable[ImageInput]
 OnError: TypeAlias = Literal["raise", "skip"]
-_Prepared: TypeAlias = "Future[tuple[Pixels, tuple[int, int]]]"
+_Prepared: TypeAlias = "Future[tuple[Any, tuple[int, int]]]"
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WORKERS = 4
@@ -36,8 +36,8 @@ DEFAULT_WORKERS = 4
 _READERS: dict[str, AnswerReader] = {
     "classification": ClassificationReader(),
     "detection": DetectionReader(),
+    "pointpillars": Detection3dReader(),
 }
-_ELEMENT_TYPES = {"uint8_nhwc": "tensor(uint8)", "float_nchw": "tensor(float)"}
 
 
 def load(
@@ -73,15 +73,14 @@ class Model:
         self._session = session
         try:
             self.metadata = read_metadata(session.get_modelmeta().custom_metadata_map)
-            self.preparation = ImagePreparation.from_dict(self.metadata.preparation)
+            self._kind = input_kind(self.metadata)
+            self.preparation = self._kind.preparation
             self._reader = _reader_of(self.metadata)
-            self._fixed_batch = _check_graph(session, self.metadata, self.preparation)
+            self._fixed_batch = _check_graph(session, self.metadata, self._kind)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         self._input_name = session.get_inputs()[0].name
         self._output_names = list(self.metadata.outputs)
-        self._mean = np.asarray(self.metadata.mean, np.float32).reshape(3, 1, 1)
-        self._std = np.asarray(self.metadata.std, np.float32).reshape(3, 1, 1)
 
     @property
     def classes(self) -> list[str]:
@@ -114,8 +113,9 @@ class Model:
         """Answer for one picture, for several, or for all in a folder.
 
         Args:
-            images: a file, a Pillow image, or a uint8 RGB array of shape (height, width, 3); any number
-                of these; or a folder (with its subfolders, without hidden files).
+            images: a file, a Pillow image, or a uint8 RGB array of shape (height, width, 3); for a LiDAR
+                detector a file or an array (points, values); any number of these; or a folder (with its
+                subfolders, without hidden files).
             batch_size: pictures that are computed at once.
             workers: threads that read and prepare pictures.
             on_error: what follows from a picture that cannot be read: ``raise`` an error that names it,
@@ -130,7 +130,7 @@ class Model:
             SpecError: ``batch_size``, ``workers`` or ``on_error`` has no meaning.
         """
         answers = self.predict_iter(images, batch_size=batch_size, workers=workers, on_error=on_error)
-        return next(answers) if _is_single(images) else list(answers)
+        return next(answers) if self._is_single(images) else list(answers)
 
     def predict_iter(
         self,
@@ -145,61 +145,49 @@ class Model:
             raise SpecError(f"batch_size is {batch_size} and workers {workers}; both must be 1 or more.")
         if on_error not in ("raise", "skip"):
             raise SpecError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
-        return self._predict_in_batches(_each(images), batch_size, workers, on_error)
+        return self._predict_in_batches(self._each(images), batch_size, workers, on_error)
 
-    def run_prepared(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
-        """Run the network on prepared pictures.
+    def run_prepared(self, images: Any) -> dict[str, npt.NDArray[Any]]:
+        """Run the network on a prepared batch.
 
         Args:
-            images: uint8 (N, height, width, 3), RGB, N at least 1, as `prepare` makes them.
+            images: N inputs, at least 1, as `prepare` makes them: pictures as uint8 (N, height, width, 3),
+                RGB; frames of points as a list of float32 (points, 4).
 
         Returns:
             The graph's outputs by name, as they are, each with N as its first axis.
 
         Raises:
-            DatasetError: the array is of another type or shape.
+            DatasetError: the batch is of another type or shape.
         """
-        size = (self.preparation.height, self.preparation.width, 3)
-        if images.dtype != np.uint8 or images.shape[1:] != size or len(images) == 0:
-            raise DatasetError(
-                f"prepared pictures are {images.dtype} of shape {images.shape}; "
-                f"{self.path} takes uint8 of shape (1 or more, {', '.join(map(str, size))})."
-            )
+        self._kind.check(images, self.path)
+        if self._kind.one_by_one:
+            return stacked([self._run([image]) for image in images])
         if self._fixed_batch in (None, len(images)):
             return self._run(images)
         return self._run_in_fixed_batches(images, self._fixed_batch)
 
-    def prepare(self, image: ImageInput) -> Pixels:
-        """Read one picture and prepare it for this network.
+    def prepare(self, image: ImageInput) -> Any:
+        """Read one input and prepare it for this network.
 
         Returns:
-            uint8 (height, width, 3), RGB; stack several of them for `run_prepared`.
+            A picture as uint8 (height, width, 3), RGB; stack several of them for `run_prepared`. A frame as
+            float32 (points, 4).
 
         Raises:
-            DatasetError: the picture cannot be read, or the array is not uint8 of shape (H, W, 3).
+            DatasetError: the input cannot be read, or is an array of another type or shape.
         """
-        return prepare(self._read(image), self.preparation)
+        return self._kind.prepared(image)[0]
 
-    def _read(self, image: ImageInput) -> Image.Image:
-        """One picture in RGB; raises as `prepare` does."""
-        if isinstance(image, (str, Path)):
-            return read_image(image)
-        if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-                raise DatasetError(
-                    f"the array is {image.dtype} of shape {image.shape}; "
-                    "a picture is uint8 of shape (height, width, 3), RGB."
-                )
-            image = Image.fromarray(image)
-        try:
-            return to_rgb(image)
-        except OSError as error:  # a Pillow image decodes its file only now
-            raise DatasetError(f"the picture cannot be decoded: {error}.") from error
+    def _is_single(self, images: Images) -> bool:
+        if isinstance(images, (str, Path)):
+            return not Path(images).is_dir()
+        return self._kind.is_one(images)
 
-    def _prepare_sized(self, image: ImageInput) -> tuple[Pixels, tuple[int, int]]:
-        """A prepared picture, with the width and height that it had."""
-        picture = self._read(image)
-        return prepare(picture, self.preparation), picture.size
+    def _each(self, images: Any) -> Iterable[ImageInput]:
+        if isinstance(images, (str, Path)):
+            return self._kind.files(Path(images)) if Path(images).is_dir() else [images]
+        return [images] if self._kind.is_one(images) else images
 
     def _predict_in_batches(
         self, images: Iterable[ImageInput], batch_size: int, workers: int, on_error: OnError
@@ -209,52 +197,46 @@ class Model:
         with ThreadPoolExecutor(workers) as pool:
             while True:
                 for image in islice(remaining, 2 * batch_size - len(ahead)):
-                    ahead.append((_source(image), pool.submit(self._prepare_sized, image)))
+                    ahead.append((_source(image), pool.submit(self._kind.prepared, image)))
                 batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
                 if not batch:
                     return
                 yield from self._answer(batch, on_error)
 
     def _answer(self, batch: Sequence[tuple[str | None, _Prepared]], on_error: OnError) -> Iterator[Answer]:
-        prepared: list[Pixels] = []
+        prepared: list[Any] = []
         sources: list[str | None] = []
         sizes: list[tuple[int, int]] = []
         failed: dict[int, Answer] = {}
         for position, (source, future) in enumerate(batch):
             try:
-                pixels, size = future.result()
+                sample, size = future.result()
             except DatasetError as error:
                 if on_error == "raise":
                     raise
                 failed[position] = self._reader.failed(source, str(error))
             else:
-                prepared.append(pixels)
+                prepared.append(sample)
                 sources.append(source)
                 sizes.append(size)
         read: Iterator[Answer] = iter(())
         if prepared:
-            outputs = self.run_prepared(np.stack(prepared))
+            outputs = self.run_prepared(self._kind.joined(prepared))
             read = iter(self._reader.read(outputs, self.metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 
-    def feed(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
-        """Return what the graph's inputs are given for prepared pictures (N, height, width, 3), uint8."""
-        values: npt.NDArray[Any] = images
-        if self.metadata.input_format == "float_nchw":
-            values = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
-            values /= 255
-            values -= self._mean
-            values /= self._std
-        return {self._input_name: values}
+    def feed(self, images: Any) -> dict[str, npt.NDArray[Any]]:
+        """Return what the graph's inputs are given for a prepared batch; frames of points come one by one."""
+        return {self._input_name: self._kind.values(images)}
 
-    def _run(self, images: Pixels) -> dict[str, npt.NDArray[Any]]:
+    def _run(self, images: Any) -> dict[str, npt.NDArray[Any]]:
         outputs = self._session.run(self._output_names, self.feed(images))
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def _run_in_fixed_batches(self, images: Pixels, size: int) -> dict[str, npt.NDArray[Any]]:
+    def _run_in_fixed_batches(self, images: npt.NDArray[Any], size: int) -> dict[str, npt.NDArray[Any]]:
         padding = -len(images) % size
-        padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)])
+        padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
         parts = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
         return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
 
@@ -270,43 +252,23 @@ def _reader_of(metadata: ModelMetadata) -> AnswerReader:
     return reader
 
 
+def stacked(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Join the outputs of samples that ran one by one: each with the samples as its first axis."""
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
 def _check_graph(
-    session: onnxruntime.InferenceSession, metadata: ModelMetadata, preparation: ImagePreparation
+    session: onnxruntime.InferenceSession, metadata: ModelMetadata, kind: InputKind
 ) -> int | None:
     """Compare the graph with what the metadata promises; return its batch size if that is fixed."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise BundleError(f"the graph has {len(inputs)} inputs; the metadata describes one.")
-    size = [preparation.height, preparation.width]
-    expected = [*size, 3] if metadata.input_format == "uint8_nhwc" else [3, *size]
-    batch, *given = inputs[0].shape
-    fits = len(given) == len(expected) and all(
-        not isinstance(dimension, int) or dimension == promised
-        for dimension, promised in zip(given, expected, strict=True)
-    )
-    if not fits or inputs[0].type != _ELEMENT_TYPES[metadata.input_format]:
-        raise BundleError(
-            f"the graph's input is {inputs[0].type} {inputs[0].shape}, but the metadata promises "
-            f"{metadata.input_format} of size {expected}."
-        )
+    batch = kind.check_graph(session)
     missing = set(metadata.outputs).difference(output.name for output in session.get_outputs())
     if missing:
         raise BundleError(f"the graph lacks the outputs {', '.join(sorted(missing))} of its metadata.")
-    return batch if isinstance(batch, int) else None
-
-
-def _is_single(images: Images) -> bool:
-    if isinstance(images, (str, Path)):
-        return not Path(images).is_dir()
-    return isinstance(images, (Image.Image, np.ndarray))
-
-
-def _each(images: Images) -> Iterable[ImageInput]:
-    if isinstance(images, (Image.Image, np.ndarray)):
-        return [images]
-    if isinstance(images, (str, Path)):
-        return image_files(Path(images)) if Path(images).is_dir() else [images]
-    return images
+    return batch
 
 
 def _source(image: ImageInput) -> str | None:
