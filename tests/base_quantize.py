@@ -36,6 +36,8 @@ class QuantizeStageTests:
     """Needs the fixtures ``data``, ``trained`` and ``exported`` and the methods of ``TaskStagesTest``."""
 
     task: ClassVar[str]
+    input_formats: ClassVar[tuple[str, ...]]
+    fixed_batch: ClassVar[int]
 
     @classmethod
     def run(cls, stage: str, results: Path, overrides: Sequence[str]) -> StageResult:
@@ -119,10 +121,10 @@ class QuantizeStageTests:
     def test_other_forms_of_input_and_other_ranges_work_too(
         self, algorithm: str, trained: TrainResult, data: list[str], tmp_path: Path
     ) -> None:
-        form = {"entropy": "float_nchw", "percentile": "uint8_nhwc"}[algorithm]
+        form = self.input_formats[-1 if algorithm == "entropy" else 0]
         overrides = [
             f"export.input_format={form}",
-            f"export.batch_size={2 if algorithm == 'entropy' else -1}",
+            f"export.batch_size={self.fixed_batch if algorithm == 'entropy' else -1}",
             f"quantize.algorithm={algorithm}",
             "quantize.num_samples=5",
         ]
