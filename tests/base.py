@@ -352,7 +352,10 @@ class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
         if number >= len(self.input_formats):
             pytest.skip(f"{self.task} has one form of input")
         input_format = self.input_formats[number]
-        settings = [f"export.input_format={input_format}", f"export.batch_size={min(batch_size, self.fixed_batch)}"]
+        settings = [
+            f"export.input_format={input_format}",
+            f"export.batch_size={min(batch_size, self.fixed_batch)}",
+        ]
         file = tmp_path / "new folder" / "other name.onnx"
         overrides = [*data, *given("export", trained), *settings, f"export.onnx_file={file}"]
         result = self.run("export", tmp_path, overrides)

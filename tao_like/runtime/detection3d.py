@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.answer import Answer, Outputs
-from tao_like.runtime.boxes3d import keep_best
+from tao_like.runtime.boxes3d import keep_best, wrapped
 from tao_like.runtime.detection import check_finite, score_limits
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.points import PointsPreparation
@@ -160,10 +160,16 @@ def decide(
     """
     limits = score_limits(thresholds, len(classes))
     return tuple(
-        Detection3d(classes[label], float(score), tuple(float(value) for value in box))  # type: ignore[arg-type]
+        Detection3d(classes[label], float(score), _upright(box))
         for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
         if score >= limits[label]
     )
+
+
+def _upright(box: npt.NDArray[np.float32]) -> tuple[float, float, float, float, float, float, float]:
+    """The values of a box, its yaw between -pi and pi."""
+    x, y, z, length, width, height, yaw = (float(value) for value in box)
+    return x, y, z, length, width, height, float(wrapped(yaw))
 
 
 class Detection3dReader:

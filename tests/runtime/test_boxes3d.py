@@ -113,7 +113,8 @@ def test_points_lie_in_a_turned_box() -> None:
     boxes = [[1.0, 1.0, 0.0, 4.0, 1.0, 2.0, math.pi / 4]]
     along = math.sqrt(0.5)
     points = np.array(
-        [[1 + along * 1.9, 1 + along * 1.9, 0], [1 + along * 1.9, 1 - along * 1.9, 0], [1, 1, 1.1]], np.float32
+        [[1 + along * 1.9, 1 + along * 1.9, 0], [1 + along * 1.9, 1 - along * 1.9, 0], [1, 1, 1.1]],
+        np.float32,
     )
     assert points_inside(points, boxes).tolist() == [[True, False, False]]
 

@@ -79,13 +79,20 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([ground, height, sizes, boxes[..., 6:] - anchors[..., 6:]], dim=-1)
 
 
-def decode(codes: Tensor, anchors: Tensor) -> Tensor:
-    """What ``encode`` made, as boxes (..., 7)."""
-    diagonal = torch.sqrt(anchors[..., 3:4] ** 2 + anchors[..., 4:5] ** 2)
-    ground = codes[..., :2] * diagonal + anchors[..., :2]
-    height = codes[..., 2:3] * anchors[..., 5:6] + anchors[..., 2:3]
-    sizes = torch.exp(codes[..., 3:6]) * anchors[..., 3:6]
-    return torch.cat([ground, height, sizes, codes[..., 6:] + anchors[..., 6:]], dim=-1)
+def decode(codes: Tensor, centres: Tensor, shapes: Tensor) -> Tensor:
+    """What ``encode`` made, as boxes (..., 7).
+
+    Args:
+        codes: (B, cells, anchors of a cell, 7).
+        centres: (cells, 1 or anchors of a cell, 2) x and y of the anchors.
+        shapes: (anchors of a cell, 5) their z, length, width, height and yaw. Apart from the centres, since
+            the exported file would otherwise repeat them for every cell.
+    """
+    diagonal = torch.sqrt(shapes[:, 1:2] ** 2 + shapes[:, 2:3] ** 2)
+    ground = codes[..., :2] * diagonal + centres
+    height = codes[..., 2:3] * shapes[:, 3:4] + shapes[:, :1]
+    sizes = torch.exp(codes[..., 3:6]) * shapes[:, 1:4]
+    return torch.cat([ground, height, sizes, codes[..., 6:] + shapes[:, 4:]], dim=-1)
 
 
 def half_turns(angles: Tensor, offset: float) -> Tensor:

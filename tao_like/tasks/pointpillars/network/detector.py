@@ -83,8 +83,16 @@ class PointPillars(nn.Module):
         of_cell = sum(one.count for one in anchors)
         self.head = AnchorHead(backbone.channels_out, of_cell, len(anchors), has_direction=has_direction)
         cells = (pillars.grid.count[0] // stride, pillars.grid.count[1] // stride)
+        made = make_anchors(anchors, limits, cells)
+        together = len({one.centred for one in anchors}) == 1
         self.anchors: Tensor
-        self.register_buffer("anchors", make_anchors(anchors, limits, cells), persistent=False)
+        self.centres: Tensor
+        self.shapes: Tensor
+        self.register_buffer("anchors", made, persistent=False)
+        self.register_buffer(
+            "centres", (made[:, :1] if together else made)[..., :2].clone(), persistent=False
+        )
+        self.register_buffer("shapes", made[0, :, 2:].clone(), persistent=False)
 
     @property
     def outputs(self) -> list[nn.Module]:
@@ -106,7 +114,10 @@ class PointPillars(nn.Module):
 
     def decode(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Boxes (B, A, 7), and scores (B, A, classes) from 0 to 1, of what ``forward`` gave."""
-        boxes = decode(values[1], self.anchors.reshape(1, -1, BOX_VALUES))
+        frames = values[1].shape[0]
+        cells, of_cell = self.anchors.shape[:2]
+        codes = values[1].reshape(frames, cells, of_cell, BOX_VALUES)
+        boxes = decode(codes, self.centres, self.shapes).reshape(frames, cells * of_cell, BOX_VALUES)
         if len(values) > 2:
             # Not argmax: which of two is a comparison, and that needs no integer type of its own.
             halves = (values[2][..., 1:] > values[2][..., :1]).to(boxes.dtype)
