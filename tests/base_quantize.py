@@ -37,6 +37,7 @@ class QuantizeStageTests:
 
     task: ClassVar[str]
     input_formats: ClassVar[tuple[str, ...]]
+    fixed_batch: ClassVar[int]
 
     @classmethod
     def run(cls, stage: str, results: Path, overrides: Sequence[str]) -> StageResult:
@@ -123,7 +124,7 @@ class QuantizeStageTests:
         form = self.input_formats[-1 if algorithm == "entropy" else 0]
         overrides = [
             f"export.input_format={form}",
-            f"export.batch_size={2 if algorithm == 'entropy' else -1}",
+            f"export.batch_size={self.fixed_batch if algorithm == 'entropy' else -1}",
             f"quantize.algorithm={algorithm}",
             "quantize.num_samples=5",
         ]

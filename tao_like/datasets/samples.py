@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.datasets.samples_digits import write_digits
+from tao_like.datasets.samples_lidar import write_lidar_scenes
 from tao_like.datasets.samples_scenes import write_scenes
 from tao_like.datasets.samples_skeletons import write_skeleton_actions
 from tao_like.errors import DatasetError, SpecError
@@ -52,6 +53,11 @@ SAMPLES: dict[str, Sample] = {
             "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... "
             "(pose_classification)",
             write_skeleton_actions,
+        ),
+        Sample(
+            "lidar_scenes",
+            "360 frames of a ray-cast LiDAR: cars, pedestrians and cyclists among clutter (pointpillars)",
+            write_lidar_scenes,
         ),
     )
 }

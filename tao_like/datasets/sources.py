@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tao_like.datasets.files import find_images
 from tao_like.errors import DatasetError
+from tao_like.runtime.points import point_files
 from tao_like.runtime.skeleton import skeleton_files
 
 
@@ -27,6 +28,11 @@ def image_sources(source: str, key: str = "inference.source") -> list[Path]:
 def skeleton_sources(source: str) -> list[Path]:
     """The skeleton sequences that a name or a pattern stands for, as `image_sources`. Raises DatasetError."""
     return _file_sources(source, skeleton_files, "skeleton sequences")
+
+
+def point_sources(source: str) -> list[Path]:
+    """The LiDAR frames that a name or a pattern stands for, as `image_sources`. Raises DatasetError."""
+    return _file_sources(source, point_files, "frames of points")
 
 
 def _file_sources(

@@ -11,15 +11,18 @@ from __future__ import annotations
 from tao_like.runtime.answer import Answer
 from tao_like.runtime.classification import ClassificationAnswer
 from tao_like.runtime.detection import Detection, DetectionAnswer
+from tao_like.runtime.detection3d import Detection3d, Detection3dAnswer
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.model import Model, load
+from tao_like.runtime.model import Model, load, stacked
 from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
 
 __all__ = [
     "Answer",
     "ClassificationAnswer",
     "Detection",
+    "Detection3d",
+    "Detection3dAnswer",
     "DetectionAnswer",
     "ImagePreparation",
     "Model",
@@ -30,4 +33,5 @@ __all__ = [
     "prepare_skeleton",
     "read_image",
     "read_skeleton",
+    "stacked",
 ]

@@ -109,9 +109,9 @@ def found_boxes(outputs: Outputs, selection: Selection) -> list[FoundBoxes]:
     """
     if ALL_BOXES in outputs:
         boxes, scores = outputs[ALL_BOXES], outputs[ALL_SCORES]
-        _check_finite(boxes, scores)
+        check_finite(boxes, scores)
         return [select(each, score, selection) for each, score in zip(boxes, scores, strict=True)]
-    _check_finite(outputs[BOXES], outputs[SCORES])
+    check_finite(outputs[BOXES], outputs[SCORES])
     return [
         FoundBoxes(boxes[:count], scores[:count], labels[:count].astype(np.int64))
         for boxes, scores, labels, count in zip(
@@ -146,7 +146,8 @@ def select(
     return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 
-def _check_finite(*arrays: npt.NDArray[Any]) -> None:
+def check_finite(*arrays: npt.NDArray[Any]) -> None:
+    """Raises a BundleError where a value is NaN or infinite."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise BundleError("the model gave boxes or scores that are not numbers (NaN or infinite).")
 

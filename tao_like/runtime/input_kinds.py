@@ -13,6 +13,14 @@ from PIL import Image
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.points import (
+    POINT_FEATURES,
+    PointsPreparation,
+    chosen_columns,
+    point_files,
+    prepare_points,
+    read_points,
+)
 from tao_like.runtime.skeleton import (
     SkeletonPreparation,
     checked_skeleton,
@@ -228,7 +236,78 @@ class SkeletonInput:
         return batch
 
 
-KINDS: dict[str, type[ImageInput] | type[SkeletonInput]] = {"image": ImageInput, "skeleton": SkeletonInput}
+class PointsInput:
+    """LiDAR frames; see `InputKind`. A batch is a list of frames, (points, 4) float32 each."""
+
+    one_by_one = True
+
+    def __init__(self, metadata: ModelMetadata) -> None:
+        if metadata.input_format != "points":
+            raise BundleError(
+                f"the metadata promises points as {metadata.input_format}; they come as points."
+            )
+        self.preparation = PointsPreparation.from_dict(metadata.preparation)
+
+    def check_graph(self, session: onnxruntime.InferenceSession) -> None:
+        """The input is float32 (any, 4)."""
+        given = session.get_inputs()[0]
+        if (
+            given.type != "tensor(float)"
+            or given.shape[1:] != [POINT_FEATURES]
+            or isinstance(given.shape[0], int)
+        ):
+            raise BundleError(
+                f"the graph's input is {given.type} {given.shape}, but the metadata promises float points of "
+                f"shape (any, {POINT_FEATURES})."
+            )
+
+    def is_one(self, given: Any) -> bool:
+        """An array."""
+        return isinstance(given, np.ndarray)
+
+    def files(self, folder: Path) -> list[Path]:
+        """Its frames."""
+        return point_files(folder)
+
+    def prepared(self, given: Any) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
+        """Points within the range; a frame has no width and height."""
+        if isinstance(given, np.ndarray):
+            points = chosen_columns(given, self.preparation, "the array")
+        else:
+            points = read_points(given, self.preparation)
+        return prepare_points(points, self.preparation), (0, 0)
+
+    def parts(self, given: Any) -> tuple[list[npt.NDArray[np.float32]], tuple[int, int]]:
+        """The whole frame."""
+        frame, size = self.prepared(given)
+        return [frame], size
+
+    def joined(self, samples: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """A list."""
+        return list(samples)
+
+    def check(self, batch: Sequence[npt.NDArray[Any]], path: Path) -> None:
+        """They are float32 (points, 4)."""
+        for frame in batch:
+            if frame.dtype != np.float32 or frame.ndim != 2 or frame.shape[1] != POINT_FEATURES:
+                raise DatasetError(
+                    f"a prepared frame is {frame.dtype} of shape {frame.shape}; {path} takes float32 of "
+                    f"shape (points, {POINT_FEATURES})."
+                )
+        if not len(batch):
+            raise DatasetError(f"there is no frame for {path}; give one or more.")
+
+    def values(self, batch: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """The points of the only frame."""
+        (frame,) = batch
+        return frame
+
+
+KINDS: dict[str, type[ImageInput] | type[SkeletonInput] | type[PointsInput]] = {
+    "image": ImageInput,
+    "skeleton": SkeletonInput,
+    "points": PointsInput,
+}
 
 
 def input_kind(metadata: ModelMetadata) -> InputKind:

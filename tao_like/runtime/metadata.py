@@ -14,8 +14,8 @@ METADATA_KEY = "tao_like"
 """Key of the ONNX file's ``metadata_props`` whose value is the JSON text of a `ModelMetadata`."""
 
 SCHEMA_VERSION = 1
-KINDS = ("image", "skeleton")
-INPUT_FORMATS = ("uint8_nhwc", "float_nchw", "float_nctvm")
+KINDS = ("image", "skeleton", "points")
+INPUT_FORMATS = ("uint8_nhwc", "float_nchw", "float_nctvm", "points")
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class ModelMetadata:
         task: name of the task, such as ``classification``.
         classes: class names in the order of the network's outputs.
         preparation: how an input is prepared; for pictures what `ImagePreparation.to_dict` returns,
-            for skeletons what `SkeletonPreparation.to_dict` returns.
+            for skeletons what `SkeletonPreparation.to_dict` returns, for points `PointsPreparation`'s.
         input_format: ``uint8_nhwc``: pixels of shape (N, height, width, 3), 0 to 255, normalised inside
             the graph; ``float_nchw``: shape (N, 3, height, width), (pixel / 255 - mean) / std;
-            ``float_nctvm``: joints of shape (N, channels, frames, joints, persons).
+            ``float_nctvm``: joints of shape (N, channels, frames, joints, persons);
+            ``points``: one frame a call, float32 (points, 4).
         mean: mean of each channel on the scale 0 to 1.
         std: standard deviation of each channel on the scale 0 to 1.
         outputs: name of each output of the graph and what it means; the meanings are the task's.

@@ -17,6 +17,7 @@ from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.answer import Answer, AnswerReader
 from tao_like.runtime.classification import ClassificationReader
 from tao_like.runtime.detection import DetectionReader
+from tao_like.runtime.detection3d import Detection3dReader
 from tao_like.runtime.input_kinds import InputKind, input_kind
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.session import open_session
@@ -36,6 +37,7 @@ _READERS: dict[str, AnswerReader] = {
     "classification": ClassificationReader(),
     "detection": DetectionReader(),
     "pose_classification": ClassificationReader(),
+    "pointpillars": Detection3dReader(),
 }
 
 

@@ -47,6 +47,11 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, prepared: Any) -> Outputs:
         """The outputs for a batch of prepared samples."""
+        if self.exportable.one_by_one:
+            return runtime.stacked([self._run([sample]) for sample in prepared])
+        return self._run(prepared)
+
+    def _run(self, prepared: Any) -> Outputs:
         inputs = [tensor.to(self.device) for tensor in self.exportable.to_inputs(prepared)]
         outputs = self.exportable.module(*inputs)
         named = outputs if isinstance(outputs, tuple) else (outputs,)

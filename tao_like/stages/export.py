@@ -113,8 +113,11 @@ def _graph(
 ) -> tuple[onnx.ModelProto, str]:
     """The graph, and the name of the exporter that wrote it."""
     count = settings.batch_size if settings.batch_size > 0 else 2
+    if exportable.one_by_one:
+        count = 1
     inputs = exportable.to_inputs(task.prepare((samples * count)[:count]))
-    return to_onnx(exportable, inputs, dynamic=settings.batch_size < 0, opset=settings.opset_version)
+    dynamic = settings.batch_size < 0 or exportable.one_by_one
+    return to_onnx(exportable, inputs, dynamic=dynamic, opset=settings.opset_version)
 
 
 def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:

@@ -163,9 +163,42 @@ def _drop_unused(model: onnx.ModelProto) -> None:
     used = {output.name for output in model.graph.output}
     for node in list(model.graph.node)[::-1]:
         if used.intersection(node.output):
-            used.update(node.input)
+            used.update(_read_names(node))
         else:
             model.graph.node.remove(node)
+
+
+def _read_names(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that a node reads; the bodies of loops and branches read those around them too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _read_names(inner)
+
+
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Puts every node behind those whose outputs it reads, also inside of a loop's body; else as they were."""
+    waiting = list(model.graph.node)
+    makers = {name: place for place, node in enumerate(waiting) for name in node.output}
+    needs = [{makers[name] for name in _read_names(node) if name in makers} for node in waiting]
+    ordered: list[int] = []
+    done: set[int] = set()
+    for start in range(len(waiting)):
+        stack = [start]
+        while stack:
+            place = stack[-1]
+            open_needs = [need for need in sorted(needs[place]) if need not in done and need != place]
+            if place in done or not open_needs:
+                stack.pop()
+                if place not in done:
+                    done.add(place)
+                    ordered.append(place)
+            else:
+                stack += open_needs
+    nodes = [waiting[place] for place in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _declare_only_what_is_used(model: onnx.ModelProto) -> None:

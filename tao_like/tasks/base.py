@@ -124,6 +124,7 @@ class Exportable:
         outputs: name of each output, with its dynamic axes.
         meanings: output name to a sentence that says what it is.
         to_inputs: turns prepared samples (as the runtime prepares them) into the module's input tensors.
+        one_by_one: the module takes one sample a call, of any length; its outputs have no batch axis.
     """
 
     module: nn.Module
@@ -131,6 +132,7 @@ class Exportable:
     outputs: dict[str, dict[int, str]]
     meanings: dict[str, str]
     to_inputs: Callable[[Any], tuple[Tensor, ...]]
+    one_by_one: bool = False
 
 
 class Dataset(Protocol):

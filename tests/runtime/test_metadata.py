@@ -69,7 +69,7 @@ def test_a_newer_schema_says_so_although_its_fields_differ() -> None:
         (changed(outputs=[]), "outputs must be"),
         (changed(input_format="float_nhwc"), "input_format must be one of"),
         (changed(input_format=[]), "input_format must be one of"),
-        (changed(kind="points"), "kind must be"),
+        (changed(kind="smell"), "kind must be"),
         (changed(schema_version=True), "schema_version must be"),
         (changed(schema_version=0), "schema_version must be"),
         (changed(schema_version="1"), "schema_version must be"),

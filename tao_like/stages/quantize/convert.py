@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
+from tao_like.stages.onnx_graph import sort_nodes
 from tao_like.stages.quantize.plan import CARRIER_TYPES, FLOAT_OUTPUT_TYPES, LAYER_TYPES, Plan
 
 _LOWEST_OPSET = 13
@@ -64,8 +65,9 @@ def to_int8(
             extra_options={"OpTypesToExcludeOutputQuantization": list(FLOAT_OUTPUT_TYPES)},
         )
         quantizer.quantize_model()
-        quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
+    # The quantizer's own sort does not look into loops.
+    sort_nodes(quantized)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     del quantized.graph.value_info[:]

@@ -144,7 +144,7 @@ class _Quantization:
             def counted_feeds() -> Iterator[Feed]:
                 for feed in feeds():
                     yield feed
-                    bar.advance(len(next(iter(feed.values()))))
+                    bar.advance(fixed_batch(self.graph) or 1)
 
             return calibrate(
                 self.graph,

@@ -1,0 +1,121 @@
+"""The data in another layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tao_like.datasets.lidar_kitti import boxes_to_camera, lidar_line
+from tao_like.datasets.lidar_record import LidarRecord, points_of
+from tao_like.errors import SpecError
+from tao_like.runtime.points import read_points
+from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.tasks.pointpillars.source import SPLITS
+from tao_like.tracking import atomic_path
+
+if TYPE_CHECKING:
+    from tao_like.tasks.pointpillars.task import PointPillarsTask
+
+
+def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+    """Writes all splits in the layout of ``dataset_convert.format``, below ``data``.
+
+    Points are written as x, y, z and the strength of the echo from 0 to 1, cropped where the spec crops.
+
+    Returns:
+        What was written, as JSON, lines that say so, and the part of a spec that names it.
+
+    Raises:
+        SpecError: KITTI's layout is wanted of data without a camera.
+    """
+    kind = task.spec.dataset_convert.format
+    target = folder / "data"
+    counts: dict[str, Any] = {}
+    parts: dict[str, str | None] = dict.fromkeys(SPLITS)
+    for split in SPLITS:
+        records = task.frames.records(split) if task.has_split(split) else []
+        if not records:
+            continue
+        parts[split] = split
+        for record in records:
+            _WRITERS[kind](task, record, target, split)
+        if kind != "GeneralPCDataset":
+            names = "".join(f"{record.path.stem}\n" for record in records)
+            _write(target / "ImageSets" / f"{split}.txt", names)
+        counts[split] = {
+            "frames": len(records),
+            "objects": sum(len(record.objects) for record in records),
+        }
+    lines = [f"{target}: {one['frames']} frames of {split}" for split, one in counts.items()]
+    values = [
+        AnnotatedValue("dataset.type", kind),
+        AnnotatedValue("dataset.data_path", str(target)),
+        *(AnnotatedValue(f"dataset.data_split.{split}", part) for split, part in parts.items()),
+    ]
+    return {"format": kind, "folder": str(target), "splits": counts}, lines, annotated_yaml(values)
+
+
+def _points(task: PointPillarsTask, record: LidarRecord) -> np.ndarray:
+    return points_of(record, read_points(record.path, task.points_preparation))
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _write_general(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
+    name = record.path.stem
+    _write(target / split / "lidar" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+    lines = [lidar_line(one.label, one.box, one=one) for one in record.objects]
+    _write(target / split / "label" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _write_custom(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
+    del split
+    path = target / "points" / f"{record.path.stem}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, _points(task, record))
+    lines = [" ".join([*(f"{value:.4f}" for value in one.box), one.label]) for one in record.objects]
+    _write(target / "labels" / f"{record.path.stem}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _write_kitti(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
+    del split
+    calibration, name, root = record.calibration, record.path.stem, target / "training"
+    if calibration is None:
+        raise SpecError(
+            f"dataset_convert.format=KittiDataset needs a camera's calibration, and {record.name} has none; "
+            "choose GeneralPCDataset or CustomDataset"
+        )
+    _write(root / "velodyne" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+    matrices = {
+        "P2": calibration.projection,
+        "R0_rect": np.eye(3),
+        "Tr_velo_to_cam": calibration.rectified[:3],
+    }
+    words = [
+        f"{key}: " + " ".join(f"{value:.12e}" for value in matrix.ravel()) for key, matrix in matrices.items()
+    ]
+    _write(root / "calib" / f"{name}.txt", "".join(f"{line}\n" for line in words))
+    lines = []
+    for one, values in zip(
+        record.objects, boxes_to_camera([one.box for one in record.objects], calibration), strict=True
+    ):
+        numbers = " ".join(f"{value:.4f}" for value in (one.alpha, *one.bbox, *values))
+        lines.append(f"{one.label} {one.truncated:g} {one.occluded} {numbers}\n")
+    for region in record.ignored_boxes:
+        edges = " ".join(f"{value:.2f}" for value in region)
+        lines.append(f"DontCare -1 -1 -10 {edges} -1 -1 -1 -1000 -1000 -1000 -10\n")
+    _write(root / "label_2" / f"{name}.txt", "".join(lines))
+
+
+_WRITERS = {
+    "GeneralPCDataset": _write_general,
+    "CustomDataset": _write_custom,
+    "KittiDataset": _write_kitti,
+}

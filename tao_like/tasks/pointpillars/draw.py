@@ -1,0 +1,101 @@
+"""Frames seen from above, with boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from tao_like.datasets.drawn_text import drawable, load_font
+from tao_like.runtime.boxes3d import as_boxes, ground_corners
+from tao_like.runtime.points import Points
+
+LONGEST_SIDE = 720
+TRUTH = "#ffffff"
+_LOW, _MIDDLE, _HIGH = (70, 80, 130), (90, 170, 150), (250, 225, 110)
+"""Colours of points from the lowest to the highest."""
+_TICK = 10
+
+
+class DrawnBox3d(NamedTuple):
+    """A box with a word to it.
+
+    Attributes:
+        box: (7,).
+        text: beside it; empty: none.
+        colour: of its lines.
+    """
+
+    box: Sequence[float]
+    text: str
+    colour: str
+
+
+def draw_frame(
+    points: Points,
+    limits: Sequence[float],
+    found: Sequence[DrawnBox3d] = (),
+    truths: npt.ArrayLike = (),
+) -> Image.Image:
+    """A frame from above: x up, y to the left, points by height, answers in colour, truths in white.
+
+    A line from the middle of a box to its front shows where it points.
+
+    Args:
+        points: (N, 4).
+        limits: smallest x, y, z and largest x, y, z in metres: what is drawn.
+        found: boxes with their colours.
+        truths: (G, 7) drawn thin and white, below those.
+    """
+    low_x, low_y, low_z, high_x, high_y, high_z = limits
+    scale = LONGEST_SIDE / max(high_x - low_x, high_y - low_y)
+    size = max(1, round((high_y - low_y) * scale)), max(1, round((high_x - low_x) * scale))
+
+    def places(ground: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        return np.stack([(high_y - ground[..., 1]) * scale, (high_x - ground[..., 0]) * scale], axis=-1)
+
+    pixels = np.full((size[1], size[0], 3), 18, np.uint8)
+    inside = (points[:, :2] >= (low_x, low_y)).all(axis=1) & (points[:, :2] < (high_x, high_y)).all(axis=1)
+    # The highest last, so that they lie above.
+    shown = points[inside][np.argsort(points[inside, 2], kind="stable")]
+    spots = places(shown[:, :2]).astype(int).clip(0, (size[0] - 1, size[1] - 1))
+    pixels[spots[:, 1], spots[:, 0]] = _colours((shown[:, 2] - low_z) / (high_z - low_z))
+    image = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(image)
+    font = load_font(12)
+    for metres in range(int(np.ceil(low_x / _TICK)) * _TICK, int(high_x) + 1, _TICK):
+        height = float(places(np.array([metres, 0.0]))[1])
+        pen.line([(0, height), (6, height)], fill="#888888")
+        pen.text((9, height - 7), f"{metres} m", fill="#888888", font=font)
+    for box in as_boxes(truths):
+        _box(pen, box, places, TRUTH, 1)
+    for one in found:
+        corner = _box(pen, as_boxes(one.box)[0], places, one.colour, 2)
+        if one.text:
+            pen.text((corner[0] + 3, corner[1] - 14), drawable(one.text, font), fill=one.colour, font=font)
+    return image
+
+
+def _box(
+    pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], places: object, colour: str, width: int
+) -> tuple[float, float]:
+    """Draws a box; the place of its rightmost corner."""
+    assert callable(places)
+    corners = places(ground_corners(box)[0])
+    outline = [tuple(corner) for corner in corners.tolist()]
+    pen.line([*outline, outline[0]], fill=colour, width=width)
+    front = (corners[0] + corners[3]) / 2
+    pen.line([tuple(corners.mean(axis=0).tolist()), tuple(front.tolist())], fill=colour, width=width)
+    x, y = corners[corners[:, 0].argmax()].tolist()
+    return x, y
+
+
+def _colours(heights: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colours (N, 3) of heights from 0 to 1."""
+    stops = np.array([_LOW, _MIDDLE, _HIGH], np.float64)
+    values = heights.clip(0, 1)
+    channels = [np.interp(values, (0, 0.5, 1), stops[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)

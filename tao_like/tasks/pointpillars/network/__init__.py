@@ -1,0 +1,1 @@
+"""PointPillars as plain modules."""

@@ -1,0 +1,369 @@
+"""Detection in LiDAR frames as the stages see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tao_like.datasets.sources import point_sources
+from tao_like.errors import DatasetError
+from tao_like.runtime.detection3d import (
+    ALL_BOXES,
+    ALL_SCORES,
+    BOXES,
+    COUNT,
+    LABELS,
+    SCORES,
+    Detection3d,
+    FoundBoxes3d,
+    Selection3d,
+    decide,
+    found_boxes,
+)
+from tao_like.runtime.points import Points, PointsPreparation, prepare_points, read_points
+from tao_like.tasks.base import (
+    Batch,
+    DataReport,
+    Exportable,
+    ModelRecord,
+    Outputs,
+    Prunable,
+    Sample,
+    Split,
+    Task,
+)
+from tao_like.tasks.detection.draw import class_colour
+from tao_like.tasks.pointpillars.agreement import largest_difference
+from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
+from tao_like.tasks.pointpillars.build import build_network
+from tao_like.tasks.pointpillars.check import check_data
+from tao_like.tasks.pointpillars.convert import convert_frames
+from tao_like.tasks.pointpillars.data import FrameDataset, Truth, collate_items, frames_of, numbered_points
+from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame
+from tao_like.tasks.pointpillars.losses import detection_losses
+from tao_like.tasks.pointpillars.metrics import NAMES, PointPillarsMetrics
+from tao_like.tasks.pointpillars.network.detector import PointPillars
+from tao_like.tasks.pointpillars.network.shipped import ShippedPointPillars, selected
+from tao_like.tasks.pointpillars.results import FrameResult, label_texts
+from tao_like.tasks.pointpillars.source import LabelledFrames
+from tao_like.tasks.pointpillars.spec import Spec as PointPillarsSpec
+
+FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
+RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
+"""Names of the exported outputs, and what they mean."""
+NOISE_POINTS = 2000
+
+
+class PointPillarsTask(Task[PointPillarsSpec]):
+    """Boxes around the objects of a LiDAR frame."""
+
+    name = "pointpillars"
+    Spec = PointPillarsSpec
+    headline = "mAP_3d"
+    input_kind = "points"
+    input_format = "points"
+    higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(NAMES, True)
+
+    def __init__(self, spec: PointPillarsSpec, record: ModelRecord | None = None) -> None:
+        super().__init__(spec, record)
+        self.frames = LabelledFrames(spec.dataset)
+
+    @classmethod
+    @override
+    def restored_spec(cls, spec: PointPillarsSpec, stored: PointPillarsSpec) -> PointPillarsSpec:
+        decided = ("class_names", "point_cloud_range", "data_processor", "point_feature_encoding")
+        own = {name: getattr(stored.dataset, name) for name in decided}
+        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
+
+    # --- data ---
+
+    @property
+    @override
+    def classes(self) -> list[str]:
+        return self.record.classes if self.record else self.spec.dataset.class_names
+
+    @override
+    def has_split(self, split: Split) -> bool:
+        return self.frames.has(split)
+
+    @override
+    def data_key(self, split: Split) -> str:
+        return f"dataset.data_split.{split}"
+
+    @override
+    def count(self, split: Split) -> int:
+        return len(self.frames.records(split))
+
+    @override
+    def dataset(self, split: Split, *, augment: bool = False) -> FrameDataset:
+        records = self.frames.records(split)
+        if not records:
+            raise DatasetError(f"there is no {split} data; give {self.data_key(split)}")
+        data = self.spec.dataset
+        changes = None
+        if augment and data.data_augmentor.steps:
+            changes = Augmentation(data.data_augmentor.steps, self.classes, self._database)
+        return FrameDataset(
+            records,
+            self.classes,
+            data.map_class_to,
+            self.points_preparation,
+            remove_outside_boxes=data.remove_outside_boxes,
+            augment=changes,
+        )
+
+    def _database(self) -> Database:
+        """Objects of the training data, for ground-truth sampling."""
+        (step,) = (one for one in self.spec.dataset.data_augmentor.steps if one.name == "gt_sampling")
+        plain = self.dataset("train")
+
+        def scene(index: int) -> Scene:
+            sample = plain.sample(index)
+            objects = sample.target.objects
+            return Scene(sample.data, objects.boxes[objects.learnt], objects.labels[objects.learnt])
+
+        reads = [lambda index=index: scene(index) for index in range(len(plain))]
+        return make_database(reads, step, self.classes)
+
+    @override
+    def collate(self, samples: Sequence[Any]) -> Batch:
+        return collate_items(samples)
+
+    @override
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        return check_data(self, full=full, on_progress=on_progress)
+
+    @override
+    def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+        return convert_frames(self, folder)
+
+    @override
+    def split_record(self) -> dict[str, Any]:
+        return self.frames.split_record()
+
+    @override
+    def fingerprint(self, split: Split) -> str:
+        return self.frames.fingerprint(split)
+
+    @override
+    def batch_size(self) -> int | Literal["auto"]:
+        size = self.spec.dataset.batch_size
+        return size if isinstance(size, int) else "auto"
+
+    @override
+    def workers(self) -> int | Literal["auto"]:
+        workers = self.spec.dataset.workers
+        return workers if isinstance(workers, int) else "auto"
+
+    @override
+    def shuffles(self) -> bool:
+        return self.spec.dataset.shuffle
+
+    # --- network ---
+
+    @cached_property
+    def points_preparation(self) -> PointsPreparation:
+        """How a frame becomes an input."""
+        if self.record:
+            return PointsPreparation.from_dict(self.record.preparation)
+        data = self.spec.dataset
+        encoding = data.point_feature_encoding
+        return PointsPreparation(
+            tuple(data.point_cloud_range),
+            len(encoding.src_feature_list),
+            encoding.columns,
+            encoding.intensity_scale,
+        )
+
+    @override
+    def network(self, *, pretrained: bool) -> tuple[PointPillars, list[str]]:
+        return build_network(self.spec, self.classes, pretrained=pretrained)
+
+    @override
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(network, PointPillars)
+        return self._losses(network, network(batch.inputs, len(batch)), batch)
+
+    def _losses(self, network: PointPillars, values: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        targets = batch.targets
+        head = self.spec.model.dense_head
+        return detection_losses(network, values, targets["boxes"], targets["labels"], head)
+
+    @override
+    def validate(self, network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
+        assert isinstance(network, PointPillars)
+        values = network(batch.inputs, len(batch))
+        each = [selected(*pair, self.selection) for pair in zip(*network.decode(values), strict=True)]
+        outputs = [torch.stack(parts).cpu().numpy() for parts in zip(*each, strict=True)]
+        return self._losses(network, values, batch), dict(zip(FINAL_OUTPUTS, outputs, strict=True))
+
+    @override
+    def prunable(self, network: nn.Module) -> Prunable:
+        assert isinstance(network, PointPillars)
+        points = self.noise(np.random.default_rng(0)).data
+        return Prunable((numbered_points([points]),), network.outputs)
+
+    # --- answers ---
+
+    @property
+    def selection(self) -> Selection3d:
+        """Which of the network's boxes are answers."""
+        settings = self.spec.model.post_processing
+        nms = settings.nms_config
+        return Selection3d(
+            settings.score_thresh,
+            nms.nms_thresh,
+            nms.nms_post_max_size,
+            nms.nms_pre_max_size,
+            nms.multi_classes_nms,
+        )
+
+    @override
+    def exportable(self, network: nn.Module, input_format: str) -> Exportable:
+        assert isinstance(network, PointPillars)
+        has_nms = self.spec.export.nms
+        meanings = FINAL_OUTPUTS if has_nms else RAW_OUTPUTS
+
+        def to_inputs(prepared: Sequence[Points]) -> tuple[Tensor, ...]:
+            (points,) = prepared
+            return (torch.from_numpy(points),)
+
+        return Exportable(
+            module=ShippedPointPillars(network, self.selection if has_nms else None).eval(),
+            inputs={"points": {0: "points"}},
+            outputs={name: {} for name in meanings},
+            meanings=dict(meanings),
+            to_inputs=to_inputs,
+            one_by_one=True,
+        )
+
+    @override
+    def metadata_extra(self) -> dict[str, Any]:
+        return {"selection": vars(self.selection)}
+
+    @override
+    def preparation(self) -> dict[str, Any]:
+        return self.points_preparation.to_dict()
+
+    @override
+    def input_scaling(self, network: nn.Module) -> dict[str, Any]:
+        del network
+        return {"mean": [0.0] * 3, "std": [1.0] * 3}
+
+    @override
+    def noise(self, generator: np.random.Generator) -> Sample:
+        limits = self.points_preparation.point_cloud_range
+        low, high = (*limits[:3], 0.0), (*limits[3:], 1.0)
+        return Sample("noise", generator.uniform(low, high, (NOISE_POINTS, 4)).astype(np.float32))
+
+    @override
+    def prepared(self, batch: Batch) -> list[Points]:
+        return frames_of(batch.inputs, len(batch))
+
+    @override
+    def prepare(self, samples: Sequence[Sample]) -> list[Points]:
+        return [prepare_points(sample.data, self.points_preparation) for sample in samples]
+
+    @override
+    def answers(self, outputs: Outputs) -> list[FoundBoxes3d]:
+        meanings = FINAL_OUTPUTS if "num_detections" in outputs else RAW_OUTPUTS
+        return found_boxes({meanings[name]: value for name, value in outputs.items()}, self.selection)
+
+    @override
+    def targets(self, batch: Batch) -> list[Truth]:
+        truths: list[Truth] = batch.targets["truths"]
+        return truths
+
+    @override
+    def difference(self, expected: Outputs, actual: Outputs) -> float:
+        return largest_difference(self.answers(expected), self.answers(actual), self.selection)
+
+    @override
+    def metrics(self) -> PointPillarsMetrics:
+        return PointPillarsMetrics(
+            self.classes, self._thresholds, self.spec.model.post_processing.eval_metric
+        )
+
+    @property
+    def _thresholds(self) -> dict[str, Any]:
+        return self.record.thresholds if self.record else {}
+
+    def _detections(self, answer: FoundBoxes3d) -> tuple[Detection3d, ...]:
+        limit = self.spec.inference.viz_conf_thresh
+        thresholds = self._thresholds
+        if limit is not None:
+            thresholds = {"kind": "per_class", "values": [limit] * len(self.classes)}
+        return decide(answer, self.classes, thresholds)
+
+    @override
+    def row(self, sample: Sample, answer: FoundBoxes3d) -> dict[str, Any]:
+        detections = self._detections(answer)
+        row: dict[str, Any] = {
+            "path": sample.key,
+            "objects": len(detections),
+            "best_score": f"{max((found.score for found in detections), default=0.0):.6f}",
+        }
+        if sample.target is not None:
+            row["truth"] = int(sample.target.objects.learnt.sum())
+        counts = dict.fromkeys(self.classes, 0)
+        for found in detections:
+            counts[found.label] += 1
+        return row | {f"n_{name}": count for name, count in counts.items()}
+
+    @override
+    def entry(self, sample: Sample, answer: FoundBoxes3d) -> FrameResult:
+        calibration = None if sample.target is None else sample.target.calibration
+        return FrameResult(sample.key, self._detections(answer), calibration)
+
+    @override
+    def result_files(self, entries: Sequence[FrameResult]) -> dict[str, str]:
+        return label_texts(entries)
+
+    @override
+    def draw(self, sample: Sample, answer: FoundBoxes3d, heat: np.ndarray | None = None) -> Image.Image:
+        del heat
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        drawn = [
+            DrawnBox3d(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
+            for found in reversed(self._detections(answer))
+        ]
+        truths = ()
+        if sample.target is not None:
+            truths = sample.target.objects.boxes[sample.target.objects.learnt]
+        return draw_frame(sample.data, self.points_preparation.point_cloud_range, drawn, truths)
+
+    @override
+    def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        frames = frames_of(batch.inputs, len(batch))
+        cards = []
+        for points, boxes, labels in zip(
+            frames, batch.targets["boxes"], batch.targets["labels"], strict=True
+        ):
+            drawn = [
+                DrawnBox3d(box, self.classes[label], class_colour(label))
+                for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
+            ]
+            cards.append(draw_frame(points, self.points_preparation.point_cloud_range, drawn))
+        return cards
+
+    # --- inference ---
+
+    @override
+    def sources(self, source: str) -> list[Path]:
+        return point_sources(source)
+
+    @override
+    def load(self, path: Path) -> Sample:
+        return Sample(str(path), read_points(path, self.points_preparation))
+
+
+TASK = PointPillarsTask
