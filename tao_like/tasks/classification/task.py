@@ -41,7 +41,7 @@ from tao_like.tasks.classification.backbone import (
 )
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
-from tao_like.tasks.classification.draw import draw_answer
+from tao_like.tasks.classification.draw import NEUTRAL, draw_answer, draw_card
 from tao_like.tasks.classification.explain import class_activation_maps
 from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
@@ -368,6 +368,14 @@ class ClassificationTask(Task[ClassificationSpec]):
         )
         truth = None if sample.target is None else self._names(sample.target)
         return draw_answer(picture, decision, truth, Path(sample.key).name, heat)
+
+    @override
+    def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        labels = [", ".join(self._names(target)) for target in batch.targets.cpu().numpy()]
+        return [
+            draw_card(Image.fromarray(pixels), [label], NEUTRAL)
+            for pixels, label in zip(self.prepared(batch), labels, strict=True)
+        ]
 
     # --- inference ---
 
