@@ -119,17 +119,19 @@ def _panel(name: str, curves: Mapping[str, Points]) -> Image.Image:
     # Epochs are counted from 1 for people, and from 0 in TensorBoard.
     by_epoch = name.startswith(BY_EPOCH)
     for tick in round_ticks(low, high):
-        pen.line((place(first, tick), (_PANEL[0] - _RIGHT, place(first, tick)[1])), fill=_PALE)
-        pen.text((_LEFT - 8, place(first, tick)[1]), f"{tick:.4g}", fill=_DARK, font=font, anchor="rm")
+        y = place(first, tick)[1]
+        pen.line((_LEFT, y, _PANEL[0] - _RIGHT, y), fill=_PALE)
+        pen.text((_LEFT - 8, y), f"{tick:.4g}", fill=_DARK, font=font, anchor="rm")
     for step in sorted({first, (first + last) // 2, last}):
         x = place(step, low)[0]
         pen.text((x, _PANEL[1] - _BOTTOM + 8), str(step + by_epoch), fill=_DARK, font=font, anchor="mt")
     middle = (_LEFT + _PANEL[0] - _RIGHT) / 2
     pen.text((middle, _PANEL[1] - 6), "epoch" if by_epoch else "step", fill=_DARK, font=font, anchor="mb")
     pen.rectangle((_LEFT, _TOP, _PANEL[0] - _RIGHT, _PANEL[1] - _BOTTOM), outline=_DARK)
-    pen.text((_LEFT, _TOP - 12), name, fill=_DARK, font=font, anchor="lb")
+    pen.text((_LEFT, _TOP - 12), name, fill=_DARK, font=font, anchor="ls")
     right = _PANEL[0] - _RIGHT
-    for number, (run, points) in enumerate(curves.items()):
+    # The last first, as names are set from right to left.
+    for number, (run, points) in reversed(list(enumerate(curves.items()))):
         colour = COLOURS[number % len(COLOURS)]
         corners = [place(step, value) for step, value in points]
         if len(corners) > 1:
@@ -138,6 +140,6 @@ def _panel(name: str, curves: Mapping[str, Points]) -> Image.Image:
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
         if len(curves) > 1:
             text = fit_text(run, font, 110)
-            pen.text((right, _TOP - 12), text, fill=colour, font=font, anchor="rb")
+            pen.text((right, _TOP - 12), text, fill=colour, font=font, anchor="rs")
             right -= round(font.getlength(text)) + 12
     return image

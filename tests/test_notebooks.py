@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from documents import CAPS, assert_commands_exist, commands
 from notebook_runs import NAMES, NOTEBOOKS, NotebookRun, read_cells, run_notebook
+from pictures import CLASSES as OTHER_CLASSES
 from PIL import Image
 from test_specs import SMALL
 
@@ -25,6 +27,8 @@ ONE_EPOCH = (
     "dataset.batch_size=8",
 )
 PICTURES_LEFT = 3
+ON_OTHER_DATA = ("classification",)
+"""Notebooks that are run as their last section says, on pictures of somebody's own."""
 SCENES_LEFT = 8
 
 
@@ -68,12 +72,13 @@ def notebook(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(notebook: Path, tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
+def run(notebook: Path, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
     """The notebook after all its cells have run, on little data and with few steps."""
+    own_data = class_folders if notebook.stem in ON_OTHER_DATA else None
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp(notebook.stem))
         write_little(patch)
-        return run_notebook(notebook, patch, caps_of(task_of(notebook)))
+        return run_notebook(notebook, patch, caps_of(task_of(notebook)), own_data)
 
 
 def test_a_notebook_holds_no_output_and_is_written_as_jupyter_writes_it(notebook: Path) -> None:
@@ -98,7 +103,7 @@ def test_a_notebook_holds_no_output_and_is_written_as_jupyter_writes_it(notebook
 def test_each_code_cell_stands_below_a_text(notebook: Path) -> None:
     kinds = [cell["cell_type"] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
     assert kinds[0] == "markdown"
-    assert ("code", "code") not in list(zip(kinds, kinds[1:], strict=False))
+    assert ("code", "code") not in list(pairwise(kinds))
 
 
 def test_commands_and_files_that_are_named_exist(notebook: Path) -> None:
@@ -131,13 +136,13 @@ def test_cells_show_pictures_that_are_not_empty(run: NotebookRun) -> None:
         assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 1
 
 
-def test_a_notebook_runs_on_other_data_when_its_one_line_is_changed(
-    class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_other_data_takes_the_place_of_the_sample_where_one_line_is_changed(
+    notebook: Path, run: NotebookRun
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = ROOT / "notebooks" / "classification.ipynb"
-    done = run_notebook(path, monkeypatch, caps_of("classification"), own_data=class_folders)
-    assert set(done.names["model"].metadata.classes) == {"blue", "green", "red"}
+    expected = set(OTHER_CLASSES if notebook.stem in ON_OTHER_DATA else map(str, range(10)))
+    classes = run.names["model"].metadata.classes
+    assert classes
+    assert set(classes) <= expected
 
 
 @pytest.mark.parametrize("title", ["Now with your own data", "For those who know TAO"])

@@ -213,7 +213,7 @@ class ClassificationTask(Task[ClassificationSpec]):
         notes += fill_backbone(self, module)
         if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
             notes.append(
-                f"dataset.augmentation.mean is {augmentation.mean}; these weights were trained with "
+                f"dataset.augmentation.mean is {augmentation.mean}; if it were not given, it would be "
                 f"{list(own.mean)}"
             )
         return network, notes
