@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from tao_like.datasets.drawn_text import fit_text, load_font
 from tao_like.stages.compare.table import Row
+from tao_like.tracking.pictures import round_ticks
 
 SIZE = (900, 560)
 LEFT, RIGHT, TOP, BOTTOM = 90, 40, 50, 70
@@ -45,7 +46,7 @@ def draw_comparison(rows: Sequence[Row], headline: str) -> Image.Image:
         x, _ = place(time, low)
         pen.line((x, TOP, x, SIZE[1] - BOTTOM), fill=PALE)
         pen.text((x, SIZE[1] - BOTTOM + 8), f"{time:g}", fill=DARK, font=font, anchor="mt")
-    for value in _round_values(low, high):
+    for value in round_ticks(low, high):
         _, y = place(low_time, value)
         pen.line((LEFT, y, SIZE[0] - RIGHT, y), fill=PALE)
         pen.text((LEFT - 8, y), f"{value:.3f}", fill=DARK, font=font, anchor="rm")
@@ -87,12 +88,3 @@ def _round_times(low: float, high: float) -> list[float]:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**exponent for exponent in exponents for step in _ROUND_STEPS]
     return [tick for tick in ticks if low <= tick <= high]
-
-
-def _round_values(low: float, high: float) -> list[float]:
-    """About five round values between two."""
-    raw = (high - low) / 5
-    size = 10.0 ** math.floor(math.log10(raw))
-    step = next(step * size for step in (*_ROUND_STEPS, 10) if step * size >= raw)
-    first = math.ceil(low / step)
-    return [number * step for number in range(first, math.floor(high / step) + 1)]

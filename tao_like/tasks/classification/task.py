@@ -38,7 +38,7 @@ from tao_like.tasks.classification.backbone import (
 )
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
-from tao_like.tasks.classification.draw import draw_answer
+from tao_like.tasks.classification.draw import NEUTRAL, draw_answer, draw_card
 from tao_like.tasks.classification.explain import class_activation_maps
 from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
@@ -171,7 +171,7 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         notes += fill_backbone(self, module)
         if augmentation.mean and tuple(augmentation.mean) != tuple(own.mean):
             notes.append(
-                f"dataset.augmentation.mean is {augmentation.mean}; these weights were trained with "
+                f"dataset.augmentation.mean is {augmentation.mean}; if it were not given, it would be "
                 f"{list(own.mean)}"
             )
         return network, notes
@@ -291,6 +291,14 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         )
         truth = None if sample.target is None else self._names(sample.target)
         return draw_answer(picture, decision, truth, Path(sample.key).name, heat)
+
+    @override
+    def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        labels = [", ".join(self._names(target)) for target in batch.targets.cpu().numpy()]
+        return [
+            draw_card(Image.fromarray(pixels), [label], NEUTRAL)
+            for pixels, label in zip(self.prepared(batch), labels, strict=True)
+        ]
 
     @override
     def explain(self, network: nn.Module, prepared: np.ndarray) -> list[np.ndarray] | None:

@@ -1,0 +1,145 @@
+"""What a notebook shows beside the files of a run: training inputs and training curves, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from tao_like.datasets.drawn_text import fit_text, load_font
+from tao_like.errors import TaoLikeError
+from tao_like.tracking.pictures import picture_grid, round_ticks
+
+Points = list[tuple[int, float]]
+"""A curve: step or epoch, and value there."""
+
+# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+BY_EPOCH = "val/"
+"""Curves with this beginning have a point an epoch; all others have one every few steps."""
+_PANEL = (420, 300)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 40, 48
+_DARK, _PALE = "#333333", "#e2e2e2"
+
+
+def training_inputs(
+    task: str,
+    spec: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    pictures: int = 3,
+    times: int = 6,
+    seed: int = 0,
+) -> Image.Image:
+    """Samples as a training shows them to the network: a row a sample, changed anew in every column.
+
+    Args:
+        task: such as ``classification``.
+        spec: the spec file.
+        overrides: ``key=value`` texts.
+        pictures: samples, spread evenly over the training data.
+        times: columns.
+        seed: of the random changes.
+
+    Raises:
+        TaoLikeError: the spec or the data is wrong, or the task does not draw its inputs.
+    """
+    import torch
+
+    from tao_like.spec import load_spec
+    from tao_like.tasks import spec_module, task_class
+
+    loaded = load_spec(spec_module(task).Spec, Path(spec), overrides)
+    made = task_class(task)(loaded.spec)
+    dataset = made.dataset("train", augment=True)
+    numbers = [len(dataset) * place // pictures for place in range(min(pictures, len(dataset)))]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        batch = made.collate([dataset[number] for number in numbers for _ in range(times)])
+    cards = made.draw_batch(batch)
+    if not cards:
+        raise TaoLikeError(f"the task {task} does not draw its training inputs")
+    return picture_grid(cards, columns=times)
+
+
+def read_curves(folder: str | Path) -> dict[str, Points]:
+    """The curves in the TensorBoard events of a training, by name, such as ``train/loss`` and ``val/loss``.
+
+    Raises:
+        TaoLikeError: the folder holds no curves.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    # 0: keep every point.
+    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    names = events.Tags()["scalars"]
+    if not names:
+        raise TaoLikeError(f"{folder} holds no curves; give the folder of a training, such as results/train")
+    return {name: [(point.step, point.value) for point in events.Scalars(name)] for name in sorted(names)}
+
+
+def training_curves(runs: Mapping[str, str | Path], names: Sequence[str]) -> Image.Image:
+    """Curves of one training or several, a panel a name.
+
+    Args:
+        runs: what to call a training, and its run folder.
+        names: of the curves, such as ``("train/loss", "val/loss", "val/accuracy")``.
+
+    Raises:
+        TaoLikeError: a folder holds no curves, or none of that name.
+    """
+    curves = {run: read_curves(folder) for run, folder in runs.items()}
+    for run, known in curves.items():
+        for name in names:
+            if name not in known:
+                raise TaoLikeError(f"{runs[run]} holds no curve {name}; it holds {', '.join(known)}")
+    panels = [_panel(name, {run: known[name] for run, known in curves.items()}) for name in names]
+    return picture_grid(panels, columns=3)
+
+
+def _panel(name: str, curves: Mapping[str, Points]) -> Image.Image:
+    """One pair of axes with a line for each run, whose names stand in the heading where there are several."""
+    image = Image.new("RGB", _PANEL, "white")
+    pen, font = ImageDraw.Draw(image), load_font(13)
+    steps = [step for points in curves.values() for step, _ in points]
+    values = [value for points in curves.values() for _, value in points]
+    first, last = min(steps), max(steps)
+    margin = 0.06 * (max(values) - min(values)) or 0.05
+    low, high = min(values) - margin, max(values) + margin
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        across = (step - first) / (last - first) if last > first else 0.5
+        up = (value - low) / (high - low)
+        width, height = _PANEL[0] - _LEFT - _RIGHT, _PANEL[1] - _TOP - _BOTTOM
+        return _LEFT + across * width, _PANEL[1] - _BOTTOM - up * height
+
+    # Epochs are counted from 1 for people, and from 0 in TensorBoard.
+    by_epoch = name.startswith(BY_EPOCH)
+    for tick in round_ticks(low, high):
+        y = place(first, tick)[1]
+        pen.line((_LEFT, y, _PANEL[0] - _RIGHT, y), fill=_PALE)
+        pen.text((_LEFT - 8, y), f"{tick:.4g}", fill=_DARK, font=font, anchor="rm")
+    for step in sorted({first, (first + last) // 2, last}):
+        x = place(step, low)[0]
+        pen.text((x, _PANEL[1] - _BOTTOM + 8), str(step + by_epoch), fill=_DARK, font=font, anchor="mt")
+    middle = (_LEFT + _PANEL[0] - _RIGHT) / 2
+    pen.text((middle, _PANEL[1] - 6), "epoch" if by_epoch else "step", fill=_DARK, font=font, anchor="mb")
+    pen.rectangle((_LEFT, _TOP, _PANEL[0] - _RIGHT, _PANEL[1] - _BOTTOM), outline=_DARK)
+    pen.text((_LEFT, _TOP - 12), name, fill=_DARK, font=font, anchor="ls")
+    right = _PANEL[0] - _RIGHT
+    # The last first, as names are set from right to left.
+    for number, (run, points) in reversed(list(enumerate(curves.items()))):
+        colour = COLOURS[number % len(COLOURS)]
+        corners = [place(step, value) for step, value in points]
+        if len(corners) > 1:
+            pen.line(corners, fill=colour, width=2)
+        for x, y in corners if by_epoch else corners[-1:]:
+            pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
+        if len(curves) > 1:
+            text = fit_text(run, font, 110)
+            pen.text((right, _TOP - 12), text, fill=colour, font=font, anchor="rs")
+            right -= round(font.getlength(text)) + 12
+    return image

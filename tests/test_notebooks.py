@@ -1,0 +1,151 @@
+"""The notebooks: clean, runnable from top to bottom, and beside each call the command that does the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from documents import CAPS, assert_commands_exist, commands
+from notebook_runs import NAMES, NOTEBOOKS, NotebookRun, read_cells, run_notebook
+from pictures import CLASSES as OTHER_CLASSES
+from PIL import Image
+from test_specs import SMALL
+
+from tao_like.datasets import samples, samples_scenes
+from tao_like.tasks import spec_module, task_names
+from tao_like.tracking import read_status
+
+ROOT = Path(__file__).parents[1]
+ONE_EPOCH = (
+    "train.num_epochs=1",
+    "train.optim.warmup_epochs=0",
+    "train.accelerator=cpu",
+    "train.validation_interval=1",
+    "dataset.batch_size=8",
+)
+PICTURES_LEFT = 3
+ON_OTHER_DATA = ("classification",)
+"""Notebooks that are run as their last section says, on pictures of somebody's own."""
+SCENES_LEFT = 8
+
+
+def caps_of(task: str) -> dict[str, tuple[str, ...]]:
+    """Less of everything, for each stage of a task.
+
+    An epoch of few steps in the place of the usual two steps: the curves have a point an epoch.
+    """
+    caps = {stage: (*CAPS.get(stage, ()), "dataset.workers=0") for stage in spec_module(task).STAGES}
+    caps["train"] = ("dataset.workers=0", *ONE_EPOCH, *SMALL[task])
+    caps["prune"] += ("prune.steps=1",)
+    return caps
+
+
+def task_of(path: Path) -> str:
+    """The task that a notebook's commands call."""
+    words = [words[1] for text in read_cells(path, "markdown") for words in commands(text) if len(words) > 1]
+    return next(word for word in words if word in task_names())
+
+
+def write_little(patch: pytest.MonkeyPatch) -> None:
+    """Has `write_sample` write few pictures."""
+    original = samples.write_sample
+
+    def write(name: str, folder: Path) -> Path:
+        for place in {path.parent for path in original(name, folder).rglob("*.png")}:
+            for path in sorted(place.iterdir())[PICTURES_LEFT:]:
+                path.unlink()
+        return folder
+
+    patch.setattr(samples, "write_sample", write)
+    for split in samples_scenes.COUNTS:
+        patch.setitem(samples_scenes.COUNTS, split, SCENES_LEFT)
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=NAMES)
+def notebook(request: pytest.FixtureRequest) -> Path:
+    """Each notebook in turn."""
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(notebook: Path, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
+    """The notebook after all its cells have run, on little data and with few steps."""
+    own_data = class_folders if notebook.stem in ON_OTHER_DATA else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp(notebook.stem))
+        write_little(patch)
+        return run_notebook(notebook, patch, caps_of(task_of(notebook)), own_data)
+
+
+def test_a_notebook_holds_no_output_and_is_written_as_jupyter_writes_it(notebook: Path) -> None:
+    text = notebook.read_text("utf-8")
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
+    assert content["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    ids = [cell["id"] for cell in content["cells"]]
+    assert len(set(ids)) == len(ids)
+    for cell in content["cells"]:
+        assert re.fullmatch(r"[a-z0-9-]{1,64}", cell["id"])
+        assert cell["metadata"] == {}
+        assert cell["cell_type"] in ("code", "markdown")
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+
+
+def test_each_code_cell_stands_below_a_text(notebook: Path) -> None:
+    kinds = [cell["cell_type"] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
+    assert kinds[0] == "markdown"
+    assert ("code", "code") not in list(pairwise(kinds))
+
+
+def test_commands_and_files_that_are_named_exist(notebook: Path) -> None:
+    for text in read_cells(notebook, "markdown"):
+        assert_commands_exist(text)
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            assert "://" in target or (notebook.parent / target).exists(), target
+        for target in re.findall(r"\b(?:docs|specs|benchmarks)/[\w./]*\w", text):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_command_beside_a_call_does_the_same(notebook: Path, run: NotebookRun) -> None:
+    given = [words for text in read_cells(notebook, "markdown") for words in commands(text)]
+    stages = [words for words in given if words[0] == "tao-like" and words[2:4] and words[3] == "-e"]
+    assert [(task, stage, spec, overrides) for _, task, stage, _, spec, *overrides in stages] == run.calls
+
+
+def test_a_notebook_ends_with_a_comparison_in_which_one_file_is_int8(run: NotebookRun) -> None:
+    rows = run.names["compared"].rows
+    assert len(rows) >= 2
+    assert rows[-1]["form"] == "ONNX int8"
+    for status in read_status(run.names["compared"].folder.parent):
+        assert status.status == "SUCCESS"
+
+
+def test_cells_show_pictures_that_are_not_empty(run: NotebookRun) -> None:
+    pictures = [shown for shown in run.shown if isinstance(shown, Image.Image)]
+    assert len(pictures) >= 5
+    for picture in pictures:
+        assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 1
+
+
+def test_other_data_takes_the_place_of_the_sample_where_one_line_is_changed(
+    notebook: Path, run: NotebookRun
+) -> None:
+    expected = set(OTHER_CLASSES if notebook.stem in ON_OTHER_DATA else map(str, range(10)))
+    classes = run.names["model"].metadata.classes
+    assert classes
+    assert set(classes) <= expected
+
+
+@pytest.mark.parametrize("title", ["Now with your own data", "For those who know TAO"])
+def test_a_notebook_says_how_to_go_on(title: str, notebook: Path) -> None:
+    headings = re.findall(r"^## (?:\d+\. )?(.*)$", "\n".join(read_cells(notebook, "markdown")), re.MULTILINE)
+    assert title in headings
