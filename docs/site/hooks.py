@@ -1,7 +1,8 @@
 """What mkdocs does beside building: takes up pages from all over the repository, and mends their links.
 
-A document's links are paths in the repository, so that they work there. On the site they lead to the page that
-the file became; a file that is no page is put on the site as it is. A link to what is not there ends the build.
+A document's links are paths in the repository, so that they work there. On the site they lead to the page
+that the file became; a file that is no page is put on the site as it is. A link to what is not there ends the
+build.
 """
 
 from __future__ import annotations

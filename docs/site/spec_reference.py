@@ -21,8 +21,8 @@ def spec_reference(task: str, spec_class: type[Any]) -> str:
     lines = [
         f"# Spec of {task}",
         "",
-        f"What may stand in a spec file of `tao-like {task}`, and behind its commands as `key=value`. Keys that are",
-        f"left out have their default. `tao-like {task} default_specs` prints the same as a commented file.",
+        f"What may stand in a spec file of `tao-like {task}`, and behind its commands as `key=value`. A key",
+        f"that is left out has its default. `tao-like {task} default_specs` prints the same as YAML.",
         "",
         *_block_lines(describe(spec_class), ""),
         *_foreign_lines(spec_class),
