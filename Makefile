@@ -56,7 +56,7 @@ constraints:
 	@echo "Resolving in build/constraints: some minutes"
 	@rm -rf build/constraints
 	@$(PYTHON) -m venv build/constraints
-	@build/constraints/bin/pip install --quiet '.[demo,dev]'
+	@build/constraints/bin/pip install --quiet '.[demo,dev,notebooks]'
 	@build/constraints/bin/python .ci/constraints.py > constraints.new
 	@mv constraints.new constraints.txt
 	@echo "constraints.txt is new; run make test before it is committed"
