@@ -2,6 +2,7 @@
 # make test         install what the tests need, then run them
 # make lint         format, style, types, order of imports
 # make acceptance   the long checks of what the project promises
+# make docs         build the documentation site in build/site
 # make constraints  renew constraints.txt from the newest releases
 # make clean        remove the virtual environment and what tools have left
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/spec"
 PYTEST_ARGS ?=
 
-.PHONY: quickstart test lint acceptance constraints clean
+.PHONY: quickstart test lint acceptance docs constraints clean
 
 quickstart: $(VENV)/installed-demo
 	@$(BIN)/tao-like quickstart
@@ -27,6 +28,10 @@ lint: $(VENV)/installed-dev
 
 acceptance: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -m acceptance $(PYTEST_ARGS)
+
+docs: $(VENV)/installed-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "To read it: $(BIN)/python -m http.server --directory build/site"
 
 # pip is the last thing that a complete virtual environment gets.
 $(BIN)/pip:
@@ -51,7 +56,7 @@ constraints:
 	@echo "Resolving in build/constraints: some minutes"
 	@rm -rf build/constraints
 	@$(PYTHON) -m venv build/constraints
-	@build/constraints/bin/pip install --quiet '.[demo,dev]'
+	@build/constraints/bin/pip install --quiet '.[demo,dev,notebooks]'
 	@build/constraints/bin/python .ci/constraints.py > constraints.new
 	@mv constraints.new constraints.txt
 	@echo "constraints.txt is new; run make test before it is committed"

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import onnx
 import pytest
 from base_faults import FaultTests
+from base_processes import ProcessTests
 from base_prune import PruneStageTests
 from base_quantize import QuantizeStageTests
 from stage_runs import (
@@ -56,7 +57,7 @@ def given(stage: str, model: TrainResult | ExportResult) -> list[str]:
     return [f"{stage}.checkpoint={path}"]
 
 
-class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
+class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTests):
     """Inherit from it, in a class whose name begins with ``Test``, and fill in what is left open here."""
 
     task: ClassVar[str]

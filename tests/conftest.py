@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 # These hold assertions of their own; pytest explains them only where it is told to.
-pytest.register_assert_rewrite("base", "base_faults", "base_prune", "base_quantize", "stage_runs")
+pytest.register_assert_rewrite(
+    "base", "base_faults", "base_processes", "base_prune", "base_quantize", "stage_runs"
+)
 
 # No test may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"

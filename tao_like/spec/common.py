@@ -33,6 +33,7 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "gen_trt_engine": "the exported ONNX file is what ships",
     **IGNORED_TAO_KEYS_OF_PRUNING,
     **IGNORED_TAO_KEYS_OF_QUANTIZATION,
+    "train.distributed_strategy": "several devices train by ddp, each with the whole network",
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
@@ -178,9 +179,9 @@ class TrainSpec:
     accelerator: str = spec_field(
         "auto", "Where to train; auto takes a GPU when there is one", choices=("auto", "cpu", "gpu", "mps")
     )
-    num_gpus: int = spec_field(1, "Devices to train on", ge=0)
+    num_gpus: int = spec_field(1, "Devices to train on, of each machine; without a GPU: processes", ge=0)
     gpu_ids: list[int] = spec_field([], "Which GPUs, by number; empty: the first `num_gpus`", element_ge=0)
-    num_nodes: int = spec_field(1, "Machines to train on; torchrun starts the processes", ge=1)
+    num_nodes: int = spec_field(1, "Machines to train on; torchrun on each starts the processes", ge=1)
     precision: str = spec_field("fp32", "Arithmetic of the training step", choices=("fp32", "bf16", "fp16"))
     accumulate_grad_batches: int = spec_field(
         1, "Batches whose gradients are summed up for one step", ge=1, automl=True
@@ -246,10 +247,15 @@ class TrainSpec:
                 f"{self.validation_interval} is more than train.num_epochs={self.num_epochs}, so nothing "
                 "would be validated; lower it",
             )
-        if self.seed < 0 and self.num_gpus * self.num_nodes > 1:
+        if self.seed < 0 and max(self.num_gpus, len(self.gpu_ids)) * self.num_nodes > 1:
             yield Problem("seed", "-1 gives every process another seed; give a number")
         if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
             yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
+        if self.gpu_ids and self.num_gpus not in (1, len(self.gpu_ids)):
+            yield Problem(
+                "num_gpus",
+                f"{self.num_gpus} is not the number of gpu_ids={self.gpu_ids}; leave one of the two out",
+            )
         if self.pruned_model_path and self.pretrained_model_path:
             yield Problem(
                 "pruned_model_path",

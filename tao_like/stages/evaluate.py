@@ -23,7 +23,7 @@ DEFAULT_BATCH = 32
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResult:
     """Scores a split; leaves metrics, a row a sample, and pictures in the run's folder."""
     path = find_checkpoint(spec, spec.evaluate.checkpoint, "evaluate.checkpoint")
-    device = pick_device(spec.evaluate.gpu_ids)
+    device = pick_device(spec.evaluate.gpu_ids, "evaluate.gpu_ids", run)
     model = open_model(task_type, spec, path, device)
     for note in model.notes:
         run.info(note)

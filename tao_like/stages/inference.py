@@ -82,7 +82,7 @@ class _Answered:
 def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResult:
     """Answers every file of the source; leaves predictions.csv and pictures in the run's folder."""
     path = find_checkpoint(spec, spec.inference.checkpoint, "inference.checkpoint")
-    model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids))
+    model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids, "inference.gpu_ids", run))
     if spec.inference.explain and model.network is None:
         raise SpecError("inference.explain needs a bundle: an ONNX file has no gradients; give model.tltb")
     skipped: list[str] = []

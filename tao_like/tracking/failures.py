@@ -15,6 +15,8 @@ _OUT_OF_MEMORY_TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "std::bad_alloc",
 )
+# gloo's words, and NCCL's.
+_LOST_PROCESS = re.compile(r"gloo.*(?:by peer|Broken pipe)|remote process exited", re.DOTALL)
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -45,6 +47,11 @@ def failure_message(error: BaseException) -> str:
         )
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and "Killed" in str(error):
         return "a data loading process was killed, most likely out of memory; lower dataset.workers"
+    if isinstance(error, RuntimeError) and _LOST_PROCESS.search(str(error)):
+        return (
+            "another process of this training has ended, and this one cannot go on alone; its own last words "
+            "say why, or the system's log where it ran out of memory"
+        )
     return f"{type(error).__name__}: {_without_worker_trace(error)}".rstrip(": ")
 
 

@@ -1,8 +1,9 @@
-"""Training in two processes, as `train.num_gpus=2` on a CPU and as torchrun starts it."""
+"""Training in two processes, as `train.num_gpus=2` on a CPU and as torchrun starts it: one machine, two."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,16 +23,19 @@ SETTINGS = ("model.backbone.type=test_vit", "train.num_epochs=2", "train.optim.o
 SIZES = {"train": 8, "val": 3, "test": 1}
 
 
-def train_in_processes(starter: list[str], results: Path, overrides: list[str]) -> None:
-    """Runs the command line in a process that starts others."""
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+
+
+def start(starter: list[str], results: Path, overrides: list[str]) -> subprocess.Popen[str]:
+    """The command line in a process that starts others."""
     command = [
         *starter, "-m", "tao_like.cli", "classification", "train", *TINY, *SETTINGS, *overrides,
-        f"results_dir={results}", "train.num_gpus=2", "dataset.batch_size=4",
+        f"results_dir={results}", "dataset.batch_size=4",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("epoch 2/2") == 1
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +50,9 @@ def alone(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> TrainRes
     return run("train", tmp_path_factory.mktemp("alone"), *data, *SETTINGS, "dataset.batch_size=8")
 
 
-@pytest.mark.parametrize(
-    "starter",
-    [
-        [sys.executable],
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"],
-    ],
-    ids=["num_gpus", "torchrun"],
-)
-def test_two_processes_train_and_score_as_one(
-    starter: list[str], data: list[str], alone: TrainResult, tmp_path: Path
-) -> None:
-    train_in_processes(starter, tmp_path, data)
-    folder = tmp_path / "train"
+def assert_trained_as_one(results: Path, alone: TrainResult) -> None:
+    """Two processes have left what the one process of ``alone`` has left."""
+    folder = results / "train"
     lines = status_lines(folder)
     assert [line["status"] for line in lines].count("STARTED") == 1
     assert lines[-1]["status"] == "SUCCESS"
@@ -73,4 +67,31 @@ def test_two_processes_train_and_score_as_one(
         assert {k: v for k, v in two.items() if k.startswith("val_")} == pytest.approx(
             {k: v for k, v in one.items() if k.startswith("val_")}, abs=1e-4
         )
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    assert [path.name for path in results.iterdir()] == ["train"]
+
+
+@pytest.mark.parametrize(
+    "starter", [[sys.executable], [*TORCHRUN, "2", "--standalone"]], ids=["num_gpus", "torchrun"]
+)
+def test_two_processes_train_and_score_as_one(
+    starter: list[str], data: list[str], alone: TrainResult, tmp_path: Path
+) -> None:
+    started = start(starter, tmp_path, [*data, "train.num_gpus=2"])
+    output, errors = started.communicate(timeout=240)
+    assert started.returncode == 0, errors[-3000:]
+    assert output.count("epoch 2/2") == 1
+    assert_trained_as_one(tmp_path, alone)
+
+
+def test_two_machines_train_and_score_as_one(data: list[str], alone: TrainResult, tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    meeting = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test"]
+    overrides = [*data, "train.num_nodes=2"]
+    machines = [start([*TORCHRUN, "1", *meeting], tmp_path, overrides) for _ in range(2)]
+    said = [machine.communicate(timeout=240) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    # Which machine is the first is for the meeting to say; the first alone talks and writes.
+    assert sum(output.count("epoch 2/2") for output, _ in said) == 1
+    assert_trained_as_one(tmp_path, alone)

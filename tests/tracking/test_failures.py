@@ -51,6 +51,18 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
             "dataset.workers",
         ),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "dataset.workers"),
+        (
+            RuntimeError(
+                "[gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:34738: Connection reset by peer."
+            ),
+            "another process of this training has ended",
+        ),
+        (
+            RuntimeError(
+                "NCCL error in: NCCLUtils.cpp:90, remote process exited or there was a network error"
+            ),
+            "another process of this training has ended",
+        ),
         (ValueError("bad"), "ValueError: bad"),
         (AssertionError(), "AssertionError"),
     ],

@@ -28,6 +28,7 @@ from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
 from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
 from tao_like.stages.train.checkpoints import BEST, Checkpoints
+from tao_like.stages.train.devices import choose_devices, process_environment
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
@@ -149,6 +150,7 @@ def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
         raise SpecError("train.precision: fp16 needs a GPU; take bf16 or fp32")
     if spec.accelerator == "gpu" and not torch.cuda.is_available():
         raise SpecError("train.accelerator: there is no GPU on this machine; take auto or cpu")
+    choose_devices(spec)  # before the data is looked at and the network is built
 
 
 def build_module(
@@ -188,13 +190,14 @@ def build_trainer(
     train = spec.train
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    devices: Any = train.gpu_ids or max(train.num_gpus, 1)
+    devices = choose_devices(train)
+    for warning in devices.warnings:
+        run.warning(warning)
     # Not Lightning's `deterministic`: it also fills all new memory, which slows every step on a CPU.
     torch.backends.cudnn.deterministic = train.cudnn.deterministic
-    use_cpu = train.accelerator == "cpu" or (train.accelerator == "auto" and not torch.cuda.is_available())
     return pl.Trainer(
-        accelerator="cpu" if use_cpu else train.accelerator,
-        devices=max(train.num_gpus, 1) if use_cpu else devices,
+        accelerator=devices.accelerator,
+        devices=devices.devices,
         num_nodes=train.num_nodes,
         precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
         max_epochs=train.num_epochs,
@@ -205,7 +208,7 @@ def build_trainer(
         limit_val_batches=1.0 if validates else 0,
         benchmark=train.cudnn.benchmark,
         callbacks=callbacks,
-        plugins=[AtomicCheckpoints()],
+        plugins=[AtomicCheckpoints(), process_environment()],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

@@ -52,6 +52,7 @@ def tune(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, *, epo
         seed=seed,
         optim=optim,
         num_gpus=min(train.num_gpus, 1),
+        gpu_ids=train.gpu_ids[:1],
         num_nodes=1,
         compile=False,
         resume_training_checkpoint_path=None,

@@ -1,0 +1,109 @@
+"""Which devices a training computes on, and whether its processes are those that were started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import torch
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
+
+from tao_like.errors import SpecError
+from tao_like.spec.common import TrainSpec
+from tao_like.stages.devices import check_gpu_ids, no_gpu
+
+_TORCHRUN = (
+    "`torchrun --nnodes=MACHINES --nproc-per-node=DEVICES -m tao_like.cli ...` on each machine starts them, "
+    "see docs/devices.md"
+)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What Lightning's trainer is told of the devices.
+
+    Attributes:
+        accelerator: Lightning's word for their kind.
+        devices: how many on this machine, or which GPUs.
+        warnings: what to tell the user of devices that were asked for and are not there.
+    """
+
+    accelerator: str
+    devices: int | list[int]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Devices of this machine, each with a process of its own."""
+        return len(self.devices) if isinstance(self.devices, list) else self.devices
+
+
+def choose_devices(train: TrainSpec) -> Devices:
+    """The devices that the spec asks for, as far as this machine has them.
+
+    A machine without a GPU trains on its CPU, in `num_gpus` processes.
+
+    Raises:
+        SpecError: it has GPUs, but not as many or not those; or the processes that torchrun or Slurm has
+            started are not as many as the devices.
+    """
+    count = max(train.num_gpus, 1)
+    gpus = torch.cuda.device_count()
+    if train.accelerator == "mps":
+        chosen = Devices("mps", count)
+    elif train.accelerator == "cpu" or not gpus:
+        warnings = []
+        if train.accelerator != "cpu":
+            if train.gpu_ids:
+                warnings.append(no_gpu(train.gpu_ids, "train.gpu_ids"))
+            if count > 1:
+                warnings.append(
+                    f"train.num_gpus={count}: torch sees no GPU on this machine, so {count} processes share "
+                    "its CPU; one is as quick there"
+                )
+        chosen = Devices("cpu", count, warnings)
+    else:
+        check_gpu_ids(train.gpu_ids, "train.gpu_ids")
+        if not train.gpu_ids and count > gpus:
+            raise SpecError(
+                f"train.num_gpus={count}: this machine has {gpus}; ask for {gpus}, and lower train.optim.lr "
+                f"as much (a step then sees {gpus}/{count} of the samples)"
+            )
+        chosen = Devices("gpu", train.gpu_ids or count)
+    _check_processes(chosen.count, train.num_nodes)
+    return chosen
+
+
+def _check_processes(devices: int, machines: int) -> None:
+    """Raises SpecError where the processes that somebody has started are not one for each device."""
+    asked = f"train.num_gpus={devices} and train.num_nodes={machines}"
+    if torch.distributed.is_torchelastic_launched():
+        started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if (here, started) != (devices, devices * machines):
+            raise SpecError(
+                f"{asked} make {devices * machines} processes, and torchrun has started {started}, {here} of "
+                f"them on this machine; give train.num_gpus={here} train.num_nodes={started // here}"
+            )
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        raise SpecError(
+            f"srun has started {os.environ['SLURM_STEP_NUM_TASKS']} tasks that know nothing of one another; "
+            f"let it start one torchrun on each machine: {_TORCHRUN}"
+        )
+    elif machines > 1:
+        raise SpecError(
+            f"train.num_nodes={machines}: nobody has started the other machines' processes; {_TORCHRUN}"
+        )
+
+
+def process_environment() -> ClusterEnvironment:
+    """Who starts the processes: torchrun where it has started this one, else Lightning, on this machine.
+
+    Lightning would also look at the variables of Slurm, MPI and LSF, and take a batch job's script for one of
+    many tasks.
+    """
+    launched = torch.distributed.is_torchelastic_launched()
+    return TorchElasticEnvironment() if launched else LightningEnvironment()

@@ -1,0 +1,121 @@
+"""Which devices a spec asks for, which it gets, and what is said where these are not the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_classification import tiny_spec
+
+from tao_like.errors import SpecError
+from tao_like.stages.devices import pick_device
+from tao_like.stages.train.devices import Devices, choose_devices
+from tao_like.tracking import Run
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets torch see this many GPUs."""
+
+    def set_count(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return set_count
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run that writes its log."""
+    return Run(tmp_path, task="classification", stage="evaluate", spec_yaml="")
+
+
+def log(run: Run) -> str:
+    """What the run has been told."""
+    path = run.folder / "log.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def choose(*overrides: str) -> Devices:
+    """The devices of a training with these overrides."""
+    return choose_devices(tiny_spec("train.accelerator=auto", *overrides).train)
+
+
+def test_scoring_takes_the_gpu_that_is_asked_for(gpus: Callable[[int], None], run: Run) -> None:
+    gpus(4)
+    assert pick_device([2], "evaluate.gpu_ids", run) == torch.device("cuda", 2)
+    assert pick_device([], "evaluate.gpu_ids", run) == torch.device("cuda", 0)
+    assert not log(run)
+    assert pick_device([3, 1], "evaluate.gpu_ids", run) == torch.device("cuda", 3)
+    assert "evaluate.gpu_ids=[3, 1]: this stage computes on one device" in log(run)
+
+
+def test_scoring_says_where_the_cpu_takes_the_place_of_a_gpu(gpus: Callable[[int], None], run: Run) -> None:
+    gpus(0)
+    assert pick_device([], "evaluate.gpu_ids", run).type == "cpu"
+    assert not log(run)
+    assert pick_device([0], "evaluate.gpu_ids", run).type == "cpu"
+    assert "evaluate.gpu_ids=[0]: torch sees no GPU on this machine, so the CPU computes" in log(run)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(gpus: Callable[[int], None], run: Run) -> None:
+    gpus(2)
+    with pytest.raises(SpecError, match=r"evaluate\.gpu_ids=\[2\]: this machine has 2 GPUs"):
+        pick_device([2], "evaluate.gpu_ids", run)
+    with pytest.raises(SpecError, match=r"train\.gpu_ids=\[0, 2\]: this machine has 2 GPUs"):
+        choose("train.gpu_ids=[0,2]")
+    with pytest.raises(SpecError, match=r"train\.num_gpus=8: this machine has 2; ask for 2.*2/8"):
+        choose("train.num_gpus=8")
+
+
+def test_training_takes_the_gpus_that_are_asked_for(gpus: Callable[[int], None]) -> None:
+    gpus(4)
+    assert choose("train.num_gpus=2") == Devices("gpu", 2)
+    assert choose("train.gpu_ids=[3,1]") == Devices("gpu", [3, 1])
+    assert choose("train.accelerator=cpu", "train.num_gpus=2") == Devices("cpu", 2)
+
+
+def test_training_says_where_the_cpu_takes_the_place_of_gpus(gpus: Callable[[int], None]) -> None:
+    gpus(0)
+    assert choose() == Devices("cpu", 1)
+    chosen = choose("train.gpu_ids=[0,1]", "train.num_gpus=2")
+    assert (chosen.accelerator, chosen.count) == ("cpu", 2)
+    assert [text.partition(":")[0] for text in chosen.warnings] == [
+        "train.gpu_ids=[0, 1]",
+        "train.num_gpus=2",
+    ]
+    assert not choose("train.accelerator=cpu", "train.num_gpus=2").warnings
+
+
+def test_two_numbers_of_gpus_that_disagree_are_an_error() -> None:
+    with pytest.raises(SpecError, match=r"train\.num_gpus: 4 is not the number of gpu_ids=\[0, 1\]"):
+        tiny_spec("train.num_gpus=4", "train.gpu_ids=[0,1]")
+    with pytest.raises(SpecError, match=r"train\.seed: -1 gives every process another seed"):
+        tiny_spec("train.seed=-1", "train.gpu_ids=[0,1]")
+
+
+@pytest.mark.parametrize(
+    ("started", "overrides", "words"),
+    [
+        ((4, 4), (), r"make 1 processes, and torchrun has started 4.*train\.num_gpus=4 train\.num_nodes=1"),
+        ((2, 1), ("train.num_gpus=2",), r"torchrun has started 2, 1 of them.*num_gpus=1 train\.num_nodes=2"),
+        ((2, 2), ("train.num_gpus=2", "train.num_nodes=2"), r"make 4 processes, and torchrun has started 2"),
+    ],
+)
+def test_processes_of_torchrun_that_nobody_asked_for_are_an_error(
+    started: tuple[int, int], overrides: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", str(started[0]))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(started[1]))
+    with pytest.raises(SpecError, match=words):
+        choose("train.accelerator=cpu", *overrides)
+
+
+def test_machines_that_nobody_has_started_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match=r"train\.num_nodes=2: nobody has started.*torchrun --nnodes"):
+        choose("train.num_nodes=2")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(SpecError, match=r"srun has started 4 tasks.*one torchrun on each machine"):
+        choose("train.num_gpus=4")
