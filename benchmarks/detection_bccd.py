@@ -44,6 +44,7 @@ QUICK = (
     "dataset.img_size=96",
     "dataset.img_height=96",
     "dataset.batch_size=2",
+    "dataset.cache=none",
     "prune.steps=1",
     "prune.criterion_samples=4",
     "quantize.num_samples=4",
