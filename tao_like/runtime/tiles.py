@@ -66,13 +66,19 @@ class Tiling:
             return None
         try:
             tiling = cls(**values)
-            is_usable = min(tiling.width, tiling.height) >= LEAST_TILE and 0 <= tiling.overlap <= MOST_OVERLAP
+            is_usable = (
+                isinstance(tiling.width, int)
+                and isinstance(tiling.height, int)
+                and min(tiling.width, tiling.height) >= LEAST_TILE
+                and 0 <= tiling.overlap <= MOST_OVERLAP
+                and 0 < tiling.agreement <= 1
+            )
         except TypeError as error:
             raise BundleError(f"the model's metadata has an odd tiling {values!r}: {error}.") from error
         if not is_usable:
             raise BundleError(
                 f"the model's metadata has an odd tiling {values!r}: tiles have {LEAST_TILE} pixels or more "
-                f"a side, and overlap by 0 to {MOST_OVERLAP}."
+                f"a side, overlap by 0 to {MOST_OVERLAP}, and agree by a share up to 1."
             )
         return tiling
 

@@ -93,7 +93,13 @@ def test_neighbours_of_one_class_stay_two_and_pieces_of_little_score_do_not_stre
 
 
 @pytest.mark.parametrize(
-    "values", [5, {"width": 100}, {"width": 1, "height": 1, "overlap": 0.2, "agreement": 0.5}]
+    "values",
+    [
+        5,
+        {"width": 100},
+        {"width": 1, "height": 1, "overlap": 0.2, "agreement": 0.5},
+        {**TILING.to_dict(), "agreement": "a"},
+    ],
 )
 def test_odd_metadata_is_named(values: object) -> None:
     with pytest.raises(BundleError, match="odd tiling"):
