@@ -210,12 +210,15 @@ def _groups(
 ) -> list[npt.NDArray[np.int64]]:
     """Numbers of the boxes of each object: the best pairs first, and of each tile one box at most.
 
+    A pair is as good as its agreement times its lesser score: a box that a tile is hardly sure of must not
+    take the place of its better one.
+
     A tile may say twice what another says once. The second box then fits an object that has a better one of
     the same tile; it goes where no other tile has one for it.
     """
     group_of = {number: [number] for number in range(len(owner))}
     refused: list[tuple[int, int]] = []
-    for _, one, other in sorted(pairs, key=lambda pair: -pair[0]):
+    for _, one, other in sorted(pairs, key=lambda pair: -pair[0] * min(scores[pair[1]], scores[pair[2]])):
         first, second = group_of[one], group_of[other]
         if first is second:
             continue
