@@ -10,149 +10,22 @@ median and its bootstrap interval.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from rich.console import Console
+from overhead import compare, parser
 
 from tao_like.datasets.samples import write_sample
-from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.spec import load_spec, to_yaml
-from tao_like.stages.loading import EpochSampler, SeededDataset
-from tao_like.stages.train.memory import keep_freed_memory
-from tao_like.stages.train.optim import build_optimiser, build_schedule
-from tao_like.stages.train.stage import prepare_trainer
 from tao_like.tasks.classification.task import ClassificationTask
-from tao_like.tracking import Run
-
-# isort: split
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader
-
-WARM_UP, TIMED = 10, 50
-SETTINGS = [
-    "model.backbone.pretrained_backbone_path=package:efficientnet_lite0",
-    "dataset.cache=ram",
-    "dataset.workers=0",
-    "train.num_epochs=100",
-    f"train.max_steps={WARM_UP + TIMED}",
-    "train.keep=last",
-    "dataset.split.val=0",
-    "dataset.split.test=0",
-    "train.checkpoint_interval=1000",
-]
 
 
-class StepClock(pl.Callback):
-    """Notes when the warm-up ends and when the last step ends."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Notes the time."""
-        self.times.append(time.perf_counter())
-
-
-def stage_seconds(spec: Any, folder: Path) -> float:
-    """Seconds of 50 steps in the train stage's own trainer."""
-    with Run(
-        folder, task="classification", stage="train", spec_yaml=to_yaml(spec), console=Console(quiet=True)
-    ) as run:
-        prepared = prepare_trainer(ClassificationTask(spec), spec, run)
-        clock = StepClock()
-        prepared.trainer.callbacks.append(clock)
-        prepared.trainer.fit(prepared.module)
-        prepared.close()
-    return clock.times[-1] - clock.times[WARM_UP - 1]
-
-
-def bare_seconds(spec: Any) -> float:
-    """Seconds of 50 steps in a plain loop."""
-    task = ClassificationTask(spec)
-    torch.manual_seed(spec.train.seed)
-    network, _ = task.network(pretrained=True)
-    network = network.to(memory_format=torch.channels_last).train()
-    data = task.dataset("train", augment=True)
-    sampler = EpochSampler(len(data), spec.train.seed, shuffle=True)
-    loader = DataLoader(
-        SeededDataset(data, spec.train.seed),
-        batch_size=spec.dataset.batch_size,
-        sampler=sampler,
-        collate_fn=task.collate,
-        drop_last=True,
-    )
-    optimiser = build_optimiser(task, network, spec.train.optim)
-    schedule = build_schedule(optimiser, spec.train.optim, 100, len(loader), WARM_UP + TIMED)
-    step, started = 0, 0.0
-    for epoch in range(100):
-        sampler.set_epoch(epoch)
-        for batch in loader:
-            loss = task.losses(network, batch)["loss"]
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            step += 1
-            if step == WARM_UP:
-                started = time.perf_counter()
-            if step == WARM_UP + TIMED:
-                return time.perf_counter() - started
-    raise AssertionError("the data is too small")
-
-
-def main() -> None:
-    """Runs the comparison and writes its CSV."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--img-size", type=int, default=96)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
-    options = parser.parse_args()
-    keep_freed_memory()
-    ratios, rows = [], []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_sample("digits", folder / "digits")
-        overrides = [
-            *SETTINGS,
-            f"dataset.train_dataset.images_dir={folder}/digits/train",
-            f"dataset.img_size={options.img_size}",
-            f"dataset.batch_size={options.batch_size}",
-        ]
-        spec = load_spec(ClassificationTask.Spec, None, overrides).spec
-        for pair in range(options.pairs):
-            # The side that goes first changes from pair to pair.
-            seconds: dict[str, float] = {}
-            for side in ("stage", "bare") if pair % 2 else ("bare", "stage"):
-                seconds[side] = (
-                    stage_seconds(spec, folder / f"run{pair}") if side == "stage" else bare_seconds(spec)
-                )
-            ratio = seconds["stage"] / seconds["bare"]
-            ratios.append(ratio)
-            rows.append([pair, f"{seconds['stage']:.3f}", f"{seconds['bare']:.3f}", f"{ratio:.4f}"])
-            print("pair {}: stage {} s, bare {} s, ratio {}".format(*rows[-1]), flush=True)
-    generator = np.random.default_rng(0)
-    medians = [np.median(generator.choice(ratios, len(ratios))) for _ in range(10_000)]
-    low, high = np.percentile(medians, [2.5, 97.5])
-    with options.output.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["pair", "stage_seconds", "bare_seconds", "ratio"])
-        writer.writerows(rows)
-        writer.writerow(["median", "", "", f"{np.median(ratios):.4f}"])
-        writer.writerow(["interval_95", f"{low:.4f}", f"{high:.4f}", ""])
-    print(
-        f"median ratio {np.median(ratios):.4f}, 95 % interval {low:.4f} to {high:.4f}, {TIMED} steps a side"
-    )
+def digits(folder: Path) -> list[str]:
+    """Writes the data and names it, and the network."""
+    write_sample("digits", folder / "digits")
+    return [
+        "model.backbone.pretrained_backbone_path=package:efficientnet_lite0",
+        f"dataset.train_dataset.images_dir={folder}/digits/train",
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    compare(parser(__doc__, __file__, img_size=96, batch_size=16).parse_args(), ClassificationTask, digits)

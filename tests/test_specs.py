@@ -106,6 +106,8 @@ def test_a_shipped_spec_trains(path: Path, class_folders: Path, tmp_path: Path) 
         overrides.append("model.backbone.pretrained_backbone_path=null")
     if "num_classes" in values["dataset"]:
         overrides.append("dataset.num_classes=3")
+    if "classes_file" in values["dataset"]:
+        overrides.append("dataset.classes_file=null")
     result = tao_like.run(path.parent.name, "train", path, overrides, quiet=True)
     bundle = read_bundle(result.bundle)
     assert bundle.classes == ["blue", "green", "red"]

@@ -2,7 +2,8 @@
 
 Neighbouring tiles share a strip of the picture. An object in it is seen twice, perhaps cut off by the border
 of one tile. What a cut box shows of the object ends at the border, so its overlap with the whole box may be
-small; but on the ground that both tiles see, the two boxes are the same. So boxes are compared there alone.
+small; but on the ground that both tiles see, the two boxes are the same, or the cut one lies inside the
+other. So boxes are compared there alone.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.boxes import Boxes, overlaps
+from tao_like.runtime.boxes import Boxes, box_areas, overlaps
 
-BORDER = 0.02
-"""A box that ends within this share of a tile's side from an inner border may be cut off there."""
+BORDER, BORDER_PIXELS = 0.02, 4.0
+"""A box may be cut off that ends so near an inner border: a share of the tile's side, and pixels at least."""
+CONTAINED = 0.8
+"""Share of a cut box, on common ground, inside another from which on it is a part of that one's object."""
 LEAST_TILE, MOST_OVERLAP = 32, 0.8
 """Smaller tiles or larger overlaps would make too many of a picture."""
+TINY = 1e-9
 SURE = 0.5
 """Of cut boxes of one object, those with this share of the best score say where it ends."""
 
@@ -66,13 +70,19 @@ class Tiling:
             return None
         try:
             tiling = cls(**values)
-            is_usable = min(tiling.width, tiling.height) >= LEAST_TILE and 0 <= tiling.overlap <= MOST_OVERLAP
+            is_usable = (
+                isinstance(tiling.width, int)
+                and isinstance(tiling.height, int)
+                and min(tiling.width, tiling.height) >= LEAST_TILE
+                and 0 <= tiling.overlap <= MOST_OVERLAP
+                and 0 < tiling.agreement <= 1
+            )
         except TypeError as error:
             raise BundleError(f"the model's metadata has an odd tiling {values!r}: {error}.") from error
         if not is_usable:
             raise BundleError(
                 f"the model's metadata has an odd tiling {values!r}: tiles have {LEAST_TILE} pixels or more "
-                f"a side, and overlap by 0 to {MOST_OVERLAP}."
+                f"a side, overlap by 0 to {MOST_OVERLAP}, and agree by a share up to 1."
             )
         return tiling
 
@@ -132,10 +142,10 @@ def join(found: Sequence[Group], tiles: Sequence[Tile], tiling: Tiling, size: tu
     starts = np.cumsum([0, *(len(each.scores) for each in found)])
     boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     owner = np.repeat(np.arange(len(tiles)), np.diff(starts))
-    pairs = _pairs(boxes, labels, starts, tiles, tiling.agreement)
     is_cut = _is_cut(boxes, owner, tiles, size)
+    pairs = _pairs(boxes, labels, is_cut, starts, tiles, tiling.agreement)
     merged = []
-    for members in _groups(pairs, owner):
+    for members in _groups(pairs, owner, scores):
         best = members[np.argmax(scores[members])]
         whole = members[~is_cut[members]]
         if len(whole):
@@ -155,6 +165,7 @@ def join(found: Sequence[Group], tiles: Sequence[Tile], tiling: Tiling, size: tu
 def _pairs(
     boxes: Boxes,
     labels: npt.NDArray[np.int64],
+    is_cut: npt.NDArray[np.bool_],
     starts: npt.NDArray[np.int64],
     tiles: Sequence[Tile],
     agreement: float,
@@ -172,23 +183,54 @@ def _pairs(
                 np.clip(boxes[each], np.tile(limits[:2], 2), np.tile(limits[2:], 2))
                 for each in (first, second)
             ]
-            shares = overlaps(*clipped) * (labels[first, None] == labels[None, second])
+            shares = overlaps(*clipped)
+            inside = _contained(shares, *clipped)
+            is_part = (is_cut[first, None] & (inside[0] >= CONTAINED)) | (
+                is_cut[None, second] & (inside[1] >= CONTAINED)
+            )
+            is_same = (labels[first, None] == labels[None, second]) & ((shares >= agreement) | is_part)
             pairs += [
                 (float(shares[row, column]), int(starts[one] + row), int(starts[other] + column))
-                for row, column in np.argwhere(shares >= agreement)
+                for row, column in np.argwhere(is_same)
             ]
     return pairs
 
 
-def _groups(pairs: list[tuple[float, int, int]], owner: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Numbers of the boxes of each object: the best pairs first, and of each tile one box at most."""
+def _contained(
+    shares: npt.NDArray[np.floating], boxes: Boxes, others: Boxes
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """From intersections over unions: the share of each box (N) in each other (M), and the reverse."""
+    areas, other_areas = box_areas(boxes)[:, None], box_areas(others)[None, :]
+    common = shares * (areas + other_areas) / (1 + shares)
+    return common / np.maximum(areas, TINY), common / np.maximum(other_areas, TINY)
+
+
+def _groups(
+    pairs: list[tuple[float, int, int]], owner: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+) -> list[npt.NDArray[np.int64]]:
+    """Numbers of the boxes of each object: the best pairs first, and of each tile one box at most.
+
+    A pair is as good as its agreement times its lesser score: a box that a tile is hardly sure of must not
+    take the place of its better one.
+
+    A tile may say twice what another says once. The second box then fits an object that has a better one of
+    the same tile; it goes where no other tile has one for it.
+    """
     group_of = {number: [number] for number in range(len(owner))}
-    for _, one, other in sorted(pairs, key=lambda pair: -pair[0]):
+    refused: list[tuple[int, int]] = []
+    for _, one, other in sorted(pairs, key=lambda pair: -pair[0] * min(scores[pair[1]], scores[pair[2]])):
         first, second = group_of[one], group_of[other]
-        if first is second or set(owner[first]) & set(owner[second]):
+        if first is second:
+            continue
+        if set(owner[first]) & set(owner[second]):
+            refused += [(one, other), (other, one)]
             continue
         first += second
         group_of.update(dict.fromkeys(second, first))
+    for alone, taken in refused:
+        members = group_of.get(taken, [])
+        if len(group_of.get(alone, [])) == 1 and len(members) > 1 and scores[alone] < scores[members].max():
+            del group_of[alone]
     distinct = {id(members): members for members in group_of.values()}
     return [np.array(members, np.int64) for members in distinct.values()]
 
@@ -199,7 +241,7 @@ def _is_cut(
     """(N,) whether a box ends at a border of its tile that is no border of the picture."""
     borders = np.array(tiles, np.float32).reshape(-1, 4)[owner]
     sides = borders[:, 2:] - borders[:, :2]
-    slack = BORDER * sides
+    slack = np.maximum(BORDER * sides, BORDER_PIXELS)
     is_inner = np.concatenate([borders[:, :2] > 0, borders[:, 2:] < np.array(size, np.float32)], axis=1)
     is_near = np.concatenate(
         [boxes[:, :2] <= borders[:, :2] + slack, boxes[:, 2:] >= borders[:, 2:] - slack], axis=1

@@ -18,6 +18,7 @@ from tao_like.datasets.sources import image_sources
 from tao_like.networks.normalise import Normalise
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
 from tao_like.tasks.base import Batch, Sample, SpecT, Split, Task
+from tao_like.tasks.split_source import SplitSource
 
 
 class Loading(Protocol):
@@ -29,35 +30,12 @@ class Loading(Protocol):
     cache: str
 
 
-class SplitRecords(Protocol):
-    """The pictures of every split."""
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the outputs."""
-
-    def has(self, split: Split) -> bool:
-        """Whether there is data for a split."""
-
-    def records(self, split: Split) -> Sequence[Any]:
-        """The records of a split."""
-
-    def divides(self) -> bool:
-        """Whether validation or test data is cut out of the training data."""
-
-    def split_record(self) -> dict[str, Any]:
-        """The files of each split, for the bundle."""
-
-    def fingerprint(self, split: Split) -> str:
-        """A hash of the names and labels of a split's pictures, in order."""
-
-
 class ImageTask(Task[SpecT]):
     """A task whose network takes one picture, and has its normalisation as the part ``normalise``."""
 
     input_kind = "image"
     input_format = "uint8_nhwc"
-    images: SplitRecords
+    images: SplitSource[Any]
 
     @property
     @abstractmethod

@@ -88,12 +88,35 @@ def test_neighbours_of_one_class_stay_two_and_pieces_of_little_score_do_not_stre
     stray = Group(np.array([[80, 10, 170, 45]], np.float32), np.array([0.1], np.float32), np.array([0]))
     joined = join([piece, stray], tiles, tiling, (180, 100))
     assert joined.boxes.tolist() == [[60, 10, 100, 40]]
+    short = Group(np.array([[80, 12, 90, 38]], np.float32), np.array([0.6], np.float32), np.array([0]))
+    joined = join([left, short], tiles, tiling, (180, 100))
+    assert joined.boxes.tolist() == [[60, 10, 90, 40]]
     nothing = Group(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert len(join([nothing, nothing], tiles, tiling, (180, 100)).scores) == 0
 
 
+def test_what_a_tile_says_twice_and_another_once_appears_once() -> None:
+    tiles = [Tile(0, 0, 100, 100), Tile(50, 0, 150, 100)]
+    once = Group(np.array([[60, 10, 90, 40]], np.float32), np.array([0.9], np.float32), np.array([0]))
+    twice = Group(
+        np.array([[60, 10, 90, 40], [60, 10, 90, 27]], np.float32),
+        np.array([0.8, 0.7], np.float32),
+        np.array([0, 0]),
+    )
+    joined = join([once, twice], tiles, Tiling(100, 100, 0.5, 0.5), (150, 100))
+    assert joined.boxes.tolist() == [[60, 10, 90, 40]]
+    # Where both tiles see two, two they are.
+    assert len(join([twice, twice], tiles, Tiling(100, 100, 0.5, 0.5), (150, 100)).scores) == 2
+
+
 @pytest.mark.parametrize(
-    "values", [5, {"width": 100}, {"width": 1, "height": 1, "overlap": 0.2, "agreement": 0.5}]
+    "values",
+    [
+        5,
+        {"width": 100},
+        {"width": 1, "height": 1, "overlap": 0.2, "agreement": 0.5},
+        {**TILING.to_dict(), "agreement": "a"},
+    ],
 )
 def test_odd_metadata_is_named(values: object) -> None:
     with pytest.raises(BundleError, match="odd tiling"):

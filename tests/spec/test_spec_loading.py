@@ -117,7 +117,7 @@ def test_all_errors_come_together_in_the_order_of_the_file(write: Any) -> None:
         ("train: {layers: [{name: a, bits: 5}]}", "layers[0].bits: 5 is not allowed; it must be one of 4, 8"),
         ("train: {layers: [null]}", "layers[0]: this element has no keys; its keys are name, bits"),
         ("train: {layers: a}", '"a" is text; it must be a list of blocks'),
-        ("train: {layers: {bits: 4}}", "layers[0].name: it has no value and must be given"),
+        ("train: {layers: {bits: 4}}", "train.layers.name: it has no value and must be given"),
         ("title: null", 'there is no value; it must be text: give one, or write "" for no text'),
         ("title: [a]", "this is a list; it must be text"),
         ("evaluate: {device: tpu}", "must match cpu|cuda(:[0-9]+)?"),

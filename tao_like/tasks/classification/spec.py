@@ -10,6 +10,7 @@ from tao_like.errors import SpecError
 from tao_like.networks.names import IMPORTED, resolve_name
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
+from tao_like.spec.image_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
 
 ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -86,23 +87,15 @@ class DataPathSpec:
 
 
 @dataclass
-class SplitSpec:
+class CsvSplitSpec(SplitSpec):
     """How training data without splits of its own is divided."""
 
-    val: float = spec_field(0.15, "Share for validation", ge=0, lt=1)
-    test: float = spec_field(0.15, "Share for the test", ge=0, lt=1)
-    seed: int = spec_field(0, "Seed of the division", ge=0)
     group_by: str = spec_field(
         "none",
         "What stays together: `none`, `folder`, `column` (CSV column `group`), or a regular expression "
         "with one group, matched on the path",
         path=True,
     )
-
-    def check(self) -> Iterator[Problem]:
-        """Something must remain to train on."""
-        if self.val + self.test >= 1:
-            yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
 
 
 @dataclass
@@ -226,7 +219,7 @@ class DatasetSpec:
     train_dataset: DataPathSpec = spec_block(DataPathSpec, "Training data; split by `split` where alone")
     val_dataset: DataPathSpec = spec_block(DataPathSpec, "Validation data")
     test_dataset: DataPathSpec = spec_block(DataPathSpec, "Test data")
-    split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
+    split: CsvSplitSpec = spec_block(CsvSplitSpec, "Division of training data that has no splits of its own")
     classes_file: str | None = spec_field(
         None, "Class names, one a line, in the order of the outputs; empty: sorted names", path=True
     )
@@ -246,24 +239,10 @@ class DatasetSpec:
         gt=0,
         le=1,
     )
-    batch_size: int | str = spec_field(
-        "auto",
-        "Pictures a step and device; auto: what memory and amount of data allow",
-        ge=1,
-        words=("auto",),
-        automl=True,
-    )
-    workers: int | str = spec_field(
-        "auto",
-        "Processes that load pictures; auto: by the processors",
-        ge=0,
-        words=("auto",),
-        aliases=("num_workers",),
-    )
-    shuffle: bool = spec_field(True, "New order in every epoch")
-    cache: str = spec_field(
-        "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
-    )
+    batch_size: int | str = batch_size_field()
+    workers: int | str = workers_field()
+    shuffle: bool = shuffle_field()
+    cache: str = cache_field()
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
 

@@ -2,88 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from typing_extensions import override
 
 from tao_like.datasets.box_record import BoxRecord
 from tao_like.datasets.box_sources import BoxSource, read_boxes, stated_classes
 from tao_like.datasets.records import class_names
 from tao_like.datasets.sources import image_sources
-from tao_like.datasets.split import split_records
-from tao_like.datasets.stored_split import split_from_dict, split_to_dict
+from tao_like.datasets.stored_split import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.base import Split
 from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
 from tao_like.tasks.detection.stage_spec import InferDataSourcesSpec
+from tao_like.tasks.split_source import SPLITS as SPLITS
+from tao_like.tasks.split_source import SplitSource
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-
-class LabelledBoxes:
-    """Records of every split, read once.
-
-    Args:
-        spec: the dataset block.
-        stored_split: the division that a bundle was trained on; the spec's own is not drawn again then.
-        classes: class names of a bundle; None: found in the training data.
-    """
+class LabelledBoxes(SplitSource[BoxRecord]):
+    """Pictures and their boxes, of any number of sources; see ``SplitSource``."""
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
     ) -> None:
+        super().__init__(spec, stored_split, classes)
         self.spec = spec
-        self._stored_split = stored_split
-        self._given_classes = classes
-        self._records: dict[Split, list[BoxRecord]] = {}
-        self._classes: list[str] | None = None
-        self.notes: list[str] = []
 
+    @override
     def named(self, split: Split) -> list[DataSourceSpec]:
         """The sources that the spec gives for a split."""
         sources: list[DataSourceSpec] = getattr(self.spec, f"{split}_data_sources")
         return sources
 
-    def is_divided(self, split: Split) -> bool:
-        """Whether this split is cut out of the training data."""
-        if split == "train" or self.named(split) or not self.named("train"):
-            return False
-        share = self.spec.split.val if split == "val" else self.spec.split.test
-        return share > 0 and not (split == "test" and bool(self.named("val")))
-
-    def has(self, split: Split) -> bool:
-        """Whether there is data for a split."""
-        return bool(self.named(split)) or self.is_divided(split)
-
-    def divides(self) -> bool:
-        """Whether validation or test data is cut out of the training data."""
-        return self.is_divided("val") or self.is_divided("test")
-
-    def records(self, split: Split) -> list[BoxRecord]:
-        """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""
-        if split not in self._records:
-            if self.divides() and (split == "train" or self.is_divided(split)):
-                self._records |= self._divided(split)
-            else:
-                self._records[split] = self._read(split)
-        return self._records[split]
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the outputs. Raises DatasetError."""
-        if self._given_classes is not None:
-            return self._given_classes
-        if self._classes is None:
-            names = self._found_classes()
-            if self.spec.num_classes not in (None, len(names)):
-                raise DatasetError(
-                    f"dataset.num_classes is {self.spec.num_classes}, and the data has {len(names)} classes "
-                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
-                )
-            self._classes = names
-        return self._classes
-
-    def _found_classes(self) -> list[str]:
+    @override
+    def found_classes(self) -> list[str]:
         """In the order of classes_file, else as the sources state it, else sorted; those with boxes."""
         if self.spec.classes_file:
             # It may leave classes of the data out: their boxes are then not looked for.
@@ -94,43 +47,23 @@ class LabelledBoxes:
             stated |= dict.fromkeys(stated_classes(_source(source)))
         return [*(name for name in stated if name in found), *sorted(found - stated.keys())]
 
-    def split_record(self) -> dict[str, Any]:
-        """The files of each split, for the bundle."""
-        return split_to_dict({split: self.records(split) for split in SPLITS})
+    @override
+    def labels_text(self, record: BoxRecord) -> tuple[str, ...]:
+        return tuple(map(repr, record.boxes))
 
-    def fingerprint(self, split: Split) -> str:
-        """A hash of the names and boxes of a split's pictures, in order."""
-        digest = hashlib.sha256()
-        for record in self.records(split):
-            words = (record.name, *map(repr, record.boxes), "\n")
-            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
-
-    def _divided(self, split: Split) -> dict[Split, list[BoxRecord]]:
-        """The training data divided: as a bundle has stored it (this split alone), else as drawn (all)."""
-        records = self._read("train")
-        if self._stored_split is not None:
-            roots = [_root(source) for source in self.named("train")]
-            found = split_from_dict(self._stored_split, roots, splits=[split])
-            self.notes += found.notes()
-            by_path = {record.path.resolve(): record for record in records}
-            wanted = found.records[split]
-            lost = [record.name for record in wanted if record.path.resolve() not in by_path]
-            if lost:
-                raise DatasetError(
-                    f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
-                    f"such as {lost[0]}; give the data that the model was trained from"
-                )
-            return {split: [by_path[record.path.resolve()] for record in wanted]}
-        shares = {name: getattr(self.spec.split, name) * self.is_divided(name) for name in ("val", "test")}
-        divided = split_records(
-            records, **shares, seed=self.spec.split.seed, group_by=self.spec.split.group_by
-        )
-        return {
-            name: cast("list[BoxRecord]", divided[name])
-            for name in SPLITS
-            if name == "train" or self.is_divided(name)
-        }
+    @override
+    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
+        roots = [_root(source) for source in self.named("train")]
+        found = split_from_dict(stored, roots, splits=[split])
+        by_path = {record.path.resolve(): record for record in self.read("train")}
+        wanted = found.records[split]
+        lost = [record.name for record in wanted if record.path.resolve() not in by_path]
+        if lost:
+            raise DatasetError(
+                f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
+                f"such as {lost[0]}; give the data that the model was trained from"
+            )
+        return [by_path[record.path.resolve()] for record in wanted], found
 
     def records_of(self, split: Split, number: int) -> list[BoxRecord]:
         """The records of one of a split's sources, undivided. Raises DatasetError."""
@@ -139,7 +72,8 @@ class LabelledBoxes:
             raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
         return read_boxes(_source(self.named(split)[number]), f"dataset.{split}_data_sources[{number}]")
 
-    def _read(self, split: Split) -> list[BoxRecord]:
+    @override
+    def read(self, split: Split) -> list[BoxRecord]:
         records: list[BoxRecord] = []
         for number in range(len(self.named(split))):
             records += self.records_of(split, number)

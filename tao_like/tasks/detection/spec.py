@@ -14,6 +14,7 @@ from tao_like.spec.common import (
     CommonSpec,
     TrainSpec,
 )
+from tao_like.spec.image_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
 from tao_like.tasks.detection.anchor_spec import FasterRcnnSpec, SsdSpec
 from tao_like.tasks.detection.stage_spec import (
     DetectionEvaluateSpec,
@@ -151,25 +152,6 @@ class DataSourceSpec:
 
 
 @dataclass
-class SplitSpec:
-    """How training data without splits of its own is divided."""
-
-    val: float = spec_field(0.15, "Share for validation", ge=0, lt=1)
-    test: float = spec_field(0.15, "Share for the test", ge=0, lt=1)
-    seed: int = spec_field(0, "Seed of the division", ge=0)
-    group_by: str = spec_field(
-        "none",
-        "What stays together: `none`, `folder`, or a regular expression with one group, matched on the path",
-        path=True,
-    )
-
-    def check(self) -> Iterator[Problem]:
-        """Something must remain to train on."""
-        if self.val + self.test >= 1:
-            yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
-
-
-@dataclass
 class RandomAffineSpec:
     """Another size and place of the picture in the input, rotated and sheared."""
 
@@ -261,24 +243,10 @@ class DatasetSpec:
         choices=("letterbox", "squash"),
     )
     tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
-    batch_size: int | str = spec_field(
-        "auto",
-        "Pictures a step and device; auto: what memory and amount of data allow",
-        ge=1,
-        words=("auto",),
-        automl=True,
-    )
-    workers: int | str = spec_field(
-        "auto",
-        "Processes that load pictures; auto: by the processors",
-        ge=0,
-        words=("auto",),
-        aliases=("num_workers",),
-    )
-    shuffle: bool = spec_field(True, "New order in every epoch")
-    cache: str = spec_field(
-        "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
-    )
+    batch_size: int | str = batch_size_field()
+    workers: int | str = workers_field()
+    shuffle: bool = shuffle_field()
+    cache: str = cache_field()
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
 

@@ -136,8 +136,9 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @cached_property
     def tiling(self) -> Tiling | None:
         """How big pictures are cut; None: they are not."""
-        if self.record and (stated := Tiling.of(self.record.extra)):
-            return stated
+        if self.record and "selection" in self.record.extra:
+            # An exported file says all of it, so that answers are those of the runtime.
+            return Tiling.of(self.record.extra)
         settings, preparation = self.spec.dataset.tiling, self.image_preparation
         if not settings.enable:
             return None

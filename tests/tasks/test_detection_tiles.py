@@ -1,0 +1,94 @@
+"""Big pictures as tiles in training and evaluation: known squares are where each tile's boxes say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from box_pictures import IDS, annotation
+from pictures import COLOURS
+from PIL import Image, ImageDraw
+from tiny_detection import tiny_spec
+
+from tao_like.runtime.boxes import placement
+from tao_like.runtime.detection import FoundBoxes
+from tao_like.tasks import task_class
+
+SIZE = (248, 150)
+SQUARES = [("red", 5, 5, 12), ("green", 90, 40, 14), ("blue", 60, 60, 8), ("red", 228, 130, 20)]
+"""Class, left, top and side: in a corner, on a border of tiles, on another, and in the opposite corner."""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Any:
+    """Detection on one big picture with known squares."""
+    (tmp_path / "train").mkdir()
+    image = Image.new("RGB", SIZE, (100, 100, 100))
+    pen = ImageDraw.Draw(image)
+    for name, left, top, side in SQUARES:
+        pen.rectangle((left, top, left + side - 1, top + side - 1), fill=COLOURS[name])
+    image.save(tmp_path / "train" / "0.png")
+    content = {
+        "images": [{"id": 0, "file_name": "0.png", "width": SIZE[0], "height": SIZE[1]}],
+        "annotations": [
+            annotation(number, 0, name, [left, top, side, side])
+            for number, (name, left, top, side) in enumerate(SQUARES)
+        ],
+        "categories": [{"id": number, "name": name} for name, number in IDS.items()],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    named = f"{{image_dir: '{tmp_path / 'train'}', json_file: '{tmp_path / 'train.json'}'}}"
+    splits = [f"dataset.{split}_data_sources={named}" for split in ("train", "val")]
+    # A tile is as large as the input: 96 x 64 pixels.
+    return task_class("detection")(tiny_spec(*splits, "dataset.tiling.enable=true"))
+
+
+def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None:
+    dataset = task.dataset("train")
+    assert len(dataset) == task.count("train") == 9
+    seen = set()
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        pixels = np.asarray(sample.data).astype(int)
+        assert pixels.shape == (64, 96, 3)
+        arrays = sample.target.arrays
+        for box, label in zip(arrays.boxes.astype(int), arrays.labels, strict=True):
+            name = task.classes[label]
+            inside = pixels[box[1] : box[3], box[0] : box[2]]
+            assert (np.abs(inside - COLOURS[name]).max(axis=2) == 0).all()
+            seen.add(name)
+        # Nothing else of a square's colour is on the tile, but remnants below a fifth of a square.
+        painted = sum((np.abs(pixels - colour).max(axis=2) == 0).sum() for colour in COLOURS.values())
+        covered = ((arrays.boxes[:, 2:] - arrays.boxes[:, :2]).prod(axis=1)).sum()
+        assert 0 <= painted - covered < 0.2 * 20**2 + 20
+    assert seen == set(COLOURS)
+
+
+def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task: Any) -> None:
+    dataset = task.dataset("val")
+    metrics = task.metrics()
+    for index in range(len(dataset)):
+        item = dataset[index]
+        scores = np.full(len(item.labels), 0.9, np.float32)
+        metrics.update([index], [FoundBoxes(item.boxes, scores, item.labels)], [item.truth])
+    ((picture, answer),) = metrics.answered()
+    assert picture == 0
+    assert len(answer) == len(SQUARES)
+    assert metrics.compute()["mAP"] == pytest.approx(1.0)
+    whole = task.whole_sample(dataset, 0)
+    assert whole.data.size == SIZE
+    boxes = placement(*SIZE, task.image_preparation).to_picture(answer.boxes)
+    expected = [[left, top, left + side, top + side] for _, left, top, side in SQUARES]
+    assert sorted(boxes.round().tolist()) == sorted(expected)
+    assert int(task.row(whole, answer)["objects"]) == len(SQUARES)
+
+
+def test_training_draws_on_other_tiles_too(task: Any) -> None:
+    augmented = task.dataset("train", augment=True)
+    augmented.set_epoch(0)
+    item = augmented[3]
+    assert item.pixels.shape == (64, 96, 3)
+    assert item.truth.picture == 0
