@@ -239,7 +239,8 @@ def test_pictures_without_objects_in_any_position_give_finite_gradients(empty: t
 def test_it_learns_and_goes_through_every_stage(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data", {"train": 12, "val": 4, "test": 4})
     overrides = [*data_overrides(folder), "model.arch=yolo_v4_tiny", "model.neck.width=32"]
-    trained = run("train", tmp_path, *overrides, "train.num_epochs=30", "train.optim.warmup_epochs=1")
+    settings = ["train.num_epochs=30", "train.validation_interval=15", "train.optim.warmup_epochs=1"]
+    trained = run("train", tmp_path, *overrides, *settings)
     assert trained.metrics["mAP50"] > 0.5
     exported = run("export", tmp_path, *overrides)
     metadata = runtime.load(exported.onnx_file).metadata
