@@ -41,7 +41,7 @@ def test_three_heaps_of_boxes_give_their_middles_the_smallest_first() -> None:
 
 
 def test_the_distance_is_of_overlap_and_not_of_pixels() -> None:
-    # In pixels 100 and 130 are farther apart than 2 and 8, which would share a centre; in overlap they are not.
+    # In pixels 100 and 130 are farther apart than 2 and 8, which would share a centre.
     shapes = np.array([[2.0, 2.0]] * 4 + [[8.0, 8.0]] * 4 + [[100.0, 100.0]] * 4 + [[130.0, 130.0]] * 4)
     found = cluster_shapes(shapes, 3, seed=1, max_steps=100)
     assert found[:2].tolist() == [[2.0, 2.0], [8.0, 8.0]]
