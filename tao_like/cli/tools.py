@@ -9,6 +9,7 @@ import click
 
 from tao_like import tasks
 from tao_like.cli.byom import byom
+from tao_like.cli.specs import specs
 
 
 @click.command("tasks", short_help="List tasks, their stages and architectures.")
@@ -147,5 +148,5 @@ def quickstart(folder: Path) -> None:
 
 TOOLS: dict[str, Any] = {
     command.name or "": command
-    for command in (quickstart, byom, list_tasks, backbones, samples, status, doctor, completion)
+    for command in (quickstart, byom, list_tasks, backbones, specs, samples, status, doctor, completion)
 }
