@@ -37,7 +37,9 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
     bundle = run("evaluate", results / "b", *overrides, f"evaluate.checkpoint={trained.bundle}")
     onnx_file = run("evaluate", results / "o", *overrides, f"evaluate.checkpoint={exported.onnx_file}")
     assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-4)
-    raw = run("export", results / "raw", *overrides, f"export.checkpoint={trained.bundle}", "export.nms=false")
+    raw = run(
+        "export", results / "raw", *overrides, f"export.checkpoint={trained.bundle}", "export.nms=false"
+    )
     pictures = sorted((data / "test").glob("*.png"))
     answers = [runtime.load(file).predict(pictures) for file in (exported.onnx_file, raw.onnx_file)]
     for one, other in zip(*answers, strict=True):

@@ -42,7 +42,7 @@ LABELS = [torch.tensor([2, 5]), torch.zeros(0, dtype=torch.int64)]
 
 @pytest.fixture(scope="module")
 def theirs() -> nn.Module:
-    """torchvision's model with random weights, some of them large so that its answers differ."""
+    """torchvision's model with random weights, such that features stay small and answers differ."""
     torch.manual_seed(0)
     model = fasterrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=7, rpn_post_nms_top_n_test=REGIONS
@@ -50,6 +50,8 @@ def theirs() -> nn.Module:
     for name, value in model.named_parameters():
         if name.endswith(("cls_score.weight", "bbox_pred.weight", "cls_logits.weight")):
             value.data.normal_(0, 0.1)
+        elif name.endswith("bn3.weight"):
+            value.data.fill_(0.2)
     return model
 
 
@@ -79,7 +81,11 @@ def plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     pooling = importlib.import_module("torchvision.ops.roi_align")._roi_align.__wrapped__
 
     def roi_align(
-        features: Tensor, rois: Tensor, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int
+        features: Tensor,
+        rois: Tensor,
+        output_size: tuple[int, int],
+        spatial_scale: float,
+        sampling_ratio: int,
     ) -> Tensor:
         pooled: Tensor = pooling(features, rois, spatial_scale, *output_size, sampling_ratio, False)
         return pooled

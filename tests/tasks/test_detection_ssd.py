@@ -106,7 +106,9 @@ def test_anchors_follow_scales_and_shapes() -> None:
     # At the first place, centre (4, 4): a fifth of both sides, then twice as wide as high in that measure.
     assert anchors[0].tolist() == pytest.approx([4 - 9.6, 4 - 6.4, 4 + 9.6, 4 + 6.4])
     width, height = 0.2 * 2**0.5 * 96, 0.2 / 2**0.5 * 64
-    assert anchors[2].tolist() == pytest.approx([4 - width / 2, 4 - height / 2, 4 + width / 2, 4 + height / 2])
+    assert anchors[2].tolist() == pytest.approx(
+        [4 - width / 2, 4 - height / 2, 4 + width / 2, 4 + height / 2]
+    )
 
 
 def test_every_parameter_gets_a_gradient_without_objects() -> None:
