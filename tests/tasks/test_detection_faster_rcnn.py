@@ -16,6 +16,7 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.detection import Selection
 from tao_like.tasks.detection.build import build_network
+from tao_like.tasks.detection.network import shipped
 from tao_like.tasks.detection.network.faster_rcnn import FasterRcnn
 from tao_like.tasks.detection.network.shipped import suppressed
 
@@ -152,6 +153,19 @@ def test_its_losses_are_torchvisions(theirs: nn.Module, ours: FasterRcnn) -> Non
     assert set(found) == {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}
     for name, value in {**expected, **of_boxes}.items():
         assert found[name].item() == pytest.approx(value.item(), rel=1e-4), name
+
+
+@pytest.mark.usefixtures("plain_operators")
+def test_suppression_on_a_gpu_keeps_the_same_boxes() -> None:
+    torch.manual_seed(3)
+    corners = torch.rand(400, 2) * 60
+    boxes = torch.cat([corners, corners + torch.rand(400, 2) * 40], dim=1)
+    scores = torch.rand(400).sort(descending=True).values
+    labels = torch.randint(0, 3, (400,))
+    selection = Selection(score_threshold=0.2, iou_threshold=0.5, limit=60, candidates=400)
+    kept = shipped._kept_on_gpu(boxes, scores, labels, selection)
+    assert kept.tolist() == shipped._kept(boxes, scores, labels, selection).tolist()
+    assert len(kept) == 60
 
 
 def test_every_parameter_gets_a_gradient_without_objects() -> None:
