@@ -24,8 +24,8 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
         parts: of the loss; each must be reported.
     """
     shown = "train.tensorboard={enabled: true, log_every_n_steps: 1, num_images: 1}"
-    overrides = [*data_overrides(data), *arch, "train.num_epochs=1", shown]
-    trained = run("train", results, *overrides)
+    overrides = [*data_overrides(data), *arch, "train.num_epochs=1"]
+    trained = run("train", results, *overrides, shown)
     assert set(parts) <= logged(trained)
     exported = run("export", results, *overrides)
     assert set(exported.report["difference_by_batch"]) == {1, 3}

@@ -139,5 +139,6 @@ def _rivals(
     iou_threshold: float,
 ) -> npt.NDArray[np.bool_]:
     """Whether boxes ``some`` (N,) overlap boxes ``others`` (M,) of their class too much, (N, M)."""
-    too_near: npt.NDArray[np.bool_] = overlaps(boxes[some], boxes[others]) > iou_threshold
-    return too_near & (labels[some, None] == labels[None, others])
+    near: npt.NDArray[np.bool_] = overlaps(boxes[some], boxes[others]) > iou_threshold
+    near &= labels[some, None] == labels[None, others]
+    return near

@@ -16,6 +16,7 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.detection import Selection
 from tao_like.tasks.detection.build import build_network
+from tao_like.tasks.detection.network import shipped
 from tao_like.tasks.detection.network.faster_rcnn import FasterRcnn
 from tao_like.tasks.detection.network.shipped import suppressed
 
@@ -42,7 +43,7 @@ LABELS = [torch.tensor([2, 5]), torch.zeros(0, dtype=torch.int64)]
 
 @pytest.fixture(scope="module")
 def theirs() -> nn.Module:
-    """torchvision's model with random weights, some of them large so that its answers differ."""
+    """torchvision's model with random weights, such that features stay small and answers differ."""
     torch.manual_seed(0)
     model = fasterrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=7, rpn_post_nms_top_n_test=REGIONS
@@ -50,6 +51,8 @@ def theirs() -> nn.Module:
     for name, value in model.named_parameters():
         if name.endswith(("cls_score.weight", "bbox_pred.weight", "cls_logits.weight")):
             value.data.normal_(0, 0.1)
+        elif name.endswith("bn3.weight"):
+            value.data.fill_(0.2)
     return model
 
 
@@ -150,6 +153,19 @@ def test_its_losses_are_torchvisions(theirs: nn.Module, ours: FasterRcnn) -> Non
     assert set(found) == {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}
     for name, value in {**expected, **of_boxes}.items():
         assert found[name].item() == pytest.approx(value.item(), rel=1e-4), name
+
+
+@pytest.mark.usefixtures("plain_operators")
+def test_suppression_on_a_gpu_keeps_the_same_boxes() -> None:
+    torch.manual_seed(3)
+    corners = torch.rand(400, 2) * 60
+    boxes = torch.cat([corners, corners + torch.rand(400, 2) * 40], dim=1)
+    scores = torch.rand(400).sort(descending=True).values
+    labels = torch.randint(0, 3, (400,))
+    selection = Selection(score_threshold=0.2, iou_threshold=0.5, limit=60, candidates=400)
+    kept = shipped._kept_on_gpu(boxes, scores, labels, selection)
+    assert kept.tolist() == shipped._kept(boxes, scores, labels, selection).tolist()
+    assert len(kept) == 60
 
 
 def test_every_parameter_gets_a_gradient_without_objects() -> None:

@@ -34,7 +34,13 @@ LABELS = [torch.tensor([2, 5]), torch.zeros(0, dtype=torch.int64), torch.tensor(
 def theirs() -> nn.Module:
     """torchvision's model with random weights."""
     torch.manual_seed(0)
-    return ssd300_vgg16(weights=None, weights_backbone=None, num_classes=7).eval()
+    # Without values at first: VGG's large linear layers, which SSD leaves out, would take seconds to fill.
+    with torch.device("meta"):
+        model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=7)
+    model.to_empty(device="cpu")
+    for value in model.parameters():
+        nn.init.normal_(value, std=0.02)
+    return model.eval()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Checkpoints of torchvision's detectors: names, counts and shapes, in the newer form and in the older one."""
+"""Checkpoints of torchvision's detectors: names, counts and shapes, in the newer form and the older."""
 
 from __future__ import annotations
 

@@ -170,9 +170,12 @@ def _line(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         Places and weights (K, 7, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
         than one place outside of the map counts as nought.
     """
-    count = BINS * SAMPLES
-    steps = (torch.arange(count, device=edges.device, dtype=edges.dtype) + 0.5) / count
-    points = edges[:, :1] + steps * (edges[:, 1:] - edges[:, :1]).clamp(min=1)
+    bins = torch.arange(BINS, device=edges.device, dtype=edges.dtype)
+    samples = torch.arange(SAMPLES, device=edges.device, dtype=edges.dtype) + 0.5
+    length = (edges[:, 1:] - edges[:, :1]).clamp(min=1) / BINS
+    # In the order of torchvision's and ONNX's operators, so that rounding is theirs too.
+    starts = edges[:, :1] + bins * length
+    points = (starts[:, :, None] + (samples * length / SAMPLES)[:, None, :]).flatten(1)
     inside = (points >= -1) & (points <= size[:, None])
     last = (size - 1)[:, None]
     points = points.clamp(min=0).minimum(last.to(points.dtype))

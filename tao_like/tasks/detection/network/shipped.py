@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.boxes import keep_best
 from tao_like.runtime.detection import Selection
 from tao_like.tasks.detection.network.detector import Detector
+
+# isort: split
+from torchvision.extension import _has_ops
+from torchvision.ops import batched_nms
 
 
 class _NonMaxSuppression(torch.autograd.Function):
@@ -37,17 +42,10 @@ class _NonMaxSuppression(torch.autograd.Function):
         """
         rows = []
         for picture in range(len(boxes)):
-            of_picture = labels[picture].cpu().numpy()
-            kept = keep_best(
-                boxes[picture].detach().cpu().numpy(),
-                scores[picture].detach().cpu().numpy(),
-                of_picture,
-                iou_threshold=selection.iou_threshold,
-                score_threshold=selection.score_threshold,
-                limit=selection.limit,
-            )
-            rows += [(picture, int(of_picture[box]), int(box)) for box in kept]
-        return torch.tensor(rows, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
+            of_picture = boxes[picture].detach(), scores[picture].detach(), labels[picture]
+            kept = (_kept_on_gpu if boxes.is_cuda and _has_ops() else _kept)(*of_picture, selection)
+            rows.append(torch.stack([torch.full_like(kept, picture), labels[picture][kept], kept], dim=1))
+        return torch.cat(rows)
 
     @staticmethod
     def symbolic(
@@ -64,6 +62,26 @@ class _NonMaxSuppression(torch.autograd.Function):
         kept = graph.op("NonMaxSuppression", boxes, class_scores, *constants)
         kept.setType(boxes.type().with_dtype(torch.int64).with_sizes([None, 3]))
         return kept
+
+
+def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selection) -> Tensor:
+    """Numbers of the boxes of a picture that stay, best first, by the runtime's suppression."""
+    kept = keep_best(
+        boxes.cpu().numpy(),
+        scores.cpu().numpy(),
+        labels.cpu().numpy(),
+        iou_threshold=selection.iou_threshold,
+        score_threshold=selection.score_threshold,
+        limit=selection.limit,
+    )
+    return torch.from_numpy(kept).to(boxes.device)
+
+
+def _kept_on_gpu(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selection) -> Tensor:
+    """The same by torchvision's operator: thousands of boxes at every training step would wait for numpy."""
+    able = (scores > selection.score_threshold).nonzero().flatten()
+    kept = batched_nms(boxes[able], scores[able], labels[able], selection.iou_threshold)
+    return able[kept[: selection.limit]]
 
 
 class ShippedDetector(nn.Module):
