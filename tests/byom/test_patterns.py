@@ -15,6 +15,7 @@ from torch.nn import functional
 from tao_like.byom import convert
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import cut_at
+from tao_like.byom.patterns import attend
 
 
 def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelProto:
@@ -153,6 +154,15 @@ def test_the_source_may_scale_query_and_keys_apart() -> None:
     assert "attend" in imported.module.code
     assert "mul" not in imported.module.code
     assert_same(imported, module, example)
+
+
+@pytest.mark.parametrize(("width", "trained"), [(8, False), (8, True), (5, False)])
+def test_attention_is_the_same_with_and_without_a_fused_kernel(width: int, trained: bool) -> None:
+    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, width)
+    mask = torch.randn(3, 4, 6, requires_grad=trained)
+    given = attend(query, key.transpose(-2, -1), value, mask, 0.25, [2.0])
+    expected = torch.softmax(query @ key.transpose(-2, -1) * 0.5 + mask, -1) @ value
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-6)
 
 
 class Residual(nn.Module):
