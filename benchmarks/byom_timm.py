@@ -5,7 +5,8 @@
 
 Every network has random weights, moved away from their start so that no two layers are equal, and its own
 image size. Parameters are kept apart in the file (batch norms are not folded). `missing` are parameters of
-the network that none of the converted one's equals in size and sums. Speed is in byom_speed.py.
+the network that none of the converted one's equals in size and sums; `folded_norms` are batch norms that the
+exporter put into the convolutions before them: the newer one does. Speed is in byom_speed.py.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ FAMILIES = (
 # fmt: on
 COLUMNS = (
     *("network", "exporter", "difference", "parameters", "parameters_back", "convert_seconds"),
-    *("missing", "problem"),
+    *("missing", "folded_norms", "problem"),
 )
 _BATCH = 4
 _SEED = 0
@@ -108,6 +109,11 @@ def row(name: str, exporter: str) -> dict[str, Any]:
             sum(value.numel() for value in module.parameters()) for module in (native, imported)
         )
         result["missing"] = unmatched(native, imported)
+        norms = [
+            sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+            for module in (native, imported)
+        ]
+        result["folded_norms"] = norms[0] - norms[1]
     except Exception as error:  # a failed conversion is what the table is there to show
         result["problem"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.pictures import picture_inputs
 from tao_like.byom.proof import (
-    Array,
     Comparison,
     batch_sizes,
     compare,
@@ -65,7 +66,7 @@ def import_file(
     *,
     size: tuple[int, int] | None = None,
     tolerance: float = TOLERANCE,
-    pictures: dict[str, Array] | None = None,
+    pictures: Sequence[Path] = (),
 ) -> ImportResult:
     """Converts a file and proves it against onnxruntime.
 
@@ -73,10 +74,11 @@ def import_file(
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
         tolerance: the largest difference that is allowed, as a share of the output's largest magnitude.
-        pictures: real inputs by name, the batch in front; they are compared as well.
+        pictures: files of pictures on which they are compared as well as on noise.
 
     Raises:
         ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
+        DatasetError: a picture cannot be read.
     """
     source = read_model(path)
     imported, model, freed = _converted(source)
@@ -148,7 +150,7 @@ def _prove(
     shapes: dict[str, tuple[int, ...]],
     *,
     freed: bool,
-    pictures: dict[str, Array] | None,
+    pictures: Sequence[Path],
 ) -> list[Comparison]:
     reference = session(without_rounding(source))
     comparisons = []
@@ -156,7 +158,8 @@ def _prove(
         inputs = noise(imported.graph, shapes, batch)
         comparisons += compare(imported.module, reference, inputs, "noise", one_by_one=freed)
     if pictures:
-        comparisons += compare(imported.module, reference, pictures, "pictures", one_by_one=freed)
+        inputs = picture_inputs(imported.graph, shapes, pictures, freed=freed)
+        comparisons += compare(imported.module, reference, inputs, "pictures", one_by_one=freed)
     return comparisons
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
-from tao_like.byom import host  # noqa: F401
 from tao_like.byom.graph import Graph, Node, bodies
-from tao_like.byom.registry import find_host_function
 
 _SIZE_ARITHMETIC = (
     "Shape",
@@ -66,36 +63,19 @@ class Network:
         value = self.constant(name)
         return float(value.item()) if value is not None and value.numel() == 1 else None
 
-    def number(self, name: str) -> float | None:
-        """The one number that a name stands for, also where it is computed from sizes that are known."""
-        found = self._numbers(name, _DEEPEST)
-        found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        return float(found) if isinstance(found, int | float) else None
+    def is_number(self, name: str) -> bool:
+        """Whether a name stands for one number that is computed from sizes alone."""
+        return self.graph.type_of(name).shape in ((), (1,)) and self._from_sizes(name, _DEEPEST)
 
-    def _numbers(self, name: str, depth: int) -> Any:
-        """A number or a list of them; None for what is not known."""
-        constant = self.constant(name)
-        if constant is not None:
-            return constant.tolist() if constant.ndim <= 1 else None
+    def _from_sizes(self, name: str, depth: int) -> bool:
+        if self.constant(name) is not None:
+            return True
         node = self.maker.get(name)
-        if node is None or node.domain or not depth or node.op not in _SIZE_ARITHMETIC:
-            return None
+        if node is None or node.domain or not depth:
+            return False
         if node.op == "Shape":
-            shape = self.graph.type_of(node.inputs[0]).shape
-            part = slice(node.attributes.get("start", 0), node.attributes.get("end"))
-            return (
-                None if shape is None else [size if isinstance(size, int) else None for size in shape][part]
-            )
-        function = find_host_function("", node.op)
-        given = [self._numbers(one, depth - 1) for one in node.inputs]
-        if function is None or any(one is None for one in given):
-            return None
-        try:
-            settings = {"to": node.attributes["to"]} if node.op == "Cast" else {}
-            return function(*given, **settings)
-        except (ArithmeticError, IndexError, TypeError, ValueError):
-            # A size on the way is not known after all.
-            return None
+            return True
+        return node.op in _SIZE_ARITHMETIC and all(self._from_sizes(one, depth - 1) for one in node.inputs)
 
     def alone(self, name: str) -> bool:
         """Whether a value has one user, and is no output."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -201,7 +202,7 @@ def _attentions(network: Network) -> Found:
             group.append(add)
         scaling = network.by(scores, "Mul", "Div")
         if scaling is not None:
-            number = network.number(scaling.inputs[1])
+            number = network.scalar(scaling.inputs[1])
             if number is None or not number:
                 continue
             factor = number if scaling.op == "Mul" else 1 / number
@@ -212,44 +213,41 @@ def _attentions(network: Network) -> Found:
             continue
         if network.graph.type_of(first.inputs[0]).rank != rank or rank < 3:
             continue
-        sides, more, times = _unscaled(network, first.inputs)
-        inputs = [*sides, product.inputs[1], *([mask] if mask else [])]
+        sides, more, numbers = _unscaled(network, first.inputs)
+        inputs = [*sides, product.inputs[1], mask, *numbers]
         if any(network.graph.type_of(name).rank not in (rank, None) for name in inputs[:3]):
             continue
-        if not _equally_wide(network, sides[0], inputs[2]):
-            continue
-        whole = whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor * times)
+        whole = whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor)
         yield [*group, first, *more], whole
 
 
-def _equally_wide(network: Network, query: str, value: str) -> bool:
-    """Whether query and value have the same last axis, as far as is known: fused kernels ask for it."""
-    widths = [(network.graph.type_of(name).shape or (None,))[-1] for name in (query, value)]
-    return widths[0] == widths[1] or None in widths
-
-
-def _unscaled(network: Network, sides: list[str]) -> tuple[list[str], list[Node], float]:
-    """Query and keys without the numbers that multiply them, these nodes, and the numbers' product."""
-    found, nodes, factor = [], [], 1.0
+def _unscaled(network: Network, sides: list[str]) -> tuple[list[str], list[Node], list[str]]:
+    """Query and keys without the numbers that multiply them, the nodes that do, and the numbers."""
+    found, nodes, numbers = [], [], []
     for name in sides:
         node = network.by(name, "Mul")
-        number = network.number(node.inputs[1]) if node is not None else None
-        if node is None or number is None:
+        if node is None or not network.is_number(node.inputs[1]):
             found.append(name)
             continue
         found.append(node.inputs[0])
         nodes.append(node)
-        factor *= number
-    return found, nodes, factor
+        numbers.append(node.inputs[1])
+    return found, nodes, numbers
 
 
-def attend(query: Tensor, key_turned: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention (..., L, E); the keys come turned, (..., E, S)."""
+def attend(
+    query: Tensor, key_turned: Tensor, value: Tensor, mask: Tensor | None, scale: float, *factors: Any
+) -> Tensor:
+    """Attention (..., L, E); the keys come turned, (..., E, S). Factors are numbers, or lists of one."""
+    for factor in factors:
+        scale *= float(factor[0] if isinstance(factor, list) else factor)
     if mask is not None:
         mask = mask.to(query.dtype)
-    if mask is not None and mask.requires_grad and torch.is_grad_enabled():
-        # torch's own is slower where its mask is trained: no fused kernel takes one.
-        return torch.softmax((query * scale) @ key_turned + mask, -1) @ value
+    trained = mask is not None and mask.requires_grad and torch.is_grad_enabled()
+    if trained or query.shape[-1] != value.shape[-1]:
+        # No fused kernel takes these, and torch's function is slower without one.
+        scores = (query * scale) @ key_turned
+        return torch.softmax(scores if mask is None else scores + mask, -1) @ value
     key = key_turned.transpose(-2, -1)
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
@@ -258,6 +256,8 @@ def attend(query: Tensor, key_turned: Tensor, value: Tensor, mask: Tensor | None
 def convert_attention(node: NodeView) -> Value:
     """Attention."""
     mask = node.input(3) if node.has(3) else None
-    if not math.isfinite(node.attribute("scale")):
+    scale = node.attribute("scale")
+    if not math.isfinite(scale):
         raise ValueError("its scale is not finite")
-    return node.call(attend, node.input(0), node.input(1), node.input(2), mask, node.attribute("scale"))
+    factors = [node.sizes(index) for index in (4, 5) if node.has(index)]
+    return node.call(attend, node.input(0), node.input(1), node.input(2), mask, scale, *factors)

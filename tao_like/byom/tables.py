@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 _FEWEST_AXES = 3
+_FEWEST_HEADS = 2
 _MOST_DIFFERENT = 0.5
 """Largest number of different columns, as a share of the places, that is still a table."""
 
@@ -39,9 +40,9 @@ class SharedValues(nn.Module):
 def shared_values(tensor: Tensor) -> SharedValues | None:
     """The table that a float tensor (..., L, S) was made from; None where its places share no values.
 
-    A place is compared in all heads at once, so that values cannot be equal by chance.
+    A place is compared in all heads at once: single values of half precision are often equal by chance.
     """
-    if tensor.ndim < _FEWEST_AXES:
+    if tensor.ndim < _FEWEST_AXES or tensor.shape[:-2].numel() < _FEWEST_HEADS:
         return None
     length, width = tensor.shape[-2:]
     columns = tensor.reshape(-1, length * width)

@@ -117,6 +117,11 @@ def _some(names: list[str]) -> str:
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names of the file's own head, one a line."
 )
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="A picture, or a folder with some, to compare on too; without it, on noise alone.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
 def convert(
     model: Path,
@@ -125,6 +130,7 @@ def convert(
     cut: str | None,
     size: tuple[int, int] | None,
     classes: Path | None,
+    pictures: Path | None,
     report: Path | None,
 ) -> None:
     """Converts a file, compares it with onnxruntime and writes a bundle.
@@ -138,6 +144,7 @@ def convert(
 
     from tao_like.bundle import write_bundle
     from tao_like.byom.importing import import_file, to_bundle
+    from tao_like.byom.pictures import picture_files
     from tao_like.errors import ConversionError, SpecError
     from tao_like.tracking import atomic_path
 
@@ -147,7 +154,7 @@ def convert(
     able = {name: cuts for name, cuts in able.items() if cuts}
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
-    result = import_file(model, size=size)
+    result = import_file(model, size=size, pictures=picture_files(pictures) if pictures else ())
     lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
     if lacking:
         raise ConversionError(

@@ -13,6 +13,7 @@ from tao_like.bundle import Bundle, read_bundle
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
 from tao_like.byom.importing import TASK, from_bundle
+from tao_like.byom.in_place import keep
 from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.checkpoints import SOURCE_KEY
@@ -256,6 +257,8 @@ def _between(imported: Imported, first: str, last: str) -> fx.GraphModule | None
     for node in imported.module.graph.nodes:
         if node in needed:
             copies[node] = graph.node_copy(node, lambda one: copies[one])
+    # Whoever asked for the map may still need it.
+    keep(copies[start])
     graph.output(copies[end])
     return fx.GraphModule(imported.module, graph, class_name="ImportedPooling")
 

@@ -302,3 +302,57 @@ def test_a_bias_that_is_added_becomes_the_layers_own(op: str, reshaped: bool) ->
     with torch.inference_mode():
         given = imported.module(torch.zeros(2, 3, 4, 4))
     np.testing.assert_allclose(given.numpy(), np.broadcast_to(values[:, None, None], (2, 6, 4, 4)), atol=1e-6)
+
+
+def enlarged(opset: int) -> list[onnx.NodeProto]:
+    """The value `b` twice as large, in the words of an old opset, as `u`."""
+    if opset < 9:
+        return [helper.make_node("Upsample", ["b"], ["u"], mode="nearest", scales=[1.0, 1.0, 2.0, 2.0])]
+    return [helper.make_node("Upsample" if opset == 9 else "Resize", ["b", "scales"], ["u"], mode="nearest")]
+
+
+def part(opset: int) -> list[onnx.NodeProto]:
+    """The inner columns of the value `p`, in the words of an old opset, as `s`."""
+    if opset < 10:
+        return [helper.make_node("Slice", ["p"], ["s"], axes=[3], starts=[1], ends=[-1])]
+    return [helper.make_node("Slice", ["p", "starts", "ends", "axes"], ["s"])]
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9, 10])
+def test_old_opsets_say_the_same_in_other_words(opset: int) -> None:
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "stem", strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["b"], "bn"),
+        *enlarged(opset),
+        node("Clip", ["u"], ["k"], min=0.0, max=1.5),
+        node("Dropout", ["k"], ["d"], ratio=0.5),
+        node("Pad", ["d"], ["p"], mode="reflect", pads=[0, 0, 1, 1, 0, 0, 1, 1]),
+        *part(opset),
+        node("ReduceMean", ["s"], ["m"], axes=[2, 3], keepdims=0),
+        node("Unsqueeze", ["m"], ["m4"], axes=[2, 3]),
+        node("Squeeze", ["m4"], ["m2"], axes=[2, 3]),
+        node("Gemm", ["m2", "head", "bias"], ["g"], "head", transB=1),
+        # Before opset 13, softmax goes over all axes from `axis` on.
+        node("Unsqueeze", ["g"], ["g3"], axes=[2]),
+        node("Softmax", ["g3"], ["y"], axis=1),
+    ]
+    constants = [
+        random_tensor("w", 8, 3, 3, 3),
+        tensor("scale", np.linspace(0.5, 1.5, 8) ** 2),
+        random_tensor("shift", 8, seed=1),
+        random_tensor("mean", 8, seed=2),
+        tensor("var", np.full(8, 0.7)),
+        random_tensor("head", 4, 8, seed=3),
+        random_tensor("bias", 4, seed=4),
+    ]
+    if opset >= 9:
+        constants.append(tensor("scales", [1, 1, 2, 2]))
+    if opset >= 10:
+        names = {"starts": [1], "ends": [-1], "axes": [3]}
+        constants += [tensor(name, values, np.int64) for name, values in names.items()]
+    proto = model(nodes, {"x": ["n", 3, 16, 16]}, ["y"], constants, opset)
+    proto.ir_version = 4
+    imported = convert(proto)
+    assert_same_answers(imported, proto, pictures(3, 3, 16, 16))
+    assert {"stem.weight", "bn.weight", "head.weight"} <= imported.parameters.keys()

@@ -12,12 +12,16 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
-from foreign import classifier, saved, tensor
+from foreign import classifier, model, saved, tensor
 from onnx import helper, numpy_helper
+from pictures import shape
+from PIL import Image
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
+from tao_like.byom.graph import graph_of
 from tao_like.byom.importing import from_bundle, import_file, to_bundle
+from tao_like.byom.pictures import picture_inputs
 from tao_like.cli.byom import byom
 from tao_like.errors import BundleError, ConversionError
 
@@ -44,9 +48,12 @@ def test_places_to_cut_are_found(path: Path) -> None:
     }
 
 
-def test_the_report_says_how_it_was_proven(path: Path) -> None:
-    pictures = {"x": np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)}
-    result = import_file(path, pictures=pictures)
+def test_the_report_says_how_it_was_proven(path: Path, tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        files.append(tmp_path / f"{number}.png")
+        shape(["red"], number, 48).save(files[-1])
+    result = import_file(path, pictures=files)
     assert [(item.batch, item.what) for item in result.comparisons] == [
         (1, "noise"),
         (3, "noise"),
@@ -54,6 +61,22 @@ def test_the_report_says_how_it_was_proven(path: Path) -> None:
     ]
     assert result.largest_difference < 1e-5
     assert json.loads(json.dumps(result.report))["largest_difference"] == result.largest_difference
+
+
+def test_pictures_become_what_the_network_takes(tmp_path: Path) -> None:
+    shape(["red"], 0, 48).save(tmp_path / "red.png")
+    pixels = np.asarray(Image.open(tmp_path / "red.png").resize((48, 32), Image.Resampling.BILINEAR))
+    graphs = {
+        (3, 32, 48): ((pixels / 255 - 0.45) / 0.225).transpose(2, 0, 1),
+        (32, 48, 3): (pixels / 255 - 0.45) / 0.225,
+    }
+    for axes, expected in graphs.items():
+        node = helper.make_node("Identity", ["x"], ["y"])
+        graph = graph_of(model([node], {"x": ["n", *axes]}, ["y"]))
+        (given,) = picture_inputs(graph, {"x": axes}, [tmp_path / "red.png"], freed=False).values()
+        np.testing.assert_allclose(given, expected[None], atol=1e-6)
+    with pytest.raises(ConversionError, match="one picture"):
+        picture_inputs(graph, {"x": (7,)}, [tmp_path / "red.png"], freed=False)
 
 
 @pytest.mark.parametrize("wrong", [1.0, float("nan"), float("inf")])
@@ -167,11 +190,15 @@ def test_the_command_line_inspects_and_converts(path: Path, tmp_path: Path) -> N
     names = tmp_path / "names.txt"
     names.write_text("ant\nbee\ncat\ndog\n")
     output, report = tmp_path / "new folder" / "little.tltb", tmp_path / "report.json"
+    shape(["red"], 0).save(tmp_path / "red.png")
     words = ["convert", "-m", str(path), "-o", str(output), "--classes", str(names)]
+    words += ["--pictures", str(tmp_path)]
     done = runner.invoke(byom, [*words, "--task", "classification", "--report", str(report)])
     assert done.exit_code == 0, done.output
     assert read_bundle(output).classes == ["ant", "bee", "cat", "dog"]
-    assert json.loads(report.read_text())["trainable_share"] == 1.0
+    written = json.loads(report.read_text())
+    assert written["trainable_share"] == 1.0
+    assert written["comparisons"][-1]["what"] == "pictures"
     before = output.read_bytes()
     again = runner.invoke(byom, [*words, "--cut", "nowhere"])
     assert isinstance(again.exception, ConversionError)

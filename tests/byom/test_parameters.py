@@ -22,7 +22,7 @@ SMALL = {
         "depths": (2, 1),
         "num_heads": (2, 3),
     },
-    "levit_128s": {"img_size": 64, "embed_dim": (16, 32), "num_heads": (2, 2), "depth": (1, 1)},
+    "levit_128s": {"img_size": 64, "embed_dim": (32, 48), "num_heads": (2, 2), "depth": (1, 1)},
     "xcit_nano_12_p16_224": {"img_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2},
     "edgenext_xx_small": {"dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1)},
 }
@@ -67,7 +67,10 @@ def test_places_with_the_same_offset_stay_one_value() -> None:
     assert (counts[float(table[0, 4])], counts[float(table[0, 8])]) == (5, 1)
 
 
-@pytest.mark.parametrize("tensor", [torch.randn(2, 5, 5), torch.zeros(2, 5, 5), torch.randn(5, 5)])
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.randn(2, 5, 5), torch.zeros(2, 5, 5), torch.randn(5, 5), torch.randn(1, 99, 400).half().float()],
+)
 def test_a_tensor_of_its_own_values_stays_whole(tensor: Tensor) -> None:
     assert shared_values(tensor) is None
 

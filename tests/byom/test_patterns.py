@@ -15,6 +15,7 @@ from torch.nn import functional
 from tao_like.byom import convert
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import cut_at
+from tao_like.byom.patterns import attend
 
 
 def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelProto:
@@ -64,8 +65,8 @@ def assert_same(imported: Imported, module: nn.Module, example: Tensor) -> None:
     [
         (functional.gelu, "gelu("),
         (lambda values: functional.gelu(values, approximate="tanh"), "gelu_of_tanh"),
-        (functional.silu, "silu"),
-        (functional.hardswish, "hardswish"),
+        (functional.silu, "silu_over"),
+        (functional.hardswish, "hardswish_over"),
         (functional.mish, "mish"),
         (lambda values: values * (values + 3).clamp(0, 6) / 6, "hardswish"),
         (lambda values: 0.5 * values * (1 + torch.erf(values / 2**0.5)), "gelu("),
@@ -155,6 +156,15 @@ def test_the_source_may_scale_query_and_keys_apart() -> None:
     assert_same(imported, module, example)
 
 
+@pytest.mark.parametrize(("width", "trained"), [(8, False), (8, True), (5, False)])
+def test_attention_is_the_same_with_and_without_a_fused_kernel(width: int, trained: bool) -> None:
+    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, width)
+    mask = torch.randn(3, 4, 6, requires_grad=trained)
+    given = attend(query, key.transpose(-2, -1), value, mask, 0.25, [2.0])
+    expected = torch.softmax(query @ key.transpose(-2, -1) * 0.5 + mask, -1) @ value
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-6)
+
+
 class Residual(nn.Module):
     """Layers whose results one user, or two, take."""
 
@@ -175,7 +185,8 @@ def test_only_what_nobody_else_needs_is_written_over() -> None:
     code = imported.module.code
     # The first relu's input is added later: it stays. The sum is written over the second layer's result.
     assert "+=" in code or "iadd" in code
-    assert code.count("inplace = True") == 1
+    assert "silu_over" in code
+    assert "inplace" not in code
     assert_same(imported, module, example)
     given = torch.randn(2, 3, 6, 6)
     for network in (module, imported.module):
