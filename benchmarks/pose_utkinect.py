@@ -74,7 +74,7 @@ def fold(train: tuple[Path, Path], held_out: tuple[str, ...], folder: Path) -> l
         part = {key: [labels[key][number] for number in chosen] for key in ("names", "labels")}
         paths[1].write_text(json.dumps({"classes": labels["classes"], **part}), "utf-8")
         parts[split] = paths
-    return sources(**parts)
+    return [*sources(**parts), "dataset.test_dataset.data_path=null", "dataset.test_dataset.label_path=null"]
 
 
 def compare_recipes(train: tuple[Path, Path], folder: Path, words: list[str]) -> list[list[Any]]:

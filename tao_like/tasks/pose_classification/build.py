@@ -7,7 +7,11 @@ from pathlib import Path
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.checkpoints import read_file, state_dicts
-from tao_like.tasks.pose_classification.network.blocks import STGCNBlock, STGCNPlusPlusBlock
+from tao_like.tasks.pose_classification.network.blocks import (
+    GraphConvolution,
+    STGCNBlock,
+    STGCNPlusPlusBlock,
+)
 from tao_like.tasks.pose_classification.network.classifier import (
     Architecture,
     SkeletonClassifier,
@@ -94,6 +98,7 @@ def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -
         published = best_reading(readings, lambda reading: names <= reading.keys())  # noqa: B023
         first = stream.blocks[0]
         assert isinstance(first, STGCNBlock | STGCNPlusPlusBlock)
+        assert isinstance(first.spatial, GraphConvolution)
         try:
             weights, whole = to_ours(published, own, plus_plus=plus_plus, graph=first.spatial.adjacency)
         except SpecError as error:

@@ -199,7 +199,15 @@ class PoseClassificationTask(Task[PoseSpec]):
     def prunable(self, network: nn.Module) -> Prunable:
         assert isinstance(network, SkeletonClassifier)
         joints = torch.randn(1, *self.skeleton_preparation.shape, generator=torch.Generator().manual_seed(0))
-        return Prunable((joints,), network.heads, constants=network.graph_parameters())
+        count = len(self.skeletons.layout.joints)
+        # Each value of these convolutions is multiplied with a row of the adjacency.
+        products = {
+            convolution: count
+            for graph in network.modules()
+            if isinstance(graph, GraphConvolution)
+            for convolution in graph.convolutions
+        }
+        return Prunable((joints,), network.heads, constants=network.graph_parameters(), products=products)
 
     # --- answers ---
 

@@ -7,7 +7,7 @@ instead of one einsum, and the 9-tap convolution over time as a Conv2d in the us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,33 @@ class GraphConvolution(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, channels, T, V) to (N, width, T, V)."""
-        parts = [
-            torch.matmul(convolution(values), matrix)
-            for convolution, matrix in zip(self.convolutions, self.matrices().unbind(), strict=True)
-        ]
-        return sum(parts[1:], parts[0])
+        return _weighted_sum(values, self.convolutions, self.matrices().unbind())
+
+
+class FixedGraphConvolution(nn.Module):
+    """A graph convolution whose matrices are worked out, one constant each: what ships.
+
+    Args:
+        learnt: its convolutions are shared.
+    """
+
+    def __init__(self, learnt: GraphConvolution) -> None:
+        super().__init__()
+        self.convolutions = learnt.convolutions
+        parts = learnt.matrices().detach().unbind()
+        self.parts = nn.ParameterList(nn.Parameter(part.clone(), requires_grad=False) for part in parts)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, channels, T, V) to (N, width, T, V)."""
+        return _weighted_sum(values, self.convolutions, self.parts)
+
+
+def _weighted_sum(values: Tensor, convolutions: nn.ModuleList, matrices: Iterable[Tensor]) -> Tensor:
+    parts = [
+        torch.matmul(convolution(values), matrix)
+        for convolution, matrix in zip(convolutions, matrices, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 def _over_time(channels: int, width: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -93,7 +115,7 @@ class STGCNBlock(nn.Module):
         residual: bool,
     ) -> None:
         super().__init__()
-        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
+        self.spatial: nn.Module = GraphConvolution(channels, width, adjacency, weighting)
         self.temporal = nn.Sequential(
             nn.BatchNorm2d(width),
             nn.ReLU(),
@@ -163,7 +185,7 @@ class STGCNPlusPlusBlock(nn.Module):
         residual: bool,
     ) -> None:
         super().__init__()
-        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
+        self.spatial: nn.Module = GraphConvolution(channels, width, adjacency, weighting)
         self.norm = nn.BatchNorm2d(width)
         self.inner = _projection(channels, width, 1)
         self.temporal = MultiBranchTemporal(width, stride)

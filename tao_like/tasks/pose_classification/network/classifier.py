@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from tao_like.datasets.skeleton_layouts import Layout
 from tao_like.tasks.pose_classification.network.blocks import (
+    FixedGraphConvolution,
+    GraphConvolution,
     STGCNBlock,
     STGCNPlusPlusBlock,
     widths_and_strides,
@@ -155,11 +158,19 @@ class SkeletonClassifier(nn.Module):
 
 
 class ShippedSkeletonClassifier(nn.Module):
-    """Joints as the runtime prepares them to probabilities."""
+    """Joints as the runtime prepares them to probabilities.
+
+    Args:
+        network: it is copied, and what its graphs have learnt becomes constant.
+    """
 
     def __init__(self, network: SkeletonClassifier) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        for block in self.network.modules():
+            if isinstance(block, STGCNBlock | STGCNPlusPlusBlock):
+                assert isinstance(block.spatial, GraphConvolution)
+                block.spatial = FixedGraphConvolution(block.spatial)
 
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) float to (N, classes)."""
