@@ -2,8 +2,9 @@
 
 python benchmarks/pose_skeletons.py
 
-The shipped spec skeleton_actions.yaml, once a seed. Beside it two baselines that do not see motion: the commonest class,
-and the nearest neighbour and a linear classifier on the middle frame, normalised as the network's input is.
+The shipped spec skeleton_actions.yaml, once a seed. Beside it baselines that do not see motion: the commonest
+class, and the nearest neighbour and a linear classifier on the middle frame, normalised as the network's
+input is.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def one_seed(seed: int, words: list[str], results: Path) -> list[list[Any]]:
     score("bundle", trained.bundle)
     exported = run("export")
     score("ONNX", exported.onnx_file)
-    rows.append(["largest difference of ONNX to the bundle", seed, f"{exported.difference:.1e}", "probability"])
+    rows.append(
+        ["largest difference of ONNX to the bundle", seed, f"{exported.difference:.1e}", "probability"]
+    )
     score("int8", run("quantize", "quantize.max_drop=1").onnx_file)
     pruned = run("prune", "prune.target_macs=0.5", "prune.granularity=2")
     rows.append(["MACs after pruning", seed, f"{pruned.macs_share:.3f}", "share"])
@@ -106,7 +109,14 @@ def main() -> None:
                 print(*row, flush=True)
     for what in dict.fromkeys(row[0] for row in rows if row[1] != ""):
         values = [float(row[2]) for row in rows if row[0] == what]
-        rows.append([f"{what}, mean", "", f"{statistics.mean(values):.4g}", next(row[3] for row in rows if row[0] == what)])
+        rows.append(
+            [
+                f"{what}, mean",
+                "",
+                f"{statistics.mean(values):.4g}",
+                next(row[3] for row in rows if row[0] == what),
+            ]
+        )
     with options.output.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)

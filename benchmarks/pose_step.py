@@ -2,9 +2,10 @@
 
 python benchmarks/pose_step.py
 
-Batch 16, 64 frames, 25 joints, 64, 128 and 256 channels as in the published network, where frames are halved with each
-doubling; forward and backward, one thread unless OMP_NUM_THREADS says otherwise, in turns, medians. The plain formulation is that of
-the paper's code: one convolution for all parts of the graph, and an einsum with the adjacency.
+Batch 16, 64 frames, 25 joints; 64, 128 and 256 channels as in the published network, where frames are halved
+with each doubling. Forward and backward, in turns, medians; OMP_NUM_THREADS says how many threads. The plain
+formulation is that of the paper's code: one convolution for all parts of the graph, and an einsum with the
+adjacency.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ def step(module: nn.Module, values: Tensor) -> Callable[[], None]:
     return call
 
 
-def kernel_step(over_time: Callable[[Tensor, Tensor], Tensor], values: Tensor, weight: Tensor) -> Callable[[], None]:
+def kernel_step(
+    over_time: Callable[[Tensor, Tensor], Tensor], values: Tensor, weight: Tensor
+) -> Callable[[], None]:
     """Forward and backward pass of a convolution over time."""
 
     def call() -> None:
@@ -135,7 +138,10 @@ def measured(channels: int, frames: int, rounds: int) -> list[list[object]]:
     }
     rows: list[list[object]] = []
     for part, candidates in parts.items():
-        times = {name: one.median_ms for name, one in measure_in_turns(candidates, rounds=rounds, warm_up=1).items()}
+        times = {
+            name: one.median_ms
+            for name, one in measure_in_turns(candidates, rounds=rounds, warm_up=1).items()
+        }
         own = next(iter(times.values()))
         for name, median in times.items():
             rows.append([part, name, channels, frames, f"{median:.1f}", f"{median / own:.2f}"])

@@ -1,10 +1,11 @@
-"""Pose classification on UTKinect-Action3D: 199 clips of ten actions, people s01 to s05 train, s06 to s10 test.
+"""Pose classification on UTKinect-Action3D: 199 clips of ten actions, five people train, five test.
 
-    python benchmarks/pose_utkinect.py UTKINECT            # three seeds of ST-GCN++ and of ST-GCN, scored on the test
-    python benchmarks/pose_utkinect.py UTKINECT --choose   # compares recipes on training people held out; no test
+    python benchmarks/pose_utkinect.py UTKINECT            # three seeds of ST-GCN++ and of ST-GCN on the test
+    python benchmarks/pose_utkinect.py UTKINECT --choose   # recipes on training people held out; no test
 
-UTKINECT holds the joint files and actionLabel.txt. Recipes are compared on two folds: trained on three of the five
-training people, scored on the other two. The test people have no part in that.
+UTKINECT holds the joint files and actionLabel.txt; s01 to s05 train, s06 to s10 test. Recipes are compared
+on two folds: trained on three of the five training people, scored on the other two. The test people have no
+part in that.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def run(stage: str, results: Path, *overrides: str) -> Any:
 def converted(data: Path, results: Path) -> dict[str, tuple[Path, Path]]:
     """The arrays and labels of both splits."""
     folder = run("dataset_convert", results, f"dataset_convert.data={data}").folder
-    return {split: (folder / f"{split}_data.npy", folder / f"{split}_labels.json") for split in ("train", "test")}
+    return {
+        split: (folder / f"{split}_data.npy", folder / f"{split}_labels.json") for split in ("train", "test")
+    }
 
 
 def sources(**splits: tuple[Path, Path]) -> list[str]:

@@ -267,7 +267,7 @@ def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) ->
 
 def present(sequence: npt.NDArray[Any], places: int) -> npt.NDArray[np.bool_]:
     """(1, T, V, M): the joints that were seen: not all of their places are nought."""
-    return sequence[:places].any(axis=0, keepdims=True)
+    return np.asarray(sequence[:places].any(axis=0, keepdims=True))
 
 
 def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | float = 0.5) -> npt.NDArray[Any]:

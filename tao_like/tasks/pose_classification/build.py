@@ -62,7 +62,7 @@ def build_network(
 
 
 def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> str:
-    """Fills the network from a bundle: wholly where the classes are the same, else without the last layers."""
+    """Fills the network from a bundle: all of it where the classes agree, else without the last layers."""
     key = f"train.pretrained_model_path={path}"
     bundle = read_bundle(path, expect_task="pose_classification")
     if bundle.structure is not None:

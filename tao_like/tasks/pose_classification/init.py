@@ -86,7 +86,9 @@ def _found_files(folder: Path) -> dict[str, tuple[Path, Path]]:
 def _opened(array: Path, labels: Path) -> SkeletonData:
     shape = np.load(array, mmap_mode="r", allow_pickle=False).shape
     if len(shape) != 5:
-        raise DatasetError(f"{array} has the shape {shape}; it must be (samples, channels, frames, joints, persons)")
+        raise DatasetError(
+            f"{array} has the shape {shape}; it must be (samples, channels, frames, joints, persons)"
+        )
     return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
 
 
@@ -132,7 +134,9 @@ def _dataset(data: SkeletonData, found: dict[str, tuple[Path, Path]]) -> Iterato
     if data.values.shape[1] == 3 and not _is_score(data):
         yield AnnotatedValue("dataset.align_axes", True, "nor does the direction that he faces")
     if len(data) <= FEW:
-        yield AnnotatedValue("dataset.augmentation.rotation", 15, "with few sequences, changes at random help")
+        yield AnnotatedValue(
+            "dataset.augmentation.rotation", 15, "with few sequences, changes at random help"
+        )
         yield AnnotatedValue("dataset.augmentation.scale", 0.1)
         yield AnnotatedValue(
             "dataset.augmentation.mirror_prob", 0.5, "0 where left and right make different classes"
