@@ -63,9 +63,7 @@ class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
     """The task's name."""
     tiny: ClassVar[tuple[str, ...]]
     """Overrides for the smallest network that learns something within two epochs on one core."""
-    monitor: ClassVar[str] = "val_loss"
-    input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")
-    """The forms of input that the task's exported files can have."""
+    input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")  # that exported files can have
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
@@ -349,8 +347,8 @@ class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
     ) -> None:
         if number >= len(self.input_formats):
             pytest.skip(f"{self.task} has one form of input")
-        input_format = self.input_formats[number]
-        settings = [f"export.input_format={input_format}", f"export.batch_size={batch_size}"]
+        form = self.input_formats[number]
+        settings = [f"export.input_format={form}", f"export.batch_size={batch_size}"]
         file = tmp_path / "new folder" / "other name.onnx"
         overrides = [*data, *given("export", trained), *settings, f"export.onnx_file={file}"]
         result = self.run("export", tmp_path, overrides)
@@ -360,7 +358,7 @@ class TaskStagesTest(FaultTests, PruneStageTests, QuantizeStageTests):
         onnx.checker.check_model(graph, full_check=True)
         assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
         metadata = runtime.load(file).metadata
-        assert (metadata.task, metadata.input_format) == (self.task, input_format)
+        assert (metadata.task, metadata.input_format) == (self.task, form)
         assert metadata.bundle_sha256 == file_sha256(trained.bundle)
         assert metadata.classes == read_bundle(trained.bundle).classes
         expected = self.run("evaluate", tmp_path / "bundle", [*data, *given("evaluate", trained)])

@@ -26,8 +26,6 @@ STAGES = (
 )
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 FORMATS = ("deepstream", "ntu", "csv", "utkinect", "pyskl")
-BRANCHES = 6
-"""Branches of ST-GCN++'s convolution over time; each needs a channel."""
 
 
 @dataclass

@@ -91,6 +91,11 @@ class StreamNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, architecture.classes)
 
+    @property
+    def graph(self) -> Tensor:
+        """(K, V, V): the adjacency of the first block."""
+        return self.state_dict()["blocks.0.spatial.adjacency"]
+
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) to logits (N, classes)."""
         batch, channels, frames, count, persons = joints.shape
