@@ -82,7 +82,9 @@ class SkeletonView:
                     pen.line((*where[one], *where[other]), fill=colour, width=2)
             for joint in np.flatnonzero(seen):
                 x, y = where[joint]
-                pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, int(joint)), strength))
+                pen.ellipse(
+                    (x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, int(joint)), strength)
+                )
 
 
 def _directions(

@@ -1,4 +1,4 @@
-"""Answers of pose classification: metrics, moving pictures, TensorBoard, several streams, and specs by init."""
+"""Answers of pose classification: metrics, moving pictures, TensorBoard, several streams, specs by init."""
 
 from __future__ import annotations
 
