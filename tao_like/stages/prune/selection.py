@@ -107,6 +107,7 @@ class MacsEstimate:
         for layer, (own, inputs, outputs) in self._layers.items():
             kept = 1 - lost.get((layer, True), 0) / outputs
             if layer in self._products:
+                assert isinstance(layer, nn.modules.conv._ConvNd)
                 values = own / layer.weight[0].numel()
                 macs -= self._products[layer] * values * (1 - kept)
             if getattr(layer, "groups", 1) != inputs:  # else depthwise: in and out are one

@@ -43,7 +43,7 @@ def check_data(
         for index in range(0, len(data), 1 if full else max(1, len(data) // QUICK)):
             faults.look(data, index)
             if full:
-                digest = hashlib.sha256(np.ascontiguousarray(data.values[index])).hexdigest()
+                digest = hashlib.sha256(data.values[index].tobytes()).hexdigest()
                 hashes[digest].append((split, data.name(index)))
             done += 1
             if on_progress:

@@ -76,7 +76,8 @@ class PoseClassificationTask(Task[PoseSpec]):
 
     @override
     def reported(self) -> Mapping[str, bool]:
-        return self.higher_is_better | ({"top5_accuracy": True} if len(self.classes) >= 5 else {})
+        more = {"top5_accuracy": True} if len(self.classes) >= 5 else {}
+        return {**self.higher_is_better, **more}
 
     @classmethod
     @override
