@@ -30,6 +30,7 @@ from tao_like.tasks.base import (
     Split,
     Task,
 )
+from tao_like.tasks.classification.draw import NEUTRAL, draw_card
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.build import build_network
 from tao_like.tasks.pose_classification.check import check_data
@@ -320,7 +321,11 @@ class PoseClassificationTask(Task[PoseSpec]):
 
     @override
     def draw_batch(self, batch: Batch) -> list[Image.Image]:
-        return [self._view(joints).picture() for joints in batch.inputs.cpu().numpy()]
+        pairs = zip(batch.inputs.cpu().numpy(), batch.targets.tolist(), strict=True)
+        return [
+            draw_card(self._view(joints).picture(), [self.classes[target]], NEUTRAL)
+            for joints, target in pairs
+        ]
 
     @override
     def draw_network(self, network: nn.Module) -> dict[str, Image.Image]:
