@@ -15,6 +15,7 @@ from tiny_pose import data_overrides, run, sequence, write_actions, write_table
 import tao_like
 from tao_like import runtime
 from tao_like.cli.main import cli
+from tao_like.datasets.samples_skeletons import action_sequence
 from tao_like.datasets.skeleton_drawing import LEFT, RIGHT, SkeletonView
 from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
@@ -106,6 +107,28 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
         model.run_prepared(np.zeros((1, 3, 5, 20, 1), np.float32))
     free = model.run_prepared(np.zeros((2, 3, 31, 18, 1), np.float32))
     assert free["probabilities"].shape == (2, 3)
+
+
+def test_sitting_down_and_standing_up_are_told_apart_by_their_motion_alone(tmp_path: Path) -> None:
+    """They have the same poses; the middle frame alone says little."""
+    actions = ("sit_down", "stand_up")
+    for number, (split, count) in enumerate((("train", 48), ("val", 24))):
+        labels = [index % 2 for index in range(count)]
+        sequences = [
+            action_sequence(actions[label], "openpose", np.random.default_rng([number, index]))[:, :32]
+            for index, label in enumerate(labels)
+        ]
+        np.save(tmp_path / f"{split}_data.npy", np.stack(sequences))
+        content = {"labels": labels, "classes": list(actions)}
+        (tmp_path / f"{split}_label.json").write_text(json.dumps(content))
+    words = [word for word in data_overrides(tmp_path) if word.startswith(("dataset.train", "dataset.val"))]
+    words += ["train.num_epochs=6", "model.base_channels=24", "model.num_blocks=1"]
+    found = {
+        frames: run("train", tmp_path / str(frames), *words, f"dataset.window_size={frames}").metrics
+        for frames in (12, 1)
+    }
+    assert found[12]["accuracy"] >= 0.9
+    assert found[1]["accuracy"] <= 0.8
 
 
 def test_init_writes_a_spec_that_trains(tmp_path: Path) -> None:
