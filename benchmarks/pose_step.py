@@ -21,7 +21,12 @@ from torch.nn import functional
 
 from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.stages.latency import measure_in_turns
-from tao_like.tasks.pose_classification.network.blocks import TEMPORAL_KERNEL, GraphConvolution, STGCNBlock
+from tao_like.tasks.pose_classification.network.blocks import (
+    TEMPORAL_KERNEL,
+    BlockForm,
+    GraphConvolution,
+    STGCNBlock,
+)
 from tao_like.tasks.pose_classification.network.graph import partitions
 
 BATCH, JOINTS = 16, 25
@@ -121,8 +126,8 @@ def measured(channels: int, frames: int, rounds: int) -> list[list[object]]:
     """All formulations at one size."""
     torch.manual_seed(0)
     graph = partitions(LAYOUTS["ntu-rgb+d"], "spatial")
-    block = STGCNBlock(channels, channels, graph, "importance", stride=1, dropout=0.0, residual=True)
-    plain = STGCNBlock(channels, channels, graph, "importance", stride=1, dropout=0.0, residual=True)
+    form = BlockForm(channels, channels, graph, "importance")
+    block, plain = STGCNBlock(form), STGCNBlock(form)
     plain.load_state_dict(block.state_dict())
     plain.spatial = EinsumGraphConvolution(plain.spatial)  # type: ignore[assignment]
     values = torch.randn(BATCH, channels, frames, JOINTS)

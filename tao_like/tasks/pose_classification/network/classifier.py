@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tao_like.datasets.skeleton_layouts import Layout
 from tao_like.tasks.pose_classification.network.blocks import (
+    BlockForm,
     FixedGraphConvolution,
     GraphConvolution,
     STGCNBlock,
@@ -76,17 +77,8 @@ class StreamNetwork(nn.Module):
         blocks: list[nn.Module] = []
         for number, (width, stride) in enumerate(widths_and_strides(architecture.base, architecture.blocks)):
             dropout = architecture.dropout if number else 0.0
-            blocks.append(
-                block(
-                    channels,
-                    width,
-                    adjacency,
-                    weighting,
-                    stride=stride,
-                    dropout=dropout,
-                    residual=number > 0,
-                )
-            )
+            form = BlockForm(channels, width, adjacency, weighting, stride, dropout, residual=number > 0)
+            blocks.append(block(form))
             channels = width
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, architecture.classes)
