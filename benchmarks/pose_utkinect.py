@@ -29,11 +29,12 @@ FOLDS = (("s01", "s02"), ("s04", "s05"))
 """Training people that are held out."""
 RECIPES: dict[str, tuple[str, ...]] = {
     "as shipped": (),
+    "joints alone": ("model.streams=[joint]",),
+    "four streams": ("model.streams=[joint,bone,joint_motion,bone_motion]",),
     "without alignment": ("dataset.align_axes=false",),
     "without augmentation": ("dataset.augmentation={rotation: 0, scale: 0, mirror_prob: 0, noise: 0}",),
-    "joints and bones": ("model.streams=[joint,bone]",),
-    "stronger rotation": ("dataset.augmentation.rotation=30", "dataset.augmentation.joint_dropout=0.05"),
-    "48 frames": ("dataset.window_size=48",),
+    "32 frames": ("dataset.window_size=32",),
+    "16 sequences a step": ("dataset.batch_size=16",),
 }
 
 
