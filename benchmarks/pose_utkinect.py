@@ -32,6 +32,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "joints alone": ("model.streams=[joint]",),
     "four streams": ("model.streams=[joint,bone,joint_motion,bone_motion]",),
     "without alignment": ("dataset.align_axes=false",),
+    "with mirror images": ("dataset.augmentation.mirror_prob=0.5",),
     "without augmentation": ("dataset.augmentation={rotation: 0, scale: 0, mirror_prob: 0, noise: 0}",),
     "32 frames": ("dataset.window_size=32",),
     "16 sequences a step": ("dataset.batch_size=16",),
