@@ -42,8 +42,6 @@ class Capabilities:
     """Optional parts of a task; see ``tasks.base.Task``."""
 
     name: ClassVar[str]
-    example_file: ClassVar[str] = "photo.jpg"
-    """What a user might ask an exported model about, for messages."""
 
     def data_key(self, split: Split) -> str:
         """The key of the spec that names a split's data, for messages."""

@@ -61,7 +61,6 @@ class PoseClassificationTask(Task[PoseSpec]):
     headline = "accuracy"
     input_kind = "skeleton"
     input_format = "float_nctvm"
-    example_file = "sequence.npy"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
         "accuracy": True,
         "mean_class_accuracy": True,
