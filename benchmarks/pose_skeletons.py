@@ -2,8 +2,9 @@
 
 python benchmarks/pose_skeletons.py
 
-The shipped spec skeleton_actions.yaml, once a seed. Beside it two baselines that do not see motion: the commonest class,
-and the nearest neighbour and a linear classifier on the middle frame, normalised as the network's input is.
+The shipped spec skeleton_actions.yaml, once a seed. Beside it baselines that do not see motion: the commonest
+class, and the nearest neighbour and a linear classifier on the middle frame, normalised as the network's
+input is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import csv
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 
 import tao_like
 from tao_like.datasets.samples import write_sample
+from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton
 from tao_like.spec import load_spec
 from tao_like.tasks import spec_module, task_class
 
@@ -36,6 +39,13 @@ def data_words(folder: Path) -> list[str]:
     ]
 
 
+def middle_frame(sequence: np.ndarray, preparation: SkeletonPreparation) -> np.ndarray:
+    """The frame in the middle by itself: normalised beside the others, it would tell of the first one too."""
+    shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
+    alone = sequence[:, shown[len(shown) // 2]][:, None]
+    return prepare_skeleton(alone, replace(preparation, frames=1)).ravel()
+
+
 def baselines(words: list[str]) -> dict[str, float]:
     """Accuracies on the test data without motion."""
     from sklearn.linear_model import LogisticRegression
@@ -44,9 +54,10 @@ def baselines(words: list[str]) -> dict[str, float]:
     task = task_class(TASK)(load_spec(spec_module(TASK).Spec, SPEC, words).spec)
     frames, targets = {}, {}
     for split in ("train", "test"):
-        items = [task.dataset(split)[index] for index in range(task.count(split))]  # type: ignore[arg-type]
-        frames[split] = np.stack([item.joints[:, item.joints.shape[1] // 2].ravel() for item in items])
-        targets[split] = np.array([item.target for item in items])
+        data = task.dataset(split)  # type: ignore[arg-type]
+        samples = [data.sample(index) for index in range(len(data))]
+        frames[split] = np.stack([middle_frame(sample.data, data.preparation) for sample in samples])
+        targets[split] = np.array([sample.target for sample in samples])
     common = np.bincount(targets["train"]).argmax()
     found = {"commonest class": float((targets["test"] == common).mean())}
     for name, model in (
@@ -75,7 +86,9 @@ def one_seed(seed: int, words: list[str], results: Path) -> list[list[Any]]:
     score("bundle", trained.bundle)
     exported = run("export")
     score("ONNX", exported.onnx_file)
-    rows.append(["largest difference of ONNX to the bundle", seed, f"{exported.difference:.1e}", "probability"])
+    rows.append(
+        ["largest difference of ONNX to the bundle", seed, f"{exported.difference:.1e}", "probability"]
+    )
     score("int8", run("quantize", "quantize.max_drop=1").onnx_file)
     pruned = run("prune", "prune.target_macs=0.5", "prune.granularity=2")
     rows.append(["MACs after pruning", seed, f"{pruned.macs_share:.3f}", "share"])
@@ -106,7 +119,14 @@ def main() -> None:
                 print(*row, flush=True)
     for what in dict.fromkeys(row[0] for row in rows if row[1] != ""):
         values = [float(row[2]) for row in rows if row[0] == what]
-        rows.append([f"{what}, mean", "", f"{statistics.mean(values):.4g}", next(row[3] for row in rows if row[0] == what)])
+        rows.append(
+            [
+                f"{what}, mean",
+                "",
+                f"{statistics.mean(values):.4g}",
+                next(row[3] for row in rows if row[0] == what),
+            ]
+        )
     with options.output.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)

@@ -2,9 +2,10 @@
 
 python benchmarks/pose_step.py
 
-Batch 16, 64 frames, 25 joints, 64, 128 and 256 channels as in the published network, where frames are halved with each
-doubling; forward and backward, one thread unless OMP_NUM_THREADS says otherwise, in turns, medians. The plain formulation is that of
-the paper's code: one convolution for all parts of the graph, and an einsum with the adjacency.
+Batch 16, 64 frames, 25 joints; 64, 128 and 256 channels as in the published network, where frames are halved
+with each doubling. Forward and backward, in turns, medians; OMP_NUM_THREADS says how many threads. The plain
+formulation is that of the paper's code: one convolution for all parts of the graph, and an einsum with the
+adjacency.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from torch.nn import functional
 
 from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.stages.latency import measure_in_turns
-from tao_like.tasks.pose_classification.network.blocks import TEMPORAL_KERNEL, GraphConvolution, STGCNBlock
+from tao_like.tasks.pose_classification.network.blocks import (
+    TEMPORAL_KERNEL,
+    BlockForm,
+    GraphConvolution,
+    STGCNBlock,
+)
 from tao_like.tasks.pose_classification.network.graph import partitions
 
 BATCH, JOINTS = 16, 25
@@ -104,7 +110,9 @@ def step(module: nn.Module, values: Tensor) -> Callable[[], None]:
     return call
 
 
-def kernel_step(over_time: Callable[[Tensor, Tensor], Tensor], values: Tensor, weight: Tensor) -> Callable[[], None]:
+def kernel_step(
+    over_time: Callable[[Tensor, Tensor], Tensor], values: Tensor, weight: Tensor
+) -> Callable[[], None]:
     """Forward and backward pass of a convolution over time."""
 
     def call() -> None:
@@ -118,8 +126,8 @@ def measured(channels: int, frames: int, rounds: int) -> list[list[object]]:
     """All formulations at one size."""
     torch.manual_seed(0)
     graph = partitions(LAYOUTS["ntu-rgb+d"], "spatial")
-    block = STGCNBlock(channels, channels, graph, "importance", stride=1, dropout=0.0, residual=True)
-    plain = STGCNBlock(channels, channels, graph, "importance", stride=1, dropout=0.0, residual=True)
+    form = BlockForm(channels, channels, graph, "importance")
+    block, plain = STGCNBlock(form), STGCNBlock(form)
     plain.load_state_dict(block.state_dict())
     plain.spatial = EinsumGraphConvolution(plain.spatial)  # type: ignore[assignment]
     values = torch.randn(BATCH, channels, frames, JOINTS)
@@ -135,7 +143,10 @@ def measured(channels: int, frames: int, rounds: int) -> list[list[object]]:
     }
     rows: list[list[object]] = []
     for part, candidates in parts.items():
-        times = {name: one.median_ms for name, one in measure_in_turns(candidates, rounds=rounds, warm_up=1).items()}
+        times = {
+            name: one.median_ms
+            for name, one in measure_in_turns(candidates, rounds=rounds, warm_up=1).items()
+        }
         own = next(iter(times.values()))
         for name, median in times.items():
             rows.append([part, name, channels, frames, f"{median:.1f}", f"{median / own:.2f}"])

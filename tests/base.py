@@ -64,11 +64,8 @@ class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTes
     """The task's name."""
     tiny: ClassVar[tuple[str, ...]]
     """Overrides for the smallest network that learns something within two epochs on one core."""
-    monitor: ClassVar[str] = "val_loss"
-    input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")
-    """The forms of input that the task's exported files can have."""
-    fixed_batch: ClassVar[int] = 2
-    """A batch size that an exported file can be limited to; 1 where it takes one sample a call."""
+    input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")  # that exported files can have
+    fixed_batch: ClassVar[int] = 2  # that an exported file can be limited to; 1: it takes one sample a call
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
@@ -352,11 +349,9 @@ class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTes
     ) -> None:
         if number >= len(self.input_formats):
             pytest.skip(f"{self.task} has one form of input")
-        input_format = self.input_formats[number]
-        settings = [
-            f"export.input_format={input_format}",
-            f"export.batch_size={min(batch_size, self.fixed_batch)}",
-        ]
+        form = self.input_formats[number]
+        batch = min(batch_size, self.fixed_batch)
+        settings = [f"export.input_format={form}", f"export.batch_size={batch}"]
         file = tmp_path / "new folder" / "other name.onnx"
         overrides = [*data, *given("export", trained), *settings, f"export.onnx_file={file}"]
         result = self.run("export", tmp_path, overrides)
@@ -366,7 +361,7 @@ class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTes
         onnx.checker.check_model(graph, full_check=True)
         assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
         metadata = runtime.load(file).metadata
-        assert (metadata.task, metadata.input_format) == (self.task, input_format)
+        assert (metadata.task, metadata.input_format) == (self.task, form)
         assert metadata.bundle_sha256 == file_sha256(trained.bundle)
         assert metadata.classes == read_bundle(trained.bundle).classes
         expected = self.run("evaluate", tmp_path / "bundle", [*data, *given("evaluate", trained)])

@@ -13,7 +13,7 @@ import click
 from tao_like import tasks
 
 EXAMPLES = {
-    "dataset_convert": ["{task} dataset_convert -e spec.yaml dataset_convert.format=coco"],
+    "dataset_convert": ["{task} dataset_convert -e spec.yaml dataset_convert.results_dir=converted"],
     "dataset_check": ["{task} dataset_check -e spec.yaml"],
     "kmeans": [
         "{task} kmeans -e spec.yaml model.arch=yolo_v4",

@@ -272,7 +272,7 @@ def action_sequence(action: str, layout: str, generator: np.random.Generator) ->
     joints = joints @ turn.T + generator.uniform([-1, -0.1, 2], [1, 0.1, 4])
     joints += generator.normal(0, NOISE, joints.shape)
     joints[generator.random(joints.shape[:2]) < UNSEEN] = 0
-    return joints.transpose(2, 0, 1)[..., None].astype(np.float32)
+    return np.asarray(joints.transpose(2, 0, 1)[..., None], np.float32)
 
 
 def write_skeleton_actions(folder: Path, seed: int = 0, layout: str = "nvidia", share: float = 1.0) -> Path:

@@ -44,11 +44,13 @@ class _StoredArray:
         if not isinstance(kind, _StoredType) or kind.name not in _KINDS or not isinstance(content, bytes):
             raise ValueError("an array is not of plain numbers")
         values = np.frombuffer(content, np.dtype(f"<{kind.name}"))
-        return values.reshape(shape, order="F" if by_columns else "C")
+        return np.asarray(values.reshape(shape, order="F" if by_columns else "C"))
 
 
 def _stored_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _StoredArray:
     """An array as pickles of protocol 5 write it."""
+    if not isinstance(content, bytes | bytearray):
+        raise ValueError("an array has no bytes")
     found = _StoredArray()
     found.state = (1, shape, kind, order == "F", bytes(content))
     return found
@@ -58,7 +60,8 @@ def _stored_scalar(kind: Any, content: Any) -> int | float:
     """A number that numpy wrote."""
     if not isinstance(kind, _StoredType) or kind.name not in _KINDS or not isinstance(content, bytes):
         raise ValueError("a number is not plain")
-    return np.frombuffer(content, np.dtype(f"<{kind.name}"))[0].item()
+    number: int | float = np.frombuffer(content, np.dtype(f"<{kind.name}"))[0].item()
+    return number
 
 
 def _latin_bytes(text: Any, encoding: Any) -> bytes:
@@ -119,12 +122,12 @@ def _values(entry: dict[str, Any]) -> npt.NDArray[np.float32]:
         raise ValueError(
             f"keypoint has the shape {joints.shape}; it must be (persons, frames, joints, 2 or 3)"
         )
-    values = joints.astype(np.float32).transpose(3, 1, 2, 0)
+    values = np.asarray(joints.transpose(3, 1, 2, 0), np.float32)
     if len(values) == 3:
         return values
     height, width = (float(size) for size in entry["img_shape"])
     middle = np.array([width / 2, height / 2], np.float32)[:, None, None, None]
-    scores = _array(entry["keypoint_score"]).astype(np.float32).transpose(1, 2, 0)[None]
+    scores = np.asarray(_array(entry["keypoint_score"]).transpose(1, 2, 0)[None], np.float32)
     seen = scores > 0
     return np.concatenate([(values - middle) / middle * seen, scores])
 

@@ -35,7 +35,7 @@ class SkeletonView:
     def __init__(self, sequence: Sequence4, layout: Layout, places: int, side: int = SIDE) -> None:
         self.layout = layout
         self.side = side
-        self.there = sequence[:places].any(axis=0)
+        self.there: npt.NDArray[np.bool_] = np.asarray(sequence[:places].any(axis=0))
         shown = np.flatnonzero(self.there.any(axis=(1, 2)))
         self.frames: list[int] = shown.tolist()
         across, up = _directions(sequence[:places], self.there, layout)
@@ -82,7 +82,9 @@ class SkeletonView:
                     pen.line((*where[one], *where[other]), fill=colour, width=2)
             for joint in np.flatnonzero(seen):
                 x, y = where[joint]
-                pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, joint), strength))
+                pen.ellipse(
+                    (x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, int(joint)), strength)
+                )
 
 
 def _directions(

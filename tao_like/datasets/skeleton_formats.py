@@ -179,7 +179,8 @@ def _utkinect_clip(rows: npt.NDArray[np.float64], words: list[str], source: str)
     chosen = rows[(rows[:, 0] >= first) & (rows[:, 0] <= last), 1:]
     if not len(chosen):
         raise DatasetError(f"{source} {action}: there are no joints of the frames {first} to {last}")
-    return chosen.reshape(len(chosen), UTKINECT_JOINTS, 3).transpose(2, 0, 1)[..., None].astype(np.float32)
+    joints = chosen.reshape(len(chosen), UTKINECT_JOINTS, 3).transpose(2, 0, 1)
+    return np.asarray(joints[..., None], np.float32)
 
 
 # --- tables ---
@@ -249,7 +250,7 @@ def deepstream_sequences(path: Path, form: DeepStreamForm) -> Iterator[FoundSequ
 
 
 def _deepstream_pose(person: dict[str, Any], form: DeepStreamForm) -> npt.NDArray[np.float32]:
-    """(C, V): relative to the first joint by the focal length, or to the middle of the picture by its size."""
+    """(C, V): relative to the first joint by the focal length, or to the picture's middle by its size."""
     values = np.array(person["pose3d" if form.pose_type == "3dbp" else "pose25d"], np.float64)
     values = values.reshape(form.joints, 4).T
     places, seen = values[:3], values[3] > 0
@@ -258,7 +259,7 @@ def _deepstream_pose(person: dict[str, Any], form: DeepStreamForm) -> npt.NDArra
     else:
         places = np.stack([places[0] / form.width - 0.5, places[1] / form.height - 0.5, places[2]])
     channels = 2 if form.pose_type == "2dbp" else 3
-    return (places[:channels] * seen).astype(np.float32)
+    return np.asarray(places[:channels] * seen, np.float32)
 
 
 # --- helpers ---

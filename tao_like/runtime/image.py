@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.files import files_below
 
 PREPARED_CHANNELS = 3
 
@@ -55,16 +56,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DatasetError: the folder holds no picture.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    if not found:
-        raise DatasetError(f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return found
+    return files_below(folder, IMAGE_SUFFIXES, "picture")
 
 
 def read_image(path: str | Path) -> Image.Image:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.files import files_below
 
 Sequence4 = npt.NDArray[np.float32]
 """(C, T, V, M)."""
@@ -125,16 +126,7 @@ def skeleton_files(folder: Path) -> list[Path]:
     Raises:
         DatasetError: the folder holds none.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SKELETON_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    if not found:
-        raise DatasetError(f"{folder} holds no skeleton sequence ({', '.join(SKELETON_SUFFIXES)}).")
-    return found
+    return files_below(folder, SKELETON_SUFFIXES, "skeleton sequence")
 
 
 def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequence4:
@@ -267,7 +259,7 @@ def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) ->
 
 def present(sequence: npt.NDArray[Any], places: int) -> npt.NDArray[np.bool_]:
     """(1, T, V, M): the joints that were seen: not all of their places are nought."""
-    return sequence[:places].any(axis=0, keepdims=True)
+    return np.asarray(sequence[:places].any(axis=0, keepdims=True))
 
 
 def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | float = 0.5) -> npt.NDArray[Any]:

@@ -30,12 +30,15 @@ class Prunable:
             class scores; what comes out of the network is kept in any case.
         refresh: brings what the network's modules say of their own widths up to date after a pruning.
         constants: parameters along which no channels run, such as a graph's adjacency.
+        products: multiply-accumulates that follow for each value that a layer gives, outside of any layer,
+            such as those with the adjacency.
     """
 
     inputs: tuple[Tensor, ...]
     protected: list[nn.Module]
     refresh: Callable[[], None] = lambda: None
     constants: list[nn.Parameter] = field(default_factory=list)
+    products: dict[nn.Module, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,8 +62,6 @@ class Capabilities:
     """Optional parts of a task; see ``tasks.base.Task``."""
 
     name: ClassVar[str]
-    example_file: ClassVar[str] = "photo.jpg"
-    """What a user might ask an exported model about, for messages."""
 
     def data_key(self, split: Split) -> str:
         """The key of the spec that names a split's data, for messages."""

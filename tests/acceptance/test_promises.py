@@ -89,3 +89,17 @@ def test_the_runtime_adds_at_most_10_percent(quickstart: tuple[Path, float], tmp
     model = quickstart[0] / "results" / "export" / "model.onnx"
     for row in run_benchmark("runtime_overhead", tmp_path / "r.csv", str(model)):
         assert float(row["median_ratio"]) <= 1.10
+
+
+def test_skeleton_actions_reach_95_percent_in_every_form_and_need_motion(tmp_path: Path) -> None:
+    rows = run_benchmark("pose_skeletons", tmp_path / "p.csv", "--seeds", "1")
+    values = {row["what"]: float(row["value"]) for row in rows}
+    assert values["training, mean"] <= 120
+    assert values["accuracy, bundle, mean"] >= 0.95
+    assert values["accuracy, ONNX, mean"] == values["accuracy, bundle, mean"]
+    assert values["largest difference of ONNX to the bundle, mean"] <= 1e-5
+    assert values["accuracy, int8, mean"] >= values["accuracy, bundle, mean"] - 0.01
+    assert values["MACs after pruning, mean"] <= 0.52
+    assert values["accuracy, pruned and trained again, mean"] >= values["accuracy, bundle, mean"] - 0.03
+    for baseline in ("commonest class", "middle frame, nearest neighbour", "middle frame, linear"):
+        assert values[f"accuracy, {baseline}"] < 0.95

@@ -113,6 +113,25 @@ def test_sitting_down_backwards_is_standing_up() -> None:
     assert up[up != 0][-1] - up[up != 0][0] > 0.25
 
 
+# --- the check ---
+
+
+def test_the_check_names_empty_sequences_unseen_joints_and_copies(tmp_path: Path) -> None:
+    folder = write_actions(tmp_path / "data")
+    train, val = (np.load(folder / f"{split}_data.npy") for split in ("train", "val"))
+    train[3] = 0
+    train[:, :, :, 7] = 0
+    val[2] = train[5]
+    np.save(folder / "train_data.npy", train)
+    np.save(folder / "val_data.npy", val)
+    findings = run("dataset_check", tmp_path, *data_overrides(folder)).report["findings"]
+    by_code = {finding["code"]: finding for finding in findings}
+    assert by_code["empty"]["files"] == ["train 3"]
+    assert by_code["missing_joints"]["files"] == [LAYOUTS["openpose"].joints[7]]
+    assert by_code["same_sequence_in_splits"]["groups"] == [["train: train 5", "val: val 2"]]
+    assert "few_samples" in by_code
+
+
 # --- a layout of one's own ---
 
 

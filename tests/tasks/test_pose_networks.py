@@ -17,8 +17,12 @@ from torch import Tensor
 
 from tao_like.datasets.skeleton_layouts import LAYOUTS, custom_layout
 from tao_like.errors import SpecError
+from tao_like.stages.cost import network_cost
 from tao_like.stages.onnx_writer import to_onnx
-from tao_like.tasks.base import Exportable
+from tao_like.stages.prune.proof import remove_proven
+from tao_like.stages.prune.selection import MacsEstimate
+from tao_like.stages.prune.units import find_units
+from tao_like.tasks.base import Exportable, Prunable
 from tao_like.tasks.pose_classification.build import architecture, build_network
 from tao_like.tasks.pose_classification.network.blocks import GraphConvolution
 from tao_like.tasks.pose_classification.network.classifier import (
@@ -211,6 +215,30 @@ def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
         (answer,) = session.run(None, {"joints": joints.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(answer, module(joints).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("plus_plus", [False, True])
+def test_pruning_reaches_every_convolution_and_foresees_the_products_with_the_graph(plus_plus: bool) -> None:
+    network = SkeletonClassifier(small(plus_plus=plus_plus, base=12, blocks=5)).eval()
+    joints = torch.randn(1, 3, 8, 20, 1)
+    products = {
+        convolution: 20
+        for graph in network.modules()
+        if isinstance(graph, GraphConvolution)
+        for convolution in graph.convolutions
+    }
+    prunable = Prunable((joints,), network.heads, constants=network.graph_parameters(), products=products)
+    learnt = [parameter.clone() for parameter in network.graph_parameters()]
+    units = find_units(network, prunable, granularity=1)
+    reached = {share.layer for unit in units for share in unit.shares}
+    assert {module for module in network.modules() if isinstance(module, torch.nn.Conv2d)} <= reached
+    estimate = MacsEstimate(network, units, prunable.inputs, prunable.products)
+    choice = [list(range(unit.size // 2)) for unit in units]
+    foreseen = estimate.of(choice)
+    assert remove_proven(network, units, choice, prunable.inputs) < 1e-4
+    assert network_cost(network, prunable.inputs).macs == pytest.approx(foreseen)
+    assert all(map(torch.equal, learnt, network.graph_parameters()))
+    assert all(parameter.requires_grad for parameter in network.graph_parameters())
 
 
 # --- published checkpoints ---

@@ -71,13 +71,21 @@ class MacsEstimate:
         network: whose cost is measured once.
         units: of this network.
         inputs: example inputs.
+        products: multiply-accumulates that follow for each value that a convolution gives, outside of layers.
     """
 
-    def __init__(self, network: nn.Module, units: Sequence[Unit], inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        units: Sequence[Unit],
+        inputs: Sequence[Tensor],
+        products: Mapping[nn.Module, int] | None = None,
+    ) -> None:
         self.units = units
         self.total = network_cost(network, inputs).macs
         concerned = {share.layer for unit in units for share in unit.shares}
         self._layers = _layer_macs(network, concerned, inputs)
+        self._products = products or {}
 
     def each(self) -> list[float]:
         """Multiply-accumulates that go with one element of each unit, as the share of the whole network."""
@@ -98,6 +106,10 @@ class MacsEstimate:
         macs = float(self.total)
         for layer, (own, inputs, outputs) in self._layers.items():
             kept = 1 - lost.get((layer, True), 0) / outputs
+            if layer in self._products:
+                assert isinstance(layer, nn.modules.conv._ConvNd)
+                values = own / layer.weight[0].numel()
+                macs -= self._products[layer] * values * (1 - kept)
             if getattr(layer, "groups", 1) != inputs:  # else depthwise: in and out are one
                 kept *= 1 - lost.get((layer, False), 0) / inputs
             macs -= own * (1 - kept)

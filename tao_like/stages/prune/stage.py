@@ -229,7 +229,8 @@ def _choice(pruning: Pruning, units: list[Unit], scores: criteria.Scores, step: 
         return choose(units, scores, settings.ratio * part, rules)
     target = settings.target_macs or DEFAULT_TARGET_MACS
     target = 1 - (1 - target) * part
-    estimate = MacsEstimate(pruning.network, units, pruning.prunable.inputs)
+    prunable = pruning.prunable
+    estimate = MacsEstimate(pruning.network, units, prunable.inputs, prunable.products)
     if settings.criterion == "taylor":
         # What counts is the harm for each multiply-accumulate that is spared.
         scores = [score / max(spared, 1e-12) for score, spared in zip(scores, estimate.each(), strict=True)]

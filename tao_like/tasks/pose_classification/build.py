@@ -7,14 +7,13 @@ from pathlib import Path
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.checkpoints import read_file, state_dicts
-from tao_like.tasks.pose_classification.network.blocks import STGCNBlock, STGCNPlusPlusBlock
 from tao_like.tasks.pose_classification.network.classifier import (
     Architecture,
     SkeletonClassifier,
     StreamNetwork,
 )
-from tao_like.tasks.pose_classification.network.published import best_reading, their_name, to_ours
-from tao_like.tasks.pose_classification.spec import BRANCHES, ModelSpec, Spec, chosen_layout
+from tao_like.tasks.pose_classification.network.published import their_name, to_ours
+from tao_like.tasks.pose_classification.spec import ModelSpec, Spec, chosen_layout
 
 KEY = "model.pretrained_model_path"
 
@@ -26,7 +25,7 @@ def architecture(model: ModelSpec, classes: int) -> Architecture:
         plus_plus=model.model_type == "ST-GCN++",
         channels=model.input_channels,
         classes=classes,
-        base=max(model.base_channels, BRANCHES),
+        base=model.base_channels,
         blocks=model.num_blocks,
         dropout=model.dropout,
         strategy=model.graph_strategy,
@@ -58,7 +57,7 @@ def build_network(
 
 
 def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> str:
-    """Fills the network from a bundle: wholly where the classes are the same, else without the last layers."""
+    """Fills the network from a bundle: all of it where the classes agree, else without the last layers."""
     key = f"train.pretrained_model_path={path}"
     bundle = read_bundle(path, expect_task="pose_classification")
     if bundle.structure is not None:
@@ -82,20 +81,19 @@ def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> 
 
 def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -> str:
     """Fills every stream's network from a published checkpoint."""
+    if not path.is_file():
+        raise SpecError(f"{KEY}: there is no file {path}")
     plus_plus = model.model_type == "ST-GCN++"
     readings = list(state_dicts(read_file(path)))
     if not readings:
         raise SpecError(f"{KEY}: {path} holds no weights")
+    streams = [stream for stream in network.streams.values() if isinstance(stream, StreamNetwork)]
+    names = {their_name(name, plus_plus) for name in streams[0].state_dict() if name.endswith("weight")}
+    published = next((reading for reading in readings if names <= reading.keys()), readings[0])
     complete = True
-    for stream in network.streams.values():
-        assert isinstance(stream, StreamNetwork)
-        own = stream.state_dict()
-        names = {their_name(name, plus_plus) for name in own if name.endswith("weight")}
-        published = best_reading(readings, lambda reading: names <= reading.keys())  # noqa: B023
-        first = stream.blocks[0]
-        assert isinstance(first, STGCNBlock | STGCNPlusPlusBlock)
+    for stream in streams:
         try:
-            weights, whole = to_ours(published, own, plus_plus=plus_plus, graph=first.spatial.adjacency)
+            weights, whole = to_ours(published, stream.state_dict(), plus_plus=plus_plus, graph=stream.graph)
         except SpecError as error:
             raise SpecError(
                 f"{KEY}: {path} is no {model.model_type} as the model block describes it: {error}"

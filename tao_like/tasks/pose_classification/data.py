@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """A prepared sequence.
 
     Attributes:

@@ -19,7 +19,7 @@ BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
 def answer_card(
     picture: Image.Image, decision: ClassificationAnswer, truth: str | None, name: str
 ) -> Image.Image:
-    """A picture of the sequence with what was answered, and what is true; its name where that is not known."""
+    """A picture of the sequence with what was answered, and the truth; its name where that is not known."""
     nearest, score = decision.top(1)[0]
     told = f"{nearest} {score:.0%}" if decision.label else f"none sure ({nearest} {score:.0%})"
     if truth is None:

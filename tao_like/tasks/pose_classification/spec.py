@@ -9,7 +9,14 @@ from typing import ClassVar
 from tao_like.datasets.skeleton_layouts import CUSTOM, LAYOUTS, Layout, custom_layout
 from tao_like.errors import SpecError
 from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, ExportSpec, OptimSpec, TrainSpec
+from tao_like.spec.common import (
+    IGNORED_TAO_KEYS,
+    OPTIMISERS,
+    CommonSpec,
+    ExportSpec,
+    OptimSpec,
+    TrainSpec,
+)
 from tao_like.spec.prune import MOVED_TAO_KEYS
 
 ARCHITECTURES = "ST-GCN and ST-GCN++ on skeletons of any layout"
@@ -26,8 +33,6 @@ STAGES = (
 )
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 FORMATS = ("deepstream", "ntu", "csv", "utkinect", "pyskl")
-BRANCHES = 6
-"""Branches of ST-GCN++'s convolution over time; each needs a channel."""
 
 
 @dataclass
@@ -218,19 +223,7 @@ class PoseOptimSpec(OptimSpec):
     optim: str = spec_field(
         "sgd",
         "Optimiser. Built by timm's factory; sgd has Nesterov's momentum",
-        choices=(
-            "sgd",
-            "adam",
-            "adamw",
-            "adamax",
-            "nadam",
-            "nadamw",
-            "radam",
-            "rmsprop",
-            "lamb",
-            "lion",
-            "adafactor",
-        ),
+        choices=OPTIMISERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(

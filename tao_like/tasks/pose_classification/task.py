@@ -30,6 +30,7 @@ from tao_like.tasks.base import (
     Split,
     Task,
 )
+from tao_like.tasks.classification.draw import NEUTRAL, draw_card
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.build import build_network
 from tao_like.tasks.pose_classification.check import check_data
@@ -60,7 +61,6 @@ class PoseClassificationTask(Task[PoseSpec]):
     headline = "accuracy"
     input_kind = "skeleton"
     input_format = "float_nctvm"
-    example_file = "sequence.npy"
     higher_is_better: ClassVar[Mapping[str, bool]] = {
         "accuracy": True,
         "mean_class_accuracy": True,
@@ -76,7 +76,8 @@ class PoseClassificationTask(Task[PoseSpec]):
 
     @override
     def reported(self) -> Mapping[str, bool]:
-        return self.higher_is_better | ({"top5_accuracy": True} if len(self.classes) >= 5 else {})
+        more = {"top5_accuracy": True} if len(self.classes) >= 5 else {}
+        return {**self.higher_is_better, **more}
 
     @classmethod
     @override
@@ -199,7 +200,15 @@ class PoseClassificationTask(Task[PoseSpec]):
     def prunable(self, network: nn.Module) -> Prunable:
         assert isinstance(network, SkeletonClassifier)
         joints = torch.randn(1, *self.skeleton_preparation.shape, generator=torch.Generator().manual_seed(0))
-        return Prunable((joints,), network.heads, constants=network.graph_parameters())
+        count = len(self.skeletons.layout.joints)
+        # Each value of these convolutions is multiplied with a row of the adjacency.
+        products = {
+            convolution: count
+            for graph in network.modules()
+            if isinstance(graph, GraphConvolution)
+            for convolution in graph.convolutions
+        }
+        return Prunable((joints,), network.heads, constants=network.graph_parameters(), products=products)
 
     # --- answers ---
 
@@ -311,7 +320,11 @@ class PoseClassificationTask(Task[PoseSpec]):
 
     @override
     def draw_batch(self, batch: Batch) -> list[Image.Image]:
-        return [self._view(joints).picture() for joints in batch.inputs.cpu().numpy()]
+        pairs = zip(batch.inputs.cpu().numpy(), batch.targets.tolist(), strict=True)
+        return [
+            draw_card(self._view(joints).picture(), [self.classes[target]], NEUTRAL)
+            for joints, target in pairs
+        ]
 
     @override
     def draw_network(self, network: nn.Module) -> dict[str, Image.Image]:

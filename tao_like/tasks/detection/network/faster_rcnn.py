@@ -129,6 +129,7 @@ class FasterRcnn(Detector):
     """
 
     class_outputs = ("head.roi_heads.box_predictor.",)
+    answers_by_place = False
 
     def __init__(
         self,

@@ -7,7 +7,8 @@ instead of one einsum, and the 9-tap convolution over time as a Conv2d in the us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +49,33 @@ class GraphConvolution(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, channels, T, V) to (N, width, T, V)."""
-        parts = [
-            torch.matmul(convolution(values), matrix)
-            for convolution, matrix in zip(self.convolutions, self.matrices().unbind(), strict=True)
-        ]
-        return sum(parts[1:], parts[0])
+        return _weighted_sum(values, self.convolutions, self.matrices().unbind())
+
+
+class FixedGraphConvolution(nn.Module):
+    """A graph convolution whose matrices are worked out, one constant each: what ships.
+
+    Args:
+        learnt: its convolutions are shared.
+    """
+
+    def __init__(self, learnt: GraphConvolution) -> None:
+        super().__init__()
+        self.convolutions = learnt.convolutions
+        parts = learnt.matrices().detach().unbind()
+        self.parts = nn.ParameterList(nn.Parameter(part.clone(), requires_grad=False) for part in parts)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, channels, T, V) to (N, width, T, V)."""
+        return _weighted_sum(values, self.convolutions, self.parts)
+
+
+def _weighted_sum(values: Tensor, convolutions: nn.ModuleList, matrices: Iterable[Tensor]) -> Tensor:
+    parts = [
+        torch.matmul(convolution(values), matrix)
+        for convolution, matrix in zip(convolutions, matrices, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 def _over_time(channels: int, width: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -69,39 +92,50 @@ def _projection(channels: int, width: int, stride: int) -> nn.Module:
     return nn.Sequential(_over_time(channels, width, 1, stride), nn.BatchNorm2d(width))
 
 
-class STGCNBlock(nn.Module):
-    """Graph convolution and a 9-tap convolution over time, with a residual connection around both.
+@dataclass(frozen=True)
+class BlockForm:
+    """What a block is built from.
 
-    Args:
+    Attributes:
         channels: of the input.
         width: channels of the output.
         adjacency: see `GraphConvolution`; weighting: likewise.
         stride: of the frames.
-        dropout: share of the values.
+        dropout: share of the values, 0 to 1.
         residual: False in the first block.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        adjacency: npt.NDArray[np.float32],
-        weighting: str,
-        *,
-        stride: int,
-        dropout: float,
-        residual: bool,
-    ) -> None:
+    channels: int
+    width: int
+    adjacency: npt.NDArray[np.float32]
+    weighting: str
+    stride: int = 1
+    dropout: float = 0.0
+    residual: bool = True
+
+    def graph_convolution(self) -> nn.Module:
+        """Over the joints."""
+        return GraphConvolution(self.channels, self.width, self.adjacency, self.weighting)
+
+    def connection(self) -> nn.Module | None:
+        """The residual connection; None in the first block."""
+        return _projection(self.channels, self.width, self.stride) if self.residual else None
+
+
+class STGCNBlock(nn.Module):
+    """Graph convolution and a 9-tap convolution over time, with a residual connection around both."""
+
+    def __init__(self, form: BlockForm) -> None:
         super().__init__()
-        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
+        self.spatial = form.graph_convolution()
         self.temporal = nn.Sequential(
-            nn.BatchNorm2d(width),
+            nn.BatchNorm2d(form.width),
             nn.ReLU(),
-            _over_time(width, width, TEMPORAL_KERNEL, stride),
-            nn.BatchNorm2d(width),
-            nn.Dropout(dropout),
+            _over_time(form.width, form.width, TEMPORAL_KERNEL, form.stride),
+            nn.BatchNorm2d(form.width),
+            nn.Dropout(form.dropout),
         )
-        self.residual = _projection(channels, width, stride) if residual else None
+        self.residual = form.connection()
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, channels, T, V) to (N, width, T / stride, V)."""
@@ -146,29 +180,16 @@ class MultiBranchTemporal(nn.Module):
 
 
 class STGCNPlusPlusBlock(nn.Module):
-    """ST-GCN++'s block: a residual connection inside the graph convolution, and branches over time.
+    """ST-GCN++'s block: a residual connection inside the graph convolution, and branches over time."""
 
-    Its arguments are those of `STGCNBlock`.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        adjacency: npt.NDArray[np.float32],
-        weighting: str,
-        *,
-        stride: int,
-        dropout: float,
-        residual: bool,
-    ) -> None:
+    def __init__(self, form: BlockForm) -> None:
         super().__init__()
-        self.spatial = GraphConvolution(channels, width, adjacency, weighting)
-        self.norm = nn.BatchNorm2d(width)
-        self.inner = _projection(channels, width, 1)
-        self.temporal = MultiBranchTemporal(width, stride)
-        self.dropout = nn.Dropout(dropout)
-        self.residual = _projection(channels, width, stride) if residual else None
+        self.spatial = form.graph_convolution()
+        self.norm = nn.BatchNorm2d(form.width)
+        self.inner = _projection(form.channels, form.width, 1)
+        self.temporal = MultiBranchTemporal(form.width, form.stride)
+        self.dropout = nn.Dropout(form.dropout)
+        self.residual = form.connection()
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, channels, T, V) to (N, width, T / stride, V)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from tao_like.datasets.skeleton_layouts import Layout
 from tao_like.tasks.pose_classification.network.blocks import (
+    BlockForm,
+    FixedGraphConvolution,
+    GraphConvolution,
     STGCNBlock,
     STGCNPlusPlusBlock,
     widths_and_strides,
@@ -73,20 +77,16 @@ class StreamNetwork(nn.Module):
         blocks: list[nn.Module] = []
         for number, (width, stride) in enumerate(widths_and_strides(architecture.base, architecture.blocks)):
             dropout = architecture.dropout if number else 0.0
-            blocks.append(
-                block(
-                    channels,
-                    width,
-                    adjacency,
-                    weighting,
-                    stride=stride,
-                    dropout=dropout,
-                    residual=number > 0,
-                )
-            )
+            form = BlockForm(channels, width, adjacency, weighting, stride, dropout, residual=number > 0)
+            blocks.append(block(form))
             channels = width
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, architecture.classes)
+
+    @property
+    def graph(self) -> Tensor:
+        """(K, V, V): the adjacency of the first block."""
+        return self.state_dict()["blocks.0.spatial.adjacency"]
 
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) to logits (N, classes)."""
@@ -155,11 +155,19 @@ class SkeletonClassifier(nn.Module):
 
 
 class ShippedSkeletonClassifier(nn.Module):
-    """Joints as the runtime prepares them to probabilities."""
+    """Joints as the runtime prepares them to probabilities.
+
+    Args:
+        network: it is copied, and what its graphs have learnt becomes constant.
+    """
 
     def __init__(self, network: SkeletonClassifier) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        for block in self.network.modules():
+            if isinstance(block, STGCNBlock | STGCNPlusPlusBlock):
+                assert isinstance(block.spatial, GraphConvolution)
+                block.spatial = FixedGraphConvolution(block.spatial)
 
     def forward(self, joints: Tensor) -> Tensor:
         """(N, C, T, V, M) float to (N, classes)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -100,10 +100,3 @@ def to_ours(
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise SpecError(f"{'; '.join(wrong[:_NAMED])}{more}")
     return filled, complete
-
-
-def best_reading(
-    readings: list[dict[str, Tensor]], fits: Callable[[dict[str, Tensor]], bool]
-) -> dict[str, Tensor]:
-    """The reading of a file whose names are those of a network; the first where none is."""
-    return next((reading for reading in readings if fits(reading)), readings[0])

@@ -1,0 +1,155 @@
+"""``init``: looks at a folder of skeleton arrays and writes a spec that runs. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tao_like.datasets.skeleton_arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
+from tao_like.datasets.skeleton_layouts import LAYOUTS
+from tao_like.errors import DatasetError, SpecError
+from tao_like.spec import load_spec
+from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.tasks.pose_classification.spec import Spec
+
+SPLITS = ("train", "val", "test")
+FEW = 2000
+"""Sequences up to which the small network is suggested."""
+LONG = 100
+"""Frames that ST-GCN++ was published with."""
+
+
+def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+    """Writes a spec for the arrays in a folder, and reads it back as a check.
+
+    Args:
+        folder: with ``train...npy`` and its labels, and perhaps ``val...`` and ``test...``.
+        target: the spec file.
+        force: overwrite ``target``.
+
+    Returns:
+        Lines that say what was found and written.
+
+    Raises:
+        DatasetError: the folder has no arrays of that kind, or they cannot be read.
+        SpecError: ``target`` is there already, or the number of joints is that of no known layout.
+    """
+    if target.exists() and not force:
+        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    found = _found_files(folder)
+    data = _opened(*found["train"])
+    values = [
+        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
+        *_model(data),
+        *_dataset(data, found),
+        *_training(data, "val" in found),
+    ]
+    classes = len(set(data.labels.labels))
+    header = [
+        f"Written by `tao-like pose_classification init {folder}`: {len(data)} training sequences, "
+        f"{classes} classes.",
+        f"Train: tao-like pose_classification train -e {target.name}",
+        "All keys: tao-like pose_classification default_specs",
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(annotated_yaml(values, header), encoding="utf-8")
+    load_spec(Spec, target)
+    _, channels, frames, joints, persons = data.values.shape
+    return [
+        f"{len(data)} training sequences of {classes} classes: {channels} channels, {frames} frames, "
+        f"{joints} joints, {persons} persons; splits: {', '.join(found)}.",
+        f"Wrote {target}; the reason for each value stands above it.",
+    ]
+
+
+def _found_files(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Array and labels of each split that is there."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder; give one with train_data.npy and train_labels.json")
+    found = {}
+    for split in SPLITS:
+        files = sorted(path for path in folder.glob(f"{split}*") if path.suffix in LABEL_SUFFIXES)
+        labels = [path for path in files if "label" in path.stem]
+        arrays = [path for path in files if path.suffix == ".npy" and path not in labels]
+        if arrays and labels:
+            found[split] = (arrays[0], labels[0])
+    if "train" not in found:
+        raise DatasetError(
+            f"{folder} has no train...npy with train...label... beside it ({', '.join(LABEL_SUFFIXES)}); "
+            "`tao-like pose_classification dataset_convert` writes them from other formats"
+        )
+    return found
+
+
+def _opened(array: Path, labels: Path) -> SkeletonData:
+    shape = np.load(array, mmap_mode="r", allow_pickle=False).shape
+    if len(shape) != 5:
+        raise DatasetError(
+            f"{array} has the shape {shape}; it must be (samples, channels, frames, joints, persons)"
+        )
+    return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
+
+
+def _model(data: SkeletonData) -> Iterator[AnnotatedValue]:
+    _, channels, _, joints, _ = data.values.shape
+    names = [name for name, layout in LAYOUTS.items() if len(layout.joints) == joints]
+    if not names:
+        raise SpecError(
+            f"{data.path} has {joints} joints, and no known layout has so many; describe it with "
+            "model.graph_layout=custom and model.layout"
+        )
+    scored = channels == 3 and _is_score(data)
+    # 17 joints: in a picture they are COCO's, in space Human3.6M's.
+    flat = channels == 2 or scored
+    layout = names[0] if len(names) == 1 else next(name for name in names if (name == "coco") == flat)
+    few = len(data) <= FEW
+    yield AnnotatedValue("model.model_type", "ST-GCN++", "more accurate than ST-GCN with half its size")
+    yield AnnotatedValue("model.graph_layout", layout, f"the layout with {joints} joints")
+    yield AnnotatedValue("model.input_channels", channels, "as the array has them")
+    if scored:
+        yield AnnotatedValue("model.confidence", True, "the third channel lies between 0 and 1: a score")
+    if few:
+        yield AnnotatedValue("model.base_channels", 32, f"half the published width for {len(data)} sequences")
+        yield AnnotatedValue("model.num_blocks", 8)
+        yield AnnotatedValue("model.dropout", 0.2)
+
+
+def _is_score(data: SkeletonData) -> bool:
+    some = np.asarray(data.values[:: max(1, len(data) // 50), 2])
+    return bool(some.min() >= 0 and some.max() <= 1)
+
+
+def _dataset(data: SkeletonData, found: dict[str, tuple[Path, Path]]) -> Iterator[AnnotatedValue]:
+    for split, (array, labels) in found.items():
+        yield AnnotatedValue(f"dataset.{split}_dataset.data_path", str(array))
+        yield AnnotatedValue(f"dataset.{split}_dataset.label_path", str(labels))
+    frames = data.values.shape[2]
+    window = min(LONG, max(16, frames // 2))
+    why = f"spread evenly over sequences of up to {frames} frames"
+    yield AnnotatedValue("dataset.window_size", window, why)
+    yield AnnotatedValue("dataset.scale_by_body", True, "how tall a person is says nothing of what he does")
+    yield AnnotatedValue("dataset.batch_size", 16)
+    if data.values.shape[1] == 3 and not _is_score(data):
+        yield AnnotatedValue("dataset.align_axes", True, "nor does the direction that he faces")
+    if len(data) <= FEW:
+        yield AnnotatedValue(
+            "dataset.augmentation.rotation", 15, "with few sequences, changes at random help"
+        )
+        yield AnnotatedValue("dataset.augmentation.scale", 0.1)
+        yield AnnotatedValue(
+            "dataset.augmentation.mirror_prob", 0.5, "0 where left and right make different classes"
+        )
+
+
+def _training(data: SkeletonData, has_val: bool) -> Iterator[AnnotatedValue]:
+    epochs = 60 if len(data) <= FEW else 80
+    yield AnnotatedValue("train.num_epochs", epochs)
+    if not has_val:
+        yield AnnotatedValue("train.keep", "last", "there is no validation data to choose an epoch by")
+    yield AnnotatedValue("train.label_smoothing", 0.1)
+    yield AnnotatedValue("train.optim.lr", 0.05, "SGD with Nesterov's momentum, for batches of 16")
+    yield AnnotatedValue("train.optim.weight_decay", 5e-4)
+    yield AnnotatedValue("train.optim.policy", "cosine")
+    yield AnnotatedValue("train.optim.warmup_epochs", 1.0)
