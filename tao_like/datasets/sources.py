@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tao_like.datasets.files import find_images
@@ -20,20 +20,20 @@ def image_sources(source: str) -> list[Path]:
     Raises:
         DatasetError: there is nothing of that name, or no picture in it.
     """
-    return _sources(source, lambda folder: sorted(Path(name) for name in find_images(folder)), "pictures")
+    return _file_sources(source, lambda folder: map(Path, find_images(folder)), "pictures")
 
 
 def point_sources(source: str) -> list[Path]:
     """The LiDAR frames that a file name, a folder or a pattern stands for; see ``image_sources``."""
-    return _sources(source, point_files, "frames of points")
+    return _file_sources(source, point_files, "frames of points")
 
 
-def _sources(source: str, find: Callable[[Path], list[Path]], what: str) -> list[Path]:
+def _file_sources(source: str, files: Callable[[Path], Iterable[Path]], what: str) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = find(path)
+        found = sorted(files(path))
         if not found:
             raise DatasetError(f"inference.source: there are no {what} in the folder {source}")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -69,15 +70,14 @@ class _Survey:
 
     def summary(self) -> dict[str, Any]:
         """Counts of objects and of their points, by class and distance."""
-        table: dict[str, Any] = {}
+        table: dict[str, Any] = {name: {"boxes": 0} for name in self.boxes}
         for name, boxes in self.boxes.items():
             if not boxes:
-                table[name] = {"boxes": 0}
                 continue
             values, counts = np.stack(boxes), np.array(self.points[name])
             away = np.hypot(values[:, 0], values[:, 1])
             ranges = {}
-            for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True):
+            for low, high in itertools.pairwise(DISTANCES):
                 near = (away >= low) & (away < high)
                 median = float(np.median(counts[near])) if near.any() else None
                 ranges[f"{low:g}-{high:g} m"] = {"boxes": int(near.sum()), "median_points": median}

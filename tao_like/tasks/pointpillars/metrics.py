@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +97,7 @@ class PointPillarsMetrics(Metrics):
         limits = score_limits(self.stored_thresholds, len(self.classes))
         plain, kitti = self._plain(), self._kitti()
         by_distance = {
-            f"{low:g}-{high:g} m": self._plain((low, high))
-            for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True)
+            f"{low:g}-{high:g} m": self._plain((low, high)) for low, high in itertools.pairwise(DISTANCES)
         }
         per_class: dict[str, Any] = {}
         for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True):
