@@ -1,7 +1,7 @@
 """The chain from KITTI's calibration to its AP: a handful of labelled frames, trained on and scored.
 
-An overfit: it shows that reading, targets, loss, decoding and scoring agree with each other, not how well the
-detector is. n valid objects give AP R40 of at most (n - 1) / 40; the first rows are the labels themselves as answers.
+An overfit: it shows that reading, targets, loss, decoding and scoring agree with each other, not how good the
+detector is. n valid objects give AP R40 of at most (n - 1) / 40; the first rows are the labels as answers.
 
 Data: KITTI's object data (training/velodyne, label_2, calib), any number of frames.
 
@@ -27,7 +27,7 @@ from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 SPEC = Path(__file__).parents[1] / "specs" / "pointpillars" / "kitti_coarse.yaml"
-PLAIN = "dataset.data_augmentor.disable_aug_list=[gt_sampling, random_world_flip, random_world_rotation, random_world_scaling]"
+PLAIN = "dataset.data_augmentor.aug_config_list=[]"
 HEADER = ["what", "class", "difficulty", "objects", *(f"{kind} AP R40" for kind in KINDS), "seconds"]
 
 

@@ -1,7 +1,7 @@
-"""LiDAR scenes that the network has not seen: AP from above at overlap 0.5, beside a baseline without learning.
+"""LiDAR scenes that the network has not seen: AP at overlap 0.5, beside a baseline without learning.
 
-The baseline takes the points above the road, joins cells of 0.4 m that touch to clusters, lays the smallest turned
-rectangle around each, and calls it a car where it is as long and high as a part of one.
+The baseline takes the points above the road, joins cells of 0.4 m that touch to clusters, lays the smallest
+turned rectangle around each, and calls it a car where it is as long and high as a part of one.
 
     python benchmarks/pointpillars_scenes.py
 """

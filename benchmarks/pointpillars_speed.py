@@ -1,7 +1,7 @@
 """Where the time of a frame goes, in the full-size network of KITTI with random weights, in onnxruntime.
 
-Parts are exported by themselves: points to the map from above, the convolutions, decoding and suppression. Random
-weights find no object, so suppression is timed on answers of its own: clusters of overlapping boxes.
+Parts are exported by themselves: points to the map from above, the convolutions, suppression. Random weights
+find no object, so suppression is timed on answers of its own: heaps of overlapping boxes.
 
     python benchmarks/pointpillars_speed.py [FRAME.bin ...]
 """

@@ -116,7 +116,8 @@ class _Scene:
 def _size(kind: str, draw: np.random.Generator) -> npt.NDArray[np.float64]:
     """Length, width and height in metres, near KITTI's means."""
     mean = {"Car": (3.9, 1.6, 1.56), "Pedestrian": (0.8, 0.6, 1.73), "Cyclist": (1.76, 0.6, 1.73)}[kind]
-    return np.array(mean) * draw.normal(1, 0.06, 3).clip(0.85, 1.15)
+    size: npt.NDArray[np.float64] = np.array(mean) * draw.normal(1, 0.06, 3).clip(0.85, 1.15)
+    return size
 
 
 def _parts(kind: str, box: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:

@@ -9,11 +9,11 @@ from typing import ClassVar
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import (
     IGNORED_TAO_KEYS,
-    MOVED_TAO_KEYS,
     CommonSpec,
     ExportSpec,
     InferenceSpec,
 )
+from tao_like.spec.prune import MOVED_TAO_KEYS
 from tao_like.tasks.pointpillars.spec_data import DATASET_TYPES, DatasetSpec
 from tao_like.tasks.pointpillars.spec_model import ModelSpec
 
