@@ -39,7 +39,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
     summary = [
         f"{final} ({report['bytes'] / 1e6:.1f} MB), largest difference to torch {worst:.1e} on "
         f"{report['checked_on']} at batch {tested}",
-        f"Use it: from tao_like.runtime import load; load('{final}').predict('photo.jpg')",
+        f"Use it: from tao_like.runtime import load; load('{final}').predict('FILE')",
     ]
     return ExportResult("export", run.folder, report, summary, final, worst)
 

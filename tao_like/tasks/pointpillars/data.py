@@ -109,8 +109,8 @@ class FrameDataset:
             return np.ones(len(boxes), bool)
         low, high = np.split(np.array(self.preparation.point_cloud_range), 2)
         # A box whose centre is too high or too low would still be seen; its place on the ground counts.
-        inside: npt.NDArray[np.bool_] = ((boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])).all(axis=1)
-        return inside
+        inside = (boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])
+        return inside[:, 0] & inside[:, 1]
 
     def sample(self, index: int) -> Sample:
         """The frame as it is on disk, with its truth."""

@@ -114,7 +114,6 @@ class Spec(CommonSpec):
         "export.data_type": "quantize writes int8",
         "export.save_engine": "the exported ONNX file is what ships",
         "export.workspace_size": "the exported ONNX file is what ships",
-        "prune.pruning_thresh": "prune.ratio or prune.target_macs says how much goes",
     }
     moved: ClassVar[Mapping[str, str]] = {
         **MOVED_TAO_KEYS,
@@ -129,6 +128,9 @@ class Spec(CommonSpec):
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         head, backbone, data = self.model.dense_head, self.model.backbone_2d, self.dataset
+        if any(True for block in (data, backbone) for _ in block.check()):
+            # What is wrong with them is told in any case, and sizes cannot be worked out of them.
+            return
         named = [anchor.class_name for anchor in head.anchor_generator_config]
         if named != data.class_names:
             yield Problem(

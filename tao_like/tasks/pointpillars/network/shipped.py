@@ -60,7 +60,7 @@ def selected(boxes: Tensor, class_scores: Tensor, selection: Selection3d) -> tup
     if selection.by_class:
         away = labels[:, None].to(boxes.dtype) * CLASS_DISTANCE
         apart = torch.cat([boxes[:, :1] + away, boxes[:, 1:]], dim=1)
-    keep = _scripted() if torch.jit.is_tracing() else suppress
+    keep = _scripted() if torch.onnx.is_in_onnx_export() else suppress
     kept, scores = keep(apart, scores, selection.iou_threshold, min(selection.limit, count))
     is_real = scores > 0
     return boxes[kept] * is_real[:, None], scores, labels[kept] * is_real, is_real.sum()
