@@ -20,6 +20,7 @@ TINY = (
     "dataset.data_split.test=test",
     "dataset.batch_size=2",
     "dataset.workers=0",
+    "model.norm_momentum=0.1",
     "model.vfe.num_filters=[8]",
     "model.backbone_2d.layer_nums=[1, 1]",
     "model.backbone_2d.layer_strides=[1, 2]",
