@@ -205,8 +205,8 @@ class ModelSpec:
     name: str = spec_field("PointPillar", "Architecture", choices=("PointPillar",))
     norm_momentum: float = spec_field(
         0.01,
-        "Share of a batch in the norm layers' statistics; 0.1 where a training has less than a thousand steps, "
-        "since the statistics would not come up with the weights",
+        "Share of a batch in the norm layers' statistics; 0.1 where a training has few steps, "
+        "for the statistics to come up with the weights",
         gt=0,
         le=1,
     )
