@@ -18,7 +18,8 @@ TINY = (
     "dataset.data_processor=[{name: transform_points_to_voxels, voxel_size: [0.64, 0.64, 4]}]",
     "dataset.class_names=[Car, Pedestrian]",
     "dataset.data_split.test=test",
-    "dataset.batch_size=2",
+    "dataset.batch_size=1",
+    "dataset.data_augmentor.aug_config_list=[{name: random_world_flip}]",
     "dataset.workers=0",
     "model.norm_momentum=0.1",
     "model.vfe.num_filters=[8]",
@@ -33,11 +34,11 @@ TINY = (
     "model.post_processing.score_thresh=0.02",
     "model.post_processing.nms_config.nms_post_max_size=30",
     "model.post_processing.nms_config.nms_pre_max_size=200",
-    "train.optim.lr=1e-2",
+    "train.optim.lr=2e-2",
     "train.accelerator=cpu",
     "train.tensorboard.enabled=false",
 )
-COUNTS = {"train": 6, "val": 3, "test": 3}
+COUNTS = {"train": 8, "val": 3, "test": 3}
 
 
 def write_frames(folder: Path, counts: Mapping[str, int] = COUNTS) -> list[str]:

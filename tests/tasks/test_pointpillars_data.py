@@ -110,7 +110,9 @@ def test_objects_with_few_points_are_not_sampled() -> None:
 
 
 def test_the_same_seed_changes_a_frame_alike(tmp_path: Path) -> None:
-    task = task_of(write_frames(tmp_path, {"train": 3}), "dataset.data_split.val=null", "train.keep=last")
+    words = write_frames(tmp_path, {"train": 3})
+    changes = "dataset.data_augmentor.aug_config_list=[{name: gt_sampling}, {name: random_world_rotation}]"
+    task = task_of(words, "dataset.data_split.val=null", "train.keep=last", changes)
     data = task.dataset("train", augment=True)
     items = []
     for _ in range(2):

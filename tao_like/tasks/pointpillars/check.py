@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 COLUMNS = 3
-FAR_HEIGHT = 0.5
+FAR_HEIGHT = 1.0
 """Metres between the objects' middle height and the anchors' from which on the anchors are wrong."""
 FAR_SIZE = 1.5
 """The same for sizes, as a factor."""
@@ -215,7 +215,7 @@ def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anch
             "warning",
             "anchor_height",
             f"{name} of {split} stand at z={middle:.2f} m, their anchors at {height[0]:.2f} m; set "
-            f"anchor_bottom_heights=[{middle - float(np.median(boxes[:, 5])) / 2:.2f}], or nothing is found",
+            f"anchor_bottom_heights=[{middle - float(np.median(boxes[:, 5])) / 2:.2f}], or little is found",
         )
     median = np.median(boxes[:, 3:6], axis=0)
     ratios = np.maximum(sizes / median, median / sizes).max(axis=1)
