@@ -48,6 +48,19 @@ class Pillars(nn.Module):
         return self.network.pillars(torch.cat([torch.zeros_like(points[:, :1]), points], dim=1), 1)
 
 
+class Numbers(nn.Module):
+    """Points to the ten numbers of each."""
+
+    def __init__(self, network: PointPillars) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(N, 4) to (N, 10)."""
+        numbered = torch.cat([torch.zeros_like(points[:, :1]), points], dim=1)
+        return self.network.pillars.describe(numbered, 1)[0]
+
+
 class Convolutions(nn.Module):
     """The map to what is said of the anchors."""
 
@@ -134,6 +147,7 @@ def main() -> None:
     answers = (torch.from_numpy(boxes), torch.from_numpy(scores))
     whole = session(task.exportable(network, "points").module, (example,), 4, is_open=True)
     pillars = session(Pillars(network), (example,), 1, is_open=True)
+    numbers = session(Numbers(network), (example,), 1, is_open=True)
     convolutions = session(Convolutions(network), (canvas,), 3, is_open=False)
     suppression = session(Answers(task), answers, 4, is_open=False)
     rows: list[list[Any]] = []
@@ -141,6 +155,7 @@ def main() -> None:
         (maps,) = pillars(points)
         calls = {
             "whole": lambda points=points: whole(points),
+            "points to ten numbers": lambda points=points: numbers(points),
             "points to the map": lambda points=points: pillars(points),
             "convolutions": lambda maps=maps: convolutions(maps),
             f"suppression, {OBJECTS} objects": lambda: suppression(boxes, scores),
