@@ -14,6 +14,7 @@ from box_pictures import write_coco
 from pictures import write_multi_label_csv
 from tiny_classification import data_overrides
 from tiny_detection import data_overrides as box_overrides
+from tiny_pointpillars import write_frames, write_kitti
 from tiny_pose import data_overrides as skeleton_overrides
 from tiny_pose import write_actions
 
@@ -46,9 +47,13 @@ SMALL = {
         "dataset.augmentation.multi_scale_range=0",
     ),
     "pose_classification": ("dataset.window_size=16", "model.base_channels=8"),
+    "pointpillars": ("dataset.point_cloud_range=[0, -10.24, -3, 20.48, 10.24, 1]", "dataset.batch_size=1"),
 }
 """What makes the samples and networks of a task small."""
-CLASSES = {"pose_classification": ["clap", "jump", "walk"]}
+CLASSES = {
+    "pose_classification": ["clap", "jump", "walk"],
+    "pointpillars": ["Car", "Pedestrian", "Cyclist"],
+}
 """Of the generated data; of pictures they are colours."""
 
 
@@ -98,6 +103,9 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
         layout = yaml.safe_load(path.read_text("utf-8"))["model"]["graph_layout"]
         words = skeleton_overrides(write_actions(folder / "data", layout))
         return [word for word in words if word.split(".")[1] in dataset]
+    if path.parent.name == "pointpillars":
+        write = write_kitti if dataset["type"] == "KittiDataset" else write_frames
+        return write(folder / "data")
     if "csv_file" in dataset["train_dataset"]:
         return [f"dataset.train_dataset.csv_file={write_multi_label_csv(folder / 'data')}"]
     named = [split for split in ("train", "val", "test") if f"{split}_dataset" in dataset]

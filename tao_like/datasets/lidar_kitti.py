@@ -46,7 +46,7 @@ def read_calibration(path: Path, image_size: tuple[int, int]) -> Calibration:
         name, colon, numbers = line.partition(":")
         if not colon:
             continue
-        values[name.strip()] = [_number(word, path, number) for word in numbers.split()]
+        values[name.strip()] = [finite_number(word, path, number) for word in numbers.split()]
     wanted = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
     found = {}
     for name, shape in wanted.items():
@@ -113,11 +113,12 @@ def label_lines(path: Path) -> list[tuple[str, list[float]]]:
                 f"{path}:{number}: {len(words)} values; a line has {_COLUMNS[0]}, or {_COLUMNS[1]} "
                 "with a score"
             )
-        found.append((words[0], [_number(word, path, number) for word in words[1:]]))
+        found.append((words[0], [finite_number(word, path, number) for word in words[1:]]))
     return found
 
 
-def _number(word: str, path: Path, line: int) -> float:
+def finite_number(word: str, path: Path, line: int) -> float:
+    """The number that a word of a line is. Raises DatasetError."""
     try:
         value = float(word)
     except ValueError as error:
@@ -180,7 +181,8 @@ def camera_boxes(boxes: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[
     low = np.clip(pixels[..., :2].min(axis=1), 0, limits)
     high = np.clip(pixels[..., :2].max(axis=1), 0, limits)
     is_ahead = (pixels[..., 2] > 0).all(axis=1)
-    return np.where(is_ahead[:, None], np.concatenate([low, high], axis=1), 0.0)
+    edges[is_ahead] = np.concatenate([low, high], axis=1)[is_ahead]
+    return edges
 
 
 def lidar_line(

@@ -57,7 +57,7 @@ class Calibration:
 
     def to_lidar(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Points (N, 3) of the camera's frame in the LiDAR's."""
-        return _transformed(points, np.linalg.inv(self.rectified))
+        return _transformed(points, np.linalg.inv(self.rectified).astype(np.float64))
 
     def to_pixels(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Points (N, 3) of the camera's frame as columns and rows, and their depth in metres, (N, 3)."""
@@ -76,7 +76,8 @@ class Calibration:
 
 def _transformed(points: npt.ArrayLike, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     places = np.asarray(points, np.float64).reshape(-1, 3)
-    return places @ matrix[:3, :3].T + matrix[:3, 3]
+    moved: npt.NDArray[np.float64] = places @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
 
 
 @dataclass(frozen=True)

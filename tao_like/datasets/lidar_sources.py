@@ -10,6 +10,7 @@ from PIL import Image
 
 from tao_like.datasets.files import first_of, listing
 from tao_like.datasets.lidar_kitti import (
+    finite_number,
     read_calibration,
     read_kitti_labels,
     read_lidar_labels,
@@ -119,14 +120,11 @@ def _custom_objects(path: Path) -> tuple[Object3d, ...]:
         words = line.split()
         if not words:
             continue
-        try:
-            box = tuple(float(word) for word in words[: _CUSTOM_VALUES - 1])
-        except ValueError as error:
-            raise DatasetError(f"{path}:{number}: {error}") from error
         if len(words) != _CUSTOM_VALUES:
             raise DatasetError(
                 f"{path}:{number}: {len(words)} values; a line is x y z dx dy dz yaw and the class"
             )
+        box = tuple(finite_number(word, path, number) for word in words[:-1])
         objects.append(Object3d(words[-1], box))
     return tuple(objects)
 
@@ -174,7 +172,8 @@ def _size(image: Path | None, otherwise: tuple[int, int]) -> tuple[int, int]:
         return otherwise
     try:
         with Image.open(image) as picture:
-            return picture.size
+            width, height = picture.size
+            return width, height
     except OSError as error:
         raise DatasetError(f"{image}: the picture cannot be read ({error})") from error
 

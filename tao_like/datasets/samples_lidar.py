@@ -37,11 +37,11 @@ LiDAR scenes
 ============
 
 {count} frames in TAO's layout: <split>/lidar/*.bin (float32 x, y, z in metres and the strength of the echo
-from 0 to 1) and <split>/label/*.txt (KITTI's columns in the LiDAR's frame). x points forward, y to the left, z
-up; the sensor stands 1.73 m above a road that rises and falls a little. Rays are cast, so near things hide far
-ones; ranges have noise of 2 cm, and one echo in twelve is lost. There are cars, pedestrians and cyclists, and
-clutter that is not labelled: walls, hedges, containers, poles and bins. Objects with less than 5 points are not
-labelled.
+from 0 to 1) and <split>/label/*.txt (KITTI's columns in the LiDAR's frame). x points forward, y to the left,
+z up; the sensor stands 1.73 m above a road that rises and falls a little. Rays are cast, so near things hide
+far ones; ranges have noise of 2 cm, and one echo in twelve is lost. There are cars, pedestrians and cyclists,
+and clutter that is not labelled: walls, hedges, containers, poles and bins. Objects with less than 5 points
+are not labelled.
 
 Drawn by a program: no sensor, no street, nobody's data. CC0.
 
@@ -116,7 +116,8 @@ class _Scene:
 def _size(kind: str, draw: np.random.Generator) -> npt.NDArray[np.float64]:
     """Length, width and height in metres, near KITTI's means."""
     mean = {"Car": (3.9, 1.6, 1.56), "Pedestrian": (0.8, 0.6, 1.73), "Cyclist": (1.76, 0.6, 1.73)}[kind]
-    return np.array(mean) * draw.normal(1, 0.06, 3).clip(0.85, 1.15)
+    size: npt.NDArray[np.float64] = np.array(mean) * draw.normal(1, 0.06, 3).clip(0.85, 1.15)
+    return size
 
 
 def _parts(kind: str, box: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:

@@ -91,7 +91,8 @@ def _common_areas(one: Boxes, other: Boxes) -> Boxes:
     mean = _mean_clamped(y + (start - x) * slope, y + (end - x) * slope, limit_y)
     common = -((end - start) * mean).sum(axis=1)
     smaller = np.minimum(one[:, 3] * one[:, 4], other[:, 3] * other[:, 4])
-    return np.clip(common, 0, smaller)
+    areas: Boxes = np.clip(common, 0, smaller)
+    return areas
 
 
 def _mean_clamped(first: Boxes, last: Boxes, limit: Boxes) -> Boxes:
@@ -102,7 +103,8 @@ def _mean_clamped(first: Boxes, last: Boxes, limit: Boxes) -> Boxes:
     below = np.clip(-limit - low, 0, length)
     above = np.clip(high - limit, 0, length)
     total = limit * (above - below) + (inner_low + inner_high) / 2 * (inner_high - inner_low)
-    return np.divide(total, length, out=inner_low.copy(), where=length > 1e-12)
+    mean: Boxes = np.divide(total, length, out=inner_low.copy(), where=length > 1e-12)
+    return mean
 
 
 def ground_overlaps(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
@@ -110,7 +112,8 @@ def ground_overlaps(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
     one, other = as_boxes(first), as_boxes(second)
     common = ground_intersections(one, other)
     areas = (one[:, 3] * one[:, 4])[:, None] + (other[:, 3] * other[:, 4])[None]
-    return common / np.maximum(areas - common, 1e-12)
+    shares: Boxes = common / np.maximum(areas - common, 1e-12)
+    return shares
 
 
 def overlaps_3d(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
@@ -120,7 +123,8 @@ def overlaps_3d(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
     bottom = np.maximum((one[:, 2] - one[:, 5] / 2)[:, None], (other[:, 2] - other[:, 5] / 2)[None])
     common = ground_intersections(one, other) * np.maximum(top - bottom, 0)
     volumes = one[:, 3:6].prod(axis=1)[:, None] + other[:, 3:6].prod(axis=1)[None]
-    return common / np.maximum(volumes - common, 1e-12)
+    shares: Boxes = common / np.maximum(volumes - common, 1e-12)
+    return shares
 
 
 def keep_best(

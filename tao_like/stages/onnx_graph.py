@@ -178,7 +178,7 @@ def _read_names(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def sort_nodes(model: onnx.ModelProto) -> None:
-    """Puts every node behind those whose outputs it reads, also inside of a loop's body; else as they were."""
+    """Puts every node behind those whose outputs it reads, in the bodies of loops too."""
     waiting = list(model.graph.node)
     makers = {name: place for place, node in enumerate(waiting) for name in node.output}
     needs = [{makers[name] for name in _read_names(node) if name in makers} for node in waiting]

@@ -50,7 +50,7 @@ def _of_frame(one: FoundBoxes3d, other: FoundBoxes3d, selection: Selection3d) ->
 
 
 def _moved(one: np.ndarray, other: np.ndarray) -> float:
-    """The largest difference of a place or size as a share of the box's longest side, or of yaw in radians."""
+    """Largest difference of a place or size as a share of the box's longest side, or of yaw in radians."""
     side = max(float(one[3:6].max()), 1.0)
     straight = float(np.abs(one[:6] - other[:6]).max()) / side
     return max(straight, abs(float(wrapped(one[6] - other[6]))))

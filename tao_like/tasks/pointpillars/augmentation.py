@@ -102,7 +102,7 @@ def flipped(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> S
 
 def rotated(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> Scene:
     """The whole frame turned about the sensor."""
-    angle = random.uniform(*step.world_rot_angle)
+    angle = _between(step.world_rot_angle, random)
     points, boxes = scene.points.copy(), scene.boxes.copy()
     points[:, :2] = turned(points[:, :2], angle)
     boxes[:, :2] = turned(boxes[:, :2], angle)
@@ -112,7 +112,7 @@ def rotated(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> S
 
 def scaled(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> Scene:
     """The whole frame larger or smaller."""
-    factor = random.uniform(*step.world_scale_range)
+    factor = _between(step.world_scale_range, random)
     points, boxes = scene.points.copy(), scene.boxes.copy()
     points[:, :3] *= np.float32(factor)
     boxes[:, :6] *= factor
@@ -125,7 +125,7 @@ def jostled(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> S
     inside = points_inside(scene.points, scene.boxes)
     for number, mine in enumerate(inside):
         moved = boxes[number].copy()
-        angle = random.uniform(*step.object_rot_angle)
+        angle = _between(step.object_rot_angle, random)
         moved[:3] += random.normal(0, step.object_shift)
         moved[6] = wrapped(moved[6] + angle)
         others = np.delete(boxes, number, axis=0)
@@ -144,6 +144,11 @@ CHANGES: dict[str, Callable[[Scene, AugmentorSpec, np.random.Generator], Scene]]
     "random_world_scaling": scaled,
     "random_object_noise": jostled,
 }
+
+
+def _between(limits: Sequence[float], random: np.random.Generator) -> float:
+    low, high = limits
+    return float(random.uniform(low, high))
 
 
 def turned(places: npt.NDArray[np.floating], angle: float) -> npt.NDArray[np.floating]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 COUNTS, IGNORED, ABSENT = 0, 1, -1
-"""State of an object or a detection: it counts; it may match, and is then left out; it is of another class."""
+"""State of an object or an answer: it counts; it may match, and is then left out; it is of another class."""
 RECALL_STEPS = 40
 FRAMES_AT_ONCE = 256
 Floats = npt.NDArray[np.float64]

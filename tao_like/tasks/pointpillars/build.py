@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
@@ -47,7 +48,7 @@ def make_network(spec: Spec) -> PointPillars:
         use_norm=vfe.use_norm,
         padded_row_constant=vfe.padded_row_constant,
     )
-    return PointPillars(
+    network = PointPillars(
         pillars,
         BevBackbone(
             channels,
@@ -63,6 +64,10 @@ def make_network(spec: Spec) -> PointPillars:
         has_direction=head.use_direction_classifier,
         direction_offset=head.dir_offset,
     )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = spec.model.norm_momentum
+    return network
 
 
 def build_network(spec: Spec, classes: list[str], *, pretrained: bool) -> tuple[PointPillars, list[str]]:

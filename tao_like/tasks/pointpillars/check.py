@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 COLUMNS = 3
-FAR_HEIGHT = 0.5
+FAR_HEIGHT = 1.0
 """Metres between the objects' middle height and the anchors' from which on the anchors are wrong."""
 FAR_SIZE = 1.5
 """The same for sizes, as a factor."""
@@ -69,15 +70,14 @@ class _Survey:
 
     def summary(self) -> dict[str, Any]:
         """Counts of objects and of their points, by class and distance."""
-        table: dict[str, Any] = {}
+        table: dict[str, Any] = {name: {"boxes": 0} for name in self.boxes}
         for name, boxes in self.boxes.items():
             if not boxes:
-                table[name] = {"boxes": 0}
                 continue
             values, counts = np.stack(boxes), np.array(self.points[name])
             away = np.hypot(values[:, 0], values[:, 1])
             ranges = {}
-            for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True):
+            for low, high in itertools.pairwise(DISTANCES):
                 near = (away >= low) & (away < high)
                 median = float(np.median(counts[near])) if near.any() else None
                 ranges[f"{low:g}-{high:g} m"] = {"boxes": int(near.sum()), "median_points": median}
@@ -215,7 +215,7 @@ def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anch
             "warning",
             "anchor_height",
             f"{name} of {split} stand at z={middle:.2f} m, their anchors at {height[0]:.2f} m; set "
-            f"anchor_bottom_heights=[{middle - float(np.median(boxes[:, 5])) / 2:.2f}], or nothing is found",
+            f"anchor_bottom_heights=[{middle - float(np.median(boxes[:, 5])) / 2:.2f}], or little is found",
         )
     median = np.median(boxes[:, 3:6], axis=0)
     ratios = np.maximum(sizes / median, median / sizes).max(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tao_like.datasets.lidar_kitti import boxes_to_camera, lidar_line
 from tao_like.datasets.lidar_record import LidarRecord, points_of
-from tao_like.errors import SpecError
+from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.points import read_points
 from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
 from tao_like.tasks.pointpillars.source import SPLITS
@@ -24,11 +24,14 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
 
     Points are written as x, y, z and the strength of the echo from 0 to 1, cropped where the spec crops.
 
+    Frames that cannot be read are left out and named.
+
     Returns:
         What was written, as JSON, lines that say so, and the part of a spec that names it.
 
     Raises:
         SpecError: KITTI's layout is wanted of data without a camera.
+        DatasetError: no frame of a split can be read.
     """
     kind = task.spec.dataset_convert.format
     target = folder / "data"
@@ -39,16 +42,25 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
         if not records:
             continue
         parts[split] = split
+        written, lost = [], []
         for record in records:
-            _WRITERS[kind](task, record, target, split)
+            try:
+                _WRITERS[kind](task, record, target, split)
+                written.append(record)
+            except DatasetError as error:
+                lost.append(str(error))
+        if not written:
+            raise DatasetError(f"none of {len(lost)} frames of {split} can be read; the first: {lost[0]}")
         if kind != "GeneralPCDataset":
-            names = "".join(f"{record.path.stem}\n" for record in records)
+            names = "".join(f"{record.path.stem}\n" for record in written)
             _write(target / "ImageSets" / f"{split}.txt", names)
         counts[split] = {
-            "frames": len(records),
-            "objects": sum(len(record.objects) for record in records),
+            "frames": len(written),
+            "objects": sum(len(record.objects) for record in written),
+            "left_out": lost,
         }
     lines = [f"{target}: {one['frames']} frames of {split}" for split, one in counts.items()]
+    lines += [f"  left out: {error}" for one in counts.values() for error in one["left_out"]]
     values = [
         AnnotatedValue("dataset.type", kind),
         AnnotatedValue("dataset.data_path", str(target)),

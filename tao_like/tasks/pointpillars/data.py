@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +31,13 @@ class Truth:
         objects: all of them, of the classes and others.
         calibration: where there is a camera.
         ignored_boxes: (M, 4) regions of its picture where nothing is labelled, in pixels.
+        image: the camera's picture, where there is one.
     """
 
     objects: FrameObjects
     calibration: Calibration | None = None
     ignored_boxes: tuple[tuple[float, ...], ...] = ()
+    image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,17 @@ class FrameDataset:
             return np.ones(len(boxes), bool)
         low, high = np.split(np.array(self.preparation.point_cloud_range), 2)
         # A box whose centre is too high or too low would still be seen; its place on the ground counts.
-        inside: npt.NDArray[np.bool_] = ((boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])).all(axis=1)
-        return inside
+        inside = (boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])
+        return inside[:, 0] & inside[:, 1]
 
     def sample(self, index: int) -> Sample:
         """The frame as it is on disk, with its truth."""
         record = self.records[index]
         points = points_of(record, read_points(record.path, self.preparation))
         objects = frame_objects(record.objects, self.classes, self.renamed)
-        return Sample(record.name, points, Truth(objects, record.calibration, record.ignored_boxes))
+        return Sample(
+            record.name, points, Truth(objects, record.calibration, record.ignored_boxes, record.image)
+        )
 
 
 def numbered_points(frames: Sequence[Points]) -> torch.Tensor:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tao_like.datasets.drawn_text import drawable, load_font
-from tao_like.runtime.boxes3d import as_boxes, ground_corners
+from tao_like.datasets.lidar_record import Calibration
+from tao_like.runtime.boxes3d import as_boxes, corners, ground_corners
 from tao_like.runtime.points import Points
 
 LONGEST_SIDE = 720
@@ -79,17 +80,49 @@ def draw_frame(
     return image
 
 
+def draw_on_camera(
+    picture: Image.Image,
+    calibration: Calibration,
+    found: Sequence[DrawnBox3d] = (),
+    truths: npt.ArrayLike = (),
+) -> Image.Image:
+    """The camera's picture with the edges of boxes; those that reach behind the camera are left out."""
+    image = picture.convert("RGB")
+    pen = ImageDraw.Draw(image)
+    drawn = [(box, TRUTH, 1) for box in as_boxes(truths)]
+    drawn += [(as_boxes(one.box)[0], one.colour, 2) for one in found]
+    for box, colour, width in drawn:
+        pixels = calibration.to_pixels(calibration.to_camera(corners(box)[0]))
+        if (pixels[:, 2] <= 0).any():
+            continue
+        spots = [(float(x), float(y)) for x, y in pixels[:, :2]]
+        for side in range(4):
+            following = (side + 1) % 4
+            for start, end in ((side, following), (side + 4, following + 4), (side, side + 4)):
+                pen.line([spots[start], spots[end]], fill=colour, width=width)
+    return image
+
+
+def stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
+    """Two pictures, the upper one brought to the width of the lower one."""
+    height = max(1, round(upper.height * lower.width / upper.width))
+    image = Image.new("RGB", (lower.width, height + lower.height))
+    image.paste(upper.resize((lower.width, height), Image.Resampling.BICUBIC), (0, 0))
+    image.paste(lower, (0, height))
+    return image
+
+
 def _box(
     pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], places: object, colour: str, width: int
 ) -> tuple[float, float]:
     """Draws a box; the place of its rightmost corner."""
     assert callable(places)
-    corners = places(ground_corners(box)[0])
-    outline = [tuple(corner) for corner in corners.tolist()]
+    spots = places(ground_corners(box)[0])
+    outline = [tuple(spot) for spot in spots.tolist()]
     pen.line([*outline, outline[0]], fill=colour, width=width)
-    front = (corners[0] + corners[3]) / 2
-    pen.line([tuple(corners.mean(axis=0).tolist()), tuple(front.tolist())], fill=colour, width=width)
-    x, y = corners[corners[:, 0].argmax()].tolist()
+    front = (spots[0] + spots[3]) / 2
+    pen.line([tuple(spots.mean(axis=0).tolist()), tuple(front.tolist())], fill=colour, width=width)
+    x, y = spots[spots[:, 0].argmax()].tolist()
     return x, y
 
 

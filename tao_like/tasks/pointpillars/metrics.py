@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from tao_like.tasks.pointpillars.average_precision import Precision
 from tao_like.tasks.pointpillars.data import Truth
 from tao_like.tasks.pointpillars.scoring import (
     DISTANCES,
+    Overlaps,
     frame_overlaps,
     has_camera,
     kitti_precision,
@@ -64,9 +66,14 @@ class PointPillarsMetrics(Metrics):
     def _frames(self) -> _Frames:
         return _Frames([truth for _, _, truth in self.collected], [answer for _, answer, _ in self.collected])
 
-    def _plain(self, distance: tuple[float, float] | None = None) -> dict[str, dict[str, Precision]]:
+    def _overlaps(self) -> list[Overlaps]:
         frames = self._frames()
-        shares = [frame_overlaps(*pair) for pair in zip(frames.truths, frames.answers, strict=True)]
+        return [frame_overlaps(*pair) for pair in zip(frames.truths, frames.answers, strict=True)]
+
+    def _plain(
+        self, shares: list[Overlaps], distance: tuple[float, float] | None = None
+    ) -> dict[str, dict[str, Precision]]:
+        frames = self._frames()
         return {
             name: plain_precision(frames.truths, frames.answers, shares, label, distance)
             for label, name in enumerate(self.classes)
@@ -80,7 +87,7 @@ class PointPillarsMetrics(Metrics):
 
     def compute(self) -> dict[str, float]:
         """``mAP_*``: every object counts, overlap 0.5, as TAO has it; ``kitti_*``: KITTI's, moderate."""
-        plain, kitti = self._plain(), self._kitti()
+        plain, kitti = self._plain(self._overlaps()), self._kitti()
         figures = {}
         for kind in ("3d", "bev"):
             figures[f"mAP_{kind}"] = mean_of({name: one[kind].r40 for name, one in plain.items()})
@@ -94,10 +101,11 @@ class PointPillarsMetrics(Metrics):
     def details(self) -> dict[str, Any]:
         """Figures of each class: plainly, by distance, by KITTI's rules, and at the threshold."""
         limits = score_limits(self.stored_thresholds, len(self.classes))
-        plain, kitti = self._plain(), self._kitti()
+        shares = self._overlaps()
+        plain, kitti = self._plain(shares), self._kitti()
         by_distance = {
-            f"{low:g}-{high:g} m": self._plain((low, high))
-            for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True)
+            f"{low:g}-{high:g} m": self._plain(shares, (low, high))
+            for low, high in itertools.pairwise(DISTANCES)
         }
         per_class: dict[str, Any] = {}
         for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True):

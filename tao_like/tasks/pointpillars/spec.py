@@ -9,11 +9,11 @@ from typing import ClassVar
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import (
     IGNORED_TAO_KEYS,
-    MOVED_TAO_KEYS,
     CommonSpec,
     ExportSpec,
     InferenceSpec,
 )
+from tao_like.spec.prune import MOVED_TAO_KEYS
 from tao_like.tasks.pointpillars.spec_data import DATASET_TYPES, DatasetSpec
 from tao_like.tasks.pointpillars.spec_model import ModelSpec
 
@@ -114,7 +114,6 @@ class Spec(CommonSpec):
         "export.data_type": "quantize writes int8",
         "export.save_engine": "the exported ONNX file is what ships",
         "export.workspace_size": "the exported ONNX file is what ships",
-        "prune.pruning_thresh": "prune.ratio or prune.target_macs says how much goes",
     }
     moved: ClassVar[Mapping[str, str]] = {
         **MOVED_TAO_KEYS,
@@ -129,6 +128,9 @@ class Spec(CommonSpec):
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         head, backbone, data = self.model.dense_head, self.model.backbone_2d, self.dataset
+        if any(True for block in (data, backbone) for _ in block.check()):
+            # What is wrong with them is told in any case, and sizes cannot be worked out of them.
+            return
         named = [anchor.class_name for anchor in head.anchor_generator_config]
         if named != data.class_names:
             yield Problem(

@@ -213,7 +213,8 @@ class DatasetSpec:
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Sides of a pillar in metres."""
-        x, y, z = next(step.voxel_size for step in self.data_processor if step.name == VOXELS)
+        (size,) = (step.voxel_size for step in self.data_processor if step.name == VOXELS)
+        x, y, z = size
         return x, y, z
 
     @property

@@ -203,6 +203,13 @@ class ModelSpec:
     """The network."""
 
     name: str = spec_field("PointPillar", "Architecture", choices=("PointPillar",))
+    norm_momentum: float = spec_field(
+        0.01,
+        "Share of a batch in the norm layers' statistics; 0.1 where a training has few steps, "
+        "for the statistics to come up with the weights",
+        gt=0,
+        le=1,
+    )
     vfe: VfeSpec = spec_block(VfeSpec, "From points to pillars")
     backbone_2d: Backbone2dSpec = spec_block(Backbone2dSpec, "Backbone")
     dense_head: DenseHeadSpec = spec_block(DenseHeadSpec, "Head")

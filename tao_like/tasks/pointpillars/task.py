@@ -29,6 +29,7 @@ from tao_like.runtime.detection3d import (
     decide,
     found_boxes,
 )
+from tao_like.runtime.image import read_image
 from tao_like.runtime.points import Points, PointsPreparation, prepare_points, read_points
 from tao_like.tasks.base import (
     Batch,
@@ -48,7 +49,7 @@ from tao_like.tasks.pointpillars.build import build_network
 from tao_like.tasks.pointpillars.check import check_data
 from tao_like.tasks.pointpillars.convert import convert_frames
 from tao_like.tasks.pointpillars.data import FrameDataset, Truth, collate_items, frames_of, numbered_points
-from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame
+from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame, draw_on_camera, stacked
 from tao_like.tasks.pointpillars.losses import detection_losses
 from tao_like.tasks.pointpillars.metrics import NAMES, PointPillarsMetrics
 from tao_like.tasks.pointpillars.network.detector import PointPillars
@@ -336,10 +337,16 @@ class PointPillarsTask(Task[PointPillarsSpec]):
             DrawnBox3d(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
             for found in reversed(self._detections(answer))
         ]
-        truths = ()
-        if sample.target is not None:
-            truths = sample.target.objects.boxes[sample.target.objects.learnt]
-        return draw_frame(sample.data, self.points_preparation.point_cloud_range, drawn, truths)
+        limits = self.points_preparation.point_cloud_range
+        truth: Truth | None = sample.target
+        if truth is None:
+            return draw_frame(sample.data, limits, drawn)
+        truths = truth.objects.boxes[truth.objects.learnt]
+        above = draw_frame(sample.data, limits, drawn, truths)
+        if truth.image is None or truth.calibration is None:
+            return above
+        seen = draw_on_camera(read_image(truth.image), truth.calibration, drawn, truths)
+        return stacked(seen, above)
 
     @override
     def draw_batch(self, batch: Batch) -> list[Image.Image]:

@@ -90,30 +90,39 @@ class PillarFeatures(nn.Module):
 
     def forward(self, points: Tensor, frames: int) -> Tensor:
         """Maps points (P, 5), each frame number, x, y, z, echo, to (frames, channels, along y, along x)."""
+        numbers, slot, weight, counts = self.describe(points, frames)
+        values = torch.relu(self._normed(self.linear(numbers))) * weight
+        canvas = values.new_zeros(frames * self.grid.cells, self.channels)
+        # All values are at least 0, so 0 is the greatest of none.
+        canvas = canvas.scatter_reduce(0, slot[:, None].expand(-1, self.channels), values, "amax")
+        if self.padded_row_constant:
+            canvas = self._padded_rows(canvas, counts)
+        width, height = self.grid.count
+        return canvas.reshape(frames, height, width, self.channels).permute(0, 3, 1, 2)
+
+    def describe(self, points: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The numbers of each point: what it is, and where it lies in its pillar.
+
+        Returns:
+            Numbers (P, 10 with the defaults), pillars (P,), weights (P, 1) of 1, or 0 for points outside of the
+            grid, and the points of each pillar (frames * cells, 1).
+        """
         cell, offset = self.grid.place(points[:, 1:4])
         cells = self.grid.cells
-        # The last place takes what lies outside.
-        slot = torch.where(
-            cell == cells, torch.full_like(cell, frames * cells), points[:, 0].to(torch.int64) * cells + cell
-        )
+        is_inside = cell < cells
+        # Points outside go to the first pillar with a weight of nought: a slot of their own would have to be
+        # cut off again, and that copies the whole map.
+        slot = torch.where(is_inside, points[:, 0].to(torch.int64) * cells + cell, torch.zeros_like(cell))
+        weight = is_inside[:, None].to(points.dtype)
         xyz = points[:, 1:4]
-        summed = torch.cat([xyz, torch.ones_like(xyz[:, :1])], dim=1)
-        sums = points.new_zeros(frames * cells + 1, 4)
-        sums = sums.scatter_add(0, slot[:, None].expand(-1, 4), summed)
+        summed = torch.cat([xyz, torch.ones_like(xyz[:, :1])], dim=1) * weight
+        sums = points.new_zeros(frames * cells, 4).scatter_add(0, slot[:, None].expand(-1, 4), summed)
         of_point = sums[slot]
         numbers = [points[:, 1:] if self.use_absolute_xyz else points[:, 4:]]
         numbers += [xyz - of_point[:, :3] / of_point[:, 3:].clamp(min=1.0), offset]
         if self.with_distance:
             numbers.append(xyz.norm(dim=1, keepdim=True))
-        values = torch.relu(self._normed(self.linear(torch.cat(numbers, dim=1))))
-        canvas = values.new_zeros(frames * cells + 1, self.channels)
-        # All values are at least 0, so 0 is the greatest of none.
-        canvas = canvas.scatter_reduce(0, slot[:, None].expand(-1, self.channels), values, "amax")
-        canvas = canvas[: frames * cells]
-        if self.padded_row_constant:
-            canvas = self._padded_rows(canvas, sums[: frames * cells, 3:])
-        width, height = self.grid.count
-        return canvas.reshape(frames, height, width, self.channels).permute(0, 3, 1, 2)
+        return torch.cat(numbers, dim=1), slot, weight, sums[:, 3:]
 
     def _normed(self, values: Tensor) -> Tensor:
         if self.norm is None:

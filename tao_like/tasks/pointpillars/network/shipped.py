@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -56,10 +60,16 @@ def selected(boxes: Tensor, class_scores: Tensor, selection: Selection3d) -> tup
     if selection.by_class:
         away = labels[:, None].to(boxes.dtype) * CLASS_DISTANCE
         apart = torch.cat([boxes[:, :1] + away, boxes[:, 1:]], dim=1)
-    kept, scores = _SUPPRESS(apart, scores, selection.iou_threshold, min(selection.limit, count))
+    keep = _scripted() if torch.onnx.is_in_onnx_export() else suppress
+    kept, scores = keep(apart, scores, selection.iou_threshold, min(selection.limit, count))
     is_real = scores > 0
     return boxes[kept] * is_real[:, None], scores, labels[kept] * is_real, is_real.sum()
 
 
-# Tracing follows a loop once; a script keeps it, and the exporter writes it as ONNX's Loop.
-_SUPPRESS = torch.jit.script(suppress)
+@functools.cache
+def _scripted() -> Callable[..., tuple[Tensor, Tensor]]:
+    """``suppress`` as a script: tracing would follow its loop once, where the exporter writes ONNX's Loop."""
+    with warnings.catch_warnings():
+        # torch asks for its newer exporter instead.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(suppress)
