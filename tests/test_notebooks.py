@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,21 +81,17 @@ def run(notebook: Path, class_folders: Path, tmp_path_factory: pytest.TempPathFa
         return run_notebook(notebook, patch, caps_of(task_of(notebook)), own_data)
 
 
-def test_a_notebook_holds_no_output_and_is_written_as_jupyter_writes_it(notebook: Path) -> None:
+def test_a_notebook_holds_no_output(notebook: Path) -> None:
     text = notebook.read_text("utf-8")
+    clean = runpy.run_path(str(ROOT / ".ci" / "clean_notebooks.py"))["cleaned"]
+    assert text == clean(text), "run: python .ci/clean_notebooks.py"
     content = json.loads(text)
-    assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
-    assert content["metadata"] == {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
     ids = [cell["id"] for cell in content["cells"]]
     assert len(set(ids)) == len(ids)
     for cell in content["cells"]:
         assert re.fullmatch(r"[a-z0-9-]{1,64}", cell["id"])
         assert cell["metadata"] == {}
-        assert cell["cell_type"] in ("code", "markdown")
         if cell["cell_type"] == "code":
             assert (cell["outputs"], cell["execution_count"]) == ([], None)
 
