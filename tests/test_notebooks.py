@@ -26,7 +26,7 @@ ONE_EPOCH = (
     "train.validation_interval=1",
     "dataset.batch_size=8",
 )
-PICTURES_LEFT = 3
+PICTURES_LEFT = 2
 ON_OTHER_DATA = ("classification",)
 """Notebooks that are run as their last section says, on pictures of somebody's own."""
 SCENES_LEFT = 8
