@@ -62,6 +62,8 @@ def run_notebook(
         return original(task, stage, spec, [*overrides, *(caps or {}).get(stage, ())])
 
     patch.setattr(tao_like, "run", run)
+    # Notebooks set it; so it is taken back too.
+    patch.setenv("TENSORBOARD_BINARY", "")
     sources = read_cells(path, "code")
     if own_data:
         place = re.compile(r"^DATA = .*$", re.MULTILINE)

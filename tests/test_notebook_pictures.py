@@ -44,7 +44,7 @@ def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) 
     for name, rises in (("train/loss", False), ("val/accuracy", True)):
         pixels = drawn(training_curves({"only": curves}, [name]), COLOURS[0])
         first, last = pixels[pixels[:, 1].argmin()], pixels[pixels[:, 1].argmax()]
-        assert (last[0] < first[0]) is rises
+        assert bool(last[0] < first[0]) is rises
         assert last[1] - first[1] > 250
 
 
