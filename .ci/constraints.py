@@ -19,18 +19,20 @@ HEADER = """\
 """
 NOT_PINNED = {"pip", "setuptools", "wheel", "tao-like"}
 PINNED_BY_TORCH = ("nvidia-", "cuda-", "triton")
-OLDEST_PYTHON = Version("3.10")
-SUPPORTED_MINORS = range(10, 20)
+KNOWN_PYTHONS = [Version(f"3.{minor}.{micro}") for minor in range(10, 20) for micro in range(20)]
+OLDEST_PYTHON = KNOWN_PYTHONS[0]
 
 
 def pin(name: str, version: str, requires_python: str) -> str:
     """Return one line; a local build's label, as in 2.13.0+cpu, is left to pip."""
     line = f"{name}=={Version(version).public}"
     supported = SpecifierSet(requires_python)
-    if OLDEST_PYTHON in supported or Version("3.10.99") in supported:
+    first = next(python for python in KNOWN_PYTHONS if python in supported)
+    if first == OLDEST_PYTHON:
         return line
-    first = next(minor for minor in SUPPORTED_MINORS if Version(f"3.{minor}.99") in supported)
-    return f'{line}; python_version >= "3.{first}"'
+    if first.micro == 0:
+        return f'{line}; python_version >= "{first.major}.{first.minor}"'
+    return f'{line}; python_full_version >= "{first}"'
 
 
 def main() -> None:

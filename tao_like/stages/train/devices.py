@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 import torch
-from pytorch_lightning.plugins.environments import (
+from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]  # they are, unannounced
     ClusterEnvironment,
     LightningEnvironment,
     TorchElasticEnvironment,
