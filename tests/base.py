@@ -60,10 +60,8 @@ def given(stage: str, model: TrainResult | ExportResult) -> list[str]:
 class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTests):
     """Inherit from it, in a class whose name begins with ``Test``, and fill in what is left open here."""
 
-    task: ClassVar[str]
-    """The task's name."""
-    tiny: ClassVar[tuple[str, ...]]
-    """Overrides for the smallest network that learns something within two epochs on one core."""
+    task: ClassVar[str]  # its name
+    tiny: ClassVar[tuple[str, ...]]  # the smallest network that learns something in two epochs on one core
     input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")  # that exported files can have
     fixed_batch: ClassVar[int] = 2  # that an exported file can be limited to; 1: it takes one sample a call
 
@@ -350,8 +348,7 @@ class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTes
         if number >= len(self.input_formats):
             pytest.skip(f"{self.task} has one form of input")
         form = self.input_formats[number]
-        batch = min(batch_size, self.fixed_batch)
-        settings = [f"export.input_format={form}", f"export.batch_size={batch}"]
+        settings = [f"export.input_format={form}", f"export.batch_size={min(batch_size, self.fixed_batch)}"]
         file = tmp_path / "new folder" / "other name.onnx"
         overrides = [*data, *given("export", trained), *settings, f"export.onnx_file={file}"]
         result = self.run("export", tmp_path, overrides)

@@ -75,8 +75,7 @@ if TYPE_CHECKING:
 FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
 RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
 """Names of the exported outputs, and what they mean."""
-FILL = 114
-"""Grey of the borders around a picture, as in YOLOX."""
+FILL = 114  # grey of the borders around a picture, as in YOLOX
 
 
 class DetectionTask(ImageTask[DetectionSpec]):
