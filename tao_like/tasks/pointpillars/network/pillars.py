@@ -104,8 +104,8 @@ class PillarFeatures(nn.Module):
         """The numbers of each point: what it is, and where it lies in its pillar.
 
         Returns:
-            Numbers (P, 10 with the defaults), pillars (P,), weights (P, 1) of 1, or 0 for points outside of the
-            grid, and the points of each pillar (frames * cells, 1).
+            Numbers (P, 10 with the defaults), pillars (P,), weights (P, 1) of 1, or 0 for points outside of
+            the grid, and the points of each pillar (frames * cells, 1).
         """
         cell, offset = self.grid.place(points[:, 1:4])
         cells = self.grid.cells
