@@ -41,6 +41,8 @@ def open_session(
     """
     import onnxruntime  # here, so that the datasets can read pictures without waiting for it
 
+    # Where somebody loaded onnxruntime before this package could switch its telemetry off; see tao_like/__init__.py.
+    onnxruntime.disable_telemetry_events()
     wanted = _provider_names(providers, onnxruntime.get_available_providers())
     if threads is not None and threads < 1:
         raise SpecError(f"threads is {threads}; it must be 1 or more, or None for onnxruntime's choice.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -124,10 +125,27 @@ def seed_step(seed: int, epoch: int, batch: int, rank: int, device: torch.device
     random.seed(value)
 
 
+def start_worker(worker: int) -> None:
+    """For loading processes: what they have from their parent is never collected as garbage.
+
+    A fork does not bring along the threads of an onnxruntime session, and its destructor waits for them for
+    ever. With `ready_to_fork`, which leaves no garbage behind, no such session is destroyed in a loading process.
+    """
+    del worker
+    gc.freeze()
+
+
 def start_training_worker(worker: int) -> None:
     """For loading processes of a training: Ctrl-C reaches them too, and their parent finishes its step."""
-    del worker
+    start_worker(worker)
     leave_signals_to_parent()
+
+
+def ready_to_fork(workers: int) -> int:
+    """The number of loading processes as it is, after the garbage was collected where there are any."""
+    if workers:
+        gc.collect()
+    return workers
 
 
 class ShareSampler(Sampler[int]):
@@ -199,14 +217,14 @@ def scoring_loader(
     *,
     rank: int = 0,
     world: int = 1,
-    on_worker_start: Callable[[int], None] | None = None,
+    on_worker_start: Callable[[int], None] = start_worker,
 ) -> DataLoader[Any]:
     """Batches in the dataset's order, each sample once over all processes."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
         sampler=ShareSampler(len(dataset), rank, world),
-        num_workers=workers,
+        num_workers=ready_to_fork(workers),
         collate_fn=task.collate,
         persistent_workers=workers > 0,
         worker_init_fn=on_worker_start,

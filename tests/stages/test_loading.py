@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,45 @@ def test_auto_workers_leave_a_processor_to_the_training(
     monkeypatch.setattr(loading, "processors", lambda: processors)
     assert resolve_workers(tiny_task, "cpu") == on_cpu
     assert resolve_workers(tiny_task, "cuda") == on_gpu
+
+
+class Telltale:
+    """Garbage that writes a file where it is destroyed in another process than it was made in."""
+
+    def __init__(self, file: Path) -> None:
+        self.itself = self  # so that the garbage collector alone can destroy it
+        self.file = file
+        self.process = os.getpid()
+
+    def __del__(self) -> None:
+        if os.getpid() != self.process:
+            self.file.write_text("destroyed in a loading process")
+
+
+class Collecting(torch.utils.data.Dataset[int]):
+    """Collects garbage with every sample, as Python does now and then."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        gc.collect()
+        return index
+
+
+@pytest.mark.parametrize("moment", ["before the loader is made", "before it starts"])
+def test_loading_processes_destroy_nothing_of_their_parent_s(moment: str, tmp_path: Path) -> None:
+    task = task_class("classification")(tiny_spec())
+    task.collate = list  # type: ignore[method-assign,assignment]
+    gc.disable()
+    try:
+        if moment == "before the loader is made":
+            Telltale(tmp_path / "destroyed")
+        loader = loading.scoring_loader(task, Collecting(), 1, workers=1)
+        if moment == "before it starts":
+            Telltale(tmp_path / "destroyed")
+        assert [list(batch) for batch in loader] == [[0], [1]]
+    finally:
+        gc.enable()
+        gc.collect()
+    assert not (tmp_path / "destroyed").exists()

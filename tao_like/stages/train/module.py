@@ -16,6 +16,7 @@ from tao_like.spec.common import TrainSpec
 from tao_like.stages.loading import (
     EpochSampler,
     SeededDataset,
+    ready_to_fork,
     scoring_loader,
     seed_step,
     start_training_worker,
@@ -101,7 +102,7 @@ class TrainingModule(pl.LightningModule):
             SeededDataset(self.train_data, self.spec.seed),
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=self.workers,
+            num_workers=ready_to_fork(self.workers),
             collate_fn=self.task.collate,
             persistent_workers=self.workers > 0,
             worker_init_fn=start_training_worker,
