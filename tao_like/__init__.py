@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tao_like.stages.results import StageResult
 
-# From 1.29 on onnxruntime's wheels send what runs on a machine to their maker, unless this is set before it is loaded.
+# From 1.29 on onnxruntime's wheels tell their maker what they run, unless this is set before they are loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"

@@ -41,7 +41,7 @@ def open_session(
     """
     import onnxruntime  # here, so that the datasets can read pictures without waiting for it
 
-    # Where somebody loaded onnxruntime before this package could switch its telemetry off; see tao_like/__init__.py.
+    # For one that was loaded before tao_like, whose __init__ switches telemetry off for good.
     onnxruntime.disable_telemetry_events()
     wanted = _provider_names(providers, onnxruntime.get_available_providers())
     if threads is not None and threads < 1:

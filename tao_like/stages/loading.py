@@ -129,7 +129,7 @@ def start_worker(worker: int) -> None:
     """For loading processes: what they have from their parent is never collected as garbage.
 
     A fork does not bring along the threads of an onnxruntime session, and its destructor waits for them for
-    ever. With `ready_to_fork`, which leaves no garbage behind, no such session is destroyed in a loading process.
+    ever. With `ready_to_fork`, which leaves no garbage behind, none is destroyed in a loading process.
     """
     del worker
     gc.freeze()
