@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -247,9 +248,12 @@ class FaultTests:
         self.skip_stages_of_others(stage)
         old = leave_old_results(tmp_path, stage)
         words = [*data, *model_words(stage, trained.bundle)]
+        gc.collect()
         child = os.fork()
         if child == 0:
-            # What threads a fork has lost is known to nobody, so it must not use any.
+            # What threads a fork has lost is known to nobody, so it must not use any, nor wait for them when
+            # it collects what is left of its parent.
+            gc.freeze()
             torch.set_num_threads(1)
             happen_while_writing(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
             try:
