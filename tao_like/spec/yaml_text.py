@@ -17,7 +17,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_OTHER_LINE_ENDS = "\r\x85\u2028\u2029"
+"""What YAML reads as the end of a line, beside the usual one; only in double quotes is it written escaped."""
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    if any(end in text for end in _OTHER_LINE_ENDS):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
     quoted = not isinstance(plain_scalar(text), str)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from example_spec import CheckedSpec, Layer, Spec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tao_like.spec import default_yaml, iter_fields, load_spec, spec_from_dict, to_dict, to_yaml
@@ -38,6 +38,7 @@ plain = st.recursive(
     st.one_of(st.just("auto"), st.integers(1, 2**62)),
     plain,
 )
+@example("\x85", ["\u2028", "\u2029"], 1.0, "auto", "\r")
 def test_a_written_spec_loads_to_an_equal_one(
     title: str, names: list[str], lr: float, batch_size: int | str, anything: Any
 ) -> None:
