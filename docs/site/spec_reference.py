@@ -87,10 +87,11 @@ def _value(member: Member) -> str:
 def _escaped(text: str) -> str:
     """Text whose signs mean nothing to Markdown; what stands in backticks is left alone."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(
-        part if part.startswith("`") else re.sub(r"([|*<\[\]])", r"\\\1", part).replace("\\<", "&lt;")
-        for part in parts
-    )
+    return "".join(part if part.startswith("`") else _plain(part) for part in parts)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([|*\[\]])", r"\\\1", text).replace("<", "&lt;").replace("{", "&#123;")
 
 
 def _foreign_lines(spec_class: type[Any]) -> Iterator[str]:
