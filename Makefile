@@ -11,14 +11,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/spec"
 PYTEST_ARGS ?=
+# One for each processor, four at most: each of them holds torch and takes a gigabyte.
+TEST_PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: quickstart test lint acceptance docs constraints clean
 
 quickstart: $(VENV)/installed-demo
 	@$(BIN)/tao-like quickstart
 
+# A file's tests stay in one process, since they share what a training has left.
 test: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

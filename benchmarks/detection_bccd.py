@@ -145,6 +145,15 @@ def compared(settings: list[str], files: list[Path], names: list[str]) -> list[l
     ]
 
 
+def write(path: Path, rows: list[list[Any]]) -> None:
+    """Writes what is known so far: the whole takes an hour, and may be broken off."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        whole = [*rows, [f"{os.cpu_count()} processors"]]
+        writer.writerows([*row, *[""] * (len(HEADER) - len(row))] for row in whole)
+
+
 def main() -> None:
     """Runs everything and writes the CSV."""
     parser = argparse.ArgumentParser(
@@ -173,17 +182,14 @@ def main() -> None:
             files, taught = smaller(settings, results, first.bundle, [*options.again, *quick])
             names = ["yolox", f"pruned to {SHARE:.0%}, taught again", "the same in int8"]
             rows += taught + compared(settings, [first.bundle, *files], names)
+        write(options.output, rows)
         if options.retinanet:
             beside = [*settings, f"results_dir={results / 'retinanet'}", *RETINANET, *quick]
             other, learnt = trained("retinanet", beside)
             rows += learnt
             if not options.val_only:
                 rows += on_test("retinanet, bundle", other.bundle, beside)
-    rows.append([f"{os.cpu_count()} processors"])
-    with options.output.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        writer.writerows([*row, *[""] * (len(HEADER) - len(row))] for row in rows)
+        write(options.output, rows)
 
 
 if __name__ == "__main__":
