@@ -90,7 +90,7 @@ def one_seed(seed: int, words: list[str], results: Path) -> list[list[Any]]:
         ["largest difference of ONNX to the bundle", seed, f"{exported.difference:.1e}", "probability"]
     )
     score("int8", run("quantize", "quantize.max_drop=1").onnx_file)
-    pruned = run("prune", "prune.target_macs=0.5", "prune.granularity=2")
+    pruned = run("prune", "prune.target_macs=0.5", "prune.granularity=8")
     rows.append(["MACs after pruning", seed, f"{pruned.macs_share:.3f}", "share"])
     score("pruned, not trained again", pruned.bundle)
     again = results / "again"

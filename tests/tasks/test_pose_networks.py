@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_pose import tiny_spec
 from torch import Tensor
+from torch.nn import functional
 
 from tao_like.datasets.skeleton_layouts import LAYOUTS, custom_layout
 from tao_like.errors import SpecError
@@ -24,7 +25,7 @@ from tao_like.stages.prune.selection import MacsEstimate
 from tao_like.stages.prune.units import find_units
 from tao_like.tasks.base import Exportable, Prunable
 from tao_like.tasks.pose_classification.build import architecture, build_network
-from tao_like.tasks.pose_classification.network.blocks import GraphConvolution
+from tao_like.tasks.pose_classification.network.blocks import EveryNthFrame, GraphConvolution
 from tao_like.tasks.pose_classification.network.classifier import (
     Architecture,
     ShippedSkeletonClassifier,
@@ -315,3 +316,12 @@ def test_a_published_checkpoint_gives_the_same_answers_and_others_are_refused(
         torch.save(state, file)
         with pytest.raises(SpecError, match="its graph A is another"):
             build_network(tiny_spec(*given, "model.center_distance=true"), list("abcd"), pretrained=True)
+
+
+@pytest.mark.parametrize("frames", [12, 13])
+def test_every_other_frame_is_a_stride_of_two(frames: int) -> None:
+    ours = EveryNthFrame(8, 2, 2)
+    inputs = torch.randn(2, 8, frames, 5)
+    torch.testing.assert_close(
+        ours(inputs), functional.conv2d(inputs, ours.weight, ours.bias, stride=(2, 1)), rtol=1e-5, atol=1e-6
+    )
