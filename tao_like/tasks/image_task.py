@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,20 +17,18 @@ from tao_like.datasets.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.datasets.sources import image_sources
 from tao_like.networks.normalise import Normalise
 from tao_like.runtime.image import ImagePreparation, prepare, read_image
-from tao_like.tasks.base import Batch, Sample, SpecT, Split, Task
+from tao_like.tasks.base import Batch, Sample, SpecT, Split
 from tao_like.tasks.split_source import SplitSource
+from tao_like.tasks.split_task import Loading, SplitTask
 
 
-class Loading(Protocol):
+class CachedLoading(Loading, Protocol):
     """How a spec's dataset block has pictures read and put together."""
 
-    batch_size: int | str
-    workers: int | str
-    shuffle: bool
     cache: str
 
 
-class ImageTask(Task[SpecT]):
+class ImageTask(SplitTask[SpecT]):
     """A task whose network takes one picture, and has its normalisation as the part ``normalise``."""
 
     input_kind = "image"
@@ -38,9 +36,14 @@ class ImageTask(Task[SpecT]):
     images: SplitSource[Any]
 
     @property
-    @abstractmethod
-    def loading(self) -> Loading:
-        """The dataset block of the spec."""
+    @override
+    def loading(self) -> CachedLoading:
+        return self.spec.dataset  # type: ignore[attr-defined]
+
+    @property
+    @override
+    def source(self) -> SplitSource[Any]:
+        return self.images
 
     @property
     @abstractmethod
@@ -55,10 +58,6 @@ class ImageTask(Task[SpecT]):
         return self.images.classes
 
     @override
-    def has_split(self, split: Split) -> bool:
-        return self.images.has(split)
-
-    @override
     def count(self, split: Split) -> int:
         return len(self.images.records(split))
 
@@ -71,30 +70,8 @@ class ImageTask(Task[SpecT]):
         return ImageStore()
 
     @override
-    def split_record(self) -> dict[str, Any]:
-        return self.images.split_record()
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        return self.images.fingerprint(split)
-
-    @override
-    def batch_size(self) -> int | Literal["auto"]:
-        size = self.loading.batch_size
-        return size if isinstance(size, int) else "auto"
-
-    @override
-    def workers(self) -> int | Literal["auto"]:
-        workers = self.loading.workers
-        return workers if isinstance(workers, int) else "auto"
-
-    @override
     def divides_data(self) -> bool:
         return self.images.divides()
-
-    @override
-    def shuffles(self) -> bool:
-        return self.loading.shuffle
 
     # --- inputs ---
 

@@ -44,7 +44,6 @@ from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages
-from tao_like.tasks.classification.spec import DatasetSpec
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 from tao_like.tasks.classification.warm_start import warm_start
 from tao_like.tasks.image_task import ImageTask
@@ -96,11 +95,6 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
-
-    @property
-    @override
-    def loading(self) -> DatasetSpec:
-        return self.spec.dataset
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> ImageDataset:

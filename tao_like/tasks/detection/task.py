@@ -64,7 +64,6 @@ from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
 from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
 from tao_like.tasks.detection.scales import resized_batch
 from tao_like.tasks.detection.source import LabelledBoxes, inference_files
-from tao_like.tasks.detection.spec import DatasetSpec
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
 from tao_like.tasks.detection.tiled_data import TiledDataset, tiles_of
 from tao_like.tasks.image_task import ImageTask
@@ -106,11 +105,6 @@ class DetectionTask(ImageTask[DetectionSpec]):
         return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
-
-    @property
-    @override
-    def loading(self) -> DatasetSpec:
-        return self.spec.dataset
 
     @override
     def data_key(self, split: Split) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,7 +40,6 @@ from tao_like.tasks.base import (
     Prunable,
     Sample,
     Split,
-    Task,
 )
 from tao_like.tasks.detection.draw import class_colour
 from tao_like.tasks.pointpillars.agreement import largest_difference
@@ -57,6 +56,7 @@ from tao_like.tasks.pointpillars.network.shipped import ShippedPointPillars, sel
 from tao_like.tasks.pointpillars.results import FrameResult, label_texts
 from tao_like.tasks.pointpillars.source import LabelledFrames
 from tao_like.tasks.pointpillars.spec import Spec as PointPillarsSpec
+from tao_like.tasks.split_task import SplitTask
 
 FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
 RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
@@ -64,7 +64,7 @@ RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
 NOISE_POINTS = 2000
 
 
-class PointPillarsTask(Task[PointPillarsSpec]):
+class PointPillarsTask(SplitTask[PointPillarsSpec]):
     """Boxes around the objects of a LiDAR frame."""
 
     name = "pointpillars"
@@ -92,9 +92,10 @@ class PointPillarsTask(Task[PointPillarsSpec]):
     def classes(self) -> list[str]:
         return self.record.classes if self.record else self.spec.dataset.class_names
 
+    @property
     @override
-    def has_split(self, split: Split) -> bool:
-        return self.frames.has(split)
+    def source(self) -> LabelledFrames:
+        return self.frames
 
     @override
     def data_key(self, split: Split) -> str:
@@ -146,28 +147,6 @@ class PointPillarsTask(Task[PointPillarsSpec]):
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
         return convert_frames(self, folder)
-
-    @override
-    def split_record(self) -> dict[str, Any]:
-        return self.frames.split_record()
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        return self.frames.fingerprint(split)
-
-    @override
-    def batch_size(self) -> int | Literal["auto"]:
-        size = self.spec.dataset.batch_size
-        return size if isinstance(size, int) else "auto"
-
-    @override
-    def workers(self) -> int | Literal["auto"]:
-        workers = self.spec.dataset.workers
-        return workers if isinstance(workers, int) else "auto"
-
-    @override
-    def shuffles(self) -> bool:
-        return self.spec.dataset.shuffle
 
     # --- network ---
 

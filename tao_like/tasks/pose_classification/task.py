@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from tao_like.tasks.base import (
     Prunable,
     Sample,
     Split,
-    Task,
 )
 from tao_like.tasks.classification.draw import NEUTRAL, draw_card
 from tao_like.tasks.pose_classification.augmentation import Augmentation
@@ -46,6 +45,7 @@ from tao_like.tasks.pose_classification.network.classifier import (
 )
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
 from tao_like.tasks.pose_classification.spec import Spec as PoseSpec
+from tao_like.tasks.split_task import SplitTask
 
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""
@@ -53,7 +53,7 @@ STORED_DATA_KEYS = ("window_size", "sampling", "center", "scale_by_body", "align
 """How a model's sequences are prepared is its own affair, not the user's."""
 
 
-class PoseClassificationTask(Task[PoseSpec]):
+class PoseClassificationTask(SplitTask[PoseSpec]):
     """One label a sequence of skeletons."""
 
     name = "pose_classification"
@@ -92,9 +92,10 @@ class PoseClassificationTask(Task[PoseSpec]):
     def classes(self) -> list[str]:
         return self.skeletons.classes
 
+    @property
     @override
-    def has_split(self, split: Split) -> bool:
-        return self.skeletons.has(split)
+    def source(self) -> LabelledSkeletons:
+        return self.skeletons
 
     @override
     def data_key(self, split: Split) -> str:
@@ -123,27 +124,6 @@ class PoseClassificationTask(Task[PoseSpec]):
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
         return convert_sequences(self.spec.dataset_convert, folder)
-
-    @override
-    def split_record(self) -> dict[str, Any]:
-        return self.skeletons.split_record()
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        return self.skeletons.fingerprint(split)
-
-    @override
-    def batch_size(self) -> int | Literal["auto"]:
-        return self.spec.dataset.batch_size
-
-    @override
-    def workers(self) -> int | Literal["auto"]:
-        workers = self.spec.dataset.workers
-        return workers if isinstance(workers, int) else "auto"
-
-    @override
-    def shuffles(self) -> bool:
-        return self.spec.dataset.shuffle
 
     # --- network ---
 
