@@ -5,7 +5,7 @@ Choices are made on val; test is scored at the end: the trained network as a bun
 pruned one, and that in int8, side by side by `compare`. The CSV has the training's curve on val too.
 
     python benchmarks/detection_bccd.py BCCD
-    python benchmarks/detection_bccd.py BCCD --retinanet     # RetinaNet beside it, without a bound on time
+    python benchmarks/detection_bccd.py BCCD --retinanet     # RetinaNet alone; adds its rows to the CSV
     python benchmarks/detection_bccd.py BCCD --quick         # two steps of everything, to see that it runs
 """
 
@@ -145,13 +145,36 @@ def compared(settings: list[str], files: list[Path], names: list[str]) -> list[l
     ]
 
 
-def write(path: Path, rows: list[list[Any]]) -> None:
-    """Writes what is known so far: the whole takes an hour, and may be broken off."""
-    with path.open("w", newline="") as file:
+def write(path: Path, rows: list[list[Any]], *, after: bool) -> None:
+    """Writes the rows, in the place of what the file has or after it."""
+    with path.open("a" if after else "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(HEADER)
+        if not after:
+            writer.writerow(HEADER)
         whole = [*rows, [f"{os.cpu_count()} processors"]]
         writer.writerows([*row, *[""] * (len(HEADER) - len(row))] for row in whole)
+
+
+def yolox(settings: list[str], results: Path, again: list[str], *, val_only: bool) -> list[list[Any]]:
+    """Trained and exported; then smaller twice, and all of them on test."""
+    first, rows = trained("yolox", settings)
+    exported = run("export", settings, f"export.checkpoint={first.bundle}")
+    if val_only:
+        return rows
+    for name, file in (("yolox, bundle", first.bundle), ("yolox, ONNX", exported.onnx_file)):
+        rows += on_test(name, file, settings)
+    files, taught = smaller(settings, results, first.bundle, again)
+    names = ["yolox", f"pruned to {SHARE:.0%}, taught again", "the same in int8"]
+    return rows + taught + compared(settings, [first.bundle, *files], names)
+
+
+def retinanet(settings: list[str], results: Path, *, val_only: bool) -> list[list[Any]]:
+    """RetinaNet over the same backbone."""
+    beside = [*settings, f"results_dir={results / 'retinanet'}", *RETINANET]
+    other, rows = trained("retinanet", beside)
+    if not val_only:
+        rows += on_test("retinanet, bundle", other.bundle, beside)
+    return rows
 
 
 def main() -> None:
@@ -163,7 +186,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="keep the results here")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     parser.add_argument("--val-only", action="store_true", help="train and export alone; do not look at test")
-    parser.add_argument("--retinanet", action="store_true", help="RetinaNet over the same backbone beside it")
+    parser.add_argument("--retinanet", action="store_true", help="RetinaNet over the same backbone alone")
     parser.add_argument("--quick", action="store_true", help="two steps of everything, on small inputs")
     parser.add_argument(
         "--again", action="append", default=[], help="key=value for the training of the pruned network"
@@ -173,23 +196,13 @@ def main() -> None:
     quick = list(QUICK) if options.quick else []
     with tempfile.TemporaryDirectory() as temporary:
         results = options.results or Path(temporary)
-        settings = [*sources(options.data), f"results_dir={results}", *options.overrides, *quick]
-        first, rows = trained("yolox", settings)
-        exported = run("export", settings, f"export.checkpoint={first.bundle}")
-        if not options.val_only:
-            for name, file in (("yolox, bundle", first.bundle), ("yolox, ONNX", exported.onnx_file)):
-                rows += on_test(name, file, settings)
-            files, taught = smaller(settings, results, first.bundle, [*options.again, *quick])
-            names = ["yolox", f"pruned to {SHARE:.0%}, taught again", "the same in int8"]
-            rows += taught + compared(settings, [first.bundle, *files], names)
-        write(options.output, rows)
+        settings = [*sources(options.data), f"results_dir={results}", *options.overrides]
         if options.retinanet:
-            beside = [*settings, f"results_dir={results / 'retinanet'}", *RETINANET, *quick]
-            other, learnt = trained("retinanet", beside)
-            rows += learnt
-            if not options.val_only:
-                rows += on_test("retinanet, bundle", other.bundle, beside)
-        write(options.output, rows)
+            rows = retinanet([*settings, *quick], results, val_only=options.val_only)
+        else:
+            again = [*options.again, *quick]
+            rows = yolox([*settings, *quick], results, again, val_only=options.val_only)
+        write(options.output, rows, after=options.retinanet)
 
 
 if __name__ == "__main__":
