@@ -105,11 +105,10 @@ def session(
 
 
 def frames(paths: list[Path], task: PointPillarsTask) -> dict[str, Points]:
-    """Frames by name: those given, else made ones of about the sizes of KITTI's cropped and whole frames."""
-    if paths:
-        return {path.name: read_points(path, task.points_preparation) for path in paths}
+    """Frames by name: made ones of about the sizes of KITTI's cropped and whole frames, and those given."""
     made = np.concatenate([make_frame(np.random.default_rng(number))[0] for number in range(14)])
-    return {f"made, {size}": made[:: max(1, len(made) // size)][:size] for size in SIZES}
+    by_size = {f"made, {size}": made[:: max(1, len(made) // size)][:size] for size in SIZES}
+    return by_size | {path.name: read_points(path, task.points_preparation) for path in paths}
 
 
 def heaps(network: PointPillars) -> tuple[np.ndarray, np.ndarray]:
