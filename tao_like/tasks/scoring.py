@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 
 Answer = Any
 """The task's own answer for one sample, such as the probabilities of its classes."""
+_T = TypeVar("_T")
 
 
 class Metrics(ABC):
@@ -18,11 +19,13 @@ class Metrics(ABC):
 
     def __init__(self) -> None:
         self._collected: dict[int, tuple[Answer, Any]] = {}
+        self._known: dict[str, Any] = {}
 
     def update(self, indices: Iterable[int], answers: Iterable[Answer], targets: Iterable[Any]) -> None:
         """Takes in a batch; a sample seen twice (padding of the last batch) counts once."""
         for index, answer, target in zip(indices, answers, targets, strict=True):
             self._collected[int(index)] = (answer, target)
+        self._known.clear()
 
     def synchronise(self) -> None:
         """Joins what all processes collected. Every process must call it, with samples or without."""
@@ -30,10 +33,19 @@ class Metrics(ABC):
             parts: list[dict[int, tuple[Answer, Any]]] = [{}] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, self._collected)
             self._collected = {index: value for part in parts for index, value in part.items()}
+        self._known.clear()
 
     def reset(self) -> None:
         """Forgets everything."""
         self._collected.clear()
+        self._known.clear()
+
+    def once(self, name: str, work: Callable[[], _T]) -> _T:
+        """What ``work`` gives, worked out once until samples change: figures and pictures share it."""
+        if name not in self._known:
+            self._known[name] = work()
+        known: _T = self._known[name]
+        return known
 
     @property
     def collected(self) -> list[tuple[int, Answer, Any]]:

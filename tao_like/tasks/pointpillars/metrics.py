@@ -68,26 +68,29 @@ class PointPillarsMetrics(Metrics):
 
     def _overlaps(self) -> list[Overlaps]:
         frames = self._frames()
-        return [frame_overlaps(*pair) for pair in zip(frames.truths, frames.answers, strict=True)]
+        pairs = zip(frames.truths, frames.answers, strict=True)
+        return self.once("overlaps", lambda: [frame_overlaps(*pair) for pair in pairs])
 
-    def _plain(
-        self, shares: list[Overlaps], distance: tuple[float, float] | None = None
-    ) -> dict[str, dict[str, Precision]]:
+    def _plain(self, distance: tuple[float, float] | None = None) -> dict[str, dict[str, Precision]]:
         frames = self._frames()
-        return {
-            name: plain_precision(frames.truths, frames.answers, shares, label, distance)
-            for label, name in enumerate(self.classes)
-        }
+
+        def work() -> dict[str, dict[str, Precision]]:
+            return {
+                name: plain_precision(frames.truths, frames.answers, self._overlaps(), label, distance)
+                for label, name in enumerate(self.classes)
+            }
+
+        return self.once(f"plain {distance}", work)
 
     def _kitti(self) -> dict[str, dict[str, dict[str, Precision]]]:
         frames = self._frames()
         if self.rules == "plain" or not frames.truths or not has_camera(frames.truths):
             return {}
-        return kitti_precision(frames.truths, frames.answers, self.classes)
+        return self.once("kitti", lambda: kitti_precision(frames.truths, frames.answers, self.classes))
 
     def compute(self) -> dict[str, float]:
         """``mAP_*``: every object counts, overlap 0.5, as TAO has it; ``kitti_*``: KITTI's, moderate."""
-        plain, kitti = self._plain(self._overlaps()), self._kitti()
+        plain, kitti = self._plain(), self._kitti()
         figures = {}
         for kind in ("3d", "bev"):
             figures[f"mAP_{kind}"] = mean_of({name: one[kind].r40 for name, one in plain.items()})
@@ -101,11 +104,9 @@ class PointPillarsMetrics(Metrics):
     def details(self) -> dict[str, Any]:
         """Figures of each class: plainly, by distance, by KITTI's rules, and at the threshold."""
         limits = score_limits(self.stored_thresholds, len(self.classes))
-        shares = self._overlaps()
-        plain, kitti = self._plain(shares), self._kitti()
+        plain, kitti = self._plain(), self._kitti()
         by_distance = {
-            f"{low:g}-{high:g} m": self._plain(shares, (low, high))
-            for low, high in itertools.pairwise(DISTANCES)
+            f"{low:g}-{high:g} m": self._plain((low, high)) for low, high in itertools.pairwise(DISTANCES)
         }
         per_class: dict[str, Any] = {}
         for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True):
@@ -131,15 +132,12 @@ class PointPillarsMetrics(Metrics):
 
     def _by_class(self) -> list[ClassAnswers]:
         frames = self._frames()
-        return [
-            joined_answers(
-                [
-                    right_answers(truth, found, label)
-                    for truth, found in zip(frames.truths, frames.answers, strict=True)
-                ]
-            )
-            for label in range(len(self.classes))
-        ]
+
+        def of(label: int) -> ClassAnswers:
+            pairs = zip(frames.truths, frames.answers, strict=True)
+            return joined_answers([right_answers(truth, found, label) for truth, found in pairs])
+
+        return self.once("by class", lambda: [of(label) for label in range(len(self.classes))])
 
     def pictures(self) -> dict[str, Image.Image]:
         """Precision over recall."""

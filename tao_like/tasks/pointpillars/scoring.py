@@ -116,6 +116,7 @@ class _CameraFrame:
     overlaps: dict[str, Boxes]
     angle_differences: Boxes
     region_overlaps: Boxes
+    names: tuple[str, ...]
 
 
 def has_camera(truths: Sequence[Truth]) -> bool:
@@ -138,17 +139,21 @@ def kitti_precision(
     """
     frames = [_in_camera(truth, found) for truth, found in zip(truths, answers, strict=True)]
     return {
-        name: {
-            difficulty.name: {
-                kind: average_precision(
-                    [_pair(frame, label, name, difficulty, kind) for frame in frames],
-                    KITTI_OVERLAPS.get(name.lower(), OTHER_OVERLAP),
-                )
-                for kind in KINDS
-            }
-            for difficulty in DIFFICULTIES
-        }
+        name: {difficulty.name: _by_kind(frames, label, name, difficulty) for difficulty in DIFFICULTIES}
         for label, name in enumerate(classes)
+    }
+
+
+def _by_kind(
+    frames: Sequence[_CameraFrame], label: int, name: str, difficulty: Difficulty
+) -> dict[str, Precision]:
+    states = [_states(frame, label, name, difficulty) for frame in frames]
+    least = KITTI_OVERLAPS.get(name.lower(), OTHER_OVERLAP)
+    return {
+        kind: average_precision(
+            [_pair(frame, *each, kind) for frame, each in zip(frames, states, strict=True)], least
+        )
+        for kind in KINDS
     }
 
 
@@ -171,6 +176,7 @@ def _in_camera(truth: Truth, found: FoundBoxes3d) -> _CameraFrame:
         },
         truth.objects.alpha[:, None] - camera_angles(found_values)[None],
         _flat_common(regions, pixels) / np.maximum(_flat_areas(pixels), 1e-9)[None],
+        tuple(name.lower() for name in truth.objects.names),
     )
 
 
@@ -184,8 +190,11 @@ def _standing(values: Boxes) -> Boxes:
     return boxes
 
 
-def _pair(frame: _CameraFrame, label: int, name: str, difficulty: Difficulty, kind: str) -> FramePair:
-    objects = frame.truth.objects
+def _states(
+    frame: _CameraFrame, label: int, name: str, difficulty: Difficulty
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """What each object and each answer of a frame is to a class at a difficulty."""
+    objects, found = frame.truth.objects, frame.found
     height = objects.bboxes[:, 3] - objects.bboxes[:, 1]
     is_hard = (
         (objects.occluded > difficulty.occluded)
@@ -194,16 +203,22 @@ def _pair(frame: _CameraFrame, label: int, name: str, difficulty: Difficulty, ki
     )
     is_class = objects.labels == label
     near = NEIGHBOURS.get(name.lower())
-    is_near = np.array([one.lower() == near for one in objects.names], bool) & ~is_class
+    is_near = np.zeros(len(is_class), bool)
+    if near in frame.names:
+        is_near = np.array([one == near for one in frame.names]) & ~is_class
     states = np.where(is_class & ~is_hard, COUNTS, np.where(is_near | is_class, IGNORED, ABSENT))
-    found = frame.found
     is_small = np.abs(frame.found_bboxes[:, 3] - frame.found_bboxes[:, 1]) < difficulty.height
-    found_states = np.where(is_small, IGNORED, np.where(found.labels == label, COUNTS, ABSENT))
+    return states, np.where(is_small, IGNORED, np.where(found.labels == label, COUNTS, ABSENT))
+
+
+def _pair(
+    frame: _CameraFrame, states: npt.NDArray[np.int64], found_states: npt.NDArray[np.int64], kind: str
+) -> FramePair:
     return FramePair(
         frame.overlaps[kind],
         states,
         found_states,
-        found.scores.astype(np.float64),
+        frame.found.scores.astype(np.float64),
         frame.angle_differences if kind == "bbox" else None,
         frame.region_overlaps if kind == "bbox" else None,
     )
