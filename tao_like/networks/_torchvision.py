@@ -9,16 +9,14 @@ it attaches Python implementations to two of those operators, ``nms`` and ``qnms
 the whole package is lost for the sake of operators that image classification never calls.
 
 Declaring the two operators without an implementation is enough: transforms, datasets, models and timm then
-work, and a call of ``torchvision.ops.nms`` still fails with torchvision's own explanation. Where the
-library loads, this module changes nothing.
+work, and a call of ``torchvision.ops.nms`` still fails with torchvision's own explanation. Where torchvision
+can be imported, nothing is declared: to declare an operator that its library declares later ends the process.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from contextlib import suppress
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 
 import torch
 
@@ -28,37 +26,23 @@ _SCHEMAS = (
 )
 
 
-def _library_file() -> Path | None:
-    """Return torchvision's C++ library, or None where torchvision or the library is not installed."""
-    package = importlib.util.find_spec("torchvision")
-    if package is None or package.origin is None:
-        return None
-    folder = Path(package.origin).parent
-    candidates = (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES)
-    return next((file for file in candidates if file.is_file()), None)
-
-
-def _operators_are_declared() -> bool:
-    return hasattr(torch.ops.torchvision, "nms")
-
-
 def declare_missing_operators() -> torch.library.Library | None:
-    """Declare torchvision's operators if its C++ library cannot do it.
+    """Declare torchvision's operators if it cannot be imported for the lack of them.
 
     Returns:
         The library that holds the declarations (they live as long as it does), or None when there was
         nothing to do.
     """
-    if importlib.util.find_spec("torchvision") is None or _operators_are_declared():
+    if importlib.util.find_spec("torchvision") is None:
         return None
-    library_file = _library_file()
-    if library_file is not None:
-        # An OSError means: built for another torch or CUDA. torchvision goes on without it, and so do we.
-        with suppress(OSError):
-            # Loading twice is harmless: torchvision's own import finds the library loaded.
-            torch.ops.load_library(str(library_file))
-        if _operators_are_declared():
-            return None
+    try:
+        # Not its library alone: where that lies and what it is called changes with torchvision's version.
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    else:
+        return None
     library = torch.library.Library("torchvision", "DEF")
     for schema in _SCHEMAS:
         library.define(schema)

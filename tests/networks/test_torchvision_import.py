@@ -26,7 +26,8 @@ else:
 OPERATORS_ARE_THERE = """
 import torch
 library = torch.library.Library("torchvision", "DEF")
-library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+for name in ("nms", "qnms"):
+    library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from tao_like.networks import _torchvision
 assert _torchvision.declare_missing_operators() is None
 """
