@@ -104,15 +104,14 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            # The reader of a pipe has gone, as in `tao-like backbones | head`; click has seen to the output.
+            return 0
         # SIGTERM, which tracking raises as an exit with its code; or click, done with a shell's question.
         code = error.code if isinstance(error.code, int) else 1
         if code:
             _say("terminated")
         return code
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as in `tao-like backbones | head`.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        return 0
     except Exception as error:  # The last resort: whatever was not foreseen still gets a sentence.
         from tao_like.tracking import failure_message
 

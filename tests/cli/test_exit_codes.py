@@ -236,3 +236,14 @@ def test_status_calls_a_killed_run_a_failure(tao_like: CommandLine, tmp_path: Pa
     assert tao_like("status", str(tmp_path)) == 0
     assert "FAILURE" in tao_like.output
     assert_failed(tmp_path / "train", "the process is gone")
+
+
+def test_0_and_silence_where_the_reader_of_a_pipe_has_gone() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "tao_like.cli", "specs", "list"]
+    with os.fdopen(write, "w") as gone:
+        done = subprocess.run(
+            command, stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
