@@ -48,6 +48,15 @@ class RootGroup(click.Group):
             return task_group(cmd_name)
         return TOOLS.get(cmd_name)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command. No failure: the reader of a pipe has gone, as in `tao-like backbones | head`."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is still to be written, at the end of the process too, goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -104,9 +113,6 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):
-            # The reader of a pipe has gone, as in `tao-like backbones | head`; click has seen to the output.
-            return 0
         # SIGTERM, which tracking raises as an exit with its code; or click, done with a shell's question.
         code = error.code if isinstance(error.code, int) else 1
         if code:
