@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tao_like.datasets.box_record import BoxArrays
-from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.detection.coco import COCO_NAMES, coco_dataset, coco_figures, coco_results
 from tao_like.tasks.detection.data import Truth
 

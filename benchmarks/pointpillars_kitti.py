@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import tao_like
-from tao_like.runtime.detection3d import FoundBoxes3d
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.spec import load_spec
 from tao_like.tasks.pointpillars.scoring import DIFFICULTIES, KINDS, kitti_precision
 from tao_like.tasks.pointpillars.spec import Spec
@@ -41,7 +41,7 @@ def ceiling(overrides: list[str]) -> list[list[Any]]:
         learnt = truth.objects.learnt
         scores = np.linspace(0.9, 0.5, int(learnt.sum()))
         boxes = truth.objects.boxes[learnt].astype(np.float32)
-        answers.append(FoundBoxes3d(boxes, scores.astype(np.float32), truth.objects.labels[learnt]))
+        answers.append(FoundBoxes(boxes, scores.astype(np.float32), truth.objects.labels[learnt]))
     found = kitti_precision(truths, answers, task.classes)
     return [
         ["labels as answers", name, one.name, found[name][one.name]["3d"].objects]

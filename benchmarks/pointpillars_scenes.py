@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tao_like
 from tao_like.datasets.samples import write_sample
 from tao_like.datasets.samples_lidar import GROUND
-from tao_like.runtime.detection3d import FoundBoxes3d
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.runtime.points import Points
 from tao_like.spec import load_spec
 from tao_like.tasks.pointpillars.scoring import frame_overlaps, plain_precision
@@ -73,7 +73,7 @@ def rectangle(points: Points) -> npt.NDArray[np.float64]:
     return best
 
 
-def baseline(points: Points) -> FoundBoxes3d:
+def baseline(points: Points) -> FoundBoxes:
     """Cars as clusters; the more points, the surer."""
     boxes, scores = [], []
     for cluster in clusters(points):
@@ -82,7 +82,7 @@ def baseline(points: Points) -> FoundBoxes3d:
             boxes.append(box)
             scores.append(1 - 1 / len(cluster))
     values = np.array(boxes, np.float32).reshape(-1, 7)
-    return FoundBoxes3d(values, np.array(scores, np.float32), np.zeros(len(values), np.int64))
+    return FoundBoxes(values, np.array(scores, np.float32), np.zeros(len(values), np.int64))
 
 
 def score_baseline(settings: list[str]) -> list[Any]:

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.errors import BundleError
 from tao_like.runtime.answer import Answer, Outputs
 from tao_like.runtime.boxes import Placement, keep_best, placement
+from tao_like.runtime.found_boxes import (
+    FoundBoxes,
+    Meanings,
+    check_metadata,
+    score_limits,
+    split_boxes,
+    stated_selection,
+)
 from tao_like.runtime.image import ImagePreparation
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.tiles import Group, Tiling, join
 
-BOXES = "boxes_xyxy"
-"""Meaning of an output (N, K, 4): left, top, right, bottom in pixels of the input, best first."""
-SCORES = "box_scores"
-"""Meaning of an output (N, K): score of each box, 0 to 1."""
-LABELS = "box_labels"
-"""Meaning of an output (N, K): class number of each box."""
-COUNT = "box_count"
-"""Meaning of an output (N,): how many of the K boxes are detections; the others are filled up with 0."""
-ALL_BOXES = "all_boxes_xyxy"
-"""Meaning of an output (N, A, 4): every box that the network proposes, before non-maximum suppression."""
-ALL_SCORES = "all_box_scores"
-"""Meaning of an output (N, A, classes): score of each of these boxes for each class."""
-
-FINAL = (BOXES, SCORES, LABELS, COUNT)
-RAW = (ALL_BOXES, ALL_SCORES)
-DEFAULT_THRESHOLD = 0.3
-"""Score from which on a box is shown, where no thresholds are given."""
+MEANINGS = Meanings(
+    boxes="boxes_xyxy",
+    scores="box_scores",
+    labels="box_labels",
+    count="box_count",
+    all_boxes="all_boxes_xyxy",
+    all_scores="all_box_scores",
+)
+"""Boxes (N, K, 4) are left, top, right, bottom in pixels of the input; scores and labels are (N, K)."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,6 @@ class DetectionAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class FoundBoxes:
-    """All boxes that a network gives for one picture, in pixels of its input, best first.
-
-    Attributes:
-        boxes: (M, 4).
-        scores: (M,).
-        labels: (M,) class numbers.
-    """
-
-    boxes: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-@dataclass(frozen=True)
 class Selection:
     """Which of a network's boxes are kept.
 
@@ -101,23 +83,13 @@ def found_boxes(outputs: Outputs, selection: Selection) -> list[FoundBoxes]:
     """Splits a batch's outputs into the boxes of each picture.
 
     Args:
-        outputs: by meaning: `FINAL`, or `RAW`, to which suppression is applied here.
-        selection: for `RAW`.
+        outputs: by meaning; suppression is applied to those of a file without.
+        selection: for these.
 
     Raises:
         BundleError: an output holds values that are not finite.
     """
-    if ALL_BOXES in outputs:
-        boxes, scores = outputs[ALL_BOXES], outputs[ALL_SCORES]
-        check_finite(boxes, scores)
-        return [select(each, score, selection) for each, score in zip(boxes, scores, strict=True)]
-    check_finite(outputs[BOXES], outputs[SCORES])
-    return [
-        FoundBoxes(boxes[:count], scores[:count], labels[:count].astype(np.int64))
-        for boxes, scores, labels, count in zip(
-            outputs[BOXES], outputs[SCORES], outputs[LABELS], outputs[COUNT].tolist(), strict=True
-        )
-    ]
+    return split_boxes(outputs, MEANINGS, partial(select, selection=selection))
 
 
 def select(
@@ -144,12 +116,6 @@ def select(
         )
     ]
     return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
-
-
-def check_finite(*arrays: npt.NDArray[Any]) -> None:
-    """Raises a BundleError where a value is NaN or infinite."""
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise BundleError("the model gave boxes or scores that are not numbers (NaN or infinite).")
 
 
 def joined_boxes(
@@ -199,38 +165,13 @@ def decide(
     )
 
 
-def score_limits(thresholds: Mapping[str, Any], class_count: int) -> npt.NDArray[np.float64]:
-    """The score that a box of each class must reach. Raises BundleError."""
-    if not thresholds:
-        return np.full(class_count, DEFAULT_THRESHOLD)
-    if set(thresholds) != {"kind", "values"} or thresholds["kind"] != "per_class":
-        raise BundleError(
-            f'the thresholds {dict(thresholds)} do not fit: a detector takes {{"kind": "per_class", '
-            '"values": [...]} or nothing.'
-        )
-    values = thresholds["values"]
-    if not isinstance(values, (list, tuple)) or len(values) != class_count:
-        raise BundleError(f"thresholds.values must be a list of {class_count} numbers, one a class.")
-    if not all(isinstance(value, (int, float)) and 0 <= value <= 1 for value in values):
-        raise BundleError(f"thresholds.values is {values}; thresholds lie between 0 and 1.")
-    return np.asarray(values, np.float64)
-
-
 class DetectionReader:
     """Reads a detector's answers; see `tao_like.runtime.answer.AnswerReader`."""
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, with odd outputs or thresholds, or with a cropping preparation."""
-        if not metadata.classes:
-            raise BundleError("the model's metadata lists no classes.")
-        meanings = set(metadata.outputs.values())
-        if meanings not in (set(FINAL), set(RAW)):
-            raise BundleError(
-                f"the meanings of the model's outputs are {sorted(meanings)}; a detector's are "
-                f"{', '.join(FINAL)} or {', '.join(RAW)}."
-            )
-        score_limits(metadata.thresholds, len(metadata.classes))
-        selection_of(metadata.extra)
+        check_metadata(metadata, MEANINGS, "a detector")
+        stated_selection(metadata.extra, Selection)
         Tiling.of(metadata.extra)
         placement(1, 1, ImagePreparation.from_dict(metadata.preparation))
 
@@ -244,7 +185,7 @@ class DetectionReader:
         """Return the detections of each picture."""
         preparation = ImagePreparation.from_dict(metadata.preparation)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
-        found = found_boxes(by_meaning, selection_of(metadata.extra))
+        found = found_boxes(by_meaning, stated_selection(metadata.extra, Selection))
         if (tiling := Tiling.of(metadata.extra)) is not None:
             parts = iter(found)
             counts = [len(tiling.tiles(*size)) for size in sizes]
@@ -265,12 +206,3 @@ class DetectionReader:
     def failed(self, source: str | None, error: str) -> DetectionAnswer:
         """Return an answer without detections."""
         return DetectionAnswer(source=source, error=error)
-
-
-def selection_of(extra: Mapping[str, Any]) -> Selection:
-    """The selection that a model's metadata states under ``selection``. Raises BundleError."""
-    values = extra.get("selection", {})
-    try:
-        return Selection(**values)
-    except TypeError as error:
-        raise BundleError(f"the model's metadata has an odd selection {values!r}: {error}.") from error

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.errors import BundleError
 from tao_like.runtime.answer import Answer, Outputs
 from tao_like.runtime.boxes3d import keep_best, wrapped
-from tao_like.runtime.detection import check_finite, score_limits
+from tao_like.runtime.found_boxes import (
+    FoundBoxes,
+    Meanings,
+    check_metadata,
+    score_limits,
+    split_boxes,
+    stated_selection,
+)
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.points import PointsPreparation
 
-BOXES = "boxes_3d"
-"""Meaning of an output (K, 7): x, y, z of the centre, dx, dy, dz in metres, yaw in radians; best first."""
-SCORES = "box_3d_scores"
-"""Meaning of an output (K,): score of each box, 0 to 1."""
-LABELS = "box_3d_labels"
-"""Meaning of an output (K,): class number of each box."""
-COUNT = "box_3d_count"
-"""Meaning of an output (): how many of the K boxes are detections; the others are filled up with 0."""
-ALL_BOXES = "all_boxes_3d"
-"""Meaning of an output (A, 7): every box that the network proposes, before non-maximum suppression."""
-ALL_SCORES = "all_box_3d_scores"
-"""Meaning of an output (A, classes): score of each of these boxes for each class."""
-
-FINAL = (BOXES, SCORES, LABELS, COUNT)
-RAW = (ALL_BOXES, ALL_SCORES)
+MEANINGS = Meanings(
+    boxes="boxes_3d",
+    scores="box_3d_scores",
+    labels="box_3d_labels",
+    count="box_3d_count",
+    all_boxes="all_boxes_3d",
+    all_scores="all_box_3d_scores",
+)
+"""Boxes (K, 7) are x, y, z of the centre, dx, dy, dz in metres, yaw in radians; scores and labels (K,)."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,6 @@ class Detection3dAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class FoundBoxes3d:
-    """All boxes that a network gives for one frame, best first.
-
-    Attributes:
-        boxes: (M, 7).
-        scores: (M,).
-        labels: (M,) class numbers.
-    """
-
-    boxes: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-@dataclass(frozen=True)
 class Selection3d:
     """Which of a network's boxes are kept.
 
@@ -96,32 +79,22 @@ class Selection3d:
     by_class: bool = False
 
 
-def found_boxes(outputs: Outputs, selection: Selection3d) -> list[FoundBoxes3d]:
+def found_boxes(outputs: Outputs, selection: Selection3d) -> list[FoundBoxes]:
     """Splits a batch's outputs into the boxes of each frame.
 
     Args:
-        outputs: by meaning: `FINAL`, or `RAW`, to which suppression is applied here; frames in front.
-        selection: for `RAW`.
+        outputs: by meaning, frames in front; suppression is applied to those of a file without.
+        selection: for these.
 
     Raises:
         BundleError: an output holds values that are not finite.
     """
-    if ALL_BOXES in outputs:
-        boxes, scores = outputs[ALL_BOXES], outputs[ALL_SCORES]
-        check_finite(boxes, scores)
-        return [select(each, score, selection) for each, score in zip(boxes, scores, strict=True)]
-    check_finite(outputs[BOXES], outputs[SCORES])
-    return [
-        FoundBoxes3d(boxes[:count], scores[:count], labels[:count].astype(np.int64))
-        for boxes, scores, labels, count in zip(
-            outputs[BOXES], outputs[SCORES], outputs[LABELS], outputs[COUNT].tolist(), strict=True
-        )
-    ]
+    return split_boxes(outputs, MEANINGS, partial(select, selection=selection))
 
 
 def select(
     boxes: npt.NDArray[np.float32], class_scores: npt.NDArray[np.float32], selection: Selection3d
-) -> FoundBoxes3d:
+) -> FoundBoxes:
     """Each box with its best class; the best of these after suppression.
 
     Args:
@@ -138,7 +111,7 @@ def select(
         apart[:, 0] += labels[order] * CLASS_DISTANCE
     places = keep_best(apart, best[order], iou_threshold=selection.iou_threshold, limit=selection.limit)
     kept = order[places]
-    return FoundBoxes3d(boxes[kept], best[kept], labels[kept].astype(np.int64))
+    return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 
 CLASS_DISTANCE = 1000.0
@@ -146,7 +119,7 @@ CLASS_DISTANCE = 1000.0
 
 
 def decide(
-    found: FoundBoxes3d, classes: Sequence[str], thresholds: Mapping[str, Any]
+    found: FoundBoxes, classes: Sequence[str], thresholds: Mapping[str, Any]
 ) -> tuple[Detection3d, ...]:
     """The boxes that reach the threshold of their class.
 
@@ -177,16 +150,8 @@ class Detection3dReader:
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, or with odd outputs, thresholds or preparation."""
-        if not metadata.classes:
-            raise BundleError("the model's metadata lists no classes.")
-        meanings = set(metadata.outputs.values())
-        if meanings not in (set(FINAL), set(RAW)):
-            raise BundleError(
-                f"the meanings of the model's outputs are {sorted(meanings)}; a LiDAR detector's are "
-                f"{', '.join(FINAL)} or {', '.join(RAW)}."
-            )
-        score_limits(metadata.thresholds, len(metadata.classes))
-        selection_of(metadata.extra)
+        check_metadata(metadata, MEANINGS, "a LiDAR detector")
+        stated_selection(metadata.extra, Selection3d)
         PointsPreparation.from_dict(metadata.preparation)
 
     def read(
@@ -202,19 +167,10 @@ class Detection3dReader:
         return [
             Detection3dAnswer(source=source, detections=decide(found, metadata.classes, metadata.thresholds))
             for found, source in zip(
-                found_boxes(by_meaning, selection_of(metadata.extra)), sources, strict=True
+                found_boxes(by_meaning, stated_selection(metadata.extra, Selection3d)), sources, strict=True
             )
         ]
 
     def failed(self, source: str | None, error: str) -> Detection3dAnswer:
         """Return an answer without detections."""
         return Detection3dAnswer(source=source, error=error)
-
-
-def selection_of(extra: Mapping[str, Any]) -> Selection3d:
-    """The selection that a model's metadata states under ``selection``. Raises BundleError."""
-    values = extra.get("selection", {})
-    try:
-        return Selection3d(**values)
-    except TypeError as error:
-        raise BundleError(f"the model's metadata has an odd selection {values!r}: {error}.") from error

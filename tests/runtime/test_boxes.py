@@ -11,7 +11,8 @@ from PIL import Image
 
 from tao_like.errors import BundleError
 from tao_like.runtime.boxes import keep_best, overlaps, placement
-from tao_like.runtime.detection import DEFAULT_THRESHOLD, FoundBoxes, decide
+from tao_like.runtime.detection import decide
+from tao_like.runtime.found_boxes import DEFAULT_THRESHOLD, FoundBoxes
 from tao_like.runtime.image import ImagePreparation, prepare
 
 

@@ -16,10 +16,12 @@ from tiny_detection import data_overrides, run
 
 from tao_like import runtime
 from tao_like.runtime.boxes import overlaps
-from tao_like.runtime.detection import Detection, FoundBoxes, Selection
+from tao_like.runtime.detection import Detection, Selection
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.tiles import Tiling
-from tao_like.tasks.detection.agreement import largest_difference
+from tao_like.tasks.box_agreement import largest_difference
+from tao_like.tasks.detection.agreement import comparison
 
 LEARN = (
     "train.num_epochs=14",
@@ -193,8 +195,9 @@ TWO = found([[0, 0, 10, 10], [50, 50, 80, 80]], [0.9, 0.5], [0, 1])
     ],
 )
 def test_detections_are_compared_as_sets(other: FoundBoxes, expected: float) -> None:
-    assert largest_difference([TWO], [other], Selection(), 100) == pytest.approx(expected, abs=1e-6)
-    assert largest_difference([other], [TWO], Selection(), 100) == pytest.approx(expected, abs=1e-6)
+    by = comparison(Selection(), 100)
+    assert largest_difference([TWO], [other], by) == pytest.approx(expected, abs=1e-6)
+    assert largest_difference([other], [TWO], by) == pytest.approx(expected, abs=1e-6)
 
 
 def test_int8_keeps_what_it_finds(folder: Path, overrides: list[str], exported: Path) -> None:

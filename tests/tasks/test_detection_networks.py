@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.detection import Selection, found_boxes
+from tao_like.runtime.detection import MEANINGS, Selection, found_boxes
 from tao_like.tasks.detection.build import build_network
 from tao_like.tasks.detection.network.predictions import Predictions
 from tao_like.tasks.detection.network.published import load_published, own_name
 from tao_like.tasks.detection.network.shipped import suppressed
 from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox
-from tao_like.tasks.detection.task import FINAL_OUTPUTS
 
 # Million parameters, as the paper and the published tables have them (with 80 classes).
 PUBLISHED = {"nano": 0.91, "tiny": 5.06, "s": 9.0, "m": 25.3, "l": 54.2, "x": 99.1}
@@ -192,7 +191,7 @@ def test_suppression_in_torch_gives_what_the_runtime_makes_of_all_boxes() -> Non
     selection = Selection(score_threshold=0.2, iou_threshold=0.5, limit=25, candidates=150)
     final = {
         meaning: value.numpy()
-        for meaning, value in zip(FINAL_OUTPUTS.values(), suppressed(boxes, scores, selection), strict=True)
+        for meaning, value in zip(MEANINGS.final.values(), suppressed(boxes, scores, selection), strict=True)
     }
     raw = {"all_boxes_xyxy": boxes.numpy(), "all_box_scores": scores.numpy()}
     for one, other in zip(found_boxes(final, selection), found_boxes(raw, selection), strict=True):

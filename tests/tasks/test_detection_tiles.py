@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from tiny_detection import tiny_spec
 
 from tao_like.runtime.boxes import placement
-from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks import task_class
 
 SIZE = (248, 150)

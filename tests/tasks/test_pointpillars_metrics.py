@@ -9,7 +9,7 @@ import pytest
 
 from tao_like.datasets.lidar_kitti import boxes_to_lidar
 from tao_like.datasets.lidar_record import Calibration, Object3d, frame_objects
-from tao_like.runtime.detection3d import FoundBoxes3d
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.pointpillars.average_precision import (
     ABSENT,
     COUNTS,
@@ -46,12 +46,12 @@ def truth(*objects: Object3d, regions: tuple[tuple[float, ...], ...] = ()) -> Tr
     return Truth(frame_objects(objects, CLASSES, {}), CAMERA, regions)
 
 
-def as_found(one: Truth, scores: list[float] | None = None) -> FoundBoxes3d:
+def as_found(one: Truth, scores: list[float] | None = None) -> FoundBoxes:
     """The objects themselves as answers."""
     kept = one.objects.learnt
     count = int(kept.sum())
     given = scores or np.linspace(0.9, 0.5, count).tolist()
-    return FoundBoxes3d(
+    return FoundBoxes(
         one.objects.boxes[kept].astype(np.float32), np.array(given, np.float32), one.objects.labels[kept]
     )
 
@@ -187,9 +187,7 @@ def test_an_answer_at_a_van_is_no_wrong_car() -> None:
     frame = truth(car(10, 0), car(20, 5, label="Van"), car(30, -5, label="Truck"))
     boxes = frame.objects.boxes.astype(np.float32)
     for kept, precision in (([0, 1], 1.0), ([0, 1, 2], 0.5)):
-        found = FoundBoxes3d(
-            boxes[kept], np.array([0.5, 0.9, 0.8], np.float32)[kept], np.zeros(len(kept), int)
-        )
+        found = FoundBoxes(boxes[kept], np.array([0.5, 0.9, 0.8], np.float32)[kept], np.zeros(len(kept), int))
         figures = kitti_precision([frame], [found], CLASSES)["Car"]
         assert figures["moderate"]["bev"].precision[0] == precision
 
@@ -245,7 +243,7 @@ def test_without_a_camera_every_object_counts() -> None:
 def test_figures_by_distance_leave_other_distances_out() -> None:
     near, far = car(10, 0), car(50, 0)
     frame = truth(near, far)
-    found = FoundBoxes3d(
+    found = FoundBoxes(
         np.array([near.box, (52, 5, -1, 4, 1.6, 1.5, 0)], np.float32),
         np.array([0.6, 0.9], np.float32),
         np.zeros(2, int),
@@ -259,7 +257,7 @@ def test_figures_by_distance_leave_other_distances_out() -> None:
 def test_the_worst_frames_come_first() -> None:
     good, bad = truth(car(10, 0)), truth(car(10, 0), car(20, 5), car(30, -5))
     metrics = PointPillarsMetrics(CLASSES, {}, "plain")
-    nothing = FoundBoxes3d(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+    nothing = FoundBoxes(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
     metrics.update([3, 8], [as_found(good), nothing], [good, bad])
     assert metrics.ranked() == [8, 3]
     assert metrics.compute()["kitti_bev_moderate"] == -1

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
-from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.detection.data import Truth
 
 COCO_NAMES = (

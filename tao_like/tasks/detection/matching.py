@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.boxes import box_areas, overlaps
-from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.detection.data import Truth
 
 OVERLAP = 0.5

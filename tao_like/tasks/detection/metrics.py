@@ -12,7 +12,8 @@ from PIL import Image
 from typing_extensions import override
 
 from tao_like.runtime.boxes import placement
-from tao_like.runtime.detection import FoundBoxes, joined_boxes, score_limits
+from tao_like.runtime.detection import joined_boxes
+from tao_like.runtime.found_boxes import FoundBoxes, score_limits
 from tao_like.runtime.image import ImagePreparation
 from tao_like.runtime.tiles import Tiling
 from tao_like.tasks.base import Metrics

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from tao_like.runtime.detection import Detection
+from tao_like.tasks.label_files import label_files
 
 KITTI_BOX = "{left:.2f} {top:.2f} {right:.2f} {bottom:.2f}"
 KITTI_LINE = f"{{label}} -1 -1 -10 {KITTI_BOX} -1 -1 -1 -1000 -1000 -1000 -10 {{score:.6f}}"
@@ -59,18 +58,15 @@ def coco_text(results: Sequence[PictureResult], classes: Sequence[str]) -> str:
 
 
 def kitti_texts(results: Sequence[PictureResult]) -> dict[str, str]:
-    """For each picture ``labels/<name>.txt``; pictures of the same name get a number behind it."""
-    texts: dict[str, str] = {}
-    seen: Counter[str] = Counter()
-    for result in results:
-        name = PurePath(result.key).stem
-        seen[name] += 1
-        unique = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        lines = []
-        for found in result.detections:
-            left, top, right, bottom = found.box
-            values = {"left": left, "top": top, "right": right, "bottom": bottom, "score": found.score}
-            # A blank ends a field.
-            lines.append(KITTI_LINE.format(label=found.label.replace(" ", "_"), **values))
-        texts[f"labels/{unique}.txt"] = "".join(f"{line}\n" for line in lines)
-    return texts
+    """A label file for each picture; see `label_files`."""
+    return label_files((result.key, _kitti_lines(result)) for result in results)
+
+
+def _kitti_lines(result: PictureResult) -> list[str]:
+    lines = []
+    for found in result.detections:
+        left, top, right, bottom = found.box
+        values = {"left": left, "top": top, "right": right, "bottom": bottom, "score": found.score}
+        # A blank ends a field.
+        lines.append(KITTI_LINE.format(label=found.label.replace(" ", "_"), **values))
+    return lines

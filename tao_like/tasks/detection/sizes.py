@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from tao_like.runtime.detection import FoundBoxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.detection.coco import coco_dataset, coco_results
 from tao_like.tasks.detection.data import Truth
 

@@ -14,7 +14,7 @@ from tao_like.spec.common import (
     CommonSpec,
     TrainSpec,
 )
-from tao_like.spec.image_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
+from tao_like.spec.split_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
 from tao_like.tasks.detection.anchor_spec import FasterRcnnSpec, SsdSpec
 from tao_like.tasks.detection.stage_spec import (
     DetectionEvaluateSpec,

@@ -19,20 +19,8 @@ from tao_like.networks.freezing import freeze, freeze_norms
 from tao_like.networks.imported_pyramid import imported_source
 from tao_like.networks.names import IMPORTED
 from tao_like.runtime.boxes import placement
-from tao_like.runtime.detection import (
-    ALL_BOXES,
-    ALL_SCORES,
-    BOXES,
-    COUNT,
-    LABELS,
-    SCORES,
-    Detection,
-    FoundBoxes,
-    Selection,
-    decide,
-    found_boxes,
-    joined_boxes,
-)
+from tao_like.runtime.detection import MEANINGS, Detection, Selection, decide, found_boxes, joined_boxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.runtime.image import ImagePreparation
 from tao_like.runtime.tiles import Tiling, cut
 from tao_like.tasks.base import (
@@ -46,8 +34,9 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
+from tao_like.tasks.box_agreement import largest_difference
 from tao_like.tasks.capabilities import AnchorFit
-from tao_like.tasks.detection.agreement import largest_difference
+from tao_like.tasks.detection.agreement import comparison
 from tao_like.tasks.detection.anchor_fit import fit_anchors
 from tao_like.tasks.detection.augmentation import Augmentation
 from tao_like.tasks.detection.build import build_network, input_normalisation
@@ -71,9 +60,6 @@ from tao_like.tasks.image_task import ImageTask
 if TYPE_CHECKING:
     import onnx
 
-FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
-RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
-"""Names of the exported outputs, and what they mean."""
 FILL = 114  # grey of the borders around a picture, as in YOLOX
 
 
@@ -260,7 +246,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
         assert isinstance(network, Detector)
         values = network(batch.inputs)
         outputs = suppressed(*network.decode(values), self.selection)
-        named = {name: value.cpu().numpy() for name, value in zip(FINAL_OUTPUTS, outputs, strict=True)}
+        named = {name: value.cpu().numpy() for name, value in zip(MEANINGS.final, outputs, strict=True)}
         targets = batch.targets
         return network.losses(values, targets["boxes"], targets["labels"], refine=False), named
 
@@ -291,12 +277,12 @@ class DetectionTask(ImageTask[DetectionSpec]):
         assert isinstance(network, Detector)
         has_nms = self.spec.export.nms
         module = ShippedDetector(network, input_format, self.selection if has_nms else None).eval()
-        meanings = FINAL_OUTPUTS if has_nms else RAW_OUTPUTS
+        meanings = MEANINGS.final if has_nms else MEANINGS.raw
         return Exportable(
             module=module,
             inputs={"image": {0: "batch"}},
             outputs={name: {0: "batch"} for name in meanings},
-            meanings=dict(meanings),
+            meanings=meanings,
             to_inputs=partial(self.input_tensors, network, input_format),
         )
 
@@ -311,8 +297,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
 
     @override
     def answers(self, outputs: Outputs) -> list[FoundBoxes]:
-        meanings = FINAL_OUTPUTS if "num_detections" in outputs else RAW_OUTPUTS
-        return found_boxes({meanings[name]: value for name, value in outputs.items()}, self.selection)
+        return found_boxes(MEANINGS.of_names(outputs), self.selection)
 
     @override
     def targets(self, batch: Batch) -> list[Truth]:
@@ -322,7 +307,9 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
         side = max(self.image_preparation.height, self.image_preparation.width)
-        return largest_difference(self.answers(expected), self.answers(actual), self.selection, side)
+        return largest_difference(
+            self.answers(expected), self.answers(actual), comparison(self.selection, side)
+        )
 
     @override
     def metrics(self) -> DetectionMetrics:

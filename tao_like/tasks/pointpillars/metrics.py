@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tao_like.runtime.detection import score_limits
-from tao_like.runtime.detection3d import FoundBoxes3d
+from tao_like.runtime.found_boxes import FoundBoxes, score_limits
 from tao_like.tasks.base import Metrics
 from tao_like.tasks.detection.draw import draw_curves
 from tao_like.tasks.detection.matching import ClassAnswers, best_f1_cut
@@ -45,7 +44,7 @@ _KITTI = {"kitti_3d_moderate": "3d", "kitti_bev_moderate": "bev", "kitti_bbox_mo
 @dataclass(frozen=True)
 class _Frames:
     truths: list[Truth]
-    answers: list[FoundBoxes3d]
+    answers: list[FoundBoxes]
 
 
 class PointPillarsMetrics(Metrics):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import NamedTuple
 
 from tao_like.datasets.lidar_kitti import kitti_lines, lidar_line
 from tao_like.datasets.lidar_record import Calibration
 from tao_like.runtime.detection3d import Detection3d
+from tao_like.tasks.label_files import label_files
 
 
 class FrameResult(NamedTuple):
@@ -27,19 +26,12 @@ class FrameResult(NamedTuple):
 
 
 def label_texts(results: Sequence[FrameResult]) -> dict[str, str]:
-    """For each frame ``labels/<name>.txt``; frames of the same name get a number behind it.
+    """A label file for each frame; see `label_files`.
 
     With a calibration as KITTI takes results, in the camera's frame with 2D boxes; without one as TAO writes
     them, in the LiDAR's frame.
     """
-    texts: dict[str, str] = {}
-    seen: Counter[str] = Counter()
-    for result in results:
-        name = PurePath(result.key).stem
-        seen[name] += 1
-        unique = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        texts[f"labels/{unique}.txt"] = "".join(f"{line}\n" for line in _lines(result))
-    return texts
+    return label_files((result.key, _lines(result)) for result in results)
 
 
 def _lines(result: FrameResult) -> list[str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.datasets.lidar_kitti import boxes_to_camera, camera_angles, camera_boxes
 from tao_like.runtime.boxes3d import Boxes, ground_overlaps, overlaps_3d
-from tao_like.runtime.detection3d import FoundBoxes3d
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.tasks.pointpillars.average_precision import (
     ABSENT,
     COUNTS,
@@ -63,7 +63,7 @@ class Overlaps:
     space: Boxes
 
 
-def frame_overlaps(truth: Truth, found: FoundBoxes3d) -> Overlaps:
+def frame_overlaps(truth: Truth, found: FoundBoxes) -> Overlaps:
     """Overlaps in the LiDAR's frame."""
     return Overlaps(
         ground_overlaps(truth.objects.boxes, found.boxes), overlaps_3d(truth.objects.boxes, found.boxes)
@@ -72,7 +72,7 @@ def frame_overlaps(truth: Truth, found: FoundBoxes3d) -> Overlaps:
 
 def plain_precision(
     truths: Sequence[Truth],
-    answers: Sequence[FoundBoxes3d],
+    answers: Sequence[FoundBoxes],
     overlaps: Sequence[Overlaps],
     label: int,
     distance: tuple[float, float] | None = None,
@@ -111,7 +111,7 @@ class _CameraFrame:
     """A frame as KITTI's evaluation sees it."""
 
     truth: Truth
-    found: FoundBoxes3d
+    found: FoundBoxes
     found_bboxes: Boxes
     overlaps: dict[str, Boxes]
     angle_differences: Boxes
@@ -126,7 +126,7 @@ def has_camera(truths: Sequence[Truth]) -> bool:
 
 
 def kitti_precision(
-    truths: Sequence[Truth], answers: Sequence[FoundBoxes3d], classes: Sequence[str]
+    truths: Sequence[Truth], answers: Sequence[FoundBoxes], classes: Sequence[str]
 ) -> dict[str, dict[str, dict[str, Precision]]]:
     """KITTI's average precision: class, difficulty and kind (``bbox``, ``bev``, ``3d``) to figures.
 
@@ -157,7 +157,7 @@ def _by_kind(
     }
 
 
-def _in_camera(truth: Truth, found: FoundBoxes3d) -> _CameraFrame:
+def _in_camera(truth: Truth, found: FoundBoxes) -> _CameraFrame:
     """Boxes in the camera's frame, where the ground is that of the camera and heights are along it."""
     assert truth.calibration is not None
     pixels = camera_boxes(found.boxes, truth.calibration)
@@ -240,7 +240,7 @@ def _flat_overlaps(first: Boxes, second: Boxes) -> Boxes:
 
 
 def right_answers(
-    truth: Truth, found: FoundBoxes3d, label: int
+    truth: Truth, found: FoundBoxes, label: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
     """Scores of a class's answers, surest first, whether each finds a new object, and how many there are.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tao_like.spec import Problem, spec_block, spec_field
+from tao_like.spec.split_data import batch_size_field, shuffle_field, workers_field
 
 DATASET_TYPES = ("GeneralPCDataset", "KittiDataset", "CustomDataset")
 FEATURES = ("x", "y", "z", "intensity")
@@ -198,17 +199,9 @@ class DatasetSpec:
         "Steps of the preparation",
     )
     data_augmentor: DataAugmentorSpec = spec_block(DataAugmentorSpec, "Augmentation")
-    batch_size: int | str = spec_field(
-        4, "Frames a step and device; auto: what memory allows", ge=1, words=("auto",), automl=True
-    )
-    workers: int | str = spec_field(
-        "auto",
-        "Processes that load frames; auto: by the processors",
-        ge=0,
-        words=("auto",),
-        aliases=("num_workers",),
-    )
-    shuffle: bool = spec_field(True, "New order in every epoch")
+    batch_size: int | str = batch_size_field("frames", 4)
+    workers: int | str = workers_field("frames")
+    shuffle: bool = shuffle_field()
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:

@@ -16,19 +16,8 @@ from typing_extensions import override
 
 from tao_like.datasets.sources import point_sources
 from tao_like.errors import DatasetError
-from tao_like.runtime.detection3d import (
-    ALL_BOXES,
-    ALL_SCORES,
-    BOXES,
-    COUNT,
-    LABELS,
-    SCORES,
-    Detection3d,
-    FoundBoxes3d,
-    Selection3d,
-    decide,
-    found_boxes,
-)
+from tao_like.runtime.detection3d import MEANINGS, Detection3d, Selection3d, decide, found_boxes
+from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.runtime.image import read_image
 from tao_like.runtime.points import Points, PointsPreparation, prepare_points, read_points
 from tao_like.tasks.base import (
@@ -41,8 +30,9 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
+from tao_like.tasks.box_agreement import largest_difference
 from tao_like.tasks.detection.draw import class_colour
-from tao_like.tasks.pointpillars.agreement import largest_difference
+from tao_like.tasks.pointpillars.agreement import comparison
 from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
 from tao_like.tasks.pointpillars.build import build_network
 from tao_like.tasks.pointpillars.check import check_data
@@ -58,9 +48,6 @@ from tao_like.tasks.pointpillars.source import LabelledFrames
 from tao_like.tasks.pointpillars.spec import Spec as PointPillarsSpec
 from tao_like.tasks.split_task import SplitTask
 
-FINAL_OUTPUTS = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num_detections": COUNT}
-RAW_OUTPUTS = {"boxes": ALL_BOXES, "class_scores": ALL_SCORES}
-"""Names of the exported outputs, and what they mean."""
 NOISE_POINTS = 2000
 
 
@@ -184,7 +171,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         values = network(batch.inputs, len(batch))
         each = [selected(*pair, self.selection) for pair in zip(*network.decode(values), strict=True)]
         outputs = [torch.stack(parts).cpu().numpy() for parts in zip(*each, strict=True)]
-        return self._losses(network, values, batch), dict(zip(FINAL_OUTPUTS, outputs, strict=True))
+        return self._losses(network, values, batch), dict(zip(MEANINGS.final, outputs, strict=True))
 
     @override
     def prunable(self, network: nn.Module) -> Prunable:
@@ -211,7 +198,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
     def exportable(self, network: nn.Module, input_format: str) -> Exportable:
         assert isinstance(network, PointPillars)
         has_nms = self.spec.export.nms
-        meanings = FINAL_OUTPUTS if has_nms else RAW_OUTPUTS
+        meanings = MEANINGS.final if has_nms else MEANINGS.raw
 
         def to_inputs(prepared: Sequence[Points]) -> tuple[Tensor, ...]:
             (points,) = prepared
@@ -221,7 +208,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
             module=ShippedPointPillars(network, self.selection if has_nms else None).eval(),
             inputs={"points": {0: "points"}},
             outputs={name: {} for name in meanings},
-            meanings=dict(meanings),
+            meanings=meanings,
             to_inputs=to_inputs,
             one_by_one=True,
         )
@@ -254,9 +241,8 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         return [prepare_points(sample.data, self.points_preparation) for sample in samples]
 
     @override
-    def answers(self, outputs: Outputs) -> list[FoundBoxes3d]:
-        meanings = FINAL_OUTPUTS if "num_detections" in outputs else RAW_OUTPUTS
-        return found_boxes({meanings[name]: value for name, value in outputs.items()}, self.selection)
+    def answers(self, outputs: Outputs) -> list[FoundBoxes]:
+        return found_boxes(MEANINGS.of_names(outputs), self.selection)
 
     @override
     def targets(self, batch: Batch) -> list[Truth]:
@@ -265,7 +251,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
-        return largest_difference(self.answers(expected), self.answers(actual), self.selection)
+        return largest_difference(self.answers(expected), self.answers(actual), comparison(self.selection))
 
     @override
     def metrics(self) -> PointPillarsMetrics:
@@ -277,7 +263,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
     def _thresholds(self) -> dict[str, Any]:
         return self.record.thresholds if self.record else {}
 
-    def _detections(self, answer: FoundBoxes3d) -> tuple[Detection3d, ...]:
+    def _detections(self, answer: FoundBoxes) -> tuple[Detection3d, ...]:
         limit = self.spec.inference.viz_conf_thresh
         thresholds = self._thresholds
         if limit is not None:
@@ -285,7 +271,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         return decide(answer, self.classes, thresholds)
 
     @override
-    def row(self, sample: Sample, answer: FoundBoxes3d) -> dict[str, Any]:
+    def row(self, sample: Sample, answer: FoundBoxes) -> dict[str, Any]:
         detections = self._detections(answer)
         row: dict[str, Any] = {
             "path": sample.key,
@@ -300,7 +286,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         return row | {f"n_{name}": count for name, count in counts.items()}
 
     @override
-    def entry(self, sample: Sample, answer: FoundBoxes3d) -> FrameResult:
+    def entry(self, sample: Sample, answer: FoundBoxes) -> FrameResult:
         calibration = None if sample.target is None else sample.target.calibration
         return FrameResult(sample.key, self._detections(answer), calibration)
 
@@ -309,7 +295,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         return label_texts(entries)
 
     @override
-    def draw(self, sample: Sample, answer: FoundBoxes3d, heat: np.ndarray | None = None) -> Image.Image:
+    def draw(self, sample: Sample, answer: FoundBoxes, heat: np.ndarray | None = None) -> Image.Image:
         del heat
         numbers = {name: number for number, name in enumerate(self.classes)}
         drawn = [

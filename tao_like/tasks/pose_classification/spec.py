@@ -18,6 +18,7 @@ from tao_like.spec.common import (
     TrainSpec,
 )
 from tao_like.spec.prune import MOVED_TAO_KEYS
+from tao_like.spec.split_data import batch_size_field, shuffle_field, workers_field
 
 ARCHITECTURES = "ST-GCN and ST-GCN++ on skeletons of any layout"
 STAGES = (
@@ -194,15 +195,9 @@ class DatasetSpec:
     max_persons: int = spec_field(
         0, "Persons that the network sees; 0: as many as the training data has", ge=0, le=10
     )
-    batch_size: int = spec_field(16, "Sequences a step and device", ge=1, automl=True)
-    workers: int | str = spec_field(
-        0,
-        "Processes that load data; auto: by the processors",
-        ge=0,
-        words=("auto",),
-        aliases=("num_workers",),
-    )
-    shuffle: bool = spec_field(True, "New order in every epoch")
+    batch_size: int = batch_size_field("sequences", 16, auto=False)
+    workers: int | str = workers_field("sequences", 0)
+    shuffle: bool = shuffle_field()
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
     def check(self) -> Iterator[Problem]:

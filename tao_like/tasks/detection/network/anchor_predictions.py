@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tao_like.tasks.detection.anchors import AnchorPlan
-from tao_like.tasks.detection.network.yolox import BOX_VALUES
+from tao_like.tasks.detection.network.object_detector import BOX_VALUES
 
 LARGEST_LOG_RATIO = 8.0
 """A box side is exp(value) times its anchor's; no picture holds boxes of 3000 times an anchor."""

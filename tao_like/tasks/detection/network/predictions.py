@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tao_like.tasks.detection.network.yolox import BOX_VALUES
+from tao_like.tasks.detection.network.object_detector import BOX_VALUES
 
 LARGEST_LOG_SIDE = 10.0
 """A box side is exp(value) strides; a larger value would be infinite soon, and no picture is that large."""

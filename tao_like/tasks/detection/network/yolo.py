@@ -7,14 +7,14 @@ stated width, those of 1 x 1 between them half of it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tao_like.tasks.detection.network.blocks import ConvNormAct, PyramidPooling
-from tao_like.tasks.detection.network.yolox import BOX_VALUES, PRIOR, enlarged
+from tao_like.tasks.detection.network.object_detector import BOX_VALUES, ObjectHead
+from tao_like.tasks.detection.network.yolox import enlarged
 
 SLOPE = 0.1
 """Of the leaky ReLU below nought."""
@@ -138,7 +138,7 @@ class TinyNeck(nn.Module):
         return [torch.cat([enlarged(self.reduce_coarse(coarse), middle), middle], dim=1), coarse]
 
 
-class AnchorHead(nn.Module):
+class AnchorHead(ObjectHead):
     """For each place and anchor a box, whether there is an object, and its class.
 
     The papers' last layer gives all of these; here it is three layers of together the same size, so that the
@@ -169,13 +169,7 @@ class AnchorHead(nn.Module):
         self.class_outputs = outputs(classes)
         self.box_outputs = outputs(BOX_VALUES)
         self.object_outputs = outputs(1)
-        for output in (*self.class_outputs, *self.object_outputs):
-            nn.init.constant_(output.bias, -math.log((1 - PRIOR) / PRIOR))
-
-    @property
-    def outputs(self) -> list[nn.Module]:
-        """The last layers, whose number of channels has a meaning."""
-        return [*self.class_outputs, *self.box_outputs, *self.object_outputs]
+        self.expect_little()
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps each map to (N, anchors, 4 + 1 + classes, H, W), all before exp and sigmoid."""

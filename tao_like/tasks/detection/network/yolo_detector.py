@@ -12,7 +12,7 @@ from tao_like.networks.pyramid import BackbonePyramid
 from tao_like.tasks.detection.anchor_losses import anchor_losses
 from tao_like.tasks.detection.anchors import AnchorPlan
 from tao_like.tasks.detection.network.anchor_predictions import AnchorPredictions
-from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.object_detector import ObjectDetector
 from tao_like.tasks.detection.network.yolo import AnchorHead, TinyNeck, YoloV3Neck, YoloV4Neck
 
 NECKS: dict[str, type[YoloV3Neck | YoloV4Neck | TinyNeck]] = {
@@ -40,7 +40,7 @@ def neck_widths(arch: str, backbone: str, width: int) -> tuple[int, ...]:
     return _PAPERS.get((arch, backbone.partition(".")[0]), (width,) * maps)
 
 
-class AnchorDetector(Detector):
+class AnchorDetector(ObjectDetector):
     """A YOLO network with anchors.
 
     Args:
@@ -53,8 +53,6 @@ class AnchorDetector(Detector):
         mean: of the normalisation, 0 to 1.
         std: of the normalisation.
     """
-
-    class_outputs = ("head.class_outputs.",)
 
     def __init__(
         self,
@@ -80,21 +78,10 @@ class AnchorDetector(Detector):
         strides = tuple(cast("Sequence[float]", backbone.strides))
         self.strides: tuple[float, ...] = strides[-len(plan.shapes) :]
 
-    @property
     @override
-    def outputs(self) -> list[nn.Module]:
-        return cast("AnchorHead", self.head).outputs
-
-    @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
-        """The head's maps (N, anchors, 5 + classes, h, w), fine to coarse."""
-        maps: list[Tensor] = self.head(self.neck(self.backbone(inputs)))
-        return maps
-
-    @override
-    def decode(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        predictions = AnchorPredictions(values, self.strides, self.plan)
-        return predictions.corners(), predictions.classes.sigmoid() * predictions.objects.sigmoid()[..., None]
+    def predictions(self, values: Sequence[Tensor]) -> AnchorPredictions:
+        """The meaning of maps (N, anchors, 5 + classes, h, w)."""
+        return AnchorPredictions(values, self.strides, self.plan)
 
     @override
     def losses(

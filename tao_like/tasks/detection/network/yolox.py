@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +16,7 @@ from tao_like.tasks.detection.network.blocks import (
     PyramidPooling,
     spatial_conv,
 )
-
-PRIOR = 0.01
-"""What a new head answers everywhere (Lin et al. 2017), so that the first loss is small."""
-BOX_VALUES = 4
+from tao_like.tasks.detection.network.object_detector import BOX_VALUES, ObjectHead
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ def enlarged(small: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(small, size=like.shape[-2:], mode="nearest")
 
 
-class YoloxHead(nn.Module):
+class YoloxHead(ObjectHead):
     """The decoupled head: for each place one box, whether there is an object, and its class.
 
     Args:
@@ -166,13 +162,7 @@ class YoloxHead(nn.Module):
         self.class_outputs = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in channels)
         self.box_outputs = nn.ModuleList(nn.Conv2d(width, BOX_VALUES, 1) for _ in channels)
         self.object_outputs = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
-        for output in (*self.class_outputs, *self.object_outputs):
-            nn.init.constant_(output.bias, -math.log((1 - PRIOR) / PRIOR))
-
-    @property
-    def outputs(self) -> list[nn.Module]:
-        """The last layers, whose number of channels has a meaning."""
-        return [*self.class_outputs, *self.box_outputs, *self.object_outputs]
+        self.expect_little()
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps each map to (N, 4 + 1 + classes, H, W): box, object, class, all before exp and sigmoid."""

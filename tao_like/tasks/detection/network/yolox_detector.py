@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.tasks.detection.losses import yolox_losses
-from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.network.object_detector import ObjectDetector
 from tao_like.tasks.detection.network.predictions import Predictions
 from tao_like.tasks.detection.network.yolox import (
     YOLOX_SIZES,
@@ -21,7 +21,7 @@ from tao_like.tasks.detection.network.yolox import (
 NECK_BLOCKS = 3
 
 
-class YoloxDetector(Detector):
+class YoloxDetector(ObjectDetector):
     """YOLOX over a backbone.
 
     Args:
@@ -31,8 +31,6 @@ class YoloxDetector(Detector):
         mean: of the normalisation, 0 to 1.
         std: of the normalisation.
     """
-
-    class_outputs = ("head.class_outputs.",)
 
     def __init__(
         self,
@@ -45,21 +43,10 @@ class YoloxDetector(Detector):
         super().__init__(backbone, neck, head, mean, std)
         self.strides: tuple[float, ...] = tuple(cast("Sequence[float]", backbone.strides))
 
-    @property
     @override
-    def outputs(self) -> list[nn.Module]:
-        return cast("YoloxHead", self.head).outputs
-
-    @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
-        """The head's maps (N, 5 + classes, h, w), fine to coarse."""
-        maps: list[Tensor] = self.head(self.neck(self.backbone(inputs)))
-        return maps
-
-    @override
-    def decode(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        predictions = Predictions.of(values, self.strides)
-        return predictions.corners(), predictions.classes.sigmoid() * predictions.objects.sigmoid()[..., None]
+    def predictions(self, values: Sequence[Tensor]) -> Predictions:
+        """The meaning of maps (N, 5 + classes, h, w)."""
+        return Predictions.of(values, self.strides)
 
     @override
     def losses(

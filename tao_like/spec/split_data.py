@@ -1,4 +1,4 @@
-"""What the dataset blocks of tasks on pictures have in common."""
+"""What the dataset blocks of tasks with data in splits have in common."""
 
 from __future__ import annotations
 
@@ -28,22 +28,30 @@ class SplitSpec:
             yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
 
 
-def batch_size_field() -> Any:
-    """The key `batch_size`: a number or `auto`."""
-    return spec_field(
-        "auto",
-        "Pictures a step and device; auto: what memory and amount of data allow",
-        ge=1,
-        words=("auto",),
-        automl=True,
-    )
+def batch_size_field(samples: str = "pictures", default: int | str = "auto", *, auto: bool = True) -> Any:
+    """The key `batch_size`.
+
+    Args:
+        samples: what a batch is of.
+        default: a number or `auto`.
+        auto: whether `auto` is allowed.
+    """
+    meaning = f"{samples.capitalize()} a step and device"
+    if auto:
+        meaning += "; auto: what memory and amount of data allow"
+    return spec_field(default, meaning, ge=1, words=("auto",) if auto else (), automl=True)
 
 
-def workers_field() -> Any:
-    """The key `workers`: a number or `auto`."""
+def workers_field(samples: str = "pictures", default: int | str = "auto") -> Any:
+    """The key `workers`: a number or `auto`.
+
+    Args:
+        samples: what is loaded.
+        default: a number or `auto`.
+    """
     return spec_field(
-        "auto",
-        "Processes that load pictures; auto: by the processors",
+        default,
+        f"Processes that load {samples}; auto: by the processors",
         ge=0,
         words=("auto",),
         aliases=("num_workers",),
@@ -56,7 +64,7 @@ def shuffle_field() -> Any:
 
 
 def cache_field() -> Any:
-    """The key `cache`."""
+    """The key `cache`, for tasks on pictures."""
     return spec_field(
         "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
     )
