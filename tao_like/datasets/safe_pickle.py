@@ -55,7 +55,7 @@ def _check_sizes(content: bytes) -> None:
         ValueError: an operation is unknown, or longer than the file.
     """
     for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
-        if operation.name in STORING and argument > count:
+        if operation.name in STORING and isinstance(argument, int) and argument > count:
             raise pickle.UnpicklingError(f"it numbers one of at most {count} objects {argument}")
 
 

@@ -152,8 +152,11 @@ def _values(entry: Mapping[str, Any]) -> npt.NDArray[np.float32]:
     if len(values) == 3:
         return values
     size = entry.get("img_shape")
-    whole = isinstance(size, tuple | list) and all(type(side) is int and side > 0 for side in size)
-    if not whole or len(size) != 2:
+    if (
+        not isinstance(size, tuple | list)
+        or len(size) != 2
+        or not all(type(side) is int and side > 0 for side in size)
+    ):
         raise ValueError("img_shape must be height and width of the picture, in pixels")
     height, width = size
     found = _array(entry, "keypoint_score")
