@@ -65,17 +65,20 @@ def backbones(pattern: str, offline: bool) -> None:
 @click.command("samples", short_help="Write sample data to try things on.")
 @click.argument("name", required=False)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-def samples(name: str | None, folder: Path | None) -> None:
+@click.option("--layout", help="The form of the sample, where it has several; the list says which.")
+def samples(name: str | None, folder: Path | None, layout: str | None) -> None:
     """Writes the sample data NAME into FOLDER; without arguments, lists what there is."""
     from tao_like.datasets.samples import SAMPLES, write_sample
 
     if name is None:
         for sample in SAMPLES.values():
             click.echo(f"{sample.name:<16} {sample.help}")
+            if sample.layouts:
+                click.echo(f"{'':<16} --layout {'|'.join(sample.layouts)}")
         return
     if folder is None:
         raise click.UsageError(f"Say where to: tao-like samples {name} FOLDER")
-    write_sample(name, folder)
+    write_sample(name, folder, layout=layout)
     click.echo(f"{name} written to {folder}")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tao_like.datasets.samples_digits import write_digits
 from tao_like.datasets.samples_lidar import write_lidar_scenes
 from tao_like.datasets.samples_scenes import write_scenes
 from tao_like.datasets.samples_skeletons import write_skeleton_actions
+from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
 
 MARKER = ".tao_like_sample.json"
@@ -25,12 +27,15 @@ class Sample:
         help: One line that says what it is.
         write: Writes it into a folder; the second argument is a seed.
         needs: What must be installed for it, for users; empty: nothing further.
+        layouts: What writes it in another layout, by the layout's name; the first is what ``write`` writes.
+            Empty: it has one form only.
     """
 
     name: str
     help: str
     write: Callable[[Path, int], Path]
     needs: str = ""
+    layouts: Mapping[str, Callable[[Path, int], Path]] = field(default_factory=dict)
 
 
 SAMPLES: dict[str, Sample] = {
@@ -53,6 +58,7 @@ SAMPLES: dict[str, Sample] = {
             "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... "
             "(pose_classification)",
             write_skeleton_actions,
+            layouts={name: partial(write_skeleton_actions, layout=name) for name in LAYOUTS},
         ),
         Sample(
             "lidar_scenes",
@@ -63,38 +69,43 @@ SAMPLES: dict[str, Sample] = {
 }
 
 
-def write_sample(name: str, folder: Path | str, seed: int = 0) -> Path:
+def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | None = None) -> Path:
     """Writes sample data into a folder that is new, empty, or holds the same sample already.
 
     Args:
         name: One of ``SAMPLES``.
         folder: Where to write.
         seed: Seed of what is drawn at random, such as the split.
+        layout: One of the sample's ``layouts``; None: the usual one.
 
     Returns:
         The folder.
 
     Raises:
-        SpecError: There is no sample of that name.
+        SpecError: There is no sample of that name, or it has no such layout.
         DatasetError: The folder holds something else, or the sample needs something that is not installed.
     """
     sample = SAMPLES.get(name)
     if sample is None:
         raise SpecError(f"there is no sample {name!r}; there are: {', '.join(SAMPLES)}")
+    if layout is not None and layout not in sample.layouts:
+        known = f"there are: {', '.join(sample.layouts)}" if sample.layouts else "leave the layout out"
+        raise SpecError(f"the sample {name} has no layout {layout!r}; {known}")
     folder = Path(folder)
-    made_by = {"sample": name, "seed": seed}
+    made_by: dict[str, object] = {"sample": name, "seed": seed}
+    kind = f"the sample {name} with seed {seed}"
+    if layout is not None and layout != next(iter(sample.layouts)):
+        made_by["layout"] = layout
+        kind += f" and layout {layout}"
     if not folder.exists():
         folder.mkdir(parents=True)
     elif not folder.is_dir():
         raise DatasetError(f"{folder} is a file; give a folder to write the sample {name} into")
     elif any(folder.iterdir()) and _marker(folder) != made_by:
-        raise DatasetError(
-            f"{folder} is not empty and not the sample {name} with seed {seed}; nothing was written. "
-            "Give a new folder."
-        )
+        raise DatasetError(f"{folder} is not empty and not {kind}; nothing was written. Give a new folder.")
     # The marker goes first, so that a run that was cut short can be repeated.
     (folder / MARKER).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
-    return sample.write(folder, seed)
+    return (sample.write if layout is None else sample.layouts[layout])(folder, seed)
 
 
 def _marker(folder: Path) -> object:

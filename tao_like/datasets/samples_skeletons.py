@@ -22,6 +22,14 @@ NOISE = 0.012
 """Metres."""
 UNSEEN = 0.02
 """Chance of a joint not to be seen in a frame."""
+FLAT = ("openpose", "coco")
+"""Layouts of networks that find joints in pictures: places in the picture, and a score."""
+FOCAL_LENGTH = 1.5
+"""Of a camera, in halves of its square picture."""
+CAMERA_DISTANCE, CAMERA_HEIGHT = 14.0, 1.0
+"""Metres; people begin two to four metres nearer, and walk towards it."""
+LEAST_SCORE = 0.6
+"""Of a joint that is seen."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -275,14 +283,36 @@ def action_sequence(action: str, layout: str, generator: np.random.Generator) ->
     return np.asarray(joints.transpose(2, 0, 1)[..., None], np.float32)
 
 
-def write_skeleton_actions(folder: Path, seed: int = 0, layout: str = "nvidia", share: float = 1.0) -> Path:
+def seen_in_pictures(
+    sequence: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """What a network that finds joints in pictures would make of a sequence.
+
+    The camera stands in front of the person, at half the height, and looks along -z.
+
+    Args:
+        sequence: (3, T, V, 1) in metres, as `action_sequence` makes it.
+        generator: draws the scores.
+
+    Returns:
+        (3, T, V, 1): x and y from -1 to 1 across the picture, y down, and a score from 0 to 1, as
+        `skeleton_annotations` gives them too; noughts where a joint was not seen.
+    """
+    there = sequence.any(axis=0)
+    x, y, z = sequence.astype(np.float64)
+    enlarged = FOCAL_LENGTH / (CAMERA_DISTANCE - z)
+    scores = generator.uniform(LEAST_SCORE, 1, there.shape)
+    seen = np.stack([x * enlarged, (CAMERA_HEIGHT - y) * enlarged, scores])
+    return np.asarray(seen * there, np.float32)
+
+
+def write_skeleton_actions(folder: Path, seed: int = 0, layout: str = "nvidia") -> Path:
     """Writes ``train``, ``val`` and ``test``: an array ``_data.npy`` and labels ``_labels.json`` for each.
 
     Args:
         folder: it exists.
         seed: of all that is drawn.
-        layout: of `skeleton_layouts.LAYOUTS`.
-        share: of the usual number of sequences; at least one of each class is written.
+        layout: of `skeleton_layouts.LAYOUTS`; those in ``FLAT`` are written as x, y and a score.
 
     Returns:
         The folder.
@@ -290,13 +320,39 @@ def write_skeleton_actions(folder: Path, seed: int = 0, layout: str = "nvidia", 
     classes = sorted(ACTIONS)
     for number, (split, count) in enumerate(SEQUENCES.items()):
         generator = np.random.default_rng([seed, number])
-        wanted = max(1, round(count * share))
-        labels = [label for _ in range(wanted) for label in range(len(classes))]
+        labels = [label for _ in range(count) for label in range(len(classes))]
         data = np.zeros((len(labels), 3, FRAMES, len(LAYOUTS[layout].joints), 1), np.float32)
         for index, label in enumerate(labels):
             sequence = action_sequence(classes[label], layout, generator)
+            if layout in FLAT:
+                sequence = seen_in_pictures(sequence, generator)
             data[index, :, : sequence.shape[1]] = sequence
         np.save(folder / f"{split}_data.npy", data)
         names = [f"{split}_{index:04d}_{classes[label]}" for index, label in enumerate(labels)]
         write_labels(folder / f"{split}_labels.json", names, labels, classes)
+    (folder / "README.txt").write_text(_readme(seed, layout), encoding="utf-8")
     return folder
+
+
+def _readme(seed: int, layout: str) -> str:
+    """What was written, and the keys of a spec that go with it."""
+    keys = [f"model.graph_layout={layout}"]
+    channels = "x, y and z in metres: x to the person's left, y up, z forward before the body is turned"
+    if layout in FLAT:
+        keys += ["model.confidence=true", "dataset.align_axes=false"]
+        channels = "x and y from -1 to 1 across a picture, y down, and a score"
+    return f"""Stick figures that do one of {len(ACTIONS)} things: {", ".join(sorted(ACTIONS))}.
+
+Made by tao_like with seed {seed}. For each of train, val and test there are an array (samples,
+channels, frames, joints, persons) and its labels. Joints: {layout}.
+Channels: {channels}.
+A joint that was not seen is nought; shorter sequences end in noughts.
+
+The keys of a spec that go with it:
+
+  {" ".join(keys)}
+
+`tao-like pose_classification init FOLDER` finds them by itself. With the shipped spec:
+
+  tao-like pose_classification train -e skeleton_actions.yaml {" ".join(keys)}
+"""

@@ -26,6 +26,8 @@ UTKINECT_TRAINING_SUBJECTS = frozenset((1, 2, 3, 4, 5))
 UTKINECT_JOINTS = 20
 UTKINECT_LABELS = "actionLabel.txt"
 
+SPLIT_FOLDERS = ("train", "val", "test")
+
 Sequence4 = npt.NDArray[np.float32]
 OnWrong = Callable[[DatasetError], None]
 """Is told of a file that is wrong; raises it to stop."""
@@ -187,16 +189,24 @@ def _utkinect_clip(rows: npt.NDArray[np.float64], words: list[str], source: str)
 
 
 def csv_sequences(folder: Path, joints: int, on_wrong: OnWrong) -> Iterator[FoundSequence]:
-    """Tables (see `runtime.skeleton.read_table`): in a folder a class, or beside each other without
-    classes.
+    """Tables (see `runtime.skeleton.read_table`): in a folder a class, or beside each other without classes.
+
+    Where the folders are called train, val and test alone, they are splits, with the classes' folders inside.
     """
-    for path in _files(folder, "**/*.csv"):
+    files = _files(folder, "**/*.csv")
+    tops = {path.relative_to(folder).parts[0] for path in files}
+    divided = "train" in tops and tops <= set(SPLIT_FOLDERS)
+    for path in files:
         inside = path.relative_to(folder)
+        folders = inside.parts[:-1]
         try:
-            label = inside.parts[0] if len(inside.parts) > 1 else None
-            yield FoundSequence(inside.with_suffix("").as_posix(), label, read_table(path, joints))
+            values = read_table(path, joints)
         except DatasetError as error:
             on_wrong(error)
+            continue
+        split = folders[0] if divided else ""
+        label = next(iter(folders[1:] if divided else folders), None)
+        yield FoundSequence(inside.with_suffix("").as_posix(), label, values, split)
 
 
 # --- DeepStream ---
@@ -228,11 +238,11 @@ def deepstream_sequences(path: Path, form: DeepStreamForm) -> Iterator[FoundSequ
     """Cuts of every tracked person in a JSON file of DeepStream's body pose app; they have no classes."""
     try:
         content = json.loads(_text(path))
-        tracks: dict[Any, list[npt.NDArray[np.float32]]] = defaultdict(list)
+        tracks: dict[int, list[npt.NDArray[np.float32]]] = defaultdict(list)
         for batch in content:
             for frame in batch["batches"]:
                 for person in frame["objects"]:
-                    tracks[person["object_id"]].append(_deepstream_pose(person, form))
+                    tracks[int(person["object_id"])].append(_deepstream_pose(person, form))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DatasetError(
             f"dataset_convert.data: {path} is no JSON of DeepStream's body pose ({type(error).__name__}: "

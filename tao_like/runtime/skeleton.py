@@ -40,11 +40,12 @@ class SkeletonPreparation:
         confidence: the last channel is a score, not a place.
         sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody
             is seen; ``pad``: the frames as they are, the middle cut out or filled up with noughts.
-        centre: joint that is put into the origin: where it is when first seen; None: places stay.
+        centre: joint that is put into the origin, as it is in the pose that decides (`normalise_skeleton`);
+            None: places stay.
         spine: joints whose middle is the lower end of the back, and those of its upper end.
         scale: divide lengths by the mean length of the back.
-        shoulders: left and right shoulder; with ``spine``, the first pose is turned so that the back points
-            along z and the shoulders along x (3D only); None: directions stay.
+        shoulders: left and right shoulder; with ``spine``, that pose is turned so that the back points along
+            z and the shoulders along x (3D only); None: directions stay.
     """
 
     channels: int
@@ -86,6 +87,13 @@ class SkeletonPreparation:
     def shape(self) -> tuple[int, int, int, int]:
         """Channels, frames, joints and persons of the result."""
         return self.channels, self.frames, self.joints, self.persons
+
+    @property
+    def turning(self) -> list[int]:
+        """Joints that say how the body is turned; empty: directions stay."""
+        if not self.shoulders:
+            return []
+        return [*self.shoulders, *(joint for end in self.spine or () for joint in end)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
@@ -238,21 +246,30 @@ def prepare_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> S
     return window(normalised, preparation.frames)
 
 
-def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
-    """Places relative to the body, and as many persons as the network takes.
-
-    With ``uniform`` sampling, frames before anybody is seen and after that are cut off.
+def shown_part(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+    """As many persons as the network takes; with ``uniform`` sampling, without the frames before one of them
+    is seen and after that.
     """
-    if preparation.sampling == "uniform":
-        shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
-        if len(shown):
-            sequence = sequence[:, shown[0] : shown[-1] + 1]
     sequence = _chosen_persons(sequence, preparation.persons)
+    shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
+    if preparation.sampling == "uniform" and len(shown):
+        return sequence[:, shown[0] : shown[-1] + 1]
+    return sequence
+
+
+def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+    """The part that is shown (see `shown_part`), with places relative to the body.
+
+    One pose decides where the body is and how it is turned, so that motion stays: of the first person that is
+    seen, the first pose in which most joints are, among those that show the centre, the back and the
+    shoulders, or at least the centre. Where no pose shows the centre, the middle of the joints is put into
+    the origin; where the pose lacks back or shoulders, directions stay.
+    """
+    sequence = shown_part(sequence, preparation)
     there = present(sequence, preparation.places)
     places = sequence[: preparation.places].astype(np.float64)
-    pose = _first_pose(places, there)
-    if pose is not None:
-        places = _relative(places, pose, there, preparation)
+    if there.any():
+        places = _relative(places, there, preparation)
     result = np.concatenate([places * there, sequence[preparation.places :]])
     return result.astype(np.float32)
 
@@ -296,30 +313,28 @@ def _chosen_persons(sequence: Sequence4, wanted: int) -> Sequence4:
     return sequence
 
 
-def _first_pose(
-    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64] | None:
-    """(D, V): the first pose in which most joints are seen, of the first person that has one."""
-    shown = there[0].sum(axis=1)
-    if not shown.any():
-        return None
-    for person in range(shown.shape[1]):
-        frames = np.flatnonzero(shown[:, person] == shown[:, person].max())
-        if shown[:, person].any():
-            return places[:, frames[0], :, person]
-    return None
+def _deciding_pose(there: npt.NDArray[np.bool_], preparation: SkeletonPreparation) -> tuple[int, int]:
+    """Frame and person of the pose that decides, see `normalise_skeleton`; somebody must be seen."""
+    counts = there[0].sum(axis=1)
+    person = int(counts.any(axis=0).argmax())
+    centre = [] if preparation.centre is None else [preparation.centre]
+    for needed in (centre + preparation.turning, centre):
+        shown = counts[:, person] * there[0][:, needed, person].all(axis=1)
+        if shown.any():
+            return int(shown.argmax()), person
+    return int(counts[:, person].argmax()), person
 
 
 def _relative(
-    places: npt.NDArray[np.float64],
-    pose: npt.NDArray[np.float64],
-    there: npt.NDArray[np.bool_],
-    preparation: SkeletonPreparation,
+    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preparation: SkeletonPreparation
 ) -> npt.NDArray[np.float64]:
     """Moved, turned and scaled by the body."""
+    frame, person = _deciding_pose(there, preparation)
+    pose, seen = places[:, frame, :, person], there[0, frame, :, person]
     if preparation.centre is not None:
-        places = places - pose[:, preparation.centre][:, None, None, None]
-    if preparation.shoulders and preparation.spine:
+        known = [preparation.centre] if seen[preparation.centre] else np.flatnonzero(seen)
+        places = places - pose[:, known].mean(axis=1)[:, None, None, None]
+    if preparation.shoulders and preparation.spine and seen[preparation.turning].all():
         turn = _upright(pose, preparation.spine, preparation.shoulders)
         places = np.einsum("ij,jtvm->itvm", turn, places)
     if preparation.scale and preparation.spine:

@@ -117,6 +117,7 @@ def test_backbones_takes_a_pattern_or_a_part_of_the_name(tao_like: CommandLine) 
 def test_samples_lists_what_there_is_and_writes_it(tao_like: CommandLine, tmp_path: Path) -> None:
     assert tao_like("samples") == 0
     assert "digits" in tao_like.output
+    assert "--layout nvidia|openpose|" in tao_like.output
     assert tao_like("samples", "digits", str(tmp_path / "digits")) == 0
     folders = sorted(path.name for path in (tmp_path / "digits" / "test").iterdir())
     assert folders == [str(digit) for digit in range(10)]
@@ -124,6 +125,8 @@ def test_samples_lists_what_there_is_and_writes_it(tao_like: CommandLine, tmp_pa
     assert tao_like("samples", "digits") == 2
     assert tao_like("samples", "fidgets", str(tmp_path / "other")) == 2
     assert "digits" in tao_like.errors
+    assert tao_like("samples", "skeleton_actions", str(tmp_path / "other"), "--layout", "kinect") == 2
+    assert "kinect_v1" in tao_like.errors
 
 
 def test_status_says_how_each_stage_ended(tao_like: CommandLine, class_folders: Path, tmp_path: Path) -> None:

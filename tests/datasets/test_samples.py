@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tao_like.datasets import samples_skeletons
 from tao_like.datasets.checks import full_check
 from tao_like.datasets.records import class_names, read_class_folders
 from tao_like.datasets.samples import SAMPLES, write_sample
 from tao_like.datasets.samples_digits import write_digits
+from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
 
 
@@ -89,6 +91,36 @@ def test_nothing_of_the_users_is_touched(digits: Path, tmp_path: Path) -> None:
         write_sample("digits", tmp_path / "mine.txt")
     with pytest.raises(DatasetError, match="not the sample digits with seed 5"):
         write_sample("digits", digits, seed=5)
+
+
+def test_stick_figures_come_in_other_layouts_in_a_picture_where_these_are_flat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in samples_skeletons.SEQUENCES:
+        monkeypatch.setitem(samples_skeletons.SEQUENCES, split, 1)
+    for layout, joints in (("nvidia", 34), ("ntu-rgb+d", 25), ("coco", 17)):
+        folder = write_sample("skeleton_actions", tmp_path / layout, layout=layout)
+        data = np.load(folder / "train_data.npy")
+        assert data.shape == (8, 3, 64, joints, 1)
+        assert f"model.graph_layout={layout}" in (folder / "README.txt").read_text()
+        scores = data[:, 2][data.any(axis=1)]
+        assert (scores.min() >= 0.6 and scores.max() <= 1) == (layout == "coco")
+    # On a picture y is down: the nose is above the hips, and below them in metres upwards.
+    hips = [LAYOUTS["coco"].joints.index(f"{side} hip") for side in ("left", "right")]
+    seen = data[0, :, 0, :, 0]
+    assert seen[1, 0] < seen[1, hips].mean() - 0.05
+    assert np.abs(data[:, :2]).max() <= 1
+    # The person faces the camera, so that his left is on the picture's right.
+    assert seen[0, hips[0]] > seen[0, hips[1]]
+    usual = write_sample("skeleton_actions", tmp_path / "usual")
+    assert contents(usual) == contents(tmp_path / "nvidia")
+    with pytest.raises(DatasetError, match="not the sample skeleton_actions with seed 0 and layout coco"):
+        write_sample("skeleton_actions", usual, layout="coco")
+    with pytest.raises(SpecError, match=r"skeleton_actions has no layout 'kinect'; there are: nvidia, openp"):
+        write_sample("skeleton_actions", tmp_path / "kinect", layout="kinect")
+    with pytest.raises(SpecError, match="digits has no layout 'coco'; leave the layout out"):
+        write_sample("digits", tmp_path / "digits", layout="coco")
+    assert not (tmp_path / "kinect").exists()
 
 
 def test_unknown_samples_and_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

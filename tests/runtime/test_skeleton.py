@@ -75,6 +75,37 @@ def test_the_body_is_moved_scaled_and_turned_and_what_was_not_seen_stays_nought(
     np.testing.assert_allclose(body[2, :3], expected[:3], atol=1e-6)
 
 
+def test_the_pose_that_decides_shows_the_joints_that_it_needs() -> None:
+    """Another pose with more joints, without the centre, would leave the body where it is."""
+    values = track(3, joints=5)
+    values[:, 0, 1] = 0
+    values[:, 1:, 0] = 0
+    values[:, 1, 3:] = 0
+    preparation = SkeletonPreparation(3, 3, 5, sampling="pad", centre=0)
+    moved = prepare_skeleton(values, preparation)
+    # The centre is seen in the first frame alone, at x 1, y 0.
+    assert moved[0, :, 2, 0].tolist() == [0, 1, 2]
+    values[:, :, 0] = 0
+    middle = prepare_skeleton(values, preparation)
+    # Never seen: the middle of the pose of the last frame, x 3 and y from 1 to 4.
+    assert middle[:2, 2, 2, 0].tolist() == [0, -0.5]
+
+
+def test_a_body_without_a_shoulder_is_not_turned() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (3, 2, 4, 1)).astype(np.float32)
+    values[:, :, 3] = 0
+    preparation = SkeletonPreparation(3, 2, 4, sampling="pad", spine=((0,), (1,)), shoulders=(2, 3))
+    np.testing.assert_array_equal(prepare_skeleton(values, preparation), values)
+
+
+def test_frames_that_only_a_person_left_out_is_in_are_left_out() -> None:
+    values = track(6, persons=2)
+    values[:, :2, :, 0] = 0
+    values[:, 3:, :, 1] = 0
+    prepared = prepare_skeleton(values, plain(4, "uniform", persons=1))
+    assert prepared[0, :, 0, 0].tolist() == [3, 4, 5, 6]
+
+
 def test_a_score_is_not_moved() -> None:
     values = track(2)
     values[2] = 0.7

@@ -1,27 +1,30 @@
-"""Training sequences that are changed at random, the sample data, and what the converters make."""
+"""Training sequences that are changed at random, the sample data, the check, and layouts."""
 
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_pose import TINY, data_overrides, run, tiny_spec, write_actions
 
+import tao_like
+from tao_like.bundle import read_bundle
+from tao_like.datasets import samples_skeletons
+from tao_like.datasets.samples import write_sample
 from tao_like.datasets.samples_skeletons import ACTIONS, action_sequence
-from tao_like.datasets.skeleton_formats import read_ntu
 from tao_like.datasets.skeleton_layouts import LAYOUTS
-from tao_like.errors import DatasetError, SpecError
+from tao_like.errors import SpecError
 from tao_like.runtime.skeleton import SkeletonPreparation
 from tao_like.spec import load_spec
 from tao_like.tasks.pose_classification.augmentation import Augmentation, random_move, rotation
+from tao_like.tasks.pose_classification.init import write_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
 LAYOUT = LAYOUTS["kinect_v1"]
+SHIPPED = Path(__file__).parents[2] / "specs" / "pose_classification" / "skeleton_actions.yaml"
 PREPARATION = SkeletonPreparation(3, 16, len(LAYOUT.joints), 2, sampling="pad")
 
 
@@ -54,6 +57,13 @@ def test_noughts_stay_noughts_whatever_is_changed(sampling: str) -> None:
         assert values.dtype == np.float32
         assert values[..., 0].any()
         assert not values[..., 1].any()
+
+
+def test_the_centre_is_seen_where_it_is_the_origin() -> None:
+    """It moves with the others, though all its places are noughts then."""
+    preparation = SkeletonPreparation(3, 16, 20, 2, sampling="pad", centre=0)
+    values = changed("dataset.augmentation.noise=0.01", preparation=preparation)
+    assert values[:, :, 0, 0].any(axis=0).all()
 
 
 def test_a_seed_gives_the_same_sequence_and_another_another() -> None:
@@ -113,6 +123,27 @@ def test_sitting_down_backwards_is_standing_up() -> None:
     assert up[up != 0][-1] - up[up != 0][0] > 0.25
 
 
+@pytest.mark.parametrize("layout", ["coco", "openpose", "ntu-rgb+d"])
+def test_the_keys_that_a_sample_names_go_with_it(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in samples_skeletons.SEQUENCES:
+        monkeypatch.setitem(samples_skeletons.SEQUENCES, split, 1)
+    monkeypatch.chdir(tmp_path)
+    write_sample("skeleton_actions", "actions", layout=layout)
+    lines = Path("actions/README.txt").read_text("utf-8").splitlines()
+    keys = next(line.split() for line in lines if line.strip().startswith("model.graph_layout="))
+    small = ["model.base_channels=6", "model.num_blocks=1", "train.max_steps=1", "train.accelerator=cpu"]
+    words = [*keys, *small, "train.tensorboard.enabled=false"]
+    result = tao_like.run("pose_classification", "train", SHIPPED, words, quiet=True)
+    assert read_bundle(result.bundle).classes == sorted(ACTIONS)
+    assert write_spec(Path("actions"), Path("own.yaml"), force=False)
+    found = load_spec(Spec, Path("own.yaml")).spec
+    assert [f"model.graph_layout={found.model.graph_layout}"] == keys[:1]
+    assert found.model.confidence == ("model.confidence=true" in keys)
+    assert found.dataset.align_axes == ("dataset.align_axes=false" not in keys)
+
+
 # --- the check ---
 
 
@@ -162,118 +193,3 @@ def test_keys_of_tao_are_taken() -> None:
     assert loaded.train.optim.policy_params.gamma == 0.2
     assert loaded.dataset.workers == 1
     assert loaded.dataset.test_dataset.data_path == "x.npy"
-
-
-# --- converters ---
-
-
-def convert(tmp_path: Path, *words: str) -> Any:
-    """Runs the stage with its defaults, which the tiny settings change."""
-    words = ("format=deepstream", "num_joints=34", "on_error=stop", *words)
-    return run("dataset_convert", tmp_path / "results", *(f"dataset_convert.{word}" for word in words))
-
-
-def ntu_text(frames: int, bodies: int, joints: int = 25) -> str:
-    """A file as NTU writes it: x is the body's number plus frame / 10, y the joint, z 2."""
-    lines = [str(frames)]
-    for frame in range(frames):
-        lines.append(str(bodies))
-        for body in range(bodies):
-            lines += [f"7200{body} 0 1 1 1 1 0 0.1 0.2 2", str(joints)]
-            lines += [f"{body + frame * body / 10} {joint} 2 0 0 0 0 0 0 0 0 2" for joint in range(joints)]
-    return "\n".join(lines)
-
-
-def test_ntu_files_keep_the_two_liveliest_bodies(tmp_path: Path) -> None:
-    (tmp_path / "a.skeleton").write_text(ntu_text(4, 3))
-    values = read_ntu(tmp_path / "a.skeleton")
-    assert values.shape == (3, 4, 25, 2)
-    np.testing.assert_allclose(values[0, :, 0, 0], [2, 2.2, 2.4, 2.6], rtol=1e-6)
-    np.testing.assert_allclose(values[0, :, 0, 1], [1, 1.1, 1.2, 1.3], rtol=1e-6)
-    assert values[1, 0, :, 0].tolist() == list(range(25))
-
-
-def test_ntu_splits_by_person_and_by_camera_and_names_what_is_wrong(tmp_path: Path) -> None:
-    for camera, person, action in ((1, 1, 3), (2, 3, 3), (3, 2, 7)):
-        name = f"S001C{camera:03d}P{person:03d}R001A{action:03d}.skeleton"
-        (tmp_path / name).write_text(ntu_text(5, 1))
-    for split, train in (("cross-subject", ["P001", "P002"]), ("cross-view", ["P003", "P002"])):
-        result = convert(tmp_path, f"data={tmp_path}", "format=ntu", f"split={split}")
-        labels = json.loads((result.folder / "train_labels.json").read_text())
-        assert sorted(name[8:12] for name in labels["names"]) == sorted(train)
-        assert labels["classes"] == ["A003", "A007"]
-        assert np.load(result.folder / "train_data.npy").shape == (2, 3, 5, 25, 2)
-    bad = tmp_path / "S001C001P001R001A009.skeleton"
-    bad.write_text(ntu_text(5, 1)[:-300])
-    words = (f"data={tmp_path}", "format=ntu", "split=cross-view")
-    with pytest.raises(DatasetError, match=bad.name):
-        convert(tmp_path, *words)
-    result = convert(tmp_path, *words, "on_error=skip")
-    assert bad.name in result.report["left_out"][0]
-
-
-def test_utkinect_clips_are_cut_by_the_labels(tmp_path: Path) -> None:
-    for subject in (1, 6):
-        rows = [[frame, *np.full(60, frame)] for frame in (100, 100, 102, 104, 106)]
-        text = "\n".join("  ".join(map(str, row)) for row in rows)
-        (tmp_path / f"joints_s{subject:02d}_e01.txt").write_text(text)
-    labels = ["s01_e01", "walk: 100 104", "carry: NaN NaN", "s06_e01", "walk: 102 106"]
-    (tmp_path / "actionLabel.txt").write_text("\n".join(labels))
-    words = (f"data={tmp_path}", "format=utkinect", "split=cross-subject")
-    with pytest.raises(DatasetError, match=r"s01_e01 carry"):
-        convert(tmp_path, *words)
-    result = convert(tmp_path, *words, "on_error=skip")
-    train = np.load(result.folder / "train_data.npy")
-    assert train.shape == (1, 3, 3, 20, 1)
-    assert train[0, 0, :, 0, 0].tolist() == [100, 102, 104]
-    assert np.load(result.folder / "test_data.npy")[0, 0, :, 0, 0].tolist() == [102, 104, 106]
-    sources = load_spec(Spec, result.folder / "sources.yaml", ["train.keep=last"]).spec.dataset
-    assert sources.train_dataset.data_path == str(result.folder / "train_data.npy")
-
-
-def test_deepstream_tracks_become_overlapping_cuts(tmp_path: Path) -> None:
-    def person(frame: int) -> dict[str, Any]:
-        return {"object_id": 5, "pose3d": [10, 20, 30, 1, 10 + 12 * frame, 20, 30, 1, 9, 9, 9, 0]}
-
-    content = [{"num_frames_in_batch": 1, "batches": [{"objects": [person(frame)]}]} for frame in range(10)]
-    (tmp_path / "poses.json").write_text(json.dumps(content))
-    words = (f"data={tmp_path / 'poses.json'}", "num_joints=3", "sequence_length=6", "sequence_length_min=4")
-    result = convert(tmp_path, *words)
-    files = sorted((result.folder / "sequences").iterdir())
-    # From frame 0, from 3; from 6 there are four left, and the end has been reached.
-    assert [np.load(file).shape[1] for file in files] == [6, 6, 4]
-    first = np.load(files[1])
-    np.testing.assert_allclose(first[0, :, 1, 0], np.arange(3, 9) * 12 / 1200, rtol=1e-6)
-    assert not first[:, :, 2].any()
-    with pytest.raises(DatasetError, match=r"poses\.json.*num_joints=34"):
-        convert(tmp_path, words[0])
-
-
-def test_annotations_of_pyskl_are_read_without_running_code(tmp_path: Path) -> None:
-    points = np.arange(2 * 3 * 4 * 2, dtype=np.float16).reshape(2, 3, 4, 2)
-    scores = np.ones((2, 3, 4), np.float16)
-    scores[1, 2, 3] = 0
-    entry = {
-        "frame_dir": "v1",
-        "label": np.int64(2),
-        "img_shape": (50, 100),
-        "keypoint": points,
-        "keypoint_score": scores,
-    }
-    other = {**entry, "frame_dir": "v2", "label": 0, "keypoint": np.asfortranarray(points)}
-    content = {"split": {"xsub_train": ["v1"], "xsub_val": ["v2"]}, "annotations": [entry, other]}
-    file = tmp_path / "ntu.pkl"
-    for protocol in (2, 4, 5):
-        file.write_bytes(pickle.dumps(content, protocol))
-        result = convert(tmp_path, f"data={file}", "format=pyskl")
-        train = np.load(result.folder / "xsub_train_data.npy")
-        assert train.shape == (1, 3, 3, 4, 2)
-        x, y = (float(value) for value in points[0, 1, 2])
-        assert train[0, :2, 1, 2, 0].tolist() == pytest.approx([x / 50 - 1, y / 25 - 1])
-        assert train[0, :, 2, 3, 1].tolist() == [0, 0, 0]
-        np.testing.assert_array_equal(np.load(result.folder / "xsub_val_data.npy"), train)
-        labels = json.loads((result.folder / "xsub_train_labels.json").read_text())
-        assert (labels["classes"], labels["labels"], labels["names"]) == (["0", "2"], [1], ["v1"])
-    file.write_bytes(pickle.dumps({"split": {}, "annotations": [np.array([print], object)]}))
-    with pytest.raises(DatasetError, match="can run code"):
-        convert(tmp_path, f"data={file}", "format=pyskl")

@@ -14,28 +14,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from running import heartbeat_threads, lines, make_run, statuses
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.tracking import Run
 from tao_like.tracking import run as run_module
 from tao_like.tracking.signals import Terminated
-
-
-def make_run(folder: Path, **options: Any) -> Run:
-    options.setdefault("console", Console(file=io.StringIO()))
-    return Run(folder, task="classification", stage="train", spec_yaml="train:\n  seed: 1\n", **options)
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "status.json").read_text().splitlines()]
-
-
-def statuses(folder: Path) -> list[str]:
-    return [line["status"] for line in lines(folder)]
-
-
-def heartbeat_threads() -> int:
-    return sum(thread.name == "heartbeat" for thread in threading.enumerate())
 
 
 def test_a_run_that_ends_well(tmp_path: Path) -> None:
@@ -254,93 +237,6 @@ def test_a_folder_in_use_is_refused_and_a_killed_run_is_cleared_away(tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.tltb", "spec.yaml", "status.json"]
 
 
-def test_a_full_disk_while_running_names_the_folder(tmp_path: Path) -> None:
-    output = io.StringIO()
-
-    def work() -> None:
-        with make_run(tmp_path, console=Console(file=output)) as run:
-            (tmp_path / "status.json").unlink()
-            (tmp_path / "status.json").symlink_to("/dev/full")
-            run.status("epoch 1")
-
-    with pytest.raises(TaoLikeError, match=f"no space left on the disk that holds {tmp_path}"):
-        work()
-    assert output.getvalue() == ""  # the command line prints the error; once is enough
-    assert heartbeat_threads() == 0
-    # Somebody made room; the same process may go on in the same folder.
-    (tmp_path / "status.json").unlink()
-    with make_run(tmp_path):
-        pass
-    assert statuses(tmp_path) == ["STARTED", "SUCCESS"]
-
-
-def test_a_full_disk_does_not_hide_what_ended_the_run(tmp_path: Path) -> None:
-    output = io.StringIO()
-
-    def work() -> None:
-        with make_run(tmp_path, console=Console(file=output)):
-            (tmp_path / "status.json").unlink()
-            (tmp_path / "status.json").symlink_to("/dev/full")
-            raise ValueError("bad shapes")
-
-    with pytest.raises(ValueError, match="bad shapes"):
-        work()
-    assert "warning: the failure is not in status.json: no space left" in output.getvalue()
-
-
-def test_a_run_that_cannot_say_that_it_succeeded_has_failed(tmp_path: Path) -> None:
-    def work() -> None:
-        with make_run(tmp_path):
-            (tmp_path / "status.json").rename(tmp_path / "moved")
-            (tmp_path / "status.json").symlink_to("/dev/full")
-
-    with pytest.raises(TaoLikeError, match="no space left"):
-        work()
-    (tmp_path / "status.json").unlink()
-    (tmp_path / "moved").rename(tmp_path / "status.json")
-    with make_run(tmp_path):
-        pass
-    assert statuses(tmp_path) == ["STARTED", "FAILURE", "STARTED", "SUCCESS"]
-
-
-def test_a_disk_that_is_full_from_the_start_is_one_error(tmp_path: Path) -> None:
-    (tmp_path / "status.json").symlink_to("/dev/full")
-    output = io.StringIO()
-    with pytest.raises(TaoLikeError, match="no space left"), make_run(tmp_path, console=Console(file=output)):
-        pass
-    assert output.getvalue() == ""
-    assert heartbeat_threads() == 0
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("")
-    with pytest.raises(SpecError, match="a file has this name"), make_run(tmp_path / "results" / "train"):
-        pass
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with (
-        pytest.raises(SpecError, match=r"no permission to read and write in .*results_dir"),
-        make_run(tmp_path / "train"),
-    ):
-        pass
-
-
-def test_a_removed_folder_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "train"
-
-    def work() -> None:
-        with make_run(folder) as run:
-            folder.rename(tmp_path / "elsewhere")
-            run.status("epoch 1")
-
-    with pytest.raises(TaoLikeError, match="is gone"):
-        work()
-
-
 def test_messages_are_taken_literally(tmp_path: Path) -> None:
     output = io.StringIO()
     long_path = "/data/" + "x" * 300
@@ -384,24 +280,3 @@ def test_the_heartbeat_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         while (tmp_path / ".heartbeat").stat().st_mtime == 0:
             assert time.monotonic() < end
             time.sleep(0.01)
-
-
-def test_the_last_line_has_room_on_a_disk_that_filled_up(tmp_path: Path) -> None:
-    """Fills a real disk of 64 blocks to the last byte; needs the right to mount one."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("cannot mount a small disk here")
-
-    def work() -> None:
-        with make_run(tmp_path / "train") as run:
-            while True:
-                run.status("x" * 500)
-
-    try:
-        with pytest.raises(TaoLikeError, match="no space left"):
-            work()
-        assert (tmp_path / "train" / "status.json").read_text().splitlines()[-1].count("FAILURE") == 1
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -13,6 +13,7 @@ from tao_like.runtime.skeleton import (
     SkeletonPreparation,
     normalise_skeleton,
     present,
+    shown_part,
     uniform_frames,
     window,
 )
@@ -46,8 +47,12 @@ class Augmentation:
     def __call__(self, sequence: Sequence4) -> Sequence4:
         """(C, T, V, M) of any length to (C, frames, V, persons)."""
         generator = np.random.default_rng(int(torch.randint(2**62, ())))
-        sequence = self._chosen_frames(normalise_skeleton(sequence, self.preparation), generator)
-        there = present(sequence, self.preparation.places)
+        part = shown_part(sequence, self.preparation)
+        # What was seen is told before the centre is put into the origin, where its places are noughts too.
+        there = present(part, self.preparation.places)
+        marked = np.concatenate([normalise_skeleton(part, self.preparation), there])
+        marked = self._chosen_frames(marked, generator)
+        sequence, there = marked[:-1], marked[-1:] > 0
         settings = self.spec.augmentation
         if generator.random() < settings.mirror_prob:
             sequence, there = self._mirror(sequence), there[:, :, self.mirrored]

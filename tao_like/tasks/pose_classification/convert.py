@@ -52,7 +52,7 @@ def convert_sequences(spec: DatasetConvertSpec, folder: Path) -> tuple[dict[str,
             raise error
         wrong.append(str(error))
 
-    found = list(_sequences(spec, Path(spec.data), on_wrong))
+    found = list(_finite(_sequences(spec, Path(spec.data), on_wrong), on_wrong))
     if not found:
         told = f"; the first: {wrong[0]}" if wrong else ""
         raise DatasetError(f"{KEY}: {spec.data} holds no sequence that can be used{told}")
@@ -62,30 +62,22 @@ def convert_sequences(spec: DatasetConvertSpec, folder: Path) -> tuple[dict[str,
     if any(one.label is None for one in found):
         lines += _write_each(found, folder / "sequences", report)
         return report, lines, f"# inference:\n#   source: {folder / 'sequences'}\n"
-    values = []
+    # Of several divisions, such as by person and by camera, a spec takes the first.
+    named: dict[str, tuple[Path, Path]] = {}
     for split in sorted({one.split for one in found}):
         members = [one for one in found if one.split == split]
-        data, labels = folder / f"{split or 'all'}_data.npy", folder / f"{split or 'all'}_labels.json"
-        array = _joined(members, spec.sequence_length_max)
-        _write_array(data, array)
-        with atomic_path(labels) as path:
-            write_labels(
-                path,
-                [one.name for one in members],
-                [classes.index(str(one.label)) for one in members],
-                classes,
-            )
-        report["splits"][split or "all"] = {
-            "data": str(data),
-            "labels": str(labels),
-            "shape": list(array.shape),
-        }
-        lines.append(f"{data}: {len(members)} sequences, {array.shape[2]} frames, {len(classes)} classes")
+        data, labels, shape = _write_split(members, folder, split or "all", classes, spec.sequence_length_max)
+        report["splits"][split or "all"] = {"data": str(data), "labels": str(labels), "shape": list(shape)}
+        lines.append(f"{data}: {shape[0]} sequences, {shape[2]} frames, {len(classes)} classes")
         block = {"train": "train", "test": "test", "val": "val"}.get(
             split, "train" if "train" in split or not split else "val"
         )
-        values.append(AnnotatedValue(f"dataset.{block}_dataset.data_path", str(data)))
-        values.append(AnnotatedValue(f"dataset.{block}_dataset.label_path", str(labels)))
+        named.setdefault(block, (data, labels))
+    values = [
+        AnnotatedValue(f"dataset.{block}_dataset.{what}_path", str(path))
+        for block, paths in named.items()
+        for what, path in zip(("data", "label"), paths, strict=True)
+    ]
     return report, lines, annotated_yaml(values)
 
 
@@ -99,7 +91,7 @@ def _sequences(spec: DatasetConvertSpec, data: Path, on_wrong: OnWrong) -> Itera
     if spec.format == "csv":
         return csv_sequences(data, spec.num_joints, on_wrong)
     if spec.format == "pyskl":
-        return annotated_sequences(data, on_wrong)
+        return annotated_sequences(data, spec.split, on_wrong)
     form = DeepStreamForm(
         spec.pose_type,
         spec.num_joints,
@@ -111,6 +103,15 @@ def _sequences(spec: DatasetConvertSpec, data: Path, on_wrong: OnWrong) -> Itera
         spec.sequence_overlap,
     )
     return deepstream_sequences(data, form)
+
+
+def _finite(found: Iterator[FoundSequence], on_wrong: OnWrong) -> Iterator[FoundSequence]:
+    """Those whose values are numbers."""
+    for one in found:
+        if np.isfinite(one.values).all():
+            yield one
+        else:
+            on_wrong(DatasetError(f"{KEY}: the sequence {one.name} holds values that are NaN or infinite"))
 
 
 def _by_number(label: str) -> tuple[int, str]:
@@ -141,11 +142,32 @@ def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
     return array
 
 
+def _write_split(
+    found: list[FoundSequence], folder: Path, split: str, classes: list[str], most: int
+) -> tuple[Path, Path, tuple[int, ...]]:
+    """The files of the array and of its labels, and the array's shape."""
+    data, labels = (_inside(folder, name) for name in (f"{split}_data.npy", f"{split}_labels.json"))
+    array = _joined(found, most)
+    _write_array(data, array)
+    with atomic_path(labels) as path:
+        numbers = [classes.index(str(one.label)) for one in found]
+        write_labels(path, [one.name for one in found], numbers, classes)
+    return data, labels, array.shape
+
+
 def _write_each(found: list[FoundSequence], folder: Path, report: dict[str, Any]) -> list[str]:
     for one in found:
-        _write_array(folder / f"{one.name}.npy", one.values)
+        _write_array(_inside(folder, f"{one.name}.npy"), one.values)
     report["sequences"] = len(found)
     return [f"{folder}: {len(found)} sequences without classes, for inference"]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file below a folder; names come out of the data, and might lead elsewhere. Raises DatasetError."""
+    target = folder / name
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise DatasetError(f"{KEY}: the name {name!r} in the data leads out of {folder}; correct it")
+    return target
 
 
 def _write_array(target: Path, array: npt.NDArray[np.float32]) -> None:

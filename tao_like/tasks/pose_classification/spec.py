@@ -34,6 +34,8 @@ STAGES = (
 )
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 FORMATS = ("deepstream", "ntu", "csv", "utkinect", "pyskl")
+SPLIT_FORMATS = {"cross-subject": ("ntu", "utkinect", "pyskl"), "cross-view": ("ntu", "pyskl")}
+"""Formats that tell persons or cameras apart."""
 
 
 @dataclass
@@ -265,7 +267,8 @@ class DatasetConvertSpec:
     data: str | None = spec_field(None, "File or folder to convert", path=True)
     split: str = spec_field(
         "none",
-        "Who is trained on: cross-subject (ntu, utkinect) or cross-view (ntu); none: all in one array",
+        "Who is trained on: cross-subject (ntu, utkinect, pyskl) or cross-view (ntu, pyskl); none: as the "
+        "data itself is divided, else all in one array",
         choices=("none", "cross-subject", "cross-view"),
     )
     on_error: str = spec_field(
@@ -299,10 +302,8 @@ class DatasetConvertSpec:
                 "sequence_length",
                 f"{self.sequence_length} is more than sequence_length_max={self.sequence_length_max}",
             )
-        if self.split == "cross-view" and self.format != "ntu":
-            yield Problem("split", "cross-view is for format=ntu, whose files name their camera")
-        if self.split == "cross-subject" and self.format not in ("ntu", "utkinect"):
-            yield Problem("split", "cross-subject is for format=ntu or utkinect, whose files name the person")
+        if self.format not in SPLIT_FORMATS.get(self.split, FORMATS):
+            yield Problem("split", f"{self.split} is for format={' or '.join(SPLIT_FORMATS[self.split])}")
 
 
 @dataclass
