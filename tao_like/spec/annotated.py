@@ -44,7 +44,10 @@ def _lines(block: dict[str, Any], depth: int) -> list[str]:
     for name, item in block.items():
         if isinstance(item, AnnotatedValue):
             lines += [f"{indent}# {line}" for line in textwrap.wrap(item.why, WIDTH - len(indent) - 2)]
-            lines.append(f"{indent}{name}: {_scalar(item.value)}")
+            if isinstance(item.value, list) and any(isinstance(one, dict) for one in item.value):
+                lines += [f"{indent}{name}:", *(f"{indent}  - {_scalar(one)}" for one in item.value)]
+            else:
+                lines.append(f"{indent}{name}: {_scalar(item.value)}")
         else:
             lines += [f"{indent}{name}:", *_lines(item, depth + 1)]
     return lines
@@ -52,5 +55,7 @@ def _lines(block: dict[str, Any], depth: int) -> list[str]:
 
 def _scalar(value: Any) -> str:
     """A value on one line, quoted where YAML would read it otherwise."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
+    )
     return text.removesuffix("\n").removesuffix("\n...")

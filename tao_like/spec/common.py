@@ -8,22 +8,10 @@ from typing import ClassVar
 
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.compare import CompareSpec
+from tao_like.spec.optim import OPTIMISERS as OPTIMISERS
+from tao_like.spec.optim import OptimSpec as OptimSpec
 from tao_like.spec.prune import IGNORED_TAO_KEYS_OF_PRUNING, MOVED_TAO_KEYS, DistillSpec, PruneSpec
 from tao_like.spec.quantize import IGNORED_TAO_KEYS_OF_QUANTIZATION, QuantizeSpec
-
-OPTIMISERS = (
-    "sgd",
-    "adam",
-    "adamw",
-    "adamax",
-    "nadam",
-    "nadamw",
-    "radam",
-    "rmsprop",
-    "lamb",
-    "lion",
-    "adafactor",
-)
 
 # TAO's keys that mean nothing here, with the reason that the user is told. Shared by all tasks.
 IGNORED_TAO_KEYS: Mapping[str, str] = {
@@ -54,79 +42,6 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "export.serialize_nvdsinfer": "the ONNX file describes itself",
     "export.is_quantized": "the file says it",
 }
-
-
-@dataclass
-class PolicyParamsSpec:
-    """What the learning-rate policies need beside their name."""
-
-    step_size: int = spec_field(30, "Epochs between two drops, for policy `step`", unit="epochs", ge=1)
-    gamma: float = spec_field(
-        0.1, "Factor of each drop, for policies `step` and `multistep`", gt=0, le=1, automl=True
-    )
-    milestones: list[int] = spec_field([10, 20], "Epochs of the drops, for policy `multistep`", unit="epochs")
-    min_lr_ratio: float = spec_field(
-        0.0, "Rate at the end as a share of the highest, for `linear` and `cosine`", ge=0, le=1
-    )
-
-
-@dataclass
-class OptimSpec:
-    """Optimiser and learning-rate schedule."""
-
-    optim: str = spec_field(
-        "adamw",
-        "Optimiser. Built by timm's factory",
-        choices=OPTIMISERS,
-        aliases=("type", "name", "optimizer", "optimizer_type"),
-    )
-    lr: float = spec_field(
-        1e-3, "Highest learning rate, of the head and of all that is new", gt=0, le=10, automl=True
-    )
-    lr_backbone: float | None = spec_field(
-        None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
-    )
-    lr_batch_size: int | None = spec_field(
-        None,
-        "Samples a step that `lr` and `lr_backbone` are meant for: with more or fewer, over all devices and "
-        "accumulated batches, both grow or shrink in proportion; empty: they stand as they are",
-        ge=1,
-    )
-    momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
-    weight_decay: float = spec_field(
-        0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
-    )
-    betas: list[float] = spec_field([0.9, 0.999], "Betas of the Adam family")
-    skip_names: list[str] = spec_field([], "Parameters whose name contains one of these get no weight decay")
-    policy: str = spec_field(
-        "cosine",
-        "How the learning rate falls, step by step",
-        choices=("constant", "linear", "cosine", "step", "multistep"),
-        aliases=("lr_scheduler",),
-    )
-    policy_params: PolicyParamsSpec = spec_block(PolicyParamsSpec, "Details of the policy")
-    warmup_epochs: float = spec_field(
-        0.0, "Epochs in which the rate rises from nought", unit="epochs", ge=0, aliases=("warmup_epoch",)
-    )
-    head_epochs: float = spec_field(
-        0.0,
-        "First epochs in which the head alone learns; the backbone waits at rate nought",
-        unit="epochs",
-        ge=0,
-    )
-    monitor_name: str = spec_field(
-        "val_loss",
-        "Metric that picks the best epoch and stops early; one of those that validation reports",
-        aliases=("monitor", "lr_monitor"),
-    )
-
-    def check(self) -> Iterator[Problem]:
-        """Rules that join several keys of this block."""
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            yield Problem("betas", f"{self.betas} is not allowed; give two numbers from 0 to below 1")
-        milestones = self.policy_params.milestones
-        if self.policy == "multistep" and (not milestones or milestones != sorted(set(milestones))):
-            yield Problem("policy_params.milestones", f"{milestones} is not allowed; give rising epochs")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from tao_like.spec.overrides import read_override
 from tao_like.spec.structure import Block, Kind, Member, describe, join
-from tao_like.spec.values import COMMAND_LINE, Findings, Value
+from tao_like.spec.values import COMMAND_LINE, Findings, Value, from_plain
 
 _MOST_KEYS_LISTED = 12
 _HYDRA_KEYS = {
@@ -21,7 +21,8 @@ class KeyResolver:
 
     Args:
         root: The spec class. Its ``ignored`` maps dotted keys that have no meaning here to the reason, its
-            ``moved`` maps dotted keys to the dotted key that they are called here.
+            ``moved`` maps dotted keys to the dotted key that they are called here. A block's ``shorthands``
+            maps words that may stand in the place of the block to the keys that they mean.
         findings: Receives unknown keys, keys given twice and values that cannot be read.
     """
 
@@ -42,6 +43,8 @@ class KeyResolver:
         return resolved
 
     def _block(self, block: Block, value: Value, path: str) -> Value:
+        if isinstance(value.content, str) and value.content in getattr(block.cls, "shorthands", {}):
+            value = from_plain(dict(block.cls.shorthands[value.content]), value.place, value.key)
         if value.unread:
             value = read_override(Kind(block=block.cls), value, self.findings)
         if value.content is None:  # could not be read, or a block whose keys are all commented out

@@ -171,8 +171,8 @@ def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device:
     task = task_type(spec, ModelRecord.of_metadata(model.metadata, split))
     if split is None and task.divides_data():
         notes.append(
-            f"The bundle of {path.name} is not at {bundle}, so dataset.split is drawn anew; with other files "
-            "than at the training, some of the test pictures may have been trained on"
+            f"The bundle of {path.name} is not at {bundle}, so the training data is divided anew; with other "
+            "files than at the training, some of the test pictures may have been trained on"
         )
     return LoadedModel(task, OnnxEngine(model), path, None, None, notes)
 

@@ -82,7 +82,14 @@ def test_ctrl_c_anywhere_leaves_a_checkpoint_of_the_step_that_it_came_in(
     assert_same_end(run("train", tmp_path, *hard, resume_from(tmp_path)), whole)
 
 
-@pytest.mark.parametrize("settings", [["train.precision=bf16"], ["train.keep=last", "train.max_steps=5"]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.precision=bf16"],
+        ["train.keep=last", "train.max_steps=5"],
+        ["train.optim.policy=one_cycle", "train.optim.head_epochs=0.5"],
+    ],
+)
 def test_other_settings_resume_too(settings: list[str], hard: list[str], tmp_path: Path) -> None:
     words = [*hard, *settings]
     expected = run("train", tmp_path / "whole", *words)

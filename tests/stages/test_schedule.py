@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,3 +187,81 @@ def test_with_everything_frozen_there_is_nothing_to_train(
     network_and_task[0].requires_grad_(False)
     with pytest.raises(SpecError, match="everything is frozen"):
         optimiser_of(network_and_task)
+
+
+# --- one cycle ---
+
+
+def cycle_of(
+    optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, steps: int
+) -> list[tuple[float, float]]:
+    """Rate and momentum of every step."""
+    found = []
+    for _ in range(steps):
+        (group,) = optimiser.param_groups
+        momentum = group["betas"][0] if "betas" in group else group["momentum"]
+        found.append((group["lr"], momentum))
+        optimiser.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize(("pct_start", "div_factor", "epochs"), [(0.4, 10, 10), (0.3, 25, 7), (0.5, 4, 2)])
+def test_one_cycle_is_torch_s(kind: str, pct_start: float, div_factor: float, epochs: int) -> None:
+    words = f"{{pct_start: {pct_start}, div_factor: {div_factor}, moms: [0.95, 0.8]}}"
+    settings = [f"train.num_epochs={epochs}", "train.optim.lr=0.3", f"train.optim.optim={kind}"]
+    spec = tiny_spec(
+        *settings, "train.optim.policy=one_cycle", f"train.optim.policy_params={words}"
+    ).train.optim
+    steps = epochs * STEPS_PER_EPOCH
+    kinds: dict[str, Any] = {
+        "adamw": lambda: torch.optim.AdamW([weight()], lr=0.3, betas=(0.9, 0.99)),
+        "sgd": lambda: torch.optim.SGD([weight()], lr=0.3, momentum=0.9),
+    }
+    ours, theirs = kinds[kind](), kinds[kind]()
+    ours.param_groups[0]["name"] = "new"
+    schedule = build_schedule(ours, spec, epochs, STEPS_PER_EPOCH, steps)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, 0.3, steps, pct_start=pct_start, div_factor=div_factor, base_momentum=0.8, max_momentum=0.95
+    )
+    expected = cycle_of(theirs, reference, steps)
+    found = cycle_of(ours, schedule, steps)
+    assert [rate for rate, _ in found] == pytest.approx([rate for rate, _ in expected])
+    assert [momentum for _, momentum in found] == pytest.approx([momentum for _, momentum in expected])
+    if kind == "adamw":
+        assert ours.param_groups[0]["betas"][1] == 0.99
+
+
+def weight() -> torch.nn.Parameter:
+    """One number that is to be learnt."""
+    return torch.nn.Parameter(torch.zeros(1))
+
+
+def test_one_cycle_without_momenta_leaves_the_momentum_alone() -> None:
+    words = ["train.optim.policy=one_cycle", "train.optim.policy_params.moms=[]"]
+    spec = tiny_spec(*words).train.optim
+    optimiser = torch.optim.SGD([{"params": [weight()], "name": "new"}], lr=1.0, momentum=0.7)
+    schedule = build_schedule(optimiser, spec, 4, 2, 8)
+    assert {momentum for _, momentum in cycle_of(optimiser, schedule, 8)} == {0.7}
+    with pytest.raises(SpecError, match=r"policy_params\.moms.*adafactor has no momentum"):
+        tiny_spec("train.optim.policy=one_cycle", "train.optim.optim=adafactor")
+    with pytest.raises(SpecError, match=r"policy_params\.moms: \[0\.9\] is not allowed"):
+        tiny_spec("train.optim.policy_params.moms=[0.9]")
+
+
+def test_the_schedule_s_state_is_plain_and_goes_on_in_the_midst_of_a_cycle() -> None:
+    spec = tiny_spec("train.optim.policy=one_cycle", "train.num_epochs=4").train.optim
+
+    def made() -> tuple[torch.optim.Optimizer, Any]:
+        optimiser = torch.optim.AdamW([{"params": [weight()], "name": "new"}], lr=1.0)
+        return optimiser, build_schedule(optimiser, spec, 4, 2, 8)
+
+    whole = cycle_of(*made(), 8)
+    first, schedule = made()
+    begun = cycle_of(first, schedule, 3)
+    states = json.loads(json.dumps(schedule.state_dict()))
+    second, again = made()
+    again.load_state_dict(states)
+    second.load_state_dict(first.state_dict())
+    assert begun + cycle_of(second, again, 5) == whole

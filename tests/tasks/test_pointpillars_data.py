@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_pointpillars import TINY, run, write_frames, write_kitti
 
+from tao_like.datasets.lidar_record import LidarRecord, Object3d
 from tao_like.runtime.boxes3d import ground_intersections, points_inside
 from tao_like.spec import load_spec
 from tao_like.tasks.pointpillars.augmentation import (
@@ -22,6 +23,7 @@ from tao_like.tasks.pointpillars.augmentation import (
     rotated,
     sampled,
 )
+from tao_like.tasks.pointpillars.balancing import balanced
 from tao_like.tasks.pointpillars.data import collate_items, frames_of
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_data import AugmentorSpec
@@ -233,3 +235,29 @@ def test_converted_data_holds_the_same_frames(kind: str, tmp_path: Path) -> None
             assert other.points == pytest.approx(one.points)
             assert other.labels.tolist() == one.labels.tolist()
             assert other.boxes == pytest.approx(one.boxes, abs=1e-3)
+
+
+def test_balanced_frames_give_every_class_the_same_chance() -> None:
+    """Ten frames with cars, one of them with a pedestrian too, and two of nothing: (10 + 1) / 2 for each."""
+    box = (10.0, 0.0, -1.0, 4.0, 1.6, 1.5, 0.0)
+    shown = [("Car",)] * 9 + [("Car", "walker")] + [()] * 2
+    records = [
+        LidarRecord(Path(f"{number}.bin"), str(number), tuple(Object3d(name, box) for name in names))
+        for number, names in enumerate(shown)
+    ]
+    drawn = [record.name for record in balanced(records, CLASSES, {"walker": "Pedestrian"})]
+    assert drawn == [record.name for record in balanced(records, CLASSES, {"walker": "Pedestrian"})]
+    assert len(drawn) == 12
+    assert drawn.count("9") in (6, 7)
+    assert len(set(drawn)) in (6, 7)
+    assert not {"10", "11"} & set(drawn)
+    assert balanced(records[10:], CLASSES, {}) == records[10:]
+
+
+def test_only_training_frames_are_resampled(tmp_path: Path) -> None:
+    task = task_of([*write_frames(tmp_path), "dataset.balanced_resampling=true"])
+    names = [record.name for record in task.frames.records("train")]
+    assert [record.name for record in task.dataset("train").records] == names
+    drawn = [record.name for record in task.dataset("train", augment=True).records]
+    assert drawn != names
+    assert set(drawn) <= set(names)

@@ -26,6 +26,12 @@ def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:
     assert spec.dataset.grid == (464, 464)
     assert (spec.dataset.batch_size, spec.train.optim.lr, spec.train.clip_grad_norm) == (4, 0.003, 10.0)
     assert spec.train.seed == 1
+    optim = spec.train.optim
+    assert (optim.optim, optim.policy, optim.weight_decay) == ("adamw", "one_cycle", 0.01)
+    assert vars(optim.policy_params) == {
+        **vars(Spec().train.optim.policy_params), "moms": [0.95, 0.85], "pct_start": 0.3, "div_factor": 10.0
+    }  # fmt: skip
+    assert spec.dataset.balanced_resampling
     assert [anchor.class_name for anchor in spec.model.dense_head.anchor_generator_config] == (
         spec.dataset.class_names
     )
@@ -34,6 +40,13 @@ def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:
         "random_world_flip",
     ]
     assert spec.dataset.data_split.test == "val"
+
+
+def test_tao_s_word_for_the_optimiser_stands_in_commands_too() -> None:
+    optim = load_spec(Spec, None, [*TINY, "train.optimizer=adam_onecycle", "train.lr=0.5"]).spec.train.optim
+    assert (optim.optim, optim.policy, optim.lr) == ("adamw", "one_cycle", 0.5)
+    with pytest.raises(SpecError, match=r"train\.optimizer"):
+        load_spec(Spec, None, [*TINY, "train.optimizer=adam_twocycle"])
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,15 @@ from typing import Any
 
 import timm.optim
 import torch
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import override
 
 from tao_like.errors import SpecError
-from tao_like.spec.common import OptimSpec
+from tao_like.spec.optim import OptimSpec, PolicyParamsSpec
 from tao_like.tasks.base import Task
+
+CYCLE_END = 1e4
+"""First rate of `one_cycle` over the last one, in fastai, torch and OpenPCDet."""
 
 
 def build_optimiser(task: Task[Any], network: nn.Module, spec: OptimSpec) -> torch.optim.Optimizer:
@@ -89,9 +93,72 @@ def build_schedule(
 
         return at
 
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimiser, [share(group["name"]) for group in optimiser.param_groups]
-    )
+    shares = [share(group["name"]) for group in optimiser.param_groups]
+    if spec.policy == "one_cycle" and spec.policy_params.moms:
+        return MomentumSchedule(optimiser, shares, spec.policy_params, total_steps)
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, shares)
+
+
+class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
+    """Rates as shares of the highest, and the momentum that goes the other way in `one_cycle`.
+
+    Args:
+        optimiser: with a momentum or betas.
+        shares: of each group's highest rate at a step.
+        params: of the policy.
+        total_steps: of the training.
+    """
+
+    def __init__(
+        self,
+        optimiser: torch.optim.Optimizer,
+        shares: list[Callable[[int], float]],
+        params: PolicyParamsSpec,
+        total_steps: int,
+    ) -> None:
+        self._params = params
+        self._total_steps = total_steps
+        super().__init__(optimiser, shares)
+
+    @override
+    def get_lr(self) -> list[float | Tensor]:
+        high, low = self._params.moms
+        momentum = cycled((high, low, high), self._params.pct_start, self.last_epoch, self._total_steps)
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
+        return super().get_lr()
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        # The spec says the rest, and a resumed training may be longer.
+        return {
+            name: value
+            for name, value in super().state_dict().items()
+            if name not in ("_params", "_total_steps")
+        }
+
+
+def cycled(values: tuple[float, float, float], rising: float, step: int, total_steps: int) -> float:
+    """A value on its way from the first to the second and on to the third, along half cosines.
+
+    The one-cycle policy (Smith and Topin 2017), in the form of fastai and of torch's OneCycleLR.
+
+    Args:
+        values: at the first step, at the turn and at the last step.
+        rising: share of the steps before the turn.
+        step: from 0.
+        total_steps: of the training.
+    """
+    first, turn, last = values
+    top = rising * total_steps - 1
+    if step < top:
+        start, end, progress = first, turn, step / top
+    else:
+        start, end, progress = turn, last, min(1.0, (step - top) / (total_steps - 1 - top))
+    return end + (start - end) / 2.0 * (math.cos(math.pi * progress) + 1)
 
 
 def rate_share(
@@ -106,10 +173,13 @@ def rate_share(
         steps_per_epoch: optimiser steps of an epoch.
         absolute_step: steps since the training began; drops by epoch count from there.
     """
+    policy, params = spec.policy, spec.policy_params
+    if policy == "one_cycle":
+        first = 1.0 / params.div_factor
+        return cycled((first, 1.0, first / CYCLE_END), params.pct_start, step, total_steps)
     warmup = round(spec.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup
-    policy, params = spec.policy, spec.policy_params
     epoch = absolute_step / steps_per_epoch
     if policy == "constant":
         return 1.0

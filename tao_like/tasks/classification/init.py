@@ -11,10 +11,9 @@ from pathlib import Path
 from tao_like.datasets.cache import free_memory
 from tao_like.datasets.suggest import suggest
 from tao_like.datasets.survey import Survey, survey_images
-from tao_like.errors import SpecError
 from tao_like.networks.offline import available_offline
-from tao_like.spec import load_spec
-from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.spec.annotated import AnnotatedValue
+from tao_like.spec.suggested import refuse_existing, write_suggested
 from tao_like.tasks.classification.spec import Spec
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -35,8 +34,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         DatasetError: the folder has no layout that is understood.
         SpecError: ``target`` is there already.
     """
-    if target.exists() and not force:
-        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    refuse_existing(target, force=force)
     survey = survey_images(folder)
     gpu_memory = _gpu_memory()
     suggestions = suggest(
@@ -45,22 +43,10 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         cpu_count=os.cpu_count() or 1,
         has_gpu=gpu_memory is not None,
     )
-    values = [
-        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
-        *_backbone(),
-        *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions),
-    ]
-    count = sum(survey.pictures.values())
-    header = [
-        f"Written by `tao-like classification init {folder}`: "
-        f"{count} pictures, {len(survey.classes)} classes.",
-        f"Train: tao-like classification train -e {target.name}",
-        "All keys: tao-like classification default_specs",
-    ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(annotated_yaml(values, header), encoding="utf-8")
-    load_spec(Spec, target)
-    return [*_found(survey), *survey.notes, f"Wrote {target}; the reason for each value stands above it."]
+    values = [*_backbone(), *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions)]
+    found = f"{sum(survey.pictures.values())} pictures, {len(survey.classes)} classes"
+    written = write_suggested(Spec, "classification", folder, target, values, found=found)
+    return [*_found(survey), *survey.notes, written]
 
 
 def _backbone() -> Iterator[AnnotatedValue]:

@@ -10,10 +10,9 @@ from typing import Any
 from tao_like.datasets.box_sources import BoxSource
 from tao_like.datasets.box_survey import BoxSurvey, survey_boxes
 from tao_like.datasets.cache import MEMORY_SHARE, free_memory
-from tao_like.errors import SpecError
 from tao_like.networks.offline import available_offline
-from tao_like.spec import load_spec
-from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.spec.annotated import AnnotatedValue
+from tao_like.spec.suggested import refuse_existing, write_suggested
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -41,27 +40,17 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         DatasetError: the folder has no layout that is understood.
         SpecError: ``target`` is there already.
     """
-    if target.exists() and not force:
-        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    refuse_existing(target, force=force)
     survey = survey_boxes(folder)
     has_gpu = shutil.which("nvidia-smi") is not None
     values = [
-        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
         *_model(survey),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
         *_training(survey, has_gpu=has_gpu),
     ]
-    header = [
-        f"Written by `tao-like detection init {folder}`: {sum(survey.pictures.values())} pictures, "
-        f"{len(survey.boxes)} classes.",
-        f"Train: tao-like detection train -e {target.name}",
-        "All keys: tao-like detection default_specs",
-    ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(annotated_yaml(values, header), encoding="utf-8")
-    load_spec(Spec, target)
-    return [*_found(survey), f"Wrote {target}; the reason for each value stands above it."]
+    found = f"{sum(survey.pictures.values())} pictures, {len(survey.boxes)} classes"
+    return [*_found(survey), write_suggested(Spec, "detection", folder, target, values, found=found)]
 
 
 def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:

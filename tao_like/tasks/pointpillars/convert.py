@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
     """
     kind = task.spec.dataset_convert.format
     target = folder / "data"
+    in_splits = kind == "GeneralPCDataset"
+    shared = set() if in_splits else _shared_stems(task)
     counts: dict[str, Any] = {}
     parts: dict[str, str | None] = dict.fromkeys(SPLITS)
     for split in SPLITS:
@@ -42,21 +45,24 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
         if not records:
             continue
         parts[split] = split
-        written, lost = [], []
+        written, lost, objects = [], [], 0
         for record in records:
             try:
-                _WRITERS[kind](task, record, target, split)
-                written.append(record)
+                name = record.path.stem
+                # Layouts that keep all frames in one folder: frames of two splits may have one name.
+                name = f"{split}_{name}" if name in shared else name
+                _WRITERS[kind](task, record, target / split if in_splits else target, name)
+                written.append(name)
+                objects += len(record.objects)
             except DatasetError as error:
                 lost.append(str(error))
         if not written:
             raise DatasetError(f"none of {len(lost)} frames of {split} can be read; the first: {lost[0]}")
-        if kind != "GeneralPCDataset":
-            names = "".join(f"{record.path.stem}\n" for record in written)
-            _write(target / "ImageSets" / f"{split}.txt", names)
+        if not in_splits:
+            _write(target / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in written))
         counts[split] = {
             "frames": len(written),
-            "objects": sum(len(record.objects) for record in written),
+            "objects": objects,
             "left_out": lost,
         }
     lines = [f"{target}: {one['frames']} frames of {split}" for split, one in counts.items()]
@@ -69,6 +75,15 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
     return {"format": kind, "folder": str(target), "splits": counts}, lines, annotated_yaml(values)
 
 
+def _shared_stems(task: PointPillarsTask) -> set[str]:
+    """File names, without suffix, of more than one frame of all splits."""
+    paths = {
+        record.path for split in SPLITS if task.has_split(split) for record in task.frames.records(split)
+    }
+    counts = Counter(path.stem for path in paths)
+    return {stem for stem, count in counts.items() if count > 1}
+
+
 def _points(task: PointPillarsTask, record: LidarRecord) -> np.ndarray:
     return points_of(record, read_points(record.path, task.points_preparation))
 
@@ -79,26 +94,23 @@ def _write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _write_general(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
-    name = record.path.stem
-    _write(target / split / "lidar" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+def _write_general(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    _write(target / "lidar" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
     lines = [lidar_line(one.label, one.box, one=one) for one in record.objects]
-    _write(target / split / "label" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    _write(target / "label" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
 
 
-def _write_custom(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
-    del split
-    path = target / "points" / f"{record.path.stem}.npy"
+def _write_custom(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    path = target / "points" / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, _points(task, record))
     lines = [" ".join([*(f"{value:.4f}" for value in one.box), one.label]) for one in record.objects]
-    _write(target / "labels" / f"{record.path.stem}.txt", "".join(f"{line}\n" for line in lines))
+    _write(target / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
 
 
-def _write_kitti(task: PointPillarsTask, record: LidarRecord, target: Path, split: str) -> None:
-    del split
-    calibration, name, root = record.calibration, record.path.stem, target / "training"
+def _write_kitti(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    calibration, root = record.calibration, target / "training"
     if calibration is None:
         raise SpecError(
             f"dataset_convert.format=KittiDataset needs a camera's calibration, and {record.name} has none; "

@@ -81,7 +81,6 @@ class Spec(CommonSpec):
         "local_rank": "torchrun says it",
         "dataset.data_info_path": "labels are read as they are; no info files are needed",
         "dataset.info_path": "labels are read as they are; no info files are needed",
-        "dataset.balanced_resampling": "gt_sampling balances the classes",
         "dataset.point_feature_encoding.encoding_type": "there is one",
         "model.sync_bn": "not in this version",
         "model.map_to_bev": "pillars are scattered, with as many channels as model.vfe.num_filters",
@@ -95,9 +94,6 @@ class Spec(CommonSpec):
         "model.post_processing.recall_thresh_list": "report.json has precision and recall",
         "model.post_processing.output_raw_score": "scores lie between 0 and 1",
         "model.post_processing.nms_config.nms_type": "there is one, which runs anywhere",
-        "train.moms": "train.optim.betas says it",
-        "train.div_factor": "train.optim.warmup_epochs says it",
-        "train.pct_start": "train.optim.warmup_epochs says it",
         "train.decay_step_list": "train.optim.policy_params.milestones says it",
         "train.lr_decay": "train.optim.policy_params.gamma says it",
         "train.lr_clip": "train.optim.policy_params.min_lr_ratio says it",
@@ -123,6 +119,9 @@ class Spec(CommonSpec):
         "train.weight_decay": "train.optim.weight_decay",
         "train.momentum": "train.optim.momentum",
         "train.warmup_epoch": "train.optim.warmup_epochs",
+        "train.moms": "train.optim.policy_params.moms",
+        "train.div_factor": "train.optim.policy_params.div_factor",
+        "train.pct_start": "train.optim.policy_params.pct_start",
     }
 
     def check(self) -> Iterator[Problem]:
@@ -158,5 +157,8 @@ class Spec(CommonSpec):
                     f"model.dense_head.anchor_generator_config[{number}].feature_map_stride",
                     f"{anchor.feature_map_stride}, and model.backbone_2d gives {backbone.stride}",
                 )
-        if self.train.keep == "best" and not data.data_split.val:
-            yield Problem("train.keep", "best needs dataset.data_split.val; give it, or set train.keep=last")
+        if self.train.keep == "best" and not (data.data_split.val or data.data_split.is_divided):
+            yield Problem(
+                "train.keep",
+                "best needs dataset.data_split.val or val_share; give one, or set train.keep=last",
+            )

@@ -27,6 +27,18 @@ class DataSplitSpec:
     train: str = spec_field("train", "To train on")
     val: str | None = spec_field("val", "To validate on; empty: nothing")
     test: str | None = spec_field(None, "To test on; empty: as val")
+    val_share: float = spec_field(
+        0.0,
+        "Share of the training frames to validate on instead, where val is empty: the last ones by name, as "
+        "neighbours of a recording look alike",
+        ge=0,
+        lt=1,
+    )
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the validation frames are cut off the training frames."""
+        return not self.val and self.val_share > 0
 
 
 @dataclass
@@ -202,6 +214,11 @@ class DatasetSpec:
     batch_size: int | str = batch_size_field("frames", 4)
     workers: int | str = workers_field("frames")
     shuffle: bool = shuffle_field()
+    balanced_resampling: bool = spec_field(
+        False,
+        "Draw training frames so that every class has the same chance: those with rare classes come several "
+        "times an epoch",
+    )
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:

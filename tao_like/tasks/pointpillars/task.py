@@ -34,6 +34,7 @@ from tao_like.tasks.box_agreement import largest_difference
 from tao_like.tasks.detection.draw import class_colour
 from tao_like.tasks.pointpillars.agreement import comparison
 from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
+from tao_like.tasks.pointpillars.balancing import balanced
 from tao_like.tasks.pointpillars.build import build_network
 from tao_like.tasks.pointpillars.check import check_data
 from tao_like.tasks.pointpillars.convert import convert_frames
@@ -63,7 +64,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
 
     def __init__(self, spec: PointPillarsSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
-        self.frames = LabelledFrames(spec.dataset)
+        self.frames = LabelledFrames(spec.dataset, record.split if record else None)
 
     @classmethod
     @override
@@ -85,6 +86,10 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         return self.frames
 
     @override
+    def divides_data(self) -> bool:
+        return self.spec.dataset.data_split.is_divided
+
+    @override
     def data_key(self, split: Split) -> str:
         return f"dataset.data_split.{split}"
 
@@ -98,6 +103,8 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         if not records:
             raise DatasetError(f"there is no {split} data; give {self.data_key(split)}")
         data = self.spec.dataset
+        if augment and data.balanced_resampling:
+            records = balanced(records, self.classes, data.map_class_to)
         changes = None
         if augment and data.data_augmentor.steps:
             changes = Augmentation(data.data_augmentor.steps, self.classes, self._database)

@@ -10,8 +10,8 @@ import numpy as np
 from tao_like.datasets.skeleton_arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
 from tao_like.datasets.skeleton_layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
-from tao_like.spec import load_spec
-from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.spec.annotated import AnnotatedValue
+from tao_like.spec.suggested import refuse_existing, write_suggested
 from tao_like.tasks.pose_classification.spec import Spec
 
 SPLITS = ("train", "val", "test")
@@ -36,31 +36,18 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         DatasetError: the folder has no arrays of that kind, or they cannot be read.
         SpecError: ``target`` is there already, or the number of joints is that of no known layout.
     """
-    if target.exists() and not force:
-        raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
+    refuse_existing(target, force=force)
     found = _found_files(folder)
     data = _opened(*found["train"])
-    values = [
-        AnnotatedValue("results_dir", f"results/{target.stem}", "each stage has a folder of its own in here"),
-        *_model(data),
-        *_dataset(data, found),
-        *_training(data, "val" in found),
-    ]
+    values = [*_model(data), *_dataset(data, found), *_training(data, "val" in found)]
     classes = len(set(data.labels.labels))
-    header = [
-        f"Written by `tao-like pose_classification init {folder}`: {len(data)} training sequences, "
-        f"{classes} classes.",
-        f"Train: tao-like pose_classification train -e {target.name}",
-        "All keys: tao-like pose_classification default_specs",
-    ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(annotated_yaml(values, header), encoding="utf-8")
-    load_spec(Spec, target)
+    words = f"{len(data)} training sequences, {classes} classes"
+    written = write_suggested(Spec, "pose_classification", folder, target, values, found=words)
     _, channels, frames, joints, persons = data.values.shape
     return [
         f"{len(data)} training sequences of {classes} classes: {channels} channels, {frames} frames, "
         f"{joints} joints, {persons} persons; splits: {', '.join(found)}.",
-        f"Wrote {target}; the reason for each value stands above it.",
+        written,
     ]
 
 
