@@ -1,4 +1,4 @@
-"""What YOLO and YOLOX networks have in common: layers that tell a box, if there is an object, and its class."""
+"""What YOLO and YOLOX have in common: layers for the box, for whether there is an object, for its class."""
 
 from __future__ import annotations
 
