@@ -30,6 +30,8 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
+from tao_like.tasks.cards import NEUTRAL, draw_card
+from tao_like.tasks.class_metrics import ClassificationMetrics
 from tao_like.tasks.classification.backbone import (
     build_backbone,
     fill_backbone,
@@ -38,9 +40,8 @@ from tao_like.tasks.classification.backbone import (
 )
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
-from tao_like.tasks.classification.draw import NEUTRAL, draw_answer, draw_card
+from tao_like.tasks.classification.draw import draw_answer
 from tao_like.tasks.classification.explain import class_activation_maps
-from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages

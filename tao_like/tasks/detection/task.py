@@ -45,7 +45,7 @@ from tao_like.tasks.detection.coco import COCO_NAMES
 from tao_like.tasks.detection.convert import convert_labels
 from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
 from tao_like.tasks.detection.distillation import answers_losses
-from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
+from tao_like.tasks.detection.draw import DrawnBox, draw_boxes
 from tao_like.tasks.detection.float_tail import float_tail
 from tao_like.tasks.detection.metrics import VOC_NAME, DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
@@ -55,6 +55,7 @@ from tao_like.tasks.detection.scales import resized_batch
 from tao_like.tasks.detection.source import LabelledBoxes, inference_files
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
 from tao_like.tasks.detection.tiled_data import TiledDataset, tiles_of
+from tao_like.tasks.drawn_classes import class_colour
 from tao_like.tasks.image_task import ImageTask
 
 if TYPE_CHECKING:

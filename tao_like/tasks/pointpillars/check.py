@@ -16,7 +16,7 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.boxes3d import points_inside
 from tao_like.runtime.points import prepare_points, read_points
 from tao_like.tasks.base import DataReport
-from tao_like.tasks.detection.draw import class_colour
+from tao_like.tasks.drawn_classes import class_colour
 from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame
 from tao_like.tasks.pointpillars.scoring import DISTANCES
 from tao_like.tasks.pointpillars.source import SPLITS

@@ -31,7 +31,7 @@ from tao_like.tasks.base import (
     Split,
 )
 from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.detection.draw import class_colour
+from tao_like.tasks.drawn_classes import class_colour
 from tao_like.tasks.pointpillars.agreement import comparison
 from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
 from tao_like.tasks.pointpillars.balancing import balanced

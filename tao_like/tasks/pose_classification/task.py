@@ -29,7 +29,7 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.classification.draw import NEUTRAL, draw_card
+from tao_like.tasks.cards import NEUTRAL, draw_card
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.build import build_network
 from tao_like.tasks.pose_classification.check import check_data
