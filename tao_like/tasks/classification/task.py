@@ -69,6 +69,7 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         "f1": True,
         "calibration_error": False,
     }
+    model_data_keys = ("img_size", "resize", "crop_pct", "multi_label")
 
     images: LabelledImages
 
@@ -86,14 +87,6 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         single = {k: better for k, better in self.higher_is_better.items() if k not in MULTI_LABEL_METRICS}
         ks = (k for k in self.spec.model.head.topk if 1 < k <= len(self.classes))
         return single | {f"top{k}_accuracy": True for k in ks}
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
-        own = {
-            name: getattr(stored.dataset, name) for name in ("img_size", "resize", "crop_pct", "multi_label")
-        }
-        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 

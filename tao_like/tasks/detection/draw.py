@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
 from tao_like.datasets.drawn_text import Font, drawable, load_font
+from tao_like.tasks.box_answers import DrawnBox
 
 TRUTH = "#ffffff"
 SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
-
-
-class DrawnBox(NamedTuple):
-    """A box with a word to it.
-
-    Attributes:
-        box: left, top, right, bottom in pixels of the picture.
-        text: beside it; empty: none.
-        colour: of its lines.
-    """
-
-    box: Sequence[float]
-    text: str
-    colour: str
 
 
 def draw_boxes(
