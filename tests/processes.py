@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TIMEOUT = 120
@@ -45,6 +45,16 @@ def train_in_processes(
     for process in processes:
         process.kill()
     return codes
+
+
+def exit_code_of(target: Callable[..., None], *arguments: object) -> int | None:
+    """Calls a function of a module in a process of its own; a negative code is the signal that ended it."""
+    process = _context.Process(target=target, args=arguments)
+    process.start()
+    process.join(TIMEOUT)
+    code = process.exitcode
+    process.kill()
+    return code
 
 
 def _free_port() -> int:

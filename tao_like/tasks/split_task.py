@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Protocol
 
 from typing_extensions import override
 
@@ -34,6 +35,9 @@ class Source(Protocol):
 class SplitTask(Task[SpecT]):
     """A task that answers for its data out of a source and the dataset block of its spec."""
 
+    model_data_keys: ClassVar[tuple[str, ...]]
+    """Keys of the dataset block that say how samples are prepared: a model's affair, not the user's."""
+
     @property
     def loading(self) -> Loading:
         """The dataset block, which the spec of every such task has."""
@@ -43,6 +47,13 @@ class SplitTask(Task[SpecT]):
     @abstractmethod
     def source(self) -> Source:
         """The samples of every split."""
+
+    @classmethod
+    @override
+    def restored_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
+        own = {name: getattr(stored.dataset, name) for name in cls.model_data_keys}  # type: ignore[attr-defined]
+        dataset = replace(spec.dataset, **own)  # type: ignore[attr-defined]
+        return replace(super().restored_spec(spec, stored), dataset=dataset)  # type: ignore[call-arg]
 
     @override
     def has_split(self, split: Split) -> bool:

@@ -17,7 +17,7 @@ from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.spec import load_spec
 from tao_like.stages.results import TrainResult
 from tao_like.tasks import spec_module, task_class
-from tao_like.tasks.classification.losses import distillation_loss, multi_label_distillation_loss
+from tao_like.tasks.distillation import distillation_loss, multi_label_distillation_loss
 
 FAST = ("prune.criterion=magnitude_l2", "prune.granularity=2")
 

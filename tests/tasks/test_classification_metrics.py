@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from tao_like.tasks.classification.metrics import ClassificationMetrics, best_f1_cut, rejection_cut
+from tao_like.tasks.class_answers import ClassAnswers, best_f1_cut
+from tao_like.tasks.class_metrics import ClassificationMetrics, rejection_cut
 
 
 def scored(
@@ -147,6 +148,10 @@ def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
     return 2 * hits / max(1, int(told.sum()) + int(truths.sum()))
 
 
+def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassAnswers:
+    return ClassAnswers.ordered(probabilities, truths > 0, int(truths.sum()))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([n / 20 for n in range(21)]), st.booleans()), min_size=1, max_size=25)
@@ -154,7 +159,7 @@ def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
 def test_no_cut_has_a_better_f1_than_the_best(samples: list[tuple[float, bool]]) -> None:
     probabilities = np.array([value for value, _ in samples], np.float32)
     truths = np.array([float(truth) for _, truth in samples], np.float32)
-    found = best_f1_cut(probabilities, truths)
+    found = best_f1_cut(answers_of(probabilities, truths))
     assert 0 <= found <= 1
     if truths.any():
         best = max(f1_at(cut, probabilities, truths) for cut in np.arange(0, 1.01, 0.025))
@@ -164,7 +169,8 @@ def test_no_cut_has_a_better_f1_than_the_best(samples: list[tuple[float, bool]])
 
 
 def test_the_best_cut_lies_between_two_probabilities() -> None:
-    assert best_f1_cut(np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 1, 0, 0])) == pytest.approx(0.55)
+    answers = answers_of(np.array([0.3, 0.9, 0.1, 0.8]), np.array([0, 1, 0, 1]))
+    assert best_f1_cut(answers) == pytest.approx(0.55)
 
 
 def test_rejection_is_worth_it_only_below_its_threshold() -> None:

@@ -15,7 +15,7 @@ from tiny_classification import data_overrides, run, tiny_spec
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks import task_class
-from tao_like.tasks.classification.draw import overlay_heat
+from tao_like.tasks.cards import overlay_heat
 
 # isort: split
 from timm.models import swin_transformer, vgg

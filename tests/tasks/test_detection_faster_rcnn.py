@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 import pytest
 import torch
-from anchored_stages import through_the_stages
-from box_pictures import write_coco
 from tiny_detection import tiny_spec
 from torch import Tensor, nn
 
@@ -186,9 +183,3 @@ def test_a_backbone_without_fine_features_is_refused() -> None:
 def test_anchor_sizes_are_one_a_map() -> None:
     with pytest.raises(SpecError, match=r"model\.faster_rcnn\.anchor_sizes.*give 5"):
         tiny_spec("model.faster_rcnn.anchor_sizes=[32,64]")
-
-
-def test_it_goes_through_the_stages(tmp_path: Path) -> None:
-    folder = write_coco(tmp_path / "data", {"train": 8, "val": 4, "test": 4})
-    parts = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
-    through_the_stages(tmp_path, folder, TINY, parts)

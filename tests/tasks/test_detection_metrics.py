@@ -13,9 +13,10 @@ from pycocotools.cocoeval import COCOeval
 from tao_like.datasets.box_record import BoxArrays
 from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.runtime.image import ImagePreparation
+from tao_like.tasks.class_answers import best_f1_cut
 from tao_like.tasks.detection.coco import COCO_NAMES, coco_figures
 from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.matching import answers_by_class, best_f1_cut, confusion
+from tao_like.tasks.detection.matching import answers_by_class, confusion
 from tao_like.tasks.detection.metrics import DetectionMetrics
 
 CLASSES = ["a", "b", "c"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from box_pictures import write_coco
-from tiny_detection import data_overrides, run, tiny_spec
+from tiny_detection import tiny_spec
 from torch import Tensor
 
 from tao_like.networks import _torchvision  # noqa: F401
@@ -109,14 +108,3 @@ def test_every_parameter_gets_a_gradient_without_objects(tmp_path: Path) -> None
     losses = network.losses(values, *nothing, refine=False)
     torch.stack(list(losses.values())).sum().backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
-
-
-def test_it_trains_exports_and_answers_alike(tmp_path: Path) -> None:
-    folder = write_coco(tmp_path / "data", {"train": 8, "val": 4, "test": 4})
-    overrides = [*data_overrides(folder), *RETINANET, "train.num_epochs=1"]
-    trained = run("train", tmp_path, *overrides)
-    exported = run("export", tmp_path, *overrides)
-    assert exported.difference < 1e-4
-    bundle = run("evaluate", tmp_path / "b", *overrides, f"evaluate.checkpoint={trained.bundle}")
-    onnx_file = run("evaluate", tmp_path / "o", *overrides, f"evaluate.checkpoint={exported.onnx_file}")
-    assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-4)

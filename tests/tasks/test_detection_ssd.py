@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from anchored_stages import through_the_stages
-from box_pictures import write_coco
 from tiny_detection import tiny_spec
 from torch import Tensor, nn
 
@@ -137,8 +133,3 @@ def test_every_parameter_gets_a_gradient_without_objects() -> None:
 def test_what_does_not_fit_is_named(overrides: tuple[str, ...], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         tiny_spec(*overrides)
-
-
-def test_it_goes_through_the_stages(tmp_path: Path) -> None:
-    folder = write_coco(tmp_path / "data", {"train": 8, "val": 4, "test": 4})
-    through_the_stages(tmp_path, folder, TINY, ("loss_class", "loss_box"))

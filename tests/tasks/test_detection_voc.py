@@ -10,9 +10,10 @@ from test_detection_metrics import CLASSES, boxes_at, found_of, random_case, tru
 
 from tao_like.datasets.box_record import BoxArrays
 from tao_like.runtime.image import ImagePreparation
+from tao_like.tasks.class_answers import ClassAnswers
 from tao_like.tasks.detection.coco import coco_figures
 from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class
+from tao_like.tasks.detection.matching import answers_by_class
 from tao_like.tasks.detection.metrics import DetectionMetrics
 from tao_like.tasks.detection.sizes import figures_by_size
 from tao_like.tasks.detection.voc import average_precision, mean_average_precision

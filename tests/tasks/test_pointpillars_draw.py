@@ -11,7 +11,8 @@ from tiny_pointpillars import TINY, camera, write_kitti
 from tao_like.datasets.lidar_kitti import camera_boxes
 from tao_like.runtime.found_boxes import FoundBoxes
 from tao_like.spec import load_spec
-from tao_like.tasks.pointpillars.draw import LONGEST_SIDE, DrawnBox3d, draw_frame, draw_on_camera
+from tao_like.tasks.box_answers import DrawnBox
+from tao_like.tasks.pointpillars.draw import LONGEST_SIDE, draw_frame, draw_on_camera
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
@@ -28,7 +29,7 @@ def red(image: Image.Image) -> tuple[int, int, int, int]:
 
 
 def test_x_points_up_and_y_to_the_left() -> None:
-    image = draw_frame(np.array([[39, -19, 0, 1]], np.float32), LIMITS, [DrawnBox3d(CAR, "", RED)])
+    image = draw_frame(np.array([[39, -19, 0, 1]], np.float32), LIMITS, [DrawnBox(CAR, "", RED)])
     assert image.size == (LONGEST_SIDE, LONGEST_SIDE)
     scale = LONGEST_SIDE / 40
     left, right, top, bottom = red(image)
@@ -41,7 +42,7 @@ def test_x_points_up_and_y_to_the_left() -> None:
 
 
 def test_a_box_on_the_cameras_picture_fills_its_2d_box() -> None:
-    image = draw_on_camera(Image.new("RGB", (1242, 375)), camera(), [DrawnBox3d(CAR, "", RED)])
+    image = draw_on_camera(Image.new("RGB", (1242, 375)), camera(), [DrawnBox(CAR, "", RED)])
     (edges,) = camera_boxes([CAR], camera())
     left, right, top, bottom = red(image)
     assert np.abs(np.array([left, top, right, bottom]) - edges).max() < 3

@@ -19,6 +19,7 @@ from tao_like import __version__
 from tao_like.bundle import Bundle, file_sha256, read_bundle, write_bundle
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks import structure
+from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.spec import to_dict
 from tao_like.spec.common import CommonSpec
 from tao_like.spec.prune import DEFAULT_TARGET_MACS
@@ -204,7 +205,8 @@ def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
         torch.stack(list(pruning.task.losses(pruning.network, batch).values())).sum()
         for batch in _batches(pruning)
     )
-    return criteria.taylor(units, losses)
+    with safe_gradients(pruning.network):
+        return criteria.taylor(units, losses)
 
 
 def _batches(pruning: Pruning) -> Iterator[Batch]:

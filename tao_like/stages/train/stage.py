@@ -19,6 +19,7 @@ from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.errors import BundleError, SpecError, TaoLikeError
 from tao_like.networks import structure
+from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.spec import to_dict, to_yaml
 from tao_like.spec.common import CommonSpec, TrainSpec
 from tao_like.stages.findings import stop_on_errors
@@ -262,7 +263,8 @@ def _fit(prepared: PreparedTraining, stop: StopRequest) -> None:
     if prepared.trainer.world_size > 1:
         stop.let_die()
     try:
-        prepared.trainer.fit(prepared.module, ckpt_path=path, weights_only=True)
+        with safe_gradients(prepared.module.network):
+            prepared.trainer.fit(prepared.module, ckpt_path=path, weights_only=True)
     except SystemExit as error:
         # Lightning turns Ctrl-C into exit code 1.
         if isinstance(error.__context__, KeyboardInterrupt):

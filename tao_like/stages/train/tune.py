@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.spec.common import CommonSpec
 from tao_like.stages.train.callbacks import MovingAverage, Reporter
 from tao_like.stages.train.memory import keep_freed_memory
@@ -67,7 +68,8 @@ def tune(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, *, epo
     callbacks: list[pl.Callback] = [MovingAverage(short.ema_decay)] if short.enable_ema else []
     trainer = build_trainer(shortened, run, [*callbacks, reporter, _Teller(reporter)])
     try:
-        trainer.fit(module)
+        with safe_gradients(network):
+            trainer.fit(module)
     except SystemExit as error:
         # Lightning turns Ctrl-C into exit code 1.
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -14,13 +14,12 @@ from tao_like.tasks.base import Batch, Outputs
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,
-    distillation_loss,
     mixup_or_cutmix,
-    multi_label_distillation_loss,
     multi_label_loss,
     targets_to_probabilities,
 )
 from tao_like.tasks.classification.spec import LossSpec, Spec
+from tao_like.tasks.distillation import distillation_loss, multi_label_distillation_loss
 
 
 @dataclass(frozen=True)

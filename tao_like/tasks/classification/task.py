@@ -30,6 +30,8 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
+from tao_like.tasks.cards import NEUTRAL, draw_card
+from tao_like.tasks.class_metrics import ClassificationMetrics
 from tao_like.tasks.classification.backbone import (
     build_backbone,
     fill_backbone,
@@ -38,9 +40,8 @@ from tao_like.tasks.classification.backbone import (
 )
 from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
-from tao_like.tasks.classification.draw import NEUTRAL, draw_answer, draw_card
+from tao_like.tasks.classification.draw import draw_answer
 from tao_like.tasks.classification.explain import class_activation_maps
-from tao_like.tasks.classification.metrics import ClassificationMetrics
 from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages
@@ -68,6 +69,7 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         "f1": True,
         "calibration_error": False,
     }
+    model_data_keys = ("img_size", "resize", "crop_pct", "multi_label")
 
     images: LabelledImages
 
@@ -85,14 +87,6 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         single = {k: better for k, better in self.higher_is_better.items() if k not in MULTI_LABEL_METRICS}
         ks = (k for k in self.spec.model.head.topk if 1 < k <= len(self.classes))
         return single | {f"top{k}_accuracy": True for k in ks}
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
-        own = {
-            name: getattr(stored.dataset, name) for name in ("img_size", "resize", "crop_pct", "multi_label")
-        }
-        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 

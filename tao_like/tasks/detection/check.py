@@ -10,8 +10,10 @@ from tao_like.datasets.box_record import BoxRecord
 from tao_like.datasets.checks import full_check, quick_check
 from tao_like.datasets.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.tasks.base import DataReport
-from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
+from tao_like.tasks.box_answers import DrawnBox
+from tao_like.tasks.detection.draw import draw_boxes
 from tao_like.tasks.detection.source import SPLITS
+from tao_like.tasks.drawn_classes import class_colour
 
 if TYPE_CHECKING:
     from tao_like.tasks.detection.task import DetectionTask

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from tao_like.datasets.drawn_text import Font, load_font
 from tao_like.tasks.detection.clusters import Shapes
-from tao_like.tasks.detection.draw import class_colour
+from tao_like.tasks.drawn_classes import class_colour
 
 _PLOT, _MARGIN, _GAP = 480, 64, 40
 _MOST_DOTS = 20000

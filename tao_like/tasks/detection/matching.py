@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.boxes import box_areas, overlaps
 from tao_like.runtime.found_boxes import FoundBoxes
+from tao_like.tasks.class_answers import ClassAnswers
 from tao_like.tasks.detection.data import Truth
 
 OVERLAP = 0.5
 """Intersection over union from which on an answer is right."""
-DEFAULT_CUT = 0.5
-"""The threshold of a class without an object to choose it by."""
-
-
-@dataclass(frozen=True)
-class ClassAnswers:
-    """All answers of one class, surest first.
-
-    Attributes:
-        scores: (M,).
-        right: (M,) whether an answer found an object that no surer one had found.
-        objects: number of objects of the class.
-    """
-
-    scores: npt.NDArray[np.float64]
-    right: npt.NDArray[np.bool_]
-    objects: int
-
-    def curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Precision and recall when the first 1, 2, ... M answers count."""
-        hits = np.cumsum(self.right)
-        return hits / np.arange(1, len(hits) + 1), hits / max(self.objects, 1)
-
-    def at(self, cut: float) -> tuple[float, float, float]:
-        """Precision, recall and F1 of the answers with a score of at least ``cut``; 0 where undefined."""
-        chosen = self.scores >= cut
-        hits = int(self.right[chosen].sum())
-        precision = hits / max(int(chosen.sum()), 1)
-        recall = hits / max(self.objects, 1)
-        return precision, recall, 2 * hits / max(int(chosen.sum()) + self.objects, 1)
 
 
 def answers_by_class(
@@ -78,14 +48,9 @@ def answers_by_class(
             scores[number] += found.scores[of_class][~is_ignored].tolist()
             right[number] += is_right[~is_ignored].tolist()
     return [
-        _ordered(np.asarray(score, np.float64), np.asarray(hit, np.bool_), int(count))
+        ClassAnswers.ordered(np.asarray(score, np.float64), np.asarray(hit, np.bool_), int(count))
         for score, hit, count in zip(scores, right, objects, strict=True)
     ]
-
-
-def _ordered(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], objects: int) -> ClassAnswers:
-    order = np.argsort(-scores, kind="stable")
-    return ClassAnswers(scores[order], right[order], objects)
 
 
 def _matched(
@@ -119,18 +84,6 @@ def _on_crowd(boxes: npt.NDArray[np.float32], crowds: npt.NDArray[np.float32]) -
         axis=1
     )
     return covered
-
-
-def best_f1_cut(answers: ClassAnswers) -> float:
-    """The score of the best F1, midway to the next score below; 0.5 without objects."""
-    if not answers.objects or not answers.right.any():
-        return DEFAULT_CUT
-    hits = np.cumsum(answers.right)
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + answers.objects)
-    last_of_ties = np.append(answers.scores[1:] != answers.scores[:-1], True)
-    best = int(np.argmax(np.where(last_of_ties, f1, -1.0)))
-    below = float(answers.scores[best + 1]) if best + 1 < len(hits) else 0.0
-    return round((float(answers.scores[best]) + below) / 2, 6)
 
 
 def confusion(

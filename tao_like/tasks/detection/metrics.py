@@ -17,13 +17,14 @@ from tao_like.runtime.found_boxes import FoundBoxes, score_limits
 from tao_like.runtime.image import ImagePreparation
 from tao_like.runtime.tiles import Tiling
 from tao_like.tasks.base import Metrics
+from tao_like.tasks.class_answers import ClassAnswers, best_f1_cut
 from tao_like.tasks.confusion import draw_confusion_matrix
 from tao_like.tasks.detection.coco import CocoFigures, coco_figures
 from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.draw import draw_curves
-from tao_like.tasks.detection.matching import ClassAnswers, answers_by_class, best_f1_cut, confusion
+from tao_like.tasks.detection.matching import answers_by_class, confusion
 from tao_like.tasks.detection.sizes import figures_by_size
 from tao_like.tasks.detection.voc import average_precision, mean_average_precision
+from tao_like.tasks.drawn_classes import draw_curves
 
 NOTHING = "nothing"
 VOC_NAME = "voc_mAP"

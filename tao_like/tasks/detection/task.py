@@ -35,6 +35,7 @@ from tao_like.tasks.base import (
     Split,
 )
 from tao_like.tasks.box_agreement import largest_difference
+from tao_like.tasks.box_answers import answer_row, drawn_answers, drawn_objects
 from tao_like.tasks.capabilities import AnchorFit
 from tao_like.tasks.detection.agreement import comparison
 from tao_like.tasks.detection.anchor_fit import fit_anchors
@@ -45,7 +46,7 @@ from tao_like.tasks.detection.coco import COCO_NAMES
 from tao_like.tasks.detection.convert import convert_labels
 from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
 from tao_like.tasks.detection.distillation import answers_losses
-from tao_like.tasks.detection.draw import DrawnBox, class_colour, draw_boxes
+from tao_like.tasks.detection.draw import draw_boxes
 from tao_like.tasks.detection.float_tail import float_tail
 from tao_like.tasks.detection.metrics import VOC_NAME, DetectionMetrics
 from tao_like.tasks.detection.network.detector import Detector
@@ -70,6 +71,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
     Spec = DetectionSpec
     headline = "mAP"
     higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(COCO_NAMES, True)
+    model_data_keys = ("img_size", "img_height", "resize", "tiling")
 
     images: LabelledBoxes
 
@@ -83,12 +85,6 @@ class DetectionTask(ImageTask[DetectionSpec]):
     def reported(self) -> Mapping[str, bool]:
         has_voc = self.spec.evaluate.average_precision_mode != "none"
         return {**self.higher_is_better, **({VOC_NAME: True} if has_voc else {})}
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        own = {name: getattr(stored.dataset, name) for name in ("img_size", "img_height", "resize", "tiling")}
-        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 
@@ -329,18 +325,8 @@ class DetectionTask(ImageTask[DetectionSpec]):
 
     @override
     def row(self, sample: Sample, answer: FoundBoxes) -> dict[str, Any]:
-        detections = self._detections(sample, answer)
-        row: dict[str, Any] = {
-            "path": sample.key,
-            "objects": len(detections),
-            "best_score": f"{max((found.score for found in detections), default=0.0):.6f}",
-        }
-        if sample.target is not None:
-            row["truth"] = int((~sample.target.arrays.crowd).sum())
-        counts = dict.fromkeys(self.classes, 0)
-        for found in detections:
-            counts[found.label] += 1
-        return row | {f"n_{name}": count for name, count in counts.items()}
+        truth = None if sample.target is None else int((~sample.target.arrays.crowd).sum())
+        return answer_row(sample.key, self._detections(sample, answer), self.classes, truth)
 
     @override
     def entry(self, sample: Sample, answer: FoundBoxes) -> PictureResult:
@@ -357,25 +343,18 @@ class DetectionTask(ImageTask[DetectionSpec]):
     @override
     def draw(self, sample: Sample, answer: FoundBoxes, heat: np.ndarray | None = None) -> Image.Image:
         del heat
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        drawn = [
-            DrawnBox(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
-            for found in reversed(self._detections(sample, answer))
-        ]
+        drawn = drawn_answers(self._detections(sample, answer), self.classes)
         truths = [] if sample.target is None else sample.target.arrays.boxes.tolist()
         return draw_boxes(sample.data, drawn, truths)
 
     @override
     def draw_batch(self, batch: Batch) -> list[Image.Image]:
         pixels = batch.inputs.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
-        cards = []
-        for each, boxes, labels in zip(pixels, batch.targets["boxes"], batch.targets["labels"], strict=True):
-            drawn = [
-                DrawnBox(box, self.classes[label], class_colour(label))
-                for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
-            ]
-            cards.append(draw_boxes(Image.fromarray(each), drawn))
-        return cards
+        boxes, labels = batch.targets["boxes"], batch.targets["labels"]
+        return [
+            draw_boxes(Image.fromarray(picture), drawn_objects(*truths, self.classes))
+            for picture, *truths in zip(pixels, boxes, labels, strict=True)
+        ]
 
 
 TASK = DetectionTask

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tao_like.tasks.detection.matching import ClassAnswers
+from tao_like.tasks.class_answers import ClassAnswers
 
 SAMPLED_RECALLS = np.linspace(0, 1, 11)
 TOLERANCE = 1e-9

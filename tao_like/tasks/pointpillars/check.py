@@ -16,8 +16,9 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.boxes3d import points_inside
 from tao_like.runtime.points import prepare_points, read_points
 from tao_like.tasks.base import DataReport
-from tao_like.tasks.detection.draw import class_colour
-from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame
+from tao_like.tasks.box_answers import DrawnBox
+from tao_like.tasks.drawn_classes import class_colour
+from tao_like.tasks.pointpillars.draw import draw_frame
 from tao_like.tasks.pointpillars.scoring import DISTANCES
 from tao_like.tasks.pointpillars.source import SPLITS
 
@@ -238,7 +239,7 @@ def _tiles(task: PointPillarsTask, split: str) -> list[Tile]:
         sample = dataset.sample(number * len(dataset) // count)
         objects = sample.target.objects
         boxes = [
-            DrawnBox3d(box, name if label < 0 else "", "#888888" if label < 0 else class_colour(label))
+            DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_colour(label))
             for box, label, name in zip(
                 objects.boxes.tolist(), objects.labels.tolist(), objects.names, strict=True
             )

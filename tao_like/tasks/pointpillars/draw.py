@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from tao_like.datasets.drawn_text import drawable, load_font
 from tao_like.datasets.lidar_record import Calibration
 from tao_like.runtime.boxes3d import as_boxes, corners, ground_corners
 from tao_like.runtime.points import Points
+from tao_like.tasks.box_answers import DrawnBox
 
 LONGEST_SIDE = 720
 TRUTH = "#ffffff"
@@ -21,24 +21,10 @@ _LOW, _MIDDLE, _HIGH = (70, 80, 130), (90, 170, 150), (250, 225, 110)
 _TICK = 10
 
 
-class DrawnBox3d(NamedTuple):
-    """A box with a word to it.
-
-    Attributes:
-        box: (7,).
-        text: beside it; empty: none.
-        colour: of its lines.
-    """
-
-    box: Sequence[float]
-    text: str
-    colour: str
-
-
 def draw_frame(
     points: Points,
     limits: Sequence[float],
-    found: Sequence[DrawnBox3d] = (),
+    found: Sequence[DrawnBox] = (),
     truths: npt.ArrayLike = (),
 ) -> Image.Image:
     """A frame from above: x up, y to the left, points by height, answers in colour, truths in white.
@@ -83,7 +69,7 @@ def draw_frame(
 def draw_on_camera(
     picture: Image.Image,
     calibration: Calibration,
-    found: Sequence[DrawnBox3d] = (),
+    found: Sequence[DrawnBox] = (),
     truths: npt.ArrayLike = (),
 ) -> Image.Image:
     """The camera's picture with the edges of boxes; those that reach behind the camera are left out."""

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tao_like.runtime.found_boxes import FoundBoxes, score_limits
 from tao_like.tasks.base import Metrics
-from tao_like.tasks.detection.draw import draw_curves
-from tao_like.tasks.detection.matching import ClassAnswers, best_f1_cut
+from tao_like.tasks.class_answers import ClassAnswers, best_f1_cut
+from tao_like.tasks.drawn_classes import draw_curves
 from tao_like.tasks.pointpillars.average_precision import Precision
 from tao_like.tasks.pointpillars.data import Truth
 from tao_like.tasks.pointpillars.scoring import (
@@ -169,8 +169,7 @@ def joined_answers(parts: Sequence[tuple[Any, Any, int]]) -> ClassAnswers:
     """The answers of one class in all frames, surest first."""
     scores = np.concatenate([np.empty(0), *(part[0] for part in parts)])
     right = np.concatenate([np.empty(0, bool), *(part[1] for part in parts)])
-    order = np.argsort(-scores, kind="stable")
-    return ClassAnswers(scores[order], right[order], sum(part[2] for part in parts))
+    return ClassAnswers.ordered(scores, right, sum(part[2] for part in parts))
 
 
 def _figures(one: Precision) -> dict[str, float | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +30,7 @@ from tao_like.tasks.base import (
     Split,
 )
 from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.detection.draw import class_colour
+from tao_like.tasks.box_answers import answer_row, drawn_answers, drawn_objects
 from tao_like.tasks.pointpillars.agreement import comparison
 from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
 from tao_like.tasks.pointpillars.balancing import balanced
@@ -39,7 +38,7 @@ from tao_like.tasks.pointpillars.build import build_network
 from tao_like.tasks.pointpillars.check import check_data
 from tao_like.tasks.pointpillars.convert import convert_frames
 from tao_like.tasks.pointpillars.data import FrameDataset, Truth, collate_items, frames_of, numbered_points
-from tao_like.tasks.pointpillars.draw import DrawnBox3d, draw_frame, draw_on_camera, stacked
+from tao_like.tasks.pointpillars.draw import draw_frame, draw_on_camera, stacked
 from tao_like.tasks.pointpillars.losses import detection_losses
 from tao_like.tasks.pointpillars.metrics import NAMES, PointPillarsMetrics
 from tao_like.tasks.pointpillars.network.detector import PointPillars
@@ -61,17 +60,11 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
     input_kind = "points"
     input_format = "points"
     higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(NAMES, True)
+    model_data_keys = ("class_names", "point_cloud_range", "data_processor", "point_feature_encoding")
 
     def __init__(self, spec: PointPillarsSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
         self.frames = LabelledFrames(spec.dataset, record.split if record else None)
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: PointPillarsSpec, stored: PointPillarsSpec) -> PointPillarsSpec:
-        decided = ("class_names", "point_cloud_range", "data_processor", "point_feature_encoding")
-        own = {name: getattr(stored.dataset, name) for name in decided}
-        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 
@@ -279,18 +272,8 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
 
     @override
     def row(self, sample: Sample, answer: FoundBoxes) -> dict[str, Any]:
-        detections = self._detections(answer)
-        row: dict[str, Any] = {
-            "path": sample.key,
-            "objects": len(detections),
-            "best_score": f"{max((found.score for found in detections), default=0.0):.6f}",
-        }
-        if sample.target is not None:
-            row["truth"] = int(sample.target.objects.learnt.sum())
-        counts = dict.fromkeys(self.classes, 0)
-        for found in detections:
-            counts[found.label] += 1
-        return row | {f"n_{name}": count for name, count in counts.items()}
+        truth = None if sample.target is None else int(sample.target.objects.learnt.sum())
+        return answer_row(sample.key, self._detections(answer), self.classes, truth)
 
     @override
     def entry(self, sample: Sample, answer: FoundBoxes) -> FrameResult:
@@ -304,11 +287,7 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
     @override
     def draw(self, sample: Sample, answer: FoundBoxes, heat: np.ndarray | None = None) -> Image.Image:
         del heat
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        drawn = [
-            DrawnBox3d(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
-            for found in reversed(self._detections(answer))
-        ]
+        drawn = drawn_answers(self._detections(answer), self.classes)
         limits = self.points_preparation.point_cloud_range
         truth: Truth | None = sample.target
         if truth is None:
@@ -322,17 +301,13 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
 
     @override
     def draw_batch(self, batch: Batch) -> list[Image.Image]:
+        limits = self.points_preparation.point_cloud_range
         frames = frames_of(batch.inputs, len(batch))
-        cards = []
-        for points, boxes, labels in zip(
-            frames, batch.targets["boxes"], batch.targets["labels"], strict=True
-        ):
-            drawn = [
-                DrawnBox3d(box, self.classes[label], class_colour(label))
-                for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
-            ]
-            cards.append(draw_frame(points, self.points_preparation.point_cloud_range, drawn))
-        return cards
+        boxes, labels = batch.targets["boxes"], batch.targets["labels"]
+        return [
+            draw_frame(points, limits, drawn_objects(*truths, self.classes))
+            for points, *truths in zip(frames, boxes, labels, strict=True)
+        ]
 
     # --- inference ---
 

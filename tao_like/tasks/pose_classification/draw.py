@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from tao_like.datasets.drawn_text import load_font
 from tao_like.datasets.skeleton_layouts import Layout
 from tao_like.runtime.classification import ClassificationAnswer
-from tao_like.tasks.classification.draw import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.tasks.cards import NEUTRAL, RIGHT, WRONG, draw_card
 
 BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
 

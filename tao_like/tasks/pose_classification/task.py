@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +28,7 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.classification.draw import NEUTRAL, draw_card
+from tao_like.tasks.cards import NEUTRAL, draw_card
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.build import build_network
 from tao_like.tasks.pose_classification.check import check_data
@@ -49,8 +48,6 @@ from tao_like.tasks.split_task import SplitTask
 
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""
-STORED_DATA_KEYS = ("window_size", "sampling", "center", "scale_by_body", "align_axes", "max_persons")
-"""How a model's sequences are prepared is its own affair, not the user's."""
 
 
 class PoseClassificationTask(SplitTask[PoseSpec]):
@@ -70,6 +67,8 @@ class PoseClassificationTask(SplitTask[PoseSpec]):
         "calibration_error": False,
     }
 
+    model_data_keys = ("window_size", "sampling", "center", "scale_by_body", "align_axes", "max_persons")
+
     def __init__(self, spec: PoseSpec, record: ModelRecord | None = None) -> None:
         super().__init__(spec, record)
         self.skeletons = LabelledSkeletons(spec, record.classes if record else None)
@@ -78,12 +77,6 @@ class PoseClassificationTask(SplitTask[PoseSpec]):
     def reported(self) -> Mapping[str, bool]:
         more = {"top5_accuracy": True} if len(self.classes) >= 5 else {}
         return {**self.higher_is_better, **more}
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: PoseSpec, stored: PoseSpec) -> PoseSpec:
-        own = {name: getattr(stored.dataset, name) for name in STORED_DATA_KEYS}
-        return replace(spec, model=stored.model, dataset=replace(spec.dataset, **own))
 
     # --- data ---
 

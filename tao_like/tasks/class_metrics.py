@@ -1,4 +1,4 @@
-"""Metrics of classification, on the probabilities that ship."""
+"""Metrics of tasks that tell the class of a sample, on the probabilities that ship."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torchmetrics.functional import classification as scores
 
 from tao_like.runtime.classification import decide
 from tao_like.tasks.base import Metrics
+from tao_like.tasks.class_answers import ClassAnswers, best_f1_cut
 from tao_like.tasks.confusion import draw_confusion_matrix
 
 REJECTION_STEPS = 101
@@ -165,27 +166,12 @@ class ClassificationMetrics(Metrics):
         """For several labels the cut of each class with the best F1; else a threshold of rejection."""
         probabilities, targets = (array.numpy() for array in self._arrays())
         if self.multi_label:
-            cuts = [best_f1_cut(probabilities[:, i], targets[:, i]) for i in range(len(self.classes))]
+            cuts = [
+                best_f1_cut(ClassAnswers.ordered(column, truths > 0, int(truths.sum())))
+                for column, truths in zip(probabilities.T, targets.T, strict=True)
+            ]
             return {"kind": "per_class", "values": cuts}
         return {"kind": "reject", "value": rejection_cut(probabilities, targets)}
-
-
-def best_f1_cut(probabilities: np.ndarray, truths: np.ndarray) -> float:
-    """The cut at which ``probabilities >= cut`` has the best F1 against 0/1 truths (N,).
-
-    The cut lies midway between the two neighbouring probabilities, so that it is not tied to one
-    sample. 0.5 where a class has no positive sample.
-    """
-    positives = int(truths.sum())
-    if positives == 0:
-        return 0.5
-    order = np.argsort(-probabilities, kind="stable")
-    values, hits = probabilities[order], np.cumsum(truths[order])
-    f1 = 2 * hits / (np.arange(1, len(values) + 1) + positives)
-    last_of_ties = np.append(values[1:] != values[:-1], True)
-    best = int(np.argmax(np.where(last_of_ties, f1, -1.0)))
-    below = float(values[best + 1]) if best + 1 < len(values) else 0.0
-    return round((float(values[best]) + below) / 2, 6)
 
 
 def rejection_cut(probabilities: np.ndarray, targets: np.ndarray) -> float:

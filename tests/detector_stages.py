@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from stage_runs import assert_rows_agree, assert_same_weights, break_in_second_epoch, csv_rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_detection import data_overrides, run
 
@@ -24,9 +25,10 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
         parts: of the loss; each must be reported.
     """
     shown = "train.tensorboard={enabled: true, log_every_n_steps: 1, num_images: 1}"
-    overrides = [*data_overrides(data), *arch, "train.num_epochs=1"]
-    trained = run("train", results, *overrides, shown)
+    overrides = [*data_overrides(data), *arch]
+    trained = run("train", results, *overrides, "train.num_epochs=2", shown)
     assert set(parts) <= logged(trained)
+    resumed_to_the_same(results / "broken", trained, overrides)
     exported = run("export", results, *overrides)
     assert set(exported.report["difference_by_batch"]) == {1, 3}
     assert exported.difference < 1e-4
@@ -36,6 +38,7 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
     assert [output.name for output in graph.graph.output] == ["boxes", "scores", "labels", "num_detections"]
     bundle = run("evaluate", results / "b", *overrides, f"evaluate.checkpoint={trained.bundle}")
     onnx_file = run("evaluate", results / "o", *overrides, f"evaluate.checkpoint={exported.onnx_file}")
+    assert_rows_agree(csv_rows(bundle.predictions), csv_rows(onnx_file.predictions))
     assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-4)
     raw = run(
         "export", results / "raw", *overrides, f"export.checkpoint={trained.bundle}", "export.nms=false"
@@ -44,12 +47,31 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
     answers = [runtime.load(file).predict(pictures) for file in (exported.onnx_file, raw.onnx_file)]
     for one, other in zip(*answers, strict=True):
         assert [found.label for found in one.detections] == [found.label for found in other.detections]
-    quantized = run("quantize", results, *overrides, "quantize.max_drop=1", "quantize.num_samples=2")
+    quantized = run("quantize", results, *overrides, "quantize.max_drop=1", "quantize.num_samples=4")
     assert len(quantized.report["int8_layers"]) > 10
+    assert 0 < quantized.report["largest_difference"] < 0.2
     pruned = run("prune", results, *overrides, "prune.granularity=2", "prune.target_macs=0.6")
     assert pruned.macs_share == pytest.approx(0.6, abs=0.1)
-    again = run("train", results / "again", *overrides, f"train.pruned_model_path={pruned.bundle}")
-    assert run("export", results / "again", *overrides, f"export.checkpoint={again.bundle}").difference < 1e-4
+    assert pruned.report["largest_difference"] < 1e-3
+    kept = run(
+        "evaluate", results / "p", *overrides, f"evaluate.checkpoint={pruned.bundle}", "evaluate.split=val"
+    )
+    assert kept.metrics == pytest.approx(pruned.metrics, abs=1e-6)
+    once = [*overrides, "train.num_epochs=1"]
+    again = run("train", results / "again", *once, f"train.pruned_model_path={pruned.bundle}")
+    assert run("export", results / "again", *once, f"export.checkpoint={again.bundle}").difference < 1e-4
+
+
+def resumed_to_the_same(results: Path, unbroken: TrainResult, overrides: Sequence[str]) -> None:
+    """A training that ends in its second epoch goes on to the weights of one that did not."""
+    words = [*overrides, "train.num_epochs=2"]
+    with pytest.MonkeyPatch.context() as patch:
+        break_in_second_epoch(patch, OSError("power cut"))
+        with pytest.raises(OSError, match="power cut"):
+            run("train", results, *words)
+    checkpoint = results / "train" / "checkpoints" / "last.ckpt"
+    resumed = run("train", results, *words, f"train.resume_training_checkpoint_path={checkpoint}")
+    assert_same_weights(resumed.bundle, unbroken.bundle)
 
 
 def logged(trained: TrainResult) -> set[str]:

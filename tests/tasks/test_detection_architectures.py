@@ -1,0 +1,57 @@
+"""Every other architecture than the one of the base tests, once through the stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from box_pictures import write_coco
+from detector_stages import through_the_stages
+
+from tao_like.tasks import spec_module
+
+
+class Architecture(NamedTuple):
+    """A small form of it: overrides beside its name, and the parts of its loss."""
+
+    overrides: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+OF_ANCHORS = ("loss_box", "loss_object", "loss_class")
+ARCHITECTURES = {
+    "yolo_v3": Architecture(("model.neck.width=32",), OF_ANCHORS),
+    "yolo_v4": Architecture(("model.neck.width=32",), OF_ANCHORS),
+    "yolo_v4_tiny": Architecture(("model.neck.width=32",), OF_ANCHORS),
+    "retinanet": Architecture(("model.neck.width=32",), ("loss_class", "loss_box")),
+    "ssd": Architecture(
+        ("model.neck.width=16", "model.ssd.scales=[0.2,0.3,0.5,0.7,0.9]"), ("loss_class", "loss_box")
+    ),
+    "faster_rcnn": Architecture(
+        (
+            "model.neck.width=16",
+            "model.faster_rcnn.representation_size=32",
+            "model.faster_rcnn.rpn_post_nms_top_n_test=40",
+            "model.faster_rcnn.anchor_sizes=[12,20,30,45,64]",
+        ),
+        ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),
+    ),
+}
+
+
+def test_every_architecture_is_here_or_in_the_base_tests() -> None:
+    arch = spec_module("detection").ModelSpec.__dataclass_fields__["arch"]
+    (rule,) = arch.metadata.values()
+    assert {"yolox", *ARCHITECTURES} == set(rule.choices)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coco(tmp_path_factory.mktemp("data"), {"train": 8, "val": 4, "test": 4})
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> None:
+    overrides, parts = ARCHITECTURES[arch]
+    through_the_stages(tmp_path, data, (f"model.arch={arch}", *overrides), parts)
