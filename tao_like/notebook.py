@@ -1,8 +1,12 @@
-"""What a notebook shows beside the files of a run: training inputs and training curves, as pictures."""
+"""What a notebook shows beside the files of a run: training inputs, curves and TensorBoard's pictures."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +68,55 @@ def training_inputs(
     return picture_grid(cards, columns=times)
 
 
+@dataclass(frozen=True)
+class MovingPictures:
+    """GIF files side by side. Jupyter shows them moving; of a Pillow picture it shows the first frame.
+
+    Attributes:
+        files: the GIF files.
+    """
+
+    files: Sequence[Path]
+
+    def _repr_html_(self) -> str:
+        """What Jupyter asks for: the files themselves within the page."""
+        return "".join(
+            f'<img style="display: inline; margin: 4px" alt="{html.escape(file.stem)}" '
+            f'src="data:image/gif;base64,{base64.b64encode(file.read_bytes()).decode("ascii")}">'
+            for file in self.files
+        )
+
+
+def _read_events(folder: str | Path) -> Any:
+    """The TensorBoard events of a training, all of them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    # 0: keep every point; of the pictures, the last is enough.
+    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1})
+    events.Reload()
+    return events
+
+
+def training_picture(folder: str | Path, name: str) -> Image.Image:
+    """The last picture of a name in the TensorBoard events of a training, such as ``val/confusion_matrix``.
+
+    Raises:
+        TaoLikeError: the folder holds no picture of that name.
+    """
+    events = _read_events(folder)
+    known = sorted(events.Tags()["images"])
+    if name not in known:
+        raise TaoLikeError(f"{folder} holds no picture {name}; it holds {', '.join(known) or 'none'}")
+    return Image.open(io.BytesIO(events.Images(name)[-1].encoded_image_string))
+
+
 def read_curves(folder: str | Path) -> dict[str, Points]:
     """The curves in the TensorBoard events of a training, by name, such as ``train/loss`` and ``val/loss``.
 
     Raises:
         TaoLikeError: the folder holds no curves.
     """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    # 0: keep every point.
-    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
+    events = _read_events(folder)
     names = events.Tags()["scalars"]
     if not names:
         raise TaoLikeError(f"{folder} holds no curves; give the folder of a training, such as results/train")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +14,14 @@ from tiny_classification import data_overrides
 from torch.utils.tensorboard import SummaryWriter
 
 from tao_like.errors import TaoLikeError
-from tao_like.notebook import COLOURS, read_curves, training_curves, training_inputs
+from tao_like.notebook import (
+    COLOURS,
+    MovingPictures,
+    read_curves,
+    training_curves,
+    training_inputs,
+    training_picture,
+)
 from tao_like.tracking.pictures import round_ticks
 
 FALLING = [4.0, 2.0, 1.0]
@@ -62,6 +71,30 @@ def test_a_folder_without_curves_and_a_name_that_is_not_there_are_errors(
         training_curves({"run": tmp_path / "empty"}, ["train/loss"])
     with pytest.raises(TaoLikeError, match=r"no curve val/mAP; it holds train/loss, val/accuracy"):
         training_curves({"run": curves}, ["val/mAP"])
+
+
+def test_the_last_picture_of_a_name_comes_back_out_of_tensorboard(tmp_path: Path) -> None:
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step in range(20):
+            writer.add_image("network/graph", np.full((3, 4, 5), step, np.uint8), step)
+    picture = training_picture(tmp_path, "network/graph")
+    assert picture.size == (5, 4)
+    assert picture.convert("L").getpixel((0, 0)) == 19
+    with pytest.raises(TaoLikeError, match="holds no picture graph; it holds network/graph"):
+        training_picture(tmp_path, "graph")
+
+
+def test_moving_pictures_are_within_the_page_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / 'a "walk".gif'
+    frames = [Image.new("L", (6, 4), colour) for colour in (0, 99, 255)]
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=80, loop=0)
+    page = ElementTree.fromstring(f"<p>{MovingPictures([file, file])._repr_html_()}</p>".replace('">', '"/>'))
+    first, second = page
+    assert first.attrib == second.attrib
+    assert first.get("alt") == 'a "walk"'
+    kind, content = str(first.get("src")).split(",")
+    assert kind == "data:image/gif;base64"
+    assert base64.b64decode(content) == file.read_bytes()
 
 
 @pytest.mark.parametrize(
