@@ -33,7 +33,6 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "gen_trt_engine": "the exported ONNX file is what ships",
     **IGNORED_TAO_KEYS_OF_PRUNING,
     **IGNORED_TAO_KEYS_OF_QUANTIZATION,
-    "train.distributed_strategy": "several devices train by ddp, each with the whole network",
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
@@ -182,6 +181,12 @@ class TrainSpec:
     num_gpus: int = spec_field(1, "Devices to train on, of each machine; without a GPU: processes", ge=0)
     gpu_ids: list[int] = spec_field([], "Which GPUs, by number; empty: the first `num_gpus`", element_ge=0)
     num_nodes: int = spec_field(1, "Machines to train on; torchrun on each starts the processes", ge=1)
+    strategy: str = spec_field(
+        "ddp",
+        "What each of several devices holds: ddp: the whole network; fsdp: a part of every weight",
+        choices=("ddp", "fsdp"),
+        aliases=("distributed_strategy",),
+    )
     precision: str = spec_field("fp32", "Arithmetic of the training step", choices=("fp32", "bf16", "fp16"))
     accumulate_grad_batches: int = spec_field(
         1, "Batches whose gradients are summed up for one step", ge=1, automl=True
