@@ -252,8 +252,11 @@ class TrainSpec:
                 f"{self.validation_interval} is more than train.num_epochs={self.num_epochs}, so nothing "
                 "would be validated; lower it",
             )
-        if self.seed < 0 and max(self.num_gpus, len(self.gpu_ids)) * self.num_nodes > 1:
+        several = max(self.num_gpus, len(self.gpu_ids)) * self.num_nodes > 1
+        if self.seed < 0 and several:
             yield Problem("seed", "-1 gives every process another seed; give a number")
+        if self.strategy == "fsdp" and several:
+            yield from self._needing_the_whole()
         if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
             yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
         if self.gpu_ids and self.num_gpus not in (1, len(self.gpu_ids)):
@@ -265,6 +268,31 @@ class TrainSpec:
             yield Problem(
                 "pruned_model_path",
                 "is given together with pretrained_model_path; both say what to start from: keep one of them",
+            )
+
+    def _needing_the_whole(self) -> Iterator[Problem]:
+        """What a process cannot do that holds a part of the network."""
+        board = self.tensorboard
+        for key, wanted in (
+            ("enable_ema", self.enable_ema),
+            ("compile", self.compile),
+            ("tensorboard.graph", board.enabled and board.graph),
+        ):
+            if wanted:
+                yield Problem(
+                    key,
+                    "true is not allowed with train.strategy=fsdp, where no device holds the whole network; "
+                    "give false, or train.strategy=ddp",
+                )
+        if self.precision == "fp16":
+            yield Problem(
+                "precision", "fp16 is not allowed with train.strategy=fsdp; give bf16 or fp32, or ddp"
+            )
+        if self.optim.optim == "adafactor":
+            yield Problem(
+                "optim.optim",
+                "adafactor is not allowed with train.strategy=fsdp: it needs whole rows and columns; "
+                "give another, or train.strategy=ddp",
             )
 
 

@@ -1,13 +1,13 @@
-"""Training in which no process holds the whole network: each has a part of every weight (`train.strategy=fsdp`).
+"""Training in which no process holds the whole network, but a part of every weight (`train.strategy=fsdp`).
 
-The method is ZeRO's third stage (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion
-Parameter Models"), as PyTorch's `fully_shard` has it (FSDP2).
+The method is ZeRO's third stage (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training
+Trillion Parameter Models"), as PyTorch's `fully_shard` has it (FSDP2).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,9 @@ class ShardedStrategy(ModelParallelStrategy):
         ParallelStrategy.save_checkpoint(self, checkpoint, filepath, storage_options)
 
     @override
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         return ParallelStrategy.load_checkpoint(self, checkpoint_path, weights_only)
 
 
@@ -101,14 +103,14 @@ class ShardedNetwork:
                     f"train.strategy: fsdp cannot divide {name}, a weight without an axis; take ddp"
                 )
         self.network = network
-        for tensor in network.state_dict().values():
-            _take_from_first(tensor)
+        self._device_type = mesh.device_type
+        self._take_from_first(network.state_dict().values())
         self.whole = copy.deepcopy(network)
         # Parts are cut along the first axis of tensors that lie in memory as their axes do.
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for block in _blocks(network):
+        for block in (*_blocks(network), network):
+            block.register_forward_hook(_as_own_memory)
             fully_shard(block, mesh=mesh)
-        fully_shard(network, mesh=mesh)
 
     def share_buffers(self) -> None:
         """Has all processes take the buffers of the first, such as the means of batch norm.
@@ -116,14 +118,20 @@ class ShardedNetwork:
         With ddp they do so before every step. A training step uses no such mean, so it is enough to do so
         before they are used or kept.
         """
-        for buffer in self.network.buffers():
-            _take_from_first(buffer)
+        self._take_from_first(self.network.buffers())
 
     def gather(self) -> nn.Module:
         """The whole copy, with the weights and buffers as they are now."""
         self.share_buffers()
         self.whole.load_state_dict(_whole(self.network.state_dict()))
         return self.whole
+
+    def _take_from_first(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            # What lies on another device, or otherwise in memory, cannot be sent.
+            packed = tensor.to(self._device_type).contiguous()
+            torch.distributed.broadcast(packed, src=0)
+            tensor.copy_(packed)
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -132,29 +140,28 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """The modules that are gathered one at a time, inner ones first: what makes up sequences and lists.
+    """The modules that are gathered one at a time, inner ones first: what sequences and lists are made of.
 
-    Their single layers are left to the block around them: to gather each by itself would take longer.
+    Single layers are left to the block around them: to gather each by itself would take longer.
     """
     members = {
-        id(member)
+        member
         for module in network.modules()
-        if isinstance(module, nn.Sequential | nn.ModuleList)
-        for member in module
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        for member in module.children()
     }
-    composite = (module for module in network.modules() if any(True for _ in module.children()))
     return [
         module
-        for module in reversed(list(composite))
-        if id(module) in members and not isinstance(module, nn.ModuleList | nn.ModuleDict)
+        for module in reversed(list(network.modules()))
+        # Gathering hangs on a call of the block: a mere container is never called.
+        if module in members and list(module.children()) and type(module).forward is not nn.Module.forward
     ]
 
 
-def _take_from_first(tensor: Tensor) -> None:
-    # What lies otherwise in memory cannot be sent.
-    packed = tensor.contiguous()
-    torch.distributed.broadcast(packed, src=0)
-    tensor.copy_(packed)
+def _as_own_memory(block: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """A block's outputs, copied where they are views: written to, these lose the sign to gather the block."""
+    del block, inputs
+    return apply_to_collection(outputs, Tensor, lambda each: each.clone() if each._is_view() else each)
 
 
 def _whole(state: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +175,4 @@ def _part(value: Any, like: Tensor) -> Any:
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
     # Every process has read the whole: none needs to send it.
-    return distribute_tensor(
-        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
-    )
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
