@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from processes import train_in_processes
 from stage_runs import assert_failed, assert_same_weights, status_lines
 
@@ -46,6 +47,15 @@ class ProcessTests:
         kept = [line["kpi"] for line in lines if "epoch" in line]
         joined = [{name: kpi.get(f"val_{name}") for name in bundle.metrics} for kpi in kept]
         assert any(figures == pytest.approx(bundle.metrics, abs=1e-4) for figures in joined)
+
+    def test_sharded_weights_learn_what_whole_ones_do(
+        self, by_two: Path, data: list[str], tmp_path: Path
+    ) -> None:
+        words = [*self.tiny, *data, "train.num_epochs=2", "train.strategy=fsdp"]
+        assert train_in_processes(self.task, tmp_path, words) == [0, 0]
+        one, other = (read_bundle(folder / "model.tltb") for folder in (by_two, tmp_path / "train"))
+        torch.testing.assert_close(other.weights, one.weights, rtol=1e-3, atol=1e-4)
+        assert other.metrics == pytest.approx(one.metrics, abs=1e-3)
 
     def test_a_training_whose_process_was_killed_goes_on_to_the_same_weights(
         self, by_two: Path, data: list[str], tmp_path: Path

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 TIMEOUT = 120
@@ -33,10 +34,26 @@ def train_in_processes(
     """
     words = [*overrides, f"results_dir={results}", f"train.num_gpus={count}"]
     port = _free_port()
-    processes = [
-        _context.Process(target=_train, args=(task, words, _variables(rank, count, port), rank == killed))
-        for rank in range(count)
-    ]
+    return _finished(
+        [
+            _context.Process(target=_train, args=(task, words, _variables(rank, count, port), rank == killed))
+            for rank in range(count)
+        ]
+    )
+
+
+def in_processes(work: Callable[[int, Path], None], folder: Path) -> list[int | None]:
+    """Runs a function in two processes that can talk, with its process's number and a folder; exit codes."""
+    port = _free_port()
+    return _finished(
+        [
+            _context.Process(target=_talking, args=(work, rank, folder, _variables(rank, 2, port)))
+            for rank in range(2)
+        ]
+    )
+
+
+def _finished(processes: Sequence[BaseProcess]) -> list[int | None]:
     for process in processes:
         process.start()
     for process in processes:
@@ -77,6 +94,15 @@ def _variables(rank: int, count: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "TORCHELASTIC_RUN_ID": "test",
     }
+
+
+def _talking(work: Callable[[int, Path], None], rank: int, folder: Path, variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    import torch
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    work(rank, folder)
 
 
 def _train(task: str, overrides: list[str], variables: dict[str, str], doomed: bool) -> None:

@@ -21,7 +21,6 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "gen_trt_engine": "the exported ONNX file is what ships",
     **IGNORED_TAO_KEYS_OF_PRUNING,
     **IGNORED_TAO_KEYS_OF_QUANTIZATION,
-    "train.distributed_strategy": "several devices train by ddp, each with the whole network",
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
@@ -97,6 +96,12 @@ class TrainSpec:
     num_gpus: int = spec_field(1, "Devices to train on, of each machine; without a GPU: processes", ge=0)
     gpu_ids: list[int] = spec_field([], "Which GPUs, by number; empty: the first `num_gpus`", element_ge=0)
     num_nodes: int = spec_field(1, "Machines to train on; torchrun on each starts the processes", ge=1)
+    strategy: str = spec_field(
+        "ddp",
+        "What each of several devices holds: ddp: the whole network; fsdp: a part of every weight",
+        choices=("ddp", "fsdp"),
+        aliases=("distributed_strategy",),
+    )
     precision: str = spec_field("fp32", "Arithmetic of the training step", choices=("fp32", "bf16", "fp16"))
     accumulate_grad_batches: int = spec_field(
         1, "Batches whose gradients are summed up for one step", ge=1, automl=True
@@ -162,8 +167,11 @@ class TrainSpec:
                 f"{self.validation_interval} is more than train.num_epochs={self.num_epochs}, so nothing "
                 "would be validated; lower it",
             )
-        if self.seed < 0 and max(self.num_gpus, len(self.gpu_ids)) * self.num_nodes > 1:
+        several = max(self.num_gpus, len(self.gpu_ids)) * self.num_nodes > 1
+        if self.seed < 0 and several:
             yield Problem("seed", "-1 gives every process another seed; give a number")
+        if self.strategy == "fsdp" and several:
+            yield from self._needing_the_whole()
         if self.gpu_ids and len(set(self.gpu_ids)) != len(self.gpu_ids):
             yield Problem("gpu_ids", f"{self.gpu_ids} names a GPU twice; name each once")
         if self.gpu_ids and self.num_gpus not in (1, len(self.gpu_ids)):
@@ -175,6 +183,31 @@ class TrainSpec:
             yield Problem(
                 "pruned_model_path",
                 "is given together with pretrained_model_path; both say what to start from: keep one of them",
+            )
+
+    def _needing_the_whole(self) -> Iterator[Problem]:
+        """What a process cannot do that holds a part of the network."""
+        board = self.tensorboard
+        for key, wanted in (
+            ("enable_ema", self.enable_ema),
+            ("compile", self.compile),
+            ("tensorboard.graph", board.enabled and board.graph),
+        ):
+            if wanted:
+                yield Problem(
+                    key,
+                    "true is not allowed with train.strategy=fsdp, where no device holds the whole network; "
+                    "give false, or train.strategy=ddp",
+                )
+        if self.precision == "fp16":
+            yield Problem(
+                "precision", "fp16 is not allowed with train.strategy=fsdp; give bf16 or fp32, or ddp"
+            )
+        if self.optim.optim == "adafactor":
+            yield Problem(
+                "optim.optim",
+                "adafactor is not allowed with train.strategy=fsdp: it needs whole rows and columns; "
+                "give another, or train.strategy=ddp",
             )
 
 

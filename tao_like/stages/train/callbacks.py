@@ -8,11 +8,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.resume import Position
+from tao_like.stages.train.sharding import whole
 from tao_like.tracking import Progress, Run, TensorBoard
 from tao_like.tracking.pictures import picture_grid
 from tao_like.tracking.status import STATUS_FILE, read_lines
@@ -202,7 +203,7 @@ class TensorBoardCallback(Callback):
         ):
             for name, parameter in pl_module.network.named_parameters():
                 if parameter.grad is not None:
-                    self.board.histogram(f"gradients/{name}", parameter.grad, trainer.current_epoch)
+                    self.board.histogram(f"gradients/{name}", whole(parameter.grad), trainer.current_epoch)
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -212,18 +213,21 @@ class TensorBoardCallback(Callback):
         epoch, settings = trainer.current_epoch, pl_module.spec.tensorboard
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.board.scalars({name.replace("val_", "val/", 1): value for name, value in figures.items()}, epoch)
-        if _is_due(trainer, settings.infrequent_logging_frequency) and trainer.is_global_zero:
-            self._draw(pl_module, epoch)
+        if not _is_due(trainer, settings.infrequent_logging_frequency):
+            return
+        network = pl_module.whole_network()
+        if trainer.is_global_zero:
+            self._draw(pl_module, network, epoch)
             if settings.histograms:
-                for name, parameter in pl_module.network.named_parameters():
+                for name, parameter in network.named_parameters():
                     self.board.histogram(f"weights/{name}", parameter, epoch)
 
-    def _draw(self, module: TrainingModule, epoch: int) -> None:
+    def _draw(self, module: TrainingModule, network: nn.Module, epoch: int) -> None:
         assert module.scores is not None
         assert module.val_data is not None
         for name, picture in module.scores.pictures().items():
             self.board.image(f"val/{name}", picture, epoch)
-        for name, picture in module.task.draw_network(module.network).items():
+        for name, picture in module.task.draw_network(network).items():
             self.board.image(f"network/{name}", picture, epoch)
         answers = dict(module.scores.answered())
         worst = module.scores.ranked()[: module.spec.tensorboard.num_images]

@@ -23,6 +23,7 @@ from tao_like.stages.loading import (
 )
 from tao_like.stages.train.optim import build_optimiser, build_schedule, scaled_rates
 from tao_like.stages.train.origin import Teacher
+from tao_like.stages.train.sharding import MESH, ShardedNetwork
 from tao_like.tasks.base import Batch, Dataset, Metrics, Task
 
 
@@ -79,10 +80,23 @@ class TrainingModule(pl.LightningModule):
         self._loss_sums: dict[str, float] = {}
         self._loss_count = 0
         self._resumed_at = (0, 0)
+        self._sharded: ShardedNetwork | None = None
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Begin at a batch of an epoch, both from 0; to be called before the training starts."""
         self._resumed_at = (epoch, batch)
+
+    # --- the network over several processes ---
+
+    @override
+    def configure_model(self) -> None:
+        # Lightning may call it again; without a mesh every process has the whole network.
+        if self.device_mesh is not None and self._sharded is None:
+            self._sharded = ShardedNetwork(self.network, self.device_mesh[MESH])
+
+    def whole_network(self) -> nn.Module:
+        """The network with all its weights, which may be a copy; all processes must ask for it at once."""
+        return self._sharded.gather() if self._sharded else self.network
 
     # --- data ---
 
@@ -185,6 +199,8 @@ class TrainingModule(pl.LightningModule):
     @override
     def on_validation_epoch_start(self) -> None:
         assert self.scores is not None
+        if self._sharded:
+            self._sharded.share_buffers()
         self.scores.reset()
         self._loss_sums, self._loss_count = {}, 0
 

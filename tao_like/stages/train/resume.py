@@ -29,6 +29,7 @@ FREE = (
     "train.cudnn",
     "train.compile",
     "train.accelerator",
+    "train.strategy",
     "train.num_gpus",
     "train.num_nodes",
     "train.gpu_ids",

@@ -34,6 +34,7 @@ from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
 from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
+from tao_like.stages.train.sharding import ShardedStrategy
 from tao_like.tasks.base import Metrics, Task
 from tao_like.tracking import Run, StopRequest, TensorBoard, is_out_of_memory, stop_requests
 
@@ -196,8 +197,12 @@ def build_trainer(
         run.warning(warning)
     # Not Lightning's `deterministic`: it also fills all new memory, which slows every step on a CPU.
     torch.backends.cudnn.deterministic = train.cudnn.deterministic
+    processes = devices.count * train.num_nodes
+    sharded = train.strategy == "fsdp" and processes > 1
     return pl.Trainer(
         accelerator=devices.accelerator,
+        strategy=ShardedStrategy(processes) if sharded else "auto",
+        inference_mode=not sharded,  # what is gathered for a validation serves the next step too
         devices=devices.devices,
         num_nodes=train.num_nodes,
         precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
@@ -287,7 +292,7 @@ def _fit(prepared: PreparedTraining, stop: StopRequest) -> None:
 def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: float) -> TrainResult:
     """Chooses the weights, scores them once more, and writes the bundle."""
     task, module = prepared.task, prepared.module
-    network = module.network
+    network = module.network = module.whole_network()
     last = {name: value for name, value in prepared.checkpoints.reporter.figures.items() if name != "epoch"}
     best = run.folder / CHECKPOINTS / BEST
     if spec.train.keep == "best" and best.exists():

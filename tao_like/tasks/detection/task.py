@@ -352,8 +352,8 @@ class DetectionTask(ImageTask[DetectionSpec]):
         pixels = batch.inputs.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
         boxes, labels = batch.targets["boxes"], batch.targets["labels"]
         return [
-            draw_boxes(Image.fromarray(picture), drawn_objects(*truths, self.classes))
-            for picture, *truths in zip(pixels, boxes, labels, strict=True)
+            draw_boxes(Image.fromarray(picture), drawn_objects(places, numbers, self.classes))
+            for picture, places, numbers in zip(pixels, boxes, labels, strict=True)
         ]
 
 

@@ -305,8 +305,8 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
         frames = frames_of(batch.inputs, len(batch))
         boxes, labels = batch.targets["boxes"], batch.targets["labels"]
         return [
-            draw_frame(points, limits, drawn_objects(*truths, self.classes))
-            for points, *truths in zip(frames, boxes, labels, strict=True)
+            draw_frame(points, limits, drawn_objects(places, numbers, self.classes))
+            for points, places, numbers in zip(frames, boxes, labels, strict=True)
         ]
 
     # --- inference ---
