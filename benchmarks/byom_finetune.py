@@ -48,6 +48,9 @@ def write_starts(model: Path, folder: Path) -> dict[str, Path]:
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
+        if isinstance(module, torch.nn.Conv2d):
+            # By torch's default nothing comes through so many depthwise layers; timm begins like this.
+            torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     random = dataclasses.replace(own, weights=dict(imported.module.state_dict()))
     write_bundle(folder / "random.tltb", random)
     return {name: folder / f"{name}.tltb" for name in ("fine-tuned", "random")}

@@ -165,6 +165,15 @@ def test_a_trained_one_can_be_trained_further(imported: Path, pictures: list[str
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in names)
 
 
+def test_its_norm_layers_measure_the_training_pictures(
+    imported: Path, pictures: list[str], tmp_path: Path
+) -> None:
+    result = run("train", tmp_path, *pictures, *settings(imported), "train.num_epochs=1")
+    before, after = read_bundle(imported).weights, read_bundle(result.bundle).weights
+    for name in ("bn.running_mean", "bn.running_var"):
+        assert not torch.allclose(after[f"backbone.body.{name}"], before[name], rtol=1e-3), name
+
+
 def test_freezing_leaves_the_backbone_as_it_was(imported: Path, pictures: list[str], tmp_path: Path) -> None:
     freeze = "model.backbone.freeze_backbone=true"
     result = run("train", tmp_path, *pictures, *settings(imported), freeze, "train.num_epochs=1")

@@ -109,6 +109,8 @@ def prepare_trainer(
         network, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
     for note in notes:
         run.info(note)
+    # Lightning trains modules in the mode that they come in, and imported ones come as they were proven.
+    network.train()
     task.freeze(network)
     if origin and (warning := origin.warning()):
         run.warning(warning)

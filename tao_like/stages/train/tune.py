@@ -61,6 +61,8 @@ def tune(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, *, epo
     )
     shortened = replace(spec, train=short)
     pl.seed_everything(seed, verbose=False)
+    # The network stays in evaluation mode, as pruning has it: norm layers keep the statistics of the long
+    # training, and the one that follows pruning measures new ones.
     task.freeze(network)
     module = build_module(task, network, shortened, run)
     module.val_data = module.scores = None
