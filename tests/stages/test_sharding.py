@@ -89,6 +89,9 @@ def compare_networks(rank: int, folder: Path) -> None:
     report["means"] = plain.blocks[0][1].running_mean
     report["end"] = sharded.gather().state_dict()
     torch.save(report, folder / f"{rank}.pt")
+    plain.scale = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(SpecError, match=r"train\.strategy: fsdp cannot divide scale.*take ddp"):
+        ShardedNetwork(plain, mesh)
 
 
 def test_gradients_are_those_of_the_whole_network(tmp_path: Path) -> None:
@@ -107,13 +110,6 @@ def test_gradients_are_those_of_the_whole_network(tmp_path: Path) -> None:
     assert not first["means"].equal(second["means"])
     for report in (first, second):
         torch.testing.assert_close(report["end"]["blocks.0.1.running_mean"], first["means"])
-
-
-def refuse_number(rank: int, folder: Path) -> None:
-    network = nn.Linear(2, 2)
-    network.scale = nn.Parameter(torch.tensor(1.0))
-    with pytest.raises(SpecError, match=r"train\.strategy: fsdp cannot divide scale.*take ddp"):
-        ShardedNetwork(network, init_device_mesh("cpu", (2,)))
 
 
 # --- the training ---
