@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import torch
 from processes import train_in_processes
-from stage_runs import assert_failed, assert_same_weights, status_lines
+from stage_runs import assert_failed, assert_same_weights, distance, status_lines
 
 from tao_like.bundle import read_bundle
 from tao_like.stages.results import EvaluateResult, StageResult
@@ -54,7 +53,8 @@ class ProcessTests:
         words = [*self.tiny, *data, "train.num_epochs=2", "train.strategy=fsdp"]
         assert train_in_processes(self.task, tmp_path, words) == [0, 0]
         one, other = (read_bundle(folder / "model.tltb") for folder in (by_two, tmp_path / "train"))
-        torch.testing.assert_close(other.weights, one.weights, rtol=1e-3, atol=1e-4)
+        # AdamW takes steps where a gradient is nothing but rounding.
+        assert distance(one.weights, other.weights) < 2e-3
         assert other.metrics == pytest.approx(one.metrics, abs=1e-3)
 
     def test_a_training_whose_process_was_killed_goes_on_to_the_same_weights(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from tao_like.bundle import read_bundle
 
@@ -38,6 +40,16 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert one.keys() == other.keys()
     different = [name for name, tensor in one.items() if not tensor.equal(other[name])]
     assert not different
+
+
+def distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """The norm of the difference of two sets of tensors, as a share of the first's norm; all of one form."""
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in first.items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in second.items()
+    }
+    gaps = [(tensor.double() - second[name]).norm() for name, tensor in first.items()]
+    sizes = [tensor.double().norm() for tensor in first.values()]
+    return float(torch.stack(gaps).norm() / torch.stack(sizes).norm())
 
 
 def assert_rows_agree(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> None:

@@ -174,5 +174,4 @@ def _part(value: Any, like: Tensor) -> Any:
     """This process's part of a whole tensor, divided as a weight of its shape is; others as they are."""
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
-    # Every process has read the whole: none needs to send it.
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
