@@ -22,11 +22,10 @@ class Passed(NamedTuple):
     overrides: list[str]
     trained: TrainResult
     exported: ExportResult
-    pruned: PruneResult
 
 
 def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Sequence[str]) -> Passed:
-    """Trains, breaks off and resumes, exports, quantizes and prunes; all forms answer alike.
+    """Trains, breaks off and resumes, exports and quantizes; all forms answer alike.
 
     Args:
         results: empty folder.
@@ -54,14 +53,20 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
     assert len(quantized.report["int8_layers"]) > 10
     found = scored_on_val(results / "q", quantized.onnx_file, overrides)
     assert found == pytest.approx(quantized.metrics, abs=1e-6)
+    return Passed(overrides, trained, exported)
+
+
+def pruned_as_promised(results: Path, passed: Passed) -> PruneResult:
+    """The pruned network answers as the one with silenced channels, and scores what the stage says."""
+    overrides = passed.overrides
     pruned = run("prune", results, *overrides, "prune.granularity=2", "prune.target_macs=0.6")
     assert pruned.macs_share == pytest.approx(0.6, abs=0.1)
     assert pruned.report["largest_difference"] < 1e-3
     assert scored_on_val(results / "p", pruned.bundle, overrides) == pytest.approx(pruned.metrics, abs=1e-6)
-    return Passed(overrides, trained, exported, pruned)
+    return pruned
 
 
-def on_from_there(results: Path, data: Path, passed: Passed) -> None:
+def on_from_there(results: Path, data: Path, passed: Passed, pruned: PruneResult) -> None:
     """The form without suppression finds the same, and the pruned network trains and exports."""
     once = [*passed.overrides, "train.num_epochs=1"]
     given = (f"export.checkpoint={passed.trained.bundle}", "export.nms=false")
@@ -70,7 +75,7 @@ def on_from_there(results: Path, data: Path, passed: Passed) -> None:
     answers = [runtime.load(file).predict(pictures) for file in (passed.exported.onnx_file, raw.onnx_file)]
     for one, other in zip(*answers, strict=True):
         assert [found.label for found in one.detections] == [found.label for found in other.detections]
-    again = run("train", results / "again", *once, f"train.pruned_model_path={passed.pruned.bundle}")
+    again = run("train", results / "again", *once, f"train.pruned_model_path={pruned.bundle}")
     assert run("export", results / "again", *once, f"export.checkpoint={again.bundle}").difference < 1e-4
 
 
