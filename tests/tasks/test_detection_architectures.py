@@ -19,13 +19,11 @@ class Architecture(NamedTuple):
     """A small form of it: overrides beside its name, and the parts of its loss.
 
     Attributes:
-        prunes: False where finding what belongs together takes too long for a test.
         goes_on: its graph is put together otherwise, so the pruned form is trained and exported too.
     """
 
     overrides: tuple[str, ...]
     parts: tuple[str, ...]
-    prunes: bool = True
     goes_on: bool = False
 
 
@@ -33,8 +31,7 @@ OF_ANCHORS = ("loss_box", "loss_object", "loss_class")
 ARCHITECTURES = {
     "yolo_v3": Architecture(("model.neck.width=32",), OF_ANCHORS),
     "yolo_v4": Architecture(("model.neck.width=32",), OF_ANCHORS),
-    # Its head passes five maps, and each is a way through the graph.
-    "retinanet": Architecture(("model.neck.width=32",), ("loss_class", "loss_box"), prunes=False),
+    "retinanet": Architecture(("model.neck.width=32",), ("loss_class", "loss_box")),
     "ssd": Architecture(
         ("model.neck.width=16", "model.ssd.scales=[0.2,0.3,0.5,0.7,0.9]"),
         ("loss_class", "loss_box"),
@@ -68,7 +65,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> None:
     chosen = ARCHITECTURES[arch]
     passed = through_the_stages(tmp_path, data, (f"model.arch={arch}", *chosen.overrides), chosen.parts)
-    if chosen.prunes:
-        pruned = pruned_as_promised(tmp_path, passed)
-        if chosen.goes_on:
-            on_from_there(tmp_path, data, passed, pruned)
+    pruned = pruned_as_promised(tmp_path, passed)
+    if chosen.goes_on:
+        on_from_there(tmp_path, data, passed, pruned)
