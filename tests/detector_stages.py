@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 import pytest
@@ -12,11 +13,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_detection import data_overrides, run
 
 from tao_like import runtime
-from tao_like.stages.results import TrainResult
+from tao_like.stages.results import ExportResult, PruneResult, TrainResult
 
 
-def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Sequence[str]) -> None:
-    """Trains, exports, quantizes, prunes and trains again, and holds the forms' answers against each other.
+class Passed(NamedTuple):
+    """What a pass has left: the overrides of every stage, and the results."""
+
+    overrides: list[str]
+    trained: TrainResult
+    exported: ExportResult
+
+
+def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Sequence[str]) -> Passed:
+    """Trains, breaks off and resumes, exports and quantizes; all forms answer alike.
 
     Args:
         results: empty folder.
@@ -40,26 +49,40 @@ def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Se
     onnx_file = run("evaluate", results / "o", *overrides, f"evaluate.checkpoint={exported.onnx_file}")
     assert_rows_agree(csv_rows(bundle.predictions), csv_rows(onnx_file.predictions))
     assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-4)
-    raw = run(
-        "export", results / "raw", *overrides, f"export.checkpoint={trained.bundle}", "export.nms=false"
-    )
-    pictures = sorted((data / "test").glob("*.png"))
-    answers = [runtime.load(file).predict(pictures) for file in (exported.onnx_file, raw.onnx_file)]
-    for one, other in zip(*answers, strict=True):
-        assert [found.label for found in one.detections] == [found.label for found in other.detections]
     quantized = run("quantize", results, *overrides, "quantize.max_drop=1", "quantize.num_samples=4")
     assert len(quantized.report["int8_layers"]) > 10
-    assert 0 < quantized.report["largest_difference"] < 0.2
+    found = scored_on_val(results / "q", quantized.onnx_file, overrides)
+    assert found == pytest.approx(quantized.metrics, abs=1e-6)
+    return Passed(overrides, trained, exported)
+
+
+def pruned_as_promised(results: Path, passed: Passed) -> PruneResult:
+    """The pruned network answers as the one with silenced channels, and scores what the stage says."""
+    overrides = passed.overrides
     pruned = run("prune", results, *overrides, "prune.granularity=2", "prune.target_macs=0.6")
     assert pruned.macs_share == pytest.approx(0.6, abs=0.1)
     assert pruned.report["largest_difference"] < 1e-3
-    kept = run(
-        "evaluate", results / "p", *overrides, f"evaluate.checkpoint={pruned.bundle}", "evaluate.split=val"
-    )
-    assert kept.metrics == pytest.approx(pruned.metrics, abs=1e-6)
-    once = [*overrides, "train.num_epochs=1"]
+    assert scored_on_val(results / "p", pruned.bundle, overrides) == pytest.approx(pruned.metrics, abs=1e-6)
+    return pruned
+
+
+def on_from_there(results: Path, data: Path, passed: Passed, pruned: PruneResult) -> None:
+    """The form without suppression finds the same, and the pruned network trains and exports."""
+    once = [*passed.overrides, "train.num_epochs=1"]
+    given = (f"export.checkpoint={passed.trained.bundle}", "export.nms=false")
+    raw = run("export", results / "raw", *once, *given)
+    pictures = sorted((data / "test").glob("*.png"))
+    answers = [runtime.load(file).predict(pictures) for file in (passed.exported.onnx_file, raw.onnx_file)]
+    for one, other in zip(*answers, strict=True):
+        assert [found.label for found in one.detections] == [found.label for found in other.detections]
     again = run("train", results / "again", *once, f"train.pruned_model_path={pruned.bundle}")
     assert run("export", results / "again", *once, f"export.checkpoint={again.bundle}").difference < 1e-4
+
+
+def scored_on_val(results: Path, model: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """What evaluate finds on the validation data."""
+    words = [*overrides, f"evaluate.checkpoint={model}", "evaluate.split=val"]
+    return dict(run("evaluate", results, *words).metrics)
 
 
 def resumed_to_the_same(results: Path, unbroken: TrainResult, overrides: Sequence[str]) -> None:

@@ -66,11 +66,7 @@ def _finished(processes: Sequence[BaseProcess]) -> list[int | None]:
 
 def exit_code_of(target: Callable[..., None], *arguments: object) -> int | None:
     """Calls a function of a module in a process of its own; a negative code is the signal that ended it."""
-    process = _context.Process(target=target, args=arguments)
-    process.start()
-    process.join(TIMEOUT)
-    code = process.exitcode
-    process.kill()
+    (code,) = _finished([_context.Process(target=target, args=arguments)])
     return code
 
 

@@ -1,4 +1,7 @@
-"""Every other architecture than the one of the base tests, once through the stages."""
+"""Architectures of detection once through the stages.
+
+YOLOX has the base tests, in ``test_detection_stages``, and YOLOv4-tiny its own, in ``test_detection_yolo``.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,32 @@ from typing import NamedTuple
 
 import pytest
 from box_pictures import write_coco
-from detector_stages import through_the_stages
+from detector_stages import on_from_there, pruned_as_promised, through_the_stages
 
 from tao_like.tasks import spec_module
 
 
 class Architecture(NamedTuple):
-    """A small form of it: overrides beside its name, and the parts of its loss."""
+    """A small form of it: overrides beside its name, and the parts of its loss.
+
+    Attributes:
+        goes_on: its graph is put together otherwise, so the pruned form is trained and exported too.
+    """
 
     overrides: tuple[str, ...]
     parts: tuple[str, ...]
+    goes_on: bool = False
 
 
 OF_ANCHORS = ("loss_box", "loss_object", "loss_class")
 ARCHITECTURES = {
     "yolo_v3": Architecture(("model.neck.width=32",), OF_ANCHORS),
     "yolo_v4": Architecture(("model.neck.width=32",), OF_ANCHORS),
-    "yolo_v4_tiny": Architecture(("model.neck.width=32",), OF_ANCHORS),
     "retinanet": Architecture(("model.neck.width=32",), ("loss_class", "loss_box")),
     "ssd": Architecture(
-        ("model.neck.width=16", "model.ssd.scales=[0.2,0.3,0.5,0.7,0.9]"), ("loss_class", "loss_box")
+        ("model.neck.width=16", "model.ssd.scales=[0.2,0.3,0.5,0.7,0.9]"),
+        ("loss_class", "loss_box"),
+        goes_on=True,
     ),
     "faster_rcnn": Architecture(
         (
@@ -36,14 +45,15 @@ ARCHITECTURES = {
             "model.faster_rcnn.anchor_sizes=[12,20,30,45,64]",
         ),
         ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),
+        goes_on=True,
     ),
 }
 
 
-def test_every_architecture_is_here_or_in_the_base_tests() -> None:
+def test_none_is_forgotten() -> None:
     arch = spec_module("detection").ModelSpec.__dataclass_fields__["arch"]
     (rule,) = arch.metadata.values()
-    assert {"yolox", *ARCHITECTURES} == set(rule.choices)
+    assert {"yolox", "yolo_v4_tiny", *ARCHITECTURES} == set(rule.choices)
 
 
 @pytest.fixture(scope="module")
@@ -53,5 +63,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> None:
-    overrides, parts = ARCHITECTURES[arch]
-    through_the_stages(tmp_path, data, (f"model.arch={arch}", *overrides), parts)
+    chosen = ARCHITECTURES[arch]
+    passed = through_the_stages(tmp_path, data, (f"model.arch={arch}", *chosen.overrides), chosen.parts)
+    pruned = pruned_as_promised(tmp_path, passed)
+    if chosen.goes_on:
+        on_from_there(tmp_path, data, passed, pruned)

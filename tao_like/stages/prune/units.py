@@ -238,7 +238,8 @@ def find_units(
             continue
         if isinstance(root, nn.modules.conv._ConvNd) and root.groups == root.out_channels > 1:
             continue  # A depthwise convolution follows whatever feeds it.
-        if root in untouchable | inside:
+        if root in untouchable | inside | kept_outputs:
+            # Its group would be left out. Behind an output it can lead through every place of a picture.
             continue
         pruner = graph.get_pruner_of_module(root)
         count = pruner.get_out_channels(root)
