@@ -55,6 +55,8 @@ def training_step(task: PointPillarsTask, items: list[Item]) -> Callable[[int], 
         torch.stack(list(task.losses(network, batch).values())).sum().backward()
         optimiser.step()
 
+    # The first one takes memory, which the others find.
+    step(0)
     return step
 
 

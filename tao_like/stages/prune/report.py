@@ -83,7 +83,11 @@ def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Ca
     import onnxruntime
 
     proto, _ = to_onnx(exportable, inputs, dynamic=False, opset=_OPSET)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; of shapes that it works out otherwise it warns in every run
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+    )
     feed = {name: tensor.numpy() for name, tensor in zip(exportable.inputs, inputs, strict=True)}
     return lambda: session.run(None, feed)
 

@@ -125,6 +125,10 @@ def _model(survey: LidarSurvey, side: float, *, has_gpu: bool) -> Iterator[Annot
         "median size and height of each class's boxes; classes that are hardly larger than a cell of the "
         f"head ({STRIDE * side:g} m) are matched sooner",
     )
+    if not has_gpu:
+        key = "model.post_processing.nms_config"
+        yield AnnotatedValue(f"{key}.nms_pre_max_size", 1000, "suppression takes its time on a CPU")
+        yield AnnotatedValue(f"{key}.nms_post_max_size", 100)
 
 
 def _anchors(name: str, found: ClassSurvey, cell: float) -> dict[str, Any]:
