@@ -116,6 +116,8 @@ class _Checker:
             if not bounds.hold(converted):
                 wanted = " or ".join([bounds.sentence(), *rule.words])
                 return self._refuse(value, f"{shown(value)} is not allowed; it must be {wanted}")
+        if isinstance(converted, str):
+            converted = rule.synonyms.get(converted, converted)
         choices = rule.choices
         if choices and converted not in choices and converted not in rule.words:
             return self._refuse(value, f"{shown(value)} is not allowed; {_choose(converted, choices)}")

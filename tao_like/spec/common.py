@@ -9,6 +9,7 @@ from typing import ClassVar
 from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.compare import CompareSpec
 from tao_like.spec.optim import OPTIMISERS as OPTIMISERS
+from tao_like.spec.optim import TAO_OPTIMISERS as TAO_OPTIMISERS
 from tao_like.spec.optim import OptimSpec as OptimSpec
 from tao_like.spec.prune import IGNORED_TAO_KEYS_OF_PRUNING, MOVED_TAO_KEYS, DistillSpec, PruneSpec
 from tao_like.spec.quantize import IGNORED_TAO_KEYS_OF_QUANTIZATION, QuantizeSpec

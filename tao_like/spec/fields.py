@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 MISSING = "???"
@@ -74,6 +74,7 @@ class Rule:
     aliases: tuple[str, ...] = ()
     pattern: str | None = None
     path: bool = False
+    synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def choices(self) -> Choices:
@@ -123,6 +124,7 @@ def spec_field(
     aliases: tuple[str, ...] = (),
     pattern: str | None = None,
     path: bool = False,
+    synonyms: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare a key of a spec with its default, its meaning and its rules.
 
@@ -140,6 +142,7 @@ def spec_field(
         aliases: Other names of the key inside the same block.
         pattern: Regular expression that the whole text must match.
         path: The text is a path: a leading ``~`` becomes the home folder, all else stays as written.
+        synonyms: Other words for values, such as TAO's, to the value that each means.
     """
     rule = Rule(
         help=help,
@@ -152,6 +155,7 @@ def spec_field(
         aliases=aliases,
         pattern=pattern,
         path=path,
+        synonyms=synonyms or {},
     )
     metadata = {METADATA_KEY: rule}
     if isinstance(default, (list, dict)):

@@ -21,6 +21,8 @@ OPTIMISERS = (
     "lion",
     "adafactor",
 )
+TAO_OPTIMISERS = {"torch.optim.SGD": "sgd", "torch.optim.Adam": "adam", "torch.optim.Adamax": "adamax"}
+TAO_POLICIES = {"MultiStep": "multistep", "StepLR": "step"}
 
 
 @dataclass
@@ -67,6 +69,7 @@ class OptimSpec:
         "adamw",
         "Optimiser. Built by timm's factory",
         choices=OPTIMISERS,
+        synonyms=TAO_OPTIMISERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(
@@ -92,6 +95,7 @@ class OptimSpec:
         "How the learning rate falls, step by step; `one_cycle` rises first, along a cosine too, while the "
         "momentum falls, and then both go back",
         choices=("constant", "linear", "cosine", "step", "multistep", "one_cycle"),
+        synonyms=TAO_POLICIES,
         aliases=("lr_scheduler",),
     )
     policy_params: PolicyParamsSpec = spec_block(PolicyParamsSpec, "Details of the policy")

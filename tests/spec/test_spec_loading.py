@@ -198,13 +198,18 @@ def test_other_names_reach_the_same_key(write: Any, text: str) -> None:
             "the same key is given as train.optim.policy_params.gamma (spec.yaml:3)",
         ),
         (
-            "schedule: {warmup: 1}\ntrain: {warmup: 1}\n",
+            "schedule: {warmup: 1}\ntrain: {warmup: 2}\n",
             "spec.yaml:1  schedule.warmup: the same key is given as train.warmup (spec.yaml:2)",
         ),
     ],
 )
 def test_a_key_given_under_two_names_is_an_error(write: Any, text: str, line: str) -> None:
     assert errors(Spec, write(text)) == [f"{line}; keep one of them"]
+
+
+def test_moved_keys_that_say_the_same_are_one(write: Any) -> None:
+    loaded = load_spec(Spec, write("schedule: {warmup: 1}\ntrain: {warmup: 1}\n"))
+    assert loaded.spec.train.warmup == 1
 
 
 def test_errors_name_the_key_as_the_user_wrote_it(write: Any) -> None:

@@ -12,6 +12,7 @@ from tao_like.spec import Problem, spec_block, spec_field
 from tao_like.spec.common import (
     IGNORED_TAO_KEYS,
     OPTIMISERS,
+    TAO_OPTIMISERS,
     CommonSpec,
     ExportSpec,
     OptimSpec,
@@ -221,6 +222,7 @@ class PoseOptimSpec(OptimSpec):
         "sgd",
         "Optimiser. Built by timm's factory; sgd has Nesterov's momentum",
         choices=OPTIMISERS,
+        synonyms=TAO_OPTIMISERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(
