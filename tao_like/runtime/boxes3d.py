@@ -164,9 +164,12 @@ def points_inside(points: npt.NDArray[np.floating], boxes: npt.ArrayLike) -> npt
         (M, P).
     """
     inside = np.zeros((len(as_boxes(boxes)), len(points)), bool)
+    x, y = np.ascontiguousarray(points[:, :2].T)
     for row, box in zip(inside, as_boxes(boxes), strict=True):
-        # Few points are near: turn these alone.
-        near = np.flatnonzero(np.abs(points[:, :2] - box[:2]).max(axis=1) <= np.hypot(box[3], box[4]) / 2)
+        # Few points are near: turn these alone. The margin is for the rounding of float32.
+        reach = float(np.hypot(box[3], box[4])) / 2 + 1e-3
+        is_near = (np.abs(x - float(box[0])) <= reach) & (np.abs(y - float(box[1])) <= reach)
+        near = np.flatnonzero(is_near)
         east, north = points[near, 0] - box[0], points[near, 1] - box[1]
         cosine, sine = np.cos(box[6]), np.sin(box[6])
         row[near] = (
