@@ -99,7 +99,7 @@ def smaller(folder: Path, first: Any, rate: float, epochs: int, *data: str) -> l
         run("export", folder / name, *data, f"export.checkpoint={result.bundle}").onnx_file
         for name, result in (("whole", first), ("again", again))
     ]
-    words = [f"quantize.checkpoint={exported[1]}", "quantize.max_drop=1"]
+    words = [f"quantize.checkpoint={exported[1]}", "quantize.max_drop=0.02"]
     quantised = run("quantize", folder / "int8", *data, *words)
     names = ",".join(f"'{file}'" for file in (*exported, quantised.onnx_file))
     compared = run("compare", folder / "compared", *data, f"compare.checkpoints=[{names}]")
