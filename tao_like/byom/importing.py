@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import torch
+from torch import nn
 
 from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
@@ -32,6 +33,9 @@ TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
 """Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+_NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
+_MANY = 5
+"""Convolutions from which on one expects norm layers between them."""
 _WEIGHTS_MISSED = "its weights do not fit its graph"
 
 
@@ -92,6 +96,7 @@ def import_file(
             f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}); at most "
             f"{tolerance:g} is allowed. The conversion is wrong; nothing was written"
         )
+    imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
     cuts = find_cuts(imported, inner)
     head = find_head(imported, inner)
@@ -113,6 +118,20 @@ def import_file(
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _without_norms(module: nn.Module) -> list[str]:
+    """What to say of a network whose batch norms an exporter has folded away: they cannot be had back."""
+    parts = list(module.modules())
+    convolutions = [part for part in parts if isinstance(part, nn.Conv2d)]
+    has_norms = any(isinstance(part, _NORMS) for part in parts)
+    if has_norms or len(convolutions) < _MANY or any(part.bias is None for part in convolutions):
+        return []
+    return [
+        f"{len(convolutions)} convolutions have biases, and no norm layer is left: batch norms were folded "
+        "into them on export, and their statistics are not in the file. Train with a low rate and "
+        "train.clip_grad_norm, or have the model exported with its norm layers"
+    ]
 
 
 def _described(kind: Any) -> dict[str, Any]:

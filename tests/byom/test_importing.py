@@ -16,6 +16,7 @@ from foreign import classifier, model, saved, tensor
 from onnx import helper, numpy_helper
 from pictures import shape
 from PIL import Image
+from test_patterns import traced
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
@@ -30,6 +31,18 @@ from tao_like.errors import BundleError, ConversionError
 def path(tmp_path: Path) -> Path:
     """A little classifier as a file."""
     return saved(classifier(), tmp_path / "little.onnx")
+
+
+@pytest.mark.parametrize("keeps_norms", [True, False])
+def test_norm_layers_that_an_exporter_has_folded_are_told_of(keeps_norms: bool, tmp_path: Path) -> None:
+    layers = [
+        part for _ in range(5) for part in (torch.nn.Conv2d(3, 3, 1, bias=False), torch.nn.BatchNorm2d(3))
+    ]
+    proto = traced(torch.nn.Sequential(*layers), torch.zeros(1, 3, 8, 8), keeps_norms=keeps_norms)
+    found = import_file(saved(proto, tmp_path / "deep.onnx"))
+    assert any("5 convolutions have biases" in note for note in found.report["notes"]) is not keeps_norms
+    norms = [part for part in found.imported.module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert len(norms) == 5 * keeps_norms
 
 
 def test_places_to_cut_are_found(path: Path) -> None:

@@ -18,8 +18,11 @@ from tao_like.byom.cuts import cut_at
 from tao_like.byom.patterns import attend
 
 
-def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelProto:
+def traced(
+    module: nn.Module, example: Tensor, opset: int = 11, *, keeps_norms: bool = True
+) -> onnx.ModelProto:
     """The module as torch's tracing exporter writes it, in small parts: opset 11 has few whole operations."""
+    mode = torch.onnx.TrainingMode.PRESERVE if keeps_norms else torch.onnx.TrainingMode.EVAL
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -32,7 +35,7 @@ def traced(module: nn.Module, example: Tensor, opset: int = 11) -> onnx.ModelPro
             input_names=["x"],
             output_names=["y"],
             dynamic_axes={"x": {0: "n"}},
-            training=torch.onnx.TrainingMode.PRESERVE,
+            training=mode,
         )
     return onnx.load_from_string(buffer.getvalue())
 
