@@ -58,7 +58,9 @@ def training_inputs(
     loaded = load_spec(spec_module(task).Spec, Path(spec), overrides)
     made = task_class(task)(loaded.spec)
     dataset = made.dataset("train", augment=True)
-    numbers = [len(dataset) * place // pictures for place in range(min(pictures, len(dataset)))]
+    # A step further each time: where classes take turns, even steps may meet one class alone.
+    places = range(min(pictures, len(dataset)))
+    numbers = [(len(dataset) * place // pictures + place) % len(dataset) for place in places]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         batch = made.collate([dataset[number] for number in numbers for _ in range(times)])
