@@ -51,7 +51,7 @@ class Batch:
     Attributes:
         inputs: prepared inputs, the batch in front.
         targets: truths, in the task's own form.
-        indices: (N,) int64: each sample's place in its dataset.
+        indices: (N,) int64, on the CPU: each sample's place in its dataset.
     """
 
     inputs: Tensor
@@ -63,8 +63,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """This batch on another device."""
-        moved = {item.name: _to_device(getattr(self, item.name), device) for item in dataclasses.fields(self)}
-        return type(self)(**moved)
+        # The indices stay: they are read as numbers, for which a GPU would have to finish its work first.
+        return type(self)(_to_device(self.inputs, device), _to_device(self.targets, device), self.indices)
 
     def pin_memory(self) -> Batch:
         """This batch in page-locked memory, from where copies to a GPU are quick."""

@@ -296,3 +296,13 @@ def test_settings_of_all_kinds_train(overrides: list[str], class_folders: Path, 
     assert result.metrics["accuracy"] > 0.5
     losses = [figures["train_loss"] for figures in epoch_figures(result.folder)]
     assert losses[1] < losses[0]
+
+
+def test_a_compiled_training_needs_a_compiler_and_says_so_at_once(
+    class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SpecError, match=r"train\.compile: .*no (g|clang)\+\+ on the path"):
+        run("train", tmp_path / "results", *data_overrides(class_folders), "train.compile=true")
+    assert "FAILURE" in status_lines(tmp_path / "results" / "train")[-1]["status"]

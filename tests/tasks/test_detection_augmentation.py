@@ -229,5 +229,7 @@ def test_another_input_size_at_every_step_depends_on_the_batch_alone() -> None:
         seen = bright(resized.inputs[0].permute(1, 2, 0).float().numpy(), 185)
         assert resized.targets["boxes"][0][0].numpy() == pytest.approx(seen, abs=TOLERANCE)
         assert resized.targets["boxes"][1].shape == (0, 4)
+        # A GPU is not asked for what is read here as numbers.
+        assert batch.to(torch.device("meta")).indices.tolist() == [4, 9]
     assert len(sizes) > 2
     assert resized_batch(batch, 0) is batch

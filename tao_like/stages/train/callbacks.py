@@ -27,13 +27,15 @@ class MovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-            if not mean.is_floating_point():
-                return current
+        def average(means: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
+            # All tensors of one type at once: to read the count for each makes a GPU wait as often.
             steps = float(count)
-            return torch.lerp(current, mean, min(decay, (1 + steps) / (10 + steps)))
+            if means[0].is_floating_point():
+                torch._foreach_lerp_(means, currents, 1 - min(decay, (1 + steps) / (10 + steps)))
+            else:
+                torch._foreach_copy_(means, currents)
 
-        super().__init__(avg_fn=average)
+        super().__init__(multi_avg_fn=average)
         self._is_shown = False
 
     @override

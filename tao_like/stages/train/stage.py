@@ -17,11 +17,11 @@ from torch import nn
 
 from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
-from tao_like.errors import BundleError, SpecError, TaoLikeError
+from tao_like.errors import BundleError, TaoLikeError
 from tao_like.networks import structure
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.spec import to_dict, to_yaml
-from tao_like.spec.common import CommonSpec, TrainSpec
+from tao_like.spec.common import CommonSpec
 from tao_like.stages.findings import stop_on_errors
 from tao_like.stages.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
 from tao_like.stages.loading import resolve_batch_size, resolve_workers
@@ -29,6 +29,7 @@ from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
 from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
 from tao_like.stages.train.checkpoints import BEST, Checkpoints
+from tao_like.stages.train.checks import check_spec
 from tao_like.stages.train.devices import choose_devices, process_environment
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.module import TrainingModule
@@ -67,7 +68,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
         origin = open_origin(task_type, spec, path, "train.pruned_model_path")
     task = origin.task if origin else task_type(spec)
     spec = task.spec
-    _check_spec(task, spec.train)
+    check_spec(task, spec.train)
     resumed = open_resumed(task, spec)
     stop_on_errors(task.check(full=False), run)
     with stop_requests() as stop:
@@ -131,32 +132,6 @@ def prepare_trainer(
     return PreparedTraining(task, module, trainer, checkpoints, board, origin, resumed)
 
 
-def _check_spec(task: Task[Any], spec: TrainSpec) -> None:
-    """Rules that need torch, the task, or what the data has."""
-    if not task.has_split("train"):
-        raise SpecError(
-            f"there is no training data: {task.data_key('train')} is not given; "
-            f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
-        )
-    known = ["val_loss", *(f"val_{name}" for name in task.reported())]
-    needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
-    if needs_monitor and spec.optim.monitor_name not in known:
-        raise SpecError(
-            f"train.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
-            f"it is one of {', '.join(known)}"
-        )
-    if needs_monitor and not task.has_split("val"):
-        raise SpecError(
-            f"train.keep=best and early stopping need validation data; give {task.data_key('val')} "
-            "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
-        )
-    if spec.precision == "fp16" and not torch.cuda.is_available():
-        raise SpecError("train.precision: fp16 needs a GPU; take bf16 or fp32")
-    if spec.accelerator == "gpu" and not torch.cuda.is_available():
-        raise SpecError("train.accelerator: there is no GPU on this machine; take auto or cpu")
-    choose_devices(spec)  # before the data is looked at and the network is built
-
-
 def build_module(
     task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, resumed: Resumed | None = None
 ) -> TrainingModule:
@@ -173,6 +148,7 @@ def build_module(
     if task.batch_size() == "auto" or task.workers() == "auto":
         run.info(f"batch size {batch_size}, {workers} loading processes")
     if spec.train.compile:
+        run.info("train.compile: the first steps wait for the compiler, from a minute to several")
         network.compile()
     return TrainingModule(
         task,

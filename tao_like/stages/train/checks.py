@@ -1,0 +1,61 @@
+"""Rules for a training that the spec alone cannot check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+import torch
+
+from tao_like.errors import SpecError
+from tao_like.spec.common import TrainSpec
+from tao_like.stages.train.devices import choose_devices
+from tao_like.tasks.base import Task
+
+
+def check_spec(task: Task[Any], spec: TrainSpec) -> None:
+    """Raises SpecError where a rule is broken that needs torch, the task, or what the data has."""
+    if not task.has_split("train"):
+        raise SpecError(
+            f"there is no training data: {task.data_key('train')} is not given; "
+            f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
+        )
+    known = ["val_loss", *(f"val_{name}" for name in task.reported())]
+    needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
+    if needs_monitor and spec.optim.monitor_name not in known:
+        raise SpecError(
+            f"train.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
+            f"it is one of {', '.join(known)}"
+        )
+    if needs_monitor and not task.has_split("val"):
+        raise SpecError(
+            f"train.keep=best and early stopping need validation data; give {task.data_key('val')} "
+            "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
+        )
+    if spec.precision == "fp16" and not torch.cuda.is_available():
+        raise SpecError("train.precision: fp16 needs a GPU; take bf16 or fp32")
+    if spec.accelerator == "gpu" and not torch.cuda.is_available():
+        raise SpecError("train.accelerator: there is no GPU on this machine; take auto or cpu")
+    devices = choose_devices(spec)  # before the data is looked at and the network is built
+    if spec.compile:
+        check_compiler(on_gpu=devices.accelerator != "cpu")
+
+
+def check_compiler(on_gpu: bool) -> None:
+    """Raises SpecError where torch.compile would find no compiler, which it says only at the first step.
+
+    For a CPU it takes ``CXX`` or the platform's usual C++ compiler; for a GPU, Triton needs one of C.
+    """
+    if on_gpu:
+        variable, usual = "CC", ["gcc", "clang"]
+    else:
+        variable, usual = "CXX", ["clang++" if sys.platform == "darwin" else "g++"]
+    chosen = os.environ.get(variable)
+    names = [chosen] if chosen else usual
+    if not any(shutil.which(name) for name in names):
+        raise SpecError(
+            f"train.compile: it needs a compiler, and there is no {' or '.join(names)} on the path; install "
+            "one (Debian and Ubuntu: apt install g++), or set train.compile=false"
+        )
