@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import onnx
 import pytest
+from base_devices import DeviceTests
 from base_faults import FaultTests
 from base_processes import ProcessTests
 from base_prune import PruneStageTests
@@ -57,7 +58,7 @@ def given(stage: str, model: TrainResult | ExportResult) -> list[str]:
     return [f"{stage}.checkpoint={path}"]
 
 
-class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTests):
+class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, QuantizeStageTests):
     """Inherit from it, in a class whose name begins with ``Test``, and fill in what is left open here."""
 
     task: ClassVar[str]  # its name
@@ -175,8 +176,7 @@ class TaskStagesTest(FaultTests, ProcessTests, PruneStageTests, QuantizeStageTes
                 self.run("train", tmp_path, [*data, "train.num_epochs=2"])
         assert_failed(tmp_path / "train", "power cut")
         assert not (tmp_path / "train" / "model.tltb").exists()
-        checkpoint = tmp_path / "train" / "checkpoints" / "last.ckpt"
-        resume = f"train.resume_training_checkpoint_path={checkpoint}"
+        resume = f"train.resume_training_checkpoint_path={tmp_path}/train/checkpoints/last.ckpt"
         result = self.run("train", tmp_path, [*data, "train.num_epochs=2", resume])
         lines = status_lines(tmp_path / "train")
         assert [line["epoch"] for line in lines if "epoch" in line] == [1, 2]

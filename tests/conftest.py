@@ -10,7 +10,14 @@ import pytest
 
 # These hold assertions of their own; pytest explains them only where it is told to.
 pytest.register_assert_rewrite(
-    "base", "base_faults", "base_processes", "base_prune", "base_quantize", "stage_runs"
+    "base",
+    "base_devices",
+    "base_faults",
+    "base_processes",
+    "base_prune",
+    "base_quantize",
+    "pretended_device",
+    "stage_runs",
 )
 
 # No test may reach the network.

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended_device import DEVICE, pretended_device, send
 from tiny_classification import tiny_spec
 
 from tao_like.errors import SpecError
 from tao_like.stages.devices import pick_device
 from tao_like.stages.train.devices import Devices, choose_devices
 from tao_like.tracking import Run
+
+
+class Shift(torch.nn.Linear):
+    """A layer with a tensor that no move takes along."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) + torch.ones(2)
 
 
 @pytest.fixture
@@ -119,3 +127,15 @@ def test_machines_that_nobody_has_started_are_not_waited_for(monkeypatch: pytest
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     with pytest.raises(SpecError, match=r"srun has started 4 tasks.*one torchrun on each machine"):
         choose("train.num_gpus=4")
+
+
+def test_what_is_left_on_the_cpu_is_found_without_a_gpu() -> None:
+    """The judge of the tests in base_devices."""
+    layer, shift = send(torch.nn.Linear(3, 2)), send(Shift(3, 2))
+    inputs = torch.zeros(4, 3)
+    with pretended_device():
+        assert layer(inputs.to(DEVICE)).device == DEVICE
+        with pytest.raises(AssertionError, match=r"shapes \[\(4, 3\)\] are left on the CPU"):
+            layer(inputs)
+        with pytest.raises(AssertionError, match=r"shapes \[\(2,\)\] are left on the CPU"):
+            shift(inputs.to(DEVICE))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from base_devices import assert_same_there
 from box_pictures import write_coco
 from detector_stages import on_from_there, pruned_as_promised, through_the_stages
+from tiny_detection import TINY, data_overrides
 
 from tao_like.tasks import spec_module
 
@@ -68,3 +70,9 @@ def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> No
     pruned = pruned_as_promised(tmp_path, passed)
     if chosen.goes_on:
         on_from_there(tmp_path, data, passed, pruned)
+
+
+@pytest.mark.parametrize("arch", ["yolo_v4_tiny", *ARCHITECTURES])
+def test_a_step_leaves_nothing_on_the_cpu(arch: str, data: Path) -> None:
+    overrides = ARCHITECTURES[arch].overrides if arch in ARCHITECTURES else ()
+    assert_same_there("detection", [*TINY, *data_overrides(data), f"model.arch={arch}", *overrides])

@@ -1,0 +1,100 @@
+"""What every task must pass on a device other than the CPU: a pretended one, with the CPU's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import torch
+from pretended_device import DEVICE, pretended_device, send
+from torch import Tensor, nn
+
+from tao_like.spec import load_spec
+from tao_like.tasks import spec_module, task_class
+from tao_like.tasks.base import Batch, Split, Task
+
+CPU = torch.device("cpu")
+
+
+def load_task(name: str, words: Sequence[str]) -> Task[Any]:
+    """A task at work on overrides alone."""
+    return task_class(name)(load_spec(spec_module(name).Spec, None, list(words)).spec)
+
+
+def network_of(task: Task[Any], device: torch.device) -> nn.Module:
+    """The same random network on every call."""
+    torch.manual_seed(0)
+    network, _ = task.network(pretrained=False)
+    return send(network) if device == DEVICE else network
+
+
+def on(device: torch.device) -> Any:
+    """The context in which a device is one."""
+    return pretended_device() if device == DEVICE else nullcontext()
+
+
+def some(task: Task[Any], split: Split) -> Batch:
+    """Four samples, or as many as there are."""
+    data = task.dataset(split, augment=split == "train")
+    return task.collate([data[number] for number in range(min(4, len(data)))])
+
+
+def training_step(task: Task[Any], batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """Losses and gradients of a step."""
+    network = network_of(task, device).train()
+    with on(device):
+        torch.manual_seed(1)
+        losses = task.losses(network, batch.to(device))
+        assert {value.device for value in losses.values()} == {device}
+        torch.stack(list(losses.values())).sum().backward()
+        found = {name: value.detach().cpu() for name, value in losses.items()}
+        for name, parameter in network.named_parameters():
+            if parameter.grad is not None:
+                found[name] = parameter.grad.cpu()
+    return found
+
+
+def validation_step(
+    task: Task[Any], batch: Batch, device: torch.device
+) -> tuple[list[float], dict[str, float]]:
+    """The losses of a batch, and what the metrics make of the answers to it."""
+    network = network_of(task, device).eval()
+    metrics = task.metrics()
+    with on(device), torch.no_grad():
+        moved = batch.to(device)
+        losses, outputs = task.validate(network, moved)
+        metrics.update(moved.indices.tolist(), task.answers(outputs), task.targets(moved))
+        return [value.item() for value in losses.values()], metrics.compute()
+
+
+def answers(task: Task[Any], batch: Batch, device: torch.device) -> list[Tensor]:
+    """What the network that ships says to the first sample."""
+    exportable = task.exportable(network_of(task, CPU).eval(), task.input_format)
+    inputs = exportable.to_inputs(task.prepared(batch)[:1])
+    module = send(exportable.module) if device == DEVICE else exportable.module
+    with on(device), torch.no_grad():
+        found = module(*[tensor.to(device) for tensor in inputs])
+        return [value.cpu() for value in (found if isinstance(found, tuple) else (found,))]
+
+
+def assert_same_there(name: str, words: Sequence[str]) -> None:
+    """A training step, a validation and answers leave nothing on the CPU, and come to its numbers."""
+    task = load_task(name, words)
+    train, val = some(task, "train"), some(task, "val")
+    here, there = (training_step(task, train, device) for device in (CPU, DEVICE))
+    assert here.keys() == there.keys()
+    assert [name for name, value in here.items() if not value.equal(there[name])] == []
+    assert validation_step(task, val, CPU) == validation_step(task, val, DEVICE)
+    for one, other in zip(answers(task, val, CPU), answers(task, val, DEVICE), strict=True):
+        assert one.equal(other)
+
+
+class DeviceTests:
+    """The test of it, on the fixtures of a task's test class."""
+
+    task: ClassVar[str]
+    tiny: ClassVar[tuple[str, ...]]
+
+    def test_a_step_leaves_nothing_on_the_cpu(self, data: list[str]) -> None:
+        assert_same_there(self.task, [*self.tiny, *data])
