@@ -1,4 +1,4 @@
-"""A device that is none: its tensors say that they lie there, and the CPU computes. It finds what fails on GPUs.
+"""A device that is none: tensors say that they lie there, and the CPU computes. It finds what fails on GPUs.
 
 As on a GPU, tensors of both places cannot meet in an operation; single numbers, copies and indices may.
 """
