@@ -124,7 +124,8 @@ def _scalar_schema(scalar: type, rule: Rule, bounds: Bounds) -> dict[str, Any]:
     if scalar is str and rule.words:
         schema["enum"] = list(rule.words)
     elif rule.choices:
-        schema["enum"] = [choice for choice in rule.choices if isinstance(choice, scalar)]
+        allowed = (*rule.choices, *rule.synonyms)
+        schema["enum"] = [word for word in allowed if isinstance(word, scalar)]
     return schema
 
 

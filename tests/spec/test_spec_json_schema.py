@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from tao_like.errors import SpecError
 from tao_like.spec import json_schema, spec_from_dict
+from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 
 validator = Draft202012Validator(json_schema(Spec))
 
@@ -34,6 +35,15 @@ def test_it_is_a_json_schema_and_accepts_the_defaults() -> None:
         schema = json_schema(spec_class)
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema).validate(dataclasses.asdict(spec_class()))
+
+
+@pytest.mark.parametrize("word", ["torch.optim.SGD", "sgd", "torch.optim.LBFGS"])
+def test_it_accepts_the_words_of_tao_that_the_loader_accepts(word: str) -> None:
+    values = nested("train.optim.optim", word)
+    is_known = word != "torch.optim.LBFGS"
+    assert Draft202012Validator(json_schema(ClassificationSpec)).is_valid(values) is is_known
+    if is_known:
+        assert spec_from_dict(ClassificationSpec, values, source="x").spec.train.optim.optim == "sgd"
 
 
 def test_it_describes_keys() -> None:
