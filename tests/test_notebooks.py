@@ -15,6 +15,7 @@ from pictures import CLASSES as OTHER_CLASSES
 from PIL import Image
 from test_specs import SMALL
 
+from tao_like.cli.main import main
 from tao_like.datasets import samples, samples_lidar, samples_scenes, samples_skeletons
 from tao_like.tasks import spec_module, task_names
 
@@ -131,6 +132,23 @@ def test_the_command_beside_a_call_does_the_same(notebook: Path, run: NotebookRu
     given = [words for text in read_cells(notebook, "markdown") for words in commands(text)]
     stages = [words for words in given if words[0] == "tao-like" and words[2:4] and words[3] == "-e"]
     assert [(task, stage, spec, overrides) for _, task, stage, _, spec, *overrides in stages] == run.calls
+
+
+def test_the_command_beside_init_writes_the_same_spec(
+    notebook: Path, run: NotebookRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if notebook.stem in ON_OTHER_DATA:
+        pytest.skip("the command names the sample data")
+    monkeypatch.chdir(run.folder)
+    given = [words[1:] for text in read_cells(notebook, "markdown") for words in commands(text)]
+    (init,) = (words for words in given if words[1:2] == ["init"])
+    spec = Path(init[init.index("-o") + 1])
+    written = spec.read_text("utf-8")
+    spec.unlink()
+    with pytest.raises(SystemExit) as end:
+        main(init)
+    assert end.value.code == 0
+    assert spec.read_text("utf-8") == written
 
 
 def test_a_notebook_ends_with_a_comparison_in_which_one_file_is_int8(run: NotebookRun) -> None:
