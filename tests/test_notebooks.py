@@ -119,6 +119,16 @@ def test_each_code_cell_stands_below_a_text(notebook: Path) -> None:
     assert ("code", "code") not in list(pairwise(kinds))
 
 
+def test_notebooks_that_share_a_folder_do_not_write_different_samples_to_one_place() -> None:
+    written: dict[str, set[str]] = {}
+    for path in NOTEBOOKS:
+        for text in read_cells(path, "code"):
+            for sample, folder in re.findall(r'write_sample\("(\w+)", Path\("(\w+)"\)\)', text):
+                written.setdefault(folder, set()).add(sample)
+    assert len(written) > 3
+    assert all(len(samples) == 1 for samples in written.values()), written
+
+
 def test_commands_and_files_that_are_named_exist(notebook: Path) -> None:
     for text in read_cells(notebook, "markdown"):
         assert_commands_exist(text)
