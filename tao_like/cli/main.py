@@ -15,6 +15,7 @@ import click
 
 import tao_like
 from tao_like import tasks
+from tao_like.cli.tao_words import command_for, option_for
 from tao_like.cli.task_commands import task_group
 from tao_like.cli.tools import TOOLS
 from tao_like.errors import TaoLikeError
@@ -70,6 +71,8 @@ class RootGroup(click.Group):
                     f"'{args[0]}' stands behind a task, as in tao-like classification {args[0]}. "
                     f"Tasks: {names}."
                 )
+            if command := command_for(args):
+                ctx.fail(f"'{' '.join(args[:2])}' is how TAO calls it; here: {command}")
             import difflib
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
@@ -110,7 +113,7 @@ def _run(words: list[str], debug: bool) -> int:
     except click.NoSuchOption as error:
         error.show()
         if error.ctx and any(parameter.name == "overrides" for parameter in error.ctx.command.params):
-            click.echo("Keys of the spec are given without dashes, as in train.num_epochs=20.", err=True)
+            click.echo(f"Here {option_for(error.option_name)}.", err=True)
         return 2
     except click.ClickException as error:
         error.show()

@@ -67,7 +67,9 @@ def test_the_version_is_told(tao_like: CommandLine) -> None:
     ("words", "near"),
     [(["trian"], ""), (["clasification", "train"], "classification"), (["classification", "trian"], "train"),
      (["quick"], ""), (["backbone"], "backbones"), (["train"], "tao-like classification train"),
-     (["init", "photos"], "tao-like classification init")],
+     (["init", "photos"], "tao-like classification init"),
+     (["classification_pyt", "train"], "tao-like classification train"),
+     (["model", "yolo_v4", "prune"], "tao-like detection prune ... model.arch=yolo_v4")],
 )  # fmt: skip
 def test_a_mistyped_command_is_answered_with_the_nearest(
     words: list[str], near: str, tao_like: CommandLine
@@ -81,6 +83,8 @@ def test_a_key_that_is_given_with_dashes_is_answered_with_how_it_is_given(tao_li
     assert tao_like("classification", "train", "--num_epochs", "20") == 2
     assert "--num_epochs" in tao_like.errors
     assert "train.num_epochs=20" in tao_like.errors
+    assert tao_like("classification", "train", "-e", "spec.yaml", "-k", "KEY") == 2
+    assert "nothing is encrypted" in tao_like.errors
     assert tao_like("tasks", "--num_epochs") == 2
     assert "train.num_epochs=20" not in tao_like.errors
 
