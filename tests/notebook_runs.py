@@ -27,11 +27,13 @@ class NotebookRun:
         names: the notebook's variables.
         shown: what its cells show: the value of each cell's last line.
         calls: what `tao_like.run` was given: task, stage, spec and overrides.
+        folder: where it ran.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
     shown: list[Any] = field(default_factory=list)
     calls: list[tuple[str, str, str, list[str]]] = field(default_factory=list)
+    folder: Path = field(default_factory=Path.cwd)
 
 
 def read_cells(path: Path, kind: str) -> list[str]:

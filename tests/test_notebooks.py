@@ -15,6 +15,7 @@ from pictures import CLASSES as OTHER_CLASSES
 from PIL import Image
 from test_specs import SMALL
 
+from tao_like.cli.main import main
 from tao_like.datasets import samples, samples_lidar, samples_scenes, samples_skeletons
 from tao_like.tasks import spec_module, task_names
 
@@ -118,6 +119,16 @@ def test_each_code_cell_stands_below_a_text(notebook: Path) -> None:
     assert ("code", "code") not in list(pairwise(kinds))
 
 
+def test_notebooks_that_share_a_folder_do_not_write_different_samples_to_one_place() -> None:
+    written: dict[str, set[str]] = {}
+    for path in NOTEBOOKS:
+        for text in read_cells(path, "code"):
+            for sample, folder in re.findall(r'write_sample\("(\w+)", Path\("(\w+)"\)\)', text):
+                written.setdefault(folder, set()).add(sample)
+    assert len(written) > 3
+    assert all(len(samples) == 1 for samples in written.values()), written
+
+
 def test_commands_and_files_that_are_named_exist(notebook: Path) -> None:
     for text in read_cells(notebook, "markdown"):
         assert_commands_exist(text)
@@ -131,6 +142,22 @@ def test_the_command_beside_a_call_does_the_same(notebook: Path, run: NotebookRu
     given = [words for text in read_cells(notebook, "markdown") for words in commands(text)]
     stages = [words for words in given if words[0] == "tao-like" and words[2:4] and words[3] == "-e"]
     assert [(task, stage, spec, overrides) for _, task, stage, _, spec, *overrides in stages] == run.calls
+
+
+def test_the_command_beside_init_writes_the_same_spec(
+    notebook: Path, run: NotebookRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.folder)
+    given = [words[1:] for text in read_cells(notebook, "markdown") for words in commands(text)]
+    (init,) = (words for words in given if words[1:2] == ["init"])
+    spec = Path(init[init.index("-o") + 1])
+    written = spec.read_text("utf-8")
+    spec.unlink()
+    with pytest.raises(SystemExit) as end:
+        # The command names the sample; a notebook may have run on other data.
+        main([*init[:2], str(run.names["DATA"]), *init[3:]])
+    assert end.value.code == 0
+    assert spec.read_text("utf-8") == written
 
 
 def test_a_notebook_ends_with_a_comparison_in_which_one_file_is_int8(run: NotebookRun) -> None:

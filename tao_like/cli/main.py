@@ -15,6 +15,7 @@ import click
 
 import tao_like
 from tao_like import tasks
+from tao_like.cli.tao_words import command_for, option_for
 from tao_like.cli.task_commands import task_group
 from tao_like.cli.tools import TOOLS
 from tao_like.errors import TaoLikeError
@@ -62,6 +63,16 @@ class RootGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the command; a mistyped one is answered with the nearest."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from tao_like.stages.runner import STAGES
+
+            if args[0] in (*STAGES, "init"):
+                names = ", ".join(tasks.task_names())
+                ctx.fail(
+                    f"'{args[0]}' stands behind a task, as in tao-like classification {args[0]}. "
+                    f"Tasks: {names}."
+                )
+            if command := command_for(args):
+                ctx.fail(f"'{' '.join(args[:2])}' is how TAO calls it; here: {command}")
             import difflib
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
@@ -99,6 +110,11 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         cli.main(words, prog_name="tao-like", standalone_mode=False, obj={"debug": debug})
         return 0
+    except click.NoSuchOption as error:
+        error.show()
+        if error.ctx and any(parameter.name == "overrides" for parameter in error.ctx.command.params):
+            click.echo(f"Here {option_for(error.option_name)}.", err=True)
+        return 2
     except click.ClickException as error:
         error.show()
         return 2

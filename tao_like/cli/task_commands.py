@@ -126,11 +126,15 @@ def _init_command(task: str) -> click.Command:
         "-o", "--output", type=click.Path(path_type=Path), help="The spec to write; left out: FOLDER's name."
     )
     @click.option("--force", is_flag=True, help="Overwrite a spec that is there.")
-    def init(folder: Path, output: Path | None, force: bool) -> None:
-        """Looks at a folder of data and writes a spec that runs, with the reason beside each value."""
+    @click.argument("overrides", nargs=-1, type=OverrideType(task), metavar="[key=value]...")
+    def init(folder: Path, output: Path | None, force: bool, overrides: tuple[str, ...]) -> None:
+        """Looks at a folder of data and writes a spec that runs, with the reason beside each value.
+
+        Values that you give as key=value are written in the place of what would be suggested.
+        """
         module = importlib.import_module(f"tao_like.tasks.{task}.init")
         target = output or Path(f"{folder.resolve().stem}.yaml")
-        for line in module.write_spec(folder, target, force=force):
+        for line in module.write_spec(folder, target, overrides, force=force):
             click.echo(line)
         click.echo(f"Next: tao-like {task} dataset_check -e {target}")
         click.echo(f"Then: tao-like {task} train -e {target}")

@@ -181,7 +181,8 @@ def _class_findings(splits: SplitRecords, classes: Sequence[str], multi_label: b
                 "error",
                 "unknown_label",
                 f"{_files(len(unknown))} of {name} with a label that is not among the classes: "
-                f"{_some(labels)}; the classes are {_some(classes)}",
+                f"{_some(labels)}; the classes are {_some(classes)}. Correct the labels, or take the files "
+                "away",
                 tuple(str(record.path) for record in unknown),
             )
         counts = _counts(records)

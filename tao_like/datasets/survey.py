@@ -138,6 +138,11 @@ def _what_is_there(folder: Path) -> str:
     if not places:
         return f"there are no pictures ({sum(ignored.values())} other files)"
     images = sum(places.values())
+    if len(places) == 1 and (only := next(iter(places))) != folder:
+        return (
+            f"all {images} pictures are of one class, {only.name}; a classifier tells classes apart, so put "
+            "pictures of something else into another folder beside it"
+        )
     if len(places) == 1:
         return f"there are {images} pictures in one folder, and nothing says what they show"
     return f"there are {images} pictures in {len(places)} folders, but not in two or more class folders"

@@ -61,6 +61,17 @@ def load_spec(spec_class: type[SpecT], path: Path | None, overrides: Sequence[st
     return _load(spec_class, given, overrides, findings, source, path)
 
 
+def load_spec_text(
+    spec_class: type[SpecT], text: str, path: Path, overrides: Sequence[str] = ()
+) -> LoadedSpec[SpecT]:
+    """As ``load_spec``, for the text of a file that is still to be written at ``path``."""
+    from tao_like.spec.document import read_text
+
+    findings = Findings()
+    given = read_text(text, str(path), findings)
+    return _load(spec_class, given, overrides, findings, str(path), path)
+
+
 def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, source: str) -> LoadedSpec[SpecT]:
     """Read a spec from plain values, such as the spec that is stored in a bundle; checked like a file.
 

@@ -44,7 +44,7 @@ def _key_problem(key: str, equals: str, text: str) -> str:
     if key.startswith("+"):
         return f"{key}{equals}{text}: keys are not added with +, all exist already; write {bare}={text}"
     if not equals:
-        return f"{key}: this is not a key=value; write for example train.num_epochs=5"
+        return f"{key}: this is not a key=value; write for example train.num_epochs=5, without spaces"
     if key.startswith("-") and bare:
         return f"{key}={text}: keys of the spec are given without dashes; write {bare}={text}"
     if not _KEY.fullmatch(key) or any(not part for part in key.split(".")):

@@ -16,7 +16,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.networks import structure
 from tao_like.spec import spec_from_dict
 from tao_like.spec.common import CommonSpec
-from tao_like.stages.folders import trained_bundle
+from tao_like.stages.folders import require_file, trained_bundle, where_earlier_trainings_are
 from tao_like.stages.loading import scoring_loader
 from tao_like.tasks.base import Dataset, Exportable, Metrics, ModelRecord, Outputs, Task
 
@@ -97,12 +97,13 @@ def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
         SpecError: there is no such file.
     """
     path = Path(given) if given else trained_bundle(spec)
+    if given:
+        require_file(key, path)
     if path.is_file():
         return path
-    if given:
-        raise SpecError(f"{key}: there is no file {path}")
     raise SpecError(
         f"{key} is not given, and there is no {path}; train first, or name a bundle or an ONNX file"
+        f"{where_earlier_trainings_are(spec)}"
     )
 
 

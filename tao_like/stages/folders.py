@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from tao_like.errors import SpecError
 from tao_like.spec.common import CommonSpec
 
 BUNDLE_NAME = "model.tltb"
@@ -23,6 +24,31 @@ def stage_folder(spec: CommonSpec, stage: str) -> Path:
 def trained_bundle(spec: CommonSpec) -> Path:
     """The bundle that train leaves."""
     return stage_folder(spec, "train") / BUNDLE_NAME
+
+
+def require_file(key: str, path: Path) -> None:
+    """Checks the file that a key of the spec names.
+
+    Raises:
+        SpecError: there is no such file; where it is a folder, what in it could be meant.
+    """
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise SpecError(f"{key}: there is no file {path}")
+    models = sorted(file for file in path.iterdir() if file.suffix in (".tltb", ".onnx"))
+    hint = f" {models[0]}" if models else ", a bundle (.tltb) or an ONNX file"
+    raise SpecError(f"{key}: {path} is a folder; give the file in it{hint}")
+
+
+def where_earlier_trainings_are(spec: CommonSpec) -> str:
+    """For an error about a bundle that train should have left: where that of an earlier training is, if any.
+
+    A training that fails at its beginning has moved the one before out of the way.
+    """
+    folder = stage_folder(spec, "train")
+    kept = sorted(folder.parent.glob(f"{folder.name}-[0-9][0-9][0-9]/{BUNDLE_NAME}"))
+    return f"; that of an earlier training is {kept[-1]}" if kept else ""
 
 
 def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None:

@@ -75,6 +75,6 @@ def busy_note() -> str | None:
     if load < count + 1:
         return None
     return (
-        f"The machine is busy (load {load:.1f} on {count} processors): times are longer than they need be; "
-        "their ratios say more, since all models are timed in turns"
+        f"The machine is busy (load {load:.1f} on {count} processors): times are longer than they need be, "
+        "and even their ratios are rough; measure again when it is quiet"
     )

@@ -65,7 +65,16 @@ def run_stage(
     module = tasks.spec_module(task)
     if stage not in module.STAGES:
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
-    loaded = load_spec(module.Spec, Path(spec) if spec is not None else None, overrides)
+    path = Path(spec) if spec is not None else None
+    try:
+        loaded = load_spec(module.Spec, path, overrides)
+    except SpecError as error:
+        if path is not None and (other := _task_of_spec(path, task)):
+            raise SpecError(
+                f"{path} is a spec of the task {other}, and this command is one of {task}; "
+                f"run: tao-like {other} {stage} -e {path}"
+            ) from error
+        raise
     resolved: CommonSpec = loaded.spec
     # A resumed training takes the seed that it was begun with.
     if resolved.train.seed < 0 and not (stage == "train" and resolved.train.resume_training_checkpoint_path):
@@ -96,6 +105,17 @@ def run_stage(
             raise type(error)(sentence) from error
         raise
     return result
+
+
+def _task_of_spec(path: Path, task: str) -> str | None:
+    """The other task whose spec the file is; None where it is one of ``task``, or of no task at all."""
+    for name in (task, *(name for name in tasks.task_names() if name != task)):
+        try:
+            load_spec(tasks.spec_module(name).Spec, path)
+        except SpecError:
+            continue
+        return name if name != task else None
+    return None
 
 
 def _let_threads_sleep_on_a_busy_machine() -> None:

@@ -222,8 +222,10 @@ class Run:
         return fields
 
     def _print(self, text: str, style: str | None) -> None:
+        # A notebook cuts what is too long; terminals and files take whole lines, which can be copied.
+        whole = not self._console.is_jupyter
         self._console.print(
-            _printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=True
+            _printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole
         )
 
     def _log(self, level: str, text: str) -> None:

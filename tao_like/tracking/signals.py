@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from tao_like.tracking.process import is_main_process
+
 
 class Terminated(SystemExit):
     """The process was asked to end by a signal; the exit code is the shell's, 128 plus its number."""
@@ -81,6 +83,9 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._armed and self.number is None:
             self.number = number
+            if number == signal.SIGINT and is_main_process():
+                # Not print: the signal may have come in the midst of another one.
+                os.write(2, b"\nCtrl-C: ending after this step; a second one ends at once\n")
         else:
             self._before[number](number, frame)
 

@@ -66,7 +66,10 @@ def test_the_version_is_told(tao_like: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("words", "near"),
     [(["trian"], ""), (["clasification", "train"], "classification"), (["classification", "trian"], "train"),
-     (["quick"], ""), (["backbone"], "backbones")],
+     (["quick"], ""), (["backbone"], "backbones"), (["train"], "tao-like classification train"),
+     (["init", "photos"], "tao-like classification init"),
+     (["classification_pyt", "train"], "tao-like classification train"),
+     (["model", "yolo_v4", "prune"], "tao-like detection prune ... model.arch=yolo_v4")],
 )  # fmt: skip
 def test_a_mistyped_command_is_answered_with_the_nearest(
     words: list[str], near: str, tao_like: CommandLine
@@ -74,6 +77,28 @@ def test_a_mistyped_command_is_answered_with_the_nearest(
     assert tao_like(*words) == 2
     assert words[-1] in tao_like.errors or words[0] in tao_like.errors
     assert near in tao_like.errors
+
+
+def test_a_key_that_is_given_with_dashes_is_answered_with_how_it_is_given(tao_like: CommandLine) -> None:
+    assert tao_like("classification", "train", "--num_epochs", "20") == 2
+    assert "--num_epochs" in tao_like.errors
+    assert "train.num_epochs=20" in tao_like.errors
+    assert tao_like("classification", "train", "-e", "spec.yaml", "-k", "KEY") == 2
+    assert "nothing is encrypted" in tao_like.errors
+    assert tao_like("tasks", "--num_epochs") == 2
+    assert "train.num_epochs=20" not in tao_like.errors
+
+
+def test_a_spec_of_another_task_is_told_from_a_wrong_one(tao_like: CommandLine, tmp_path: Path) -> None:
+    spec, wrong = tmp_path / "photos.yaml", tmp_path / "wrong.yaml"
+    spec.write_text("model:\n  head:\n    topk: [1]\n", "utf-8")
+    wrong.write_text("model:\n  hed:\n    topk: [1]\n", "utf-8")
+    assert tao_like("detection", "train", "-e", str(spec)) == 2
+    assert f"tao-like classification train -e {spec}" in tao_like.errors
+    assert tao_like("classification", "train", "-e", str(spec), "train.num_epoch=3") == 2
+    assert "did you mean train.num_epochs" in tao_like.errors
+    assert tao_like("detection", "train", "-e", str(wrong)) == 2
+    assert "model.hed: unknown key" in tao_like.errors
 
 
 def test_tasks_lists_stages_and_architectures(tao_like: CommandLine) -> None:

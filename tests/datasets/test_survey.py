@@ -111,7 +111,7 @@ def test_splits_in_a_column_or_in_files(tmp_path: Path, paint: Paint) -> None:
     [
         ([], "there are no pictures"),
         (["1.png", "2.png"], "2 pictures in one folder"),
-        (["only/1.png", "only/2.png"], "2 pictures in one folder"),
+        (["only/1.png", "only/2.png"], "all 2 pictures are of one class, only"),
     ],
 )
 def test_layouts_that_are_not_understood_show_those_that_are(

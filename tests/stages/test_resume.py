@@ -122,6 +122,7 @@ def test_a_training_that_is_asked_to_end_says_how_it_goes_on_and_loses_nothing(
     case = broken[name]
     batch = CASES[name][1]
     assert (case.code, "Traceback" in case.errors) == (130, False), case.errors
+    assert case.errors.count("a second one ends at once") == 1
     folder = case.results / "train"
     assert_failed(folder, "interrupted")
     assert not (folder / "model.tltb").exists()

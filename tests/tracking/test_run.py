@@ -251,6 +251,19 @@ def test_messages_are_taken_literally(tmp_path: Path) -> None:
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d WARNING file \?", log, re.MULTILINE)
 
 
+def test_long_messages_are_broken_into_lines_in_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("rich.jupyter.display", lambda segments, text: shown.append(text))
+    with make_run(tmp_path, console=Console(force_jupyter=True, width=40)) as run:
+        run.info("results/train/model.tltb holds " + "the network and its classes " * 5)
+    lines_shown = "".join(shown).splitlines()
+    assert len(lines_shown) > 3
+    assert max(map(len, lines_shown)) <= 40
+    assert " ".join("".join(shown).split()).endswith("the network and its classes")
+
+
 def test_only_the_first_process_of_a_parallel_run_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from tao_like.spec.common import CommonSpec
 from tao_like.stages.cost import Cost, network_cost
 from tao_like.stages.engines import BUNDLE_SUFFIX, Engine, LoadedModel, OnnxEngine, open_bundle, open_model
 from tao_like.stages.export import export_model, exported_file
-from tao_like.stages.folders import stage_folder, trained_bundle
+from tao_like.stages.folders import require_file, stage_folder, trained_bundle
 from tao_like.stages.onnx_cost import graph_cost
 from tao_like.stages.onnx_graph import QUANTIZED_TYPES
 from tao_like.stages.quantize.stage import quantized_file
@@ -57,8 +57,7 @@ def find_paths(spec: CommonSpec) -> list[Path]:
     """
     given = [Path(path) for path in spec.compare.checkpoints]
     for number, path in enumerate(given):
-        if not path.is_file():
-            raise SpecError(f"{KEY}: there is no file {path}")
+        require_file(KEY, path)
         if path.resolve() in [other.resolve() for other in given[:number]]:
             raise SpecError(f"{KEY}: {path} is given twice")
     if given:

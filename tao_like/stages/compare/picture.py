@@ -46,7 +46,8 @@ def draw_comparison(rows: Sequence[Row], headline: str) -> Image.Image:
         x, _ = place(time, low)
         pen.line((x, TOP, x, SIZE[1] - BOTTOM), fill=PALE)
         pen.text((x, SIZE[1] - BOTTOM + 8), f"{time:g}", fill=DARK, font=font, anchor="mt")
-    for value in round_ticks(low, high):
+    # No metric of a headline goes beyond 1, so no tick does.
+    for value in round_ticks(low, min(high, 1.0) if max(values) <= 1 else high):
         _, y = place(low_time, value)
         pen.line((LEFT, y, SIZE[0] - RIGHT, y), fill=PALE)
         pen.text((LEFT - 8, y), f"{value:.3f}", fill=DARK, font=font, anchor="rm")

@@ -103,6 +103,8 @@ def _latencies(candidates: list[Candidate], batch: int, rounds: int, run: Run) -
         return lambda: candidate.engine.run(prepared)
 
     run.status(f"timing {len(candidates)} models at batch {batch}, in turns")
+    # A bar would take some of the processor's time from what is timed.
+    run.info(f"Timing {len(candidates)} models at batch {batch}, in turns: a minute or so at most.")
     calls = {candidate.name: call(candidate) for candidate in candidates}
     return measure_in_turns(calls, rounds=rounds, seconds=SECONDS, batch=batch)
 

@@ -14,7 +14,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.spec.common import CommonSpec
 from tao_like.stages.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
 from tao_like.stages.export import export_model, exported_file
-from tao_like.stages.folders import trained_bundle
+from tao_like.stages.folders import require_file, trained_bundle, where_earlier_trainings_are
 from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
@@ -71,8 +71,7 @@ def _find(spec: CommonSpec, run: Run) -> Path:
     """The file that the key names, else what export left of the trained bundle, else that bundle."""
     if spec.quantize.checkpoint:
         path = Path(spec.quantize.checkpoint)
-        if not path.is_file():
-            raise SpecError(f"{KEY}: there is no file {path}")
+        require_file(KEY, path)
         return path
     bundle, exported = trained_bundle(spec), exported_file(spec)
     if exported.is_file() and not bundle.is_file():
@@ -80,7 +79,7 @@ def _find(spec: CommonSpec, run: Run) -> Path:
     if not bundle.is_file():
         raise SpecError(
             f"{KEY} is not given, and there is neither {exported} nor {bundle}; train first, or name a "
-            "bundle or an ONNX file"
+            f"bundle or an ONNX file{where_earlier_trainings_are(spec)}"
         )
     if exported.is_file():
         if runtime.load(exported).metadata.bundle_sha256 == file_sha256(bundle):

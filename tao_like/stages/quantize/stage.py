@@ -25,7 +25,7 @@ from tao_like.stages.latency import Latency, measure_in_turns
 from tao_like.stages.loading import resolve_workers
 from tao_like.stages.onnx_cost import graph_cost
 from tao_like.stages.onnx_graph import folded, load_float_graph
-from tao_like.stages.processor import Processor, this_processor
+from tao_like.stages.processor import Processor, busy_note, this_processor
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
@@ -248,6 +248,8 @@ class _Quantization:
         calibrated: int,
     ) -> dict[str, Any]:
         model = runtime.load(self.final)
+        if note := busy_note():
+            self.log.warning(note)
         latencies = self._latencies(model)
         if latencies["int8"].median_ms > latencies["fp32"].median_ms:
             self.log.warning(

@@ -16,6 +16,7 @@ from tao_like.spec import spec_from_dict
 from tao_like.spec.common import CommonSpec
 from tao_like.spec.prune import DistillSpec
 from tao_like.stages.engines import bundle_network, open_bundle
+from tao_like.stages.folders import require_file
 from tao_like.tasks.base import Batch, ModelRecord, Task
 
 _FROZEN_SHARE = 0.5
@@ -66,8 +67,7 @@ def open_origin(task_type: type[Task[Any]], spec: CommonSpec, path: Path, key: s
         BundleError: it cannot be used.
         SpecError: there is no such file, or its classes are others than the data's.
     """
-    if not path.is_file():
-        raise SpecError(f"{key}: there is no file {path}")
+    require_file(key, path)
     bundle = read_bundle(path, expect_task=task_type.name)
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
     continued = task_type.continued_spec(spec, stored)
@@ -111,8 +111,7 @@ def open_teacher(task: Task[Any], spec: CommonSpec) -> Teacher | None:
     if not given:
         return None
     key, path = f"train.distill.teacher_model_path={given}", Path(given)
-    if not path.is_file():
-        raise SpecError(f"train.distill.teacher_model_path: there is no file {path}")
+    require_file("train.distill.teacher_model_path", path)
     model = open_bundle(type(task), spec, path, torch.device("cpu"))
     assert model.network is not None
     _check_classes(task.classes, model.task.classes, key)

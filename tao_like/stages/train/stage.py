@@ -146,7 +146,7 @@ def build_module(
         batch_size = min(resolve_batch_size(task, network, train_data, device), max(len(train_data), 1))
     workers = resolve_workers(task, device.type)
     if task.batch_size() == "auto" or task.workers() == "auto":
-        run.info(f"batch size {batch_size}, {workers} loading processes")
+        run.info(f"batch size {batch_size}, loading processes: {workers}")
     if spec.train.compile:
         run.info("train.compile: the first steps wait for the compiler, from a minute to several")
         network.compile()

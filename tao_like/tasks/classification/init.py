@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tao_like.datasets.cache import free_memory
@@ -19,12 +19,13 @@ from tao_like.tasks.classification.spec import Spec
 BACKBONE = "tf_efficientnet_lite0"
 
 
-def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
     """Writes a spec for the pictures in a folder (or for a CSV file), and reads it back as a check.
 
     Args:
         folder: class folders, split folders of class folders, or a CSV file.
         target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
 
     Returns:
@@ -32,7 +33,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
 
     Raises:
         DatasetError: the folder has no layout that is understood.
-        SpecError: ``target`` is there already.
+        SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
     survey = survey_images(folder)
@@ -45,7 +46,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
     )
     values = [*_backbone(), *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions)]
     found = f"{sum(survey.pictures.values())} pictures, {len(survey.classes)} classes"
-    written = write_suggested(Spec, "classification", folder, target, values, found=found)
+    written = write_suggested(Spec, "classification", folder, target, values, overrides, found=found)
     return [*_found(survey), *survey.notes, written]
 
 

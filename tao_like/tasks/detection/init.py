@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ STEPS = 1000
 """Optimiser steps of a training, roughly, on a CPU."""
 
 
-def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
     """Writes a spec for the pictures in a folder, and reads it back as a check.
 
     Args:
         folder: of a layout that ``datasets.box_survey`` knows.
         target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
 
     Returns:
@@ -38,7 +39,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
 
     Raises:
         DatasetError: the folder has no layout that is understood.
-        SpecError: ``target`` is there already.
+        SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
     survey = survey_boxes(folder)
@@ -50,7 +51,10 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         *_training(survey, has_gpu=has_gpu),
     ]
     found = f"{sum(survey.pictures.values())} pictures, {len(survey.boxes)} classes"
-    return [*_found(survey), write_suggested(Spec, "detection", folder, target, values, found=found)]
+    return [
+        *_found(survey),
+        write_suggested(Spec, "detection", folder, target, values, overrides, found=found),
+    ]
 
 
 def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:

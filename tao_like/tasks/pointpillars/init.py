@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,13 @@ FEW_STEPS = 5000
 FEW_BOXES = 20
 
 
-def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
     """Writes a spec for the frames in a folder, and reads it back as a check.
 
     Args:
         folder: of a layout that ``datasets.lidar_survey`` knows.
         target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
 
     Returns:
@@ -57,7 +58,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
 
     Raises:
         DatasetError: the folder has no layout that is understood, or nothing labelled.
-        SpecError: ``target`` is there already.
+        SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
     survey = survey_frames(folder)
@@ -71,7 +72,10 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
         *_training(survey, has_gpu=has_gpu),
     ]
     found = f"{sum(survey.frames.values())} frames, {len(survey.classes)} classes"
-    return [*_found(survey), write_suggested(Spec, "pointpillars", folder, target, values, found=found)]
+    return [
+        *_found(survey),
+        write_suggested(Spec, "pointpillars", folder, target, values, overrides, found=found),
+    ]
 
 
 def _seen(survey: LidarSurvey) -> list[float]:

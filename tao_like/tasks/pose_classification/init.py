@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,13 @@ LONG = 100
 """Frames that ST-GCN++ was published with."""
 
 
-def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
     """Writes a spec for the arrays in a folder, and reads it back as a check.
 
     Args:
         folder: with ``train...npy`` and its labels, and perhaps ``val...`` and ``test...``.
         target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
 
     Returns:
@@ -34,7 +35,8 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
 
     Raises:
         DatasetError: the folder has no arrays of that kind, or they cannot be read.
-        SpecError: ``target`` is there already, or the number of joints is that of no known layout.
+        SpecError: an override is wrong, ``target`` is there already, or the number of joints is that of no
+            known layout.
     """
     refuse_existing(target, force=force)
     found = _found_files(folder)
@@ -42,7 +44,7 @@ def write_spec(folder: Path, target: Path, *, force: bool) -> list[str]:
     values = [*_model(data), *_dataset(data, found), *_training(data, "val" in found)]
     classes = len(set(data.labels.labels))
     words = f"{len(data)} training sequences, {classes} classes"
-    written = write_suggested(Spec, "pose_classification", folder, target, values, found=words)
+    written = write_suggested(Spec, "pose_classification", folder, target, values, overrides, found=words)
     _, channels, frames, joints, persons = data.values.shape
     return [
         f"{len(data)} training sequences of {classes} classes: {channels} channels, {frames} frames, "

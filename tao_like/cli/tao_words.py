@@ -1,0 +1,41 @@
+"""What to say to somebody who types a command as TAO has it."""
+
+from __future__ import annotations
+
+NETWORKS = {
+    "classification_pyt": "classification {stage}",
+    "classification_tf1": "classification {stage}",
+    "classification_tf2": "classification {stage}",
+    "yolo_v3": "detection {stage} ... model.arch=yolo_v3",
+    "yolo_v4": "detection {stage} ... model.arch=yolo_v4",
+    "yolo_v4_tiny": "detection {stage} ... model.arch=yolo_v4_tiny",
+    "retinanet": "detection {stage} ... model.arch=retinanet",
+    "faster_rcnn": "detection {stage} ... model.arch=faster_rcnn",
+    "ssd": "detection {stage} ... model.arch=ssd",
+}
+"""TAO's networks that are here under another name, and the words of the command."""
+
+OPTIONS = {
+    "-k": "nothing is encrypted, so there is no key to give",
+    "-r": "results_dir=FOLDER behind the command says where results go",
+    "--results_dir": "results_dir=FOLDER behind the command says where results go",
+    "--gpus": "train.num_gpus=N behind the command says how many devices train",
+    "--num_gpus": "train.num_gpus=N behind the command says how many devices train",
+    "-m": "evaluate.checkpoint=FILE (or the stage that it is) behind the command names a model",
+}
+"""Options of TAO's commands, and what there is in their place."""
+
+
+def command_for(words: list[str]) -> str:
+    """The command here for one of TAO's, such as ``yolo_v4 train``; empty where none is known."""
+    if words and words[0] == "model":
+        words = words[1:]
+    if not words or words[0] not in NETWORKS:
+        return ""
+    stage = words[1] if words[1:] and not words[1].startswith("-") else "train"
+    return f"tao-like {NETWORKS[words[0]].format(stage=stage)}"
+
+
+def option_for(name: str) -> str:
+    """What takes the place of an option; by default how keys of the spec are given."""
+    return OPTIONS.get(name, "keys of the spec are given without dashes, as in train.num_epochs=20")
