@@ -66,10 +66,10 @@ class RootGroup(click.Group):
             from tao_like.stages.runner import STAGES
 
             if args[0] in (*STAGES, "init"):
-                names = ", ".join(tasks.task_names())
+                names = tasks.task_names()
                 ctx.fail(
-                    f"'{args[0]}' stands behind a task, as in tao-like classification {args[0]}. "
-                    f"Tasks: {names}."
+                    f"'{args[0]}' stands behind a task, as in tao-like {names[0]} {args[0]}. "
+                    f"Tasks: {', '.join(names)}."
                 )
             if command := command_for(args):
                 ctx.fail(f"'{' '.join(args[:2])}' is how TAO calls it; here: {command}")

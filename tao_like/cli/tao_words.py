@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-NETWORKS = {
-    "classification_pyt": "classification {stage}",
-    "classification_tf1": "classification {stage}",
-    "classification_tf2": "classification {stage}",
-    "yolo_v3": "detection {stage} ... model.arch=yolo_v3",
-    "yolo_v4": "detection {stage} ... model.arch=yolo_v4",
-    "yolo_v4_tiny": "detection {stage} ... model.arch=yolo_v4_tiny",
-    "retinanet": "detection {stage} ... model.arch=retinanet",
-    "faster_rcnn": "detection {stage} ... model.arch=faster_rcnn",
-    "ssd": "detection {stage} ... model.arch=ssd",
-}
-"""TAO's networks that are here under another name, and the words of the command."""
+from tao_like import tasks
 
 OPTIONS = {
     "-k": "nothing is encrypted, so there is no key to give",
@@ -30,10 +19,14 @@ def command_for(words: list[str]) -> str:
     """The command here for one of TAO's, such as ``yolo_v4 train``; empty where none is known."""
     if words and words[0] == "model":
         words = words[1:]
-    if not words or words[0] not in NETWORKS:
+    if not words:
         return ""
     stage = words[1] if words[1:] and not words[1].startswith("-") else "train"
-    return f"tao-like {NETWORKS[words[0]].format(stage=stage)}"
+    for name in tasks.task_names():
+        networks: dict[str, str] = getattr(tasks.spec_module(name), "TAO_NETWORKS", {})
+        if words[0] in networks:
+            return f"tao-like {name} {stage} {networks[words[0]]}".rstrip()
+    return ""
 
 
 def option_for(name: str) -> str:

@@ -69,7 +69,7 @@ def test_the_version_is_told(tao_like: CommandLine) -> None:
      (["quick"], ""), (["backbone"], "backbones"), (["train"], "tao-like classification train"),
      (["init", "photos"], "tao-like classification init"),
      (["classification_pyt", "train"], "tao-like classification train"),
-     (["model", "yolo_v4", "prune"], "tao-like detection prune ... model.arch=yolo_v4")],
+     (["model", "yolo_v4", "prune"], "tao-like detection prune model.arch=yolo_v4")],
 )  # fmt: skip
 def test_a_mistyped_command_is_answered_with_the_nearest(
     words: list[str], near: str, tao_like: CommandLine

@@ -16,6 +16,8 @@ ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 IMPORTED_CUTS = ("pooled features",)
 """What an imported network must have to be trained by this task."""
+TAO_NETWORKS = dict.fromkeys(("classification_pyt", "classification_tf1", "classification_tf2"), "")
+"""TAO's networks that are this task, and the key that chooses each."""
 
 
 @dataclass

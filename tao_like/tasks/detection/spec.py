@@ -49,6 +49,11 @@ STAGES = (
 )
 IMPORTED_CUTS = ("stride 8", "stride 16", "stride 32")
 """What an imported network must have to be trained by this task."""
+TAO_NETWORKS = {
+    name: f"model.arch={name}"
+    for name in ("yolo_v3", "yolo_v4", "yolo_v4_tiny", "retinanet", "faster_rcnn", "ssd")
+}
+"""TAO's networks that are this task, and the key that chooses each."""
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
 LARGEST_STRIDE = 32
