@@ -109,6 +109,15 @@ def test_compose_publishes_what_a_page_listens_on_to_this_machine_alone(name: st
     assert "0.0.0.0" in command
 
 
+def test_the_page_gives_the_commands_that_the_dockerfile_gives() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text("utf-8")
+    commands = re.findall(r"^docker (?:build|run) .+$", page, re.MULTILINE)
+    assert len(commands) == 3
+    assert all(f"#   {command}\n" in DOCKERFILE for command in commands)
+    arguments = set(re.findall(r"--build-arg (\w+)", page))
+    assert arguments == {"DEVICE", "TORCH_INDEX"} <= {line.partition("=")[0] for line in instructions("ARG")}
+
+
 def test_the_manifest_starts_as_many_processes_as_its_spec_asks_for() -> None:
     jobset: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "jobset.yaml").read_text("utf-8"))
     group = jobset["spec"]["replicatedJobs"][0]
