@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,17 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tao_like.datasets.memory import free_memory
 from tao_like.errors import SpecError
 from tao_like.runtime.image import read_image
 from tao_like.tracking.files import atomic_path
 
 MEMORY_SHARE = 0.5
 """Of the free memory a cache may take this much; the rest is for training."""
-
-
-def free_memory() -> int:
-    """Bytes of memory that are free for use, by the operating system's account."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class ImageStore:

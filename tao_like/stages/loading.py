@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from tao_like.datasets.cache import free_memory
+from tao_like.datasets.memory import free_memory
 from tao_like.stages.devices import processors
 from tao_like.tasks.base import Dataset, Task
 from tao_like.tracking.signals import leave_signals_to_parent

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tao_like.datasets.cache import free_memory
+from tao_like.datasets.memory import free_memory
 from tao_like.datasets.suggest import suggest
 from tao_like.datasets.survey import Survey, survey_images
 from tao_like.networks.offline import available_offline

@@ -9,7 +9,8 @@ from typing import Any
 
 from tao_like.datasets.box_sources import BoxSource
 from tao_like.datasets.box_survey import BoxSurvey, survey_boxes
-from tao_like.datasets.cache import MEMORY_SHARE, free_memory
+from tao_like.datasets.cache import MEMORY_SHARE
+from tao_like.datasets.memory import free_memory
 from tao_like.networks.offline import available_offline
 from tao_like.spec.annotated import AnnotatedValue
 from tao_like.spec.suggested import refuse_existing, write_suggested
