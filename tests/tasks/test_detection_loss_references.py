@@ -202,28 +202,24 @@ def anchor_reference(
     for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
         owners = owners_of_pairs(of_picture, best_alone)
         count += len(owners)
-        for level, which, row, column in (
-            (level, which, row, column)
-            for level, which in ANCHORS
-            for row, column in np.ndindex(*maps[level].shape[3:])
-        ):
-            said = maps[level][picture, which, :, row, column].double().tolist()
+        for level, which in ANCHORS:
             scale, stride = 1 + PLAN.extends[level], STRIDES[level]
-            centre = [
-                (scale * sigmoid(each) - (scale - 1) / 2 + cell) * stride
-                for each, cell in zip(said[:2], (column, row), strict=True)
-            ]
-            sides = [
-                math.exp(each) * side for each, side in zip(said[2:4], PLAN.shapes[level][which], strict=True)
-            ]
-            answer = around(*centre, *sides)
-            owner = owners.get((level, which, row, column))
-            if owner is not None:
-                parts["loss_box"] += PLAN.box_weight * complete_overlap_loss(answer, of_picture[owner])
-                parts["loss_object"] += cross_entropy(said[4], 1.0)
-                parts["loss_class"] += PLAN.class_weight * class_entropy(said[5:], names[owner], 1.0)
-            elif all(overlap(answer, box) <= PLAN.neutral_iou for box in of_picture):
-                parts["loss_object"] += PLAN.negative_weight * cross_entropy(said[4], 0.0)
+            for row, column in np.ndindex(*maps[level].shape[3:]):
+                said = maps[level][picture, which, :, row, column].double().tolist()
+                centre = [
+                    (scale * sigmoid(each) - (scale - 1) / 2 + cell) * stride
+                    for each, cell in zip(said[:2], (column, row), strict=True)
+                ]
+                shape = PLAN.shapes[level][which]
+                sides = [math.exp(each) * side for each, side in zip(said[2:4], shape, strict=True)]
+                answer = around(*centre, *sides)
+                owner = owners.get((level, which, row, column))
+                if owner is not None:
+                    parts["loss_box"] += PLAN.box_weight * complete_overlap_loss(answer, of_picture[owner])
+                    parts["loss_object"] += cross_entropy(said[4], 1.0)
+                    parts["loss_class"] += PLAN.class_weight * class_entropy(said[5:], names[owner], 1.0)
+                elif all(overlap(answer, box) <= PLAN.neutral_iou for box in of_picture):
+                    parts["loss_object"] += PLAN.negative_weight * cross_entropy(said[4], 0.0)
     return {name: value / max(count, 1) for name, value in parts.items()}, count
 
 
