@@ -52,7 +52,8 @@ PUBLISHED: Mapping[str, Published] = {
         (0.2, 0.1, 0.05),
         0.213,
     ),
-    # Wang et al. 2021, "Scaled-YOLOv4". Both maps have the anchor of 81 x 82.
+    # Wang et al. 2021, "Scaled-YOLOv4". Both maps have the anchor of 81 x 82. The configuration that was
+    # published has the best anchor alone; darknet recommends YOLOv4's threshold.
     "yolo_v4_tiny": Published(416, (_TINY[:3], _TINY[2:]), (0.05, 0.05), 0.213),
 }
 

@@ -91,7 +91,12 @@ class NeckSpec:
     """Neck and head over a timm backbone; yolox_* and the YOLO papers' backbones have their own."""
 
     width: int = spec_field(
-        96, "Channels of neck and head; 256 in RetinaNet's paper", ge=8, le=1024, automl=True
+        96,
+        "Channels of neck and head; 256 in RetinaNet's paper. In the YOLO networks with anchors every other "
+        "layer has half of them, as in their papers: give about twice as many as for YOLOX",
+        ge=8,
+        le=1024,
+        automl=True,
     )
     depth: int = spec_field(1, "Bottlenecks in each layer of YOLOX's neck", ge=1, le=10, automl=True)
 

@@ -11,7 +11,10 @@ from tao_like.tasks.detection.anchors import AnchorPlan
 from tao_like.tasks.detection.network.object_detector import BOX_VALUES
 
 LARGEST_LOG_RATIO = 8.0
-"""A box side is exp(value) times its anchor's; no picture holds boxes of 3000 times an anchor."""
+"""A box side is exp(value) times its anchor's: at most 3000 times, and at least 1/3000 of it.
+
+A box of no width has no ratio of its sides, and complete IoU and its gradient would be no numbers.
+"""
 
 
 class AnchorPredictions:
@@ -64,5 +67,6 @@ class AnchorPredictions:
         extends = self.extends[:, None]
         shifts = self.raw_boxes[..., :2].sigmoid() * (1 + extends) - extends / 2
         centres = (shifts + self.cells) * self.strides[:, None]
-        halves = self.raw_boxes[..., 2:].clamp(max=LARGEST_LOG_RATIO).exp() * self.anchors / 2
+        ratios = self.raw_boxes[..., 2:].clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+        halves = ratios * self.anchors / 2
         return torch.cat([centres - halves, centres + halves], dim=2)

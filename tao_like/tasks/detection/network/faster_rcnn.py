@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.detection import Selection
+from tao_like.tasks.detection.network.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.feature_pyramid import FeaturePyramid
 from tao_like.tasks.detection.network.roi_align import BINS, pooled_regions
@@ -25,7 +26,6 @@ from tao_like.tasks.detection.network.shipped import suppressed
 # isort: split
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -185,8 +185,7 @@ class FasterRcnn(Detector):
         """Five maps, for each its logits (N, 3, h, w) and box values (N, 12, h, w), and anchors (A, 4)."""
         maps = self.neck(self.backbone(inputs))
         objectness, deltas = self.rpn.head(maps)
-        size = (int(inputs.shape[2]), int(inputs.shape[3]))
-        (anchors,) = self.rpn.anchor_generator(ImageList(inputs[:1], [size]), maps)
+        anchors = anchor_boxes(self.rpn.anchor_generator, inputs, maps)
         return [*maps, *objectness, *deltas, anchors]
 
     def _first_stage(self, values: Sequence[Tensor]) -> _FirstStage:

@@ -15,13 +15,13 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.detection.losses import pairwise_overlaps
+from tao_like.tasks.detection.network.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.network.detector import Detector
 from tao_like.tasks.detection.network.feature_pyramid import FeaturePyramid
 
 # isort: split
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -73,8 +73,7 @@ class RetinaNet(Detector):
         """Class logits (N, A, classes), box values (N, A, 4) and anchors (A, 4)."""
         maps = self.neck(self.backbone(inputs))
         values = self.head(maps)
-        size = (int(inputs.shape[2]), int(inputs.shape[3]))
-        (anchors,) = self.anchors(ImageList(inputs[:1], [size]), maps)
+        anchors = anchor_boxes(self.anchors, inputs, maps)
         return [values["cls_logits"], values["bbox_regression"], anchors]
 
     @override

@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.detection.losses import pairwise_overlaps
+from tao_like.tasks.detection.network.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.network.detector import Detector
 
 # isort: split
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSDFeatureExtractorVGG, SSDHead
 
 FOREGROUND = 0.5
@@ -134,11 +134,8 @@ class Ssd(Detector):
         """Logits (N, A, 1 + classes), background first, box values (N, A, 4), anchors (A, 4), limits (4,)."""
         maps = self.neck(self.backbone(inputs))
         values = self.head(maps)
-        size = (int(inputs.shape[2]), int(inputs.shape[3]))
-        # Sizes as plain numbers, so that the anchors are constants of an exported graph.
-        places = [inputs.new_empty(int(each.shape[2]), int(each.shape[3])) for each in maps]
-        (anchors,) = self.anchors(ImageList(inputs[:1], [size]), places)
-        limits = anchors.new_tensor([size[1], size[0]] * 2)
+        anchors = anchor_boxes(self.anchors, inputs, maps)
+        limits = anchors.new_tensor([int(inputs.shape[3]), int(inputs.shape[2])] * 2)
         return [values["cls_logits"], values["bbox_regression"], anchors, limits]
 
     @override
