@@ -88,14 +88,15 @@ def bare_seconds(task: Task[Any]) -> float:
     halved = torch.autocast(DEVICE.type, torch.bfloat16, enabled=spec.train.precision == "bf16")
     data = task.dataset("train", augment=True)
     sampler = EpochSampler(len(data), spec.train.seed, shuffle=True)
+    workers = resolve_workers(task, DEVICE.type)
     loader = DataLoader(
         SeededDataset(data, spec.train.seed),
         batch_size=task.batch_size(),
         sampler=sampler,
         collate_fn=task.collate,
         drop_last=True,
-        num_workers=ready_to_fork(resolve_workers(task, DEVICE.type)),
-        persistent_workers=resolve_workers(task, DEVICE.type) > 0,
+        num_workers=ready_to_fork(workers),
+        persistent_workers=workers > 0,
         pin_memory=DEVICE.type == "cuda",
     )
     optimiser = build_optimiser(task, network, spec.train.optim)

@@ -65,8 +65,8 @@ def test_every_package_that_the_image_asks_for_has_a_version() -> None:
     ("device", "index", "options"),
     [
         ("cpu", "", ""),
-        ("cpu", "https://index.example/cpu", "--index-url https://index.example/cpu "),
-        ("cuda", "https://index.example/cpu", ""),
+        ("cpu", "ADDRESS", "-i ADDRESS "),
+        ("cuda", "ADDRESS", ""),
     ],
 )
 def test_torch_alone_comes_from_the_index_that_was_given(device: str, index: str, options: str) -> None:

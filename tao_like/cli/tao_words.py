@@ -10,7 +10,7 @@ OPTIONS = {
     "--results_dir": "results_dir=FOLDER behind the command says where results go",
     "--gpus": "train.num_gpus=N behind the command says how many devices train",
     "--num_gpus": "train.num_gpus=N behind the command says how many devices train",
-    "-m": "evaluate.checkpoint=FILE (or the stage that it is) behind the command names a model",
+    "-m": "STAGE.checkpoint=FILE behind the command, such as evaluate.checkpoint=FILE, names a model",
 }
 """Options of TAO's commands, and what there is in their place."""
 

@@ -19,6 +19,7 @@ from tao_like.tracking import Run, failure_message, is_main_process
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tao_like.spec import LoadedSpec
     from tao_like.spec.common import CommonSpec
 
 STAGES: dict[str, str] = {
@@ -65,17 +66,8 @@ def run_stage(
     module = tasks.spec_module(task)
     if stage not in module.STAGES:
         raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
-    path = Path(spec) if spec is not None else None
-    try:
-        loaded = load_spec(module.Spec, path, overrides)
-    except SpecError as error:
-        if path is not None and (other := _task_of_spec(path, task)):
-            raise SpecError(
-                f"{path} is a spec of the task {other}, and this command is one of {task}; "
-                f"run: tao-like {other} {stage} -e {path}"
-            ) from error
-        raise
-    resolved: CommonSpec = loaded.spec
+    loaded = _load(task, stage, Path(spec) if spec is not None else None, overrides)
+    resolved = loaded.spec
     # A resumed training takes the seed that it was begun with.
     if resolved.train.seed < 0 and not (stage == "train" and resolved.train.resume_training_checkpoint_path):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -105,6 +97,19 @@ def run_stage(
             raise type(error)(sentence) from error
         raise
     return result
+
+
+def _load(task: str, stage: str, path: Path | None, overrides: Sequence[str]) -> LoadedSpec[CommonSpec]:
+    """The spec; what is wrong with it is said together with whether it is one of another task."""
+    try:
+        return load_spec(tasks.spec_module(task).Spec, path, overrides)
+    except SpecError as error:
+        if path is not None and (other := _task_of_spec(path, task)):
+            raise SpecError(
+                f"{error}\nAs a spec of the task {other} it is right; if that is meant, run: "
+                f"tao-like {other} {stage} -e {path}"
+            ) from error
+        raise
 
 
 def _task_of_spec(path: Path, task: str) -> str | None:

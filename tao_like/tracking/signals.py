@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -84,8 +84,10 @@ class StopRequest:
         if self._armed and self.number is None:
             self.number = number
             if number == signal.SIGINT and is_main_process():
-                # Not print: the signal may have come in the midst of another one.
-                os.write(2, b"\nCtrl-C: ending after this step; a second one ends at once\n")
+                # Not print: the signal may have come in the midst of another one. Whoever read the output may
+                # have ended by the same Ctrl-C.
+                with suppress(OSError):
+                    os.write(2, b"\nCtrl-C: ending after this step; a second one ends at once\n")
         else:
             self._before[number](number, frame)
 

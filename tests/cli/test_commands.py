@@ -95,6 +95,7 @@ def test_a_spec_of_another_task_is_told_from_a_wrong_one(tao_like: CommandLine, 
     wrong.write_text("model:\n  hed:\n    topk: [1]\n", "utf-8")
     assert tao_like("detection", "train", "-e", str(spec)) == 2
     assert f"tao-like classification train -e {spec}" in tao_like.errors
+    assert "model.head: unknown key" in tao_like.errors
     assert tao_like("classification", "train", "-e", str(spec), "train.num_epoch=3") == 2
     assert "did you mean train.num_epochs" in tao_like.errors
     assert tao_like("detection", "train", "-e", str(wrong)) == 2
