@@ -15,7 +15,7 @@ from pathlib import Path
 STEPS = """
 import resource, sys, time
 import torch
-from tao_like.networks.backbones import create_backbone
+from tao_like.networks.backbones.build import create_backbone
 from tao_like.stages.train.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

@@ -34,7 +34,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from tao_like.networks.backbones import create_backbone
+from tao_like.networks.backbones.build import create_backbone
 
 HERE = Path(__file__).parent
 NAMES_FILE = HERE / "backbone_names.csv"

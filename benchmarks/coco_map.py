@@ -19,10 +19,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tao_like.datasets.box_record import BoxArrays
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.tasks.detection.coco import COCO_NAMES, coco_dataset, coco_figures, coco_results
-from tao_like.tasks.detection.data import Truth
+from tao_like.data.boxes.annotation import BoxArrays
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.detection.data.dataset import Truth
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_figures, coco_results
 
 PICTURES, BOXES, CLASSES = 5000, 36_000, 80
 ANSWERS_A_BOX = 3

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from tao_like.runtime.image import read_image
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
+from tao_like.runtime.inputs.image import read_image
 from tao_like.tasks.detection.init import write_spec
 from tao_like.tasks.detection.task import DetectionTask
 

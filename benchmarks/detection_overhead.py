@@ -12,7 +12,7 @@ from pathlib import Path
 
 from overhead import compare, parser
 
-from tao_like.datasets.samples import write_sample
+from tao_like.samples.catalog import write_sample
 from tao_like.tasks.detection.task import DetectionTask
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tao_like.config import load_spec
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.spec import load_spec
-from tao_like.stages.loading import EpochSampler, SeededDataset
+from tao_like.stages.lib.loading import EpochSampler, SeededDataset
 from tao_like.tasks.classification.task import ClassificationTask
 
 # isort: split

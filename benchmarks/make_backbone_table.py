@@ -13,7 +13,7 @@ import sys
 import warnings
 
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.networks.table import COLUMNS, TABLE_FILE
+from tao_like.networks.backbones.table import COLUMNS, TABLE_FILE
 
 # isort: split
 import timm

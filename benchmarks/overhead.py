@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from tao_like.config import load_spec, to_yaml
+from tao_like.contract.task import Task
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.spec import load_spec, to_yaml
-from tao_like.stages.loading import EpochSampler, SeededDataset, ready_to_fork, resolve_workers
+from tao_like.stages.lib.loading import EpochSampler, SeededDataset, ready_to_fork, resolve_workers
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.optim import build_optimiser, build_schedule
 from tao_like.stages.train.stage import prepare_trainer
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 # isort: split

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 import tao_like
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.spec import load_spec
-from tao_like.tasks.pointpillars.scoring import DIFFICULTIES, KINDS, kitti_precision
+from tao_like.config import load_spec
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.pointpillars.metrics.scoring import DIFFICULTIES, KINDS, kitti_precision
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 

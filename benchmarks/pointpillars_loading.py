@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tao_like.datasets.samples_lidar import write_frames
-from tao_like.spec import load_spec
-from tao_like.tasks.pointpillars.data import Item
+from tao_like.config import load_spec
+from tao_like.samples.lidar_scenes import write_frames
+from tao_like.tasks.pointpillars.data.dataset import Item
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 

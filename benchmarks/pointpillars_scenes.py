@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 import tao_like
-from tao_like.datasets.samples import write_sample
-from tao_like.datasets.samples_lidar import GROUND
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.runtime.points import Points
-from tao_like.spec import load_spec
-from tao_like.tasks.pointpillars.scoring import frame_overlaps, plain_precision
+from tao_like.config import load_spec
+from tao_like.runtime.inputs.points import Points
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.samples.catalog import write_sample
+from tao_like.samples.lidar_scenes import GROUND
+from tao_like.tasks.pointpillars.metrics.scoring import frame_overlaps, plain_precision
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tao_like.datasets.lidar_kitti import boxes_to_camera, camera_angles, camera_boxes
-from tao_like.datasets.lidar_record import Calibration, Object3d, frame_objects
-from tao_like.runtime.detection3d import FoundBoxes
-from tao_like.tasks.pointpillars.data import Truth
-from tao_like.tasks.pointpillars.metrics import PointPillarsMetrics
+from tao_like.data.lidar.frame import Calibration, Object3d, frame_objects
+from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes
+from tao_like.runtime.predictions.boxes3d import FoundBoxes
+from tao_like.tasks.pointpillars.data.dataset import Truth
+from tao_like.tasks.pointpillars.metrics.detection3d import PointPillarsMetrics
 
 FRAMES = 3769
 

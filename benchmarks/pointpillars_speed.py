@@ -20,14 +20,14 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from tao_like.datasets.samples_lidar import make_frame
-from tao_like.runtime.points import Points, prepare_points, read_points
-from tao_like.stages.latency import measure_in_turns
-from tao_like.stages.onnx_writer import to_onnx
-from tao_like.tasks.base import Exportable
-from tao_like.tasks.pointpillars.build import make_network
-from tao_like.tasks.pointpillars.network.detector import PointPillars
-from tao_like.tasks.pointpillars.network.shipped import selected
+from tao_like.contract.task import Exportable
+from tao_like.runtime.inputs.points import Points, prepare_points, read_points
+from tao_like.samples.lidar_scenes import make_frame
+from tao_like.stages.lib.latency import measure_in_turns
+from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.tasks.pointpillars.model.build import make_network
+from tao_like.tasks.pointpillars.model.detector import PointPillars
+from tao_like.tasks.pointpillars.model.for_export import selected
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 

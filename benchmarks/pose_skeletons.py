@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 import tao_like
-from tao_like.datasets.samples import write_sample
-from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
+from tao_like.samples.catalog import write_sample
 from tao_like.tasks import spec_module, task_class
 
 SPEC = Path(__file__).parents[1] / "specs" / "pose_classification" / "skeleton_actions.yaml"

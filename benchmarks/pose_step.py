@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.datasets.skeleton_layouts import LAYOUTS
-from tao_like.stages.latency import measure_in_turns
-from tao_like.tasks.pose_classification.network.blocks import (
+from tao_like.data.skeletons.layouts import LAYOUTS
+from tao_like.stages.lib.latency import measure_in_turns
+from tao_like.tasks.pose_classification.model.blocks import (
     TEMPORAL_KERNEL,
     BlockForm,
     GraphConvolution,
     STGCNBlock,
 )
-from tao_like.tasks.pose_classification.network.graph import partitions
+from tao_like.tasks.pose_classification.model.graph import partitions
 
 BATCH, JOINTS = 16, 25
 SIZES = ((64, 64), (128, 32), (256, 16))

@@ -20,15 +20,15 @@ import onnxruntime
 import torch
 from torch import nn
 
-from tao_like.networks.backbones import create_backbone
-from tao_like.stages.cost import network_cost
-from tao_like.stages.latency import measure_in_turns
-from tao_like.stages.onnx_writer import to_onnx
+from tao_like.contract.task import Exportable, Prunable
+from tao_like.networks.backbones.build import create_backbone
+from tao_like.stages.lib.cost import network_cost
+from tao_like.stages.lib.latency import measure_in_turns
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.prune.criteria import magnitude, relative
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import MacsEstimate, Rules, choose, find_ratio
 from tao_like.stages.prune.units import find_units
-from tao_like.tasks.base import Exportable, Prunable
 
 NETWORKS = ("resnet50", "vit_small_patch16_224")
 SCOPES = ("local", "global")

@@ -25,8 +25,8 @@ import numpy as np
 
 import tao_like
 from tao_like import runtime
-from tao_like.spec.shipped import shipped_specs
-from tao_like.stages.latency import measure_in_turns
+from tao_like.config.shipped import shipped_specs
+from tao_like.stages.lib.latency import measure_in_turns
 from tao_like.tasks.classification.init import write_spec
 
 HEADER = [

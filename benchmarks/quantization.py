@@ -25,18 +25,18 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 import tao_like
-from tao_like.networks.backbones import create_backbone
+from tao_like.contract.task import Exportable
+from tao_like.networks.backbones.build import create_backbone
 from tao_like.runtime.session import open_session
-from tao_like.stages.latency import measure_in_turns
-from tao_like.stages.onnx_graph import folded
-from tao_like.stages.onnx_writer import to_onnx
-from tao_like.stages.processor import this_processor
+from tao_like.stages.lib.latency import measure_in_turns
+from tao_like.stages.lib.onnx_graph import folded
+from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.quantize.calibration import calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan
-from tao_like.tasks.base import Exportable
 from tao_like.tasks.classification.init import write_spec
-from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.model import ClassificationNetwork, ShippedClassifier
 
 HEADER = ["what", "seed_or_threads", "variant", "value", "unit"]
 ALGORITHMS = ("minmax", "entropy", "percentile")

@@ -57,7 +57,7 @@ def linear_probe(spec: Path) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from tao_like.spec import load_spec
+    from tao_like.config import load_spec
     from tao_like.tasks.classification.task import ClassificationTask
 
     task = ClassificationTask(load_spec(ClassificationTask.Spec, spec).spec)

@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
 from tao_like.tasks.classification.task import ClassificationTask
 
 PREPARATIONS: dict[str, tuple[str, ...]] = {

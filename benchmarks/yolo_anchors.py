@@ -16,9 +16,9 @@ from itertools import product
 from pathlib import Path
 
 import tao_like
-from tao_like.datasets.samples import write_sample
-from tao_like.spec.shipped import shipped_specs
-from tao_like.tasks.detection.anchors import PUBLISHED
+from tao_like.config.shipped import shipped_specs
+from tao_like.samples.catalog import write_sample
+from tao_like.tasks.detection.anchors.presets import PUBLISHED
 
 MAPS = ("small_anchor_shape", "mid_anchor_shape", "big_anchor_shape")
 COMMON = (

@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.drawn_text import fit_text, load_font
 from tao_like.errors import TaoLikeError
-from tao_like.tracking.pictures import picture_grid, round_ticks
+from tao_like.plots.grids import picture_grid, round_ticks
+from tao_like.plots.text import fit_text, load_font
 
 Points = list[tuple[int, float]]
 """A curve: step or epoch, and value there."""
@@ -52,7 +52,7 @@ def training_inputs(
     """
     import torch
 
-    from tao_like.spec import load_spec
+    from tao_like.config import load_spec
     from tao_like.tasks import spec_module, task_class
 
     loaded = load_spec(spec_module(task).Spec, Path(spec), overrides)

@@ -30,8 +30,8 @@ from stage_runs import (
 import tao_like
 from tao_like import runtime
 from tao_like.bundle import file_sha256, read_bundle, write_bundle
+from tao_like.config import spec_from_dict, to_dict
 from tao_like.errors import BundleError, ConversionError, DatasetError, SpecError
-from tao_like.spec import spec_from_dict, to_dict
 from tao_like.stages.results import (
     DatasetCheckResult,
     EvaluateResult,

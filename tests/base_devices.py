@@ -10,9 +10,9 @@ import torch
 from pretended_device import DEVICE, pretended_device, send
 from torch import Tensor, nn
 
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
+from tao_like.contract.task import Batch, Split, Task
 from tao_like.tasks import spec_module, task_class
-from tao_like.tasks.base import Batch, Split, Task
 
 CPU = torch.device("cpu")
 

@@ -19,10 +19,10 @@ from stage_runs import (
 )
 
 from tao_like.bundle import file_sha256, read_bundle, write_bundle
+from tao_like.contract.capabilities import Capabilities
 from tao_like.errors import ConversionError, SpecError
 from tao_like.stages.results import EvaluateResult, ExportResult, PruneResult, StageResult, TrainResult
 from tao_like.tasks import task_class
-from tao_like.tasks.capabilities import Capabilities
 
 # A tiny network has few channels, so each may go; two steps, so that the training in between is seen.
 LITTLE_BY_LITTLE = ("prune.granularity=2", "prune.target_macs=0.6", "prune.steps=2")

@@ -17,7 +17,7 @@ from pathlib import Path
 TIMEOUT = 120
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tao_like.stages.train.stage", "tao_like.stages.engines"])
+_context.set_forkserver_preload(["tao_like.stages.train.stage", "tao_like.stages.lib.engines"])
 
 
 def train_in_processes(

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
 from tao_like.tasks import spec_module
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read pyproject.toml")

@@ -22,7 +22,7 @@ from tao_like.notebook import (
     training_inputs,
     training_picture,
 )
-from tao_like.tracking.pictures import round_ticks
+from tao_like.plots.grids import round_ticks
 
 FALLING = [4.0, 2.0, 1.0]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from test_specs import SMALL
 
 from tao_like.cli.main import main
-from tao_like.datasets import samples, samples_lidar, samples_scenes, samples_skeletons
+from tao_like.samples import catalog, digit_scenes, lidar_scenes, skeleton_actions
 from tao_like.tasks import spec_module, task_names
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +36,8 @@ PILLARS = "dataset.data_processor=[{name: transform_points_to_voxels, voxel_size
 ACTIONS_LEFT = 2
 EXPECTED = {
     "classification": OTHER_CLASSES,
-    "pointpillars": samples_lidar.KINDS,
-    "pose_classification": samples_skeletons.ACTIONS,
+    "pointpillars": lidar_scenes.KINDS,
+    "pose_classification": skeleton_actions.ACTIONS,
 }
 """Classes of the data of a notebook that are no digits."""
 
@@ -65,7 +65,7 @@ def task_of(path: Path) -> str:
 
 def write_little(patch: pytest.MonkeyPatch) -> None:
     """Has `write_sample` write few pictures, scenes, frames and actions."""
-    original = samples.write_sample
+    original = catalog.write_sample
 
     def write(name: str, folder: Path) -> Path:
         for place in {path.parent for path in original(name, folder).rglob("*.png")}:
@@ -73,12 +73,12 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
                 path.unlink()
         return folder
 
-    patch.setattr(samples, "write_sample", write)
-    for split in samples_scenes.COUNTS:
-        patch.setitem(samples_scenes.COUNTS, split, SCENES_LEFT)
-        patch.setitem(samples_lidar.COUNTS, split, FRAMES_LEFT)
-    for split in samples_skeletons.SEQUENCES:
-        patch.setitem(samples_skeletons.SEQUENCES, split, ACTIONS_LEFT)
+    patch.setattr(catalog, "write_sample", write)
+    for split in digit_scenes.COUNTS:
+        patch.setitem(digit_scenes.COUNTS, split, SCENES_LEFT)
+        patch.setitem(lidar_scenes.COUNTS, split, FRAMES_LEFT)
+    for split in skeleton_actions.SEQUENCES:
+        patch.setitem(skeleton_actions.SEQUENCES, split, ACTIONS_LEFT)
 
 
 @pytest.fixture(scope="module", params=NOTEBOOKS, ids=NAMES)

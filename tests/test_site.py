@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_like.spec import iter_fields
+from tao_like.config import iter_fields
 from tao_like.tasks import spec_module, task_names
 
 ROOT = Path(__file__).parents[1]

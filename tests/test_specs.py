@@ -20,13 +20,13 @@ from tiny_pose import write_actions
 
 import tao_like
 from tao_like.bundle import read_bundle
-from tao_like.spec import default_yaml, iter_fields, json_schema, load_spec, to_dict
-from tao_like.spec.shipped import shipped_specs
+from tao_like.config import default_yaml, iter_fields, json_schema, load_spec, to_dict
+from tao_like.config.shipped import shipped_specs
 from tao_like.tasks import spec_module, task_names
 
 SHIPPED = sorted(shipped_specs().glob("*/*.yaml"))
 NAMES = [path.relative_to(shipped_specs()).as_posix() for path in SHIPPED]
-TAO_SPEC = Path(__file__).parent / "data" / "tao_classification.yaml"
+TAO_SPEC = Path(__file__).parent / "files" / "tao_classification.yaml"
 # The same steps with less of everything: one step of four small pictures in one process, without the hub.
 CAPS = (
     "dataset.batch_size=4",

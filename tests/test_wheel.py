@@ -66,7 +66,7 @@ def test_the_command_line_works_from_the_wheel_alone(installed: Path, tmp_path: 
     others = [path for path in sys.path if path and not any(Path(path).is_relative_to(p) for p in checkout)]
     script = (
         "import sys, tao_like.cli.main as m; print(m.__file__);"
-        "from tao_like.spec.shipped import shipped_specs; print(shipped_specs()); m.main(sys.argv[1:])"
+        "from tao_like.config.shipped import shipped_specs; print(shipped_specs()); m.main(sys.argv[1:])"
     )
 
     def say(*words: str) -> list[str]:

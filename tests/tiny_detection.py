@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tao_like
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
 from tao_like.tasks import spec_module
 
 TINY = (

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import tao_like
-from tao_like.datasets.lidar_kitti import boxes_to_camera, camera_angles, camera_boxes, lidar_line
-from tao_like.datasets.lidar_record import Calibration
-from tao_like.datasets.samples_lidar import make_frame
+from tao_like.data.lidar.frame import Calibration
+from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes, lidar_line
+from tao_like.samples.lidar_scenes import make_frame
 
 TINY = (
     "dataset.point_cloud_range=[0, -20.48, -3, 40.96, 20.48, 1]",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import tao_like
-from tao_like.datasets.samples_skeletons import action_sequence
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
+from tao_like.samples.skeleton_actions import action_sequence
 from tao_like.tasks import spec_module
 
 ACTIONS = ("clap", "jump", "walk")

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tao_like.spec.structure import Block, Member, describe, join, plain_default, range_text
-from tao_like.spec.yaml_text import dump
+from tao_like.config.structure import Block, Member, describe, join, plain_default, range_text
+from tao_like.config.writing.yaml_text import dump
 
 TABLE_HEAD = ("| key | meaning | value | default |", "|---|---|---|---|")
 

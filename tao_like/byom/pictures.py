@@ -12,7 +12,7 @@ from PIL import Image
 from tao_like.byom.graph import Graph
 from tao_like.byom.proof import Array, batch_sizes
 from tao_like.errors import ConversionError
-from tao_like.runtime.image import image_files, read_image
+from tao_like.runtime.inputs.image import image_files, read_image
 
 MOST_PICTURES = 4
 _MEAN, _DEVIATION = 0.45, 0.225

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tao_like.spec.shipped import shipped_specs
+from tao_like.config.shipped import shipped_specs
 from tao_like.stages import StageResult, run_stage
 from tao_like.stages.results import counted
 
@@ -82,7 +82,7 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
     spec = folder / "digits.yaml"
     console.print(f"All stages on scanned handwritten digits, in the folder {folder}.\n", highlight=False)
     _show(console, f"tao-like samples digits {shlex.quote(str(folder / 'digits'))}")
-    from tao_like.datasets.samples import write_sample
+    from tao_like.samples.catalog import write_sample
 
     write_sample("digits", folder / "digits")
     spec.write_text(_spec_for(folder), encoding="utf-8")

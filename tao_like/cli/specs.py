@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tao_like.spec.shipped import shipped_specs
+from tao_like.config.shipped import shipped_specs
 
 
 def _specs() -> dict[str, Path]:

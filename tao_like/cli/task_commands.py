@@ -75,7 +75,7 @@ class OverrideType(click.ParamType[str, str]):
         """The keys that begin as typed."""
         from click.shell_completion import CompletionItem
 
-        from tao_like.spec import iter_fields
+        from tao_like.config import iter_fields
 
         spec = tasks.spec_module(self.task).Spec
         return [
@@ -146,7 +146,7 @@ def _default_specs_command(task: str) -> click.Command:
     @click.command("default_specs", short_help="Print the whole spec as commented YAML.")
     def default_specs() -> None:
         """Prints every key of the spec with its default, meaning and range, as YAML."""
-        from tao_like.spec import default_yaml
+        from tao_like.config import default_yaml
 
         click.echo(default_yaml(tasks.spec_module(task).Spec), nl=False)
 
@@ -157,7 +157,7 @@ def _schema_command(task: str) -> click.Command:
     @click.command("schema", short_help="Print the spec's JSON schema, for editors.")
     def schema() -> None:
         """Prints the JSON schema of the spec. Editors check and complete a spec file by it."""
-        from tao_like.spec import json_schema
+        from tao_like.config import json_schema
 
         click.echo(json.dumps(json_schema(tasks.spec_module(task).Spec), indent=2, ensure_ascii=False))
 

@@ -32,7 +32,7 @@ def backbones(pattern: str, offline: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tao_like.networks.table import backbone_table
+    from tao_like.networks.backbones.table import backbone_table
 
     rows = [row for row in backbone_table(pattern) if row.offline or not offline]
     if not rows:
@@ -68,7 +68,7 @@ def backbones(pattern: str, offline: bool) -> None:
 @click.option("--layout", help="The form of the sample, where it has several; the list says which.")
 def samples(name: str | None, folder: Path | None, layout: str | None) -> None:
     """Writes the sample data NAME into FOLDER; without arguments, lists what there is."""
-    from tao_like.datasets.samples import SAMPLES, write_sample
+    from tao_like.samples.catalog import SAMPLES, write_sample
 
     if name is None:
         for sample in SAMPLES.values():

@@ -8,14 +8,14 @@ print(answer.label, answer.score)
 
 from __future__ import annotations
 
-from tao_like.runtime.answer import Answer
-from tao_like.runtime.classification import ClassificationAnswer
-from tao_like.runtime.detection import Detection, DetectionAnswer
-from tao_like.runtime.detection3d import Detection3d, Detection3dAnswer
-from tao_like.runtime.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.model import Model, load, stacked
-from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
+from tao_like.runtime.predictions.base import Answer
+from tao_like.runtime.predictions.boxes import Detection, DetectionAnswer
+from tao_like.runtime.predictions.boxes3d import Detection3d, Detection3dAnswer
+from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 __all__ = [
     "Answer",

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime.answer import Answer, AnswerReader
-from tao_like.runtime.classification import ClassificationReader
-from tao_like.runtime.detection import DetectionReader
-from tao_like.runtime.detection3d import Detection3dReader
-from tao_like.runtime.input_kinds import InputKind, input_kind
+from tao_like.runtime.inputs.kinds import InputKind, input_kind
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
+from tao_like.runtime.predictions.base import Answer, AnswerReader
+from tao_like.runtime.predictions.boxes import DetectionReader
+from tao_like.runtime.predictions.boxes3d import Detection3dReader
+from tao_like.runtime.predictions.classes import ClassificationReader
 from tao_like.runtime.session import open_session
 
 if TYPE_CHECKING:

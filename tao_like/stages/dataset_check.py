@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tao_like.spec.common import CommonSpec
-from tao_like.stages.findings import MOST_FILES
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
+from tao_like.stages.lib.findings import MOST_FILES
 from tao_like.stages.results import DatasetCheckResult, counted
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 

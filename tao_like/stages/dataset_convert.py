@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tao_like.spec.common import CommonSpec
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
 from tao_like.stages.results import StageResult
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 SOURCES_FILE = "sources.yaml"

@@ -6,15 +6,15 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Dataset, Metrics, Split, Task
 from tao_like.errors import DatasetError
-from tao_like.spec.common import CommonSpec
-from tao_like.stages.devices import pick_device
-from tao_like.stages.engines import LoadedModel, find_checkpoint, open_model, score
-from tao_like.stages.loading import resolve_workers
+from tao_like.plots.grids import picture_grid
+from tao_like.stages.lib.devices import pick_device
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, score
+from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.results import EvaluateResult
-from tao_like.tasks.base import Dataset, Metrics, Split, Task
 from tao_like.tracking import Run
-from tao_like.tracking.pictures import picture_grid
 
 PREDICTIONS = "predictions.csv"
 DEFAULT_BATCH = 32

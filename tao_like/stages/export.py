@@ -11,14 +11,14 @@ import torch
 
 from tao_like import __version__, runtime
 from tao_like.bundle import file_sha256
+from tao_like.config.blocks.common import CommonSpec, ExportSpec
+from tao_like.contract.task import Exportable, Sample, Task
 from tao_like.errors import ConversionError, SpecError, TaoLikeError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
-from tao_like.spec.common import CommonSpec, ExportSpec
-from tao_like.stages.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
-from tao_like.stages.folders import stage_folder
-from tao_like.stages.onnx_writer import to_onnx
+from tao_like.stages.lib.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
+from tao_like.stages.lib.folders import stage_folder
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
-from tao_like.tasks.base import Exportable, Sample, Task
 from tao_like.tracking import Run, atomic_path
 
 CHECKED_BATCHES = (1, 3)

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tao_like.datasets.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_video
+from tao_like.config.blocks.common import CommonSpec, InferenceSpec
+from tao_like.contract.task import Sample, Task
+from tao_like.data.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_video
 from tao_like.errors import DatasetError, SpecError
-from tao_like.spec.common import CommonSpec, InferenceSpec
-from tao_like.stages.devices import pick_device
-from tao_like.stages.engines import LoadedModel, find_checkpoint, open_model
 from tao_like.stages.evaluate import (
     choose_split,
     scoring_batch_size,
     write_result_files,
     write_rows,
 )
+from tao_like.stages.lib.devices import pick_device
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
 from tao_like.stages.results import InferenceResult
-from tao_like.tasks.base import Sample, Task
 from tao_like.tracking import Run
 
 PICTURES = "pictures"

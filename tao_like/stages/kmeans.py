@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tao_like.spec import to_yaml
-from tao_like.spec.common import CommonSpec
+from tao_like.config import to_yaml
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
 from tao_like.stages.results import StageResult
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 SPEC_NAME = "spec_with_anchors.yaml"

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tao_like import tasks
+from tao_like.config import load_spec, to_yaml
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.spec import load_spec, to_yaml
-from tao_like.stages.folders import how_to_resume, keep_earlier_training, stage_folder
+from tao_like.stages.lib.folders import how_to_resume, keep_earlier_training, stage_folder
 from tao_like.stages.results import StageResult
 from tao_like.tracking import Run, failure_message, is_main_process
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tao_like.spec import LoadedSpec
-    from tao_like.spec.common import CommonSpec
+    from tao_like.config import LoadedSpec
+    from tao_like.config.blocks.common import CommonSpec
 
 STAGES: dict[str, str] = {
     "dataset_convert": "write labels in another format",

@@ -15,7 +15,7 @@ from tao_like.errors import SpecError
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from tao_like.tasks.base import Task
+    from tao_like.contract.task import Task
 
 
 def task_names() -> list[str]:

@@ -10,9 +10,9 @@ from tiny_pointpillars import write_kitti
 import tao_like
 from tao_like import runtime
 from tao_like.bundle import read_bundle
-from tao_like.spec import load_spec
-from tao_like.spec.shipped import shipped_specs
-from tao_like.tasks.pointpillars.build import make_network
+from tao_like.config import load_spec
+from tao_like.config.shipped import shipped_specs
+from tao_like.tasks.pointpillars.model.build import make_network
 from tao_like.tasks.pointpillars.spec import Spec
 
 pytestmark = pytest.mark.acceptance

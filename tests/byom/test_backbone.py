@@ -20,8 +20,8 @@ from torch.nn import functional
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom.importing import import_file, to_bundle
 from tao_like.errors import BundleError, ConversionError, SpecError
-from tao_like.networks.backbones import head_prefixes
-from tao_like.networks.imported import ImportedBackbone, build_imported
+from tao_like.networks.backbones.build import head_prefixes
+from tao_like.networks.imported.backbone import ImportedBackbone, build_imported
 from tao_like.tasks import task_class
 
 

@@ -16,7 +16,7 @@ from tiny_detection import data_overrides, run, tiny_spec
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom.importing import import_file, to_bundle
 from tao_like.errors import ConversionError, SpecError
-from tao_like.networks.imported_pyramid import build_imported_pyramid
+from tao_like.networks.imported.pyramid import build_imported_pyramid
 
 WIDTHS = (8, 8, 8, 16, 24)
 

@@ -16,7 +16,7 @@ from tiny_classification import TINY, data_overrides
 
 from tao_like import __version__
 from tao_like.cli.tools import TOOLS
-from tao_like.spec import load_spec, to_dict
+from tao_like.config import load_spec, to_dict
 from tao_like.tasks import spec_module, task_names
 
 TASK_COMMANDS = [

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tao_like.errors import SpecError
-from tao_like.networks.names import TAO_ALIASES, TAO_NAMES_WITHOUT_TIMM, resolve_name
-from tao_like.networks.table import rows_by_name
+from tao_like.networks.backbones.names import TAO_ALIASES, TAO_NAMES_WITHOUT_TIMM, resolve_name
+from tao_like.networks.backbones.table import rows_by_name
 
 # The values that model.backbone.type of TAO 7.0's classification_pyt may have.
 TAO_NAMES = [

@@ -7,7 +7,7 @@ import pytest
 import timm
 from timm.models import get_pretrained_cfg
 
-from tao_like.networks.table import backbone_table, rows_by_name
+from tao_like.networks.backbones.table import backbone_table, rows_by_name
 
 ONE_OF_EACH_KIND = [
     "resnet50",
@@ -61,8 +61,8 @@ def test_pattern_is_part_of_a_name_or_a_shell_pattern() -> None:
 def test_table_and_names_need_no_torch() -> None:
     program = (
         "import sys\n"
-        "from tao_like.networks.names import resolve_name\n"
-        "from tao_like.networks.table import backbone_table\n"
+        "from tao_like.networks.backbones.names import resolve_name\n"
+        "from tao_like.networks.backbones.table import backbone_table\n"
         "assert resolve_name('resnet_50') == 'resnet50'\n"
         "assert all(row.offline is None or row.offline for row in backbone_table())\n"
         "assert not {'torch', 'timm', 'torchvision', 'numpy'} & set(sys.modules)\n"

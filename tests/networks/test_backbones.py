@@ -7,7 +7,7 @@ import timm
 import torch
 
 from tao_like.errors import SpecError
-from tao_like.networks.backbones import create_backbone, default_normalisation, head_prefixes
+from tao_like.networks.backbones.build import create_backbone, default_normalisation, head_prefixes
 
 SMALL = [
     ("resnet_18", 32),

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.checkpoints import read_file, state_dicts
+from tao_like.networks.weights.checkpoints import read_file, state_dicts
 
 WEIGHT = torch.arange(6.0).reshape(2, 3)
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.backbones import create_backbone
-from tao_like.networks.weight_packages import package_file
-from tao_like.networks.weight_sources import WEIGHT_PACKAGES
-from tao_like.networks.weights import available_offline, load_pretrained, source_normalisation
+from tao_like.networks.backbones.build import create_backbone
+from tao_like.networks.weights.loading import available_offline, load_pretrained, source_normalisation
+from tao_like.networks.weights.packages import package_file
+from tao_like.networks.weights.sources import WEIGHT_PACKAGES
 
 TINY = "test_resnet"  # timm keeps it for tests: half a million values
 

@@ -61,7 +61,7 @@ def test_a_layer_in_danger_sees_channel_by_channel_and_gives_the_same() -> None:
 
 def train_narrow(folder: Path) -> None:
     """Trains a ResNet whose second stage begins with 8 channels, 56 x 56 places and a stride of 2."""
-    from tao_like.networks.backbones import timm
+    from tao_like.networks.backbones.build import timm
 
     torch.set_num_threads(1)
     resnet = timm.models.resnet

@@ -13,7 +13,7 @@ from torch import nn
 
 from tao_like.errors import BundleError
 from tao_like.networks import structure
-from tao_like.networks.backbones import create_backbone
+from tao_like.networks.backbones.build import create_backbone
 from tao_like.networks.heads import attention_heads
 
 

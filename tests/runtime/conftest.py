@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL
-from tao_like.runtime.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
+from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL
 
 HEIGHT, WIDTH = 4, 6
 

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.boxes import keep_best, overlaps, placement
-from tao_like.runtime.detection import decide
-from tao_like.runtime.found_boxes import DEFAULT_THRESHOLD, FoundBoxes
-from tao_like.runtime.image import ImagePreparation, prepare
+from tao_like.runtime.geometry.boxes import keep_best, overlaps, placement
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.predictions.boxes import decide
+from tao_like.runtime.predictions.detections import DEFAULT_THRESHOLD, FoundBoxes
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 333), (64, 64)])

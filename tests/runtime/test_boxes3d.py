@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tao_like.runtime.boxes3d import (
+from tao_like.runtime.geometry.boxes3d import (
     corners,
     ground_corners,
     ground_intersections,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tao_like.errors import BundleError
-from tao_like.runtime.classification import ClassificationAnswer, decide
+from tao_like.runtime.predictions.classes import ClassificationAnswer, decide
 
 CLASSES = ["ant", "bee", "cat"]
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.networks import _torchvision  # noqa: F401  (before timm)
-from tao_like.runtime.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.image import ImagePreparation, image_files, prepare, read_image, to_rgb
 
 CORNERS = np.array([[0, 40, 80], [120, 160, 200]], np.uint8)
 CLOCKWISE = [[120, 0], [160, 40], [200, 80]]

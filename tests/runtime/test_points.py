@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime.points import (
+from tao_like.runtime.inputs.points import (
     PointsPreparation,
     chosen_columns,
     point_files,

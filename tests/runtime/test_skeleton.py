@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime.skeleton import (
+from tao_like.runtime.inputs.skeleton import (
     SkeletonPreparation,
     normalise_skeleton,
     prepare_skeleton,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.tiles import Group, Tile, Tiling, cut, join
+from tao_like.runtime.predictions.tiles import Group, Tile, Tiling, cut, join
 
 TILING = Tiling(100, 80, 0.2, 0.5)
 SIZE = (260, 200)

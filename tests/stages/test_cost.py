@@ -12,7 +12,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 import timm
 import torch_pruning
 
-from tao_like.stages.cost import network_cost
+from tao_like.stages.lib.cost import network_cost
 
 
 def test_convolutions_and_linear_layers_by_hand() -> None:

@@ -11,7 +11,7 @@ from pretended_device import DEVICE, pretended_device, send
 from tiny_classification import tiny_spec
 
 from tao_like.errors import SpecError
-from tao_like.stages.devices import pick_device
+from tao_like.stages.lib.devices import pick_device
 from tao_like.stages.train.devices import Devices, choose_devices
 from tao_like.tracking import Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tao_like.errors import SpecError
-from tao_like.stages.folders import require_file, where_earlier_trainings_are
+from tao_like.stages.lib.folders import require_file, where_earlier_trainings_are
 from tao_like.tasks.classification.spec import Spec
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tao_like.stages.latency import Latency, measure_in_turns
+from tao_like.stages.lib.latency import Latency, measure_in_turns
 
 
 class Workshop:

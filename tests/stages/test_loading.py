@@ -10,8 +10,8 @@ import pytest
 import torch
 from tiny_classification import data_overrides, tiny_spec
 
-from tao_like.stages import loading
-from tao_like.stages.loading import EpochSampler, ShareSampler, resolve_batch_size, resolve_workers
+from tao_like.stages.lib import loading
+from tao_like.stages.lib.loading import EpochSampler, ShareSampler, resolve_batch_size, resolve_workers
 from tao_like.tasks import task_class
 
 

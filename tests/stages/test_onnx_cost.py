@@ -11,16 +11,16 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tao_like.contract.task import Exportable
 from tao_like.errors import ConversionError
-from tao_like.networks.backbones import create_backbone
-from tao_like.stages.cost import network_cost
-from tao_like.stages.onnx_cost import graph_cost
-from tao_like.stages.onnx_graph import folded
-from tao_like.stages.onnx_writer import to_onnx
+from tao_like.networks.backbones.build import create_backbone
+from tao_like.stages.lib.cost import network_cost
+from tao_like.stages.lib.onnx_cost import graph_cost
+from tao_like.stages.lib.onnx_graph import folded
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan
-from tao_like.tasks.base import Exportable
-from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.model import ClassificationNetwork, ShippedClassifier
 
 
 def test_convolutions_by_hand() -> None:

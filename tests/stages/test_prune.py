@@ -13,11 +13,11 @@ from stage_runs import assert_failed
 from tiny_classification import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle, write_bundle
+from tao_like.config import load_spec
 from tao_like.errors import BundleError, ConversionError, SpecError
-from tao_like.spec import load_spec
 from tao_like.stages.results import TrainResult
 from tao_like.tasks import spec_module, task_class
-from tao_like.tasks.distillation import distillation_loss, multi_label_distillation_loss
+from tao_like.tasks.common.distillation import distillation_loss, multi_label_distillation_loss
 
 FAST = ("prune.criterion=magnitude_l2", "prune.granularity=2")
 

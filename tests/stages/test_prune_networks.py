@@ -18,12 +18,12 @@ from tao_like.networks import (
 # isort: split
 import timm
 
-from tao_like.stages.cost import network_cost
+from tao_like.contract.task import Prunable
+from tao_like.stages.lib.cost import network_cost
 from tao_like.stages.prune.criteria import batch_norm_scale, magnitude, relative, taylor
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import Choice, MacsEstimate, Rules, choose, find_ratio
 from tao_like.stages.prune.units import ChannelGroup, HeadUnit, Unit, find_units
-from tao_like.tasks.base import Prunable
 
 SIDE = 64
 # The smallest of each family; vgg's own first linear layer would have 100 million weights.

@@ -16,9 +16,9 @@ from tiny_classification import data_overrides, run
 
 from tao_like import runtime
 from tao_like.bundle import read_bundle, write_bundle
+from tao_like.config import load_spec
 from tao_like.errors import ConversionError, DatasetError
-from tao_like.spec import load_spec
-from tao_like.stages.processor import Processor
+from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
 from tao_like.stages.quantize.convert import int8_weights
 from tao_like.tasks import spec_module, task_class

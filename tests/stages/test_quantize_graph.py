@@ -11,16 +11,16 @@ import pytest
 import torch
 from onnx_graphs import answers, graph, node, weights
 
+from tao_like.contract.task import Exportable
 from tao_like.errors import BundleError, ConversionError, SpecError
-from tao_like.networks.backbones import create_backbone
-from tao_like.stages.onnx_graph import folded, load_float_graph
-from tao_like.stages.onnx_writer import to_onnx
-from tao_like.stages.processor import this_processor
+from tao_like.networks.backbones.build import create_backbone
+from tao_like.stages.lib.onnx_graph import folded, load_float_graph
+from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.quantize.calibration import BINS, Spread, calibrate, entropy_range, percentile_range
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan, named_layers, quantizable_layers
 from tao_like.stages.quantize.search import find_float_layers
-from tao_like.tasks.base import Exportable
 
 # --- folding ---
 

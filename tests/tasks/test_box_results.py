@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from tao_like.runtime.detection3d import Selection3d
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.label_files import label_files
-from tao_like.tasks.pointpillars.agreement import comparison
+from tao_like.runtime.predictions.boxes3d import Selection3d
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.common.label_files import label_files
+from tao_like.tasks.pointpillars.metrics.agreement import comparison
 
 CAR = [10.0, 5.0, 0.0, 4.0, 2.0, 1.5, 0.5]
 FAR = [30.0, -5.0, 0.0, 4.0, 2.0, 1.5, 0.0]

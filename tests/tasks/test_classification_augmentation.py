@@ -11,8 +11,8 @@ from PIL import Image
 from tiny_classification import UNCHANGED, data_overrides, tiny_spec
 from torch.utils.data import DataLoader
 
-from tao_like.runtime.image import ImagePreparation, prepare
-from tao_like.stages.loading import EpochSampler, SampleKey, SeededDataset
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
 from tao_like.tasks.classification.data import Augmentation, area_shares
 from tao_like.tasks.classification.spec import RandomCropSpec

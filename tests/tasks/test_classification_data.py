@@ -235,6 +235,6 @@ def test_the_disk_cache_sees_that_a_picture_has_changed(tmp_path: Path) -> None:
 def test_a_cache_larger_than_the_memory_is_refused(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tao_like.datasets.cache.free_memory", lambda: 1000)
+    monkeypatch.setattr("tao_like.data.images.cache.free_memory", lambda: 1000)
     with pytest.raises(SpecError, match=r"dataset\.cache"):
         run("train", tmp_path, *data_overrides(class_folders), "dataset.cache=ram")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from tao_like.tasks.class_answers import ClassAnswers, best_f1_cut
-from tao_like.tasks.class_metrics import ClassificationMetrics, rejection_cut
+from tao_like.tasks.common.class_metrics import ClassificationMetrics, rejection_cut
+from tao_like.tasks.common.class_predictions import ClassAnswers, best_f1_cut
 
 
 def scored(

@@ -14,8 +14,8 @@ from stage_runs import assert_rows_agree, csv_rows
 from tiny_classification import data_overrides, run, tiny_spec
 
 from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.plots.cards import overlay_heat
 from tao_like.tasks import task_class
-from tao_like.tasks.cards import overlay_heat
 
 # isort: split
 from timm.models import swin_transformer, vgg

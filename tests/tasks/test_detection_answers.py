@@ -15,13 +15,13 @@ from PIL import Image
 from tiny_detection import data_overrides, run
 
 from tao_like import runtime
-from tao_like.runtime.boxes import overlaps
-from tao_like.runtime.detection import Detection, Selection
-from tao_like.runtime.found_boxes import FoundBoxes
+from tao_like.runtime.geometry.boxes import overlaps
 from tao_like.runtime.metadata import METADATA_KEY
-from tao_like.runtime.tiles import Tiling
-from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.detection.agreement import comparison
+from tao_like.runtime.predictions.boxes import Detection, Selection
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.tiles import Tiling
+from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.detection.metrics.agreement import comparison
 
 LEARN = (
     "train.num_epochs=14",

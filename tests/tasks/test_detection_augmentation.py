@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tao_like.runtime.image import ImagePreparation, prepare
-from tao_like.spec import load_spec
-from tao_like.tasks.base import Batch
-from tao_like.tasks.detection.augmentation import (
+from tao_like.config import load_spec
+from tao_like.contract.task import Batch
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.tasks.detection.data.augmentation import (
     Augmentation,
     Labelled,
     affine_matrix,
@@ -23,7 +23,7 @@ from tao_like.tasks.detection.augmentation import (
     rescaled,
     transformed,
 )
-from tao_like.tasks.detection.scales import resized_batch
+from tao_like.tasks.detection.data.scales import resized_batch
 from tao_like.tasks.detection.spec import Spec
 
 SIZE = ImagePreparation(

@@ -13,9 +13,9 @@ from box_pictures import SIZES, write_coco
 from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle
-from tao_like.datasets.box_record import Box
+from tao_like.data.boxes.annotation import Box
 from tao_like.errors import DatasetError, SpecError
-from tao_like.stages.loading import SampleKey, SeededDataset
+from tao_like.stages.lib.loading import SampleKey, SeededDataset
 from tao_like.tasks.detection.task import DetectionTask
 
 
@@ -154,7 +154,7 @@ def test_a_rank_without_objects_gives_every_parameter_a_gradient(
 
 
 def test_the_schema_and_the_defaults_are_written(folder: Path) -> None:
-    from tao_like.spec import default_yaml, json_schema
+    from tao_like.config import default_yaml, json_schema
     from tao_like.tasks.detection.spec import Spec
 
     assert "train_data_sources" in default_yaml(Spec)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tao_like.errors import SpecError
-from tao_like.tasks.detection.distillation import answers_losses
+from tao_like.tasks.detection.losses.distillation import answers_losses
 
 SURE, UNSURE = 0.8, 0.05
 BOXES = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 4.0, 4.0]]])

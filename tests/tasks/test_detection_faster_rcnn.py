@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.runtime.detection import Selection
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network import shipped
-from tao_like.tasks.detection.network.faster_rcnn import FasterRcnn
-from tao_like.tasks.detection.network.shipped import suppressed
+from tao_like.runtime.predictions.boxes import Selection
+from tao_like.tasks.detection.model import for_export
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn
+from tao_like.tasks.detection.model.for_export import suppressed
 
 # isort: split
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
@@ -160,8 +160,8 @@ def test_suppression_on_a_gpu_keeps_the_same_boxes() -> None:
     scores = torch.rand(400).sort(descending=True).values
     labels = torch.randint(0, 3, (400,))
     selection = Selection(score_threshold=0.2, iou_threshold=0.5, limit=60, candidates=400)
-    kept = shipped._kept_on_gpu(boxes, scores, labels, selection)
-    assert kept.tolist() == shipped._kept(boxes, scores, labels, selection).tolist()
+    kept = for_export._kept_on_gpu(boxes, scores, labels, selection)
+    assert kept.tolist() == for_export._kept(boxes, scores, labels, selection).tolist()
     assert len(kept) == 60
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from tiny_detection import TINY, data_overrides, run
 
 import tao_like
+from tao_like.config import load_spec, to_dict
 from tao_like.errors import DatasetError, SpecError
-from tao_like.spec import load_spec, to_dict
 from tao_like.tasks import spec_module
-from tao_like.tasks.detection.clusters import cluster_shapes, mean_best_overlap, shape_overlaps
+from tao_like.tasks.detection.anchors.clusters import cluster_shapes, mean_best_overlap, shape_overlaps
 
 TINY_YOLO = "model.arch=yolo_v4_tiny"
 

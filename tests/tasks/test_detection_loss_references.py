@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tao_like.tasks.detection.anchor_losses import anchor_losses
-from tao_like.tasks.detection.anchors import AnchorPlan
-from tao_like.tasks.detection.losses import yolox_losses
+from tao_like.tasks.detection.anchors.presets import AnchorPlan
+from tao_like.tasks.detection.losses.anchors import anchor_losses
+from tao_like.tasks.detection.losses.simota import yolox_losses
 
 STRIDES = (8.0, 16.0, 32.0)
 WIDTH, HEIGHT = 96, 64

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tao_like.tasks.detection.losses import assign, yolox_losses
-from tao_like.tasks.detection.network.predictions import Predictions
+from tao_like.tasks.detection.losses.simota import assign, yolox_losses
+from tao_like.tasks.detection.model.yolox.predictions import Predictions
 
 STRIDES = (8.0, 16.0, 32.0)
 SIZES = ((8, 12), (4, 6), (2, 3))

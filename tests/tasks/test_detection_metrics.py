@@ -10,14 +10,14 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tao_like.datasets.box_record import BoxArrays
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.runtime.image import ImagePreparation
-from tao_like.tasks.class_answers import best_f1_cut
-from tao_like.tasks.detection.coco import COCO_NAMES, coco_figures
-from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.matching import answers_by_class, confusion
-from tao_like.tasks.detection.metrics import DetectionMetrics
+from tao_like.data.boxes.annotation import BoxArrays
+from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.common.class_predictions import best_f1_cut
+from tao_like.tasks.detection.data.dataset import Truth
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_figures
+from tao_like.tasks.detection.metrics.detection import DetectionMetrics
+from tao_like.tasks.detection.metrics.matching import answers_by_class, confusion
 
 CLASSES = ["a", "b", "c"]
 

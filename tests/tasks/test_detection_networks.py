@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.detection import MEANINGS, Selection, found_boxes
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.predictions import Predictions
-from tao_like.tasks.detection.network.published import load_published, own_name
-from tao_like.tasks.detection.network.shipped import suppressed
-from tao_like.tasks.detection.network.yolox_detector import YoloxDetector, yolox
+from tao_like.runtime.predictions.boxes import MEANINGS, Selection, found_boxes
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.for_export import suppressed
+from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox
+from tao_like.tasks.detection.model.yolox.predictions import Predictions
+from tao_like.tasks.detection.model.yolox.published import load_published, own_name
 
 # Million parameters, as the paper and the published tables have them (with 80 classes).
 PUBLISHED = {"nano": 0.91, "tiny": 5.06, "s": 9.0, "m": 25.3, "l": 54.2, "x": 99.1}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_detection import tiny_spec
 
-from tao_like.tasks.detection.build import build_network
+from tao_like.tasks.detection.model.build import build_network
 
 ANCHORS_AT = {"retinanet": 2, "ssd": 2, "faster_rcnn": -1}
 """Where the anchors stand among the values of a network."""

@@ -10,11 +10,11 @@ from tiny_detection import tiny_spec
 from torch import Tensor
 
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.networks.backbones import create_backbone
-from tao_like.networks.pyramid import BackbonePyramid
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.retinanet import RetinaNet
-from tao_like.tasks.detection.network.torchvision_files import load_torchvision
+from tao_like.networks.backbones.build import create_backbone
+from tao_like.networks.backbones.pyramid import BackbonePyramid
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.retinanet import RetinaNet
+from tao_like.tasks.detection.model.torchvision_files import load_torchvision
 
 # isort: split
 from torchvision.models.detection import retinanet_resnet50_fpn

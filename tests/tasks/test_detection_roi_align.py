@@ -11,7 +11,7 @@ from onnx_graphs import answers, graph, node
 from torch import Tensor
 
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.tasks.detection.network.roi_align import levels_of, pooled_regions
+from tao_like.tasks.detection.model.roi_align import levels_of, pooled_regions
 
 # isort: split
 from torchvision.extension import _has_ops

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.ssd import Ssd
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.ssd import Ssd
 
 # isort: split
 from torchvision.models.detection import ssd300_vgg16

@@ -16,7 +16,7 @@ from pictures import damage
 from stage_runs import csv_rows
 from tiny_detection import TINY, data_overrides
 
-from tao_like.datasets.video import VideoReader, VideoWriter
+from tao_like.data.video import VideoReader, VideoWriter
 from tao_like.stages.results import ExportResult, QuantizeResult, TrainResult
 
 

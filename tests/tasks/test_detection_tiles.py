@@ -13,8 +13,8 @@ from pictures import COLOURS
 from PIL import Image, ImageDraw
 from tiny_detection import tiny_spec
 
-from tao_like.runtime.boxes import placement
-from tao_like.runtime.found_boxes import FoundBoxes
+from tao_like.runtime.geometry.boxes import placement
+from tao_like.runtime.predictions.detections import FoundBoxes
 from tao_like.tasks import task_class
 
 SIZE = (248, 150)

@@ -13,9 +13,9 @@ from torch import nn
 
 from tao_like.errors import BundleError
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.detector import Detector
-from tao_like.tasks.detection.network.torchvision_files import is_torchvision_file, load_torchvision, own_name
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision, own_name
 
 # isort: split
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, retinanet_resnet50_fpn, ssd300_vgg16

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from test_detection_metrics import CLASSES, boxes_at, found_of, random_case, truth_of
 
-from tao_like.datasets.box_record import BoxArrays
-from tao_like.runtime.image import ImagePreparation
-from tao_like.tasks.class_answers import ClassAnswers
-from tao_like.tasks.detection.coco import coco_figures
-from tao_like.tasks.detection.data import Truth
-from tao_like.tasks.detection.matching import answers_by_class
-from tao_like.tasks.detection.metrics import DetectionMetrics
-from tao_like.tasks.detection.sizes import figures_by_size
-from tao_like.tasks.detection.voc import average_precision, mean_average_precision
+from tao_like.data.boxes.annotation import BoxArrays
+from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.tasks.common.class_predictions import ClassAnswers
+from tao_like.tasks.detection.data.dataset import Truth
+from tao_like.tasks.detection.metrics.coco import coco_figures
+from tao_like.tasks.detection.metrics.detection import DetectionMetrics
+from tao_like.tasks.detection.metrics.matching import answers_by_class
+from tao_like.tasks.detection.metrics.sizes import figures_by_size
+from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
 
 
 def ranked(*right: bool, objects: int) -> ClassAnswers:

@@ -23,13 +23,13 @@ from tao_like.stages.prune.criteria import magnitude
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import Rules, choose
 from tao_like.stages.prune.units import find_units
-from tao_like.tasks.detection.anchor_losses import anchor_losses, answering
-from tao_like.tasks.detection.anchors import PUBLISHED, AnchorPlan, anchor_plan
-from tao_like.tasks.detection.build import build_network
-from tao_like.tasks.detection.network.anchor_predictions import AnchorPredictions
-from tao_like.tasks.detection.network.detector import Detector
+from tao_like.tasks.detection.anchors.presets import PUBLISHED, AnchorPlan, anchor_plan
+from tao_like.tasks.detection.losses.anchors import anchor_losses, answering
+from tao_like.tasks.detection.model.build import build_network
+from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.yolo.predictions import AnchorPredictions
+from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES
 from tao_like.tasks.detection.task import DetectionTask
-from tao_like.tasks.detection.yolo_spec import ANCHOR_ARCHITECTURES
 
 PAPER_BACKBONES = {"yolo_v3": "darknet53", "yolo_v4": "cspdarknet53", "yolo_v4_tiny": "cspdarknet_tiny"}
 # Floats in the published files yolov3.weights, yolov4.weights and yolov4-tiny.weights (running statistics

@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny_pointpillars import TINY, run, write_frames, write_kitti
 
-from tao_like.datasets.lidar_record import LidarRecord, Object3d
-from tao_like.runtime.boxes3d import ground_intersections, points_inside
-from tao_like.spec import load_spec
-from tao_like.tasks.pointpillars.augmentation import (
+from tao_like.config import load_spec
+from tao_like.data.lidar.frame import LidarRecord, Object3d
+from tao_like.runtime.geometry.boxes3d import ground_intersections, points_inside
+from tao_like.tasks.pointpillars.data.augmentation import (
     CHANGES,
     Scene,
     flipped,
@@ -23,10 +23,10 @@ from tao_like.tasks.pointpillars.augmentation import (
     rotated,
     sampled,
 )
-from tao_like.tasks.pointpillars.balancing import balanced
-from tao_like.tasks.pointpillars.data import collate_items, frames_of
+from tao_like.tasks.pointpillars.data.balancing import balanced
+from tao_like.tasks.pointpillars.data.dataset import collate_items, frames_of
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.spec_data import AugmentorSpec
+from tao_like.tasks.pointpillars.spec_blocks.data import AugmentorSpec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 CLASSES = ["Car", "Pedestrian"]

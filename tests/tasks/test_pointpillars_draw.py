@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 from tiny_pointpillars import TINY, camera, write_kitti
 
-from tao_like.datasets.lidar_kitti import camera_boxes
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.spec import load_spec
-from tao_like.tasks.box_answers import DrawnBox
+from tao_like.config import load_spec
+from tao_like.data.lidar.kitti import camera_boxes
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.pointpillars.draw import LONGEST_SIDE, draw_frame, draw_on_camera
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask

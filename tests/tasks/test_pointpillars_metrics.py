@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from tao_like.datasets.lidar_kitti import boxes_to_lidar
-from tao_like.datasets.lidar_record import Calibration, Object3d, frame_objects
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.tasks.pointpillars.average_precision import (
+from tao_like.data.lidar.frame import Calibration, Object3d, frame_objects
+from tao_like.data.lidar.kitti import boxes_to_lidar
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.pointpillars.data.dataset import Truth
+from tao_like.tasks.pointpillars.metrics.average_precision import (
     ABSENT,
     COUNTS,
     IGNORED,
@@ -18,9 +19,8 @@ from tao_like.tasks.pointpillars.average_precision import (
     average_precision,
     score_limits,
 )
-from tao_like.tasks.pointpillars.data import Truth
-from tao_like.tasks.pointpillars.metrics import PointPillarsMetrics
-from tao_like.tasks.pointpillars.scoring import frame_overlaps, kitti_precision, plain_precision
+from tao_like.tasks.pointpillars.metrics.detection3d import PointPillarsMetrics
+from tao_like.tasks.pointpillars.metrics.scoring import frame_overlaps, kitti_precision, plain_precision
 
 CLASSES = ["Car", "Pedestrian"]
 AHEAD = np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27], [0, 0, 0, 1.0]])

@@ -12,14 +12,13 @@ import torch
 from tiny_pointpillars import TINY
 from torch import nn
 
+from tao_like.config import load_spec
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.boxes3d import ground_overlaps, keep_best
-from tao_like.runtime.detection3d import Selection3d, select
-from tao_like.spec import load_spec
-from tao_like.stages.onnx_writer import to_onnx
-from tao_like.tasks.pointpillars.build import make_network
+from tao_like.runtime.geometry.boxes3d import ground_overlaps, keep_best
+from tao_like.runtime.predictions.boxes3d import Selection3d, select
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tasks.pointpillars.losses import detection_losses, focal
-from tao_like.tasks.pointpillars.network.anchors import (
+from tao_like.tasks.pointpillars.model.anchors import (
     ClassAnchors,
     decode,
     encode,
@@ -27,11 +26,12 @@ from tao_like.tasks.pointpillars.network.anchors import (
     make_anchors,
     pointed,
 )
-from tao_like.tasks.pointpillars.network.detector import PointPillars
-from tao_like.tasks.pointpillars.network.openpcdet import load_openpcdet
-from tao_like.tasks.pointpillars.network.pillars import Grid, PillarFeatures
-from tao_like.tasks.pointpillars.network.shipped import selected
-from tao_like.tasks.pointpillars.network.suppression import overlaps_with_one, suppress
+from tao_like.tasks.pointpillars.model.build import make_network
+from tao_like.tasks.pointpillars.model.detector import PointPillars
+from tao_like.tasks.pointpillars.model.for_export import selected
+from tao_like.tasks.pointpillars.model.openpcdet import load_openpcdet
+from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
+from tao_like.tasks.pointpillars.model.suppression import overlaps_with_one, suppress
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.targets import BACKGROUND, IGNORED, assign
 from tao_like.tasks.pointpillars.task import PointPillarsTask

@@ -11,7 +11,7 @@ import numpy as np
 from base import TaskStagesTest
 from tiny_pointpillars import COUNTS, TINY, write_frames
 
-from tao_like.datasets.samples_lidar import make_frame
+from tao_like.samples.lidar_scenes import make_frame
 
 
 class TestPointPillars(TaskStagesTest):

@@ -15,10 +15,10 @@ from tiny_pose import data_overrides, run, sequence, write_actions, write_table
 import tao_like
 from tao_like import runtime
 from tao_like.cli.main import cli
-from tao_like.datasets.samples_skeletons import action_sequence
-from tao_like.datasets.skeleton_drawing import LEFT, RIGHT, SkeletonView
-from tao_like.datasets.skeleton_layouts import LAYOUTS
+from tao_like.data.skeletons.drawing import LEFT, RIGHT, SkeletonView
+from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
+from tao_like.samples.skeleton_actions import action_sequence
 from tao_like.tasks.pose_classification.init import write_spec
 from tao_like.tasks.pose_classification.metrics import PoseMetrics
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tiny_pose import run, sequence, write_table
 
-from tao_like.datasets.skeleton_formats import read_ntu
+from tao_like.config import load_spec
+from tao_like.data.skeletons.formats import read_ntu
 from tao_like.errors import DatasetError, SpecError
-from tao_like.spec import load_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
 

@@ -12,13 +12,13 @@ from tiny_pose import TINY, data_overrides, run, tiny_spec, write_actions
 
 import tao_like
 from tao_like.bundle import read_bundle
-from tao_like.datasets import samples_skeletons
-from tao_like.datasets.samples import write_sample
-from tao_like.datasets.samples_skeletons import ACTIONS, action_sequence
-from tao_like.datasets.skeleton_layouts import LAYOUTS
+from tao_like.config import load_spec
+from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import SpecError
-from tao_like.runtime.skeleton import SkeletonPreparation
-from tao_like.spec import load_spec
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation
+from tao_like.samples import skeleton_actions
+from tao_like.samples.catalog import write_sample
+from tao_like.samples.skeleton_actions import ACTIONS, action_sequence
 from tao_like.tasks.pose_classification.augmentation import Augmentation, random_move, rotation
 from tao_like.tasks.pose_classification.init import write_spec
 from tao_like.tasks.pose_classification.spec import Spec
@@ -127,8 +127,8 @@ def test_sitting_down_backwards_is_standing_up() -> None:
 def test_the_keys_that_a_sample_names_go_with_it(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for split in samples_skeletons.SEQUENCES:
-        monkeypatch.setitem(samples_skeletons.SEQUENCES, split, 1)
+    for split in skeleton_actions.SEQUENCES:
+        monkeypatch.setitem(skeleton_actions.SEQUENCES, split, 1)
     monkeypatch.chdir(tmp_path)
     write_sample("skeleton_actions", "actions", layout=layout)
     lines = Path("actions/README.txt").read_text("utf-8").splitlines()

@@ -16,24 +16,24 @@ from tiny_pose import tiny_spec
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.datasets.skeleton_layouts import LAYOUTS, custom_layout
+from tao_like.contract.task import Exportable, Prunable
+from tao_like.data.skeletons.layouts import LAYOUTS, custom_layout
 from tao_like.errors import SpecError
-from tao_like.stages.cost import network_cost
-from tao_like.stages.onnx_writer import to_onnx
+from tao_like.stages.lib.cost import network_cost
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import MacsEstimate
 from tao_like.stages.prune.units import find_units
-from tao_like.tasks.base import Exportable, Prunable
-from tao_like.tasks.pose_classification.build import architecture, build_network
-from tao_like.tasks.pose_classification.network.blocks import EveryNthFrame, GraphConvolution
-from tao_like.tasks.pose_classification.network.classifier import (
+from tao_like.tasks.pose_classification.model.blocks import EveryNthFrame, GraphConvolution
+from tao_like.tasks.pose_classification.model.build import architecture, build_network
+from tao_like.tasks.pose_classification.model.classifier import (
     Architecture,
     ShippedSkeletonClassifier,
     SkeletonClassifier,
     StreamNetwork,
 )
-from tao_like.tasks.pose_classification.network.graph import directed_partitions, partitions
-from tao_like.tasks.pose_classification.network.published import their_name
+from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
+from tao_like.tasks.pose_classification.model.published import their_name
 
 SMALL = tiny_spec("model.graph_layout=kinect_v1", "model.base_channels=8")
 

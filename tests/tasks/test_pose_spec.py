@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tao_like.spec import load_spec
+from tao_like.config import load_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
-TAO_SPEC = Path(__file__).parents[1] / "data" / "tao_pose_classification.yaml"
+TAO_SPEC = Path(__file__).parents[1] / "files" / "tao_pose_classification.yaml"
 
 
 def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:

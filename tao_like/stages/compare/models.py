@@ -11,16 +11,23 @@ import onnx
 import torch
 
 from tao_like import runtime
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
 from tao_like.errors import BundleError, ConversionError, SpecError
-from tao_like.spec.common import CommonSpec
-from tao_like.stages.cost import Cost, network_cost
-from tao_like.stages.engines import BUNDLE_SUFFIX, Engine, LoadedModel, OnnxEngine, open_bundle, open_model
 from tao_like.stages.export import export_model, exported_file
-from tao_like.stages.folders import require_file, stage_folder, trained_bundle
-from tao_like.stages.onnx_cost import graph_cost
-from tao_like.stages.onnx_graph import QUANTIZED_TYPES
+from tao_like.stages.lib.cost import Cost, network_cost
+from tao_like.stages.lib.engines import (
+    BUNDLE_SUFFIX,
+    Engine,
+    LoadedModel,
+    OnnxEngine,
+    open_bundle,
+    open_model,
+)
+from tao_like.stages.lib.folders import require_file, stage_folder, trained_bundle
+from tao_like.stages.lib.onnx_cost import graph_cost
+from tao_like.stages.lib.onnx_graph import QUANTIZED_TYPES
 from tao_like.stages.quantize.stage import quantized_file
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 KEY = "compare.checkpoints"

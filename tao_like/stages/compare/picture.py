@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.drawn_text import fit_text, load_font
+from tao_like.plots.grids import round_ticks
+from tao_like.plots.text import fit_text, load_font
 from tao_like.stages.compare.table import Row
-from tao_like.tracking.pictures import round_ticks
 
 SIZE = (900, 560)
 LEFT, RIGHT, TOP, BOTTOM = 90, 40, 50, 70

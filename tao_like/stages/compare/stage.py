@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Split, Task
 from tao_like.errors import ConversionError
-from tao_like.spec.common import CommonSpec
 from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
 from tao_like.stages.compare.picture import draw_comparison
 from tao_like.stages.compare.table import comparison_table, table_text, write_csv
-from tao_like.stages.devices import processors
-from tao_like.stages.engines import score
 from tao_like.stages.evaluate import choose_split, scoring_batch_size
-from tao_like.stages.latency import Latency, measure_in_turns
-from tao_like.stages.loading import resolve_workers
-from tao_like.stages.processor import busy_note, this_processor
+from tao_like.stages.lib.devices import processors
+from tao_like.stages.lib.engines import score
+from tao_like.stages.lib.latency import Latency, measure_in_turns
+from tao_like.stages.lib.loading import resolve_workers
+from tao_like.stages.lib.processor import busy_note, this_processor
 from tao_like.stages.results import CompareResult
-from tao_like.tasks.base import Split, Task
 from tao_like.tracking import Run
 
 TABLE_NAME = "comparison.csv"

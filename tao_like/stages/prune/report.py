@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from tao_like.contract.task import Exportable, Task
 from tao_like.errors import ConversionError
-from tao_like.stages.latency import Latency, measure_in_turns
-from tao_like.stages.onnx_writer import to_onnx
-from tao_like.tasks.base import Exportable, Task
+from tao_like.stages.lib.latency import Latency, measure_in_turns
+from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tracking import Run
 
 _OPSET = 18

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.errors import SpecError
-from tao_like.stages.cost import network_cost
+from tao_like.stages.lib.cost import network_cost
 from tao_like.stages.prune.units import Unit
 
 Choice = list[list[int]]

@@ -17,14 +17,15 @@ from torch import nn
 
 from tao_like import __version__
 from tao_like.bundle import Bundle, file_sha256, read_bundle, write_bundle
+from tao_like.config import to_dict
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.config.blocks.prune import DEFAULT_TARGET_MACS
+from tao_like.contract.task import Batch, Prunable, Split, Task
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks import structure
 from tao_like.networks.strided_pointwise import safe_gradients
-from tao_like.spec import to_dict
-from tao_like.spec.common import CommonSpec
-from tao_like.spec.prune import DEFAULT_TARGET_MACS
-from tao_like.stages.cost import Cost, network_cost
-from tao_like.stages.engines import (
+from tao_like.stages.lib.cost import Cost, network_cost
+from tao_like.stages.lib.engines import (
     BUNDLE_SUFFIX,
     LoadedModel,
     TorchEngine,
@@ -33,15 +34,14 @@ from tao_like.stages.engines import (
     open_bundle,
     score,
 )
-from tao_like.stages.folders import BUNDLE_NAME
-from tao_like.stages.loading import resolve_workers
+from tao_like.stages.lib.folders import BUNDLE_NAME
+from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.prune import criteria
 from tao_like.stages.prune.proof import remove_proven, tensors
 from tao_like.stages.prune.report import compare_widths, draw_widths, layer_widths, measure_latency
 from tao_like.stages.prune.selection import Choice, MacsEstimate, Rules, choose, find_ratio
 from tao_like.stages.prune.units import Unit, find_units
 from tao_like.stages.results import PruneResult
-from tao_like.tasks.base import Batch, Prunable, Split, Task
 from tao_like.tracking import Run, TensorBoard, atomic_path
 
 CHART = "channels.png"

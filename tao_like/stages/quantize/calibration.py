@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 
 from tao_like.errors import ConversionError
-from tao_like.stages.onnx_graph import float_tensors
+from tao_like.stages.lib.onnx_graph import float_tensors
 
 BINS = 2048
 """Bins of a histogram, as in TensorRT's entropy calibration."""

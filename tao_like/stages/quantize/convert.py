@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
-from tao_like.stages.onnx_graph import sort_nodes
+from tao_like.stages.lib.onnx_graph import sort_nodes
 from tao_like.stages.quantize.plan import CARRIER_TYPES, FLOAT_OUTPUT_TYPES, LAYER_TYPES, Plan
 
 _LOWEST_OPSET = 13

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import onnx
 
 from tao_like.errors import SpecError
-from tao_like.stages.onnx_graph import constant_names
+from tao_like.stages.lib.onnx_graph import constant_names
 
 LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights: nearly all of the arithmetic."""

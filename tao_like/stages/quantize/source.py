@@ -10,12 +10,12 @@ import torch
 
 from tao_like import runtime
 from tao_like.bundle import file_sha256
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
 from tao_like.errors import BundleError, SpecError
-from tao_like.spec.common import CommonSpec
-from tao_like.stages.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
 from tao_like.stages.export import export_model, exported_file
-from tao_like.stages.folders import require_file, trained_bundle, where_earlier_trainings_are
-from tao_like.tasks.base import Task
+from tao_like.stages.lib.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
+from tao_like.stages.lib.folders import require_file, trained_bundle, where_earlier_trainings_are
 from tao_like.tracking import Run
 
 KEY = "quantize.checkpoint"

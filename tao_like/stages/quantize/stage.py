@@ -13,26 +13,26 @@ import numpy as np
 import onnx
 
 from tao_like import __version__, runtime
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.config.blocks.quantize import QuantizeSpec
+from tao_like.contract.task import Outputs, Task
 from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
-from tao_like.spec.common import CommonSpec
-from tao_like.spec.quantize import QuantizeSpec
-from tao_like.stages.cost import Cost
-from tao_like.stages.engines import OnnxEngine, score
 from tao_like.stages.evaluate import scoring_batch_size
-from tao_like.stages.folders import stage_folder
-from tao_like.stages.latency import Latency, measure_in_turns
-from tao_like.stages.loading import resolve_workers
-from tao_like.stages.onnx_cost import graph_cost
-from tao_like.stages.onnx_graph import folded, load_float_graph
-from tao_like.stages.processor import Processor, busy_note, this_processor
+from tao_like.stages.lib.cost import Cost
+from tao_like.stages.lib.engines import OnnxEngine, score
+from tao_like.stages.lib.folders import stage_folder
+from tao_like.stages.lib.latency import Latency, measure_in_turns
+from tao_like.stages.lib.loading import resolve_workers
+from tao_like.stages.lib.onnx_cost import graph_cost
+from tao_like.stages.lib.onnx_graph import folded, load_float_graph
+from tao_like.stages.lib.processor import Processor, busy_note, this_processor
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
 from tao_like.stages.quantize.search import Search, find_float_layers
 from tao_like.stages.quantize.source import KEY, Source, open_source
 from tao_like.stages.results import QuantizeResult, counted
-from tao_like.tasks.base import Outputs, Task
 from tao_like.tracking import Run, atomic_path
 
 MODEL_NAME = "model_int8.onnx"

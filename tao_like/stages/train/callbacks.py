@@ -11,11 +11,11 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor, nn
 from typing_extensions import override
 
+from tao_like.plots.grids import picture_grid
 from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.resume import Position
 from tao_like.stages.train.sharding import whole
 from tao_like.tracking import Progress, Run, TensorBoard
-from tao_like.tracking.pictures import picture_grid
 from tao_like.tracking.status import STATUS_FILE, read_lines
 
 

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from typing_extensions import override
 
-from tao_like.stages.folders import CHECKPOINTS, LAST_CHECKPOINT, resume_override
+from tao_like.stages.lib.folders import CHECKPOINTS, LAST_CHECKPOINT, resume_override
 from tao_like.stages.train.callbacks import MovingAverage, Reporter
 from tao_like.stages.train.checkpoint_file import FORMAT, FORMAT_VERSION, KEY, read_best
 from tao_like.stages.train.module import TrainingModule

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from tao_like.config.blocks.common import TrainSpec
+from tao_like.contract.task import Task
 from tao_like.errors import SpecError
-from tao_like.spec.common import TrainSpec
 from tao_like.stages.train.devices import choose_devices
-from tao_like.tasks.base import Task
 
 
 def check_spec(task: Task[Any], spec: TrainSpec) -> None:

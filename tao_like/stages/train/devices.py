@@ -12,9 +12,9 @@ from pytorch_lightning.plugins.environments import (  # type: ignore[attr-define
     TorchElasticEnvironment,
 )
 
+from tao_like.config.blocks.common import TrainSpec
 from tao_like.errors import SpecError
-from tao_like.spec.common import TrainSpec
-from tao_like.stages.devices import check_gpu_ids, no_gpu
+from tao_like.stages.lib.devices import check_gpu_ids, no_gpu
 
 _TORCHRUN = (
     "`torchrun --nnodes=MACHINES --nproc-per-node=DEVICES -m tao_like.cli ...` on each machine starts them, "

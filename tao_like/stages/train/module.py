@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from tao_like.config.blocks.common import TrainSpec
+from tao_like.contract.task import Batch, Dataset, Metrics, Task
 from tao_like.networks.freezing import keep_frozen
-from tao_like.spec.common import TrainSpec
-from tao_like.stages.loading import (
+from tao_like.stages.lib.loading import (
     EpochSampler,
     SeededDataset,
     ready_to_fork,
@@ -24,7 +25,6 @@ from tao_like.stages.loading import (
 from tao_like.stages.train.optim import build_optimiser, build_schedule, scaled_rates
 from tao_like.stages.train.origin import Teacher
 from tao_like.stages.train.sharding import MESH, ShardedNetwork
-from tao_like.tasks.base import Batch, Dataset, Metrics, Task
 
 
 def drops_last(samples: int, batch_size: int) -> bool:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from tao_like.config.blocks.optim import OptimSpec, PolicyParamsSpec
+from tao_like.contract.task import Task
 from tao_like.errors import SpecError
-from tao_like.spec.optim import OptimSpec, PolicyParamsSpec
-from tao_like.tasks.base import Task
 
 CYCLE_END = 1e4
 """First rate of `one_cycle` over the last one, in fastai, torch and OpenPCDet."""

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.bundle import file_sha256, read_bundle
+from tao_like.config import spec_from_dict
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.config.blocks.prune import DistillSpec
+from tao_like.contract.task import Batch, ModelRecord, Task
 from tao_like.errors import SpecError
-from tao_like.spec import spec_from_dict
-from tao_like.spec.common import CommonSpec
-from tao_like.spec.prune import DistillSpec
-from tao_like.stages.engines import bundle_network, open_bundle
-from tao_like.stages.folders import require_file
-from tao_like.tasks.base import Batch, ModelRecord, Task
+from tao_like.stages.lib.engines import bundle_network, open_bundle
+from tao_like.stages.lib.folders import require_file
 
 _FROZEN_SHARE = 0.5
 """From here on a network that must recover is told to be frozen."""

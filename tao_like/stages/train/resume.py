@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import nn
 
+from tao_like.config import to_dict
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.config.fields import METADATA_KEY
+from tao_like.contract.task import Split, Task
 from tao_like.errors import BundleError, SpecError
-from tao_like.spec import to_dict
-from tao_like.spec.common import CommonSpec
-from tao_like.spec.fields import METADATA_KEY
-from tao_like.stages.folders import RESUME_KEY
+from tao_like.stages.lib.folders import RESUME_KEY
 from tao_like.stages.runner import STAGES
 from tao_like.stages.train.checkpoint_file import KEY, WEIGHTS, read_checkpoint
-from tao_like.tasks.base import Split, Task
 
 LONGER = ("train.num_epochs", "train.max_steps")
 """A training may go on for longer, or end sooner; its schedule changes with it."""

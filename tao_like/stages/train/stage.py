@@ -17,14 +17,15 @@ from torch import nn
 
 from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
+from tao_like.config import to_dict, to_yaml
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Metrics, Task
 from tao_like.errors import BundleError, TaoLikeError
 from tao_like.networks import structure
 from tao_like.networks.strided_pointwise import safe_gradients
-from tao_like.spec import to_dict, to_yaml
-from tao_like.spec.common import CommonSpec
-from tao_like.stages.findings import stop_on_errors
-from tao_like.stages.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
-from tao_like.stages.loading import resolve_batch_size, resolve_workers
+from tao_like.stages.lib.findings import stop_on_errors
+from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
+from tao_like.stages.lib.loading import resolve_batch_size, resolve_workers
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
 from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
@@ -36,7 +37,6 @@ from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
 from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
 from tao_like.stages.train.sharding import ShardedStrategy
-from tao_like.tasks.base import Metrics, Task
 from tao_like.tracking import Run, StopRequest, TensorBoard, is_out_of_memory, stop_requests
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -349,7 +349,7 @@ def _bundle(
 
 def _score(task: Task[Any], module: TrainingModule) -> Metrics:
     """The kept weights on the validation data, by one process."""
-    from tao_like.stages.engines import TorchEngine, score
+    from tao_like.stages.lib.engines import TorchEngine, score
 
     engine = TorchEngine(task.exportable(module.network.eval(), task.input_format), module.device)
     assert module.val_data is not None

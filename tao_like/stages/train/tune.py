@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.task import Task
 from tao_like.networks.strided_pointwise import safe_gradients
-from tao_like.spec.common import CommonSpec
 from tao_like.stages.train.callbacks import MovingAverage, Reporter
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.stage import build_module, build_trainer
-from tao_like.tasks.base import Task
 from tao_like.tracking import Run
 
 

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.backbones import Normalisation, create_backbone, default_normalisation
-from tao_like.networks.imported import IMAGENET, ImportedBackbone, build_imported, fill_head, read_imported
-from tao_like.networks.names import IMPORTED
-from tao_like.networks.weights import bundle_normalisation, load_pretrained, source_normalisation
+from tao_like.networks.backbones.build import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.imported.backbone import (
+    IMAGENET,
+    ImportedBackbone,
+    build_imported,
+    fill_head,
+    read_imported,
+)
+from tao_like.networks.weights.loading import bundle_normalisation, load_pretrained, source_normalisation
 
 if TYPE_CHECKING:
     from tao_like.bundle import Bundle

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tao_like.datasets.checks import full_check, quick_check
-from tao_like.datasets.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
-from tao_like.datasets.findings import Finding
-from tao_like.datasets.records import ImageRecord
-from tao_like.datasets.wrong_labels import Suspect, likely_wrong_labels
-from tao_like.networks.names import IMPORTED
-from tao_like.networks.weights import available_offline, load_pretrained
-from tao_like.tasks.base import DataReport
+from tao_like.contract.task import DataReport
+from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
+from tao_like.data.checks.findings import Finding
+from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
+from tao_like.data.images.readers import ImageRecord
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.weights.loading import available_offline, load_pretrained
 from tao_like.tasks.classification.backbone import build_backbone
-from tao_like.tasks.classification.network import ClassificationNetwork
+from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.source import SPLITS
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchvision.transforms import InterpolationMode, v2
 
-from tao_like.datasets.cache import ImageStore
-from tao_like.datasets.records import ImageRecord
-from tao_like.runtime.image import ImagePreparation, prepare
-from tao_like.tasks.base import Batch, Sample
+from tao_like.contract.task import Batch, Sample
+from tao_like.data.images.cache import ImageStore
+from tao_like.data.images.readers import ImageRecord
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.tasks.classification.spec import AugmentationSpec, RandomCropSpec
 
 Item = tuple[np.ndarray, np.ndarray, int]

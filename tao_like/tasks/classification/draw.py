@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tao_like.runtime.classification import ClassificationAnswer
-from tao_like.tasks.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 
 def draw_answer(

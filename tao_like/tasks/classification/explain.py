@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao_like.tasks.classification.network import ClassificationNetwork
+from tao_like.tasks.classification.model import ClassificationNetwork
 
 
 def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> list[np.ndarray] | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tao_like.tasks.base import Batch, Outputs
+from tao_like.contract.task import Batch, Outputs
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,
@@ -19,7 +19,7 @@ from tao_like.tasks.classification.losses import (
     targets_to_probabilities,
 )
 from tao_like.tasks.classification.spec import LossSpec, Spec
-from tao_like.tasks.distillation import distillation_loss, multi_label_distillation_loss
+from tao_like.tasks.common.distillation import distillation_loss, multi_label_distillation_loss
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
+from tao_like.config.blocks.split_data import (
+    SplitSpec,
+    batch_size_field,
+    cache_field,
+    shuffle_field,
+    workers_field,
+)
 from tao_like.errors import SpecError
-from tao_like.networks.names import IMPORTED, resolve_name
-from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
-from tao_like.spec.split_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
+from tao_like.networks.backbones.names import IMPORTED, resolve_name
 
 ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")

@@ -14,13 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.errors import DatasetError
-from tao_like.networks.backbones import Normalisation
-from tao_like.networks.freezing import freeze_norms
-from tao_like.networks.structure import refresh_widths
-from tao_like.runtime.classification import MULTI_LABEL, SINGLE_LABEL, decide
-from tao_like.runtime.image import ImagePreparation, prepare
-from tao_like.tasks.base import (
+from tao_like.contract.task import (
     Batch,
     DataReport,
     Exportable,
@@ -30,8 +24,13 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.cards import NEUTRAL, draw_card
-from tao_like.tasks.class_metrics import ClassificationMetrics
+from tao_like.errors import DatasetError
+from tao_like.networks.backbones.build import Normalisation
+from tao_like.networks.freezing import freeze_norms
+from tao_like.networks.structure import refresh_widths
+from tao_like.plots.cards import NEUTRAL, draw_card
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL, decide
 from tao_like.tasks.classification.backbone import (
     build_backbone,
     fill_backbone,
@@ -42,12 +41,13 @@ from tao_like.tasks.classification.check import check_data
 from tao_like.tasks.classification.data import Augmentation, ImageDataset, collate_images
 from tao_like.tasks.classification.draw import draw_answer
 from tao_like.tasks.classification.explain import class_activation_maps
-from tao_like.tasks.classification.network import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.model import ClassificationNetwork, ShippedClassifier
 from tao_like.tasks.classification.objective import Objective
 from tao_like.tasks.classification.source import LabelledImages
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 from tao_like.tasks.classification.warm_start import warm_start
-from tao_like.tasks.image_task import ImageTask
+from tao_like.tasks.common.class_metrics import ClassificationMetrics
+from tao_like.tasks.common.image_task import ImageTask
 
 MULTI_LABEL_METRICS = ("exact_match", "mean_average_precision")
 MAX_PROBABILITY_COLUMNS = 100

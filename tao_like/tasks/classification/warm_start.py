@@ -8,10 +8,10 @@ import torch
 
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.errors import SpecError
-from tao_like.networks.backbones import head_prefixes
-from tao_like.networks.names import IMPORTED
-from tao_like.networks.weights import load_pretrained
-from tao_like.tasks.classification.network import ClassificationNetwork
+from tao_like.networks.backbones.build import head_prefixes
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.weights.loading import load_pretrained
+from tao_like.tasks.classification.model import ClassificationNetwork
 
 
 def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], backbone: str) -> list[str]:

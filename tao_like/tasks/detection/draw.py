@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.drawn_text import Font, drawable, load_font
-from tao_like.tasks.box_answers import DrawnBox
+from tao_like.plots.text import Font, drawable, load_font
+from tao_like.tasks.common.box_predictions import DrawnBox
 
 TRUTH = "#ffffff"
 SHORTEST_SIDE, LONGEST_SIDE = 480, 1280

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tao_like.datasets.box_sources import BoxSource
-from tao_like.datasets.box_survey import BoxSurvey, survey_boxes
-from tao_like.datasets.cache import MEMORY_SHARE
-from tao_like.datasets.memory import free_memory
-from tao_like.networks.offline import available_offline
-from tao_like.spec.annotated import AnnotatedValue
-from tao_like.spec.suggested import refuse_existing, write_suggested
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.data.boxes.sources import BoxSource
+from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
+from tao_like.data.images.cache import MEMORY_SHARE
+from tao_like.data.memory import free_memory
+from tao_like.networks.weights.offline import available_offline
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -30,7 +30,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     """Writes a spec for the pictures in a folder, and reads it back as a check.
 
     Args:
-        folder: of a layout that ``datasets.box_survey`` knows.
+        folder: of a layout that ``data.boxes.survey`` knows.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.

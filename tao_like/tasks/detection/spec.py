@@ -6,24 +6,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tao_like.errors import SpecError
-from tao_like.networks.names import IMPORTED, resolve_name
-from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import (
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import (
     IGNORED_TAO_KEYS,
     CommonSpec,
     TrainSpec,
 )
-from tao_like.spec.split_data import SplitSpec, batch_size_field, cache_field, shuffle_field, workers_field
-from tao_like.tasks.detection.anchor_spec import FasterRcnnSpec, SsdSpec
-from tao_like.tasks.detection.stage_spec import (
+from tao_like.config.blocks.split_data import (
+    SplitSpec,
+    batch_size_field,
+    cache_field,
+    shuffle_field,
+    workers_field,
+)
+from tao_like.errors import SpecError
+from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec, SsdSpec
+from tao_like.tasks.detection.spec_blocks.stages import (
     DetectionEvaluateSpec,
     DetectionExportSpec,
     DetectionInferenceSpec,
     InferDataSourcesSpec,
 )
-from tao_like.tasks.detection.tiling_spec import TilingSpec
-from tao_like.tasks.detection.yolo_spec import (
+from tao_like.tasks.detection.spec_blocks.tiling import TilingSpec
+from tao_like.tasks.detection.spec_blocks.yolo import (
     ANCHOR_ARCHITECTURES,
     TINY_BACKBONE,
     AnchorSpec,

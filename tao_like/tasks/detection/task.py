@@ -14,16 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.errors import DatasetError, SpecError
-from tao_like.networks.freezing import freeze, freeze_norms
-from tao_like.networks.imported_pyramid import imported_source
-from tao_like.networks.names import IMPORTED
-from tao_like.runtime.boxes import placement
-from tao_like.runtime.detection import MEANINGS, Detection, Selection, decide, found_boxes, joined_boxes
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.runtime.image import ImagePreparation
-from tao_like.runtime.tiles import Tiling, cut
-from tao_like.tasks.base import (
+from tao_like.contract.capabilities import AnchorFit
+from tao_like.contract.task import (
     Batch,
     DataReport,
     Dataset,
@@ -34,29 +26,44 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.box_answers import answer_row, drawn_answers, drawn_objects
-from tao_like.tasks.capabilities import AnchorFit
-from tao_like.tasks.detection.agreement import comparison
-from tao_like.tasks.detection.anchor_fit import fit_anchors
-from tao_like.tasks.detection.augmentation import Augmentation
-from tao_like.tasks.detection.build import build_network, input_normalisation
-from tao_like.tasks.detection.check import check_data
-from tao_like.tasks.detection.coco import COCO_NAMES
-from tao_like.tasks.detection.convert import convert_labels
-from tao_like.tasks.detection.data import DetectionDataset, Truth, collate_items
-from tao_like.tasks.detection.distillation import answers_losses
+from tao_like.errors import DatasetError, SpecError
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.freezing import freeze, freeze_norms
+from tao_like.networks.imported.pyramid import imported_source
+from tao_like.runtime.geometry.boxes import placement
+from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.predictions.boxes import (
+    MEANINGS,
+    Detection,
+    Selection,
+    decide,
+    found_boxes,
+    joined_boxes,
+)
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.tiles import Tiling, cut
+from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.common.box_predictions import answer_row, drawn_answers, drawn_objects
+from tao_like.tasks.common.image_task import ImageTask
+from tao_like.tasks.detection.anchors.fit import fit_anchors
+from tao_like.tasks.detection.data.augmentation import Augmentation
+from tao_like.tasks.detection.data.check import check_data
+from tao_like.tasks.detection.data.convert import convert_labels
+from tao_like.tasks.detection.data.dataset import DetectionDataset, Truth, collate_items
+from tao_like.tasks.detection.data.scales import resized_batch
+from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
+from tao_like.tasks.detection.data.tiles import TiledDataset, tiles_of
 from tao_like.tasks.detection.draw import draw_boxes
 from tao_like.tasks.detection.float_tail import float_tail
-from tao_like.tasks.detection.metrics import VOC_NAME, DetectionMetrics
-from tao_like.tasks.detection.network.detector import Detector
-from tao_like.tasks.detection.network.shipped import ShippedDetector, suppressed
-from tao_like.tasks.detection.results import PictureResult, coco_text, kitti_texts
-from tao_like.tasks.detection.scales import resized_batch
-from tao_like.tasks.detection.source import LabelledBoxes, inference_files
+from tao_like.tasks.detection.losses.distillation import answers_losses
+from tao_like.tasks.detection.metrics.agreement import comparison
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES
+from tao_like.tasks.detection.metrics.detection import VOC_NAME, DetectionMetrics
+from tao_like.tasks.detection.model.build import build_network, input_normalisation
+from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.for_export import ShippedDetector, suppressed
+from tao_like.tasks.detection.prediction_files import PictureResult, coco_text, kitti_texts
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
-from tao_like.tasks.detection.tiled_data import TiledDataset, tiles_of
-from tao_like.tasks.image_task import ImageTask
 
 if TYPE_CHECKING:
     import onnx

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.drawn_text import drawable, load_font
-from tao_like.datasets.lidar_record import Calibration
-from tao_like.runtime.boxes3d import as_boxes, corners, ground_corners
-from tao_like.runtime.points import Points
-from tao_like.tasks.box_answers import DrawnBox
+from tao_like.data.lidar.frame import Calibration
+from tao_like.plots.text import drawable, load_font
+from tao_like.runtime.geometry.boxes3d import as_boxes, corners, ground_corners
+from tao_like.runtime.inputs.points import Points
+from tao_like.tasks.common.box_predictions import DrawnBox
 
 LONGEST_SIDE = 720
 TRUTH = "#ffffff"

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tao_like.datasets.lidar_survey import SPLITS, ClassSurvey, LidarSurvey, survey_frames
-from tao_like.spec.annotated import AnnotatedValue
-from tao_like.spec.suggested import refuse_existing, write_suggested
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.data.lidar.survey import SPLITS, ClassSurvey, LidarSurvey, survey_frames
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.spec_data import DEFAULT_AUGMENTATIONS, FEATURES, VOXELS
+from tao_like.tasks.pointpillars.spec_blocks.data import DEFAULT_AUGMENTATIONS, FEATURES, VOXELS
 
 PILLAR_SIDES = (0.08, 0.1, 0.12, 0.16, 0.2, 0.24, 0.32, 0.4, 0.48, 0.64, 0.8)
 """Metres."""
@@ -48,7 +48,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     """Writes a spec for the frames in a folder, and reads it back as a check.
 
     Args:
-        folder: of a layout that ``datasets.lidar_survey`` knows.
+        folder: of a layout that ``data.lidar.survey`` knows.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.tasks.pointpillars.network.anchors import encode, half_turns
-from tao_like.tasks.pointpillars.network.detector import PointPillars
-from tao_like.tasks.pointpillars.spec_model import DenseHeadSpec
+from tao_like.tasks.pointpillars.model.anchors import encode, half_turns
+from tao_like.tasks.pointpillars.model.detector import PointPillars
+from tao_like.tasks.pointpillars.spec_blocks.model import DenseHeadSpec
 from tao_like.tasks.pointpillars.targets import IGNORED, assign
 
 ALPHA, GAMMA = 0.25, 2.0

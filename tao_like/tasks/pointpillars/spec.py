@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import (
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import (
     IGNORED_TAO_KEYS,
     CommonSpec,
     ExportSpec,
     InferenceSpec,
 )
-from tao_like.spec.prune import MOVED_TAO_KEYS
-from tao_like.tasks.pointpillars.spec_data import DATASET_TYPES, DatasetSpec
-from tao_like.tasks.pointpillars.spec_model import ModelSpec
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
+from tao_like.tasks.pointpillars.spec_blocks.data import DATASET_TYPES, DatasetSpec
+from tao_like.tasks.pointpillars.spec_blocks.model import ModelSpec
 
 ARCHITECTURES = "PointPillars: pillar features, 2D backbone, anchor head with a direction classifier"
 STAGES = (

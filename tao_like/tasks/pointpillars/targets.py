@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tao_like.tasks.pointpillars.network.anchors import ClassAnchors
+from tao_like.tasks.pointpillars.model.anchors import ClassAnchors
 
 IGNORED = -1
 BACKGROUND = 0

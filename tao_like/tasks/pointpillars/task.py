@@ -13,13 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.datasets.sources import point_sources
-from tao_like.errors import DatasetError
-from tao_like.runtime.detection3d import MEANINGS, Detection3d, Selection3d, decide, found_boxes
-from tao_like.runtime.found_boxes import FoundBoxes
-from tao_like.runtime.image import read_image
-from tao_like.runtime.points import Points, PointsPreparation, prepare_points, read_points
-from tao_like.tasks.base import (
+from tao_like.contract.task import (
     Batch,
     DataReport,
     Exportable,
@@ -29,24 +23,36 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.box_agreement import largest_difference
-from tao_like.tasks.box_answers import answer_row, drawn_answers, drawn_objects
-from tao_like.tasks.pointpillars.agreement import comparison
-from tao_like.tasks.pointpillars.augmentation import Augmentation, Database, Scene, make_database
-from tao_like.tasks.pointpillars.balancing import balanced
-from tao_like.tasks.pointpillars.build import build_network
-from tao_like.tasks.pointpillars.check import check_data
-from tao_like.tasks.pointpillars.convert import convert_frames
-from tao_like.tasks.pointpillars.data import FrameDataset, Truth, collate_items, frames_of, numbered_points
+from tao_like.data.inference_files import point_sources
+from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points, read_points
+from tao_like.runtime.predictions.boxes3d import MEANINGS, Detection3d, Selection3d, decide, found_boxes
+from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.common.box_predictions import answer_row, drawn_answers, drawn_objects
+from tao_like.tasks.common.split_task import SplitTask
+from tao_like.tasks.pointpillars.data.augmentation import Augmentation, Database, Scene, make_database
+from tao_like.tasks.pointpillars.data.balancing import balanced
+from tao_like.tasks.pointpillars.data.check import check_data
+from tao_like.tasks.pointpillars.data.convert import convert_frames
+from tao_like.tasks.pointpillars.data.dataset import (
+    FrameDataset,
+    Truth,
+    collate_items,
+    frames_of,
+    numbered_points,
+)
+from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tasks.pointpillars.draw import draw_frame, draw_on_camera, stacked
 from tao_like.tasks.pointpillars.losses import detection_losses
-from tao_like.tasks.pointpillars.metrics import NAMES, PointPillarsMetrics
-from tao_like.tasks.pointpillars.network.detector import PointPillars
-from tao_like.tasks.pointpillars.network.shipped import ShippedPointPillars, selected
-from tao_like.tasks.pointpillars.results import FrameResult, label_texts
-from tao_like.tasks.pointpillars.source import LabelledFrames
+from tao_like.tasks.pointpillars.metrics.agreement import comparison
+from tao_like.tasks.pointpillars.metrics.detection3d import NAMES, PointPillarsMetrics
+from tao_like.tasks.pointpillars.model.build import build_network
+from tao_like.tasks.pointpillars.model.detector import PointPillars
+from tao_like.tasks.pointpillars.model.for_export import ShippedPointPillars, selected
+from tao_like.tasks.pointpillars.prediction_files import FrameResult, label_texts
 from tao_like.tasks.pointpillars.spec import Spec as PointPillarsSpec
-from tao_like.tasks.split_task import SplitTask
 
 NOISE_POINTS = 2000
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tao_like.datasets.skeleton_layouts import Layout
-from tao_like.runtime.skeleton import (
+from tao_like.data.skeletons.layouts import Layout
+from tao_like.runtime.inputs.skeleton import (
     SkeletonPreparation,
     normalise_skeleton,
     present,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tao_like.datasets.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.datasets.findings import Finding
-from tao_like.datasets.skeleton_arrays import SkeletonData
-from tao_like.datasets.skeleton_drawing import SkeletonView
-from tao_like.tasks.base import DataReport, Split
+from tao_like.contract.task import DataReport, Split
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.data.checks.findings import Finding
+from tao_like.data.skeletons.arrays import SkeletonData
+from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.tasks.pose_classification.source import SPLITS
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.datasets.skeleton_annotations import annotated_sequences
-from tao_like.datasets.skeleton_arrays import write_labels
-from tao_like.datasets.skeleton_formats import (
+from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.data.skeletons.annotations import annotated_sequences
+from tao_like.data.skeletons.arrays import write_labels
+from tao_like.data.skeletons.formats import (
     DeepStreamForm,
     FoundSequence,
     OnWrong,
@@ -21,8 +22,7 @@ from tao_like.datasets.skeleton_formats import (
     utkinect_sequences,
 )
 from tao_like.errors import DatasetError, SpecError
-from tao_like.runtime.skeleton import uniform_frames
-from tao_like.spec.annotated import AnnotatedValue, annotated_yaml
+from tao_like.runtime.inputs.skeleton import uniform_frames
 from tao_like.tasks.pose_classification.spec import DatasetConvertSpec
 from tao_like.tracking import atomic_path
 

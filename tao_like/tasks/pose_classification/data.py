@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton
-from tao_like.tasks.base import Batch, Sample, Split
+from tao_like.contract.task import Batch, Sample, Split
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
 

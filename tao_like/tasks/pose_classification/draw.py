@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tao_like.datasets.drawn_text import load_font
-from tao_like.datasets.skeleton_layouts import Layout
-from tao_like.runtime.classification import ClassificationAnswer
-from tao_like.tasks.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.data.skeletons.layouts import Layout
+from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.plots.text import load_font
+from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tao_like.datasets.skeleton_arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
-from tao_like.datasets.skeleton_layouts import LAYOUTS
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.data.skeletons.arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
+from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
-from tao_like.spec.annotated import AnnotatedValue
-from tao_like.spec.suggested import refuse_existing, write_suggested
 from tao_like.tasks.pose_classification.spec import Spec
 
 SPLITS = ("train", "val", "test")

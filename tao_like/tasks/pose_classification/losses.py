@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.tasks.distillation import distillation_loss
+from tao_like.tasks.common.distillation import distillation_loss
 
 
 def stream_losses(

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.tasks.class_metrics import ClassificationMetrics
+from tao_like.tasks.common.class_metrics import ClassificationMetrics
 from tao_like.tasks.pose_classification.draw import bar_chart
 
 TOP_K = (1, 5)

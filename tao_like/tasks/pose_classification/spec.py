@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tao_like.datasets.skeleton_layouts import CUSTOM, LAYOUTS, Layout, custom_layout
-from tao_like.errors import SpecError
-from tao_like.spec import Problem, spec_block, spec_field
-from tao_like.spec.common import (
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import (
     IGNORED_TAO_KEYS,
     OPTIMISERS,
     TAO_OPTIMISERS,
@@ -18,8 +16,10 @@ from tao_like.spec.common import (
     OptimSpec,
     TrainSpec,
 )
-from tao_like.spec.prune import MOVED_TAO_KEYS
-from tao_like.spec.split_data import batch_size_field, shuffle_field, workers_field
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
+from tao_like.config.blocks.split_data import batch_size_field, shuffle_field, workers_field
+from tao_like.data.skeletons.layouts import CUSTOM, LAYOUTS, Layout, custom_layout
+from tao_like.errors import SpecError
 
 ARCHITECTURES = "ST-GCN and ST-GCN++ on skeletons of any layout"
 STAGES = (

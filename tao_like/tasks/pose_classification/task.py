@@ -14,11 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tao_like.datasets.skeleton_drawing import SkeletonView
-from tao_like.datasets.sources import skeleton_sources
-from tao_like.runtime.classification import SINGLE_LABEL, ClassificationAnswer, decide
-from tao_like.runtime.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
-from tao_like.tasks.base import (
+from tao_like.contract.task import (
     Batch,
     DataReport,
     Exportable,
@@ -28,23 +24,27 @@ from tao_like.tasks.base import (
     Sample,
     Split,
 )
-from tao_like.tasks.cards import NEUTRAL, draw_card
+from tao_like.data.inference_files import skeleton_sources
+from tao_like.data.skeletons.drawing import SkeletonView
+from tao_like.plots.cards import NEUTRAL, draw_card
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
+from tao_like.runtime.predictions.classes import SINGLE_LABEL, ClassificationAnswer, decide
+from tao_like.tasks.common.split_task import SplitTask
 from tao_like.tasks.pose_classification.augmentation import Augmentation
-from tao_like.tasks.pose_classification.build import build_network
 from tao_like.tasks.pose_classification.check import check_data
 from tao_like.tasks.pose_classification.convert import convert_sequences
 from tao_like.tasks.pose_classification.data import SkeletonDataset, collate_items
 from tao_like.tasks.pose_classification.draw import answer_card, joint_importance
 from tao_like.tasks.pose_classification.losses import stream_distillation_losses, stream_losses
 from tao_like.tasks.pose_classification.metrics import PoseMetrics
-from tao_like.tasks.pose_classification.network.blocks import GraphConvolution
-from tao_like.tasks.pose_classification.network.classifier import (
+from tao_like.tasks.pose_classification.model.blocks import GraphConvolution
+from tao_like.tasks.pose_classification.model.build import build_network
+from tao_like.tasks.pose_classification.model.classifier import (
     ShippedSkeletonClassifier,
     SkeletonClassifier,
 )
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
 from tao_like.tasks.pose_classification.spec import Spec as PoseSpec
-from tao_like.tasks.split_task import SplitTask
 
 MAX_PROBABILITY_COLUMNS = 100
 """With more classes than this, the CSV of predictions leaves the single probabilities out."""

@@ -1,0 +1,1 @@
+"""From a file and ``key=value`` texts to checked values."""

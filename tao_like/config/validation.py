@@ -1,0 +1,46 @@
+"""Checks a spec class itself: that its defaults keep its own rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tao_like.config.loading import problems_of
+from tao_like.config.reading.checking import check_block
+from tao_like.config.reading.values import Findings, Place, from_plain
+from tao_like.config.structure import Block, describe, plain_defaults
+
+
+def validate_spec_class(spec_class: type[Any]) -> None:
+    """Check that the defaults of a spec class keep its types, ranges, choices and ``check()`` rules.
+
+    Meant for tests: what holds for a class need not be checked at every start.
+
+    Raises:
+        SpecError: a default breaks a rule, ``moved`` leads to a key that does not exist, or a key that
+            exists is declared as ignored or moved; lists all that is wrong.
+    """
+    root, findings = describe(spec_class), Findings()
+    place = Place(spec_class.__name__)
+    check_block(root, from_plain(plain_defaults(root), place, ""), findings)
+    for old, new in getattr(spec_class, "moved", {}).items():
+        if not _exists(root, new):
+            findings.add(place, old, f"moved to {new}, which does not exist")
+    for old in (*getattr(spec_class, "moved", {}), *getattr(spec_class, "ignored", {})):
+        if _exists(root, old):
+            findings.add(place, old, "declared as moved or ignored, and it is a key of the spec")
+    findings.raise_if_any()
+    for key, message in problems_of(spec_class()):
+        findings.add(place, key, message)
+    findings.raise_if_any()
+
+
+def _exists(block: Block, key: str) -> bool:
+    name, _, rest = key.partition(".")
+    member = block.lookup(name)
+    if member is None:
+        return False
+    if not rest:
+        return True
+    if member.kind.block is not None:
+        return _exists(describe(member.kind.block), rest)
+    return member.kind.values is not None

@@ -1,0 +1,1 @@
+"""Specs as text: YAML, JSON schema, commented defaults."""

@@ -1,0 +1,1 @@
+"""What a stage sees of a task, a small file each."""

@@ -1,0 +1,1 @@
+"""Boxes on images: COCO, Pascal VOC, KITTI and YOLO, read and written."""

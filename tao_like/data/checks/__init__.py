@@ -1,0 +1,1 @@
+"""Checks of data: what was found, duplicates, likely wrong labels, the contact sheet."""

@@ -1,0 +1,178 @@
+"""Many small pictures on one large one, with captions and coloured frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw
+
+from tao_like.data.images.sample import ImageRecord
+from tao_like.errors import DatasetError
+from tao_like.plots.text import fit_text, load_font
+from tao_like.runtime.inputs.image import read_image
+
+# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+RIGHT = "#009E73"
+WRONG = "#D55E00"
+UNSURE = "#E69F00"
+
+_PAPER = "#ffffff"
+_MAT = "#f2f2f2"
+_LINE = "#d9d9d9"
+_TEXT = "#222222"
+_FAINT = "#666666"
+
+_MARGIN = 24
+_GAP = 14
+_FRAME = 5
+_CAPTION_SIZE = 14
+_HEADING_SIZE = 19
+_TITLE_SIZE = 26
+_LEADING = 1.35
+
+
+class Tile(NamedTuple):
+    """One small picture.
+
+    Attributes:
+        image: The picture, in any size.
+        caption: Text below it; further lines after line breaks.
+        colour: Colour of the frame; None: a thin grey one.
+    """
+
+    image: Image.Image
+    caption: str = ""
+    colour: str | None = None
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[Image.Image, str, str | None]]],
+    *,
+    headings: Sequence[str] | None = None,
+    title: str = "",
+    tile: int = 168,
+) -> Image.Image:
+    """Draws rows of pictures, each with a caption and a frame.
+
+    Args:
+        rows: Tiles, or plain (picture, caption, colour).
+        headings: A line above each row, such as a class name.
+        title: A line above all.
+        tile: Side of the square that a picture is fitted into, in pixels. Pictures keep their shape; small
+            ones are enlarged by whole factors, so that their pixels stay sharp.
+
+    Returns:
+        An RGB picture, wide enough for the longest row.
+
+    Raises:
+        ValueError: The number of headings is not that of the rows.
+    """
+    if headings is not None and len(headings) != len(rows):
+        raise ValueError(f"{len(headings)} headings for {len(rows)} rows")
+    columns = max([4, *map(len, rows)])
+    cell = tile + 2 * _FRAME
+    width = 2 * _MARGIN + columns * cell + (columns - 1) * _GAP
+    caption_line = round(_CAPTION_SIZE * _LEADING)
+    heading_height = round(_HEADING_SIZE * 1.9) if headings is not None else 0
+    title_height = round(_TITLE_SIZE * 1.8) if title else 0
+    lines = [max((len(caption.splitlines()) for _, caption, _ in row), default=0) for row in rows]
+    heights = [heading_height + cell + count * caption_line + 6 + _GAP for count in lines]
+
+    sheet = Image.new("RGB", (width, 2 * _MARGIN + title_height + sum(heights)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        font = load_font(_TITLE_SIZE)
+        draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=_TEXT, font=font)
+    top = _MARGIN + title_height
+    for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        if headings is not None:
+            _draw_heading(draw, headings[place], top, width)
+        for column, each in enumerate(row):
+            left = _MARGIN + column * (cell + _GAP)
+            _draw_tile(sheet, draw, Tile(*each), (left, top + heading_height), tile)
+        top += height
+    return sheet
+
+
+def in_rows(tiles: Iterable[Tile], columns: int = 6) -> list[list[Tile]]:
+    """A plain list of tiles as rows of so many columns, for ``contact_sheet``."""
+    every = list(tiles)
+    return [every[start : start + columns] for start in range(0, len(every), columns)]
+
+
+def class_overview(
+    records: Sequence[ImageRecord], classes: Sequence[str], *, columns: int = 8, most_classes: int = 40
+) -> Image.Image:
+    """A contact sheet with a row of examples of each class, spread evenly over its pictures.
+
+    A picture that cannot be read is shown as an empty tile that says so.
+
+    Args:
+        records: The pictures.
+        classes: Classes to show, in this order.
+        columns: Examples of a class.
+        most_classes: Further classes are left out, and the title says so.
+    """
+    shown = list(classes[:most_classes])
+    rows, headings = [], []
+    for label in shown:
+        members = [record for record in records if label in record.labels]
+        count = "1 picture" if len(members) == 1 else f"{len(members)} pictures"
+        headings.append(f"{label} · {count}")
+        rows.append([_example(record) for record in _spread(members, columns)])
+    title = f"{len(records)} pictures, {len(classes)} classes"
+    if len(shown) < len(classes):
+        title += f" (the first {len(shown)} are shown)"
+    return contact_sheet(rows, headings=headings, title=title)
+
+
+def _example(record: ImageRecord) -> Tile:
+    try:
+        return Tile(read_image(record.path), record.path.name)
+    except DatasetError:
+        return Tile(Image.new("RGB", (1, 1), _MAT), f"{record.path.name}\nunreadable", WRONG)
+
+
+def _spread(members: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
+    """So many members, from the first to the last at even distances."""
+    if len(members) <= count:
+        return list(members)
+    step = (len(members) - 1) / max(count - 1, 1)
+    return [members[round(place * step)] for place in range(count)]
+
+
+def _draw_heading(draw: ImageDraw.ImageDraw, heading: str, top: int, width: int) -> None:
+    font = load_font(_HEADING_SIZE)
+    text = fit_text(heading, font, width - 2 * _MARGIN)
+    draw.text((_MARGIN, top), text, fill=_TEXT, font=font)
+    line = top + round(_HEADING_SIZE * 1.45)
+    draw.line([(_MARGIN, line), (width - _MARGIN, line)], fill=_LINE, width=1)
+
+
+def _draw_tile(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, place: tuple[int, int], side: int
+) -> None:
+    left, top = place
+    outer = (left, top, left + side + 2 * _FRAME - 1, top + side + 2 * _FRAME - 1)
+    draw.rectangle(outer, fill=_MAT, outline=tile.colour or _LINE, width=_FRAME if tile.colour else 1)
+    picture = _fitted(tile.image, side)
+    offset = (left + _FRAME + (side - picture.width) // 2, top + _FRAME + (side - picture.height) // 2)
+    sheet.paste(picture, offset)
+    font = load_font(_CAPTION_SIZE)
+    baseline = outer[3] + 6
+    for number, line in enumerate(tile.caption.splitlines()):
+        text = fit_text(line, font, side + 2 * _FRAME)
+        fill = _TEXT if number == 0 else _FAINT
+        draw.text((left, baseline + number * round(_CAPTION_SIZE * _LEADING)), text, fill=fill, font=font)
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    image = image.convert("RGB")
+    longest = max(image.size)
+    if 2 * longest <= side:
+        factor = side // longest
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    scale = side / longest
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -1,0 +1,343 @@
+"""Checks of labelled pictures: a quick one before every training, a full one on request."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+
+from tao_like.data.checks.duplicates import Fingerprint, fingerprint, near_duplicates
+from tao_like.data.checks.findings import CheckReport, Finding, Level, SizeSummary
+from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
+from tao_like.data.images.files import identical_files, read_header
+from tao_like.data.images.sample import ImageRecord
+from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.image import read_image
+
+__all__ = [
+    "CheckReport",
+    "Finding",
+    "SizeSummary",
+    "Suspect",
+    "full_check",
+    "likely_wrong_labels",
+    "quick_check",
+]
+
+SplitRecords = Mapping[str, Sequence[ImageRecord]]
+
+TINY_SIDE = 16
+EXTREME_RATIO = 4.0
+FEW_PICTURES = 10
+IMBALANCE = 10.0
+_MOST_THREADS = 8
+_FAULTS = {"missing": "not there", "empty": "without content", "corrupt": "that cannot be read"}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a look at one file gave: its upright size, or the kind of its fault and what is wrong with it."""
+
+    width: int = 0
+    height: int = 0
+    is_grey: bool = False
+    fingerprint: Fingerprint | None = None
+    fault: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A record and its split."""
+
+    split: str
+    record: ImageRecord
+
+    @property
+    def path(self) -> str:
+        return str(self.record.path)
+
+
+def quick_check(splits: SplitRecords, classes: Sequence[str], *, multi_label: bool = False) -> CheckReport:
+    """Looks for what would stop or spoil a training, without decoding the pictures.
+
+    Every file is there, not empty and has the head of a picture; labels are known; classes have pictures in
+    every split; no file is in two splits or has two labels (by content).
+
+    Args:
+        splits: Pictures of ``train``, ``val``, ``test``, or some of them.
+        classes: Class names in the order of the outputs.
+        multi_label: Whether pictures may have several labels, or none.
+    """
+    placed = _placed(splits)
+    seen = {path: _header(path) for path in _paths(placed)}
+    same = identical_files(Path(entry.path) for entry in placed)
+    findings = [
+        *_class_findings(splits, classes, multi_label),
+        *_file_findings(seen),
+        *_copy_findings(placed, same),
+        *_picture_findings(seen),
+    ]
+    return _report(findings, splits, classes, seen, full=False)
+
+
+def full_check(
+    splits: SplitRecords,
+    classes: Sequence[str],
+    *,
+    multi_label: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """All that ``quick_check`` looks for, on decoded pictures, and pictures that look the same.
+
+    Args:
+        splits: As for ``quick_check``.
+        classes: As for ``quick_check``.
+        multi_label: As for ``quick_check``.
+        on_progress: Called with the number of pictures done and of all, in the calling thread.
+    """
+    placed = _placed(splits)
+    seen = _decode_all(_paths(placed), on_progress)
+    same = identical_files(Path(entry.path) for entry in placed)
+    findings = [
+        *_class_findings(splits, classes, multi_label),
+        *_file_findings(seen),
+        *_copy_findings(placed, same),
+        *_look_alike_findings(placed, same, seen),
+        *_picture_findings(seen),
+    ]
+    return _report(findings, splits, classes, seen, full=True)
+
+
+def _placed(splits: SplitRecords) -> list[_Placed]:
+    return [_Placed(name, record) for name, records in splits.items() for record in records]
+
+
+def _paths(placed: Iterable[_Placed]) -> list[Path]:
+    return list(dict.fromkeys(entry.record.path for entry in placed))
+
+
+def _header(path: Path) -> _Seen:
+    try:
+        header = read_header(path)
+    except DatasetError as error:
+        return _Seen(fault=_fault(path), problem=str(error))
+    return _Seen(header.width, header.height, header.is_grey)
+
+
+def _decode(path: Path) -> _Seen:
+    try:
+        image = read_image(path)
+    except DatasetError as error:
+        return _Seen(fault=_fault(path), problem=str(error))
+    look = fingerprint(image)
+    return _Seen(image.width, image.height, look.is_grey, look)
+
+
+def _fault(path: Path) -> str:
+    if not path.is_file():
+        return "missing"
+    return "corrupt" if path.stat().st_size else "empty"
+
+
+def _decode_all(paths: Sequence[Path], on_progress: Callable[[int, int], None] | None) -> dict[Path, _Seen]:
+    """Decodes in threads: Pillow lets go of Python's lock while it works."""
+    seen: dict[Path, _Seen] = {}
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+    try:
+        for path, look in zip(paths, pool.map(_decode, paths), strict=True):
+            seen[path] = look
+            if on_progress is not None:
+                on_progress(len(seen), len(paths))
+    finally:
+        # Without this, Ctrl-C would wait until every picture that is queued has been decoded.
+        pool.shutdown(cancel_futures=True)
+    return seen
+
+
+def _file_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
+    for fault, what in _FAULTS.items():
+        problems = tuple(look.problem for look in seen.values() if look.fault == fault)
+        if problems:
+            yield Finding("error", fault, f"{_files(len(problems))} {what}; replace or remove:", problems)
+
+
+def _class_findings(splits: SplitRecords, classes: Sequence[str], multi_label: bool) -> Iterator[Finding]:
+    if len(classes) < (1 if multi_label else 2):
+        named = f"only the class {classes[0]!r}" if classes else "no class"
+        yield Finding("error", "one_class", f"the data has {named}; a classifier needs at least two")
+    for name, records in splits.items():
+        if not records:
+            level: Level = "error" if name == "train" else "warning"
+            yield Finding(level, "empty_split", f"the split {name} has no pictures")
+        unknown = [record for record in records if not set(record.labels) <= set(classes)]
+        if unknown:
+            labels = sorted({label for record in unknown for label in record.labels} - set(classes))
+            yield Finding(
+                "error",
+                "unknown_label",
+                f"{_files(len(unknown))} of {name} with a label that is not among the classes: "
+                f"{_some(labels)}; the classes are {_some(classes)}. Correct the labels, or take the files "
+                "away",
+                tuple(str(record.path) for record in unknown),
+            )
+        counts = _counts(records)
+        missing = [label for label in classes if not counts[label]]
+        if records and missing:
+            yield Finding("warning", "class_missing", f"no pictures in {name} of: {_some(missing)}")
+    yield from _balance_findings(_counts(splits.get("train", ())), classes)
+
+
+def _balance_findings(counts: Mapping[str, int], classes: Sequence[str]) -> Iterator[Finding]:
+    present = {label: counts[label] for label in classes if counts[label]}
+    few = [f"{label} ({count})" for label, count in present.items() if count < FEW_PICTURES]
+    if few:
+        yield Finding(
+            "warning", "few_pictures", f"fewer than {FEW_PICTURES} pictures to train on: {_some(few)}"
+        )
+    if present:
+        most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
+        ratio = present[most] / present[least]
+        if ratio >= IMBALANCE:
+            yield Finding(
+                "warning",
+                "imbalance",
+                f"{most!r} has {ratio:.0f} times as many training pictures as {least!r} "
+                f"({present[most]} and {present[least]}); model.head.loss.class_weights=balanced makes up "
+                "for it",
+            )
+
+
+def _copy_findings(placed: Sequence[_Placed], same: Iterable[Sequence[int]]) -> Iterator[Finding]:
+    """What copies of a file mean: in two splits, under two labels, or merely twice."""
+    groups = [[placed[index] for index in group] for group in same]
+    # The same path in two splits is found here too, as its content is the same.
+    yield from _group_findings(groups, "same_picture", "identical files")
+
+
+def _look_alike_findings(
+    placed: Sequence[_Placed], same: Iterable[Sequence[int]], seen: Mapping[Path, _Seen]
+) -> Iterator[Finding]:
+    """As for copies, for pictures that merely look the same; of equal files one stands for all."""
+    copies = {index for group in same for index in group[1:]}
+    looks: list[Fingerprint] = []
+    shown: list[_Placed] = []
+    for index, entry in enumerate(placed):
+        look = seen[entry.record.path].fingerprint
+        if look is not None and index not in copies:
+            looks.append(look)
+            shown.append(entry)
+    groups = [[shown[index] for index in group] for group in near_duplicates(looks)]
+    yield from _group_findings(groups, "similar_picture", "pictures that look the same")
+
+
+def _group_findings(groups: Iterable[Sequence[_Placed]], code: str, what: str) -> Iterator[Finding]:
+    crossing, contradictory, repeated = [], [], []
+    for group in groups:
+        paths = tuple(entry.path for entry in group)
+        crosses = len({entry.split for entry in group}) > 1
+        contradicts = len({frozenset(entry.record.labels) for entry in group}) > 1
+        if crosses:
+            crossing.append(paths)
+        if contradicts:
+            contradictory.append(tuple(f"{e.path} ({', '.join(e.record.labels)})" for e in group))
+        if not (crosses or contradicts):
+            repeated.append(paths)
+    if crossing:
+        yield Finding(
+            "warning",
+            f"{code}_in_splits",
+            f"{_sets(len(crossing))} of {what}, spread over splits; scores on them will be too good:",
+            groups=tuple(crossing),
+        )
+    if contradictory:
+        yield Finding(
+            "warning",
+            f"{code}_two_labels",
+            f"{_sets(len(contradictory))} of {what}, under different labels; one is likely wrong:",
+            groups=tuple(contradictory),
+        )
+    if repeated:
+        yield Finding(
+            "info",
+            f"{code}_repeated",
+            f"{_sets(len(repeated))} of {what}, within a split:",
+            groups=tuple(repeated),
+        )
+
+
+def _picture_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
+    readable = {path: look for path, look in seen.items() if not look.problem}
+    tiny = tuple(str(path) for path, look in readable.items() if min(look.width, look.height) < TINY_SIDE)
+    if tiny:
+        yield Finding("warning", "tiny", f"{_files(len(tiny))} with a side below {TINY_SIDE} pixels:", tiny)
+    long = tuple(
+        f"{path} ({look.width} x {look.height})"
+        for path, look in readable.items()
+        if max(look.width, look.height) > EXTREME_RATIO * min(look.width, look.height)
+    )
+    if long:
+        yield Finding(
+            "warning",
+            "extreme_shape",
+            f"{_files(len(long))} with one side more than {EXTREME_RATIO:g} times the other; "
+            "dataset.resize=crop keeps only their middle, letterbox keeps all:",
+            long,
+        )
+    grey = sum(look.is_grey for look in readable.values())
+    if grey:
+        share = f"{grey} of {len(readable)}" if grey < len(readable) else "all"
+        yield Finding("info", "grey", f"grey pictures: {share}")
+
+
+def _counts(records: Iterable[ImageRecord]) -> Counter[str]:
+    return Counter(label for record in records for label in record.labels)
+
+
+def _report(
+    findings: Sequence[Finding],
+    splits: SplitRecords,
+    classes: Sequence[str],
+    seen: Mapping[Path, _Seen],
+    *,
+    full: bool,
+) -> CheckReport:
+    counted = {name: _counts(records) for name, records in splits.items()}
+    readable = [look for look in seen.values() if not look.problem]
+    sizes = grey_share = None
+    if readable:
+        sizes = SizeSummary(
+            _spread([look.width for look in readable]), _spread([look.height for look in readable])
+        )
+        grey_share = sum(look.is_grey for look in readable) / len(readable)
+    return CheckReport(
+        findings=tuple(findings),
+        classes=tuple(classes),
+        counts={name: {label: counts[label] for label in classes} for name, counts in counted.items()},
+        pictures={name: len(records) for name, records in splits.items()},
+        sizes=sizes,
+        grey_share=grey_share,
+        full=full,
+    )
+
+
+def _spread(values: Sequence[int]) -> tuple[int, int, int]:
+    return min(values), median_low(values), max(values)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _sets(count: int) -> str:
+    return "1 set" if count == 1 else f"{count} sets"
+
+
+def _some(names: Sequence[str], limit: int = 10) -> str:
+    """Names in a line, the first few."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,1 @@
+"""Labelled images: class folders, CSV lists, caches, and what a folder holds."""

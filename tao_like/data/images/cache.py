@@ -1,0 +1,96 @@
+"""Reads pictures, and keeps them decoded where that saves time: in memory or on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tao_like.data.memory import free_memory
+from tao_like.errors import SpecError
+from tao_like.runtime.inputs.image import read_image
+from tao_like.tracking.files import atomic_path
+
+MEMORY_SHARE = 0.5
+"""Of the free memory a cache may take this much; the rest is for training."""
+
+
+class ImageStore:
+    """Reads pictures from their files, every time."""
+
+    def read(self, path: Path) -> Image.Image:
+        """The picture in RGB. Raises DatasetError."""
+        return read_image(path)
+
+
+class MemoryStore(ImageStore):
+    """Keeps decoded pictures in memory. Filled before worker processes start, so that they share it.
+
+    Args:
+        paths: all the pictures.
+        on_progress: called with (done, total).
+
+    Raises:
+        SpecError: the decoded pictures would not fit.
+    """
+
+    def __init__(self, paths: Sequence[Path], on_progress: Callable[[int, int], None] | None = None) -> None:
+        needed = sum(_decoded_size(path) for path in paths)
+        limit = int(free_memory() * MEMORY_SHARE)
+        if needed > limit:
+            raise SpecError(
+                f"dataset.cache=ram would take {needed / 2**30:.1f} GiB, and {limit / 2**30:.1f} GiB are at "
+                "hand for it; set dataset.cache=disk or none"
+            )
+        self._pictures: dict[Path, np.ndarray] = {}
+        with ThreadPoolExecutor() as pool:
+            for done, (path, pixels) in enumerate(zip(paths, pool.map(_decode, paths), strict=True), 1):
+                self._pictures[path] = pixels
+                if on_progress:
+                    on_progress(done, len(paths))
+
+    def read(self, path: Path) -> Image.Image:
+        """The picture in RGB, decoded before or now."""
+        pixels = self._pictures.get(path)
+        return read_image(path) if pixels is None else Image.fromarray(pixels)
+
+
+class DiskStore(ImageStore):
+    """Keeps decoded pictures as .npy files in a folder; a changed picture is decoded anew.
+
+    Args:
+        folder: made when it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def read(self, path: Path) -> Image.Image:
+        """The picture in RGB, decoded before or now."""
+        stat = path.stat()
+        name = hashlib.sha1(f"{path.absolute()}|{stat.st_mtime_ns}|{stat.st_size}".encode()).hexdigest()
+        cached = self.folder / f"{name}.npy"
+        if cached.exists():
+            return Image.fromarray(np.load(cached, allow_pickle=False))
+        pixels = _decode(path)
+        with atomic_path(cached) as temporary, temporary.open("wb") as file:
+            np.save(file, pixels, allow_pickle=False)
+        return Image.fromarray(pixels)
+
+
+def _decode(path: Path) -> np.ndarray:
+    return np.asarray(read_image(path))
+
+
+def _decoded_size(path: Path) -> int:
+    """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
+    try:
+        with Image.open(path) as image:
+            return int(image.width * image.height * 3)
+    except OSError:
+        return 0

@@ -1,0 +1,265 @@
+"""Pictures listed in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tao_like.data.images.files import first_of, label_text, split_name
+from tao_like.data.images.sample import ImageRecord
+from tao_like.errors import DatasetError
+
+# Header names are matched without regard to case, spaces, hyphens and underscores.
+FILE_HEADERS = (
+    *("path", "filepath", "imagepath", "imgpath", "file", "filename"),
+    *("image", "imagefile", "imagename", "img", "images"),
+)
+LABEL_HEADERS = (
+    *("label", "labels", "classname", "class", "classes"),
+    *("category", "categories", "target", "tag", "tags"),
+)
+GROUP_HEADER = "group"
+SPLIT_HEADERS = ("split", "subset", "partition")
+LABEL_SEPARATOR = ";"
+_PEEKED_ROWS = 10
+
+_YES = frozenset({"1", "1.0", "true", "yes"})
+_NO = frozenset({"", "0", "0.0", "false", "no"})
+
+
+@dataclass(frozen=True)
+class CsvPeek:
+    """What a CSV file of pictures says about itself.
+
+    Attributes:
+        files: The first few files that it lists, as they are written there.
+        splits: Which of ``train``, ``val``, ``test`` its column ``split`` names; empty without such a column.
+        has_groups: Whether it has a column ``group``.
+    """
+
+    files: tuple[str, ...]
+    splits: tuple[str, ...]
+    has_groups: bool
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Places of the columns in a row."""
+
+    file: int
+    label: int | None
+    classes: Mapping[int, str]
+    group: int | None
+    split: int | None
+
+
+@dataclass
+class _Pictures:
+    """Pictures read so far, by file, and what was wrong on the way."""
+
+    csv_file: Path
+    root: Path
+    multi_label: bool
+    found: dict[Path, tuple[int, ImageRecord]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, line: int, name: str, labels: tuple[str, ...], group: str) -> None:
+        """Takes one row; a second row of the same picture must agree, or adds labels to multi-label data."""
+        path = self._resolve(name)
+        if path is None:
+            self.missing.append(f"line {line}: {name}")
+            return
+        earlier_line, earlier = self.found.get(path, (0, None))
+        if earlier is not None:
+            if group != earlier.group:
+                self.problems.append(f"line {line}: {name} is in another group than on line {earlier_line}")
+            elif self.multi_label:
+                labels = tuple(dict.fromkeys(earlier.labels + labels))
+            elif labels != earlier.labels:
+                here = f"line {line}: {name} is labelled {labels[0]!r}"
+                self.problems.append(f"{here}, and {earlier.labels[0]!r} on line {earlier_line}")
+                return
+        self.found[path] = (earlier_line or line, ImageRecord(path, labels, group, self._key(path)))
+
+    def _resolve(self, name: str) -> Path | None:
+        """The file, also where Windows wrote its name; None when it is not there."""
+        for spelling in (name, name.replace("\\", "/")):
+            path = Path(os.path.normpath(self.root / spelling))
+            if path.is_file():
+                return path
+        return None
+
+    def _key(self, path: Path) -> str:
+        # As relative_to and is_relative_to, at a tenth of their time.
+        return path.as_posix().removeprefix(self.root.as_posix().rstrip("/") + "/")
+
+    def records(self) -> list[ImageRecord]:
+        """The pictures in the order of their keys; raises what was wrong."""
+        if self.problems:
+            raise DatasetError(
+                f"{self.csv_file}: {len(self.problems)} rows cannot be used:\n{first_of(self.problems)}"
+            )
+        if self.missing:
+            raise DatasetError(
+                f"{self.csv_file}: {len(self.missing)} files are not there (relative paths start from "
+                f"{self.root}; images_dir sets another folder):\n{first_of(self.missing)}"
+            )
+        return sorted((record for _, record in self.found.values()), key=lambda record: record.key)
+
+
+def read_csv(
+    csv_file: Path | str,
+    images_dir: Path | str | None = None,
+    *,
+    multi_label: bool = False,
+    group_column: str | None = None,
+    split: str | None = None,
+) -> list[ImageRecord]:
+    """Pictures listed in a CSV file, in the order of their keys.
+
+    The first line names the columns: one for the file (``path``, ``file``, ``filename``, ``image``, ...) and
+    either one for the label (``label``, ``class``, ``category``, ...; several labels as ``a;b``) or one
+    column a class that holds 0 or 1. Columns ``group`` and ``split`` are optional; beside a label column,
+    others are left alone. Separated by commas, semicolons or tabs; UTF-8.
+
+    A picture that is listed twice counts once: with the same label, or, in multi-label data, with the labels
+    of all its rows.
+
+    Args:
+        csv_file: The file.
+        images_dir: Where relative paths start from; by default the folder of the CSV file.
+        multi_label: Whether a picture may have several labels, or none.
+        group_column: Column with what stays together in a split; by default ``group``, where there is one.
+        split: In a file with a column ``split``: reads the rows of this one (``train``, ``val`` or ``test``).
+
+    Raises:
+        DatasetError: The file cannot be used; it names the file and, for each fault, the line.
+    """
+    csv_file = Path(csv_file)
+    rows = _rows(csv_file)
+    line, header = next(rows, (1, []))
+    columns = _columns(f"{csv_file}: line {line}", header, group_column)
+    root = Path(os.path.normpath(Path(images_dir or csv_file.parent).absolute()))
+    pictures = _Pictures(csv_file, root, multi_label)
+    for line, row in rows:
+        problem = _row_problem(row, header, columns)
+        labels: tuple[str, ...] = ()
+        if problem is None:
+            labels, problem = _labels(row, columns, multi_label)
+        if problem is not None:
+            pictures.problems.append(f"line {line}: {problem}")
+        elif split is None or columns.split is None or split_name(row[columns.split]) == split:
+            group = row[columns.group].strip() if columns.group is not None else ""
+            pictures.add(line, row[columns.file].strip(), labels, group)
+    records = pictures.records()
+    if not records:
+        of_split = f" for the split {split}" if split else ""
+        raise DatasetError(f"{csv_file}: no pictures are listed{of_split}")
+    return records
+
+
+def peek_csv(csv_file: Path | str) -> CsvPeek:
+    """Reads what a CSV file of pictures says about itself, without looking for the files that it lists.
+
+    Raises:
+        DatasetError: The file cannot be read as a CSV of pictures.
+    """
+    csv_file = Path(csv_file)
+    rows = _rows(csv_file)
+    line, header = next(rows, (1, []))
+    columns = _columns(f"{csv_file}: line {line}", header, None)
+    whole = [row for _, row in rows if len(row) >= len(header)]
+    named = {split_name(row[columns.split]) for row in whole} if columns.split is not None else set()
+    return CsvPeek(
+        files=tuple(row[columns.file].strip() for row in whole[:_PEEKED_ROWS]),
+        splits=tuple(name for name in ("train", "val", "test") if name in named),
+        has_groups=columns.group is not None,
+    )
+
+
+def _rows(csv_file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not blank, the header first."""
+    try:
+        text = csv_file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"{csv_file}: the file cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DatasetError(f"{csv_file}: line {line}: not UTF-8 text; save it as CSV in UTF-8") from error
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise DatasetError(f"{csv_file}: line {reader.line_num}: not valid CSV ({error})") from error
+
+
+def _plain(header: str) -> str:
+    return "".join(char for char in header.lower() if char not in " _-")
+
+
+def _columns(source: str, header: Sequence[str], group_column: str | None) -> _Columns:
+    names = [_plain(name) for name in header]
+    file = _first_place(names, FILE_HEADERS)
+    if file is None:
+        raise DatasetError(
+            f"{source}: no column names the picture (found: {', '.join(map(repr, header)) or 'nothing'}). "
+            "The first line must name the columns, for instance: path,label"
+        )
+    if group_column is not None and _plain(group_column) not in names:
+        raise DatasetError(f"{source}: there is no column {group_column!r} (found: {', '.join(header)})")
+    group = _first_place(names, (_plain(group_column or GROUP_HEADER),))
+    split = _first_place(names, SPLIT_HEADERS)
+    label = _first_place(names, LABEL_HEADERS)
+    # A column without a name is the row number that pandas writes.
+    others = [place for place, name in enumerate(names) if name and place not in (file, group, split)]
+    classes = {} if label is not None else {place: label_text(header[place].strip()) for place in others}
+    if label is None and not classes:
+        raise DatasetError(f"{source}: no column for the label; add one named label, or one column a class")
+    if len(set(classes.values())) < len(classes):
+        raise DatasetError(f"{source}: two columns have the same name (found: {', '.join(header)})")
+    return _Columns(file, label, classes, group, split)
+
+
+def _first_place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in wanted if name in names), None)
+
+
+def _row_problem(row: Sequence[str], header: Sequence[str], columns: _Columns) -> str | None:
+    surplus = row[len(header) :]
+    if len(row) < len(header) or any(cell.strip() for cell in surplus):
+        return f"{len(row)} cells for {len(header)} columns (a cell that holds the separator needs quotes)"
+    if not row[columns.file].strip():
+        return "no file is named"
+    if columns.split is not None and split_name(row[columns.split]) is None:
+        return f"split {row[columns.split]!r} is not train, val or test"
+    return None
+
+
+def _labels(row: Sequence[str], columns: _Columns, multi_label: bool) -> tuple[tuple[str, ...], str | None]:
+    """The labels of a row, and what is wrong with them."""
+    if columns.label is not None:
+        cells = (label_text(cell.strip()) for cell in row[columns.label].split(LABEL_SEPARATOR))
+        labels = tuple(dict.fromkeys(cell for cell in cells if cell))
+    else:
+        for place, name in columns.classes.items():
+            if row[place].strip().lower() not in _YES | _NO:
+                return (), (
+                    f"column {name!r} holds {row[place]!r}; without a column named label, each column is a "
+                    "class and holds 0 or 1"
+                )
+        labels = tuple(name for place, name in columns.classes.items() if row[place].strip().lower() in _YES)
+    if multi_label or len(labels) == 1:
+        return labels, None
+    if not labels:
+        return (), "no label"
+    several = LABEL_SEPARATOR.join(labels)
+    return (), f"{len(labels)} labels ({several}); dataset.multi_label=true allows several"

@@ -1,0 +1,279 @@
+"""Spec values for somebody's pictures, each with the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tao_like.data.images.survey import UNSPLIT, Survey
+
+Value = bool | int | float | str | list[float]
+
+
+class _Recipe(NamedTuple):
+    """How to fine-tune with up to so many training pictures; None: the same rate for the whole network."""
+
+    most_pictures: float
+    num_epochs: int
+    freeze_backbone: bool
+    freeze_norm: bool
+    optim: str
+    lr: float
+    lr_backbone: float | None
+    weight_decay: float
+    why: str
+
+
+# One row a size of data, for a network with pretrained weights. benchmarks/small_data_choice.py chose the
+# first, benchmarks/small_data.csv has what it reaches. The others are not measured.
+_RECIPES = (
+    _Recipe(
+        500,
+        8,
+        True,
+        True,
+        "sgd",
+        1e-2,
+        None,
+        1e-4,
+        "where the pictures are photos of things, the head alone does as well as all layers, and sooner; for "
+        "other pictures (microscopes, X-rays) try false, with train.optim.lr_backbone=0.001",
+    ),
+    _Recipe(
+        2_000, 8, False, True, "sgd", 1e-2, 1e-3, 1e-4, "few pictures would soon spoil the pretrained layers"
+    ),
+    _Recipe(
+        20_000,
+        15,
+        False,
+        False,
+        "adamw",
+        1e-3,
+        3e-4,
+        1e-2,
+        "the pretrained layers need smaller steps than the new head",
+    ),
+    _Recipe(
+        float("inf"), 20, False, False, "adamw", 1e-3, None, 1e-2, "enough pictures to train all layers alike"
+    ),
+)
+_SCAN_RECIPE = _Recipe(
+    float("inf"), 10, False, False, "adamw", 1e-3, None, 1e-2, "scans look unlike the photos of the weights"
+)
+_WARMUP_EPOCHS = 1.0
+_LABEL_SMOOTHING = 0.1
+_HEAD_DROPOUT = 0.2
+_SMALL_DATA = 2_000
+
+# Side of the input by the median shorter side of the pictures. Multiples of 32 suit nearly all backbones.
+_IMG_SIZES = ((48, 64), (112, 128), (float("inf"), 224))
+_LARGE_IMG_SIZE = 288
+_LARGE_SIDE = 400
+_LARGE_DATA = 1_000
+
+# Memory that training takes a picture of 224 x 224, activations and gradients of a medium backbone, in bytes.
+_BYTES_A_PICTURE = 100 * 2**20
+_MEMORY_SHARE = 0.5
+_BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
+_LARGEST_CPU_BATCH = 32
+_FEWEST_STEPS = 8
+
+_SMALL_SCAN_SIDE = 64
+_LONG_RATIO = 2.0
+_IMBALANCE = 10.0
+_FEW_TO_SPLIT = 200
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A value for a key of the spec, and why."""
+
+    key: str
+    value: Value
+    why: str
+
+
+def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool) -> list[Suggestion]:
+    """Spec values for training an image classifier with pretrained weights on surveyed pictures.
+
+    Args:
+        survey: The look at the pictures.
+        memory_bytes: Memory of the device that trains: the GPU's, else the machine's.
+        cpu_count: Processors that train where there is no GPU.
+        has_gpu: Whether a GPU trains.
+
+    Returns:
+        Suggestions in the order of the spec: model, dataset, train. Paths are as the survey has them.
+    """
+    val, test = _shares(survey)
+    training = max(1, round(survey.training_pictures * (1 - val - test)))
+    recipe = next(recipe for recipe in _RECIPES if training <= recipe.most_pictures)
+    if _is_small_scan(survey):
+        recipe = _SCAN_RECIPE
+    img_size = _img_size(survey, has_gpu)
+    return [
+        *_model(survey, recipe, training),
+        *_data(survey),
+        *_split(survey, val, test),
+        img_size,
+        *_resize(survey),
+        _batch_size(img_size.value, training, memory_bytes, cpu_count, has_gpu),
+        *_augmentation(survey),
+        *_train(recipe, training),
+    ]
+
+
+def _is_small_scan(survey: Survey) -> bool:
+    """Whether the pictures are like scanned characters: small and without colour."""
+    return survey.grey_share >= 0.95 and max(survey.width[1], survey.height[1]) <= _SMALL_SCAN_SIDE
+
+
+def _shares(survey: Survey) -> tuple[float, float]:
+    """Shares of the training data to keep for validation and test, where the data has no such splits."""
+    share = 0.15 if survey.training_pictures >= _FEW_TO_SPLIT else 0.2
+    if not survey.is_split:
+        return share, share
+    return (0.0 if "val" in survey.sources else share), 0.0
+
+
+def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
+    suggestions = []
+    if recipe.freeze_backbone:
+        why = f"{training} training pictures: {recipe.why}"
+        suggestions.append(Suggestion("model.backbone.freeze_backbone", True, why))
+    if recipe.freeze_norm:
+        why = f"{training} training pictures give poorer statistics than those that the weights come with"
+        suggestions.append(Suggestion("model.backbone.freeze_norm", True, why))
+    if training <= _SMALL_DATA:
+        why = "dropout before the head, against learning so few pictures by heart"
+        suggestions.append(Suggestion("model.backbone.drop_rate", _HEAD_DROPOUT, why))
+        if not survey.multi_label:
+            why = "label smoothing, against growing too sure of them"
+            suggestions.append(Suggestion("model.head.loss.label_smooth_val", _LABEL_SMOOTHING, why))
+    counts = survey.counts["train" if survey.is_split else UNSPLIT]
+    most, least = max(counts.values()), min(counts.values())
+    if most >= _IMBALANCE * least and not survey.multi_label:
+        why = f"the largest class has {most} pictures, the smallest {least}"
+        suggestions.append(Suggestion("model.head.loss.class_weights", "balanced", why))
+    return suggestions
+
+
+def _data(survey: Survey) -> list[Suggestion]:
+    suggestions = []
+    if survey.multi_label:
+        suggestions.append(Suggestion("dataset.multi_label", True, "pictures have several labels, or none"))
+    for name, source in survey.sources.items():
+        block = f"dataset.{'train' if name == UNSPLIT else name}_dataset"
+        why = f"{survey.pictures[name]} pictures, {len(survey.counts[name])} classes"
+        if source.csv_file is not None:
+            suggestions.append(Suggestion(f"{block}.csv_file", str(source.csv_file), why))
+            why = "what the paths in the CSV file start from"
+        if source.images_dir is not None:
+            suggestions.append(Suggestion(f"{block}.images_dir", str(source.images_dir), why))
+    return suggestions
+
+
+def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
+    if not val:
+        return []
+    why = "a share of the training data, as there are no validation pictures"
+    if "test" in survey.sources:
+        why_test = "there are test pictures"
+    elif test:
+        why_test = "a share that training never sees"
+    else:
+        why_test = "the data comes in splits, of which none is a test"
+    suggestions = [
+        Suggestion("dataset.split.val", val, why),
+        Suggestion("dataset.split.test", test, why_test),
+    ]
+    if survey.has_groups:
+        why = "the CSV file has a column group; what belongs together stays together"
+        suggestions.append(Suggestion("dataset.split.group_by", "column", why))
+    return suggestions
+
+
+def _img_size(survey: Survey, has_gpu: bool) -> Suggestion:
+    shorter = min(survey.width[1], survey.height[1])
+    sizes = f"half of the pictures are {survey.width[1]} x {survey.height[1]} pixels or larger"
+    if has_gpu and shorter >= _LARGE_SIDE and survey.training_pictures >= _LARGE_DATA:
+        return Suggestion("dataset.img_size", _LARGE_IMG_SIZE, f"{sizes}, and a GPU trains")
+    size = next(size for side, size in _IMG_SIZES if shorter <= side)
+    if size == _IMG_SIZES[-1][1]:
+        return Suggestion("dataset.img_size", size, f"{sizes}; most weights were trained at this size")
+    return Suggestion("dataset.img_size", size, f"{sizes}; more would only enlarge them, and cost time")
+
+
+def _resize(survey: Survey) -> list[Suggestion]:
+    if survey.longest_ratio < _LONG_RATIO:
+        return []
+    why = f"some pictures are {survey.longest_ratio:.1f} times as long as wide; a crop would lose their ends"
+    return [Suggestion("dataset.resize", "letterbox", why)]
+
+
+def _batch_size(
+    img_size: Value, training: int, memory_bytes: int, cpu_count: int, has_gpu: bool
+) -> Suggestion:
+    needed = _BYTES_A_PICTURE * (float(str(img_size)) / 224) ** 2
+    by_memory = int(memory_bytes * _MEMORY_SHARE / needed)
+    by_data = training // _FEWEST_STEPS
+    by_device = _BATCH_SIZES[0] if has_gpu else _LARGEST_CPU_BATCH
+    limit = min(by_memory, by_data, by_device)
+    size = next((size for size in _BATCH_SIZES if size <= limit), 1)
+    if limit == by_data and by_data < by_device:
+        why = f"at least {_FEWEST_STEPS} steps an epoch with {training} training pictures"
+    elif limit == by_memory and by_memory < by_device:
+        why = f"what half of {memory_bytes / 2**30:.0f} GiB of memory holds while training, roughly"
+    elif has_gpu:
+        why = f"fits {memory_bytes / 2**30:.0f} GiB of GPU memory, and more mostly gains nothing"
+    else:
+        why = f"fits the memory; {cpu_count} processors gain nothing from more"
+    return Suggestion("dataset.batch_size", size, why)
+
+
+def _augmentation(survey: Survey) -> list[Suggestion]:
+    if not _is_small_scan(survey):
+        why = (
+            "crops from a quarter of the picture up; raise the first number where parts do not show the class"
+        )
+        return [
+            Suggestion("dataset.augmentation.with_scale_random_crop.scale_range", [0.25, 1.0], why),
+            Suggestion(
+                "dataset.augmentation.random_color.enable",
+                False,
+                "not needed; try it where the light changes",
+            ),
+        ]
+    return [
+        Suggestion(
+            "dataset.augmentation.with_scale_random_crop.scale_range",
+            [0.8, 1.0],
+            "small scans mostly show one thing that fills them; a smaller part may show something else",
+        ),
+        Suggestion(
+            "dataset.augmentation.random_flip.enable",
+            False,
+            "small grey scans are mostly writing or signs, and a mirrored sign is another sign",
+        ),
+    ]
+
+
+def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
+    epochs_why = f"{training} training pictures; fewer pictures would need more rounds"
+    suggestions = [Suggestion("train.num_epochs", recipe.num_epochs, epochs_why)]
+    if training <= _SMALL_DATA:
+        why = "with few validation pictures the best epoch is partly luck, and the rate ends at nought"
+        suggestions.append(Suggestion("train.keep", "last", why))
+    suggestions += [
+        Suggestion("train.optim.optim", recipe.optim, "goes with the rates below"),
+        Suggestion("train.optim.lr", recipe.lr, "for the new head, which starts from nothing"),
+    ]
+    if recipe.lr_backbone is not None:
+        suggestions.append(Suggestion("train.optim.lr_backbone", recipe.lr_backbone, recipe.why))
+    return [
+        *suggestions,
+        Suggestion("train.optim.weight_decay", recipe.weight_decay, "usual with this optimiser"),
+        Suggestion(
+            "train.optim.warmup_epochs", _WARMUP_EPOCHS, "the first steps of a new head are the wildest"
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""LiDAR frames with boxes: KITTI's, TAO's and OpenPCDet's layouts."""

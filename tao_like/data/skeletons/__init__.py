@@ -1,0 +1,1 @@
+"""Skeleton sequences: arrays, annotation files, layouts of joints."""

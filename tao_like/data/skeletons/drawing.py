@@ -1,0 +1,128 @@
+"""Skeletons as pictures: poses of a sequence over one another, or one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from tao_like.data.skeletons.layouts import Layout
+
+LEFT, RIGHT, MIDDLE = (32, 96, 200), (205, 70, 40), (60, 60, 60)
+SIDE = 224
+POSES = 5
+"""Poses that are drawn over one another."""
+_MARGIN = 14
+
+Sequence4 = npt.NDArray[np.float32]
+
+
+class SkeletonView:
+    """Where the joints of a sequence are in a square picture, seen from the front.
+
+    What is up and what is across is told by the back and the shoulders, where the layout names them; else y
+    is up.
+
+    Args:
+        sequence: (C, T, V, M).
+        layout: its joints.
+        places: channels that are places: 2 or 3.
+        side: of the picture, in pixels.
+    """
+
+    def __init__(self, sequence: Sequence4, layout: Layout, places: int, side: int = SIDE) -> None:
+        self.layout = layout
+        self.side = side
+        self.there: npt.NDArray[np.bool_] = np.asarray(sequence[:places].any(axis=0))
+        shown = np.flatnonzero(self.there.any(axis=(1, 2)))
+        self.frames: list[int] = shown.tolist()
+        across, up = _directions(sequence[:places], self.there, layout)
+        self.points = np.stack(
+            [np.tensordot(across, sequence[:places], 1), -np.tensordot(up, sequence[:places], 1)]
+        )
+        seen = self.points[:, self.there]
+        low, high = (seen.min(axis=1), seen.max(axis=1)) if seen.size else (np.zeros(2), np.ones(2))
+        extent = float((high - low).max()) or 1.0
+        scale = (side - 2 * _MARGIN) / extent
+        offset = (side - scale * (high - low)) / 2
+        self.points = (self.points - low[:, None, None, None]) * scale + offset[:, None, None, None]
+
+    def picture(self, poses: int = POSES) -> Image.Image:
+        """Poses spread evenly over the sequence, the earlier ones paler."""
+        image = Image.new("RGB", (self.side, self.side), "white")
+        pen = ImageDraw.Draw(image)
+        chosen = (
+            [self.frames[round(place)] for place in np.linspace(0, len(self.frames) - 1, poses)]
+            if self.frames
+            else []
+        )
+        for number, frame in enumerate(dict.fromkeys(chosen)):
+            self._draw(pen, frame, strength=0.2 + 0.8 * (number + 1) / poses)
+        return image
+
+    def animation(self, most: int = 40) -> list[Image.Image]:
+        """A picture for each of at most so many frames, spread evenly."""
+        count = min(most, len(self.frames))
+        images = []
+        for place in np.linspace(0, len(self.frames) - 1, count):
+            image = Image.new("RGB", (self.side, self.side), "white")
+            self._draw(ImageDraw.Draw(image), self.frames[round(place)], strength=1.0)
+            images.append(image)
+        return images
+
+    def _draw(self, pen: ImageDraw.ImageDraw, frame: int, strength: float) -> None:
+        for person in range(self.there.shape[2]):
+            where = self.points[:, frame, :, person].T
+            seen = self.there[frame, :, person]
+            for one, other in self.layout.edges:
+                if seen[one] and seen[other]:
+                    colour = _paler(_colour(self.layout, one, other), strength)
+                    pen.line((*where[one], *where[other]), fill=colour, width=2)
+            for joint in np.flatnonzero(seen):
+                x, y = where[joint]
+                pen.ellipse(
+                    (x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, int(joint)), strength)
+                )
+
+
+def _directions(
+    places: Sequence4, there: npt.NDArray[np.bool_], layout: Layout
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Unit vectors across and up."""
+    dimensions = len(places)
+    up = np.eye(dimensions)[1]
+    across = np.eye(dimensions)[0]
+    if layout.spine and there.any():
+        low, high = (_middle(places, there, joints) for joints in layout.spine)
+        axis = int(np.abs(high - low).argmax())
+        up = np.eye(dimensions)[axis] * (np.sign((high - low)[axis]) or 1.0)
+    if layout.shoulders and dimensions == 3 and there.any():
+        left, right = (_middle(places, there, (joint,)) for joint in layout.shoulders)
+        side = np.where(up != 0, 0.0, left - right)
+        if np.linalg.norm(side) > 1e-6:
+            across = side / np.linalg.norm(side)
+    elif up[0]:
+        across = np.eye(dimensions)[1]
+    return across, up
+
+
+def _middle(
+    places: Sequence4, there: npt.NDArray[np.bool_], joints: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """(D,): the mean place of some joints where they are seen; noughts where they never are."""
+    chosen = places[:, :, list(joints)][:, there[:, list(joints)]]
+    return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(places))
+
+
+def _colour(layout: Layout, *joints: int) -> tuple[int, int, int]:
+    names = [layout.joints[joint] for joint in joints]
+    if any(name.startswith("left ") for name in names):
+        return LEFT
+    return RIGHT if any(name.startswith("right ") for name in names) else MIDDLE
+
+
+def _paler(colour: tuple[int, int, int], strength: float) -> tuple[int, int, int]:
+    red, green, blue = (round(255 - (255 - value) * strength) for value in colour)
+    return red, green, blue

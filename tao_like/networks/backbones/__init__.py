@@ -1,0 +1,1 @@
+"""The backbones: timm's by name, their sizes and their features."""

@@ -1,0 +1,273 @@
+"""Loading pretrained weights into a backbone: from a file, a bundle, a package or timm's hub.
+
+Weights of another head are left out, names are matched as they are found, and a source that fits hardly
+anything is refused before the network is touched.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from tao_like.bundle import Bundle, read_bundle
+from tao_like.errors import BundleError, SpecError
+from tao_like.networks.backbones.build import head_prefixes, normalisation_of, resolve_name
+from tao_like.networks.backbones.image_size import weights_facts
+from tao_like.networks.backbones.names import TYPE_KEY, architecture_of
+from tao_like.networks.backbones.table import Normalisation
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY, read_file, state_dicts
+from tao_like.networks.weights.hub import read_timm_weights
+from tao_like.networks.weights.offline import available_offline
+from tao_like.networks.weights.packages import (
+    blocks_by_stage,
+    find_package,
+    package_normalisation,
+    read_package,
+)
+from tao_like.networks.weights.sources import PACKAGE_PREFIX
+
+__all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalisation"]
+
+TIMM_SOURCE = "timm"
+_LEAST_SHARE = 0.5
+_NAMES_SHOWN = 4
+# Names under which the classification network keeps its normalisation in a bundle.
+_BUNDLE_MEAN, _BUNDLE_STD = "normalise.mean", "normalise.std"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the weights of a source.
+
+    Attributes:
+        source: The source as it was given.
+        matched: Names of the network's tensors that were filled.
+        missing: Names of the network's tensors that the source lacks.
+        unexpected: Names in the source that the network lacks.
+        mismatched_shape: Tensors of the backbone whose shape differs: name, shape in the source and here.
+        head_skipped: Tensors of the classifier that belong to another number of classes.
+        share: Share of the backbone's values (head left out) that were filled, 0..1.
+        normalisation: How images are to be prepared for these weights; None where the source does not say.
+    """
+
+    source: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched_shape: tuple[str, ...]
+    head_skipped: tuple[str, ...]
+    share: float
+    normalisation: Normalisation | None
+
+    def text(self) -> str:
+        """Return the report in a few lines for a user."""
+        lines = [f"{self.source}: {_percent(self.share)} of the backbone's values loaded"]
+        for names, what in (
+            (self.missing, "not in the source, so they start from random values"),
+            (self.mismatched_shape, "of another shape, so they start from random values"),
+            (self.unexpected, "in the source have no place in this network"),
+        ):
+            if names:
+                lines.append(
+                    f"  {len(names)} {'tensor' if len(names) == 1 else 'tensors'} {what}: {_some(names)}"
+                )
+        if self.head_skipped:
+            lines.append("  the head is new, since the source's is for other classes")
+        if self.normalisation is None:
+            lines.append("  the source does not say how its images were normalised")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How one reading of a source fits a network."""
+
+    tensors: dict[str, Tensor]
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched_shape: tuple[str, ...]
+    head_skipped: tuple[str, ...]
+    share: float
+
+
+def source_normalisation(source: str, type: str) -> Normalisation | None:
+    """Return how images are to be prepared for the weights of a source; None where it does not say.
+
+    Args:
+        source: As for :func:`load_pretrained`.
+        type: A name of timm or TAO.
+
+    Raises:
+        SpecError: The source or the network is unknown.
+        BundleError: The bundle cannot be read.
+    """
+    name = resolve_name(type)
+    if source.startswith(PACKAGE_PREFIX):
+        return package_normalisation(find_package(source, architecture_of(name)))
+    if source == TIMM_SOURCE:
+        return normalisation_of(weights_facts(name))
+    if Path(source).suffix == BUNDLE_SUFFIX:
+        return bundle_normalisation(read_bundle(_existing(source)))
+    return None
+
+
+def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
+    """Fill a backbone with pretrained weights.
+
+    Args:
+        model: The network that :func:`create_backbone` made for this type.
+        source: A file (.safetensors, or .pth and the like of ``torch.save``), a bundle (.tltb), "timm" for
+            the weights that timm has on its hub, or "package:efficientnet_lite0" (lite1, lite2).
+        type: The name of timm or TAO that the network was made from.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        SpecError: There is no such source, or it is for another network.
+        BundleError: The file is damaged, holds code, or fits less than half of the backbone.
+    """
+    name = resolve_name(type)
+    normalisation: Normalisation | None = None
+    if source.startswith(PACKAGE_PREFIX):
+        package = find_package(source, architecture_of(name))
+        content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
+        normalisation = package_normalisation(package)
+    elif source == TIMM_SOURCE:
+        content = read_timm_weights(name)
+        normalisation = normalisation_of(weights_facts(name))
+    elif Path(source).suffix == BUNDLE_SUFFIX:
+        bundle = read_bundle(_existing(source))
+        content, normalisation = bundle.weights, bundle_normalisation(bundle)
+    else:
+        content = read_file(Path(source))
+    match = _best_match(model, content)
+    if match is None or match.share < _LEAST_SHARE:
+        raise BundleError(_misfit(model, source, name, match))
+    # Not strict: what is missing was found by name and shape above, and is in the report.
+    model.load_state_dict({key: match.tensors[key] for key in match.matched}, strict=False)
+    return LoadReport(
+        source=source,
+        matched=match.matched,
+        missing=match.missing,
+        unexpected=match.unexpected,
+        mismatched_shape=match.mismatched_shape,
+        head_skipped=match.head_skipped,
+        share=match.share,
+        normalisation=normalisation,
+    )
+
+
+def _existing(source: str) -> Path:
+    path = Path(source)
+    if not path.is_file():
+        raise SpecError(f"{SOURCE_KEY}: there is no file {path}. Give the path of a bundle.")
+    return path
+
+
+def bundle_normalisation(bundle: Bundle) -> Normalisation | None:
+    """Return how images are to be prepared for the weights of a bundle; None where it does not say."""
+    mean, std = bundle.weights.get(_BUNDLE_MEAN), bundle.weights.get(_BUNDLE_STD)
+    preparation = bundle.preparation
+    needed = {"height", "width", "interpolation", "crop_pct"}
+    if mean is None or std is None or not needed <= preparation.keys():
+        return None
+    return Normalisation(
+        # Rounded, since a float32 of 0.485 is not the 0.485 that a person or a check expects.
+        mean=tuple(round(value, 6) for value in mean.flatten().tolist()),
+        std=tuple(round(value, 6) for value in std.flatten().tolist()),
+        interpolation=str(preparation["interpolation"]),
+        crop_pct=float(preparation["crop_pct"]),
+        input_size=(mean.numel(), int(preparation["height"]), int(preparation["width"])),
+    )
+
+
+def _best_match(model: nn.Module, content: Mapping[str, object]) -> _Match | None:
+    """Find the reading of a source that fills most of the backbone; None where it has no tensors."""
+    best: _Match | None = None
+    for tensors in state_dicts(content):
+        for candidate in (tensors, _family_reading(model, tensors)):
+            if candidate is None or (best is not None and best.share == 1):
+                continue
+            match = _match(model, candidate)
+            if best is None or match.share > best.share:
+                best = match
+    return best
+
+
+def _family_reading(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return the tensors as timm's module of this family reads them; None where it has no way or it fails.
+
+    Most of these modules have a function that renames the weights that the authors published, and that fits
+    position embeddings to another image size.
+    """
+    convert = getattr(sys.modules[model.__class__.__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return None
+    try:
+        converted = convert(dict(tensors), model)
+    except Exception:  # written for a few known files; on any other it may fail in any way
+        return None
+    return {name: value for name, value in converted.items() if isinstance(value, Tensor)}
+
+
+def _match(model: nn.Module, tensors: dict[str, Tensor]) -> _Match:
+    heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
+    matched, missing, mismatched, skipped = [], [], [], []
+    backbone_values = filled_values = 0
+    own_tensors = model.state_dict()
+    for name, own in own_tensors.items():
+        in_head = name.startswith(heads) if heads else False
+        counts = own.is_floating_point() and not in_head
+        backbone_values += own.numel() if counts else 0
+        found = tensors.get(name)
+        if found is None:
+            # A counter that many files lack and that only an averaging BatchNorm looks at.
+            if not name.endswith("num_batches_tracked"):
+                missing.append(name)
+        elif found.shape == own.shape:
+            matched.append(name)
+            filled_values += own.numel() if counts else 0
+        elif in_head:
+            skipped.append(name)
+        else:
+            mismatched.append(f"{name} ({_shape(found)} there, {_shape(own)} here)")
+    return _Match(
+        tensors=tensors,
+        matched=tuple(matched),
+        missing=tuple(missing),
+        unexpected=tuple(name for name in tensors if name not in own_tensors),
+        mismatched_shape=tuple(mismatched),
+        head_skipped=tuple(skipped),
+        share=filled_values / backbone_values,
+    )
+
+
+def _misfit(model: nn.Module, source: str, name: str, match: _Match | None) -> str:
+    if match is None:
+        return f"{SOURCE_KEY}: {source} holds no tensors. Give a file with the weights of {name}."
+    theirs, ours = next(iter(match.tensors), ""), next(iter(model.state_dict()))
+    return (
+        f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.share)} of the backbone's values "
+        f"are in it under the same name and with the same shape; at least {_percent(_LEAST_SHARE)} must be. "
+        f"Its names begin with '{theirs}', the network's with '{ours}'. Give weights of this network, or set "
+        f"{TYPE_KEY} to the network that the weights are of."
+    )
+
+
+def _percent(share: float) -> str:
+    return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "a single value"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

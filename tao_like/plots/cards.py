@@ -1,0 +1,56 @@
+"""A sample as a card: its picture in a coloured frame, with lines of text below."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tao_like.plots.text import fit_text, load_font
+
+RIGHT = (34, 139, 34)
+WRONG = (200, 30, 30)
+NEUTRAL = (70, 70, 70)
+CARD_SIDE = 224
+LINE_HEIGHT = 18
+FONT_SIZE = 14
+
+
+def draw_card(
+    picture: Image.Image, lines: list[str], colour: tuple[int, int, int], heat: np.ndarray | None = None
+) -> Image.Image:
+    """The picture in a coloured frame with lines of text below it.
+
+    Args:
+        picture: any size; it is fitted into a square.
+        lines: each is shortened to the width of the card.
+        colour: of the frame and the text.
+        heat: (H, W) from 0 to 1; drawn over the picture in red where high.
+    """
+    if heat is not None:
+        picture = overlay_heat(picture, heat)
+    card = Image.new("RGB", (CARD_SIDE + 8, CARD_SIDE + 12 + LINE_HEIGHT * len(lines)), "white")
+    enlarged = picture.convert("RGB")
+    scale = CARD_SIDE / max(enlarged.size)
+    size = (max(1, round(enlarged.width * scale)), max(1, round(enlarged.height * scale)))
+    enlarged = enlarged.resize(size, Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC)
+    card.paste(enlarged, (4 + (CARD_SIDE - size[0]) // 2, 4 + (CARD_SIDE - size[1]) // 2))
+    pen = ImageDraw.Draw(card)
+    pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=colour, width=4)
+    font = load_font(FONT_SIZE)
+    for number, line in enumerate(lines):
+        pen.text(
+            (6, CARD_SIDE + 9 + number * LINE_HEIGHT),
+            fit_text(line, font, CARD_SIDE - 4),
+            fill=colour,
+            font=font,
+        )
+    return card
+
+
+def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
+    """The picture, dark and grey where ``heat`` (H, W, 0 to 1) is low, and as it is where it is high."""
+    mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+    strength = np.asarray(mask, dtype=np.float32)[..., None] / 255
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    shade = 0.3 * pixels.mean(axis=2, keepdims=True) + np.array([0.0, 10.0, 35.0], dtype=np.float32)
+    return Image.fromarray((strength * pixels + (1 - strength) * shade).clip(0, 255).astype(np.uint8))

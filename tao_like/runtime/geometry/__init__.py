@@ -1,0 +1,1 @@
+"""Where boxes lie, how much they have in common, which to keep."""

@@ -1,0 +1,264 @@
+"""Pictures: how they are read and how they are prepared for a network.
+
+This is the only preparation for evaluation that there is: the datasets, the evaluation and the
+exported model's runtime all call it, so a picture looks the same to the network everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.inputs.files import files_below
+
+PREPARED_CHANNELS = 3
+
+# Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on the user's file.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+_INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_RESIZES = ("crop", "squash", "letterbox")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# A strip of 1 x 20000 pixels would be enlarged to 5 GB before its centre is cut out; beyond this number of
+# pixels only the centre is enlarged, which rounds some of its values differently.
+_LARGEST_SCALED = 2**26
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the pictures in a folder and its subfolders, sorted; hidden files are left out.
+
+    Raises:
+        DatasetError: the folder holds no picture.
+    """
+    return files_below(folder, IMAGE_SUFFIXES, "picture")
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright as its EXIF orientation says; of several frames, the first.
+
+    Raises:
+        DatasetError: the file is missing, empty, truncated, too large (Pillow's limit against
+            decompression bombs) or of an unknown format. The message names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path} is not a file; a picture was expected there.")
+    if path.stat().st_size == 0:
+        raise DatasetError(f"{path} is empty (0 bytes); replace or remove it.")
+    try:
+        # Given a path, Pillow 13 maps an uncompressed TIFF into memory and garbles it if it is to be turned.
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            return to_rgb(image)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise DatasetError(f"{path} is not a picture that can be read ({', '.join(_FORMATS)}).") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
+        raise DatasetError(f"{path} cannot be read as a picture: {error}. Replace or remove it.") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn any Pillow image into an upright 8-bit RGB one.
+
+    - 16-bit grey values are divided by 257 (65535 becomes 255), whatever range the picture uses;
+    - transparent pixels show white behind them;
+    - CMYK is converted by Pillow's formula; colour profiles are not applied.
+
+    Raises:
+        DatasetError: the pixels are floating-point numbers or 32-bit values beyond 65535, whose
+            range cannot be known.
+    """
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    image = _to_eight_bit(image)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if turn is None:
+        return image
+    image = image.transpose(turn)
+    image.info.clear()  # the copied EXIF data would turn it once more
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # unreadable EXIF data raises almost anything, and the pixels are still good
+        return 1
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise DatasetError(
+            f"the pixels are of mode {image.mode} with values from {values.min()} to {values.max()}; "
+            "8 or 16 bits a channel can be read, so save the picture as one of these."
+        )
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class ImagePreparation:
+    """How a picture becomes the network's input, before normalisation.
+
+    Attributes:
+        height: rows of the result, in pixels.
+        width: columns of the result, in pixels.
+        resize: ``crop`` scales the picture so that it covers the input divided by ``crop_pct`` and
+            cuts out the centre (as timm does for evaluation); ``squash`` scales both sides on their
+            own; ``letterbox`` scales the picture to fit inside and pads it evenly with ``fill``.
+        crop_pct: share of the scaled picture's side that ``crop`` keeps, in (0, 1].
+        interpolation: nearest, bilinear, bicubic or lanczos; antialiased, as Pillow does it.
+        fill: grey level of ``letterbox``'s borders, 0 to 255.
+        channels: 3 (RGB).
+    """
+
+    height: int
+    width: int
+    resize: str = "crop"
+    crop_pct: float = 0.875
+    interpolation: str = "bicubic"
+    fill: int = 128
+    channels: int = PREPARED_CHANNELS
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning, with a BundleError."""
+        rules = {
+            "height": (_is_int(self.height) and self.height > 0, "an integer greater than 0"),
+            "width": (_is_int(self.width) and self.width > 0, "an integer greater than 0"),
+            "resize": (self.resize in _RESIZES, f"one of {', '.join(_RESIZES)}"),
+            "crop_pct": (_is_number(self.crop_pct) and 0 < self.crop_pct <= 1, "in (0, 1]"),
+            "interpolation": (
+                self.interpolation in tuple(_INTERPOLATIONS),
+                f"one of {', '.join(_INTERPOLATIONS)}",
+            ),
+            "fill": (_is_int(self.fill) and 0 <= self.fill <= 255, "an integer from 0 to 255"),
+            "channels": (self.channels == PREPARED_CHANNELS, f"{PREPARED_CHANNELS} (RGB)"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise BundleError(f"preparation.{name} is {getattr(self, name)!r}; it must be {rule}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that `from_dict` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImagePreparation:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            BundleError: a key is missing or unknown, or a value has no meaning.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise BundleError(f"preparation.{name} is unknown; the keys are {', '.join(sorted(known))}.")
+        for name in ("height", "width"):
+            if name not in values:
+                raise BundleError(f"preparation.{name} is missing.")
+        return cls(**values)
+
+
+def prepare(image: Image.Image, preparation: ImagePreparation) -> npt.NDArray[np.uint8]:
+    """Scale, crop or pad a picture to the network's input size.
+
+    Args:
+        image: a picture as `read_image` and `to_rgb` return it; `to_rgb` is applied to other modes than RGB.
+        preparation: the size and the way to get there.
+
+    Returns:
+        uint8 array of shape (height, width, 3), RGB, values 0 to 255.
+    """
+    if image.mode != "RGB":
+        image = to_rgb(image)
+    way = {"crop": _crop, "squash": _squash, "letterbox": _letterbox}[preparation.resize]
+    return np.array(way(image, preparation))
+
+
+def _squash(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
+    return image.resize((preparation.width, preparation.height), _INTERPOLATIONS[preparation.interpolation])
+
+
+def _crop(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
+    height, width = preparation.height, preparation.width
+    scaled_height, scaled_width = _covering_size(image, preparation)
+    top, left = round((scaled_height - height) / 2), round((scaled_width - width) / 2)
+    interpolation = _INTERPOLATIONS[preparation.interpolation]
+    if scaled_height * scaled_width <= _LARGEST_SCALED:
+        scaled = image.resize((scaled_width, scaled_height), interpolation)
+        return scaled.crop((left, top, left + width, top + height))
+    across, down = image.width / scaled_width, image.height / scaled_height
+    box = (left * across, top * down, (left + width) * across, (top + height) * down)
+    return image.resize((width, height), interpolation, box=box)
+
+
+def _covering_size(image: Image.Image, preparation: ImagePreparation) -> tuple[int, int]:
+    """Height and width of the scaled picture, rounded as timm's evaluation transform rounds them."""
+    target_height = math.floor(preparation.height / preparation.crop_pct)
+    target_width = math.floor(preparation.width / preparation.crop_pct)
+    if target_height != target_width:
+        ratio = min(image.height / target_height, image.width / target_width)
+        return round(image.height / ratio), round(image.width / ratio)
+    if image.width <= image.height:
+        return int(target_width * image.height / image.width), target_width
+    return target_height, int(target_height * image.width / image.height)
+
+
+def letterbox_place(width: int, height: int, preparation: ImagePreparation) -> tuple[int, int, int, int]:
+    """Where ``letterbox`` puts a picture of this size: left, top, width and height in the result."""
+    ratio = max(height / preparation.height, width / preparation.width)
+    scaled_width, scaled_height = max(1, round(width / ratio)), max(1, round(height / ratio))
+    left, top = (preparation.width - scaled_width) // 2, (preparation.height - scaled_height) // 2
+    return left, top, scaled_width, scaled_height
+
+
+def _letterbox(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
+    left, top, width, height = letterbox_place(image.width, image.height, preparation)
+    scaled = image.resize((width, height), _INTERPOLATIONS[preparation.interpolation])
+    canvas = Image.new(
+        "RGB", (preparation.width, preparation.height), (preparation.fill,) * PREPARED_CHANNELS
+    )
+    canvas.paste(scaled, (left, top))
+    return canvas
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

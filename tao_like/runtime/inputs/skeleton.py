@@ -1,0 +1,363 @@
+"""Skeletons over time: how they are read and how they are prepared for a network.
+
+This is the only preparation for evaluation that there is: the datasets, the evaluation and the exported
+model's runtime all call it. A sequence is an array (C, T, V, M): channels x, y and perhaps z or a score;
+frames; joints; persons. A joint at 0, 0, 0 was not seen, and stays at nought whatever is done to the others.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.inputs.files import files_below
+
+Sequence4 = npt.NDArray[np.float32]
+"""(C, T, V, M)."""
+SKELETON_SUFFIXES = (".npy", ".csv")
+SAMPLINGS = ("uniform", "pad")
+MOST_FRAMES = 100_000
+"""A table with a frame number beyond this is rather wrong than long."""
+_COLUMNS = ("frame", "person", "joint", "x", "y")
+
+
+@dataclass(frozen=True)
+class SkeletonPreparation:
+    """How a sequence becomes the network's input.
+
+    Attributes:
+        channels: 2 or 3.
+        frames: of the result.
+        joints: V.
+        persons: M; further persons are left out, those seen least first.
+        confidence: the last channel is a score, not a place.
+        sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody
+            is seen; ``pad``: the frames as they are, the middle cut out or filled up with noughts.
+        centre: joint that is put into the origin, as it is in the pose that decides (`normalise_skeleton`);
+            None: places stay.
+        spine: joints whose middle is the lower end of the back, and those of its upper end.
+        scale: divide lengths by the mean length of the back.
+        shoulders: left and right shoulder; with ``spine``, that pose is turned so that the back points along
+            z and the shoulders along x (3D only); None: directions stay.
+    """
+
+    channels: int
+    frames: int
+    joints: int
+    persons: int = 1
+    confidence: bool = False
+    sampling: str = "uniform"
+    centre: int | None = None
+    spine: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    scale: bool = False
+    shoulders: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning, with a BundleError."""
+        for name in ("channels", "frames", "joints", "persons"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BundleError(f"preparation.{name} is {value!r}; it must be a number of 1 or more.")
+        if self.channels not in (2, 3):
+            raise BundleError(f"preparation.channels is {self.channels}; it must be 2 or 3.")
+        if self.sampling not in SAMPLINGS:
+            raise BundleError(f"preparation.sampling is {self.sampling!r}; it must be one of uniform, pad.")
+        named = [] if self.centre is None else [self.centre]
+        named += [joint for end in self.spine or () for joint in end] + list(self.shoulders or ())
+        if not all(isinstance(joint, int) and 0 <= joint < self.joints for joint in named):
+            raise BundleError(f"preparation names joints {named}; there are 0 to {self.joints - 1}.")
+        if (self.scale or self.shoulders) and not self.spine:
+            raise BundleError("preparation.spine is missing; scale and shoulders need it.")
+        if self.shoulders and self.places != 3:
+            raise BundleError("preparation.shoulders is for places in three dimensions.")
+
+    @property
+    def places(self) -> int:
+        """Channels that are places."""
+        return self.channels - self.confidence
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Channels, frames, joints and persons of the result."""
+        return self.channels, self.frames, self.joints, self.persons
+
+    @property
+    def turning(self) -> list[int]:
+        """Joints that say how the body is turned; empty: directions stay."""
+        if not self.shoulders:
+            return []
+        return [*self.shoulders, *(joint for end in self.spine or () for joint in end)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that `from_dict` reads back."""
+        values = asdict(self)
+        if self.spine:
+            values["spine"] = [list(end) for end in self.spine]
+        if self.shoulders:
+            values["shoulders"] = list(self.shoulders)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SkeletonPreparation:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            BundleError: a key is missing or unknown, or a value has no meaning.
+        """
+        known = {field.name for field in fields(cls)}
+        if different := sorted(set(values) - known | {"channels", "frames", "joints"} - set(values)):
+            raise BundleError(f"preparation misses or adds {', '.join(different)}.")
+        pairs: dict[str, Any] = {}
+        for name in ("spine", "shoulders"):
+            pair = values.get(name)
+            if pair is not None and (not isinstance(pair, list) or len(pair) != 2):
+                raise BundleError(f"preparation.{name} is {pair!r}; it must be a list of two.")
+            pairs[name] = None if pair is None else tuple(pair)
+        ends = pairs["spine"]
+        if ends is not None:
+            if not all(isinstance(end, list) and end for end in ends):
+                raise BundleError(f"preparation.spine is {list(ends)!r}; it must be two lists of joints.")
+            pairs["spine"] = tuple(tuple(end) for end in ends)
+        return cls(**{**values, **pairs})
+
+
+def skeleton_files(folder: Path) -> list[Path]:
+    """Return the sequences in a folder and its subfolders, sorted; hidden files are left out.
+
+    Raises:
+        DatasetError: the folder holds none.
+    """
+    return files_below(folder, SKELETON_SUFFIXES, "skeleton sequence")
+
+
+def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequence4:
+    """Read a sequence: ``.npy`` (C, T, V, M), or a table ``.csv`` with the columns frame, person, joint, x, y
+    and z or score.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or holds no such sequence. The message names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path} is not a file; a skeleton sequence was expected there.")
+    if path.suffix.lower() == ".csv":
+        return checked_skeleton(read_table(path, preparation.joints), preparation, str(path))
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as a skeleton sequence: {error}. Replace or remove it."
+        ) from error
+    if not isinstance(values, np.ndarray):
+        raise DatasetError(f"{path} holds several arrays; a skeleton sequence is one, in a .npy file.")
+    return checked_skeleton(values, preparation, str(path))
+
+
+def read_table(path: Path, joints: int) -> Sequence4:
+    """Read a table of joints, a row each, as (C, T, V, M).
+
+    Frames and persons may have any whole numbers; what has no row is nought.
+
+    Raises:
+        DatasetError: a column or a number is missing, or a joint's number is not below ``joints``.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = [name.strip().lower() for name in reader.fieldnames or ()]
+            third = next((name for name in ("z", "score") if name in names), None)
+            wanted = [*_COLUMNS, *([third] if third else [])]
+            if missing := [name for name in wanted if name not in names]:
+                raise DatasetError(
+                    f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}."
+                )
+            reader.fieldnames = names
+            rows = [[float(row[name]) for name in wanted] for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}. Replace or remove it.") from error
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{path} holds something that is no number: {error}.") from error
+    if not rows:
+        raise DatasetError(f"{path} holds no joint; remove it.")
+    return _from_rows(np.array(rows), joints, path)
+
+
+def _from_rows(table: npt.NDArray[np.float64], joints: int, path: Path) -> Sequence4:
+    """Rows of frame, person, joint and values as a sequence."""
+    keys = table[:, :3]
+    if not np.isfinite(keys).all() or (keys != np.round(keys)).any():
+        raise DatasetError(f"{path}: frame, person and joint must be whole numbers.")
+    first, last = keys[:, 0].min(), keys[:, 0].max()
+    if last - first >= MOST_FRAMES:
+        raise DatasetError(f"{path} spans {last - first + 1:.0f} frames; {MOST_FRAMES} are the most.")
+    numbers = keys[:, 2].astype(int)
+    if numbers.min() < 0 or numbers.max() >= joints:
+        raise DatasetError(f"{path} names joint {numbers.max()}; the layout has 0 to {joints - 1}.")
+    persons, which = np.unique(keys[:, 1], return_inverse=True)
+    sequence = np.zeros((table.shape[1] - 3, int(last - first) + 1, joints, len(persons)), np.float32)
+    sequence[:, (keys[:, 0] - first).astype(int), numbers, which] = table[:, 3:].T
+    return sequence
+
+
+def checked_skeleton(values: npt.NDArray[Any], preparation: SkeletonPreparation, source: str) -> Sequence4:
+    """A sequence as float32 (C, T, V, M); a batch axis of one in front is taken off.
+
+    Raises:
+        DatasetError: it is of another type or shape, or not finite.
+    """
+    if values.ndim == 5 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 4 or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise DatasetError(
+            f"{source} is {values.dtype} of shape {values.shape}; a skeleton sequence is numbers of shape "
+            "(channels, frames, joints, persons)."
+        )
+    channels, frames, joints, persons = values.shape
+    if (channels, joints) != (preparation.channels, preparation.joints) or not frames or not persons:
+        raise DatasetError(
+            f"{source} has {channels} channels, {frames} frames, {joints} joints and {persons} persons; the "
+            f"network takes {preparation.channels} channels and {preparation.joints} joints."
+        )
+    if not np.isfinite(values).all():
+        raise DatasetError(f"{source} holds values that are not numbers (NaN or infinite).")
+    return np.asarray(values, np.float32)
+
+
+def prepare_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+    """Normalise a sequence and bring it to the network's number of frames and persons.
+
+    Args:
+        sequence: (C, T, V, M), of any number of frames and persons.
+        preparation: the sizes and the way to get there.
+
+    Returns:
+        float32 (C, frames, V, persons).
+    """
+    normalised = normalise_skeleton(sequence, preparation)
+    if preparation.sampling == "uniform":
+        return normalised[:, uniform_frames(normalised.shape[1], preparation.frames)]
+    return window(normalised, preparation.frames)
+
+
+def shown_part(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+    """As many persons as the network takes; with ``uniform`` sampling, without the frames before one of them
+    is seen and after that.
+    """
+    sequence = _chosen_persons(sequence, preparation.persons)
+    shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
+    if preparation.sampling == "uniform" and len(shown):
+        return sequence[:, shown[0] : shown[-1] + 1]
+    return sequence
+
+
+def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+    """The part that is shown (see `shown_part`), with places relative to the body.
+
+    One pose decides where the body is and how it is turned, so that motion stays: of the first person that is
+    seen, the first pose in which most joints are, among those that show the centre, the back and the
+    shoulders, or at least the centre. Where no pose shows the centre, the middle of the joints is put into
+    the origin; where the pose lacks back or shoulders, directions stay.
+    """
+    sequence = shown_part(sequence, preparation)
+    there = present(sequence, preparation.places)
+    places = sequence[: preparation.places].astype(np.float64)
+    if there.any():
+        places = _relative(places, there, preparation)
+    result = np.concatenate([places * there, sequence[preparation.places :]])
+    return result.astype(np.float32)
+
+
+def present(sequence: npt.NDArray[Any], places: int) -> npt.NDArray[np.bool_]:
+    """(1, T, V, M): the joints that were seen: not all of their places are nought."""
+    return np.asarray(sequence[:places].any(axis=0, keepdims=True))
+
+
+def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | float = 0.5) -> npt.NDArray[Any]:
+    """Numbers of ``wanted`` frames: one out of each of so many equal parts of those ``available``.
+
+    Args:
+        available: 1 or more; where there are fewer than wanted, frames are repeated.
+        wanted: 1 or more.
+        offsets: place in each part, from 0 to below 1; the middle for evaluation, drawn at random in training
+            (Duan et al. 2022, section 3.3).
+    """
+    return ((np.arange(wanted) + offsets) * available / wanted).astype(np.int64).clip(0, available - 1)
+
+
+def window(sequence: Sequence4, frames: int, start: int | None = None) -> Sequence4:
+    """A part of the frames (the middle, or from ``start`` on), filled up with noughts behind."""
+    available = sequence.shape[1]
+    if available >= frames:
+        start = (available - frames) // 2 if start is None else start
+        return sequence[:, start : start + frames]
+    padding = np.zeros((sequence.shape[0], frames - available, *sequence.shape[2:]), sequence.dtype)
+    return np.concatenate([sequence, padding], axis=1)
+
+
+def _chosen_persons(sequence: Sequence4, wanted: int) -> Sequence4:
+    """So many persons, in their order: those seen in most frames; noughts where there are fewer."""
+    count = sequence.shape[3]
+    if count < wanted:
+        return np.pad(sequence, ((0, 0), (0, 0), (0, 0), (0, wanted - count)))
+    if count > wanted:
+        frames = sequence.any(axis=(0, 2)).sum(axis=0)
+        chosen = np.sort(np.argsort(-frames, kind="stable")[:wanted])
+        return sequence[..., chosen]
+    return sequence
+
+
+def _deciding_pose(there: npt.NDArray[np.bool_], preparation: SkeletonPreparation) -> tuple[int, int]:
+    """Frame and person of the pose that decides, see `normalise_skeleton`; somebody must be seen."""
+    counts = there[0].sum(axis=1)
+    person = int(counts.any(axis=0).argmax())
+    centre = [] if preparation.centre is None else [preparation.centre]
+    for needed in (centre + preparation.turning, centre):
+        shown = counts[:, person] * there[0][:, needed, person].all(axis=1)
+        if shown.any():
+            return int(shown.argmax()), person
+    return int(counts[:, person].argmax()), person
+
+
+def _relative(
+    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preparation: SkeletonPreparation
+) -> npt.NDArray[np.float64]:
+    """Moved, turned and scaled by the body."""
+    frame, person = _deciding_pose(there, preparation)
+    pose, seen = places[:, frame, :, person], there[0, frame, :, person]
+    if preparation.centre is not None:
+        known = [preparation.centre] if seen[preparation.centre] else np.flatnonzero(seen)
+        places = places - pose[:, known].mean(axis=1)[:, None, None, None]
+    if preparation.shoulders and preparation.spine and seen[preparation.turning].all():
+        turn = _upright(pose, preparation.spine, preparation.shoulders)
+        places = np.einsum("ij,jtvm->itvm", turn, places)
+    if preparation.scale and preparation.spine:
+        low, high = (list(end) for end in preparation.spine)
+        both = there[0][:, low + high].all(axis=1)
+        back = places[:, :, high].mean(axis=2) - places[:, :, low].mean(axis=2)
+        lengths = np.linalg.norm(back, axis=0)[both]
+        mean = float(lengths.mean()) if lengths.size else 0.0
+        places = places / mean if mean > 1e-6 else places
+    return places
+
+
+def _upright(
+    pose: npt.NDArray[np.float64], spine: Sequence[Sequence[int]], shoulders: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """The rotation that turns the back to z and the shoulders, as far as they stand across it, to x."""
+    up = pose[:, list(spine[1])].mean(axis=1) - pose[:, list(spine[0])].mean(axis=1)
+    across = pose[:, shoulders[1]] - pose[:, shoulders[0]]
+    if np.linalg.norm(up) < 1e-6:
+        return np.eye(3)
+    up = up / np.linalg.norm(up)
+    across = across - up * (across @ up)
+    if np.linalg.norm(across) < 1e-6:
+        return np.eye(3)
+    across = across / np.linalg.norm(across)
+    return np.stack([across, np.cross(up, across), up])

@@ -1,0 +1,208 @@
+"""From a detector's outputs to boxes on the original picture: the one rule, for inference and runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.runtime.geometry.boxes import Placement, keep_best, placement
+from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.predictions.base import Answer, Outputs
+from tao_like.runtime.predictions.detections import (
+    FoundBoxes,
+    Meanings,
+    check_metadata,
+    score_limits,
+    split_boxes,
+    stated_selection,
+)
+from tao_like.runtime.predictions.tiles import Group, Tiling, join
+
+MEANINGS = Meanings(
+    boxes="boxes_xyxy",
+    scores="box_scores",
+    labels="box_labels",
+    count="box_count",
+    all_boxes="all_boxes_xyxy",
+    all_scores="all_box_scores",
+)
+"""Boxes (N, K, 4) are left, top, right, bottom in pixels of the input; scores and labels are (N, K)."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object that was found.
+
+    Attributes:
+        label: its class.
+        score: 0 to 1.
+        box: left, top, right, bottom in pixels of the original picture.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionAnswer(Answer):
+    """What a detector says about one picture.
+
+    Attributes:
+        detections: what was found, surest first.
+    """
+
+    detections: tuple[Detection, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a network's boxes are kept.
+
+    Attributes:
+        score_threshold: boxes up to this score are dropped.
+        iou_threshold: non-maximum suppression drops a box that overlaps a better one by more.
+        limit: most boxes of a picture.
+        candidates: most boxes of a picture that suppression looks at, the best ones.
+    """
+
+    score_threshold: float = 0.01
+    iou_threshold: float = 0.65
+    limit: int = 100
+    candidates: int = 1000
+
+
+def found_boxes(outputs: Outputs, selection: Selection) -> list[FoundBoxes]:
+    """Splits a batch's outputs into the boxes of each picture.
+
+    Args:
+        outputs: by meaning; suppression is applied to those of a file without.
+        selection: for these.
+
+    Raises:
+        BundleError: an output holds values that are not finite.
+    """
+    return split_boxes(outputs, MEANINGS, partial(select, selection=selection))
+
+
+def select(
+    boxes: npt.NDArray[np.float32], class_scores: npt.NDArray[np.float32], selection: Selection
+) -> FoundBoxes:
+    """Each box with its best class; the best of these after suppression.
+
+    Args:
+        boxes: (A, 4).
+        class_scores: (A, classes).
+        selection: what to keep.
+    """
+    best = class_scores.max(axis=1)
+    labels = class_scores.argmax(axis=1)
+    order = np.argsort(-best, kind="stable")[: selection.candidates]
+    kept = order[
+        keep_best(
+            boxes[order],
+            best[order],
+            labels[order],
+            iou_threshold=selection.iou_threshold,
+            score_threshold=selection.score_threshold,
+            limit=selection.limit,
+        )
+    ]
+    return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
+
+
+def joined_boxes(
+    found: Sequence[FoundBoxes], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+) -> FoundBoxes:
+    """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
+
+    Args:
+        found: of each of the picture's tiles, in pixels of the tile's input.
+        size: width and height of the picture.
+        preparation: how a tile became the input.
+        tiling: how the picture was cut.
+    """
+    tiles = tiling.tiles(*size)
+    groups = []
+    for tile, boxes in zip(tiles, found, strict=True):
+        place = placement(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        corner = np.array([tile.left, tile.top] * 2, np.float32)
+        groups.append(Group(place.to_picture(boxes.boxes) + corner, boxes.scores, boxes.labels))
+    whole = join(groups, tiles, tiling, size)
+    return FoundBoxes(placement(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels)
+
+
+def decide(
+    found: FoundBoxes,
+    place: Placement,
+    classes: Sequence[str],
+    thresholds: Mapping[str, Any],
+) -> tuple[Detection, ...]:
+    """The boxes that reach the threshold of their class, on the original picture.
+
+    Args:
+        found: of one picture.
+        place: where the picture lies in the input.
+        classes: class names in the order of the numbers.
+        thresholds: ``{"kind": "per_class", "values": [t, ...]}``, or empty: 0.3 for each.
+
+    Raises:
+        BundleError: the thresholds do not fit.
+    """
+    limits = score_limits(thresholds, len(classes))
+    boxes = place.to_picture(found.boxes)
+    return tuple(
+        Detection(classes[label], float(score), (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+        for box, score, label in zip(boxes, found.scores, found.labels, strict=True)
+        if score >= limits[label]
+    )
+
+
+class DetectionReader:
+    """Reads a detector's answers; see `tao_like.runtime.predictions.base.AnswerReader`."""
+
+    def check(self, metadata: ModelMetadata) -> None:
+        """Refuse metadata without classes, with odd outputs or thresholds, or with a cropping preparation."""
+        check_metadata(metadata, MEANINGS, "a detector")
+        stated_selection(metadata.extra, Selection)
+        Tiling.of(metadata.extra)
+        placement(1, 1, ImagePreparation.from_dict(metadata.preparation))
+
+    def read(
+        self,
+        outputs: Outputs,
+        metadata: ModelMetadata,
+        sources: Sequence[str | None],
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[DetectionAnswer]:
+        """Return the detections of each picture."""
+        preparation = ImagePreparation.from_dict(metadata.preparation)
+        by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
+        found = found_boxes(by_meaning, stated_selection(metadata.extra, Selection))
+        if (tiling := Tiling.of(metadata.extra)) is not None:
+            parts = iter(found)
+            counts = [len(tiling.tiles(*size)) for size in sizes]
+            found = [
+                joined_boxes(list(islice(parts, count)), size, preparation, tiling)
+                for count, size in zip(counts, sizes, strict=True)
+            ]
+        return [
+            DetectionAnswer(
+                source=source,
+                detections=decide(
+                    boxes, placement(*size, preparation), metadata.classes, metadata.thresholds
+                ),
+            )
+            for boxes, source, size in zip(found, sources, sizes, strict=True)
+        ]
+
+    def failed(self, source: str | None, error: str) -> DetectionAnswer:
+        """Return an answer without detections."""
+        return DetectionAnswer(source=source, error=error)

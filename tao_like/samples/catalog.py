@@ -1,0 +1,115 @@
+"""Sample data that anybody can write to a folder, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tao_like.data.skeletons.layouts import LAYOUTS
+from tao_like.errors import DatasetError, SpecError
+from tao_like.samples.digit_scenes import write_scenes
+from tao_like.samples.digits import write_digits
+from tao_like.samples.lidar_scenes import write_lidar_scenes
+from tao_like.samples.skeleton_actions import write_skeleton_actions
+
+MARKER = ".tao_like_sample.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sample data that can be written.
+
+    Attributes:
+        name: What users call it.
+        help: One line that says what it is.
+        write: Writes it into a folder; the second argument is a seed.
+        needs: What must be installed for it, for users; empty: nothing further.
+        layouts: What writes it in another layout, by the layout's name; the first is what ``write`` writes.
+            Empty: it has one form only.
+    """
+
+    name: str
+    help: str
+    write: Callable[[Path, int], Path]
+    needs: str = ""
+    layouts: Mapping[str, Callable[[Path, int], Path]] = field(default_factory=dict)
+
+
+SAMPLES: dict[str, Sample] = {
+    sample.name: sample
+    for sample in (
+        Sample(
+            "digits",
+            "1,797 scans of handwritten digits as class folders, in train, val and test (classification)",
+            write_digits,
+            needs="scikit-learn: pip install scikit-learn",
+        ),
+        Sample(
+            "digit_scenes",
+            "460 photos with handwritten digits of many sizes on them, with boxes and masks (detection)",
+            write_scenes,
+            needs="scikit-learn: pip install scikit-learn",
+        ),
+        Sample(
+            "skeleton_actions",
+            "800 sequences of stick figures with 34 joints that walk, wave, sit down, jump ... "
+            "(pose_classification)",
+            write_skeleton_actions,
+            layouts={name: partial(write_skeleton_actions, layout=name) for name in LAYOUTS},
+        ),
+        Sample(
+            "lidar_scenes",
+            "360 frames of a ray-cast LiDAR: cars, pedestrians and cyclists among clutter (pointpillars)",
+            write_lidar_scenes,
+        ),
+    )
+}
+
+
+def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | None = None) -> Path:
+    """Writes sample data into a folder that is new, empty, or holds the same sample already.
+
+    Args:
+        name: One of ``SAMPLES``.
+        folder: Where to write.
+        seed: Seed of what is drawn at random, such as the split.
+        layout: One of the sample's ``layouts``; None: the usual one.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SpecError: There is no sample of that name, or it has no such layout.
+        DatasetError: The folder holds something else, or the sample needs something that is not installed.
+    """
+    sample = SAMPLES.get(name)
+    if sample is None:
+        raise SpecError(f"there is no sample {name!r}; there are: {', '.join(SAMPLES)}")
+    if layout is not None and layout not in sample.layouts:
+        known = f"there are: {', '.join(sample.layouts)}" if sample.layouts else "leave the layout out"
+        raise SpecError(f"the sample {name} has no layout {layout!r}; {known}")
+    folder = Path(folder)
+    made_by: dict[str, object] = {"sample": name, "seed": seed}
+    kind = f"the sample {name} with seed {seed}"
+    if layout is not None and layout != next(iter(sample.layouts)):
+        made_by["layout"] = layout
+        kind += f" and layout {layout}"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+    elif not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; give a folder to write the sample {name} into")
+    elif any(folder.iterdir()) and _marker(folder) != made_by:
+        raise DatasetError(f"{folder} is not empty and not {kind}; nothing was written. Give a new folder.")
+    # The marker goes first, so that a run that was cut short can be repeated.
+    (folder / MARKER).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+    return (sample.write if layout is None else sample.layouts[layout])(folder, seed)
+
+
+def _marker(folder: Path) -> object:
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,88 @@
+"""Where stages leave their results. Imports no torch."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.errors import SpecError
+
+BUNDLE_NAME = "model.tltb"
+CHECKPOINTS = "checkpoints"
+LAST_CHECKPOINT = "last.ckpt"
+RESUME_KEY = "train.resume_training_checkpoint_path"
+
+
+def stage_folder(spec: CommonSpec, stage: str) -> Path:
+    """The folder of a stage's results: its own ``results_dir``, else one named after it in the run's."""
+    own: str | None = getattr(spec, stage).results_dir
+    # TAO's default for results_dir is an empty text.
+    return Path(own) if own else Path(spec.results_dir or "results") / stage
+
+
+def trained_bundle(spec: CommonSpec) -> Path:
+    """The bundle that train leaves."""
+    return stage_folder(spec, "train") / BUNDLE_NAME
+
+
+def require_file(key: str, path: Path) -> None:
+    """Checks the file that a key of the spec names.
+
+    Raises:
+        SpecError: there is no such file; where it is a folder, what in it could be meant.
+    """
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise SpecError(f"{key}: there is no file {path}")
+    models = sorted(file for file in path.iterdir() if file.suffix in (".tltb", ".onnx"))
+    hint = f" {models[0]}" if models else ", a bundle (.tltb) or an ONNX file"
+    raise SpecError(f"{key}: {path} is a folder; give the file in it{hint}")
+
+
+def where_earlier_trainings_are(spec: CommonSpec) -> str:
+    """For an error about a bundle that train should have left: where that of an earlier training is, if any.
+
+    A training that fails at its beginning has moved the one before out of the way.
+    """
+    folder = stage_folder(spec, "train")
+    kept = sorted(folder.parent.glob(f"{folder.name}-[0-9][0-9][0-9]/{BUNDLE_NAME}"))
+    return f"; that of an earlier training is {kept[-1]}" if kept else ""
+
+
+def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None:
+    """Moves an earlier training out of the way, so that nothing of it is overwritten or mixed up.
+
+    A training that is resumed from a checkpoint of this very folder goes on in it. A folder that holds
+    neither a bundle nor a checkpoint, or that another process is writing to, is left where it is.
+
+    Returns:
+        Where the earlier training is now; None where nothing was moved.
+    """
+    from tao_like.tracking import read_status
+
+    if not ((folder / BUNDLE_NAME).exists() or (folder / CHECKPOINTS).exists()):
+        return None
+    if resumed_from and folder.resolve() in Path(resumed_from).resolve().parents:
+        return None
+    if any(status.alive for status in read_status(folder)):
+        return None
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-{number:03d}")).exists():
+        number += 1
+    folder.rename(target)
+    return target
+
+
+def resume_override(checkpoint: Path) -> str:
+    """The word to add to a command so that a training goes on from a checkpoint, ready for a shell."""
+    return shlex.quote(f"{RESUME_KEY}={checkpoint}")
+
+
+def how_to_resume(folder: Path) -> str | None:
+    """A sentence for a folder whose training was broken off; None where it was finished or never began."""
+    checkpoint = folder / CHECKPOINTS / LAST_CHECKPOINT
+    if (folder / BUNDLE_NAME).exists() or not checkpoint.is_file():
+        return None
+    return f"That training was broken off; to go on with it, add {resume_override(checkpoint)}"

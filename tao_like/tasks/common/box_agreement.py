@@ -1,0 +1,88 @@
+"""How far two sets of boxes are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.runtime.predictions.detections import FoundBoxes
+
+CLOSE_OVERLAP = 1e-3
+"""Overlaps so near the threshold of suppression may fall on either side of it."""
+SAME_PLACE = 0.9
+"""Intersection over union from which on two boxes are taken for the same."""
+Boxes = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """By what boxes are compared.
+
+    Attributes:
+        score_threshold: boxes below this score were dropped.
+        iou_threshold: a box was dropped that overlaps a better one by more.
+        limit: most boxes of a sample.
+        by_class: boxes of different classes did not suppress each other.
+        overlaps: intersection over union of every box (N, V) with every other (M, V), as (N, M).
+        moved: how far a box (V,) is from another that stands in the same place.
+    """
+
+    score_threshold: float
+    iou_threshold: float
+    limit: int
+    by_class: bool
+    overlaps: Callable[[Boxes, Boxes], Boxes]
+    moved: Callable[[Boxes, Boxes], float]
+
+
+def largest_difference(
+    expected: Sequence[FoundBoxes], actual: Sequence[FoundBoxes], comparison: Comparison
+) -> float:
+    """The largest difference of a score or of a box over all samples.
+
+    Detections are compared as sets, since equal scores may change places: each finds its counterpart by class
+    and place. One without a counterpart counts by how far its score lies above what a detection needs at
+    least, so that a box on the edge of the threshold is no disagreement; or not at all where its overlap with
+    a better box is within 0.001 of the threshold of suppression.
+
+    Args:
+        expected: one a sample.
+        actual: likewise.
+        comparison: how both were made, and how boxes are measured.
+    """
+    pairs = zip(expected, actual, strict=True)
+    return max((_of_sample(one, other, comparison) for one, other in pairs), default=0.0)
+
+
+def _of_sample(one: FoundBoxes, other: FoundBoxes, by: Comparison) -> float:
+    shares = by.overlaps(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
+    free = np.ones(len(other), bool)
+    worst = 0.0
+    for place in range(len(one)):
+        open_shares = np.where(free, shares[place], 0.0)
+        match = int(open_shares.argmax()) if len(open_shares) else -1
+        if match < 0 or open_shares[match] < SAME_PLACE:
+            worst = max(worst, _excess(one, place, by))
+            continue
+        free[match] = False
+        score = abs(float(one.scores[place] - other.scores[match]))
+        worst = max(worst, score, by.moved(one.boxes[place], other.boxes[match]))
+    return max([worst, *(_excess(other, int(place), by) for place in np.flatnonzero(free))])
+
+
+def _excess(found: FoundBoxes, place: int, by: Comparison) -> float:
+    """How far a detection lies above what it needed to be one."""
+    needed = by.score_threshold
+    if len(found) == by.limit:
+        needed = max(needed, float(found.scores.min()))
+    is_rival = found.scores >= found.scores[place]
+    if by.by_class:
+        is_rival &= found.labels == found.labels[place]
+    rivals = by.overlaps(found.boxes[place : place + 1], found.boxes)[0][is_rival]
+    if (np.abs(rivals - by.iou_threshold) < CLOSE_OVERLAP).any():
+        return 0.0
+    return float(found.scores[place]) - needed

@@ -1,0 +1,139 @@
+"""Which samples each split has, by what the spec says and what a bundle has stored; for tasks with files."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from tao_like.contract.task import Split
+from tao_like.data.images.sample import ImageRecord
+from tao_like.data.splits.division import split_records
+from tao_like.data.splits.stored import FoundSplit, split_to_dict
+from tao_like.errors import DatasetError
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+RecordT = TypeVar("RecordT", bound=ImageRecord)
+
+
+class Division(Protocol):
+    """How training data is divided: shares, seed, and what stays together."""
+
+    val: float
+    test: float
+    seed: int
+    group_by: str
+
+
+class DividedData(Protocol):
+    """What the dataset block of a spec says of splits and classes."""
+
+    split: Any
+    num_classes: int | None
+
+
+class SplitSource(ABC, Generic[RecordT]):
+    """Records of every split, read once.
+
+    Args:
+        spec: the dataset block.
+        stored_split: the division that a bundle was trained on; the spec's own is not drawn again then.
+        classes: class names of a bundle; None: found in the training data.
+    """
+
+    def __init__(
+        self, spec: DividedData, stored_split: dict[str, Any] | None, classes: list[str] | None
+    ) -> None:
+        self._data = spec
+        self._stored_split = stored_split
+        self._given_classes = classes
+        self._records: dict[Split, list[RecordT]] = {}
+        self._classes: list[str] | None = None
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def named(self, split: Split) -> Any:
+        """What the spec names for a split; false where it names nothing."""
+
+    @abstractmethod
+    def read(self, split: Split) -> list[RecordT]:
+        """All that the spec names for a split, undivided. Raises DatasetError, SpecError."""
+
+    @abstractmethod
+    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[RecordT], FoundSplit]:
+        """The files of a split that a bundle has stored, found again. Raises DatasetError."""
+
+    @abstractmethod
+    def found_classes(self) -> list[str]:
+        """Class names as the training data has them. Raises DatasetError."""
+
+    @abstractmethod
+    def labels_text(self, record: RecordT) -> tuple[str, ...]:
+        """The truths of a record as texts, for the fingerprint."""
+
+    def is_divided(self, split: Split) -> bool:
+        """Whether this split is cut out of the training data."""
+        if split == "train" or self.named(split) or not self.named("train"):
+            return False
+        division: Division = self._data.split
+        share = division.val if split == "val" else division.test
+        return share > 0 and not (split == "test" and bool(self.named("val")))
+
+    def has(self, split: Split) -> bool:
+        """Whether there is data for a split."""
+        return bool(self.named(split)) or self.is_divided(split)
+
+    def divides(self) -> bool:
+        """Whether validation or test data is cut out of the training data."""
+        return self.is_divided("val") or self.is_divided("test")
+
+    def records(self, split: Split) -> list[RecordT]:
+        """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""
+        if split not in self._records:
+            if self.divides() and (split == "train" or self.is_divided(split)):
+                self._records |= self._divided(split)
+            else:
+                self._records[split] = self.read(split)
+        return self._records[split]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the outputs. Raises DatasetError."""
+        if self._given_classes is not None:
+            return self._given_classes
+        if self._classes is None:
+            names = self.found_classes()
+            if self._data.num_classes not in (None, len(names)):
+                raise DatasetError(
+                    f"dataset.num_classes is {self._data.num_classes}, and the data has {len(names)} classes "
+                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
+                )
+            self._classes = names
+        return self._classes
+
+    def split_record(self) -> dict[str, Any]:
+        """The files of each split, for the bundle."""
+        return split_to_dict({split: self.records(split) for split in SPLITS})
+
+    def fingerprint(self, split: Split) -> str:
+        """A hash of the names and truths of a split's samples, in order."""
+        digest = hashlib.sha256()
+        for record in self.records(split):
+            words = (record.name, *self.labels_text(record), "\n")
+            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _divided(self, split: Split) -> dict[Split, list[RecordT]]:
+        """The training data divided: as a bundle has stored it (this split alone), else as drawn (all)."""
+        if self._stored_split is not None:
+            records, found = self.read_stored(split, self._stored_split)
+            self.notes += found.notes()
+            return {split: records}
+        division: Division = self._data.split
+        shares = {name: getattr(division, name) * self.is_divided(name) for name in ("val", "test")}
+        divided = split_records(self.read("train"), **shares, seed=division.seed, group_by=division.group_by)
+        return {
+            name: cast("list[RecordT]", divided[name])
+            for name in SPLITS
+            if name == "train" or self.is_divided(name)
+        }

@@ -1,0 +1,1 @@
+"""Anchors: those of the papers, and those that fit a data set."""

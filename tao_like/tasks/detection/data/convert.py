@@ -1,0 +1,49 @@
+"""The labels of all data sources in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.data.boxes.writers import write_boxes
+from tao_like.errors import SpecError
+from tao_like.tasks.detection.data.source import SPLITS
+
+if TYPE_CHECKING:
+    from tao_like.tasks.detection.task import DetectionTask
+
+
+def convert_labels(task: DetectionTask, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+    """Writes ``<split>_<number>`` for each data source.
+
+    Args:
+        task: its spec names sources and format.
+        folder: where to write.
+
+    Returns:
+        What was written, as JSON, lines that say so, and the part of a spec that names it.
+    """
+    kind = task.spec.dataset_convert.format
+    report: dict[str, Any] = {"format": kind, "sources": []}
+    lines = []
+    values = []
+    for split in SPLITS:
+        entries = []
+        for number, source in enumerate(task.images.named(split)):
+            records = task.images.records_of(split, number)
+            target, lost = write_boxes(records, task.classes, kind, folder / f"{split}_{number}")
+            root = source.image_dir or str(Path(str(source.json_file)).parent)
+            entries.append({"image_dir": root, "json_file" if kind == "coco" else "label_dir": str(target)})
+            boxes = sum(len(record.boxes) for record in records)
+            lost_words = {what: count for what, count in lost.items() if count}
+            report["sources"].append(
+                {"labels": str(target), "pictures": len(records), "boxes": boxes, "not_held": lost_words}
+            )
+            lines.append(f"{target}: {boxes} boxes on {len(records)} pictures")
+            lines += [f"  {kind} cannot hold: {count} {what}" for what, count in lost_words.items()]
+        if entries:
+            values.append(AnnotatedValue(f"dataset.{split}_data_sources", entries))
+    if not values:
+        raise SpecError("dataset.train_data_sources is not given; it names the pictures and boxes to convert")
+    return report, lines, annotated_yaml(values)

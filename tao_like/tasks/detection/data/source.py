@@ -1,0 +1,120 @@
+"""Which pictures and boxes each split has, by what the spec says and what a bundle has stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from tao_like.contract.task import Split
+from tao_like.data.boxes.annotation import BoxRecord
+from tao_like.data.boxes.sources import BoxSource, read_boxes, stated_classes
+from tao_like.data.images.readers import class_names
+from tao_like.data.inference_files import image_sources
+from tao_like.data.splits.stored import FoundSplit, split_from_dict
+from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks.common.split_source import SPLITS as SPLITS
+from tao_like.tasks.common.split_source import SplitSource
+from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
+from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec
+
+
+class LabelledBoxes(SplitSource[BoxRecord]):
+    """Pictures and their boxes, of any number of sources; see ``SplitSource``."""
+
+    def __init__(
+        self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
+    ) -> None:
+        super().__init__(spec, stored_split, classes)
+        self.spec = spec
+
+    @override
+    def named(self, split: Split) -> list[DataSourceSpec]:
+        """The sources that the spec gives for a split."""
+        sources: list[DataSourceSpec] = getattr(self.spec, f"{split}_data_sources")
+        return sources
+
+    @override
+    def found_classes(self) -> list[str]:
+        """In the order of classes_file, else as the sources state it, else sorted; those with boxes."""
+        if self.spec.classes_file:
+            # It may leave classes of the data out: their boxes are then not looked for.
+            return class_names([], Path(self.spec.classes_file))
+        found = set(class_names(self.records("train")))
+        stated: dict[str, None] = {}
+        for source in self.named("train"):
+            stated |= dict.fromkeys(stated_classes(_source(source)))
+        return [*(name for name in stated if name in found), *sorted(found - stated.keys())]
+
+    @override
+    def labels_text(self, record: BoxRecord) -> tuple[str, ...]:
+        return tuple(map(repr, record.boxes))
+
+    @override
+    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
+        roots = [_root(source) for source in self.named("train")]
+        found = split_from_dict(stored, roots, splits=[split])
+        by_path = {record.path.resolve(): record for record in self.read("train")}
+        wanted = found.records[split]
+        lost = [record.name for record in wanted if record.path.resolve() not in by_path]
+        if lost:
+            raise DatasetError(
+                f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
+                f"such as {lost[0]}; give the data that the model was trained from"
+            )
+        return [by_path[record.path.resolve()] for record in wanted], found
+
+    def records_of(self, split: Split, number: int) -> list[BoxRecord]:
+        """The records of one of a split's sources, undivided. Raises DatasetError."""
+        given = self.named(split)[number].image_dir
+        if given and not Path(given).is_dir():
+            raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
+        return read_boxes(_source(self.named(split)[number]), f"dataset.{split}_data_sources[{number}]")
+
+    @override
+    def read(self, split: Split) -> list[BoxRecord]:
+        records: list[BoxRecord] = []
+        for number in range(len(self.named(split))):
+            records += self.records_of(split, number)
+        if records:
+            return records
+        if named := [_root(source) for source in self.named(split)]:
+            raise DatasetError(f"dataset.{split}_data_sources names no picture: {named[0]} has none")
+        if split == "train":
+            raise SpecError("dataset.train_data_sources is not given; it names pictures and their boxes")
+        return records
+
+
+def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path]:
+    """The pictures of `dataset.infer_data_sources`, folder by folder; none is fine.
+
+    Raises:
+        DatasetError: a folder is not there or has no pictures, or the class map is not the model's.
+    """
+    key = "dataset.infer_data_sources"
+    if spec.classmap and (named := class_names([], Path(spec.classmap))) != classes:
+        raise DatasetError(
+            f"{key}.classmap: {spec.classmap} names {', '.join(named[:10])}, and the model knows "
+            f"{', '.join(classes[:10])}, in this order; correct or remove it"
+        )
+    return [file for folder in spec.image_dir for file in image_sources(folder, f"{key}.image_dir")]
+
+
+def _root(source: DataSourceSpec) -> Path:
+    """What the names of a source's pictures start from."""
+    return Path(source.image_dir) if source.image_dir else Path(str(source.json_file)).parent
+
+
+def _source(spec: DataSourceSpec) -> BoxSource:
+    def path(text: str | None) -> Path | None:
+        return Path(text) if text else None
+
+    return BoxSource(
+        image_dir=path(spec.image_dir),
+        json_file=path(spec.json_file),
+        label_dir=path(spec.label_dir),
+        format=spec.format,
+        list_file=path(spec.list_file),
+        classes_file=path(spec.classes_file),
+    )

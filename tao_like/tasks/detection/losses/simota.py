@@ -1,0 +1,162 @@
+"""YOLOX's loss: which places answer for which object (SimOTA), and how far their answers are off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tao_like.tasks.detection.model.yolox.predictions import Predictions
+
+CENTRE_RADIUS = 1.5
+"""Strides around the centre of an object, along each axis, within which places may answer for it."""
+MOST_PLACES = 10
+"""The best overlaps whose sum says how many places answer for an object."""
+OVERLAP_WEIGHT = 3.0
+"""Weight of the overlap in the cost of a place."""
+BOX_WEIGHT = 5.0
+"""Weight of the overlap in the loss."""
+NOT_ALLOWED = 1e6
+TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which places of a picture answer for which object.
+
+    Attributes:
+        places: (P,) numbers of the places that answer.
+        objects: (P,) number of the object of each.
+        overlaps: (P,) intersection over union of the place's box and its object.
+    """
+
+    places: Tensor
+    objects: Tensor
+    overlaps: Tensor
+
+
+def pairwise_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union (N, M) of boxes (N, 4) with others (M, 4)."""
+    return _overlap(boxes[:, None, :], others[None, :, :])
+
+
+def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
+    sides = (
+        torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
+    ).clamp(min=0)
+    common = sides[..., 0] * sides[..., 1]
+    areas = [(each[..., 2] - each[..., 0]) * (each[..., 3] - each[..., 1]) for each in (boxes, others)]
+    return common / (areas[0] + areas[1] - common).clamp(min=1e-9)
+
+
+@torch.no_grad()
+def assign(
+    predictions: Predictions, corners: Tensor, picture: int, boxes: Tensor, labels: Tensor
+) -> Assignment:
+    """SimOTA for one picture: each object gets the places that answer best for it, as many as fit it well.
+
+    Args:
+        predictions: of the batch.
+        corners: (A, 4) the boxes that the picture's places answer.
+        picture: its number in the batch.
+        boxes: (G, 4) the objects, in pixels of the input; none is fine.
+        labels: (G,) class numbers.
+    """
+    none = boxes.new_zeros(0, dtype=torch.int64)
+    if len(boxes) == 0:
+        return Assignment(none, none, boxes.new_zeros(0))
+    near = _near_centres(predictions, boxes)
+    candidates = near.any(dim=0).nonzero().flatten()
+    if len(candidates) == 0:
+        return Assignment(none, none, boxes.new_zeros(0))
+    overlaps = pairwise_overlaps(boxes, corners[candidates])
+    scores = (
+        predictions.classes[picture, candidates].sigmoid()
+        * predictions.objects[picture, candidates].sigmoid()[:, None]
+    ).sqrt()
+    # Binary cross-entropy of all classes, with the object's own as 1, from the sums of its two logarithms.
+    yes, no = scores.clamp(min=TINY).log(), (1 - scores).clamp(min=TINY).log()
+    class_cost = (no[:, labels] - yes[:, labels]).T - no.sum(dim=1)
+    cost = class_cost - OVERLAP_WEIGHT * (overlaps + TINY).log() + NOT_ALLOWED * ~near[:, candidates]
+    return _matched(cost, overlaps, candidates)
+
+
+def _near_centres(predictions: Predictions, boxes: Tensor) -> Tensor:
+    """(G, A): whether a place lies near the centre of an object."""
+    places = (predictions.cells + 0.5) * predictions.strides[:, None]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distance = (places[None] - centres[:, None]).abs().amax(dim=2)
+    return distance < CENTRE_RADIUS * predictions.strides
+
+
+def _matched(cost: Tensor, overlaps: Tensor, candidates: Tensor) -> Assignment:
+    """From costs (G, C) to places: as many an object as its best overlaps sum up to, one object a place."""
+    most = min(MOST_PLACES, overlaps.shape[1])
+    counts = overlaps.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
+    order = cost.argsort(dim=1, stable=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    chosen = (rank < counts[:, None]) & (cost < NOT_ALLOWED)
+    # A place that several objects want goes to the one for which it costs least.
+    cheapest = cost.masked_fill(~chosen, float("inf")).argmin(dim=0)
+    is_taken = chosen.any(dim=0)
+    objects = cheapest[is_taken]
+    return Assignment(candidates[is_taken], objects, overlaps[objects, is_taken.nonzero().flatten()])
+
+
+def yolox_losses(
+    maps: Sequence[Tensor],
+    strides: Sequence[float],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    refine: bool,
+) -> dict[str, Tensor]:
+    """The parts of the loss of a batch, each divided by the number of places that answer for an object.
+
+    Args:
+        maps: of the head.
+        strides: of the maps.
+        boxes: for each picture (G, 4), in pixels of the input.
+        labels: for each picture (G,) class numbers.
+        refine: add the L1 distance of the head's box values; for the end of a training.
+
+    Returns:
+        ``loss_box`` (5 (1 - IoU²)), ``loss_object`` and ``loss_class`` (binary cross-entropy; the class is
+        weighted with the overlap), and ``loss_l1``.
+    """
+    predictions = Predictions.of(maps, strides)
+    corners = predictions.corners()
+    classes = predictions.classes.shape[2]
+    is_object = torch.zeros_like(predictions.objects)
+    total = predictions.objects.new_zeros(())
+    parts = {"loss_box": total, "loss_class": total, "loss_l1": total}
+    count = 0
+    for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
+        found = assign(predictions, corners[picture].detach(), picture, of_picture, names)
+        if len(found.places) == 0:
+            continue
+        count += len(found.places)
+        is_object[picture, found.places] = 1.0
+        wanted = of_picture[found.objects]
+        overlap = _overlap(corners[picture, found.places], wanted)
+        parts["loss_box"] = parts["loss_box"] + (1 - overlap**2).sum()
+        soft = functional.one_hot(names[found.objects], classes) * found.overlaps[:, None]
+        parts["loss_class"] = parts["loss_class"] + functional.binary_cross_entropy_with_logits(
+            predictions.classes[picture, found.places], soft, reduction="sum"
+        )
+        if refine:
+            target = predictions.encode(wanted, found.places)
+            given = predictions.raw_boxes[picture, found.places]
+            parts["loss_l1"] = parts["loss_l1"] + (given - target).abs().sum()
+    parts["loss_object"] = functional.binary_cross_entropy_with_logits(
+        predictions.objects, is_object, reduction="sum"
+    )
+    # Batches without an object still reach every layer, or ddp would wait for gradients that never come.
+    parts["loss_box"] = BOX_WEIGHT * parts["loss_box"] + 0.0 * predictions.raw_boxes.sum()
+    parts["loss_class"] = parts["loss_class"] + 0.0 * predictions.classes.sum()
+    return {name: value / max(count, 1) for name, value in parts.items()}

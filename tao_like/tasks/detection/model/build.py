@@ -1,0 +1,232 @@
+"""From a spec to a network with the weights that it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from tao_like.bundle import read_bundle
+from tao_like.errors import SpecError
+from tao_like.networks.backbones.build import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.backbones.pyramid import BackbonePyramid
+from tao_like.networks.imported.backbone import IMAGENET
+from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
+from tao_like.networks.weights.loading import load_pretrained, source_normalisation
+from tao_like.tasks.detection.anchors.presets import anchor_plan
+from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn, FasterRcnnSettings
+from tao_like.tasks.detection.model.retinanet import RetinaNet
+from tao_like.tasks.detection.model.ssd import VGG_CHANNELS, VGG_SIDE, VGG_STEPS, ExtraLayers, Ssd, VggMaps
+from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision
+from tao_like.tasks.detection.model.yolo.detector import AnchorDetector, neck_widths
+from tao_like.tasks.detection.model.yolo.parts import CspDarknetTiny
+from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox, yolox_over
+from tao_like.tasks.detection.model.yolox.published import load_published
+from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
+from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
+from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
+
+PIXELS = Normalisation(
+    mean=(0.0, 0.0, 0.0),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    interpolation="bilinear",
+    crop_pct=1.0,
+    input_size=(3, 640, 640),
+)
+"""What YOLOX's own networks and YOLOv4-tiny's take: pixels as they are."""
+SSD_PIXELS = Normalisation(
+    mean=(0.48235, 0.45882, 0.40784),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    interpolation="bilinear",
+    crop_pct=1.0,
+    input_size=(3, 300, 300),
+)
+"""What torchvision's ssd300_vgg16 takes: pixels less their mean."""
+FASTER_RCNN_STRIDES = (4, 8, 16, 32)
+TASK_NAME = "detection"
+
+
+def input_normalisation(model: ModelSpec) -> Normalisation:
+    """How pictures are prepared for the weights that a spec names."""
+    backbone = model.backbone
+    if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
+        return PIXELS
+    if backbone.type == IMPORTED:
+        # A foreign file does not say how its pictures were prepared.
+        return IMAGENET
+    source = backbone.pretrained_backbone_path
+    if is_paper_ssd(model) and is_torchvision_file(source, model.arch):
+        return SSD_PIXELS
+    found = source_normalisation(source, backbone.type) if source else None
+    return found or default_normalisation(backbone.type)
+
+
+def build_network(
+    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool, graph: bytes | None = None
+) -> tuple[Detector, list[str]]:
+    """The network of a spec.
+
+    Args:
+        spec: of detection.
+        classes: class names.
+        size: height and width of the input.
+        pretrained: load the weights that the spec names; else they are random, to be filled.
+        graph: of an imported backbone, from the bundle of a trained detector; None: the spec names one.
+
+    Returns:
+        The network, and what to tell the user of the weights that it starts from.
+    """
+    backbone = spec.model.backbone
+    source = backbone.pretrained_backbone_path if pretrained else None
+    if spec.train.pretrained_model_path:
+        source = None
+    notes: list[str] = []
+    if backbone.type in YOLOX_BACKBONES:
+        network: Detector = yolox(backbone.type.removeprefix("yolox_"), len(classes))
+        if source:
+            notes.append(load_published(cast("YoloxDetector", network), Path(source)))
+    elif backbone.type == TINY_BACKBONE:
+        network = _anchored(spec.model, CspDarknetTiny(), len(classes), size, PIXELS)
+    elif backbone.type == IMPORTED:
+        network = _over_imported(spec.model, len(classes), size, graph, notes)
+    else:
+        network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
+    if pretrained and spec.train.pretrained_model_path:
+        notes.append(_warm_start(network, Path(spec.train.pretrained_model_path), classes))
+    elif pretrained and not source:
+        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+    return network, notes
+
+
+def _over_imported(
+    model: ModelSpec, classes: int, size: tuple[int, int], graph: bytes | None, notes: list[str]
+) -> Detector:
+    """A detector over an imported network, whose weights are in its bundle."""
+    if graph is not None:
+        pyramid = build_imported_pyramid(graph, None, size)
+    else:
+        assert model.backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
+        bundle = imported_source(model.backbone.pretrained_backbone_path)
+        assert bundle.graph is not None
+        pyramid = build_imported_pyramid(bundle.graph, bundle.weights, size)
+        notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
+    return _over_maps(model, pyramid, classes, size, input_normalisation(model))
+
+
+def _over_backbone(
+    model: ModelSpec,
+    classes: int,
+    size: tuple[int, int],
+    source: str | None,
+    notes: list[str],
+    *,
+    pretrained: bool,
+) -> Detector:
+    """A detector over a timm backbone, whose weights come from a source."""
+    backbone = model.backbone
+    found = input_normalisation(model) if pretrained else default_normalisation(backbone.type)
+    module = create_backbone(
+        backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
+    )
+    whole = is_torchvision_file(source, model.arch)
+    if source and not whole:
+        notes.append(load_pretrained(module, source, backbone.type).text())
+    network = _detector(model, module, classes, size, found)
+    if source and whole:
+        notes.append(load_torchvision(network, Path(source), model.arch))
+    return network
+
+
+def _detector(
+    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+) -> Detector:
+    """The detector of ``model.arch`` over a timm backbone with its weights."""
+    name = model.backbone.type
+    if is_paper_ssd(model):
+        steps = VGG_STEPS if size == (VGG_SIDE, VGG_SIDE) else None
+        maps = VggMaps(cast("nn.Sequential", module.features))
+        return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, classes, found, steps)
+    if model.arch == "faster_rcnn":
+        pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
+        settings = _settings(model.faster_rcnn)
+        return FasterRcnn(pyramid, classes, model.neck.width, settings, found.mean, found.std)
+    return _over_maps(model, BackbonePyramid(module, name, size), classes, size, found)
+
+
+def _over_maps(
+    model: ModelSpec,
+    maps: BackbonePyramid | ImportedPyramid,
+    classes: int,
+    size: tuple[int, int],
+    found: Normalisation,
+) -> Detector:
+    """The detector of ``model.arch`` over maps at strides 8, 16 and 32."""
+    width = model.neck.width
+    if model.arch in ANCHOR_ARCHITECTURES:
+        return _anchored(model, maps, classes, size, found)
+    if model.arch == "ssd":
+        neck = ExtraLayers(maps.channels, width, len(model.ssd.scales) - 1 - BACKBONE_MAPS)
+        return _ssd(model, maps, neck, neck.channels, classes, found, None)
+    if model.arch == "retinanet":
+        return RetinaNet(maps, classes, width, found.mean, found.std)
+    return yolox_over(maps, classes, width, model.neck.depth, found.mean, found.std)
+
+
+def _settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
+    return FasterRcnnSettings(
+        anchor_sizes=tuple(spec.anchor_sizes),
+        pre_nms_top_n={"training": spec.rpn_pre_nms_top_n_train, "testing": spec.rpn_pre_nms_top_n_test},
+        post_nms_top_n={"training": spec.rpn_post_nms_top_n_train, "testing": spec.rpn_post_nms_top_n_test},
+        nms_thresh=spec.rpn_nms_thresh,
+        rpn_batch_size=spec.rpn_batch_size_per_image,
+        box_batch_size=spec.box_batch_size_per_image,
+        representation_size=spec.representation_size,
+    )
+
+
+def _ssd(
+    model: ModelSpec,
+    maps: nn.Module,
+    neck: nn.Module,
+    channels: Sequence[int],
+    classes: int,
+    found: Normalisation,
+    steps: Sequence[int] | None,
+) -> Ssd:
+    scales, ratios = model.ssd.scales, model.ssd.aspect_ratios_global
+    return Ssd(maps, neck, channels, classes, scales, ratios, found.mean, found.std, steps)
+
+
+def _anchored(
+    model: ModelSpec, backbone: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+) -> Detector:
+    """YOLOv3, YOLOv4 or YOLOv4-tiny over a backbone."""
+    plan = anchor_plan(model.arch, model.anchors, size)
+    widths = neck_widths(model.arch, model.backbone.type, model.neck.width)
+    return AnchorDetector(model.arch, backbone, widths, plan, classes, found.mean, found.std)
+
+
+def _warm_start(network: Detector, path: Path, classes: list[str]) -> str:
+    """Fills the network from a bundle; where the classes differ, without the last layer that tells them."""
+    bundle = read_bundle(path, expect_task=TASK_NAME)
+    own = network.state_dict()
+    same = bundle.classes == classes
+    last = () if same else network.class_outputs
+    taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
+    if {name: tensor.shape for name, tensor in taken.items()} != {
+        name: tensor.shape for name, tensor in wanted.items()
+    }:
+        theirs = bundle.spec["model"]["backbone"]["type"]
+        raise SpecError(
+            f"train.pretrained_model_path={path} holds another network ({theirs}) than this spec describes; "
+            "make model.backbone and model.neck agree"
+        )
+    with torch.no_grad():
+        network.load_state_dict({**own, **taken})
+    return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")

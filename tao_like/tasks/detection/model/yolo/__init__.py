@@ -1,0 +1,1 @@
+"""YOLOv3, YOLOv4 and YOLOv4-tiny."""

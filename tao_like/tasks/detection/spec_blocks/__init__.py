@@ -1,0 +1,1 @@
+"""Blocks of the spec of detection. Imports no torch."""

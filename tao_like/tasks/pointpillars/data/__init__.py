@@ -1,0 +1,1 @@
+"""LiDAR frames and their boxes: splits, checks, datasets, augmentation."""

@@ -1,0 +1,248 @@
+"""The check of LiDAR data: files, boxes, points in them, anchors against what is there."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tao_like.contract.task import DataReport
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.data.checks.findings import Finding
+from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
+from tao_like.errors import DatasetError
+from tao_like.plots.classes import class_colour
+from tao_like.runtime.geometry.boxes3d import points_inside
+from tao_like.runtime.inputs.points import prepare_points, read_points
+from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.pointpillars.data.source import SPLITS
+from tao_like.tasks.pointpillars.draw import draw_frame
+from tao_like.tasks.pointpillars.metrics.scoring import DISTANCES
+
+if TYPE_CHECKING:
+    from tao_like.tasks.pointpillars.task import PointPillarsTask
+
+COLUMNS = 3
+FAR_HEIGHT = 1.0
+"""Metres between the objects' middle height and the anchors' from which on the anchors are wrong."""
+FAR_SIZE = 1.5
+"""The same for sizes, as a factor."""
+STRONG_ECHO = 1.5
+"""Strengths above this were not brought to 0 to 1."""
+
+
+class _Survey:
+    """What is seen on the way through the frames of a split."""
+
+    def __init__(self, task: PointPillarsTask) -> None:
+        self.task = task
+        self.unreadable: list[tuple[str, str]] = []
+        self.without_points: list[str] = []
+        self.echo = 0.0
+        self.boxes: dict[str, list[np.ndarray]] = {name: [] for name in task.classes}
+        self.points: dict[str, list[int]] = {name: [] for name in task.classes}
+        self.outside = Counter[str]()
+
+    def read(self, record: LidarRecord) -> None:
+        """Opens a frame and counts the points of its boxes."""
+        task = self.task
+        try:
+            points = points_of(record, read_points(record.path, task.points_preparation))
+        except DatasetError as error:
+            self.unreadable.append((record.name, str(error)))
+            return
+        self.echo = max(self.echo, float(points[:, 3].max(initial=0.0)))
+        if not len(prepare_points(points, task.points_preparation)):
+            self.without_points.append(record.name)
+        objects = frame_objects(record.objects, task.classes, task.spec.dataset.map_class_to)
+        counts = points_inside(points, objects.boxes).sum(axis=1)
+        low, high = np.split(np.array(task.points_preparation.point_cloud_range), 2)
+        for box, label, count in zip(objects.boxes, objects.labels.tolist(), counts.tolist(), strict=True):
+            if label < 0:
+                continue
+            name = task.classes[label]
+            self.boxes[name].append(box)
+            self.points[name].append(count)
+            if (box[:2] < low[:2]).any() or (box[:2] >= high[:2]).any():
+                self.outside[name] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """Counts of objects and of their points, by class and distance."""
+        table: dict[str, Any] = {name: {"boxes": 0} for name in self.boxes}
+        for name, boxes in self.boxes.items():
+            if not boxes:
+                continue
+            values, counts = np.stack(boxes), np.array(self.points[name])
+            away = np.hypot(values[:, 0], values[:, 1])
+            ranges = {}
+            for low, high in itertools.pairwise(DISTANCES):
+                near = (away >= low) & (away < high)
+                median = float(np.median(counts[near])) if near.any() else None
+                ranges[f"{low:g}-{high:g} m"] = {"boxes": int(near.sum()), "median_points": median}
+            table[name] = {
+                "boxes": len(boxes),
+                "without_points": int((counts == 0).sum()),
+                "outside_range": self.outside[name],
+                "median_size": [round(float(value), 3) for value in np.median(values[:, 3:6], axis=0)],
+                "median_z": round(float(np.median(values[:, 2])), 3),
+                "by_distance": ranges,
+            }
+        return table
+
+
+def check_data(
+    task: PointPillarsTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+) -> DataReport:
+    """Checks all splits; fully with every frame opened and a picture from above of each split."""
+    report = DataReport()
+    splits = {split: task.frames.records(split) for split in SPLITS if task.has_split(split)}
+    total, done = sum(map(len, splits.values())), 0
+    for split, records in splits.items():
+        report.findings += _of_labels(task, split, records)
+        survey = _Survey(task)
+        for record in records:
+            if full:
+                survey.read(record)
+            elif fault := _quick_fault(task, record):
+                survey.unreadable.append((record.name, fault))
+            done += 1
+            if on_progress and full:
+                on_progress(done, total)
+        report.findings += _of_survey(task, split, survey)
+        report.summary[split] = {"frames": len(records)}
+        if full:
+            report.summary[split]["classes"] = survey.summary()
+        if full and task.spec.dataset_check.max_pictures and not survey.unreadable:
+            report.pictures[f"{split}_from_above"] = contact_sheet(
+                in_rows(_tiles(task, split), COLUMNS), tile=420
+            )
+    report.findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.level))
+    return report
+
+
+def _quick_fault(task: PointPillarsTask, record: LidarRecord) -> str:
+    """What is wrong with a file that is seen without reading it; empty: nothing."""
+    try:
+        size = record.path.stat().st_size
+    except OSError as error:
+        return f"{record.path}: {error.strerror}"
+    of_point = 4 * task.points_preparation.values_per_point
+    if record.path.suffix.lower() == ".bin" and (not size or size % of_point):
+        return f"{record.path}: {size} bytes are no whole number of points of {of_point} bytes"
+    return "" if size else f"{record.path}: the file is empty"
+
+
+def _of_labels(task: PointPillarsTask, split: str, records: list[LidarRecord]) -> Iterator[Finding]:
+    """What labels alone tell."""
+    renamed = task.spec.dataset.map_class_to
+    labels = Counter(renamed.get(one.label, one.label) for record in records for one in record.objects)
+    unknown = {name: count for name, count in labels.items() if name not in task.classes}
+    lower = {name.lower(): name for name in task.classes}
+    for name, count in unknown.items():
+        if name.lower() in lower:
+            yield Finding(
+                "warning",
+                "class_case",
+                f"{count} objects of {split} are called {name!r}, and dataset.class_names has "
+                f"{lower[name.lower()]!r}; dataset.map_class_to={{{name}: {lower[name.lower()]}}} joins them",
+            )
+    if unknown:
+        listed = ", ".join(f"{name} {count}" for name, count in sorted(unknown.items()))
+        yield Finding("info", "other_labels", f"{split} has labels that are no class: {listed}")
+    known = {name: labels[name] for name in task.classes}
+    if not any(known.values()):
+        level = "error" if split == "train" else "warning"
+        yield Finding(
+            level,  # type: ignore[arg-type]
+            "no_objects",
+            f"{split} has no object of {', '.join(task.classes)} (dataset.class_names); there is nothing to "
+            "learn or to find",
+        )
+    elif missing := [name for name, count in known.items() if not count]:
+        yield Finding("warning", "class_missing", f"{split} has no object of {', '.join(missing)}")
+    values = [(record, one) for record in records for one in record.objects]
+    flat = sorted({str(record.source) for record, one in values if min(one.box[3:6]) <= 0})
+    if flat:
+        yield Finding("error", "flat_boxes", "boxes with a side of 0 or less:", tuple(flat))
+
+
+def _of_survey(task: PointPillarsTask, split: str, survey: _Survey) -> Iterator[Finding]:
+    """What the frames tell."""
+    if survey.unreadable:
+        words = f"{len(survey.unreadable)} frames of {split} cannot be read; replace or remove:"
+        yield Finding("error", "corrupt", words, tuple(text for _, text in survey.unreadable))
+    if survey.without_points:
+        yield Finding(
+            "warning" if split != "train" else "error",
+            "no_points",
+            f"{len(survey.without_points)} frames of {split} have no point in dataset.point_cloud_range="
+            f"{task.spec.dataset.point_cloud_range}; does the range suit the sensor?",
+            tuple(survey.without_points),
+        )
+    if survey.echo > STRONG_ECHO:
+        yield Finding(
+            "warning",
+            "strong_echo",
+            f"echoes of {split} are as strong as {survey.echo:g}; the network expects 0 to 1: "
+            "dataset.point_feature_encoding.intensity_scale divides them (255 for bytes)",
+        )
+    anchors = {anchor.class_name: anchor for anchor in task.spec.model.dense_head.anchor_generator_config}
+    for name, boxes in survey.boxes.items():
+        if boxes:
+            yield from _of_class(split, name, np.stack(boxes), np.array(survey.points[name]), anchors[name])
+    if survey.outside:
+        listed = ", ".join(f"{name} {count}" for name, count in survey.outside.items())
+        yield Finding("info", "outside_range", f"{split} has objects outside of the range: {listed}")
+
+
+def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anchor: Any) -> Iterator[Finding]:
+    """Boxes without points, and anchors that do not suit the boxes."""
+    empty = int((counts == 0).sum())
+    if empty > len(counts) / 2:
+        yield Finding(
+            "warning",
+            "without_points",
+            f"{empty} of {len(counts)} {name} of {split} have no points in their box; are the labels in the "
+            "LiDAR's frame, with z the middle of the box, and yaw counter-clockwise?",
+        )
+    sizes = np.array(anchor.anchor_sizes)
+    height = np.add.outer(np.array(anchor.anchor_bottom_heights), sizes[:, 2] / 2).ravel()
+    middle = float(np.median(boxes[:, 2]))
+    if np.abs(height - middle).min() > FAR_HEIGHT:
+        yield Finding(
+            "warning",
+            "anchor_height",
+            f"{name} of {split} stand at z={middle:.2f} m, their anchors at {height[0]:.2f} m; set "
+            f"anchor_bottom_heights=[{middle - float(np.median(boxes[:, 5])) / 2:.2f}], or little is found",
+        )
+    median = np.median(boxes[:, 3:6], axis=0)
+    ratios = np.maximum(sizes / median, median / sizes).max(axis=1)
+    if ratios.min() > FAR_SIZE:
+        words = ", ".join(f"{value:.2f}" for value in median)
+        yield Finding(
+            "warning",
+            "anchor_size",
+            f"{name} of {split} measure [{words}] m at the median, their anchors {anchor.anchor_sizes}; set "
+            f"anchor_sizes=[[{words}]]",
+        )
+
+
+def _tiles(task: PointPillarsTask, split: str) -> list[Tile]:
+    """Frames of a split from above with their boxes, spread evenly."""
+    dataset = task.dataset(split)  # type: ignore[arg-type]
+    count = min(task.spec.dataset_check.max_pictures, 2 * COLUMNS, len(dataset))
+    tiles = []
+    for number in range(count):
+        sample = dataset.sample(number * len(dataset) // count)
+        objects = sample.target.objects
+        boxes = [
+            DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_colour(label))
+            for box, label, name in zip(
+                objects.boxes.tolist(), objects.labels.tolist(), objects.names, strict=True
+            )
+        ]
+        tiles.append(Tile(draw_frame(sample.data, task.spec.dataset.point_cloud_range, boxes), sample.key))
+    return tiles

@@ -1,0 +1,145 @@
+"""The data in another layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.data.lidar.frame import LidarRecord, points_of
+from tao_like.data.lidar.kitti import boxes_to_camera, lidar_line
+from tao_like.errors import DatasetError, SpecError
+from tao_like.runtime.inputs.points import read_points
+from tao_like.tasks.pointpillars.data.source import SPLITS
+from tao_like.tracking import atomic_path
+
+if TYPE_CHECKING:
+    from tao_like.tasks.pointpillars.task import PointPillarsTask
+
+
+def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+    """Writes all splits in the layout of ``dataset_convert.format``, below ``data``.
+
+    Points are written as x, y, z and the strength of the echo from 0 to 1, cropped where the spec crops.
+
+    Frames that cannot be read are left out and named.
+
+    Returns:
+        What was written, as JSON, lines that say so, and the part of a spec that names it.
+
+    Raises:
+        SpecError: KITTI's layout is wanted of data without a camera.
+        DatasetError: no frame of a split can be read.
+    """
+    kind = task.spec.dataset_convert.format
+    target = folder / "data"
+    in_splits = kind == "GeneralPCDataset"
+    shared = set() if in_splits else _shared_stems(task)
+    counts: dict[str, Any] = {}
+    parts: dict[str, str | None] = dict.fromkeys(SPLITS)
+    for split in SPLITS:
+        records = task.frames.records(split) if task.has_split(split) else []
+        if not records:
+            continue
+        parts[split] = split
+        written, lost, objects = [], [], 0
+        for record in records:
+            try:
+                name = record.path.stem
+                # Layouts that keep all frames in one folder: frames of two splits may have one name.
+                name = f"{split}_{name}" if name in shared else name
+                _WRITERS[kind](task, record, target / split if in_splits else target, name)
+                written.append(name)
+                objects += len(record.objects)
+            except DatasetError as error:
+                lost.append(str(error))
+        if not written:
+            raise DatasetError(f"none of {len(lost)} frames of {split} can be read; the first: {lost[0]}")
+        if not in_splits:
+            _write(target / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in written))
+        counts[split] = {
+            "frames": len(written),
+            "objects": objects,
+            "left_out": lost,
+        }
+    lines = [f"{target}: {one['frames']} frames of {split}" for split, one in counts.items()]
+    lines += [f"  left out: {error}" for one in counts.values() for error in one["left_out"]]
+    values = [
+        AnnotatedValue("dataset.type", kind),
+        AnnotatedValue("dataset.data_path", str(target)),
+        *(AnnotatedValue(f"dataset.data_split.{split}", part) for split, part in parts.items()),
+    ]
+    return {"format": kind, "folder": str(target), "splits": counts}, lines, annotated_yaml(values)
+
+
+def _shared_stems(task: PointPillarsTask) -> set[str]:
+    """File names, without suffix, of more than one frame of all splits."""
+    paths = {
+        record.path for split in SPLITS if task.has_split(split) for record in task.frames.records(split)
+    }
+    counts = Counter(path.stem for path in paths)
+    return {stem for stem, count in counts.items() if count > 1}
+
+
+def _points(task: PointPillarsTask, record: LidarRecord) -> np.ndarray:
+    return points_of(record, read_points(record.path, task.points_preparation))
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _write_general(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    _write(target / "lidar" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+    lines = [lidar_line(one.label, one.box, one=one) for one in record.objects]
+    _write(target / "label" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _write_custom(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    path = target / "points" / f"{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, _points(task, record))
+    lines = [" ".join([*(f"{value:.4f}" for value in one.box), one.label]) for one in record.objects]
+    _write(target / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _write_kitti(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+    calibration, root = record.calibration, target / "training"
+    if calibration is None:
+        raise SpecError(
+            f"dataset_convert.format=KittiDataset needs a camera's calibration, and {record.name} has none; "
+            "choose GeneralPCDataset or CustomDataset"
+        )
+    _write(root / "velodyne" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+    matrices = {
+        "P2": calibration.projection,
+        "R0_rect": np.eye(3),
+        "Tr_velo_to_cam": calibration.rectified[:3],
+    }
+    words = [
+        f"{key}: " + " ".join(f"{value:.12e}" for value in matrix.ravel()) for key, matrix in matrices.items()
+    ]
+    _write(root / "calib" / f"{name}.txt", "".join(f"{line}\n" for line in words))
+    lines = []
+    for one, values in zip(
+        record.objects, boxes_to_camera([one.box for one in record.objects], calibration), strict=True
+    ):
+        numbers = " ".join(f"{value:.4f}" for value in (one.alpha, *one.bbox, *values))
+        lines.append(f"{one.label} {one.truncated:g} {one.occluded} {numbers}\n")
+    for region in record.ignored_boxes:
+        edges = " ".join(f"{value:.2f}" for value in region)
+        lines.append(f"DontCare -1 -1 -10 {edges} -1 -1 -1 -1000 -1000 -1000 -10\n")
+    _write(root / "label_2" / f"{name}.txt", "".join(lines))
+
+
+_WRITERS = {
+    "GeneralPCDataset": _write_general,
+    "CustomDataset": _write_custom,
+    "KittiDataset": _write_kitti,
+}

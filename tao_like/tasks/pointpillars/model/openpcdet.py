@@ -1,0 +1,84 @@
+"""Weights of OpenPCDet's and TAO's PointPillars, under the names that they have here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tao_like.errors import SpecError
+from tao_like.networks.weights.checkpoints import read_file
+from tao_like.tasks.pointpillars.model.detector import PointPillars
+
+SUFFIXES = (".pth", ".pt")
+_RENAMED = (
+    (r"^vfe\.pfn_layers\.0\.(linear|norm)\.", r"pillars.\1."),
+    (r"^backbone_2d\.deblocks\.", "backbone.enlarged."),
+    (r"^dense_head\.conv_cls\.", "head.classes."),
+    (r"^dense_head\.conv_box\.", "head.boxes."),
+    (r"^dense_head\.conv_dir_cls\.", "head.directions."),
+)
+_BLOCK = re.compile(r"^backbone_2d\.blocks\.(\d+)\.(\d+)\.(.*)$")
+_COUNTER = "global_step"
+"""OpenPCDet keeps the number of its steps beside the weights."""
+
+
+def is_openpcdet(path: Path) -> bool:
+    """Whether a file can be such a checkpoint, by its suffix: bundles have their own."""
+    return path.suffix in SUFFIXES
+
+
+def own_name(name: str) -> str:
+    """The name here of a tensor of OpenPCDet's; names of other networks stay as they are."""
+    block = _BLOCK.match(name)
+    if block:
+        # Theirs begin with a layer that pads; ours pad inside the first convolution.
+        return f"backbone.blocks.{block[1]}.{int(block[2]) - 1}.{block[3]}"
+    for pattern, ours in _RENAMED:
+        renamed, count = re.subn(pattern, ours, name)
+        if count:
+            return renamed
+    return name
+
+
+def own_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of OpenPCDet's under the names that the weights have here."""
+    return {own_name(name): tensor for name, tensor in theirs.items() if name != _COUNTER}
+
+
+def load_openpcdet(network: PointPillars, path: Path) -> str:
+    """Fills the network from a checkpoint of OpenPCDet or TAO; nothing in it is run.
+
+    Returns:
+        What to tell the user.
+
+    Raises:
+        SpecError: it holds another network.
+        BundleError: the file is damaged, or wants to run code.
+    """
+    content = read_file(path)
+    state = content.get("model_state", content)
+    theirs = own_names({name: value for name, value in state.items() if isinstance(value, Tensor)})
+    own = network.state_dict()
+    wrong = sorted(
+        name
+        for name in {*own, *theirs}
+        if name not in own or name not in theirs or own[name].shape != theirs[name].shape
+    )
+    if wrong:
+        raise SpecError(
+            f"train.pretrained_model_path: {path} holds another network than this spec describes: "
+            f"{len(wrong)} tensors differ, such as {wrong[0]}; give a checkpoint of PointPillars, and make "
+            "model.vfe, model.backbone_2d and model.dense_head agree with it"
+        )
+    with torch.no_grad():
+        network.load_state_dict(theirs)
+    hint = (
+        ""
+        if network.pillars.padded_row_constant
+        else ("; networks with padded pillars need model.vfe.padded_row_constant=true to answer as they did")
+    )
+    return f"all weights come from {path}{hint}"

@@ -1,0 +1,104 @@
+"""From a spec to a network with the weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tao_like.bundle import read_bundle
+from tao_like.errors import SpecError
+from tao_like.networks.weights.checkpoints import read_file, state_dicts
+from tao_like.tasks.pose_classification.model.classifier import (
+    Architecture,
+    SkeletonClassifier,
+    StreamNetwork,
+)
+from tao_like.tasks.pose_classification.model.published import their_name, to_ours
+from tao_like.tasks.pose_classification.spec import ModelSpec, Spec, chosen_layout
+
+KEY = "model.pretrained_model_path"
+
+
+def architecture(model: ModelSpec, classes: int) -> Architecture:
+    """What the network of a spec is built from."""
+    return Architecture(
+        layout=chosen_layout(model),
+        plus_plus=model.model_type == "ST-GCN++",
+        channels=model.input_channels,
+        classes=classes,
+        base=model.base_channels,
+        blocks=model.num_blocks,
+        dropout=model.dropout,
+        strategy=model.graph_strategy,
+        centre_distance=model.center_distance,
+        importance=model.edge_importance_weighting,
+        streams=tuple(model.streams),
+        weights=tuple(model.stream_weights or [1.0] * len(model.streams)),
+        confidence=model.confidence,
+    )
+
+
+def build_network(
+    spec: Spec, classes: list[str], *, pretrained: bool
+) -> tuple[SkeletonClassifier, list[str]]:
+    """The network of a spec, and what to tell the user of the weights that it starts from.
+
+    Raises:
+        SpecError: weights that the spec names are of another network.
+        BundleError: a file is damaged.
+    """
+    network = SkeletonClassifier(architecture(spec.model, len(classes)))
+    if not pretrained:
+        return network, []
+    if spec.train.pretrained_model_path:
+        return network, [_warm_start(network, Path(spec.train.pretrained_model_path), classes)]
+    if spec.model.pretrained_model_path:
+        return network, [_load_published(network, Path(spec.model.pretrained_model_path), spec.model)]
+    return network, []
+
+
+def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> str:
+    """Fills the network from a bundle: all of it where the classes agree, else without the last layers."""
+    key = f"train.pretrained_model_path={path}"
+    bundle = read_bundle(path, expect_task="pose_classification")
+    if bundle.structure is not None:
+        raise SpecError(
+            f"{key} holds a pruned network, which keeps its own sizes; give it as train.pruned_model_path"
+        )
+    own = network.state_dict()
+    weights = dict(bundle.weights)
+    if bundle.classes != classes:
+        heads = [name for name in own if ".head." in name]
+        weights |= {name: own[name] for name in heads}
+    if {name: tensor.shape for name, tensor in own.items()} != {
+        name: tensor.shape for name, tensor in weights.items()
+    }:
+        raise SpecError(f"{key} holds another network than the model block describes; make them agree")
+    network.load_state_dict(weights)
+    if bundle.classes != classes:
+        return f"weights come from {path}; the last layers are new, since the classes differ"
+    return f"all weights come from {path}"
+
+
+def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -> str:
+    """Fills every stream's network from a published checkpoint."""
+    if not path.is_file():
+        raise SpecError(f"{KEY}: there is no file {path}")
+    plus_plus = model.model_type == "ST-GCN++"
+    readings = list(state_dicts(read_file(path)))
+    if not readings:
+        raise SpecError(f"{KEY}: {path} holds no weights")
+    streams = [stream for stream in network.streams.values() if isinstance(stream, StreamNetwork)]
+    names = {their_name(name, plus_plus) for name in streams[0].state_dict() if name.endswith("weight")}
+    published = next((reading for reading in readings if names <= reading.keys()), readings[0])
+    complete = True
+    for stream in streams:
+        try:
+            weights, whole = to_ours(published, stream.state_dict(), plus_plus=plus_plus, graph=stream.graph)
+        except SpecError as error:
+            raise SpecError(
+                f"{KEY}: {path} is no {model.model_type} as the model block describes it: {error}"
+            ) from error
+        stream.load_state_dict(weights)
+        complete = complete and whole
+    told = "all weights come" if complete else "weights but the last layer's, whose classes differ, come"
+    return f"{told} from {path}"

@@ -1,0 +1,110 @@
+"""From each format of boxes to each other and back, nothing is lost that both can hold."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+from box_pictures import write_coco
+from PIL import Image
+from tiny_detection import data_overrides, run
+
+from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
+from tao_like.data.boxes.sources import BoxSource, read_boxes
+from tao_like.data.boxes.writers import WRITTEN_FORMATS, write_boxes
+from tao_like.errors import DatasetError
+
+CLASSES = ["car", "van"]
+PLAIN = (Box("car", 10.5, 5.25, 30, 35), Box("van", 0, 0, 59.75, 40), Box("car", 3, 3, 3.5, 8))
+SPECIAL = (Box("van", 4, 4, 20, 30, ignore=True), Box("car", 1, 2, 50, 30, crowd=True, area=321.0))
+
+
+def records(folder: Path, boxes: tuple[Box, ...] = PLAIN) -> list[BoxRecord]:
+    """A picture with boxes in a folder below, and one without any."""
+    made = []
+    for name, of_picture in (("deep/one.png", boxes), ("two.png", ())):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40)).save(path)
+        made.append(BoxRecord(path, labels_of(of_picture), "", name, of_picture, 60, 40))
+    return made
+
+
+def again(images: Path, target: Path, kind: str) -> list[BoxRecord]:
+    """What a reader makes of what was written."""
+    key = "json_file" if kind == "coco" else "label_dir"
+    return read_boxes(BoxSource(image_dir=images, format=kind, **{key: target}), "key")
+
+
+def assert_same(one: list[BoxRecord], other: list[BoxRecord]) -> None:
+    assert [record.key for record in one] == [record.key for record in other]
+    for first, second in zip(one, other, strict=True):
+        assert first.path == second.path
+        assert [box.label for box in first.boxes] == [box.label for box in second.boxes]
+        for box, found in zip(first.boxes, second.boxes, strict=True):
+            assert found[1:5] == pytest.approx(box[1:5], abs=1e-5)
+            assert (found.crowd, found.ignore) == (box.crowd, box.ignore)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(WRITTEN_FORMATS, repeat=2)))
+def test_there_and_back(first: str, second: str, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    original = records(images)
+    target, lost = write_boxes(original, CLASSES, first, tmp_path / "first")
+    once = again(images, target, first)
+    assert_same(original, once)
+    target, other_lost = write_boxes(once, CLASSES, second, tmp_path / "second")
+    assert_same(original, again(images, target, second))
+    assert not +lost
+    assert not +other_lost
+
+
+def test_coco_holds_crowds_areas_and_regions_to_ignore(tmp_path: Path) -> None:
+    original = records(tmp_path / "images", SPECIAL)
+    target, lost = write_boxes(original, CLASSES, "coco", tmp_path)
+    found = again(tmp_path / "images", target, "coco")
+    assert_same(original, found)
+    assert found[0].boxes[1].area == 321.0
+    assert not +lost
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "count"),
+    [
+        ("voc", [("van", True), ("car", True)], 1),
+        ("kitti", [("DontCare", True), ("DontCare", True)], 1),
+        ("yolo", [], 2),
+    ],
+)
+def test_what_a_format_cannot_hold_is_counted(
+    kind: str, expected: list[tuple[str, bool]], count: int, tmp_path: Path
+) -> None:
+    original = records(tmp_path / "images", (*SPECIAL, PLAIN[0]))
+    target, lost = write_boxes(original, CLASSES, kind, tmp_path)
+    boxes = again(tmp_path / "images", target, kind)[0].boxes
+    assert [(box.label, box.ignore) for box in boxes] == [*expected, ("car", False)]
+    assert sum(lost.values()) == count
+
+
+def test_two_pictures_with_one_label_file_are_an_error(tmp_path: Path) -> None:
+    one, two = records(tmp_path)
+    twin = BoxRecord(one.path, (), "", "two.jpg", (), 60, 40)
+    with pytest.raises(DatasetError, match=r"two\.jpg.*two\.xml"):
+        write_boxes([two, twin], CLASSES, "voc", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo"])
+def test_the_stage_writes_labels_and_names_them_for_a_spec(kind: str, tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "data", {"train": 4, "val": 2, "test": 2})
+    overrides = data_overrides(folder)
+    result = run("dataset_convert", tmp_path / "results", *overrides, f"dataset_convert.format={kind}")
+    assert result.report["sources"][0]["pictures"] == 4
+    sources = yaml.safe_load((result.folder / "sources.yaml").read_text())["dataset"]
+    assert sources.keys() == {"train_data_sources", "val_data_sources", "test_data_sources"}
+    for split in ("train", "val", "test"):
+        (given,) = sources[f"{split}_data_sources"]
+        source = BoxSource(Path(given["image_dir"]), label_dir=Path(given["label_dir"]))
+        before = read_boxes(BoxSource(folder / split, folder / f"{split}.json"), "key")
+        assert_same(before, read_boxes(source, "key"))
