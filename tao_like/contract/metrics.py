@@ -1,77 +1,133 @@
-"""What scores a task's answers against the truths."""
+"""What scores predictions against targets: a state that batches add to, and its report, computed once."""
 
 from __future__ import annotations
 
+import heapq
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from PIL import Image
 
-Answer = Any
-"""The task's own answer for one sample, such as the probabilities of its classes."""
-_T = TypeVar("_T")
+WORST_KEPT = 64
+"""Samples whose predictions are kept to be shown, those that are most wrong."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The one metric that tables, comparisons and the choice of a checkpoint look at.
+
+    Attributes:
+        metric: its name in `Report.values`.
+        higher_is_better: whether more is better.
+    """
+
+    metric: str
+    higher_is_better: bool = True
+
+    def gain(self, before: float, after: float) -> float:
+        """By how much ``after`` is better than ``before``; minus infinity where it is not a number."""
+        if math.isnan(after):
+            return -math.inf
+        return (after - before) * (1.0 if self.higher_is_better else -1.0)
+
+
+@dataclass
+class Report:
+    """What metrics come to.
+
+    Attributes:
+        values: name of each metric, such as ``accuracy``, to its value.
+        details: values by class and the like, ready for JSON.
+        thresholds: those that suit these predictions best, in the form that the runtime reads.
+        draw: figures such as the confusion matrix, by name; drawn only where they are asked for.
+    """
+
+    values: dict[str, float]
+    details: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    draw: Callable[[], dict[str, Image.Image]] = dict
+
+
+@dataclass(order=True)
+class Worst:
+    """A sample and how wrong its prediction is.
+
+    Attributes:
+        badness: more is worse.
+        order: minus the index, so that of equally wrong ones the first is kept.
+        prediction: of the sample.
+    """
+
+    badness: float
+    order: int
+    prediction: Any = field(compare=False)
+
+    @property
+    def index(self) -> int:
+        """The sample's place in its dataset."""
+        return -self.order
 
 
 class Metrics(ABC):
-    """Scores answers against truths. Collects per sample, so that several processes can be joined."""
+    """Scores predictions against targets.
+
+    A subclass keeps counts or plain arrays in attributes, never samples: memory must not grow with images.
+    It adds to them in ``add``, joins another's in ``merge``, and ``compute`` says what they come to.
+    """
 
     def __init__(self) -> None:
-        self._collected: dict[int, tuple[Answer, Any]] = {}
-        self._known: dict[str, Any] = {}
+        self.count = 0
+        self._worst: list[Worst] = []
 
-    def update(self, indices: Iterable[int], answers: Iterable[Answer], targets: Iterable[Any]) -> None:
-        """Takes in a batch; a sample seen twice (padding of the last batch) counts once."""
-        for index, answer, target in zip(indices, answers, targets, strict=True):
-            self._collected[int(index)] = (answer, target)
-        self._known.clear()
-
-    def synchronise(self) -> None:
-        """Joins what all processes collected. Every process must call it, with samples or without."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[dict[int, tuple[Answer, Any]]] = [{}] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, self._collected)
-            self._collected = {index: value for part in parts for index, value in part.items()}
-        self._known.clear()
-
-    def reset(self) -> None:
-        """Forgets everything."""
-        self._collected.clear()
-        self._known.clear()
-
-    def once(self, name: str, work: Callable[[], _T]) -> _T:
-        """What ``work`` gives, worked out once until samples change: figures and pictures share it."""
-        if name not in self._known:
-            self._known[name] = work()
-        known: _T = self._known[name]
-        return known
-
-    @property
-    def collected(self) -> list[tuple[int, Answer, Any]]:
-        """(index, answer, truth) of every sample, by index."""
-        return [(index, *self._collected[index]) for index in sorted(self._collected)]
-
-    def answered(self) -> list[tuple[int, Answer]]:
-        """Number and answer of every sample, in order; a task that cuts samples joins their answers."""
-        return [(index, answer) for index, answer, _ in self.collected]
+    def update(self, indices: Iterable[int], predictions: Iterable[Any], targets: Iterable[Any]) -> None:
+        """Takes in samples with their places in the dataset; each sample once."""
+        for index, prediction, target in zip(indices, predictions, targets, strict=True):
+            badness = self.add(prediction, target)
+            self.count += 1
+            self._keep(Worst(float(badness), -int(index), prediction))
 
     @abstractmethod
-    def compute(self) -> dict[str, float]:
-        """Name of each figure, such as ``accuracy``, to its value."""
+    def add(self, prediction: Any, target: Any) -> float:
+        """Takes in one sample, and says how wrong its prediction is, for `worst`: more is worse."""
 
     @abstractmethod
-    def details(self) -> dict[str, Any]:
-        """Figures by class and the like, ready for JSON."""
+    def merge(self, other: Any) -> None:
+        """Takes in what another of the same kind has; call it through `join`, which counts."""
 
     @abstractmethod
-    def pictures(self) -> dict[str, Image.Image]:
-        """Pictures such as the confusion matrix."""
+    def compute(self) -> Report:
+        """What all samples come to."""
 
-    @abstractmethod
-    def ranked(self) -> list[int]:
-        """Numbers of the samples, as `answered` has them, the worst answered first."""
+    def join(self, other: Metrics) -> None:
+        """Takes in the samples of another of the same kind."""
+        self.count += other.count
+        for one in other._worst:
+            self._keep(one)
+        self.merge(other)
 
-    @abstractmethod
-    def thresholds(self) -> dict[str, Any]:
-        """Thresholds that suit these answers best, in the form that the runtime reads."""
+    def worst(self, limit: int) -> list[tuple[int, Any]]:
+        """Index and prediction of the samples that are most wrong, the worst first; at most `WORST_KEPT`."""
+        ranked = sorted(self._worst, reverse=True)[:limit]
+        return [(one.index, one.prediction) for one in ranked]
+
+    def synchronized(self) -> Metrics:
+        """These metrics over all processes, in the order of their ranks. Every process must call it."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self
+        gathered: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, self)
+        first, *others = gathered
+        for other in others:
+            first.join(other)
+        joined: Metrics = first
+        return joined
+
+    def _keep(self, one: Worst) -> None:
+        if len(self._worst) < WORST_KEPT:
+            heapq.heappush(self._worst, one)
+        else:
+            heapq.heappushpop(self._worst, one)

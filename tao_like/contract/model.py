@@ -1,0 +1,72 @@
+"""A network as stages see it: its parts, the graphs that are exported of it, what pruning must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor, nn
+
+from tao_like.contract.sample import Prepared
+
+ONLY_PART = "model"
+"""The name of the part of a network that is one."""
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A network of several parts, each with its own weights in a bundle."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Part name to module; together they hold all parameters and buffers, each once."""
+
+
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a network by name; one that has no parts is the part ``model`` itself."""
+    return model.parts() if isinstance(model, HasParts) else {ONLY_PART: model}
+
+
+@dataclass
+class Exportable:
+    """One graph of a network in the form that ships: preprocessed inputs in, named outputs out.
+
+    Attributes:
+        module: takes the tensors of ``inputs`` in order, gives the tensors of ``outputs`` in order.
+        inputs: name of each input, with the number of its dynamic axes: ``{"image": {0: "batch"}}``.
+        outputs: name of each output, with its dynamic axes.
+        meanings: output name to a sentence that says what it is.
+        to_inputs: turns a prepared batch into the module's input tensors.
+        one_by_one: the module takes one sample a call, of any length; its outputs have no batch axis.
+        takes: names of the task's inputs that ``to_inputs`` reads; None: all of them.
+    """
+
+    module: nn.Module
+    inputs: dict[str, dict[int, str]]
+    outputs: dict[str, dict[int, str]]
+    meanings: dict[str, str]
+    to_inputs: Callable[[Prepared], tuple[Tensor, ...]]
+    one_by_one: bool = False
+    takes: tuple[str, ...] | None = None
+
+
+@dataclass
+class Prunable:
+    """What pruning must know of a part of a network.
+
+    Attributes:
+        inputs: example inputs of the part's forward pass, float, a batch of one.
+        protected: modules whose outputs keep their number of channels, such as the layer that gives the
+            class scores; what comes out of the part is kept in any case.
+        refresh: brings what the part's modules say of their own widths up to date after a pruning.
+        constants: parameters along which no channels run, such as a graph's adjacency.
+        products: multiply-accumulates that follow for each value that a layer gives, outside of any layer,
+            such as those with the adjacency.
+    """
+
+    inputs: tuple[Tensor, ...]
+    protected: list[nn.Module]
+    refresh: Callable[[], None] = lambda: None
+    constants: list[nn.Parameter] = field(default_factory=list)
+    products: dict[nn.Module, int] = field(default_factory=dict)
