@@ -20,73 +20,75 @@ from tao_like.networks.weights.loading import bundle_normalisation, load_pretrai
 
 if TYPE_CHECKING:
     from tao_like.bundle import Bundle
-    from tao_like.tasks.classification.task import ClassificationTask
+    from tao_like.contract.trained import TrainedState
+    from tao_like.tasks.classification.spec import Spec
 
+TASK_NAME = "classification"
 IMPORTED_NORMALISATION = (
     "an imported file does not say how its pictures were normalised; ImageNet's mean and deviation are used "
     "unless dataset.augmentation.mean and dataset.augmentation.std are given"
 )
 
 
-def imported_bundle(task: ClassificationTask) -> Bundle | None:
+def imported_bundle(spec: Spec) -> Bundle | None:
     """The bundle with the imported graph that a spec names; None for timm's networks."""
-    backbone = task.spec.model.backbone
+    backbone = spec.model.backbone
     if backbone.type != IMPORTED:
         return None
     assert backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
     return read_imported(backbone.pretrained_backbone_path)
 
 
-def normalisation_for(task: ClassificationTask, *, pretrained: bool = True) -> Normalisation:
+def normalisation_for(spec: Spec, *, pretrained: bool = True) -> Normalisation:
     """Mean, std and resizing that the weights were trained with."""
-    backbone = task.spec.model.backbone
+    backbone = spec.model.backbone
     if backbone.type == IMPORTED:
-        bundle = imported_bundle(task) if pretrained else None
+        bundle = imported_bundle(spec) if pretrained else None
         return (None if bundle is None else bundle_normalisation(bundle)) or IMAGENET
     source = backbone.pretrained_backbone_path
     found = source_normalisation(source, backbone.type) if source and pretrained else None
     return found or default_normalisation(backbone.type)
 
 
-def build_backbone(task: ClassificationTask) -> nn.Module:
+def build_backbone(spec: Spec, classes: list[str], trained: TrainedState | None) -> nn.Module:
     """The backbone with a head for the task's classes; an imported one has its weights already."""
-    backbone = task.spec.model.backbone
+    backbone = spec.model.backbone
     if backbone.type != IMPORTED:
         return create_backbone(
             backbone.type,
-            num_classes=len(task.classes),
-            img_size=task.spec.dataset.img_size,
+            num_classes=len(classes),
+            img_size=spec.dataset.img_size,
             drop_rate=backbone.drop_rate,
             drop_path_rate=backbone.drop_path_rate,
         )
     if backbone.drop_path_rate:
         raise SpecError("model.backbone.drop_path_rate: an imported network has no such dropout; set it to 0")
     arguments: dict[str, Any] = {
-        "num_classes": len(task.classes),
-        "img_size": task.spec.dataset.img_size,
+        "num_classes": len(classes),
+        "img_size": spec.dataset.img_size,
         "drop_rate": backbone.drop_rate,
     }
-    if task.record is not None and task.record.graph is not None:
-        return build_imported(task.record.graph, task.record.extra, None, **arguments)
-    bundle = imported_bundle(task)
+    if trained is not None and trained.graph is not None:
+        return build_imported(trained.graph, trained.extra, None, **arguments)
+    bundle = imported_bundle(spec)
     assert bundle is not None
     assert bundle.graph is not None
-    whole = bundle.task != task.name
+    whole = bundle.task != TASK_NAME
     return build_imported(bundle.graph, bundle.extra, bundle.weights if whole else None, **arguments)
 
 
-def fill_backbone(task: ClassificationTask, module: nn.Module) -> list[str]:
+def fill_backbone(spec: Spec, classes: list[str], module: nn.Module) -> list[str]:
     """Loads the weights that the spec names, and says what was loaded."""
-    backbone = task.spec.model.backbone
+    backbone = spec.model.backbone
     if isinstance(module, ImportedBackbone):
-        bundle = imported_bundle(task)
+        bundle = imported_bundle(spec)
         assert bundle is not None
-        if bundle.task == task.name:
-            return _go_on(module, bundle, task.classes)
+        if bundle.task == TASK_NAME:
+            return _go_on(module, bundle, classes)
         notes = [f"{backbone.pretrained_backbone_path}: an imported network, whose weights are in it"]
-        if task.spec.dataset.augmentation.mean is None:
+        if spec.dataset.augmentation.mean is None:
             notes.append(IMPORTED_NORMALISATION)
-        return [*notes, fill_head(module, bundle.classes, task.classes)]
+        return [*notes, fill_head(module, bundle.classes, classes)]
     if backbone.pretrained_backbone_path:
         return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text()]
     return ["the backbone starts at random; model.backbone.pretrained_backbone_path names weights"]

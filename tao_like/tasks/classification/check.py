@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tao_like.contract.task import DataReport
+from tao_like.contract.data import DataReport
 from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.checks.images import full_check, quick_check
@@ -17,12 +16,10 @@ from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
-from tao_like.tasks.classification.backbone import build_backbone
+from tao_like.tasks.classification.backbone import build_backbone, normalisation_for
+from tao_like.tasks.classification.dataset import ImageDataset, collate_images
 from tao_like.tasks.classification.model import ClassificationNetwork
-from tao_like.tasks.classification.source import SPLITS
-
-if TYPE_CHECKING:
-    from tao_like.tasks.classification.task import ClassificationTask
+from tao_like.tasks.classification.spec import Spec
 
 MAX_FEATURE_PICTURES = 3000
 """More pictures than this are not searched for wrong labels: it would take longer than people wait."""
@@ -30,34 +27,48 @@ FEATURE_BATCH = 32
 COLUMNS = 8
 
 
-def check_data(
-    task: ClassificationTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+def check_classification_data(
+    records: Mapping[str, list[ImageRecord]],
+    classes: list[str],
+    spec: Spec,
+    train_data: Callable[[], ImageDataset],
+    *,
+    full: bool,
+    on_progress: Callable[[int, int], None] | None,
 ) -> DataReport:
-    """Checks all splits; fully with decoding, contact sheet and the search for wrong labels."""
-    records: dict[str, list[ImageRecord]] = {
-        split: task.images.records(split) for split in SPLITS if task.has_split(split)
-    }
+    """Checks all splits; fully with decoding, contact sheet and the search for wrong labels.
+
+    Args:
+        records: of every split that there is.
+        classes: class names in the order of the outputs.
+        spec: of the task.
+        train_data: gives the training data without random changes, where it is looked at.
+        full: look into every file.
+        on_progress: called with (done, total).
+    """
+    multi_label = spec.dataset.multi_label
     if not full:
-        checked = quick_check(records, task.classes, multi_label=task.multi_label)
+        checked = quick_check(records, classes, multi_label=multi_label)
         return DataReport(list(checked.findings), checked.to_dict())
-    checked = full_check(records, task.classes, multi_label=task.multi_label, on_progress=on_progress)
+    checked = full_check(records, classes, multi_label=multi_label, on_progress=on_progress)
     report = DataReport(list(checked.findings), checked.to_dict())
-    limit = task.spec.dataset_check.max_pictures
+    limit = spec.dataset_check.max_pictures
     if limit:
-        columns = min(COLUMNS, max(1, limit // max(1, len(task.classes))))
-        report.pictures["contact_sheet"] = class_overview(records["train"], task.classes, columns=columns)
+        columns = min(COLUMNS, max(1, limit // max(1, len(classes))))
+        report.figures["contact_sheet"] = class_overview(records["train"], classes, columns=columns)
     unreadable = any(finding.code in ("corrupt", "empty") for finding in report.errors)
-    if task.spec.dataset_check.likely_wrong_labels and not task.multi_label and not unreadable:
-        _add_suspects(task, report, limit)
+    if spec.dataset_check.likely_wrong_labels and not multi_label and not unreadable:
+        _add_suspects(records["train"], spec, train_data, report)
     return report
 
 
-def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> None:
-    """Looks for training pictures whose neighbours bear another label."""
-    backbone = task.spec.model.backbone
+def _add_suspects(
+    records: list[ImageRecord], spec: Spec, train_data: Callable[[], ImageDataset], report: DataReport
+) -> None:
+    """Looks for training images whose neighbours bear another label."""
+    backbone = spec.model.backbone
     imported = backbone.type == IMPORTED
     source = backbone.pretrained_backbone_path or (None if imported else available_offline(backbone.type))
-    records = task.images.records("train")
     if source is None or len(records) > MAX_FEATURE_PICTURES:
         reason = (
             "no pretrained weights are at hand" if source is None else f"there are {len(records)} pictures"
@@ -66,7 +77,8 @@ def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> N
             Finding("info", "wrong_labels_skipped", f"likely wrong labels were not looked for: {reason}")
         )
         return
-    suspects = likely_wrong_labels(_features(task, source), [record.labels[0] for record in records])
+    data = train_data()
+    suspects = likely_wrong_labels(_features(data, spec, source), [record.labels[0] for record in records])
     if not suspects:
         return
     files = tuple(f"{records[s.index].key}: {s.label}, or {s.suggested}?" for s in suspects)
@@ -79,30 +91,29 @@ def _add_suspects(task: ClassificationTask, report: DataReport, limit: int) -> N
             files,
         )
     )
-    if limit:
-        tiles = [_suspect_tile(task, suspect) for suspect in suspects[:limit]]
-        report.pictures["likely_wrong_labels"] = contact_sheet(in_rows(tiles), title="Labels to look at")
+    if limit := spec.dataset_check.max_pictures:
+        tiles = [_suspect_tile(data, suspect) for suspect in suspects[:limit]]
+        report.figures["likely_wrong_labels"] = contact_sheet(in_rows(tiles), title="Labels to look at")
 
 
-def _suspect_tile(task: ClassificationTask, suspect: Suspect) -> Tile:
-    sample = task.dataset("train").sample(suspect.index)
+def _suspect_tile(data: ImageDataset, suspect: Suspect) -> Tile:
+    sample = data.sample(suspect.index)
     return Tile(
         sample.data, f"{suspect.label}, or {suspect.suggested}?\n{PurePosixPath(sample.key).name}", WRONG
     )
 
 
-def _features(task: ClassificationTask, source: str) -> np.ndarray:
-    """Pooled features (N, D) of the training pictures, from pretrained weights."""
-    backbone = task.spec.model.backbone
-    module, normalisation = build_backbone(task), task.normalisation
+def _features(data: ImageDataset, spec: Spec, source: str) -> np.ndarray:
+    """Pooled features (N, D) of the training images, from pretrained weights."""
+    backbone = spec.model.backbone
+    module, normalisation = build_backbone(spec, data.classes, None), normalisation_for(spec)
     if backbone.type != IMPORTED:
         normalisation = load_pretrained(module, source, backbone.type).normalisation or normalisation
     network = ClassificationNetwork(module, normalisation.mean, normalisation.std).eval()
-    dataset = task.dataset("train")
     features = []
     with torch.inference_mode():
-        for start in range(0, len(dataset), FEATURE_BATCH):
-            items = [dataset[index] for index in range(start, min(start + FEATURE_BATCH, len(dataset)))]
-            maps = module.forward_features(network.normalise(task.collate(items).inputs))  # type: ignore[operator]
+        for start in range(0, len(data), FEATURE_BATCH):
+            items = [data[index] for index in range(start, min(start + FEATURE_BATCH, len(data)))]
+            maps = module.forward_features(network.normalise(collate_images(items).input))  # type: ignore[operator]
             features.append(module.forward_head(maps, pre_logits=True).numpy())  # type: ignore[operator]
     return np.concatenate(features)

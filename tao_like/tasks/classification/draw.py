@@ -1,4 +1,4 @@
-"""Pictures of classification: a sample with truth and answer."""
+"""Pictures of classification: a sample with target and prediction."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
 from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 
-def draw_answer(
-    picture: Image.Image,
+def draw_prediction(
+    image: Image.Image,
     decision: ClassificationAnswer,
-    truth: list[str] | None,
+    target: list[str] | None,
     name: str,
-    heat: np.ndarray | None,
+    heatmap: np.ndarray | None,
 ) -> Image.Image:
-    """The picture with what was answered, and what is true; its file's name where that is not known."""
+    """The picture with the prediction and the target; its file's name where that is not known."""
     if decision.labels:
         told = ", ".join(f"{label} {decision.probabilities[label]:.0%}" for label in decision.labels)
     else:
         nearest, score = decision.top(1)[0]
         told = f"none sure ({nearest} {score:.0%})"
-    if truth is None:
-        return draw_card(picture, [told, name], NEUTRAL, heat)
-    colour = RIGHT if set(truth) == set(decision.labels) else WRONG
-    return draw_card(picture, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
+    if target is None:
+        return draw_card(image, [told, name], NEUTRAL, heatmap)
+    color = RIGHT if set(target) == set(decision.labels) else WRONG
+    return draw_card(image, [told, f"truth: {', '.join(target) or 'none'}"], color, heatmap)

@@ -56,7 +56,7 @@ class ClassificationNetwork(nn.Module):
                     parameter.requires_grad_(False)
 
 
-class ShippedClassifier(nn.Module):
+class ClassifierForExport(nn.Module):
     """What is exported: a prepared picture in, probabilities out.
 
     Args:

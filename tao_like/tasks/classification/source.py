@@ -7,12 +7,12 @@ from typing import Any
 
 from typing_extensions import override
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import SPLITS as SPLITS
+from tao_like.contract.sample import Split
 from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders, read_csv
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import SpecError
 from tao_like.tasks.classification.spec import DataPathSpec, DatasetSpec
-from tao_like.tasks.common.split_source import SPLITS as SPLITS
 from tao_like.tasks.common.split_source import SplitSource
 
 

@@ -1,59 +1,84 @@
-"""How right the answers of one class are, and the score from which on they are best given."""
+"""Predictions of tasks that tell the class of a sample: probabilities, and what is decided by them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from typing_extensions import override
 
-DEFAULT_CUT = 0.5
-"""The threshold of a class without an object to choose it by."""
+from tao_like.contract.batch import Batch
+from tao_like.contract.data import Data
+from tao_like.contract.predictions import Predictions
+from tao_like.contract.sample import Outputs, Sample
+from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL, ClassificationAnswer, decide
+
+PROBABILITIES = "probabilities"
+"""The name of the exported graph's output."""
+MAX_PROBABILITY_COLUMNS = 100
+"""With more classes than this, predictions.csv leaves the single probabilities out."""
 
 
-@dataclass(frozen=True)
-class ClassAnswers:
-    """All answers of one class, surest first.
+class ClassPredictions(Predictions[np.ndarray]):
+    """A row of probabilities (classes,) a sample.
 
-    Attributes:
-        scores: (M,).
-        right: (M,) whether an answer found an object that no surer one had found, or a sample of the class.
-        objects: number of objects, or of samples, of the class.
+    Args:
+        data: its labels name the columns.
+        thresholds: the stored thresholds by which labels are decided; empty: the default rule.
+        multi_label: each class is told by itself; targets are rows of 0 and 1.
     """
 
-    scores: npt.NDArray[np.floating]
-    right: npt.NDArray[np.bool_]
-    objects: int
+    kind = "classes"
 
-    @classmethod
-    def ordered(
-        cls, scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], objects: int
-    ) -> ClassAnswers:
-        """Answers in any order, put in theirs; of equal scores the earlier comes first."""
-        order = np.argsort(-scores, kind="stable")
-        return cls(scores[order], right[order], objects)
+    def __init__(self, data: Data, thresholds: dict[str, Any], multi_label: bool = False) -> None:
+        self.data = data
+        self.thresholds = thresholds
+        self.multi_label = multi_label
 
-    def curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Precision and recall when the first 1, 2, ... M answers count."""
-        hits = np.cumsum(self.right)
-        return hits / np.arange(1, len(hits) + 1), hits / max(self.objects, 1)
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the columns."""
+        return self.data.labels.names
 
-    def at(self, cut: float) -> tuple[float, float, float]:
-        """Precision, recall and F1 of the answers with a score of at least ``cut``; 0 where undefined."""
-        chosen = self.scores >= cut
-        hits = int(self.right[chosen].sum())
-        precision = hits / max(int(chosen.sum()), 1)
-        recall = hits / max(self.objects, 1)
-        return precision, recall, 2 * hits / max(int(chosen.sum()) + self.objects, 1)
+    @property
+    def meanings(self) -> dict[str, str]:
+        """The exported graph's output and what it means."""
+        return {PROBABILITIES: MULTI_LABEL if self.multi_label else SINGLE_LABEL}
 
+    @override
+    def from_outputs(self, outputs: Outputs) -> list[np.ndarray]:
+        return list(outputs[PROBABILITIES])
 
-def best_f1_cut(answers: ClassAnswers) -> float:
-    """The score of the best F1, midway to the next, so that no single one decides; 0.5 without objects."""
-    if not answers.objects or not answers.right.any():
-        return DEFAULT_CUT
-    hits = np.cumsum(answers.right)
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + answers.objects)
-    last_of_ties = np.append(answers.scores[1:] != answers.scores[:-1], True)
-    best = int(np.argmax(np.where(last_of_ties, f1, -1.0)))
-    below = float(answers.scores[best + 1]) if best + 1 < len(hits) else 0.0
-    return round((float(answers.scores[best]) + below) / 2, 6)
+    @override
+    def targets(self, batch: Batch[Any]) -> list[Any]:
+        return list(batch.targets.cpu().numpy())
+
+    def decided(self, prediction: np.ndarray) -> ClassificationAnswer:
+        """What the runtime decides by these probabilities."""
+        return decide(prediction, self.classes, self.thresholds, self.multi_label)
+
+    def target_names(self, target: Any) -> list[str]:
+        """The classes of a target by name."""
+        numbers = np.flatnonzero(target) if self.multi_label else [int(target)]
+        return [self.classes[number] for number in numbers]
+
+    @override
+    def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
+        decision = self.decided(prediction)
+        row: dict[str, Any] = {
+            "path": sample.key,
+            "label": ";".join(decision.labels),
+            "score": f"{decision.score:.6f}",
+            "rejected": decision.rejected,
+        }
+        if sample.target is not None:
+            target = self.target_names(sample.target)
+            row |= {"truth": ";".join(target), "correct": set(target) == set(decision.labels)}
+        if len(self.classes) <= MAX_PROBABILITY_COLUMNS:
+            row |= {f"p_{name}": f"{value:.6f}" for name, value in zip(self.classes, prediction, strict=True)}
+        return row
+
+    @abstractmethod
+    def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Any:
+        """See ``Predictions.draw``."""

@@ -6,13 +6,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.images.sample import ImageRecord
 from tao_like.data.splits.division import split_records
 from tao_like.data.splits.stored import FoundSplit, split_to_dict
 from tao_like.errors import DatasetError
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 RecordT = TypeVar("RecordT", bound=ImageRecord)
 
 
