@@ -129,6 +129,7 @@ def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, 
     task = model.task
     (only,) = task.inputs.values()
     describes = task.capability(Describes)
+    scaling = only.scaling(model.network)
     return ModelMetadata(
         task=task.name,
         kind=only.kind,
@@ -140,7 +141,8 @@ def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, 
         bundle_sha256=sha256,
         tool_version=__version__,
         extra=describes.metadata_extra() if describes else {},
-        **only.scaling(model.network),
+        mean=scaling["mean"],
+        std=scaling["std"],
     )
 
 

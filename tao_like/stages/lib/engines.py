@@ -178,7 +178,7 @@ def bundle_network(task: AnyTask, bundle: Bundle, path: Path) -> nn.Module:
     Raises:
         BundleError: structure or weights do not fit the network that the spec describes.
     """
-    network, _ = task.model(pretrained=False)
+    network: nn.Module = task.model(pretrained=False)[0]
     try:
         if bundle.structure is not None:
             structure.apply(network, bundle.structure)

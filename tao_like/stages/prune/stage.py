@@ -145,7 +145,7 @@ def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: Load
     assert model.bundle is not None
     stored = model.task.spec
     continued = task_type.continued_spec(spec, stored)
-    task = task_type(continued, model.task.record)
+    task = task_type(continued, model.task.trained)
     network = bundle_network(task, model.bundle, path).eval()
     prunes = task.capability(Prunes)
     if prunes is None:
@@ -243,7 +243,7 @@ def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
         return criteria.taylor(units, losses)
 
 
-def _batches(pruning: Pruning) -> Iterator[Batch]:
+def _batches(pruning: Pruning) -> Iterator[Batch[Any]]:
     """Evenly drawn training samples, as evaluation prepares them."""
     task = pruning.task
     data = task.data.dataset("train")
