@@ -21,7 +21,8 @@ from tao_like.errors import ConversionError, DatasetError
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
 from tao_like.stages.quantize.convert import int8_weights
-from tao_like.tasks import spec_module, task_class
+from tao_like.tasks import spec_module
+from tao_like.tasks.classification.data import ClassificationData
 
 OUTLIER = 1e5
 CHANNEL = 5
@@ -180,7 +181,7 @@ def test_ranges_come_from_training_samples_alone(
 ) -> None:
     seen: list[tuple[str, str]] = []
     calibrating: list[bool] = []
-    made = task_class("classification").dataset
+    made = ClassificationData.dataset
 
     def watched(self: Any, split: str, *, augment: bool = False) -> Any:
         dataset = made(self, split, augment=augment)  # type: ignore[arg-type]
@@ -201,7 +202,7 @@ def test_ranges_come_from_training_samples_alone(
 
         return calibrate(model, tensors, only, *rest)
 
-    monkeypatch.setattr(task_class("classification"), "dataset", watched)
+    monkeypatch.setattr(ClassificationData, "dataset", watched)
     monkeypatch.setattr(stage, "calibrate", marked)
     result = quantize(trained, data, tmp_path, "quantize.num_samples=6")
     assert calibrating == [True]
