@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/spec"
+# More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/config"
 PYTEST_ARGS ?=
 # One for each processor, four at most: each of them holds torch and takes a gigabyte.
 TEST_PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN)
