@@ -1,6 +1,6 @@
 """Bundles of format 1 and exported files of schema 1, kept as files, load and predict as they did then.
 
-``tests/files/format1`` was written once, by the code of version 0.1.0: a tiny bundle of each task, the ONNX file
+``tests/files/format1`` was written once, by the code of version 0.1.0: a tiny bundle of each task, the file
 that export made of it, an input, and what ``tao_like.runtime`` then predicted for it. The networks of
 classification and detection were pruned. No code can write these files again, so they must not be changed.
 """
