@@ -199,6 +199,8 @@ class Predictor(ABC):
                 f"{self.path} has the inputs {', '.join(self.inputs)}; give a mapping of these names to one "
                 f"each, not a {type(given).__name__}."
             )
+        if len(self.inputs) == 1 and set(given) in (set(self.inputs), set(self.metadata.inputs)):
+            return dict(zip(self.inputs, given.values(), strict=True))
         if set(given) != set(self.inputs):
             raise DatasetError(
                 f"the names {', '.join(map(str, given)) or '(none)'} are given; the inputs of {self.path} "

@@ -86,6 +86,18 @@ def test_two_inputs_by_hand(tmp_path: Path, batches: tuple[int | str, int | str]
     assert set(model.feed(batch)) == {"first", "second"}
 
 
+def test_an_only_input_may_be_named(write_model: Any) -> None:
+    model = load(write_model())
+    image = Image.new("RGB", (6, 4), (0, 255, 0))
+    expected = model.run_prepared(model.prepare(image)[None])["probabilities"]
+    assert model.predict({"image": image}).label == "green"
+    assert [one.label for one in model.predict([{"image": image}] * 2)] == ["green"] * 2
+    batch = {"image": model.prepare({"image": image})["image"][None]}
+    assert (model.run_prepared(batch)["probabilities"] == expected).all()
+    with pytest.raises(DatasetError, match="names text are given; the inputs of .* are image"):
+        model.predict({"text": "a cat"})
+
+
 def test_what_a_model_of_two_inputs_refuses(tmp_path: Path) -> None:
     model = load(write_pair_model(tmp_path / "pair.onnx"))
     with pytest.raises(DatasetError, match=r"inputs first, second; give a mapping"):
