@@ -15,6 +15,13 @@ ONLY_PART = "model"
 """Name of the part of a network that has one."""
 
 
+class _NotGiven:
+    """Stands where None would mean that there is none."""
+
+
+NOT_GIVEN = _NotGiven()
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a network, such as the text tower of a pair.
@@ -72,7 +79,6 @@ class Bundle:
 
     def __init__(
         self,
-        *,
         task: str,
         spec: dict[str, Any],
         classes: list[str],
@@ -81,13 +87,16 @@ class Bundle:
         thresholds: dict[str, Any],
         split: dict[str, Any] | None,
         history: list[dict[str, Any]],
-        parts: Mapping[str, Part] | None = None,
+        weights: dict[str, Tensor] | None = None,
+        structure: dict[str, Any] | _NotGiven | None = NOT_GIVEN,
+        graph: bytes | _NotGiven | None = NOT_GIVEN,
         extra: dict[str, Any] | None = None,
+        *,
+        parts: Mapping[str, Part] | None = None,
         prompts: dict[str, list[str]] | None = None,
         open_set: bool = False,
-        **only_part: Any,
     ) -> None:
-        """A bundle of some parts, or of one, given by ``weights``, ``structure``, ``graph``, ``phase``."""
+        """A bundle of some parts, or of one that is given by its weights, structure and graph."""
         self.task = task
         self.spec = spec
         self.classes = classes
@@ -96,12 +105,16 @@ class Bundle:
         self.thresholds = thresholds
         self.split = split
         self.history = history
-        self.parts = {ONLY_PART: Part(**only_part)} if parts is None else dict(parts)
+        self.parts = {ONLY_PART: Part({})} if parts is None else dict(parts)
         self.extra = {} if extra is None else extra
         self.prompts = {} if prompts is None else prompts
         self.open_set = open_set
-        if parts is not None and only_part:
-            self._change(**only_part)
+        if weights is not None:
+            self.weights = weights
+        if not isinstance(structure, _NotGiven):
+            self.structure = structure
+        if not isinstance(graph, _NotGiven):
+            self.graph = graph
 
     @property
     def preprocessing(self) -> dict[str, Any]:

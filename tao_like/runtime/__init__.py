@@ -12,6 +12,7 @@ from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
 from tao_like.runtime.metadata import InputMetadata, ModelMetadata
 from tao_like.runtime.model import Model, load, stacked
+from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
 from tao_like.runtime.predictions.base import Answer, Prediction
 from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, DetectionAnswer
 from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
@@ -33,12 +34,15 @@ __all__ = [
     "InputMetadata",
     "Model",
     "ModelMetadata",
+    "Pipeline",
     "Prediction",
     "SkeletonPreparation",
     "load",
+    "load_pipeline",
     "prepare",
     "prepare_skeleton",
     "read_image",
     "read_skeleton",
     "stacked",
+    "write_pipeline",
 ]

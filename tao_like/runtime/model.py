@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tao_like.errors import BundleError
+from tao_like.runtime.base import Arrays, Model, stacked
 from tao_like.runtime.metadata import read_metadata
-from tao_like.runtime.predictor import Arrays, Predictor, stacked
+from tao_like.runtime.pipeline import load_pipeline
+from tao_like.runtime.processor import warn_of_overflow
 from tao_like.runtime.session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Model", "load", "stacked"]
+__all__ = ["GraphModel", "Model", "load", "stacked"]
 
 
 def load(
@@ -23,26 +25,25 @@ def load(
     """Open a model that ``tao-like <task> export`` wrote.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or the folder of a model of several graphs.
         providers: where to compute, in order of preference: cpu, cuda, tensorrt, openvino, coreml,
             directml, or onnxruntime's own names. None: the CPU.
         threads: threads that share the work of one operator on the CPU. None: onnxruntime's choice.
+
+    Returns:
+        The model; for a folder a `Pipeline`, whose graphs run alone too.
 
     Raises:
         BundleError: the file is missing, damaged, not exported by tao_like or by a newer one.
         SpecError: a provider is not available here, or ``threads`` is below 1.
     """
-    return Model(Path(path), open_session(Path(path), providers, threads))
+    if Path(path).is_dir():
+        return load_pipeline(path, providers=providers, threads=threads)
+    return GraphModel(Path(path), open_session(Path(path), providers, threads))
 
 
-class Model(Predictor):
-    """An exported model, ready to run. Made by `load`; may be used from several threads at once.
-
-    Attributes:
-        path: the ONNX file.
-        metadata: what the file says about itself.
-        preprocessing: how an image becomes the network's input.
-    """
+class GraphModel(Model):
+    """A model of one graph in one file."""
 
     def __init__(self, path: Path, session: onnxruntime.InferenceSession) -> None:
         """Check that the graph is what its metadata says; raises a BundleError that names ``path``."""
@@ -58,6 +59,7 @@ class Model(Predictor):
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         self._output_names = list(metadata.outputs)
+        warn_of_overflow(path, metadata.extra, session.get_providers())
 
     def _compute(self, feed: Arrays) -> Arrays:
         outputs = self._session.run(self._output_names, feed)

@@ -94,7 +94,7 @@ def test_an_only_input_may_be_named(write_model: Any) -> None:
     assert [one.label for one in model.predict([{"image": image}] * 2)] == ["green"] * 2
     batch = {"image": model.prepare({"image": image})["image"][None]}
     assert (model.run_prepared(batch)["probabilities"] == expected).all()
-    with pytest.raises(DatasetError, match="names text are given; the inputs of .* are image"):
+    with pytest.raises(DatasetError, match=r"names text are given; the inputs of .* are image"):
         model.predict({"text": "a cat"})
 
 

@@ -34,8 +34,8 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_WORKERS = 4
 
 
-class Predictor(ABC):
-    """A model that is ready to run; may be used from several threads at once.
+class Model(ABC):
+    """An exported model, ready to run. Made by `load`; may be used from several threads at once.
 
     Attributes:
         path: the ONNX file, or the folder of a pipeline.
