@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from tao_like.contract.task import Dataset, Task
+from tao_like.contract.data import Data, Dataset
+from tao_like.contract.phase import Phase
 from tao_like.data.memory import free_memory
 from tao_like.stages.lib.devices import processors
 from tao_like.tracking.signals import leave_signals_to_parent
@@ -161,27 +162,27 @@ class ShareSampler(Sampler[int]):
         return iter(self.indices)
 
 
-def resolve_workers(task: Task[Any], device_type: str) -> int:
+def resolve_workers(data: Data, device_type: str) -> int:
     """The number of loading processes; `auto`: one for each processor but one, at most 8.
 
     On a CPU the training itself uses all processors, so loading in two more processes is enough.
     """
-    workers = task.workers()
+    workers = data.loading.workers
     if workers != "auto":
         return workers
     spare = max(0, processors() - 1)
     return min(spare, 8 if device_type == "cuda" else 2)
 
 
-def resolve_batch_size(task: Task[Any], network: nn.Module, dataset: Dataset, device: torch.device) -> int:
+def resolve_batch_size(phase: Phase[Any], model: nn.Module, dataset: Dataset, device: torch.device) -> int:
     """The batch size of the spec; `auto`: a power of two that memory and the amount of data allow.
 
-    One training pass over two samples tells how much the network keeps for each sample.
+    One training pass over two samples tells how much the model keeps for each sample.
     """
-    size = task.batch_size()
+    size = phase.data.loading.batch_size
     if size != "auto":
         return size
-    per_sample = _kept_bytes(task, network, dataset)
+    per_sample = _kept_bytes(phase, model, dataset)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     limit = min(
         LARGEST_AUTO_BATCH[device.type],
@@ -191,26 +192,29 @@ def resolve_batch_size(task: Task[Any], network: nn.Module, dataset: Dataset, de
     return 1 << max(1, limit.bit_length() - 1)
 
 
-def _kept_bytes(task: Task[Any], network: nn.Module, dataset: Dataset) -> int:
+def _kept_bytes(phase: Phase[Any], model: nn.Module, dataset: Dataset) -> int:
     """Bytes that a training step keeps for one sample until its backward pass."""
-    device = next(network.parameters()).device
-    batch = task.collate([dataset[index % len(dataset)] for index in range(2)]).to(device)
+    device = next(model.parameters()).device
+    batch = phase.data.collate([dataset[index % len(dataset)] for index in range(2)]).to(device)
+    # By storage: views of a tensor, which may begin anywhere in it, take no memory of their own.
     seen: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        seen[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    parameters = {parameter.data_ptr() for parameter in network.parameters()}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        task.losses(network, batch)
-    network.load_state_dict(state)
+        losses = phase.losses(model, batch)  # held, so that no storage is freed and its address used again
+    model.load_state_dict(state)
+    del losses
     return sum(size for pointer, size in seen.items() if pointer not in parameters) // 2
 
 
 def scoring_loader(
-    task: Task[Any],
+    data: Data,
     dataset: Dataset,
     batch_size: int,
     workers: int,
@@ -225,7 +229,7 @@ def scoring_loader(
         batch_size=batch_size,
         sampler=ShareSampler(len(dataset), rank, world),
         num_workers=ready_to_fork(workers),
-        collate_fn=task.collate,
+        collate_fn=data.collate,
         persistent_workers=workers > 0,
         worker_init_fn=on_worker_start,
     )
