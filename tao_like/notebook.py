@@ -57,14 +57,14 @@ def training_inputs(
 
     loaded = load_spec(spec_module(task).Spec, Path(spec), overrides)
     made = task_class(task)(loaded.spec)
-    dataset = made.dataset("train", augment=True)
+    dataset = made.data.dataset("train", augment=True)
     # A step further each time: where classes take turns, even steps may meet one class alone.
     places = range(min(pictures, len(dataset)))
     numbers = [(len(dataset) * place // pictures + place) % len(dataset) for place in places]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        batch = made.collate([dataset[number] for number in numbers for _ in range(times)])
-    cards = made.draw_batch(batch)
+        batch = made.data.collate([dataset[number] for number in numbers for _ in range(times)])
+    cards = made.predictions.draw_batch(batch)
     if not cards:
         raise TaoLikeError(f"the task {task} does not draw its training inputs")
     return picture_grid(cards, columns=times)

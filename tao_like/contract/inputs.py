@@ -27,7 +27,7 @@ class Input(ABC):
         """How the runtime preprocesses it, as JSON."""
 
     def scaling(self, model: nn.Module) -> dict[str, list[float]]:
-        """``mean`` and ``std`` by which the caller scales where the graph does not: fields of the metadata."""
+        """``mean`` and ``std`` by which the caller scales where the graph does not, for the metadata."""
         del model
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
 

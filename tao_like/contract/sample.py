@@ -21,8 +21,8 @@ class Sample:
 
     Attributes:
         key: its name, for people: the path below the data's root.
-        data: what ``Data.load`` gives: an image, points, a skeleton; for a task of several inputs a dictionary
-            with the data of each by its name. None where only key and target are needed.
+        data: what ``Data.load`` gives: an image, points, a skeleton; for a task of several inputs a
+            dictionary with the data of each by its name. None where only key and target are needed.
         target: in the task's own form; None where there is none.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.data import Data
@@ -86,3 +86,7 @@ class Task(ABC, Generic[SpecT, ModelT]):
             stored: the one that the network was made with.
         """
         return cls.restored_spec(spec, stored)
+
+
+AnyTask: TypeAlias = Task[Any, Any]
+"""A task of any spec and network, as stages take it."""

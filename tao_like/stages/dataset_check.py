@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Task
+from tao_like.contract.data import Data
+from tao_like.contract.sample import SPLITS
+from tao_like.contract.task import AnyTask
 from tao_like.stages.lib.findings import MOST_FILES
 from tao_like.stages.results import DatasetCheckResult, counted
 from tao_like.tracking import Run
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> DatasetCheckResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckResult:
     """Checks all data fully; leaves report.json and pictures in the run's folder.
 
     Errors do not make the stage fail: naming them is its work, and train refuses such data.
     """
-    task = task_type(spec)
+    data = task_type(spec).data
     done_before = 0
-    with run.progress("checking files", _total(task)) as bar:
+    with run.progress("checking files", _total(data)) as bar:
 
         def on_progress(done: int, total: int) -> None:
             nonlocal done_before
             bar.advance(done - done_before)
             done_before = done
 
-        report = task.check(full=True, on_progress=on_progress)
-    for name, picture in report.pictures.items():
+        report = data.check(full=True, on_progress=on_progress)
+    for name, picture in report.figures.items():
         with run.artefact(f"{name}.png") as path:
             picture.save(path)
     counts = {level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")}
@@ -41,7 +41,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> DatasetCheckR
         "errors": counts["error"],
         "warnings": counts["warning"],
         "findings": [finding.to_dict() for finding in findings],
-        "pictures": [f"{name}.png" for name in report.pictures],
+        "pictures": [f"{name}.png" for name in report.figures],
         "data": report.summary,
     }
     return DatasetCheckResult(
@@ -54,5 +54,5 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> DatasetCheckR
     )
 
 
-def _total(task: Task[Any]) -> int:
-    return sum(task.count(split) for split in ("train", "val", "test") if task.has_split(split))
+def _total(data: Data) -> int:
+    return sum(data.count(split) for split in SPLITS if data.has(split))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Dataset, Metrics, Split, Task
-from tao_like.errors import DatasetError
+from tao_like.contract.data import Dataset
+from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.sample import Sample
+from tao_like.contract.task import AnyTask
 from tao_like.plots.grids import picture_grid
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, score
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
 from tao_like.stages.lib.loading import resolve_workers
+from tao_like.stages.lib.prediction_files import PREDICTIONS, prediction_writer
+from tao_like.stages.lib.scoring import choose_split, sample_key, score, scoring_batch_size, whole_sample
 from tao_like.stages.results import EvaluateResult
 from tao_like.tracking import Run
 
-PREDICTIONS = "predictions.csv"
-DEFAULT_BATCH = 32
+WORST_FIGURE = "predictions_wrong_first"
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
     """Scores a split; leaves metrics, a row a sample, and pictures in the run's folder."""
     path = find_checkpoint(spec, spec.evaluate.checkpoint, "evaluate.checkpoint")
     device = pick_device(spec.evaluate.gpu_ids, "evaluate.gpu_ids", run)
@@ -30,88 +31,49 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> EvaluateResul
     split = choose_split(model.task, spec.evaluate.split)  # type: ignore[arg-type]
     if split != spec.evaluate.split:
         run.info(f"There is no {spec.evaluate.split} data; scoring {split}.")
-    dataset = model.task.dataset(split)
-    batch_size = scoring_batch_size(model.task, spec.evaluate.batch_size)
-    with run.progress(f"scoring {path.name}", len(dataset)) as bar:
-        metrics = score(
-            model.task,
-            model.engine,
-            dataset,
-            batch_size,
-            resolve_workers(model.task, device.type),
-            bar.advance,
-        )
-    figures = metrics.compute()
-    run.status(f"{path.name} scored on {split}", kpi=figures)
-    rows, entries = [], []
-    for index, answer in metrics.answered():
-        sample = model.task.whole_sample(dataset, index)
-        rows.append(model.task.row(sample, answer))
-        entries.append(model.task.entry(sample, answer))
-    write_rows(run, rows)
-    write_result_files(run, model.task, entries)
-    pictures = _write_pictures(run, model, dataset, metrics, spec.evaluate.max_pictures)
+    dataset = model.task.data.dataset(split)
+    with prediction_writer(run, model.task) as rows:
+
+        def add_row(number: int, prediction: Any, target: Any) -> None:
+            rows.add(Sample(sample_key(model.task, dataset, number), None, target), prediction)
+
+        with run.progress(f"scoring {path.name}", len(dataset)) as bar:
+            metrics = score(
+                model.task,
+                model.engine,
+                dataset,
+                scoring_batch_size(model.task, spec.evaluate.batch_size),
+                resolve_workers(model.task.data, device.type),
+                bar.advance,
+                add_row,
+            )
+    found = metrics.compute()
+    run.status(f"{path.name} scored on {split}", kpi=found.values)
     report = {
         "checkpoint": str(path),
         "split": split,
-        "samples": len(rows),
-        "metrics": figures,
-        "details": metrics.details(),
-        "pictures": pictures,
+        "samples": rows.count,
+        "metrics": found.values,
+        "details": found.details,
+        "pictures": _write_figures(run, model, dataset, metrics, found, spec.evaluate.max_pictures),
     }
-    table = [f"  {name:<22} {value:.4f}" for name, value in figures.items()]
-    summary = [f"{path.name} on {len(rows)} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
-    return EvaluateResult("evaluate", run.folder, report, summary, figures, run.folder / PREDICTIONS)
+    table = [f"  {name:<22} {value:.4f}" for name, value in found.values.items()]
+    summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
+    return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
 
 
-def choose_split(task: Task[Any], wanted: Split) -> Split:
-    """The split asked for; `test` falls back to `val`.
-
-    Raises:
-        DatasetError: the spec gives no such data.
-    """
-    if task.has_split(wanted):
-        return wanted
-    if wanted == "test" and task.has_split("val"):
-        return "val"
-    raise DatasetError(f"there is no {wanted} data; give {task.data_key(wanted)}")
-
-
-def scoring_batch_size(task: Task[Any], given: int) -> int:
-    """The stage's batch size, else the dataset's, else one that suits most machines."""
-    if given > 0:
-        return given
-    size = task.batch_size()
-    return DEFAULT_BATCH if size == "auto" else size
-
-
-def write_rows(run: Run, rows: list[dict[str, Any]]) -> Path:
-    """Rows as predictions.csv."""
-    artefact = run.artefact(PREDICTIONS)
-    with artefact as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return artefact.final
-
-
-def write_result_files(run: Run, task: Task[Any], entries: list[Any]) -> None:
-    """The task's own files with the answers."""
-    for name, text in task.result_files([entry for entry in entries if entry is not None]).items():
-        with run.artefact(name) as path:
-            path.write_text(text, encoding="utf-8")
-
-
-def _write_pictures(
-    run: Run, model: LoadedModel, dataset: Dataset, metrics: Metrics, limit: int
+def _write_figures(
+    run: Run, model: LoadedModel, dataset: Dataset, metrics: Metrics, found: Report, limit: int
 ) -> list[str]:
-    pictures = metrics.pictures()
-    answers = dict(metrics.answered())
-    worst = metrics.ranked()[:limit]
-    if worst:
-        cards = [model.task.draw(model.task.whole_sample(dataset, index), answers[index]) for index in worst]
-        pictures["predictions_wrong_first"] = picture_grid(cards)
-    for name, picture in pictures.items():
+    """Draws the metrics' figures and the samples that are most wrong. Returns the files' names."""
+    figures = found.draw()
+    cards = [
+        model.task.predictions.draw(whole_sample(model.task, dataset, number), prediction)
+        for number, prediction in metrics.worst(limit)
+    ]
+    if cards:
+        figures[WORST_FIGURE] = picture_grid(cards)
+    for name, figure in figures.items():
         with run.artefact(f"{name}.png") as path:
-            picture.save(path)
-    return [f"{name}.png" for name in pictures]
+            figure.save(path)
+    return [f"{name}.png" for name in figures]

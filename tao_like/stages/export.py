@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 
 from tao_like import __version__, runtime
 from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec, ExportSpec
-from tao_like.contract.task import Exportable, Sample, Task
+from tao_like.contract.capabilities import Describes
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.model import Exportable
+from tao_like.contract.sample import Sample
+from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, SpecError, TaoLikeError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.stages.lib.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
@@ -25,8 +28,8 @@ CHECKED_BATCHES = (1, 3)
 MODEL_NAME = "model.onnx"
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> ExportResult:
-    """Exports a bundle; the file gets its name only after its answers have been compared with torch's."""
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> ExportResult:
+    """Exports a bundle; the file gets its name only after its outputs have been compared with torch's."""
     settings = spec.export
     path = find_checkpoint(spec, settings.checkpoint, "export.checkpoint")
     if path.suffix != BUNDLE_SUFFIX:
@@ -50,19 +53,19 @@ def exported_file(spec: CommonSpec) -> Path:
 
 
 def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:
-    """Writes an opened bundle as an ONNX file, compares its answers with torch's, and reports.
+    """Writes an opened bundle as an ONNX file, compares its outputs with torch's, and reports.
 
     Args:
         model: opened with ``settings.input_format``.
         settings: opset, form of the input and tolerance; its paths are not looked at.
-        final: written only once the answers agree.
+        final: written only once the outputs agree.
         run: for warnings.
 
     Raises:
-        ConversionError: the answers differ by more than ``export.tolerance``, or torch cannot export it.
+        ConversionError: the outputs differ by more than ``export.tolerance``, or torch cannot export it.
     """
     assert model.network is not None
-    exportable = model.task.exportable(model.network, settings.input_format)
+    (exportable,) = model.task.exports(model.network, settings.input_format).values()
     samples, kind = _samples(model.task, run)
     with atomic_path(final) as temporary:
         proto, exporter = _graph(model.task, exportable, samples, settings)
@@ -75,7 +78,7 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
         # Not `worst > tolerance`: a difference that is not a number must fail too.
         if not worst <= settings.tolerance:
             raise ConversionError(
-                f"the ONNX file's answers differ from torch's by {worst:.2g}, more than export.tolerance="
+                f"the ONNX file's outputs differ from torch's by {worst:.2g}, more than export.tolerance="
                 f"{settings.tolerance:g}; no file was written. Another export.opset_version may help"
             )
     return {
@@ -92,30 +95,30 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
     }
 
 
-def _samples(task: Task[Any], run: Run) -> tuple[list[Sample], str]:
+def _samples(task: AnyTask, run: Run) -> tuple[list[Sample], str]:
     """Real samples for the comparison, enough for the largest batch, and what they are."""
+    data = task.data
     for split in ("val", "test", "train"):
-        if not task.has_split(split):
+        if not data.has(split):
             continue
         try:
-            dataset = task.dataset(split)
+            dataset = data.dataset(split)
             count = max(CHECKED_BATCHES)
             return [dataset.sample(i * len(dataset) // count) for i in range(count)], f"{split} samples"
         except TaoLikeError:
             continue  # Export needs no data; another split, or noise, serves the comparison as well.
     run.warning("no data is at hand, so torch and ONNX are compared on noise alone")
-    generator = np.random.default_rng(0)
-    return [task.noise(generator) for _ in range(max(CHECKED_BATCHES))], "noise"
+    return [dummy_sample(task.inputs, seed) for seed in range(max(CHECKED_BATCHES))], "noise"
 
 
 def _graph(
-    task: Task[Any], exportable: Exportable, samples: list[Sample], settings: ExportSpec
+    task: AnyTask, exportable: Exportable, samples: list[Sample], settings: ExportSpec
 ) -> tuple[onnx.ModelProto, str]:
     """The graph, and the name of the exporter that wrote it."""
     count = settings.batch_size if settings.batch_size > 0 else 2
     if exportable.one_by_one:
         count = 1
-    inputs = exportable.to_inputs(task.prepare((samples * count)[:count]))
+    inputs = exportable.to_inputs(preprocess(task.inputs, (samples * count)[:count]))
     dynamic = settings.batch_size < 0 or exportable.one_by_one
     return to_onnx(exportable, inputs, dynamic=dynamic, opset=settings.opset_version)
 
@@ -123,9 +126,13 @@ def _graph(
 def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:
     assert model.bundle is not None
     assert model.network is not None
+    task = model.task
+    (only,) = task.inputs.values()
+    describes = task.capability(Describes)
+    scaling = only.scaling(model.network)
     return ModelMetadata(
-        task=model.task.name,
-        kind=model.task.input_kind,
+        task=task.name,
+        kind=only.kind,
         classes=model.bundle.classes,
         preparation=model.bundle.preparation,
         input_format=settings.input_format,
@@ -133,8 +140,9 @@ def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, 
         thresholds=model.bundle.thresholds,
         bundle_sha256=sha256,
         tool_version=__version__,
-        extra=model.task.metadata_extra(),
-        **model.task.input_scaling(model.network),
+        extra=describes.metadata_extra() if describes else {},
+        mean=scaling["mean"],
+        std=scaling["std"],
     )
 
 
@@ -146,6 +154,8 @@ def _differences(
     batches = CHECKED_BATCHES if settings.batch_size < 0 else (settings.batch_size,)
     differences = {}
     for count in batches:
-        prepared = model.task.prepare((samples * count)[:count])
-        differences[count] = model.task.difference(model.engine.run(prepared), engine.run(prepared))
+        prepared = preprocess(model.task.inputs, (samples * count)[:count])
+        differences[count] = model.task.predictions.difference(
+            model.engine.run(prepared), engine.run(prepared)
+        )
     return differences

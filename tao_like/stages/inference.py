@@ -1,4 +1,4 @@
-"""The inference stage: answers for files without labels, as rows and as pictures, or as a video."""
+"""The inference stage: predictions for files without labels, as rows and as pictures, or as a video."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.config.blocks.common import CommonSpec, InferenceSpec
-from tao_like.contract.task import Sample, Task
+from tao_like.contract.capabilities import Animates, Explains, Tiles
+from tao_like.contract.inputs import preprocess
+from tao_like.contract.sample import Sample
+from tao_like.contract.task import AnyTask
 from tao_like.data.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_video
 from tao_like.errors import DatasetError, SpecError
-from tao_like.stages.evaluate import (
-    choose_split,
-    scoring_batch_size,
-    write_result_files,
-    write_rows,
-)
 from tao_like.stages.lib.devices import pick_device
 from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
+from tao_like.stages.lib.prediction_files import PREDICTIONS, PredictionWriter, prediction_writer
+from tao_like.stages.lib.scoring import choose_split, scoring_batch_size
 from tao_like.stages.results import InferenceResult
 from tao_like.tracking import Run
 
@@ -30,57 +29,58 @@ FRAME_MS = 80
 
 
 @dataclass
-class _Answered:
+class _Predicted:
     """What is known of the samples so far.
 
     Attributes:
-        model: gives the answers.
+        model: gives the predictions.
         spec: the inference block.
         run: takes the files.
+        writer: takes the rows.
         video: where pictures go that are drawn of a video's; None: to files.
         rate: pictures a second of that video.
         rows: of predictions.csv.
-        entries: what the task's own files need.
     """
 
     model: LoadedModel
     spec: InferenceSpec
     run: Run
+    writer: PredictionWriter
     video: VideoWriter | None = None
     rate: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[Any] = field(default_factory=list)
 
     @property
     def drawn(self) -> int:
         """Pictures that have been written to files."""
         return 0 if self.video else min(len(self.rows), self.spec.max_pictures)
 
-    def add(self, sample: Sample, answer: Any, heat: Any) -> None:
-        """Takes in a sample's answer, and draws it while pictures are wanted."""
-        task, number = self.model.task, len(self.rows)
+    def add(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
+        """Takes in a sample's prediction, and draws it while pictures are wanted."""
+        number = len(self.rows)
         place = {"frame": number, "seconds": f"{number / self.rate:.3f}"} if self.video else {}
-        self.rows.append(place | task.row(sample, answer))
-        self.entries.append(task.entry(sample, answer))
+        self.rows.append(self.writer.add(sample, prediction, place))
         if self.video:
-            self.video.write(task.draw(sample, answer, heat))
+            self.video.write(self.model.task.predictions.draw(sample, prediction, heatmap))
         elif len(self.rows) <= self.spec.max_pictures:
-            self._save_picture(sample, answer, heat)
+            self._save_picture(sample, prediction, heatmap)
 
-    def _save_picture(self, sample: Sample, answer: Any, heat: Any) -> None:
+    def _save_picture(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
         """Draws a sample into a file: moving, where it moves."""
         name = f"{PICTURES}/{len(self.rows):05d}_{_file_name(sample.key)}"
         task = self.model.task
-        if heat is None and (frames := task.animate(sample, answer)):
+        animates = task.capability(Animates)
+        if heatmap is None and animates is not None:
+            frames = animates.animate(sample, prediction)
             with self.run.artefact(f"{name}.gif") as path:
                 frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
             return
         with self.run.artefact(f"{name}.jpg") as path:
-            task.draw(sample, answer, heat).save(path, quality=90)
+            task.predictions.draw(sample, prediction, heatmap).save(path, quality=90)
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResult:
-    """Answers every file of the source; leaves predictions.csv and pictures in the run's folder."""
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult:
+    """Runs every file of the source; leaves predictions.csv and pictures in the run's folder."""
     path = find_checkpoint(spec, spec.inference.checkpoint, "inference.checkpoint")
     model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids, "inference.gpu_ids", run))
     if spec.inference.explain and model.network is None:
@@ -91,41 +91,45 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> InferenceResu
         count, samples = video.count, _frames(video)
     else:
         count, samples = _samples(model.task, spec.inference, skipped, run)
-    answered = _Answered(model, spec.inference, run)
     with ExitStack() as stack, run.progress(f"running {path.name}", count) as bar:
+        writer = stack.enter_context(prediction_writer(run, model.task))
+        predicted = _Predicted(model, spec.inference, run, writer)
         if video is not None:
             target = run.artefact(f"{video.path.stem}{WRITTEN_SUFFIX}").final
             temporary = stack.enter_context(run.artefact(target.name))
-            answered.video = stack.enter_context(VideoWriter(temporary, video.rate))
-            answered.rate = video.rate
+            predicted.video = stack.enter_context(VideoWriter(temporary, video.rate))
+            predicted.rate = video.rate
         for batch in _batches(samples, scoring_batch_size(model.task, spec.inference.batch_size)):
-            _answer(answered, batch)
+            _predict(predicted, batch)
             bar.advance(len(batch))
-        if not answered.rows:
+        if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
-    predictions = write_rows(run, answered.rows)
-    write_result_files(run, model.task, answered.entries)
+    predictions = run.folder / PREDICTIONS
     report = {
         "checkpoint": str(path),
-        "samples": len(answered.rows),
+        "samples": len(predicted.rows),
         "skipped": skipped,
-        "pictures": answered.drawn,
+        "pictures": predicted.drawn,
     }
-    summary = [f"{len(answered.rows)} answers: {predictions}"]
+    summary = [f"{len(predicted.rows)} predictions: {predictions}"]
     if video is not None:
         report["video"] = target.name
         summary.append(f"Video: {run.folder / target.name}")
-    if answered.drawn:
-        summary.append(f"{answered.drawn} pictures: {run.folder / PICTURES}")
-    return InferenceResult("inference", run.folder, report, summary, answered.rows, predictions, skipped)
+    if predicted.drawn:
+        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}")
+    return InferenceResult("inference", run.folder, report, summary, predicted.rows, predictions, skipped)
 
 
-def _video(task: Task[Any], spec: InferenceSpec) -> VideoReader | None:
+def _video(task: AnyTask, spec: InferenceSpec) -> VideoReader | None:
     """The video that the spec names as source; None: it names none."""
-    if spec.source is None or task.input_kind != "image" or not is_video(spec.source):
+    if spec.source is None or not _takes_images(task) or not is_video(spec.source):
         return None
     return VideoReader(Path(spec.source))
+
+
+def _takes_images(task: AnyTask) -> bool:
+    return [one.kind for one in task.inputs.values()] == ["image"]
 
 
 def _frames(video: VideoReader) -> Iterator[Sample]:
@@ -135,16 +139,16 @@ def _frames(video: VideoReader) -> Iterator[Sample]:
 
 
 def _samples(
-    task: Task[Any], spec: InferenceSpec, skipped: list[str], run: Run
+    task: AnyTask, spec: InferenceSpec, skipped: list[str], run: Run
 ) -> tuple[int, Iterator[Sample]]:
     """How many samples there are, and each as it is read."""
-    files = task.default_sources() if spec.source is None else task.sources(spec.source)
+    files = task.data.inference_files(spec.source)
     if not files:
         split = choose_split(task, "test")
-        dataset = task.dataset(split)
+        dataset = task.data.dataset(split)
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
         return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
-    return len(files), _read(task.load, files, spec.on_error, skipped, run)
+    return len(files), _read(task.data.load, files, spec.on_error, skipped, run)
 
 
 def _read(
@@ -173,35 +177,44 @@ def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _answer(answered: _Answered, batch: list[Sample]) -> None:
-    """Runs a batch and takes in its answers."""
-    model, spec = answered.model, answered.spec
-    answers = _answers(model, batch)
-    heats: list[Any] | None = None
-    wanted = answered.video is not None or len(answered.rows) < spec.max_pictures
+def _predict(predicted: _Predicted, batch: list[Sample]) -> None:
+    """Runs a batch and takes in its predictions."""
+    model, spec = predicted.model, predicted.spec
+    predictions = _predictions(model, batch)
+    heatmaps: list[Any] | None = None
+    wanted = predicted.video is not None or len(predicted.rows) < spec.max_pictures
     if wanted and spec.explain and model.network is not None:
-        heats = model.task.explain(model.network, model.task.prepare(batch))
-        if heats is None:
+        explains = model.task.capability(Explains)
+        if explains is not None:
+            heatmaps = explains.explain(model.network, preprocess(model.task.inputs, batch))
+        if heatmaps is None:
             raise SpecError(
                 "inference.explain: this architecture keeps no map of places to explain; leave it out"
             )
-    for number, (sample, answer) in enumerate(zip(batch, answers, strict=True)):
-        answered.add(sample, answer, heats[number] if heats else None)
+    for number, (sample, prediction) in enumerate(zip(batch, predictions, strict=True)):
+        predicted.add(sample, prediction, heatmaps[number] if heatmaps else None)
 
 
-def _answers(model: LoadedModel, batch: list[Sample]) -> list[Any]:
-    """One answer a sample; the network sees no more parts at a time than the batch has samples."""
-    task = model.task
-    parts = [task.parts(sample) for sample in batch]
-    flat = [part for of_sample in parts for part in of_sample]
-    answers: list[Any] = []
+def _predictions(model: LoadedModel, batch: list[Sample]) -> list[Any]:
+    """One prediction a sample; the network sees no more tiles at a time than the batch has samples."""
+    tiles = model.task.capability(Tiles)
+    if tiles is None:
+        return _run(model, batch)
+    of_samples = [tiles.tiles(sample) for sample in batch]
+    flat = [tile for of_sample in of_samples for tile in of_sample]
+    predictions: list[Any] = []
     for start in range(0, len(flat), len(batch)):
-        answers += task.answers(model.engine.run(task.prepare(flat[start : start + len(batch)])))
-    remaining = iter(answers)
+        predictions += _run(model, flat[start : start + len(batch)])
+    remaining = iter(predictions)
     return [
-        task.joined(sample, [next(remaining) for _ in of_sample])
-        for sample, of_sample in zip(batch, parts, strict=True)
+        tiles.merge(sample, [next(remaining) for _ in of_sample])
+        for sample, of_sample in zip(batch, of_samples, strict=True)
     ]
+
+
+def _run(model: LoadedModel, samples: list[Sample]) -> list[Any]:
+    outputs = model.engine.run(preprocess(model.task.inputs, samples))
+    return model.task.predictions.from_outputs(outputs)
 
 
 def _file_name(key: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tao_like.errors import SpecError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from tao_like.contract.task import Task
+    from tao_like.contract.task import AnyTask
 
 
 def task_names() -> list[str]:
@@ -37,7 +37,7 @@ def spec_module(name: str) -> ModuleType:
     return importlib.import_module(f"tao_like.tasks.{name}.spec")
 
 
-def task_class(name: str) -> type[Task[Any]]:
+def task_class(name: str) -> type[AnyTask]:
     """The task's class (imports torch).
 
     Raises:
@@ -45,5 +45,5 @@ def task_class(name: str) -> type[Task[Any]]:
     """
     spec_module(name)
     module = importlib.import_module(f"tao_like.tasks.{name}.task")
-    found: type[Task[Any]] = module.TASK
+    found: type[AnyTask] = module.TASK
     return found

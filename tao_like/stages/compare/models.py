@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import torch
 
 from tao_like import runtime
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Task
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.stages.export import export_model, exported_file
 from tao_like.stages.lib.cost import Cost, network_cost
@@ -21,6 +20,7 @@ from tao_like.stages.lib.engines import (
     Engine,
     LoadedModel,
     OnnxEngine,
+    default_format,
     open_bundle,
     open_model,
 )
@@ -51,7 +51,7 @@ class Candidate:
     path: Path
     form: str
     runs_in: str
-    task: Task[Any]
+    task: AnyTask
     engine: Engine
     cost: Cost | None
 
@@ -94,7 +94,7 @@ def short_names(paths: list[Path]) -> list[str]:
 
 
 def open_candidates(
-    task_type: type[Task[Any]], spec: CommonSpec, paths: list[Path], threads: int, run: Run, folder: Path
+    task_type: type[AnyTask], spec: CommonSpec, paths: list[Path], threads: int, run: Run, folder: Path
 ) -> list[Candidate]:
     """Opens all models; a bundle is exported into ``folder``, so that one engine runs them all.
 
@@ -109,7 +109,7 @@ def open_candidates(
             candidate = _open_onnx(task_type, spec, path, name, threads, run)
         candidates.append(candidate)
         reference = candidates[0]
-        if sorted(candidate.task.classes) != sorted(reference.task.classes):
+        if sorted(candidate.task.data.labels.names) != sorted(reference.task.data.labels.names):
             raise BundleError(
                 f"{KEY}: {path} knows the classes {_listed(candidate)}, and {reference.path} knows "
                 f"{_listed(reference)}; only models of the same classes can be compared"
@@ -118,12 +118,12 @@ def open_candidates(
 
 
 def _listed(candidate: Candidate) -> str:
-    classes = candidate.task.classes
+    classes = candidate.task.data.labels.names
     return ", ".join(classes[:6]) + (f", ... ({len(classes)})" if len(classes) > 6 else "")
 
 
 def _open_onnx(
-    task_type: type[Task[Any]], spec: CommonSpec, path: Path, name: str, threads: int, run: Run
+    task_type: type[AnyTask], spec: CommonSpec, path: Path, name: str, threads: int, run: Run
 ) -> Candidate:
     opened = open_model(task_type, spec, path, torch.device("cpu"))
     for note in opened.notes:
@@ -137,7 +137,7 @@ def _open_onnx(
 
 
 def _open_bundle(
-    task_type: type[Task[Any]],
+    task_type: type[AnyTask],
     spec: CommonSpec,
     path: Path,
     name: str,
@@ -157,9 +157,9 @@ def _open_bundle(
     return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
 
 
-def _counted(graph: onnx.ModelProto, task: Task[Any], engine: OnnxEngine, name: str, run: Run) -> Cost | None:
-    prepared = task.prepare([task.noise(np.random.default_rng(0))])
-    (example,) = engine.model.feed(prepared).values()
+def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: str, run: Run) -> Cost | None:
+    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    (example,) = engine.feed(prepared).values()
     try:
         return graph_cost(graph, example.shape)
     except ConversionError as error:
@@ -168,7 +168,7 @@ def _counted(graph: onnx.ModelProto, task: Task[Any], engine: OnnxEngine, name: 
 
 
 def _torch_cost(opened: LoadedModel) -> Cost:
-    exportable = opened.task.exportable(opened.network, opened.task.input_format)  # type: ignore[arg-type]
-
-    prepared = opened.task.prepare([opened.task.noise(np.random.default_rng(0))])
-    return network_cost(exportable.module, exportable.to_inputs(prepared))
+    task = opened.task
+    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    (graph,) = task.exports(opened.network, default_format(task)).values()
+    return network_cost(graph.module, graph.to_inputs(prepared))

@@ -6,20 +6,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Split, Task
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.sample import Split
+from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
 from tao_like.stages.compare.picture import draw_comparison
 from tao_like.stages.compare.table import comparison_table, table_text, write_csv
-from tao_like.stages.evaluate import choose_split, scoring_batch_size
 from tao_like.stages.lib.devices import processors
-from tao_like.stages.lib.engines import score
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.processor import busy_note, this_processor
+from tao_like.stages.lib.scoring import choose_split, last_phase, score, scoring_batch_size
 from tao_like.stages.results import CompareResult
 from tao_like.tracking import Run
 
@@ -29,7 +28,7 @@ SECONDS = 60.0
 """Longest time of one measurement in turns."""
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> CompareResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
     """Scores and times all models; leaves report.json, comparison.csv and comparison.png.
 
     Raises:
@@ -47,11 +46,11 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> CompareResult
         metrics = [_metrics(candidate, split, spec, run) for candidate in candidates]
         single = _latencies(candidates, 1, settings.rounds, run)
         batched = _latencies(candidates, settings.throughput_batch, -(-settings.rounds // 4), run)
-    headline = candidates[0].task.headline
-    sign = 1.0 if candidates[0].task.higher_is_better[headline] else -1.0
+    goal = last_phase(candidates[0].task).goal
+    headline = goal.metric
     rows = [
-        _row(candidate, figures, sign * (metrics[0][headline] - figures[headline]), single, batched)
-        for candidate, figures in zip(candidates, metrics, strict=True)
+        _row(candidate, values, -goal.gain(metrics[0][headline], values[headline]), single, batched)
+        for candidate, values in zip(candidates, metrics, strict=True)
     ]
     report = {
         "split": split,
@@ -73,7 +72,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> CompareResult
 
 def _check_same_data(candidates: list[Candidate], split: Split, run: Run) -> None:
     """Warns where a model was trained on another division of the data, so that its test samples differ."""
-    prints = [candidate.task.fingerprint(split) for candidate in candidates]
+    prints = [candidate.task.data.fingerprint(split) for candidate in candidates]
     for candidate, own in zip(candidates, prints, strict=True):
         if own != prints[0]:
             run.warning(
@@ -84,22 +83,21 @@ def _check_same_data(candidates: list[Candidate], split: Split, run: Run) -> Non
 
 def _metrics(candidate: Candidate, split: Split, spec: CommonSpec, run: Run) -> dict[str, float]:
     task = candidate.task
-    dataset = task.dataset(split)
+    dataset = task.data.dataset(split)
     with run.progress(f"scoring {candidate.name}", len(dataset)) as bar:
         size = scoring_batch_size(task, spec.compare.batch_size)
-        workers = resolve_workers(task, "cpu")
-        return score(task, candidate.engine, dataset, size, workers, bar.advance).compute()
+        workers = resolve_workers(task.data, "cpu")
+        return score(task, candidate.engine, dataset, size, workers, bar.advance).compute().values
 
 
 def _latencies(candidates: list[Candidate], batch: int, rounds: int, run: Run) -> dict[str, Latency]:
     """Times of a call with noise, in turns; empty where none are wanted."""
     if rounds == 0:
         return {}
-    generator = np.random.default_rng(0)
 
     def call(candidate: Candidate) -> Any:
-        samples = [candidate.task.noise(generator) for _ in range(batch)]
-        prepared = candidate.task.prepare(samples)
+        inputs = candidate.task.inputs
+        prepared = preprocess(inputs, [dummy_sample(inputs, seed) for seed in range(batch)])
         return lambda: candidate.engine.run(prepared)
 
     run.status(f"timing {len(candidates)} models at batch {batch}, in turns")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tao_like import runtime
 from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
 from tao_like.config import spec_from_dict
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Dataset, Exportable, Metrics, ModelRecord, Outputs, Task
+from tao_like.contract.inputs import single
+from tao_like.contract.model import Exportable
+from tao_like.contract.sample import Outputs, Prepared
+from tao_like.contract.task import AnyTask
+from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks import structure
 from tao_like.stages.lib.folders import require_file, trained_bundle, where_earlier_trainings_are
-from tao_like.stages.lib.loading import scoring_loader
 
 BUNDLE_SUFFIX = ".tltb"
 ONNX_SUFFIX = ".onnx"
@@ -27,35 +30,59 @@ ONNX_SUFFIX = ".onnx"
 class Engine(Protocol):
     """Prepared samples in, outputs out."""
 
-    def run(self, prepared: Any) -> Outputs:
-        """The outputs for a batch of prepared samples."""
+    def run(self, prepared: Prepared) -> Outputs:
+        """The outputs for a batch of prepared samples, by name."""
 
 
 class TorchEngine:
-    """The exportable network in torch.
+    """The exportable graphs of a network in torch.
 
     Args:
-        exportable: in evaluation mode.
-        device: where it runs.
+        graphs: in evaluation mode, in the order in which they run: each may take what those before it give.
+        device: where they run.
     """
 
-    def __init__(self, exportable: Exportable, device: torch.device) -> None:
-        self.exportable = exportable
+    def __init__(self, graphs: Mapping[str, Exportable], device: torch.device) -> None:
+        self.graphs = dict(graphs)
         self.device = device
-        exportable.module.to(device)
+        for graph in self.graphs.values():
+            graph.module.to(device)
 
     @torch.inference_mode()
-    def run(self, prepared: Any) -> Outputs:
-        """The outputs for a batch of prepared samples."""
-        if self.exportable.one_by_one:
-            return runtime.stacked([self._run([sample]) for sample in prepared])
-        return self._run(prepared)
+    def run(self, prepared: Prepared) -> Outputs:
+        """The outputs of all graphs for a batch of prepared samples."""
+        outputs: Outputs = {}
+        for graph in self.graphs.values():
+            outputs |= self._run(graph, prepared | outputs)
+        return outputs
 
-    def _run(self, prepared: Any) -> Outputs:
-        inputs = [tensor.to(self.device) for tensor in self.exportable.to_inputs(prepared)]
-        outputs = self.exportable.module(*inputs)
+    def _run(self, graph: Exportable, prepared: Prepared) -> Outputs:
+        if graph.one_by_one:
+            return runtime.stacked([self._call(graph, one) for one in _one_by_one(prepared)])
+        return self._call(graph, prepared)
+
+    def _call(self, graph: Exportable, prepared: Prepared) -> Outputs:
+        inputs = [tensor.to(self.device) for tensor in graph.to_inputs(prepared)]
+        outputs = graph.module(*inputs)
         named = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {name: value.cpu().numpy() for name, value in zip(self.exportable.outputs, named, strict=True)}
+        return {name: value.cpu().numpy() for name, value in zip(graph.outputs, named, strict=True)}
+
+
+def graph_inputs(graphs: Mapping[str, Exportable], prepared: Prepared) -> dict[str, tuple[Tensor, ...]]:
+    """The input tensors of each graph, on the CPU, for a batch of prepared samples."""
+    given: dict[str, tuple[Tensor, ...]] = {}
+    available = dict(prepared)
+    for name, graph in graphs.items():
+        given[name] = graph.to_inputs(available)
+        if len(graphs) > 1:
+            available |= TorchEngine({name: graph}, torch.device("cpu")).run(available)
+    return given
+
+
+def _one_by_one(prepared: Prepared) -> list[Prepared]:
+    """Each sample of a batch as a batch of one."""
+    count = len(next(iter(prepared.values())))
+    return [{name: values[i : i + 1] for name, values in prepared.items()} for i in range(count)]
 
 
 class OnnxEngine:
@@ -64,9 +91,13 @@ class OnnxEngine:
     def __init__(self, model: runtime.Model) -> None:
         self.model = model
 
-    def run(self, prepared: Any) -> Outputs:
-        """The outputs for a batch of prepared samples."""
-        return self.model.run_prepared(prepared)
+    def feed(self, prepared: Prepared) -> dict[str, Any]:
+        """What the graph's inputs are given for a batch."""
+        return self.model.feed(prepared if len(prepared) > 1 else single(prepared))
+
+    def run(self, prepared: Prepared) -> Outputs:
+        """The outputs for a batch of prepared samples, by name."""
+        return self.model.run_prepared(prepared if len(prepared) > 1 else single(prepared))
 
 
 @dataclass
@@ -74,7 +105,7 @@ class LoadedModel:
     """A trained model, ready to run.
 
     Attributes:
-        task: at work on the model's classes and preparation.
+        task: at work on the model's classes and preprocessing.
         engine: runs it.
         path: its file.
         bundle: None for an ONNX file.
@@ -82,7 +113,7 @@ class LoadedModel:
         notes: what to tell the user.
     """
 
-    task: Task[Any]
+    task: AnyTask
     engine: Engine
     path: Path
     bundle: Bundle | None
@@ -107,7 +138,7 @@ def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
     )
 
 
-def open_model(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
+def open_model(task_type: type[AnyTask], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
     """Opens a bundle or an ONNX file for a task.
 
     Raises:
@@ -121,7 +152,7 @@ def open_model(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device:
 
 
 def open_bundle(
-    task_type: type[Task[Any]],
+    task_type: type[AnyTask],
     spec: CommonSpec,
     path: Path,
     device: torch.device,
@@ -130,13 +161,13 @@ def open_bundle(
     """Opens a bundle: builds the network from its own spec, and loads the weights strictly."""
     bundle = read_bundle(path, expect_task=task_type.name)
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
-    task = task_type(task_type.restored_spec(spec, stored), ModelRecord.of_bundle(bundle))
+    task = task_type(task_type.restored_spec(spec, stored), TrainedState.of_bundle(bundle))
     network = bundle_network(task, bundle, path).eval()
-    engine = TorchEngine(task.exportable(network, input_format or task.input_format), device)
+    engine = TorchEngine(task.exports(network, input_format or default_format(task)), device)
     return LoadedModel(task, engine, path, bundle, network, [])
 
 
-def bundle_network(task: Task[Any], bundle: Bundle, path: Path) -> nn.Module:
+def bundle_network(task: AnyTask, bundle: Bundle, path: Path) -> nn.Module:
     """The network of a bundle: built from its spec, cut to its structure, filled with its weights.
 
     Args:
@@ -147,7 +178,7 @@ def bundle_network(task: Task[Any], bundle: Bundle, path: Path) -> nn.Module:
     Raises:
         BundleError: structure or weights do not fit the network that the spec describes.
     """
-    network, _ = task.network(pretrained=False)
+    network: nn.Module = task.model(pretrained=False)[0]
     try:
         if bundle.structure is not None:
             structure.apply(network, bundle.structure)
@@ -161,7 +192,12 @@ def bundle_network(task: Task[Any], bundle: Bundle, path: Path) -> nn.Module:
     return network
 
 
-def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
+def default_format(task: AnyTask) -> str:
+    """The form of input in which a task's bundles are scored: that of its first input."""
+    return next(iter(task.inputs.values())).format
+
+
+def _open_onnx(task_type: type[AnyTask], spec: CommonSpec, path: Path, device: torch.device) -> LoadedModel:
     model = runtime.load(path, providers=["cuda", "cpu"] if device.type == "cuda" else None)
     if model.metadata.task != task_type.name:
         raise BundleError(f"{path} is a model of the task {model.metadata.task}, not of {task_type.name}")
@@ -169,31 +205,10 @@ def _open_onnx(task_type: type[Task[Any]], spec: CommonSpec, path: Path, device:
     split, notes = None, []
     if bundle.is_file() and file_sha256(bundle) == model.metadata.bundle_sha256:
         split = read_manifest(bundle)["split"]
-    task = task_type(spec, ModelRecord.of_metadata(model.metadata, split))
-    if split is None and task.divides_data():
+    task = task_type(spec, TrainedState.of_metadata(model.metadata, split))
+    if split is None and task.data.divided:
         notes.append(
             f"The bundle of {path.name} is not at {bundle}, so the training data is divided anew; with other "
             "files than at the training, some of the test pictures may have been trained on"
         )
     return LoadedModel(task, OnnxEngine(model), path, None, None, notes)
-
-
-def score(
-    task: Task[Any],
-    engine: Engine,
-    dataset: Dataset,
-    batch_size: int,
-    workers: int,
-    on_batch: Callable[[int], None] = lambda count: None,
-) -> Metrics:
-    """Runs a dataset through an engine and collects the answers.
-
-    Args:
-        on_batch: called with the number of samples of each batch.
-    """
-    metrics = task.metrics()
-    for batch in scoring_loader(task, dataset, batch_size, workers):
-        answers = task.answers(engine.run(task.prepared(batch)))
-        metrics.update(batch.indices.tolist(), answers, task.targets(batch))
-        on_batch(len(batch))
-    return metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tao_like.contract.task import DataReport
+from tao_like.contract.data import DataReport
 from tao_like.errors import DatasetError
 from tao_like.tracking import Run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,10 +150,17 @@ def ready_to_fork(workers: int) -> int:
 
 
 class ShareSampler(Sampler[int]):
-    """Every n-th sample in the dataset's order, without filling up: for scoring in several processes."""
+    """Every n-th sample in the dataset's order, without filling up: for scoring in several processes.
 
-    def __init__(self, length: int, rank: int, world: int) -> None:
-        self.indices = range(rank, length, world)
+    Args:
+        length: samples of the dataset.
+        rank: this process's number; world: how many there are.
+        groups: the number of each sample's group, such as the image of a tile; a group stays in one process.
+    """
+
+    def __init__(self, length: int, rank: int, world: int, groups: Sequence[int] | None = None) -> None:
+        numbers = range(length) if groups is None else groups
+        self.indices = [index for index, number in enumerate(numbers) if number % world == rank]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -221,13 +228,14 @@ def scoring_loader(
     *,
     rank: int = 0,
     world: int = 1,
+    groups: Sequence[int] | None = None,
     on_worker_start: Callable[[int], None] = start_worker,
 ) -> DataLoader[Any]:
     """Batches in the dataset's order, each sample once over all processes."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
-        sampler=ShareSampler(len(dataset), rank, world),
+        sampler=ShareSampler(len(dataset), rank, world, groups),
         num_workers=ready_to_fork(workers),
         collate_fn=data.collate,
         persistent_workers=workers > 0,

@@ -14,7 +14,7 @@ import torch
 from onnx import version_converter
 from torch import Tensor
 
-from tao_like.contract.task import Exportable
+from tao_like.contract.model import Exportable
 from tao_like.errors import ConversionError
 
 HIGHEST_TRACED_OPSET = 20

@@ -10,8 +10,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from tao_like.contract.task import Exportable, Task
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.model import Exportable
+from tao_like.contract.sample import Prepared
+from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
+from tao_like.stages.lib.engines import default_format, graph_inputs
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tracking import Run
@@ -92,25 +96,35 @@ def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Ca
     return lambda: session.run(None, feed)
 
 
-def measure_latency(
-    task: Task[Any], before: nn.Module, after: nn.Module, inputs: tuple[torch.Tensor, ...], run: Run
-) -> dict[str, Any]:
-    """Latency at batch 1 of two networks, in turns: in onnxruntime, else in torch."""
-    exportables = {
-        name: task.exportable(network, task.input_format)
+def measure_latency(task: AnyTask, before: nn.Module, after: nn.Module, run: Run) -> dict[str, Any]:
+    """Latency of one sample through all graphs of two networks, in turns: in onnxruntime, else in torch."""
+    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    graphs = {
+        name: task.exports(network, default_format(task))
         for name, network in (("before", before), ("after", after))
     }
     try:
-        calls = {name: onnx_session(exportable, inputs) for name, exportable in exportables.items()}
+        calls = {name: _in_turn(of_network, prepared, onnx_session) for name, of_network in graphs.items()}
         engine = "onnxruntime, CPU"
     except ConversionError as error:
         run.warning(f"latency is measured in torch: {error}")
-        calls = {name: _torch_call(exportable, inputs) for name, exportable in exportables.items()}
+        calls = {name: _in_turn(of_network, prepared, _torch_call) for name, of_network in graphs.items()}
         engine = "torch, CPU"
     times: dict[str, Latency] = measure_in_turns(calls, rounds=_ROUNDS, seconds=_SECONDS)
     medians = {name: round(latency.median_ms, 3) for name, latency in times.items()}
     share = medians["after"] / max(medians["before"], 1e-9)
     return {"engine": engine, "batch": 1, "median_ms": medians, "share": round(share, 4)}
+
+
+def _in_turn(
+    graphs: dict[str, Exportable],
+    prepared: Prepared,
+    make: Callable[[Exportable, tuple[torch.Tensor, ...]], Callable[[], object]],
+) -> Callable[[], object]:
+    """A call that runs all graphs of a network, each on what it was given for a prepared sample."""
+    inputs = graph_inputs(graphs, prepared)
+    calls = [make(graph, inputs[name]) for name, graph in graphs.items()]
+    return lambda: [call() for call in calls]
 
 
 def _torch_call(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:

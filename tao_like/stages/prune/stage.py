@@ -6,12 +6,11 @@ import copy
 import fnmatch
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +19,11 @@ from tao_like.bundle import Bundle, file_sha256, read_bundle, write_bundle
 from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.prune import DEFAULT_TARGET_MACS
-from tao_like.contract.task import Batch, Prunable, Split, Task
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Prunes
+from tao_like.contract.model import Prunable, parts_of
+from tao_like.contract.sample import Split
+from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks import structure
 from tao_like.networks.strided_pointwise import safe_gradients
@@ -30,12 +33,13 @@ from tao_like.stages.lib.engines import (
     LoadedModel,
     TorchEngine,
     bundle_network,
+    default_format,
     find_checkpoint,
     open_bundle,
-    score,
 )
 from tao_like.stages.lib.folders import BUNDLE_NAME
 from tao_like.stages.lib.loading import resolve_workers
+from tao_like.stages.lib.scoring import last_phase, score
 from tao_like.stages.prune import criteria
 from tao_like.stages.prune.proof import remove_proven, tensors
 from tao_like.stages.prune.report import compare_widths, draw_widths, layer_widths, measure_latency
@@ -49,29 +53,55 @@ _SCORING_BATCH = 16
 
 
 @dataclass
+class Part:
+    """A part of the network that shrinks.
+
+    Attributes:
+        module: the part.
+        prunable: what the task says of it.
+        cost: before.
+        initial: elements that each unit once had, by its name.
+    """
+
+    module: nn.Module
+    prunable: Prunable
+    cost: Cost
+    initial: dict[str, int] = field(default_factory=dict)
+
+    def macs(self) -> int:
+        """The multiply-accumulates that it takes now."""
+        return network_cost(self.module, self.prunable.inputs).macs
+
+
+@dataclass
 class Pruning:
     """A pruning at work.
 
     Attributes:
         task: at work on the bundle's architecture and the user's training.
         network: on the CPU, every parameter free; it shrinks.
-        prunable: what the task says of it.
+        parts: those of its parts that shrink, by name.
         spec: the resolved spec, of the task.
         run: is told of it.
-        cost: of the network before.
-        initial: elements that each unit once had, by its name.
     """
 
-    task: Task[Any]
+    task: AnyTask
     network: nn.Module
-    prunable: Prunable
+    parts: dict[str, Part]
     spec: CommonSpec
     run: Run
-    cost: Cost
-    initial: dict[str, int]
+
+    @property
+    def macs_before(self) -> int:
+        """Of all parts that shrink, before anything was taken away."""
+        return sum(part.cost.macs for part in self.parts.values())
+
+    def macs(self) -> int:
+        """Of the same now."""
+        return sum(part.macs() for part in self.parts.values())
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> PruneResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> PruneResult:
     """Prunes a bundle; the new one gets its name only after it has been read back and gives equal answers."""
     began = time.monotonic()
     settings = spec.prune
@@ -86,19 +116,18 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> PruneResult:
     metrics = {"before": _metrics(model.task, model.network, run, "scoring before")}
     widths = layer_widths(pruning.network)
     differences = [_step(pruning, step) for step in range(1, settings.steps + 1)]
-    pruning.prunable.refresh()
-    cost = network_cost(pruning.network, pruning.prunable.inputs)
+    for part in pruning.parts.values():
+        part.prunable.refresh()
+    macs = pruning.macs()
     metrics["after"] = _metrics(pruning.task, pruning.network, run, "scoring after")
-    exportable = model.task.exportable(model.network, model.task.input_format)
-    inputs = exportable.to_inputs(model.task.prepare([model.task.noise(np.random.default_rng(0))]))
     report: dict[str, Any] = {
         "checkpoint": str(path),
         "criterion": settings.criterion,
         "steps": settings.steps,
         "parameters": {"before": _parameters(model.network), "after": _parameters(pruning.network)},
-        "macs": {"before": pruning.cost.macs, "after": cost.macs},
-        "macs_share": round(cost.macs / pruning.cost.macs, 4),
-        "latency": measure_latency(model.task, model.network, pruning.network, inputs, run),
+        "macs": {"before": pruning.macs_before, "after": macs},
+        "macs_share": round(macs / pruning.macs_before, 4),
+        "latency": measure_latency(model.task, model.network, pruning.network, run),
         "metrics": metrics,
         "layers": [asdict(width) for width in compare_widths(widths, layer_widths(pruning.network))],
         "largest_difference": max(differences),
@@ -111,51 +140,56 @@ def _parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _prepare(
-    task_type: type[Task[Any]], spec: CommonSpec, path: Path, model: LoadedModel, run: Run
-) -> Pruning:
+def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: LoadedModel, run: Run) -> Pruning:
     """A second copy of the bundle's network, to be pruned, for a task that may train it."""
     assert model.bundle is not None
     stored = model.task.spec
     continued = task_type.continued_spec(spec, stored)
-    task = task_type(continued, model.task.record)
+    task = task_type(continued, model.task.trained)
     network = bundle_network(task, model.bundle, path).eval()
-    prunable = task.prunable(network)
-    if prunable is None:
+    prunes = task.capability(Prunes)
+    if prunes is None:
         raise SpecError(f"prune: networks of the task {task.name} cannot be pruned")
     needs_data = spec.prune.criterion == "taylor" or spec.prune.steps > 1
-    if needs_data and not task.has_split("train"):
+    if needs_data and not task.data.has("train"):
         raise SpecError(
             f"prune.criterion={spec.prune.criterion} with prune.steps={spec.prune.steps} needs training "
-            "data; name it (dataset.train_dataset), or take prune.criterion=magnitude_l2 and prune.steps=1"
+            f"data; name it ({task.data.key('train')}), or take prune.criterion=magnitude_l2 and "
+            "prune.steps=1"
         )
-    cost = network_cost(network, prunable.inputs)
-    return Pruning(task, network, prunable, continued, run, cost, {})
+    modules = parts_of(network)
+    parts = {
+        name: Part(modules[name], prunable, network_cost(modules[name], prunable.inputs))
+        for name, prunable in prunes.prunable(network).items()
+    }
+    return Pruning(task, network, parts, continued, run)
 
 
 def _step(pruning: Pruning, step: int) -> float:
     """Takes a step's share away, and trains unless it is the last. Returns the proof's difference."""
     settings, run = pruning.spec.prune, pruning.run
     excluded = _matching(pruning.network, settings.excluded_layers)
-    units = find_units(pruning.network, pruning.prunable, granularity=settings.granularity, excluded=excluded)
-    if not units:
-        raise SpecError(
-            "nothing of this network can be pruned: every layer is excluded (prune.excluded_layers), or "
-            "reaches what must keep its size"
-        )
-    for unit in units:
-        pruning.initial.setdefault(unit.name, unit.size)
-    scores = _scores(pruning, units)
-    if step == 1 and not any(_choice(pruning, units, scores, settings.steps)):
-        # Known before there is any training.
-        raise SpecError(
-            f"nothing would be pruned: with prune.granularity={settings.granularity} no layer can lose the "
-            "channels asked for; prune more, or lower it"
-        )
-    choice = _choice(pruning, units, scores, step)
-    difference = remove_proven(pruning.network, units, choice, pruning.prunable.inputs)
-    share = network_cost(pruning.network, pruning.prunable.inputs).macs / pruning.cost.macs
-    gone = sum(len(elements) > 0 for elements in choice)
+    difference, gone = 0.0, 0
+    for part in pruning.parts.values():
+        units = find_units(part.module, part.prunable, granularity=settings.granularity, excluded=excluded)
+        if not units:
+            raise SpecError(
+                "nothing of this network can be pruned: every layer is excluded (prune.excluded_layers), or "
+                "reaches what must keep its size"
+            )
+        for unit in units:
+            part.initial.setdefault(unit.name, unit.size)
+        scores = _scores(pruning, units)
+        if step == 1 and not any(_choice(pruning, part, units, scores, settings.steps)):
+            # Known before there is any training.
+            raise SpecError(
+                f"nothing would be pruned: with prune.granularity={settings.granularity} no layer can lose "
+                "the channels asked for; prune more, or lower it"
+            )
+        choice = _choice(pruning, part, units, scores, step)
+        difference = max(difference, remove_proven(part.module, units, choice, part.prunable.inputs))
+        gone += sum(len(elements) > 0 for elements in choice)
+    share = pruning.macs() / pruning.macs_before
     run.info(
         f"step {step} of {settings.steps}: {share:.3f} of the MACs stay, {gone} groups of layers narrower"
     )
@@ -202,53 +236,54 @@ def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
     pruning.network.eval()
     torch.manual_seed(pruning.spec.train.seed)  # Some losses blend the samples of a batch by chance.
     losses = (
-        torch.stack(list(pruning.task.losses(pruning.network, batch).values())).sum()
+        torch.stack(list(last_phase(pruning.task).losses(pruning.network, batch).values())).sum()
         for batch in _batches(pruning)
     )
     with safe_gradients(pruning.network):
         return criteria.taylor(units, losses)
 
 
-def _batches(pruning: Pruning) -> Iterator[Batch]:
+def _batches(pruning: Pruning) -> Iterator[Batch[Any]]:
     """Evenly drawn training samples, as evaluation prepares them."""
     task = pruning.task
-    data = task.dataset("train")
+    data = task.data.dataset("train")
     count = min(pruning.spec.prune.criterion_samples, len(data))
     indices = [number * len(data) // count for number in range(count)]
     with pruning.run.progress("gradients of the loss", count) as bar:
         for start in range(0, count, _SCORING_BATCH):
             chosen = indices[start : start + _SCORING_BATCH]
-            yield task.collate([data[index] for index in chosen])
+            yield task.data.collate([data[index] for index in chosen])
             bar.advance(len(chosen))
 
 
-def _choice(pruning: Pruning, units: list[Unit], scores: criteria.Scores, step: int) -> Choice:
-    """What goes in this step: an equal part of the whole way in each."""
+def _choice(pruning: Pruning, part: Part, units: list[Unit], scores: criteria.Scores, step: int) -> Choice:
+    """What goes in this step: an equal share of the whole way in each."""
     settings = pruning.spec.prune
-    rules = Rules(settings.scope, settings.max_ratio, pruning.initial)
-    part = step / settings.steps
+    rules = Rules(settings.scope, settings.max_ratio, part.initial)
+    share = step / settings.steps
     if settings.ratio is not None:
-        return choose(units, scores, settings.ratio * part, rules)
+        return choose(units, scores, settings.ratio * share, rules)
     target = settings.target_macs or DEFAULT_TARGET_MACS
-    target = 1 - (1 - target) * part
-    prunable = pruning.prunable
-    estimate = MacsEstimate(pruning.network, units, prunable.inputs, prunable.products)
+    target = 1 - (1 - target) * share
+    prunable = part.prunable
+    estimate = MacsEstimate(part.module, units, prunable.inputs, prunable.products)
     if settings.criterion == "taylor":
         # What counts is the harm for each multiply-accumulate that is spared.
         scores = [score / max(spared, 1e-12) for score, spared in zip(scores, estimate.each(), strict=True)]
-    return find_ratio(target, pruning.cost.macs, estimate, lambda ratio: choose(units, scores, ratio, rules))
+    return find_ratio(target, part.cost.macs, estimate, lambda ratio: choose(units, scores, ratio, rules))
 
 
-def _metrics(task: Task[Any], network: nn.Module, run: Run, title: str) -> dict[str, float]:
+def _metrics(task: AnyTask, network: nn.Module, run: Run, title: str) -> dict[str, float]:
     """The network's metrics on validation data (else test data); empty where there is neither."""
     held_out: tuple[Split, ...] = ("val", "test")
-    split = next((name for name in held_out if task.has_split(name)), None)
+    split = next((name for name in held_out if task.data.has(name)), None)
     if split is None:
         return {}
-    data = task.dataset(split)
-    engine = TorchEngine(task.exportable(network.eval(), task.input_format), torch.device("cpu"))
+    data = task.data.dataset(split)
+    engine = TorchEngine(task.exports(network.eval(), default_format(task)), torch.device("cpu"))
     with run.progress(title, len(data)) as bar:
-        return score(task, engine, data, _SCORING_BATCH, resolve_workers(task, "cpu"), bar.advance).compute()
+        workers = resolve_workers(task.data, "cpu")
+        return score(task, engine, data, _SCORING_BATCH, workers, bar.advance).compute().values
 
 
 def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, Any]) -> PruneResult:
@@ -274,9 +309,9 @@ def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, A
         finally:
             board.close()
     report |= {"bundle": str(final), "sha256": sha256}
-    headline = pruning.task.headline
-    before, after = (report["metrics"][name].get(headline) for name in ("before", "after"))
-    told = "" if before is None else f" {headline} {before:.4f} -> {after:.4f} (before training again)."
+    metric = last_phase(pruning.task).goal.metric
+    before, after = (report["metrics"][name].get(metric) for name in ("before", "after"))
+    told = "" if before is None else f" {metric} {before:.4f} -> {after:.4f} (before training again)."
     latency = report["latency"]
     run.status("pruning done", kpi=report["metrics"]["after"])
     summary = [
@@ -316,9 +351,14 @@ def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:
     pruning.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if structure.capture(again) != bundle.structure:
         raise ConversionError("the pruned bundle does not give back its own structure; please report this")
-    with torch.inference_mode():
-        expected, actual = (network.eval()(*pruning.prunable.inputs) for network in (pruning.network, again))
-    if not all(
-        torch.equal(one, other) for one, other in zip(tensors(expected), tensors(actual), strict=True)
-    ):
-        raise ConversionError("the pruned bundle answers otherwise than the network that it was made from")
+    restored = parts_of(again)
+    for name, part in pruning.parts.items():
+        with torch.inference_mode():
+            expected = part.module.eval()(*part.prunable.inputs)
+            actual = restored[name].eval()(*part.prunable.inputs)
+        if not all(
+            torch.equal(one, other) for one, other in zip(tensors(expected), tensors(actual), strict=True)
+        ):
+            raise ConversionError(
+                "the pruned bundle predicts otherwise than the network that it was made from"
+            )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.contract.task import Prunable
+from tao_like.contract.model import Prunable
 from tao_like.errors import ConversionError
 from tao_like.networks.heads import AttentionHeads, attention_heads, attention_modules
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tao_like import runtime
 from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Task
+from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, SpecError
 from tao_like.stages.export import export_model, exported_file
 from tao_like.stages.lib.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
@@ -26,19 +25,19 @@ class Source:
     """The model that is quantized.
 
     Attributes:
-        task: at work on the model's classes, preparation and split.
+        task: at work on the model's classes, preprocessing and split.
         model: the fp32 file, open.
         onnx_file: that file; in a temporary folder where the origin is a bundle.
         origin: what the user knows: the bundle or the ONNX file.
     """
 
-    task: Task[Any]
+    task: AnyTask
     model: runtime.Model
     onnx_file: Path
     origin: Path
 
 
-def open_source(task_type: type[Task[Any]], spec: CommonSpec, run: Run, folder: Path) -> Source:
+def open_source(task_type: type[AnyTask], spec: CommonSpec, run: Run, folder: Path) -> Source:
     """Opens what `quantize.checkpoint` names; a bundle is exported into ``folder`` first.
 
     Raises:

@@ -15,18 +15,21 @@ import onnx
 from tao_like import __version__, runtime
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
-from tao_like.contract.task import Outputs, Task
+from tao_like.contract.capabilities import KeepsFloat
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.sample import Outputs, Prepared, Sample
+from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
-from tao_like.stages.evaluate import scoring_batch_size
 from tao_like.stages.lib.cost import Cost
-from tao_like.stages.lib.engines import OnnxEngine, score
+from tao_like.stages.lib.engines import OnnxEngine
 from tao_like.stages.lib.folders import stage_folder
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.onnx_cost import graph_cost
 from tao_like.stages.lib.onnx_graph import folded, load_float_graph
 from tao_like.stages.lib.processor import Processor, busy_note, this_processor
+from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
@@ -40,7 +43,7 @@ LATENCY_ROUNDS = 30
 LATENCY_SECONDS = 20.0
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> QuantizeResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> QuantizeResult:
     """Quantizes an exported network; the file gets its name only once its metric holds."""
     with tempfile.TemporaryDirectory() as name:
         source = open_source(task_type, spec, run, Path(name))
@@ -63,6 +66,7 @@ class _Quantization:
         self.source = source
         self.folder = folder
         self.task = source.task
+        self.engine = OnnxEngine(source.model)
         self.processor = this_processor()
         self.reduce_range = _reduce_range(self.spec.reduce_range, self.processor)
         self.graph = folded(load_float_graph(source.onnx_file, KEY))
@@ -72,7 +76,9 @@ class _Quantization:
                 "nothing to quantize"
             )
         self.all_layers = quantizable_layers(self.graph)
-        self.skipped = self.task.float_nodes(self.graph.graph, self.all_layers) | {
+        keeps = self.task.capability(KeepsFloat)
+        self.skipped = keeps.float_nodes(self.graph.graph, self.all_layers) if keeps else {}
+        self.skipped |= {
             name: f"quantize.skip_names: {pattern}"
             for name, pattern in named_layers(self.graph, self.spec.skip_names).items()
         }
@@ -87,7 +93,7 @@ class _Quantization:
         samples = self._calibration_samples()
         self.ranges = self._calibrate(samples)
         scores: dict[tuple[str, ...], dict[str, float]] = {}
-        float_metrics = self._metrics(self.source.model, "fp32") if self.task.has_split("val") else {}
+        float_metrics = self._metrics(self.source.model, "fp32") if self.task.data.has("val") else {}
         search = Search([], 0.0)
         if float_metrics:
             search = self._search(float_metrics, scores, samples)
@@ -112,26 +118,26 @@ class _Quantization:
 
     def _calibration_samples(self) -> list[int]:
         """Numbers of the training samples, spread evenly: class folders come one after the other."""
-        if not self.task.has_split("train"):
+        if not self.task.data.has("train"):
             raise DatasetError(
                 "quantize takes the ranges of values from training data, and there is none; give "
                 "dataset.train_dataset"
             )
-        available = self.task.count("train")
+        available = self.task.data.count("train")
         count = min(self.spec.num_samples, available)
         return [number * available // count for number in range(count)]
 
     def _feeds(self, samples: Sequence[int]) -> Callable[[], Iterator[Feed]]:
         """Gives the samples one at a time, or as many as a fixed batch holds, read anew at each call."""
-        dataset = self.task.dataset("train")
+        dataset = self.task.data.dataset("train")
         batch = fixed_batch(self.graph) or 1
 
         def feeds() -> Iterator[Feed]:
             for start in range(0, len(samples), batch):
                 numbers = list(samples[start : start + batch])
                 numbers += [samples[0]] * (batch - len(numbers))
-                prepared = self.task.prepare([dataset.sample(number) for number in numbers])
-                yield self.source.model.feed(prepared)
+                prepared = self._prepared([dataset.sample(number) for number in numbers])
+                yield self.engine.feed(prepared)
 
         return feeds
 
@@ -154,6 +160,9 @@ class _Quantization:
                 self.spec.percentile,
             )
 
+    def _prepared(self, samples: Sequence[Sample]) -> Prepared:
+        return preprocess(self.task.inputs, samples)
+
     # --- trials ---
 
     def _plan(self, kept: Sequence[str], reasons: dict[str, str]) -> Plan:
@@ -170,16 +179,20 @@ class _Quantization:
 
     def _metrics(self, model: runtime.Model, name: str) -> dict[str, float]:
         """The task's metrics on the validation data."""
-        dataset = self.task.dataset("val")
+        dataset = self.task.data.dataset("val")
         with self.log.progress(f"scoring {name}", len(dataset)) as bar:
-            return score(
-                self.task,
-                OnnxEngine(model),
-                dataset,
-                scoring_batch_size(self.task, self.spec.batch_size),
-                resolve_workers(self.task, "cpu"),
-                bar.advance,
-            ).compute()
+            return (
+                score(
+                    self.task,
+                    OnnxEngine(model),
+                    dataset,
+                    scoring_batch_size(self.task, self.spec.batch_size),
+                    resolve_workers(self.task.data, "cpu"),
+                    bar.advance,
+                )
+                .compute()
+                .values
+            )
 
     def _search(
         self,
@@ -187,16 +200,16 @@ class _Quantization:
         scores: dict[tuple[str, ...], dict[str, float]],
         samples: Sequence[int],
     ) -> Search:
-        headline = self.task.headline
-        sign = 1.0 if self.task.higher_is_better[headline] else -1.0
+        goal = last_phase(self.task).goal
+        metric = goal.metric
 
         def drop_with(kept: Sequence[str]) -> float:
             words = f"int8 with {counted(len(kept), 'layer')} in float" if kept else "int8"
             metrics = scores[tuple(kept)] = self._metrics(self._trial(kept), words)
-            drop = sign * (float_metrics[headline] - metrics[headline])
-            self.log.status(f"{words}: {headline} {metrics[headline]:.4f}", kpi=metrics)
+            drop = -goal.gain(float_metrics[metric], metrics[metric])
+            self.log.status(f"{words}: {metric} {metrics[metric]:.4f}", kpi=metrics)
             if kept or drop > self.spec.max_drop:
-                self.log.info(f"{words}: {headline} {metrics[headline]:.4f}, {drop:+.4f} lost")
+                self.log.info(f"{words}: {metric} {metrics[metric]:.4f}, {drop:+.4f} lost")
             return drop
 
         return find_float_layers(self.layers, drop_with, lambda: self._costs(samples), self.spec.max_drop)
@@ -204,14 +217,14 @@ class _Quantization:
     def _costs(self, samples: Sequence[int]) -> dict[str, float]:
         """For each layer the relative squared error of the outputs when it alone computes in int8."""
         few = samples[:: max(1, len(samples) // self.spec.search_samples)][: self.spec.search_samples]
-        dataset = self.task.dataset("train")
-        prepared = [self.task.prepare([dataset.sample(number)]) for number in few]
-        wanted = [self.source.model.run_prepared(one) for one in prepared]
+        dataset = self.task.data.dataset("train")
+        prepared = [self._prepared([dataset.sample(number)]) for number in few]
+        wanted = [self.engine.run(one) for one in prepared]
         costs: dict[str, float] = {}
         with self.log.progress("measuring what each layer costs", len(self.layers)) as bar:
             for name in self.layers:
                 model = self._trial([other for other in self.layers if other != name])
-                given = [model.run_prepared(one) for one in prepared]
+                given = [OnnxEngine(model).run(one) for one in prepared]
                 costs[name] = relative_error(wanted, given)
                 bar.advance()
         return costs
@@ -284,16 +297,16 @@ class _Quantization:
         }
 
     def _cost(self) -> Cost:
-        prepared = self.task.prepare([self.task.noise(np.random.default_rng(0))])
-        (example,) = self.source.model.feed(prepared).values()
+        prepared = self._prepared([dummy_sample(self.task.inputs)])
+        (example,) = self.engine.feed(prepared).values()
         return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:
-        prepared = self.task.prepare([self.task.noise(np.random.default_rng(0))])
+        prepared = self._prepared([dummy_sample(self.task.inputs)])
         return measure_in_turns(
             {
-                "fp32": lambda: self.source.model.run_prepared(prepared),
-                "int8": lambda: model.run_prepared(prepared),
+                "fp32": lambda: self.engine.run(prepared),
+                "int8": lambda: OnnxEngine(model).run(prepared),
             },
             rounds=LATENCY_ROUNDS,
             seconds=LATENCY_SECONDS,
@@ -301,11 +314,11 @@ class _Quantization:
 
     def _difference(self, model: runtime.Model) -> float:
         """How far the answers are from those of fp32, on a training sample."""
-        prepared = self.task.prepare([self.task.dataset("train").sample(0)])
-        return self.task.difference(self.source.model.run_prepared(prepared), model.run_prepared(prepared))
+        prepared = self._prepared([self.task.data.dataset("train").sample(0)])
+        return self.task.predictions.difference(self.engine.run(prepared), OnnxEngine(model).run(prepared))
 
     def _summary(self, report: dict[str, Any], plan: Plan) -> list[str]:
-        headline = self.task.headline
+        metric = last_phase(self.task).goal.metric
         kept = [name for name in plan.floats if name in self.all_layers]
         lines = [
             f"{self.final} ({report['bytes'] / 1e6:.1f} MB, fp32 {report['bytes_fp32'] / 1e6:.1f} MB)",
@@ -314,8 +327,7 @@ class _Quantization:
         ]
         if report["metrics"]:
             lines.append(
-                f"{headline} on val: {report['metrics'][headline]:.4f}, fp32 "
-                f"{report['metrics_fp32'][headline]:.4f}"
+                f"{metric} on val: {report['metrics'][metric]:.4f}, fp32 {report['metrics_fp32'][metric]:.4f}"
             )
         before, after = report["latency"]["fp32"], report["latency"]["int8"]
         lines.append(

@@ -27,7 +27,7 @@ from tao_like.tasks.classification.data import ClassificationData
 from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport
 from tao_like.tasks.classification.phase import ClassificationPhase
 from tao_like.tasks.classification.predictions import ClassActivation, ClassificationPredictions
-from tao_like.tasks.classification.spec import Spec
+from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 from tao_like.tasks.classification.warm_start import warm_start
 from tao_like.tasks.common.image_input import IMAGE, ImageInput, image_tensors
 from tao_like.tasks.common.split_data import with_stored_keys
@@ -36,14 +36,17 @@ MODEL_DATA_KEYS = ("img_size", "resize", "crop_pct", "multi_label")
 """Keys of the dataset block that are a model's affair, not the user's."""
 
 
-class ClassificationTask(Task[Spec, ClassificationNetwork], Prunes[ClassificationNetwork], HoldsGraph):
+class ClassificationTask(
+    Task[ClassificationSpec, ClassificationNetwork], Prunes[ClassificationNetwork], HoldsGraph
+):
     """One label an image, or several."""
 
     name = "classification"
-    Spec = Spec
+    Spec = ClassificationSpec
     data: ClassificationData
+    predictions: ClassificationPredictions
 
-    def __init__(self, spec: Spec, trained: TrainedState | None = None) -> None:
+    def __init__(self, spec: ClassificationSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         self.data = ClassificationData(spec, trained)
         thresholds = trained.thresholds if trained else {}
@@ -115,12 +118,12 @@ class ClassificationTask(Task[Spec, ClassificationNetwork], Prunes[Classificatio
 
     @classmethod
     @override
-    def restored_spec(cls, spec: Spec, stored: Spec) -> Spec:
+    def restored_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
         return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
     @classmethod
     @override
-    def continued_spec(cls, spec: Spec, stored: Spec) -> Spec:
+    def continued_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
         restored = cls.restored_spec(spec, stored)
         own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
         backbone = replace(stored.model.backbone, **own)
