@@ -36,7 +36,7 @@ from tao_like.stages.quantize.calibration import calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan
 from tao_like.tasks.classification.init import write_spec
-from tao_like.tasks.classification.model import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport
 
 HEADER = ["what", "seed_or_threads", "variant", "value", "unit"]
 ALGORITHMS = ("minmax", "entropy", "percentile")
@@ -94,7 +94,7 @@ def graphs(name: str, folder: Path) -> dict[str, Path]:
     torch.manual_seed(0)
     backbone = create_backbone(name, num_classes=1000, img_size=SIDE, drop_rate=0.0, drop_path_rate=0.0)
     network = ClassificationNetwork(backbone, (0.5,) * 3, (0.5,) * 3)
-    module = ShippedClassifier(network, "uint8_nhwc", multi_label=False).eval()
+    module = ClassifierForExport(network, "uint8_nhwc", multi_label=False).eval()
     exportable = Exportable(
         module, {"image": {0: "batch"}}, {"probabilities": {0: "batch"}}, {}, lambda prepared: (prepared,)
     )

@@ -26,6 +26,7 @@ from stage_runs import (
     csv_rows,
     status_lines,
 )
+from task_contract import goal, load_task
 
 import tao_like
 from tao_like import runtime
@@ -40,7 +41,7 @@ from tao_like.stages.results import (
     StageResult,
     TrainResult,
 )
-from tao_like.tasks import spec_module, task_class
+from tao_like.tasks import spec_module
 
 RUNTIME_SCRIPT = """\
 import dataclasses, json, sys
@@ -145,8 +146,8 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         assert (lines[0]["status"], lines[-1]["status"]) == ("STARTED", "SUCCESS")
         assert [line["epoch"] for line in lines if "epoch" in line] == [1, 2]
         assert json.loads((trained.folder / "report.json").read_text("utf-8")) == trained.report
-        headline = task_class(self.task).headline
-        assert 0 <= trained.metrics[headline] <= 1
+        metric = goal(self.task).metric
+        assert 0 <= trained.metrics[metric] <= 1
         assert lines[-1]["kpi"] == trained.metrics
         assert not [path for path in trained.folder.rglob("*") if "partial" in path.name]
 
@@ -244,8 +245,8 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         result = self.run("evaluate", tmp_path, [*data, *given("evaluate", trained), "evaluate.split=val"])
         assert isinstance(result, EvaluateResult)
         assert result.metrics.keys() == trained.metrics.keys()
-        headline = task_class(self.task).headline
-        assert result.metrics[headline] == pytest.approx(trained.metrics[headline], abs=1e-6)
+        metric = goal(self.task).metric
+        assert result.metrics[metric] == pytest.approx(trained.metrics[metric], abs=1e-6)
 
     def test_evaluate_answers_alike_for_the_bundle_and_the_onnx_file(
         self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
@@ -376,7 +377,8 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(task_class(self.task), "difference", lambda *_: difference)
+        kind = type(load_task(self.task).predictions)
+        monkeypatch.setattr(kind, "difference", lambda *_: difference)
         (tmp_path / "export").mkdir()
         (tmp_path / "export" / "model.onnx").write_text("an older file")
         with pytest.raises(ConversionError, match=r"export\.tolerance"):

@@ -8,24 +8,22 @@ from typing import Any, ClassVar
 
 import torch
 from pretended_device import DEVICE, pretended_device, send
+from task_contract import load_task
 from torch import Tensor, nn
 
-from tao_like.config import load_spec
-from tao_like.contract.task import Batch, Split, Task
-from tao_like.tasks import spec_module, task_class
+from tao_like.contract.batch import Batch
+from tao_like.contract.inputs import model_inputs
+from tao_like.contract.sample import Split
+from tao_like.contract.task import AnyTask
+from tao_like.stages.lib.engines import default_format
 
 CPU = torch.device("cpu")
 
 
-def load_task(name: str, words: Sequence[str]) -> Task[Any]:
-    """A task at work on overrides alone."""
-    return task_class(name)(load_spec(spec_module(name).Spec, None, list(words)).spec)
-
-
-def network_of(task: Task[Any], device: torch.device) -> nn.Module:
+def network_of(task: AnyTask, device: torch.device) -> nn.Module:
     """The same random network on every call."""
     torch.manual_seed(0)
-    network, _ = task.network(pretrained=False)
+    network, _ = task.model(pretrained=False)
     return send(network) if device == DEVICE else network
 
 
@@ -34,18 +32,18 @@ def on(device: torch.device) -> Any:
     return pretended_device() if device == DEVICE else nullcontext()
 
 
-def some(task: Task[Any], split: Split) -> Batch:
+def some(task: AnyTask, split: Split) -> Batch[Any]:
     """Four samples, or as many as there are."""
-    data = task.dataset(split, augment=split == "train")
-    return task.collate([data[number] for number in range(min(4, len(data)))])
+    data = task.data.dataset(split, augment=split == "train")
+    return task.data.collate([data[number] for number in range(min(4, len(data)))])
 
 
-def training_step(task: Task[Any], batch: Batch, device: torch.device) -> dict[str, Tensor]:
+def training_step(task: AnyTask, batch: Batch[Any], device: torch.device) -> dict[str, Tensor]:
     """Losses and gradients of a step."""
     network = network_of(task, device).train()
     with on(device):
         torch.manual_seed(1)
-        losses = task.losses(network, batch.to(device))
+        losses = task.phases()[-1].losses(network, batch.to(device))
         assert {value.device for value in losses.values()} == {device}
         torch.stack(list(losses.values())).sum().backward()
         found = {name: value.detach().cpu() for name, value in losses.items()}
@@ -56,37 +54,39 @@ def training_step(task: Task[Any], batch: Batch, device: torch.device) -> dict[s
 
 
 def validation_step(
-    task: Task[Any], batch: Batch, device: torch.device
+    task: AnyTask, batch: Batch[Any], device: torch.device
 ) -> tuple[list[float], dict[str, float]]:
     """The losses of a batch, and what the metrics make of the answers to it."""
     network = network_of(task, device).eval()
-    metrics = task.metrics()
+    phase = task.phases()[-1]
+    metrics = phase.metrics()
     with on(device), torch.no_grad():
         moved = batch.to(device)
-        losses, outputs = task.validate(network, moved)
-        metrics.update(moved.indices.tolist(), task.answers(outputs), task.targets(moved))
-        return [value.item() for value in losses.values()], metrics.compute()
+        losses, outputs = phase.validate(network, moved)
+        predictions = task.predictions.from_outputs(outputs)
+        metrics.update(moved.indices.tolist(), predictions, task.predictions.targets(moved))
+        return [value.item() for value in losses.values()], metrics.compute().values
 
 
-def answers(task: Task[Any], batch: Batch, device: torch.device) -> list[Tensor]:
-    """What the network that ships says to the first sample."""
-    exportable = task.exportable(network_of(task, CPU).eval(), task.input_format)
-    inputs = exportable.to_inputs(task.prepared(batch)[:1])
-    module = send(exportable.module) if device == DEVICE else exportable.module
+def outputs_of(task: AnyTask, batch: Batch[Any], device: torch.device) -> list[Tensor]:
+    """What the first graph that ships gives for the first sample."""
+    graph = next(iter(task.exports(network_of(task, CPU).eval(), default_format(task)).values()))
+    inputs = graph.to_inputs({name: one[:1] for name, one in model_inputs(task.inputs, batch).items()})
+    module = send(graph.module) if device == DEVICE else graph.module
     with on(device), torch.no_grad():
         found = module(*[tensor.to(device) for tensor in inputs])
         return [value.cpu() for value in (found if isinstance(found, tuple) else (found,))]
 
 
 def assert_same_there(name: str, words: Sequence[str]) -> None:
-    """A training step, a validation and answers leave nothing on the CPU, and come to its numbers."""
+    """A training step, a validation and predictions leave nothing on the CPU, and come to its numbers."""
     task = load_task(name, words)
     train, val = some(task, "train"), some(task, "val")
     here, there = (training_step(task, train, device) for device in (CPU, DEVICE))
     assert here.keys() == there.keys()
     assert [name for name, value in here.items() if not value.equal(there[name])] == []
     assert validation_step(task, val, CPU) == validation_step(task, val, DEVICE)
-    for one, other in zip(answers(task, val, CPU), answers(task, val, DEVICE), strict=True):
+    for one, other in zip(outputs_of(task, val, CPU), outputs_of(task, val, DEVICE), strict=True):
         assert one.equal(other)
 
 

@@ -17,12 +17,12 @@ from stage_runs import (
     csv_rows,
     status_lines,
 )
+from task_contract import goal, load_task
 
 from tao_like.bundle import file_sha256, read_bundle, write_bundle
-from tao_like.contract.capabilities import Capabilities
+from tao_like.contract.capabilities import Distils
 from tao_like.errors import ConversionError, SpecError
 from tao_like.stages.results import EvaluateResult, ExportResult, PruneResult, StageResult, TrainResult
-from tao_like.tasks import task_class
 
 # A tiny network has few channels, so each may go; two steps, so that the training in between is seen.
 LITTLE_BY_LITTLE = ("prune.granularity=2", "prune.target_macs=0.6", "prune.steps=2")
@@ -65,8 +65,8 @@ class PruneStageTests:
         assert 0 < report["parameters"]["after"] < report["parameters"]["before"]
         assert report["latency"]["median_ms"]["after"] > 0
         assert report["largest_difference"] < 1e-3
-        headline = task_class(self.task).headline
-        assert report["metrics"]["before"][headline] == pytest.approx(trained.metrics[headline], abs=1e-6)
+        metric = goal(self.task).metric
+        assert report["metrics"]["before"][metric] == pytest.approx(trained.metrics[metric], abs=1e-6)
         assert any(layer["after"] < layer["before"] for layer in report["layers"])
         assert status_lines(pruned.folder)[-1]["status"] == "SUCCESS"
         assert (pruned.folder / "channels.png").stat().st_size > 0
@@ -144,7 +144,7 @@ class PruneStageTests:
     ) -> None:
         prune = [f"train.pruned_model_path={pruned.bundle}", "train.num_epochs=2"]
         teacher = f"train.distill.teacher_model_path={trained.bundle}"
-        if task_class(self.task).distillation_losses is Capabilities.distillation_losses:
+        if load_task(self.task).capability(Distils) is None:
             with pytest.raises(SpecError, match="cannot learn from a teacher"):
                 self.run("train", tmp_path, [*data, *prune, teacher])
             return

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 from stage_runs import assert_failed, csv_rows, status_lines
+from task_contract import goal
 
 from tao_like import runtime
 from tao_like.bundle import file_sha256, read_bundle, write_bundle
@@ -25,7 +26,6 @@ from tao_like.stages.results import (
     StageResult,
     TrainResult,
 )
-from tao_like.tasks import task_class
 
 ANY_DROP = "quantize.max_drop=1"
 """A network that has learnt for two epochs may lose any share of so few samples."""
@@ -197,23 +197,23 @@ class QuantizeStageTests:
             assert len({row[key] for row in result.rows}) == 1
             assert result.rows[0][key] > 0
         assert all(0 < row["median_ms"] <= row["p95_ms"] for row in result.rows)
-        headline = task_class(self.task).headline
-        assert result.rows[1]["metrics"][headline] == result.rows[0]["metrics"][headline]
+        metric = goal(self.task).metric
+        assert result.rows[1]["metrics"][metric] == result.rows[0]["metrics"][metric]
         expected = self.run("evaluate", tmp_path, [*data, f"evaluate.checkpoint={quantized.onnx_file}"])
         assert isinstance(expected, EvaluateResult)
         assert result.rows[2]["metrics"] == pytest.approx(expected.metrics, abs=1e-6)
-        self.assert_compared(result, headline)
+        self.assert_compared(result, metric)
 
-    def assert_compared(self, result: CompareResult, headline: str) -> None:
+    def assert_compared(self, result: CompareResult, metric: str) -> None:
         """The files of a comparison hold its rows."""
         assert json.loads((result.folder / "report.json").read_text("utf-8"))["rows"] == result.rows
         with (result.folder / "comparison.csv").open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
         assert [line["name"] for line in lines] == [row["name"] for row in result.rows]
-        assert [float(line[headline]) for line in lines] == [row["metrics"][headline] for row in result.rows]
+        assert [float(line[metric]) for line in lines] == [row["metrics"][metric] for row in result.rows]
         with Image.open(result.folder / "comparison.png") as picture:
             assert picture.size[0] > 400
-        assert headline in (result.folder / "log.txt").read_text("utf-8")
+        assert metric in (result.folder / "log.txt").read_text("utf-8")
 
     def test_compare_refuses_models_of_other_classes_or_another_task(
         self, trained: TrainResult, data: list[str], tmp_path: Path

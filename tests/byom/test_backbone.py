@@ -184,10 +184,10 @@ def test_freezing_leaves_the_backbone_as_it_was(imported: Path, pictures: list[s
 
 def test_a_lower_rate_for_the_backbone_reaches_it_all(imported: Path, pictures: list[str]) -> None:
     task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
-    network, _ = task.network(pretrained=True)
+    network, _ = task.model(pretrained=True)
     below = {
         id(value)
-        for module in task.parameter_groups(network)["backbone"]
+        for module in task.phases()[0].backbone(network)
         for value in module.parameters(recurse=False)
     }
     head = {id(value) for part in network.head for value in part.parameters()}
@@ -198,17 +198,19 @@ def test_the_head_is_kept_where_it_knows_the_classes(
     imported: Path, pictures: list[str], tmp_path: Path
 ) -> None:
     task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
-    network, notes = task.network(pretrained=True)
+    network, notes = task.model(pretrained=True)
     known = read_bundle(imported)
-    assert set(task.classes) - set(known.classes), "the pictures have a class that the head does not know"
+    assert set(task.data.labels.names) - set(known.classes), (
+        "the pictures have a class that the head does not know"
+    )
     assert any("head is new" in note for note in notes)
     fitting = tmp_path / "fitting.tltb"
-    known.classes = [*task.classes, "x", "y", "z"][: len(known.classes)]
+    known.classes = [*task.data.labels.names, "x", "y", "z"][: len(known.classes)]
     write_bundle(fitting, known)
     task = task_class("classification")(tiny_spec(*pictures, *settings(fitting)))
-    network, notes = task.network(pretrained=True)
+    network, notes = task.model(pretrained=True)
     assert any("head is kept" in note for note in notes)
-    expected = known.weights["head.weight"][: len(task.classes)]
+    expected = known.weights["head.weight"][: len(task.data.labels.names)]
     assert torch.equal(network.backbone.head.weight, expected)
 
 
@@ -235,16 +237,14 @@ def test_a_training_starts_from_one_that_knew_other_classes(
     write_bundle(tmp_path / "other.tltb", known)
     start = f"train.pretrained_model_path={tmp_path / 'other.tltb'}"
     task = task_class("classification")(tiny_spec(*pictures, *settings(imported), start))
-    network, notes = task.network(pretrained=True)
+    network, notes = task.model(pretrained=True)
     assert any("head is new" in note for note in notes)
     assert torch.equal(network.backbone.body.stem.weight, known.weights["backbone.body.stem.weight"])
     assert not torch.equal(network.backbone.head.weight, known.weights["backbone.head.weight"])
     known.weights["backbone.body.stem.weight"] = torch.zeros(1, 3, 3, 3)
     write_bundle(tmp_path / "other.tltb", known)
     with pytest.raises(SpecError, match=r"pretrained_model_path.*another network"):
-        task_class("classification")(tiny_spec(*pictures, *settings(imported), start)).network(
-            pretrained=True
-        )
+        task_class("classification")(tiny_spec(*pictures, *settings(imported), start)).model(pretrained=True)
 
 
 class Exported(nn.Module):

@@ -83,26 +83,31 @@ def tiny_task(class_folders: Path) -> object:
 def test_auto_batch_size_is_a_power_of_two_that_memory_allows(
     tiny_task: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, _ = tiny_task.network(pretrained=True)
-    dataset = tiny_task.dataset("train")
+    network, _ = tiny_task.model(pretrained=True)
+    dataset = tiny_task.data.dataset("train")
     device = torch.device("cpu")
-    per_sample = loading._kept_bytes(tiny_task, network, dataset)
+    per_sample = loading._kept_bytes(tiny_task.phases()[0], network, dataset)
     monkeypatch.setattr(loading, "FEWEST_STEPS_AN_EPOCH", 1)
     for wanted in (4, 16):
         free = int((wanted + 0.5) * per_sample / loading.MEMORY_SHARE)
         monkeypatch.setattr(loading, "free_memory", lambda free=free: free)
-        assert resolve_batch_size(tiny_task, network, dataset, device) == wanted
+        assert resolve_batch_size(tiny_task.phases()[0], network, dataset, device) == wanted
 
 
 def test_auto_batch_size_leaves_some_steps_an_epoch_and_no_trace(tiny_task: object) -> None:
     """24 pictures: at least 8 steps want batches of at most 3, so 2."""
-    network, _ = tiny_task.network(pretrained=True)
+    network, _ = tiny_task.model(pretrained=True)
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     torch.manual_seed(1)
     expected = torch.rand(2)
     torch.manual_seed(1)
-    assert resolve_batch_size(tiny_task, network, tiny_task.dataset("train"), torch.device("cpu")) == 2
+    assert (
+        resolve_batch_size(
+            tiny_task.phases()[0], network, tiny_task.data.dataset("train"), torch.device("cpu")
+        )
+        == 2
+    )
     assert torch.rand(2).equal(expected)
     assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -144,12 +149,12 @@ class Collecting(torch.utils.data.Dataset[int]):
 @pytest.mark.parametrize("moment", ["before the loader is made", "before it starts"])
 def test_loading_processes_destroy_nothing_of_their_parent_s(moment: str, tmp_path: Path) -> None:
     task = task_class("classification")(tiny_spec())
-    task.collate = list  # type: ignore[method-assign,assignment]
+    task.data.collate = list  # type: ignore[method-assign,assignment]
     gc.disable()
     try:
         if moment == "before the loader is made":
             Telltale(tmp_path / "destroyed")
-        loader = loading.scoring_loader(task, Collecting(), 1, workers=1)
+        loader = loading.scoring_loader(task.data, Collecting(), 1, workers=1)
         if moment == "before it starts":
             Telltale(tmp_path / "destroyed")
         assert [list(batch) for batch in loader] == [[0], [1]]

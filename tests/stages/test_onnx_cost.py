@@ -20,7 +20,7 @@ from tao_like.stages.lib.onnx_graph import folded
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan
-from tao_like.tasks.classification.model import ClassificationNetwork, ShippedClassifier
+from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport
 
 
 def test_convolutions_by_hand() -> None:
@@ -111,7 +111,7 @@ def exported(name: str, side: int = 64) -> tuple[nn.Module, onnx.ModelProto, tor
         # timm starts some norm layers at nought, and the exporter joins kernels that are equal.
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
-    module = ShippedClassifier(ClassificationNetwork(backbone, (0.5,) * 3, (0.5,) * 3), "uint8_nhwc", False)
+    module = ClassifierForExport(ClassificationNetwork(backbone, (0.5,) * 3, (0.5,) * 3), "uint8_nhwc", False)
     example = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
     shape = Exportable(module.eval(), {"image": {0: "n"}}, {"p": {0: "n"}}, {}, lambda given: (given,))
     return module, to_onnx(shape, (example,), dynamic=True, opset=18)[0], example[:1]

@@ -220,15 +220,16 @@ def test_teacher_and_network_see_the_same_blended_pictures(class_folders: Path) 
             seen.append(pixels.clone())
             return torch.tensor([self.logits] * len(pixels))
 
-    data = task.dataset("train")
-    batch = task.collate([data[index] for index in range(4)])
+    data = task.data.dataset("train")
+    phase = task.phases()[-1]
+    batch = task.data.collate([data[index] for index in range(4)])
     network, teacher = Watch([1.0, 0.0, 0.0]), Watch([0.0, 2.0, 0.0])
     torch.manual_seed(3)
-    parts = task.distillation_losses(network, teacher, batch, loss_lambda=0.25, temperature=2.0)
+    parts = phase.distillation_losses(network, teacher, batch, loss_lambda=0.25, temperature=2.0)
     torch.manual_seed(3)
-    alone = task.losses(network, batch)["loss"]
+    alone = phase.losses(network, batch)["loss"]
     assert torch.equal(seen[0], seen[1])
-    assert not torch.equal(seen[0], batch.inputs.float())
+    assert not torch.equal(seen[0], batch.input.float())
     distance = distillation_loss(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 2.0, 0.0]]), 2.0)
     assert float(parts["loss"]) == pytest.approx(0.75 * float(alone), rel=1e-6)
     assert float(parts["distillation_loss"]) == pytest.approx(0.25 * float(distance), rel=1e-5)

@@ -18,7 +18,7 @@ from tao_like.networks import (
 # isort: split
 import timm
 
-from tao_like.contract.task import Prunable
+from tao_like.contract.model import Prunable
 from tao_like.stages.lib.cost import network_cost
 from tao_like.stages.prune.criteria import batch_norm_scale, magnitude, relative, taylor
 from tao_like.stages.prune.proof import remove_proven

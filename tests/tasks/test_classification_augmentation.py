@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
-from tao_like.tasks.classification.data import Augmentation, area_shares
+from tao_like.tasks.classification.dataset import Augmentation, area_shares
 from tao_like.tasks.classification.spec import RandomCropSpec
 
 SIZE = ImagePreparation(height=32, width=32, resize="squash", interpolation="bilinear")
@@ -113,12 +113,14 @@ def test_erasing_blots_out_one_rectangle() -> None:
 def training_pixels(folder: Path, workers: int, epoch: int, seed: int = 3) -> dict[int, np.ndarray]:
     """Each training picture of an epoch, as the loader gives it with so many processes."""
     task = task_class("classification")(tiny_spec(*ALL_KINDS, *data_overrides(folder)))
-    dataset = SeededDataset(task.dataset("train", augment=True), seed)
+    dataset = SeededDataset(task.data.dataset("train", augment=True), seed)
     sampler = EpochSampler(len(dataset), seed, shuffle=True)
     sampler.set_epoch(epoch)
-    loader = DataLoader(dataset, batch_size=5, sampler=sampler, num_workers=workers, collate_fn=task.collate)
+    loader = DataLoader(
+        dataset, batch_size=5, sampler=sampler, num_workers=workers, collate_fn=task.data.collate
+    )
     return {
-        int(index): batch.inputs[place].numpy()
+        int(index): batch.input[place].numpy()
         for batch in loader
         for place, index in enumerate(batch.indices)
     }
@@ -140,7 +142,7 @@ def test_changes_depend_on_seed_epoch_and_sample_alone(class_folders: Path) -> N
 
 def test_drawing_a_sample_leaves_the_caller_s_random_state(class_folders: Path) -> None:
     task = task_class("classification")(tiny_spec(*ALL_KINDS, *data_overrides(class_folders)))
-    dataset = SeededDataset(task.dataset("train", augment=True), 0)
+    dataset = SeededDataset(task.data.dataset("train", augment=True), 0)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

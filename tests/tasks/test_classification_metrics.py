@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from tao_like.tasks.common.class_metrics import ClassificationMetrics, rejection_cut
-from tao_like.tasks.common.class_predictions import ClassAnswers, best_f1_cut
+from tao_like.contract.metrics import Metrics
+from tao_like.tasks.common.class_metrics import ClassMetrics
+from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
 
 
 def scored(
-    probabilities: np.ndarray, targets: np.ndarray, *, topk: tuple[int, ...] = (1, 2), **settings: Any
-) -> ClassificationMetrics:
-    """Metrics that have seen these answers, in batches of two."""
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    *,
+    topk: tuple[int, ...] = (1, 2),
+    multi_label: bool = False,
+    thresholds: dict[str, Any] | None = None,
+) -> Metrics:
+    """Metrics that have seen these predictions, in batches of two."""
     names = [f"class {number}" for number in range(probabilities.shape[1])]
-    options = {"multi_label": False, "thresholds": {}, **settings}
-    metrics = ClassificationMetrics(names, list(topk), **options)
+    metrics: Metrics = ClassMetrics(names, list(topk), thresholds or {})
+    if multi_label:
+        metrics = MultiLabelMetrics(names, thresholds or {})
     for start in range(0, len(targets), 2):
         rows = slice(start, start + 2)
         metrics.update(range(start, min(start + 2, len(targets))), probabilities[rows], targets[rows])
@@ -52,7 +61,7 @@ def test_a_case_that_can_be_counted_by_hand() -> None:
     probabilities = np.array(
         [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.5, 0.1, 0.4], [0.1, 0.3, 0.6]], np.float32
     )
-    figures = scored(probabilities, np.array([0, 1, 1, 2, 2])).compute()
+    figures = scored(probabilities, np.array([0, 1, 1, 2, 2])).compute().values
     assert figures["accuracy"] == pytest.approx(3 / 5)
     assert figures["top2_accuracy"] == pytest.approx(1.0)
     assert figures["precision"] == pytest.approx((1 / 3 + 1 + 1) / 3)
@@ -64,7 +73,7 @@ def test_a_case_that_can_be_counted_by_hand() -> None:
 def test_single_label_figures_are_those_of_scikit_learn(seed: int) -> None:
     probabilities, targets = random_answers(157, 7, seed)
     metrics = scored(probabilities, targets, topk=(1, 3, 5, 50))
-    figures, predicted = metrics.compute(), probabilities.argmax(axis=1)
+    report, predicted = metrics.compute(), probabilities.argmax(axis=1)
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         targets, predicted, labels=range(7), zero_division=0
     )
@@ -77,8 +86,8 @@ def test_single_label_figures_are_those_of_scikit_learn(seed: int) -> None:
         "f1": f1.mean(),
         "calibration_error": calibration_error(probabilities.max(axis=1), predicted == targets, 15),
     }
-    assert figures == pytest.approx(expected, abs=1e-6)
-    details = metrics.details()
+    assert report.values == pytest.approx(expected, abs=1e-6)
+    details = report.details
     per_class = details["per_class"]
     assert [row["f1"] for row in per_class.values()] == pytest.approx(f1)
     assert [row["precision"] for row in per_class.values()] == pytest.approx(precision)
@@ -92,7 +101,7 @@ def test_a_class_without_samples_counts_as_scikit_learn_counts_it() -> None:
     """Precision, recall and F1 of a class that is neither true nor predicted; macro averages leave it out."""
     probabilities, targets = random_answers(40, 3, 0)
     probabilities = np.concatenate([probabilities, np.zeros((40, 1), np.float32)], axis=1)
-    figures, predicted = scored(probabilities, targets).compute(), probabilities.argmax(axis=1)
+    figures, predicted = scored(probabilities, targets).compute().values, probabilities.argmax(axis=1)
     expected = sklearn_metrics.f1_score(targets, predicted, average="macro", zero_division=0)
     assert figures["f1"] == pytest.approx(expected, abs=1e-6)
 
@@ -105,7 +114,8 @@ def test_multi_label_figures_are_those_of_scikit_learn(thresholds: dict[str, Any
     metrics = scored(probabilities, truths, multi_label=True, thresholds=thresholds)
     predicted = probabilities >= np.array(thresholds.get("values", [0.5] * 4), np.float32)
     precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(truths, predicted)
-    figures = metrics.compute()
+    report = metrics.compute()
+    figures = report.values
     expected = {
         "accuracy": (predicted == truths).mean(),
         "exact_match": sklearn_metrics.accuracy_score(truths, predicted),
@@ -115,30 +125,53 @@ def test_multi_label_figures_are_those_of_scikit_learn(thresholds: dict[str, Any
         "f1": f1.mean(),
     }
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
-    assert [row["f1"] for row in metrics.details()["per_class"].values()] == pytest.approx(f1)
+    assert [row["f1"] for row in report.details["per_class"].values()] == pytest.approx(f1)
 
 
 def test_multi_label_calibration_is_about_each_yes_or_no() -> None:
     """Every label is a bet on 'yes': bins of its probability, and the share of 'yes' in each."""
     probabilities = np.array([[0.9, 0.2], [0.9, 0.2], [0.9, 0.2], [0.9, 0.2]], np.float32)
     truths = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.float32)
-    figures = scored(probabilities, truths, multi_label=True).compute()
+    figures = scored(probabilities, truths, multi_label=True).compute().values
     expected = 0.5 * abs(0.9 - 0.75) + 0.5 * abs(0.2 - 0.25)
     assert figures["calibration_error"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_sample_that_comes_twice_counts_once() -> None:
-    metrics = scored(np.eye(2, dtype=np.float32), np.array([0, 1]))
-    metrics.update([1], [np.array([0.0, 1.0], np.float32)], [1])
-    assert len(metrics.collected) == 2
-    assert metrics.compute()["accuracy"] == 1.0
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_parts_that_are_joined_come_to_what_the_whole_comes_to(multi_label: bool) -> None:
+    probabilities, targets = random_answers(40, 5, 1)
+    if multi_label:
+        targets = (np.random.default_rng(2).random((40, 5)) < 0.4).astype(np.float32)
+    whole = scored(probabilities, targets, multi_label=multi_label)
+    first, second = (
+        scored(probabilities[half], targets[half], multi_label=multi_label)
+        for half in (slice(0, 13), slice(13, 40))
+    )
+    first.join(pickle.loads(pickle.dumps(second)))
+    one, other = first.compute(), whole.compute()
+    assert first.count == 40
+    assert one.values == pytest.approx(other.values, abs=1e-9)
+    assert (one.details, one.thresholds) == (other.details, other.thresholds)
 
 
 def test_the_worst_answers_come_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.55, 0.45], [0.02, 0.98]], np.float32)
-    assert scored(probabilities, np.array([0, 1, 1, 0])).ranked() == [3, 1, 2, 0]
+    assert worst(scored(probabilities, np.array([0, 1, 1, 0]))) == [3, 1, 2, 0]
     truths = np.array([[1, 0], [1, 1], [1, 0], [1, 1]], np.float32)
-    assert scored(probabilities, truths, multi_label=True).ranked() == [3, 1, 2, 0]
+    assert worst(scored(probabilities, truths, multi_label=True)) == [3, 1, 2, 0]
+
+
+def worst(metrics: Metrics) -> list[int]:
+    """The samples' places, the worst first."""
+    return [number for number, _ in metrics.worst(10)]
+
+
+def test_of_many_wrong_ones_the_worst_are_kept() -> None:
+    probabilities, targets = random_answers(500, 4, 3)
+    margins = probabilities[np.arange(500), targets] - np.where(
+        np.eye(4, dtype=bool)[targets], -1, probabilities
+    ).max(axis=1)
+    assert worst(scored(probabilities, targets)) == np.argsort(margins, kind="stable")[:10].tolist()
 
 
 def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
@@ -173,12 +206,17 @@ def test_the_best_cut_lies_between_two_probabilities() -> None:
     assert best_f1_cut(answers) == pytest.approx(0.55)
 
 
+def rejection(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """The threshold of rejection that suits these predictions."""
+    return float(scored(probabilities, targets).compute().thresholds["value"])
+
+
 def test_rejection_is_worth_it_only_below_its_threshold() -> None:
     """Wrong at 0.4 and 0.45, right from 0.6 on: rejecting both wrong ones costs no right one."""
     best = np.array([0.4, 0.45, 0.6, 0.9])
     probabilities = np.stack([best, 1 - best], axis=1)
     probabilities[:2, 1] = 0.1
-    assert 0.45 < rejection_cut(probabilities, np.array([1, 1, 0, 0])) <= 0.6
+    assert 0.45 < rejection(probabilities, np.array([1, 1, 0, 0])) <= 0.6
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -190,15 +228,15 @@ def test_no_rejection_threshold_gains_more(seed: int) -> None:
         rejected = best < cut
         return int((rejected & ~right).sum()) - int((rejected & right).sum())
 
-    found = rejection_cut(probabilities, targets)
+    found = rejection(probabilities, targets)
     assert gain(found) == max(gain(cut / 100) for cut in range(101)) >= 0
 
 
 def test_all_right_means_nothing_is_rejected() -> None:
-    assert rejection_cut(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == 0.0
+    assert rejection(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == 0.0
 
 
 def test_the_share_of_rejected_answers_is_told() -> None:
     probabilities = np.array([[0.9, 0.1], [0.55, 0.45], [0.2, 0.8], [0.4, 0.6]], np.float32)
     metrics = scored(probabilities, np.array([0, 0, 1, 1]), thresholds={"kind": "reject", "value": 0.58})
-    assert metrics.details()["rejected_share"] == 0.25
+    assert metrics.compute().details["rejected_share"] == 0.25

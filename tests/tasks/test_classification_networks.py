@@ -13,6 +13,8 @@ from PIL import Image
 from stage_runs import assert_rows_agree, csv_rows
 from tiny_classification import data_overrides, run, tiny_spec
 
+from tao_like.contract.capabilities import Explains
+from tao_like.contract.inputs import preprocess
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.plots.cards import overlay_heat
 from tao_like.tasks import task_class
@@ -75,13 +77,13 @@ def network_of(backbone: str, side: int, class_folders: Path) -> tuple[Any, Any]
     settings = [f"model.backbone.type={backbone}", f"dataset.img_size={side}"]
     task = task_class("classification")(tiny_spec(*data_overrides(class_folders), *settings))
     torch.manual_seed(0)
-    return task.network(pretrained=False)[0].eval(), task
+    return task.model(pretrained=False)[0].eval(), task
 
 
-def prepared_pictures(task: Any, count: int) -> np.ndarray:
+def prepared_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
     """The first test pictures as the network takes them."""
-    dataset = task.dataset("test")
-    return task.prepare([dataset.sample(index) for index in range(count)])
+    dataset = task.data.dataset("test")
+    return preprocess(task.inputs, [dataset.sample(index) for index in range(count)])
 
 
 @pytest.mark.usefixtures("thin_networks")
@@ -96,7 +98,7 @@ def prepared_pictures(task: Any, count: int) -> np.ndarray:
 )
 def test_maps_show_places_of_the_picture(backbone: str, side: int, grid: int, class_folders: Path) -> None:
     network, task = network_of(backbone, side, class_folders)
-    maps = task.explain(network, prepared_pictures(task, 3))
+    maps = task.capability(Explains).explain(network, prepared_pictures(task, 3))
     assert [heat.shape for heat in maps] == [(grid, grid)] * 3
     for heat in maps:
         assert 0 <= heat.min() <= heat.max() <= 1 + 1e-6
@@ -109,9 +111,9 @@ def test_the_map_of_a_pooled_network_is_its_class_activation_map(class_folders: 
     weights of the class, applied at each place."""
     network, task = network_of("test_resnet", 96, class_folders)
     pixels = prepared_pictures(task, 4)
-    heats = task.explain(network, pixels)
+    heats = task.capability(Explains).explain(network, pixels)
     with torch.no_grad():
-        inputs = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        inputs = network.normalise(torch.from_numpy(pixels["image"]).permute(0, 3, 1, 2))
         features = network.backbone.forward_features(inputs)
         classes = network.backbone(inputs).argmax(dim=1)
     for heat, maps, number in zip(heats, features, classes, strict=True):
