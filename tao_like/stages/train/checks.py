@@ -19,7 +19,7 @@ from tao_like.stages.train.devices import choose_devices
 def check_phase(task: AnyTask, phase: Phase[Any]) -> None:
     """Raises SpecError where a phase's rule is broken that needs the task, or what the data has."""
     data, spec = phase.data, phase.spec
-    block = train_key(phase)
+    block = train_key(task, phase)
     if not data.has("train"):
         raise SpecError(
             f"there is no training data: {data.key('train')} is not given; "
@@ -39,9 +39,9 @@ def check_phase(task: AnyTask, phase: Phase[Any]) -> None:
         )
 
 
-def train_key(phase: Phase[Any]) -> str:
-    """The key of a phase's train block in the spec."""
-    return f"train.{phase.name}" if phase.name else "train"
+def train_key(task: AnyTask, phase: Phase[Any]) -> str:
+    """The key of a phase's train block in the spec; phases may share one."""
+    return "train" if phase.spec == task.spec.train else f"train.{phase.name}"
 
 
 def check_devices(spec: TrainSpec) -> None:

@@ -30,7 +30,6 @@ from tao_like.stages.train.checkpoint_file import (
     read_best,
     write_checkpoint,
 )
-from tao_like.stages.train.checks import train_key
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
@@ -58,6 +57,7 @@ class PhaseTraining:
         description: what a checkpoint says of its training, beside the state.
         stop: signals that ask for an end.
         set_modes: puts the parts that learn into training mode, and all else into evaluation mode.
+        block: the key of its train block in the spec.
         tiles: merges the predictions for tiles, where there are any.
         sharded: each process holds a part of every weight.
     """
@@ -77,6 +77,7 @@ class PhaseTraining:
         description: dict[str, Any],
         stop: StopRequest,
         set_modes: Callable[[nn.Module], None],
+        block: str = "train",
         tiles: Tiles | None = None,
         board: Board | None = None,
         sharded: bool = False,
@@ -84,7 +85,7 @@ class PhaseTraining:
         self.phase, self.spec, self.fabric, self.data, self.run = phase, phase.spec, fabric, data, run
         self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
         self.folder, self.description, self.tiles = folder, description, tiles
-        self.set_modes = set_modes
+        self.set_modes, self.block = set_modes, block
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sharded = self._divided() if sharded else None
         if not sharded:
@@ -113,7 +114,7 @@ class PhaseTraining:
             fabric,
             data.train.key,
             folder,
-            train_key(phase),
+            block,
             skips_infinite=self.spec.precision == "fp16",
         )
 
@@ -389,7 +390,7 @@ class PhaseTraining:
 
     def advise(self, path: Path) -> None:
         """What to tell the user should the training be broken off."""
-        now = f"{train_key(self.phase)}.max_steps={self.state.step}"
+        now = f"{self.block}.max_steps={self.state.step}"
         self.run.advise(
             f"to go on from the last checkpoint, add {resume_override(path)} (with {now} too, the bundle is "
             "written at once)"

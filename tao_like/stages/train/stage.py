@@ -30,7 +30,7 @@ from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
-from tao_like.stages.train.checks import check_devices, check_phase
+from tao_like.stages.train.checks import check_devices, check_phase, train_key
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.devices import choose_devices, leave_processes, start_processes
 from tao_like.stages.train.loop import BEST, PhaseTraining
@@ -191,6 +191,7 @@ def open_phase(work: Work, phase: Phase[Any], checkpoint: dict[str, Any] | None)
         },
         stop=work.stop,
         set_modes=lambda model: _set_modes(model, phase),
+        block=train_key(task, phase),
         tiles=tiles,
         board=board,
         sharded=work.spec.train.strategy == "fsdp" and fabric.world_size > 1,
