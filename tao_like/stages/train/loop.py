@@ -190,10 +190,7 @@ class PhaseTraining:
             self._leave()
         model = self.shown_model()
         values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
-        step, rate = state.step, self.rate
-        self.watch.check(values["val_loss"], "val_loss", step, rate)
-        if goal.metric in values:
-            self.watch.check_metric(goal.metric, values[goal.metric], step, rate)
+        self.watch.check_validation(values, goal.metric, self.rate)
         if self.board is not None:
             self.board.validation(values, report, metrics, model, self.data.val)
         if self.sharded is not None:
@@ -304,7 +301,7 @@ class PhaseTraining:
                 take_from_first(model.state_dict().values(), self.fabric.device.type)
         elif shown is not model:
             model.load_state_dict(shown.state_dict())
-        self.watch.check_weights(model, self.state.step, self.rate)
+        self.watch.check_weights(model, self.rate)
         return model
 
     def _divided(self) -> ShardedNetwork:
@@ -353,7 +350,7 @@ class PhaseTraining:
         self.watch.look()
         if self.folder is None:
             return
-        self.watch.check_weights(self.model, self.state.step, self.rate)
+        self.watch.check_weights(self.model, self.rate)
         if self.board is not None:
             # What the checkpoint has seen must not be lost when the process is killed after it.
             self.board.events.flush()

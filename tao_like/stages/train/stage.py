@@ -217,7 +217,7 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
         thresholds: dict[str, Any] = {}
         if training.data.val is not None:
             values, report, _ = training.validate(work.model, nullcontext(), lambda: None)
-            training.watch.check(values["val_loss"], "val_loss", training.state.step, training.rate)
+            training.watch.check_validation(values, training.monitor.metric, training.rate)
             metrics, thresholds = report.values, report.thresholds
         if training.board is not None:
             settings = _changed(to_dict(work.spec), to_dict(type(work.task).Spec()))

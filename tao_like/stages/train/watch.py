@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ LOOK_EVERY = 8
 """Steps between two looks at the losses of a GPU, which has to finish its work for one."""
 LARGEST_GROWTH = 1e4
 """A loss of so many times the first one, or of so much where that was below 1, is no longer a training."""
+LARGEST_VAL_GROWTH = 1e6
+"""The same of a validation, which may begin far off: norm layers have measured a few batches by then."""
 _SAMPLES_NAMED = 4
 
 
@@ -109,7 +111,7 @@ class Watch:
         means = values.mean(dim=0).tolist()
         norms = iter(means[1 + len(seen) :])
         for one, loss in zip(seen, means[1:], strict=False):
-            self.check(loss, "the loss", one.step, one.rate, one.indices)
+            self._check(loss, "the loss", LARGEST_GROWTH, one.step, one.rate, one.indices)
             if one.norm is not None and not math.isfinite(norm := next(norms)):
                 raise self._error(f"the norm of the gradient is {norm}", one.step, one.rate, one.indices)
             self.state.loss_sum += loss
@@ -118,27 +120,32 @@ class Watch:
                 self.state.first_loss = loss
         return int(values[:, 0].max()) or None
 
-    def check(
-        self, value: float, what: str, step: int, rate: float, indices: list[int] | None = None
-    ) -> None:
-        """Raises Diverged where a loss is not finite, or far beyond the first one."""
-        first = self.state.first_loss
-        limit = LARGEST_GROWTH * max(1.0, abs(first)) if first is not None else math.inf
-        if not math.isfinite(value):
-            raise self._error(f"{what} is {value}", step, rate, indices)
-        if value > limit:
-            raise self._error(f"{what} is {value:.3g}, and was {first:.3g} at first", step, rate, indices)
+    def check_validation(self, values: Mapping[str, float], monitor: str, rate: float) -> None:
+        """Raises Diverged where the loss, or the metric that the training is judged by, is out of bounds."""
+        self._check(values["val_loss"], "val_loss", LARGEST_VAL_GROWTH, self.state.step, rate)
+        if not math.isfinite(values.get(monitor, 0.0)):
+            raise self._error(f"{monitor} is {values[monitor]}", self.state.step, rate, None)
 
-    def check_metric(self, name: str, value: float, step: int, rate: float) -> None:
-        """Raises Diverged where the metric that the training is judged by is no number."""
-        if not math.isfinite(value):
-            raise self._error(f"{name} is {value}", step, rate, None)
-
-    def check_weights(self, model: nn.Module, step: int, rate: float) -> None:
+    def check_weights(self, model: nn.Module, rate: float) -> None:
         """Raises Diverged where a weight is not finite."""
         finite = [whole(parameter.detach().isfinite().all()) for parameter in model.parameters()]
         if finite and not bool(torch.stack(finite).all()):
-            raise self._error("weights are no longer finite", step, rate, None)
+            raise self._error("weights are no longer finite", self.state.step, rate, None)
+
+    def _check(
+        self,
+        value: float,
+        what: str,
+        growth: float,
+        step: int,
+        rate: float,
+        indices: list[int] | None = None,
+    ) -> None:
+        first = self.state.first_loss
+        if not math.isfinite(value):
+            raise self._error(f"{what} is {value}", step, rate, indices)
+        if first is not None and value > growth * max(1.0, abs(first)):
+            raise self._error(f"{what} is {value:.3g}, and was {first:.3g} at first", step, rate, indices)
 
     def _error(self, what: str, step: int, rate: float, indices: list[int] | None) -> Diverged:
         batch = f", batch of {self._named(indices)}" if indices else ""
