@@ -35,6 +35,18 @@ _SPLIT_NAMES = {
     "testing": "test",
 }
 
+_CONVERT = "save them as JPEG or PNG (ImageMagick: magick mogrify -format jpg *{})"
+_DEVELOP = "raw data of a camera; develop them into JPEG or PNG"
+_FRAMES = "a video; take pictures out of it (ffmpeg -i FILE %06d.jpg)"
+_PASSED_OVER = {
+    **{kind: _CONVERT.format(kind) for kind in (".heic", ".heif", ".avif", ".jxl", ".psd", ".tga", ".svg")},
+    **dict.fromkeys((".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"), _DEVELOP),
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), _FRAMES),
+    **dict.fromkeys((".jfif", ".jpe"), "JPEG under another name; rename them to .jpg"),
+    ".dcm": "DICOM; save the slices as 8-bit or 16-bit PNG",
+}
+"""Pictures that are not read, by suffix, and what to do about them."""
+
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -92,7 +104,9 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def find_images(folder: Path, ignored: Counter[str] | None = None) -> Iterator[Path]:
+def find_images(
+    folder: Path, ignored: Counter[str] | None = None, passed_over: list[Path] | None = None
+) -> Iterator[Path]:
     """Paths of all pictures below a folder, nested ones too.
 
     Links are followed, but not back into a folder that they lie in. A link to nowhere that is named like a
@@ -101,14 +115,32 @@ def find_images(folder: Path, ignored: Counter[str] | None = None) -> Iterator[P
     Args:
         folder: Where to look.
         ignored: Counts files that are no pictures, by suffix.
+        passed_over: Gets pictures of a kind that cannot be read; see ``passed_over_notes``.
 
     Raises:
         DatasetError: A folder cannot be read.
     """
-    yield from _walk(folder, frozenset(), Counter() if ignored is None else ignored)
+    others = Counter[str]() if ignored is None else ignored
+    yield from _walk(folder, frozenset(), others, [] if passed_over is None else passed_over)
 
 
-def _walk(folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
+def passed_over_notes(paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
+    """What to do about pictures of kinds that cannot be read: a sentence for each kind, and its files."""
+    by_kind: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_kind[suffix(path.name)].append(path)
+    return [
+        (
+            f"{len(files)} {'file' if len(files) == 1 else 'files'} {kind} passed over: {_PASSED_OVER[kind]}",
+            files,
+        )
+        for kind, files in sorted(by_kind.items())
+    ]
+
+
+def _walk(
+    folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[str], passed_over: list[Path]
+) -> Iterator[Path]:
     try:
         status = folder.stat()
     except OSError as error:
@@ -118,11 +150,14 @@ def _walk(folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[
         return
     for entry in listing(folder):
         if entry.is_dir():
-            yield from _walk(Path(entry.path), ancestors | {identity}, ignored)
+            yield from _walk(Path(entry.path), ancestors | {identity}, ignored, passed_over)
         elif is_image_name(entry.name):
             yield Path(entry.path)
         else:
-            ignored[suffix(entry.name)] += 1
+            kind = suffix(entry.name)
+            ignored[kind] += 1
+            if kind in _PASSED_OVER:
+                passed_over.append(Path(entry.path))
 
 
 def read_text(path: Path, what: str) -> str:
