@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -135,7 +136,7 @@ def _picture(entry: Any, where: str, pictures: PictureNames) -> tuple[Path, str]
     name = str(name)
     stated = pictures.image_dir / name
     if stated.is_file():
-        return stated, name
+        return stated, posixpath.normpath(name)
     try:
         path = pictures.find(name)
     except DatasetError:

@@ -67,13 +67,8 @@ class PictureNames:
             path = self._by_name.get(tail)
             if path is not None and not self._is_of_another_split(dropped):
                 if dropped:
-                    self.notes.add(
-                        "info",
-                        "shortened_names",
-                        f"{{count}} names of pictures begin with folders that are not in {self.image_dir}; "
-                        "found without them",
-                        [name],
-                    )
+                    message = f"found in {self.image_dir} without the folders in front of the name: {{count}}"
+                    self.notes.add("info", "shortened_names", message, [name])
                 return path
         return None
 

@@ -16,6 +16,8 @@ from tao_like.errors import DatasetError
 
 SUFFIXES = {".xml": "voc", ".txt": "", ".json": "labelme"}
 """Of label files that stand for one picture each, and their format; text files are looked into."""
+_LIKELY = {5: "yolo", 15: "kitti", 16: "kitti"}
+"""What a damaged line with so many fields was meant to be."""
 
 
 def files_of_pictures(image_dir: Path | None, label_dir: Path, suffix: str) -> list[Path]:
@@ -67,6 +69,9 @@ def _of_text_files(label_dir: Path, files: Sequence[Path]) -> str:
         return next(iter(votes))
     if unknown:
         where, fields = unknown
+        if len(fields) in _LIKELY:
+            # The reader of that format says which field is wrong.
+            return _LIKELY[len(fields)]
         raise DatasetError(
             f"{where} has {len(fields)} fields, and is neither KITTI (15 columns) nor YOLO (a class "
             "number and numbers from 0 to 1)"
