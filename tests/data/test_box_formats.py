@@ -244,7 +244,7 @@ def test_voc_in_the_encoding_that_it_declares(declared: str, name: str, tmp_path
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (voc("汽车", "utf-8").encode("gbk"), "not in UTF-8"),
+        (voc("汽车", "utf-8").encode("gbk"), "not in the encoding that it declares"),
         (voc("cat", "klingon").encode(), "klingon"),
         (voc("x", "gbk").encode() + b"\x81", "gbk"),
         (voc("cat", "rot13").encode(), "rot13"),
@@ -291,7 +291,7 @@ def coco(root: Path, **changes: Any) -> BoxSource:
     ],
 )
 def test_what_is_wrong_in_coco_is_named(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=rf"c\.json: {words}"):
+    with pytest.raises(DatasetError, match=rf"c\.json: .*{words}"):
         read_boxes(coco(tmp_path, **changes), "key")
 
 

@@ -1,4 +1,4 @@
-"""`init` of detection takes what tools write: each layout is recognised, with the right boxes in each split."""
+"""`init` of detection takes what tools write: each layout is recognised, with the right boxes."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_data_yaml_in_an_archive_s_folder_and_without_its_test_split(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"nc": 4}, "nc is 4, and there are 3 names"),
+        ({"nc": 4}, "nc is 4, and names has 3 names"),
         ({"names": {0: "a", 2: "b"}, "nc": 2}, "numbers are not 0 to 1"),
         ({"names": ["a", "a", "b"]}, "a name of its own"),
         ({"names": []}, "names is missing"),

@@ -77,8 +77,10 @@ def split_of(text: str) -> str | None:
     return next(filter(None, map(split_name, re.split(r"[^a-z]+", text.lower()))), None)
 
 
-def _split_of_file(path: Path) -> str:
-    return split_of(path.stem) or split_of(path.parent.name) or UNSPLIT
+def _split_of_file(path: Path, folder: Path) -> str:
+    """The split of a file that labels many pictures: by its name, or by its folder's below the data's."""
+    of_folder = split_of(path.parent.name) if path.parent != folder else None
+    return split_of(path.stem) or of_folder or UNSPLIT
 
 
 def _data_yaml(folder: Path, notes: Notes) -> Sources:
@@ -161,13 +163,16 @@ def _coco(folder: Path) -> Sources:
         image_dir = _image_dir(folder, path, names) if names else None
         if image_dir is not None:
             source = BoxSource(image_dir=image_dir, json_file=path, format="coco")
-            found.setdefault(_split_of_file(path), source)
+            found.setdefault(_split_of_file(path, folder), source)
     return _split_or_whole(found)
 
 
 def _split_or_whole(found: Sources) -> Sources:
+    """Without a file for all where splits have their own; a single file is for all, whatever its name."""
     if "train" in found:
         found.pop(UNSPLIT, None)
+    elif UNSPLIT not in found and len(found) == 1:
+        return {UNSPLIT: next(iter(found.values()))}
     return found
 
 
@@ -270,7 +275,7 @@ def _one_file(folder: Path) -> Sources:
         if image_dir is not None:
             kind = "cvat" if path.suffix.lower() == ".xml" else "csv"
             source = BoxSource(image_dir=image_dir, label_file=path, format=kind)
-            found.setdefault(_split_of_file(path), source)
+            found.setdefault(_split_of_file(path, folder), source)
     return _split_or_whole(found)
 
 
