@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from tao_like import __version__
-from tao_like.bundle import Bundle, write_bundle
+from tao_like.bundle import Bundle, Part, write_bundle
 from tao_like.config import to_dict, to_yaml
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.capabilities import HoldsGraph, Tiles
@@ -354,20 +354,35 @@ def _bundle(work: Work) -> Bundle:
         entry["parent"] = origin.sha256
     holder = task.capability(HoldsGraph)
     graph, extra = holder.imported_graph() if holder else (None, {})
+    labels = task.data.labels
+    preprocessing = {name: one.preprocessing for name, one in task.inputs.items()}
     return Bundle(
         task=task.name,
         spec=to_dict(work.spec),
-        classes=task.data.labels.names,
-        preparation=next(iter(task.inputs.values())).preprocessing,
+        classes=labels.names,
+        prompts=labels.prompts,
+        open_set=labels.open_set,
+        preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
         metrics=last.metrics,
         thresholds=last.thresholds,
         split=task.data.manifest(),
         history=[*(origin.history if origin else []), entry],
-        structure=structure.capture(work.model) if origin else None,
-        weights={name: tensor.cpu() for name, tensor in work.model.state_dict().items()},
-        graph=graph,
+        parts={
+            name: Part(
+                weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
+                structure=structure.capture(part) if origin else None,
+                graph=graph,
+                phase=_maker(task, name),
+            )
+            for name, part in parts_of(work.model).items()
+        },
         extra=extra,
     )
+
+
+def _maker(task: AnyTask, part: str) -> str:
+    """The name of the last phase in which a part learnt; empty where none of them did."""
+    return next((phase.name for phase in reversed(task.phases()) if part in phase.parts), "")
 
 
 def _changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
