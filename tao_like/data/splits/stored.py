@@ -85,8 +85,8 @@ def split_from_dict(
     paths = search.by_name(flat)
     if search.ambiguous:
         raise DatasetError(
-            f"{len(search.ambiguous)} files of the stored split have changed, and several folders of the data "
-            f"hold a file of their name:\n{first_of(search.ambiguous)}\n"
+            f"{len(search.ambiguous)} files of the stored split have changed, and several folders of the "
+            f"data hold a file of their name:\n{first_of(search.ambiguous)}\n"
             "Give the files as they were when the model was trained, or test data of your own."
         )
     moved = search.by_content([number for number, path in enumerate(paths) if path is None], flat)
@@ -154,7 +154,7 @@ class _Search:
         return free[0]
 
     def by_content(self, lost: Sequence[int], entries: Sequence[Entry]) -> dict[int, Path]:
-        """Where lost entries are now, by their numbers. Files of the same name go first: mostly they are it."""
+        """Where lost entries are now, by their numbers. Files of the same name go first."""
         if not lost:
             return {}
         names = {Path(entries[number]["file"]).name for number in lost}
