@@ -13,6 +13,7 @@ from tao_like.contract.task import DataReport
 from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
@@ -37,15 +38,21 @@ def check_data(
     records: dict[str, list[ImageRecord]] = {
         split: task.images.records(split) for split in SPLITS if task.has_split(split)
     }
+    window = task.image_preparation.window
+    values = list(pixel_value_findings(records, task.spec.dataset.pixel_range, window))
     if not full:
         checked = quick_check(records, task.classes, multi_label=task.multi_label)
-        return DataReport(list(checked.findings), checked.to_dict())
-    checked = full_check(records, task.classes, multi_label=task.multi_label, on_progress=on_progress)
-    report = DataReport(list(checked.findings), checked.to_dict())
+        return DataReport([*checked.findings, *values], checked.to_dict())
+    checked = full_check(
+        records, task.classes, multi_label=task.multi_label, on_progress=on_progress, window=window
+    )
+    report = DataReport([*checked.findings, *values], checked.to_dict())
     limit = task.spec.dataset_check.max_pictures
     if limit:
         columns = min(COLUMNS, max(1, limit // max(1, len(task.classes))))
-        report.pictures["contact_sheet"] = class_overview(records["train"], task.classes, columns=columns)
+        report.pictures["contact_sheet"] = class_overview(
+            records["train"], task.classes, columns=columns, window=window
+        )
     unreadable = any(finding.code in ("corrupt", "empty") for finding in report.errors)
     if task.spec.dataset_check.likely_wrong_labels and not task.multi_label and not unreadable:
         _add_suspects(task, report, limit)

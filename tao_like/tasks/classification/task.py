@@ -69,7 +69,7 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
         "f1": True,
         "calibration_error": False,
     }
-    model_data_keys = ("img_size", "resize", "crop_pct", "multi_label")
+    model_data_keys = ("img_size", "resize", "crop_pct", "multi_label", "pixel_range")
 
     images: LabelledImages
 
@@ -140,6 +140,7 @@ class ClassificationTask(ImageTask[ClassificationSpec]):
             resize=data.resize,
             crop_pct=data.crop_pct or self.normalisation.crop_pct,
             interpolation=self.normalisation.interpolation,
+            window=self.pixel_window(data.pixel_range),
         )
 
     @override

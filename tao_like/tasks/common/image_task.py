@@ -15,9 +15,10 @@ from typing_extensions import override
 
 from tao_like.contract.task import Batch, Sample, SpecT, Split
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
+from tao_like.data.images.pixel_range import chosen_window
 from tao_like.data.inference_files import image_sources
 from tao_like.networks.normalise import Normalise
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.image import ImagePreparation, Window, prepare, read_image
 from tao_like.tasks.common.split_source import SplitSource
 from tao_like.tasks.common.split_task import Loading, SplitTask
 
@@ -61,13 +62,20 @@ class ImageTask(SplitTask[SpecT]):
     def count(self, split: Split) -> int:
         return len(self.images.records(split))
 
+    def pixel_window(self, setting: str) -> Window | None:
+        """Which values of 16-bit pictures become black and white, by `dataset.pixel_range`."""
+        if not self.images.has("train"):
+            return chosen_window("full", [])
+        return chosen_window(setting, [record.path for record in self.images.records("train")])
+
     def image_store(self, paths: list[Path]) -> ImageStore:
         """Reads pictures, through the cache that the spec asks for."""
+        window = self.image_preparation.window
         if self.loading.cache == "ram":
-            return MemoryStore(paths)
+            return MemoryStore(paths, window=window)
         if self.loading.cache == "disk":
-            return DiskStore(Path(self.spec.results_dir) / "cache")
-        return ImageStore()
+            return DiskStore(Path(self.spec.results_dir) / "cache", window)
+        return ImageStore(window)
 
     @override
     def divides_data(self) -> bool:
@@ -123,7 +131,7 @@ class ImageTask(SplitTask[SpecT]):
 
     @override
     def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_image(path))
+        return Sample(str(path), read_image(path, self.image_preparation.window))
 
 
 def normalisation_of(network: nn.Module) -> Normalise:
