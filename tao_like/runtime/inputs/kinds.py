@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime.inputs.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.image import ImagePreparation, Window, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
     PointsPreparation,
@@ -120,12 +120,12 @@ class ImageInput:
 
     def prepared(self, given: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Pixels (height, width, 3), and the size that the picture had."""
-        picture = _read(given)
+        picture = _read(given, self.preparation.window)
         return prepare(picture, self.preparation), picture.size
 
     def parts(self, given: Any) -> tuple[list[npt.NDArray[np.uint8]], tuple[int, int]]:
         """The pixels of each tile of a picture, or of the whole where pictures are not cut."""
-        picture = _read(given)
+        picture = _read(given, self.preparation.window)
         return [prepare(part, self.preparation) for part in cut(picture, self._tiling)], picture.size
 
     def joined(self, samples: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
@@ -152,10 +152,10 @@ class ImageInput:
         return values
 
 
-def _read(given: Any) -> Image.Image:
+def _read(given: Any, window: Window | None) -> Image.Image:
     """One picture in RGB; raises as `prepare` does."""
     if isinstance(given, (str, Path)):
-        return read_image(given)
+        return read_image(given, window)
     if isinstance(given, np.ndarray):
         if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3 or given.size == 0:
             raise DatasetError(
@@ -164,7 +164,7 @@ def _read(given: Any) -> Image.Image:
             )
         given = Image.fromarray(given)
     try:
-        return to_rgb(given)
+        return to_rgb(given, window)
     except OSError as error:  # a Pillow image decodes its file only now
         raise DatasetError(f"the picture cannot be decoded: {error}.") from error
 
