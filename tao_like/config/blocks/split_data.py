@@ -74,9 +74,9 @@ def pixel_range_field() -> Any:
     """The key `pixel_range`, for tasks on pictures."""
     return spec_field(
         "auto",
-        "Values of 16-bit pictures that become black and white: `auto`: 0 and the largest of 8, 10, 12, 14 or "
-        "16 bits that the training pictures need; `full`: 0-65535; `percentile`: below which 0.5 and 99.5 % "
-        "of their values lie; or two numbers such as 0-4095",
+        "Values of 16-bit pictures that become black and white: `auto`: 0 and the largest of 8, 10, 12, 14 "
+        "or 16 bits that the training pictures need; `full`: 0-65535; `percentile`: below which 0.5 and "
+        "99.5 % of their values lie; or two numbers such as 0-4095",
         pattern=r"auto|full|percentile|\d+-\d+",
     )
 
