@@ -13,6 +13,8 @@ from tiny_pointpillars import TINY, run, write_frames, write_kitti
 
 from tao_like.config import load_spec
 from tao_like.data.lidar.frame import LidarRecord, Object3d
+from tao_like.errors import DatasetError
+from tao_like.runtime import load
 from tao_like.runtime.geometry.boxes3d import ground_intersections, points_inside
 from tao_like.tasks.pointpillars.data.augmentation import (
     CHANGES,
@@ -261,3 +263,43 @@ def test_only_training_frames_are_resampled(tmp_path: Path) -> None:
     drawn = [record.name for record in task.dataset("train", augment=True).records]
     assert drawn != names
     assert set(drawn) <= set(names)
+
+
+def test_the_check_names_copies_points_without_numbers_and_what_is_passed_over(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    lidar = {split: tmp_path / "data" / split / "lidar" for split in ("train", "val")}
+    (lidar["val"] / "000000.bin").write_bytes((lidar["train"] / "000003.bin").read_bytes())
+    frame = np.fromfile(lidar["train"] / "000001.bin", "<f4").reshape(-1, 4)
+    frame[:7, 2] = np.nan
+    (lidar["train"] / "000001.bin").write_bytes(frame.tobytes())
+    (lidar["train"] / "more.las").write_bytes(b"LASF")
+    result = run("dataset_check", tmp_path / "results", *words)
+    found = {finding["code"]: finding for finding in result.report["findings"]}
+    copies = found["same_frame_in_splits"]
+    assert (copies["level"], copies["groups"]) == (
+        "warning",
+        [["train: train/lidar/000003.bin", "val: val/lidar/000000.bin"]],
+    )
+    assert found["not_finite"]["message"].startswith("7 of ")
+    assert found["not_finite"]["files"] == ["train/lidar/000001.bin (7)"]
+    assert result.report["data"]["train"]["points_left_out"] == 7
+    assert found["passed_over"]["files"] == [str(lidar["train"] / "more.las")]
+
+
+def test_two_frames_of_one_name_are_refused(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    lidar = tmp_path / "data" / "train" / "lidar"
+    np.save(lidar / "000001.npy", np.zeros((3, 4), np.float32))
+    with pytest.raises(DatasetError, match=r"000001\.bin and 000001\.npy are two frames of one name"):
+        findings(tmp_path / "results", words)
+
+
+def test_the_bundle_keeps_the_scale_of_the_echoes(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    run("train", tmp_path, *words, "train.num_epochs=1", "train.max_steps=1", "train.keep=last")
+    model = load(run("export", tmp_path, *words).onnx_file)
+    assert model.metadata.preparation["largest_echo"] == 1.0
+    frame = np.fromfile(tmp_path / "data" / "val" / "lidar" / "000000.bin", "<f4").reshape(-1, 4)
+    model.predict(frame)
+    with pytest.raises(DatasetError, match="echoes are as strong"):
+        model.predict(frame * np.float32([1, 1, 1, 255]))

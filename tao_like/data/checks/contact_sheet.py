@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 from tao_like.plots.text import fit_text, load_font
-from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.image import Window, read_image
 
 # Colours that people with any colour vision tell apart (Okabe and Ito 2008).
 RIGHT = "#009E73"
@@ -102,7 +102,12 @@ def in_rows(tiles: Iterable[Tile], columns: int = 6) -> list[list[Tile]]:
 
 
 def class_overview(
-    records: Sequence[ImageRecord], classes: Sequence[str], *, columns: int = 8, most_classes: int = 40
+    records: Sequence[ImageRecord],
+    classes: Sequence[str],
+    *,
+    columns: int = 8,
+    most_classes: int = 40,
+    window: Window | None = None,
 ) -> Image.Image:
     """A contact sheet with a row of examples of each class, spread evenly over its pictures.
 
@@ -113,6 +118,7 @@ def class_overview(
         classes: Classes to show, in this order.
         columns: Examples of a class.
         most_classes: Further classes are left out, and the title says so.
+        window: Values of 16-bit pictures that become black and white.
     """
     shown = list(classes[:most_classes])
     rows, headings = [], []
@@ -120,16 +126,16 @@ def class_overview(
         members = [record for record in records if label in record.labels]
         count = "1 picture" if len(members) == 1 else f"{len(members)} pictures"
         headings.append(f"{label} · {count}")
-        rows.append([_example(record) for record in _spread(members, columns)])
+        rows.append([_example(record, window) for record in _spread(members, columns)])
     title = f"{len(records)} pictures, {len(classes)} classes"
     if len(shown) < len(classes):
         title += f" (the first {len(shown)} are shown)"
     return contact_sheet(rows, headings=headings, title=title)
 
 
-def _example(record: ImageRecord) -> Tile:
+def _example(record: ImageRecord, window: Window | None) -> Tile:
     try:
-        return Tile(read_image(record.path), record.path.name)
+        return Tile(read_image(record.path, window), record.path.name)
     except DatasetError:
         return Tile(Image.new("RGB", (1, 1), _MAT), f"{record.path.name}\nunreadable", WRONG)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from tao_like.contract.task import (
     Split,
 )
 from tao_like.data.inference_files import point_sources
+from tao_like.data.lidar.echoes import largest_echo
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
 from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points, read_points
@@ -150,12 +152,14 @@ class PointPillarsTask(SplitTask[PointPillarsSpec]):
             return PointsPreparation.from_dict(self.record.preparation)
         data = self.spec.dataset
         encoding = data.point_feature_encoding
-        return PointsPreparation(
+        plain = PointsPreparation(
             tuple(data.point_cloud_range),
             len(encoding.src_feature_list),
             encoding.columns,
             encoding.intensity_scale,
         )
+        records = self.frames.records("train") if data.data_path else []
+        return replace(plain, largest_echo=largest_echo(records, plain))
 
     @override
     def network(self, *, pretrained: bool) -> tuple[PointPillars, list[str]]:

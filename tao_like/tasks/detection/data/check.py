@@ -10,6 +10,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.plots.classes import class_colour
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.source import SPLITS
@@ -30,16 +31,17 @@ def check_data(
     records: dict[str, list[BoxRecord]] = {
         split: task.images.records(split) for split in SPLITS if task.has_split(split)
     }
-    classes = task.classes
+    classes, window = task.classes, task.image_preparation.window
+    values = pixel_value_findings(records, task.spec.dataset.pixel_range, window)
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress)
+        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
     else:
         checked = quick_check(records, classes, multi_label=True)
     of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
     del summary["findings"], summary["errors"], summary["warnings"]
-    report = DataReport([*findings, *of_boxes.findings, *task.images.findings()], summary)
+    report = DataReport([*findings, *of_boxes.findings, *task.images.findings(), *values], summary)
     limit = task.spec.dataset_check.max_pictures
     unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
     if full and limit and not unreadable:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +14,13 @@ import numpy as np
 from tao_like.contract.task import DataReport
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
+from tao_like.data.images.files import identical_files
 from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
+from tao_like.data.lidar.sources import unread_files
 from tao_like.errors import DatasetError
 from tao_like.plots.classes import class_colour
 from tao_like.runtime.geometry.boxes3d import points_inside
-from tao_like.runtime.inputs.points import prepare_points, read_points
+from tao_like.runtime.inputs.points import HOW_TO_CONVERT, Frame, WrongEchoes, prepare_points, read_frame
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.pointpillars.data.source import SPLITS
 from tao_like.tasks.pointpillars.draw import draw_frame
@@ -32,6 +36,8 @@ FAR_SIZE = 1.5
 """The same for sizes, as a factor."""
 STRONG_ECHO = 1.5
 """Strengths above this were not brought to 0 to 1."""
+MANY_LEFT_OUT = 0.1
+"""Part of the points without finite numbers from which on something is wrong with the sensor or the files."""
 
 
 class _Survey:
@@ -42,6 +48,9 @@ class _Survey:
         self.unreadable: list[tuple[str, str]] = []
         self.without_points: list[str] = []
         self.echo = 0.0
+        self.wrong_echoes: list[str] = []
+        self.left_out, self.read_points = 0, 0
+        self.with_left_out: list[str] = []
         self.boxes: dict[str, list[np.ndarray]] = {name: [] for name in task.classes}
         self.points: dict[str, list[int]] = {name: [] for name in task.classes}
         self.outside = Counter[str]()
@@ -50,10 +59,15 @@ class _Survey:
         """Opens a frame and counts the points of its boxes."""
         task = self.task
         try:
-            points = points_of(record, read_points(record.path, task.points_preparation))
+            frame = self._frame(record)
+            points = points_of(record, frame.points)
         except DatasetError as error:
             self.unreadable.append((record.name, str(error)))
             return
+        self.left_out += frame.left_out
+        self.read_points += frame.left_out + len(frame.points)
+        if frame.left_out:
+            self.with_left_out.append(f"{record.name} ({frame.left_out})")
         self.echo = max(self.echo, float(points[:, 3].max(initial=0.0)))
         if not len(prepare_points(points, task.points_preparation)):
             self.without_points.append(record.name)
@@ -68,6 +82,15 @@ class _Survey:
             self.points[name].append(count)
             if (box[:2] < low[:2]).any() or (box[:2] >= high[:2]).any():
                 self.outside[name] += 1
+
+    def _frame(self, record: LidarRecord) -> Frame:
+        """A frame, also where its echoes would be refused: that is told apart. Raises DatasetError."""
+        preparation = self.task.points_preparation
+        try:
+            return read_frame(record.path, preparation)
+        except WrongEchoes as error:
+            self.wrong_echoes.append(str(error))
+            return read_frame(record.path, replace(preparation, largest_echo=math.inf))
 
     def summary(self) -> dict[str, Any]:
         """Counts of objects and of their points, by class and distance."""
@@ -115,12 +138,53 @@ def check_data(
         report.summary[split] = {"frames": len(records)}
         if full:
             report.summary[split]["classes"] = survey.summary()
-        if full and task.spec.dataset_check.max_pictures and not survey.unreadable:
+            report.summary[split]["points_left_out"] = survey.left_out
+        if full and task.spec.dataset_check.max_pictures and not (survey.unreadable or survey.wrong_echoes):
             report.pictures[f"{split}_from_above"] = contact_sheet(
                 in_rows(_tiles(task, split), COLUMNS), tile=420
             )
+    report.findings += _same_frames(splits)
+    report.findings += _passed_over(splits)
     report.findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.level))
     return report
+
+
+def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+    """Frames of the same content, in two splits or twice in one."""
+    placed = [(split, record) for split, records in splits.items() for record in records]
+    crossing, repeated = [], []
+    for group in identical_files(record.path for _, record in placed):
+        members = [placed[number] for number in group]
+        crosses = len({split for split, _ in members}) > 1
+        names = tuple(f"{split}: {record.name}" for split, record in members)
+        (crossing if crosses else repeated).append(names)
+    if crossing:
+        yield Finding(
+            "warning",
+            "same_frame_in_splits",
+            f"{len(crossing)} frames are in two splits, so the metrics will be too good:",
+            groups=tuple(crossing),
+        )
+    if repeated:
+        yield Finding(
+            "info",
+            "same_frame_repeated",
+            f"{len(repeated)} frames stand twice in a split:",
+            groups=tuple(repeated),
+        )
+
+
+def _passed_over(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+    """Files beside the frames that hold points and are not read."""
+    folders = dict.fromkeys(record.path.parent for records in splits.values() for record in records)
+    files = tuple(str(path) for folder in folders for path in unread_files(folder))
+    if files:
+        yield Finding(
+            "warning",
+            "passed_over",
+            f"{len(files)} files hold points in a form that is not read; {HOW_TO_CONVERT}:",
+            files,
+        )
 
 
 def _quick_fault(task: PointPillarsTask, record: LidarRecord) -> str:
@@ -182,7 +246,24 @@ def _of_survey(task: PointPillarsTask, split: str, survey: _Survey) -> Iterator[
             f"{task.spec.dataset.point_cloud_range}; does the range suit the sensor?",
             tuple(survey.without_points),
         )
-    if survey.echo > STRONG_ECHO:
+    if survey.left_out:
+        share = survey.left_out / survey.read_points
+        yield Finding(
+            "warning" if share > MANY_LEFT_OUT else "info",
+            "not_finite",
+            f"{survey.left_out} of {survey.read_points} points of {split} ({share:.1%}) have a number that "
+            "is NaN or infinite; they are left out:",
+            tuple(survey.with_left_out),
+        )
+    if survey.wrong_echoes:
+        yield Finding(
+            "error",
+            "strong_echo",
+            f"{len(survey.wrong_echoes)} frames of {split} have echoes on another scale than dataset."
+            "point_feature_encoding.intensity_scale and the training frames have it:",
+            tuple(survey.wrong_echoes),
+        )
+    elif survey.echo > STRONG_ECHO:
         yield Finding(
             "warning",
             "strong_echo",
