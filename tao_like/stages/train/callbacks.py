@@ -11,7 +11,9 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor, nn
 from typing_extensions import override
 
+from tao_like.contract.capabilities import DrawsModel
 from tao_like.plots.grids import picture_grid
+from tao_like.stages.lib.scoring import whole_sample
 from tao_like.stages.train.module import TrainingModule
 from tao_like.stages.train.resume import Position
 from tao_like.stages.train.sharding import whole
@@ -155,7 +157,7 @@ class Reporter(Callback):
 
 def _most_telling(figures: dict[str, float], module: TrainingModule) -> list[tuple[str, float]]:
     """Losses and the task's headline metric, for a line that fits a terminal."""
-    wanted = ("train_loss", "val_loss", f"val_{module.task.headline}", module.spec.optim.monitor_name)
+    wanted = ("train_loss", "val_loss", f"val_{module.phase.goal.metric}", module.spec.optim.monitor_name)
     return [(name, figures[name]) for name in dict.fromkeys(wanted) if name in figures]
 
 
@@ -173,8 +175,8 @@ class TensorBoardCallback(Callback):
             return
         self.board.text("spec", self.spec_text, verbatim=True)
         if pl_module.spec.tensorboard.graph:
-            batch = pl_module.task.collate([pl_module.train_data[0], pl_module.train_data[0]])
-            self.board.graph(pl_module.network, batch.to(pl_module.device).inputs)
+            batch = pl_module.phase.data.collate([pl_module.train_data[0], pl_module.train_data[0]])
+            self.board.graph(pl_module.network, batch.to(pl_module.device).input)
 
     @override
     def on_train_batch_start(
@@ -184,7 +186,9 @@ class TensorBoardCallback(Callback):
         settings = pl_module.spec.tensorboard
         if batch_idx or not _is_due(trainer, settings.infrequent_logging_frequency):
             return
-        if trainer.is_global_zero and (cards := pl_module.task.draw_batch(batch)[: settings.num_images]):
+        if trainer.is_global_zero and (
+            cards := pl_module.phase.predictions.draw_batch(batch)[: settings.num_images]
+        ):
             self.board.image("train/inputs", picture_grid(cards), trainer.current_epoch)
 
     @override
@@ -226,16 +230,16 @@ class TensorBoardCallback(Callback):
 
     def _draw(self, module: TrainingModule, network: nn.Module, epoch: int) -> None:
         assert module.scores is not None
+        assert module.report is not None
         assert module.val_data is not None
-        for name, picture in module.scores.pictures().items():
+        for name, picture in module.report.draw().items():
             self.board.image(f"val/{name}", picture, epoch)
-        for name, picture in module.task.draw_network(network).items():
-            self.board.image(f"network/{name}", picture, epoch)
-        answers = dict(module.scores.answered())
-        worst = module.scores.ranked()[: module.spec.tensorboard.num_images]
+        if (draws := module.task.capability(DrawsModel)) is not None:
+            for name, picture in draws.draw_model(network).items():
+                self.board.image(f"network/{name}", picture, epoch)
         cards = [
-            module.task.draw(module.task.whole_sample(module.val_data, index), answers[index])
-            for index in worst
+            module.phase.predictions.draw(whole_sample(module.task, module.val_data, number), prediction)
+            for number, prediction in module.scores.worst(module.spec.tensorboard.num_images)
         ]
         if cards:
             self.board.image("val/predictions_wrong_first", picture_grid(cards), epoch)

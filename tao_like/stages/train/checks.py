@@ -5,33 +5,33 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Any
 
 import torch
 
 from tao_like.config.blocks.common import TrainSpec
-from tao_like.contract.task import Task
+from tao_like.contract.task import AnyTask
 from tao_like.errors import SpecError
+from tao_like.stages.lib.scoring import last_phase
 from tao_like.stages.train.devices import choose_devices
 
 
-def check_spec(task: Task[Any], spec: TrainSpec) -> None:
+def check_spec(task: AnyTask, spec: TrainSpec) -> None:
     """Raises SpecError where a rule is broken that needs torch, the task, or what the data has."""
-    if not task.has_split("train"):
+    if not task.data.has("train"):
         raise SpecError(
-            f"there is no training data: {task.data_key('train')} is not given; "
+            f"there is no training data: {task.data.key('train')} is not given; "
             f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
         )
-    known = ["val_loss", *(f"val_{name}" for name in task.reported())]
+    known = ["val_loss", *(f"val_{name}" for name in last_phase(task).reported())]
     needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
     if needs_monitor and spec.optim.monitor_name not in known:
         raise SpecError(
             f"train.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
             f"it is one of {', '.join(known)}"
         )
-    if needs_monitor and not task.has_split("val"):
+    if needs_monitor and not task.data.has("val"):
         raise SpecError(
-            f"train.keep=best and early stopping need validation data; give {task.data_key('val')} "
+            f"train.keep=best and early stopping need validation data; give {task.data.key('val')} "
             "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
         )
     if spec.precision == "fp16" and not torch.cuda.is_available():

@@ -12,7 +12,11 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from tao_like.config.blocks.common import TrainSpec
-from tao_like.contract.task import Batch, Dataset, Metrics, Task
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Tiles
+from tao_like.contract.data import Dataset
+from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.task import AnyTask
 from tao_like.networks.freezing import keep_frozen
 from tao_like.stages.lib.loading import (
     EpochSampler,
@@ -22,6 +26,7 @@ from tao_like.stages.lib.loading import (
     seed_step,
     start_training_worker,
 )
+from tao_like.stages.lib.scoring import last_phase
 from tao_like.stages.train.optim import build_optimiser, build_schedule, scaled_rates
 from tao_like.stages.train.origin import Teacher
 from tao_like.stages.train.sharding import MESH, ShardedNetwork
@@ -52,7 +57,7 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(
         self,
-        task: Task[Any],
+        task: AnyTask,
         network: nn.Module,
         spec: TrainSpec,
         *,
@@ -72,8 +77,10 @@ class TrainingModule(pl.LightningModule):
         self.batch_size = batch_size
         self.workers = workers
         self.shuffle = shuffle
-        self._losses = teacher.losses if teacher else task.losses
-        self.scores: Metrics | None = task.metrics() if val_data is not None else None
+        self.phase = last_phase(task)
+        self._losses = teacher.losses if teacher else self.phase.losses
+        self.scores: Metrics | None = None
+        self.report: Report | None = None
         self.last_losses: dict[str, float] = {}
         self._epoch_loss: Tensor | float = 0.0
         self._epoch_batches = 0
@@ -117,7 +124,7 @@ class TrainingModule(pl.LightningModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=ready_to_fork(self.workers),
-            collate_fn=self.task.collate,
+            collate_fn=self.phase.data.collate,
             persistent_workers=self.workers > 0,
             worker_init_fn=start_training_worker,
             pin_memory=self.device.type == "cuda",
@@ -129,7 +136,7 @@ class TrainingModule(pl.LightningModule):
         if self.val_data is None:
             return []
         return scoring_loader(
-            self.task,
+            self.phase.data,
             self.val_data,
             self.batch_size * 2,
             self.workers,
@@ -139,7 +146,9 @@ class TrainingModule(pl.LightningModule):
         )
 
     @override
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: Batch[Any], device: torch.device, dataloader_idx: int
+    ) -> Batch[Any]:
         return batch.to(device)
 
     # --- training ---
@@ -150,7 +159,7 @@ class TrainingModule(pl.LightningModule):
         keep_frozen(self.network)
 
     @override
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch[Any], batch_idx: int) -> None:
         trainer = self.trainer
         seed_step(self.spec.seed, trainer.current_epoch, batch_idx, trainer.global_rank, self.device)
 
@@ -160,7 +169,7 @@ class TrainingModule(pl.LightningModule):
         self._epoch_loss, self._epoch_batches = 0.0, 0
 
     @override
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch[Any], batch_idx: int) -> Tensor:
         losses = self._losses(self.network, batch)
         total = torch.stack(list(losses.values())).sum()
         if self.trainer.global_step % self.spec.tensorboard.log_every_n_steps == 0:
@@ -188,7 +197,7 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         samples = self.batch_size * self.trainer.world_size * self.spec.accumulate_grad_batches
         optim = scaled_rates(self.spec.optim, samples)
-        optimiser = build_optimiser(self.task, self.network, optim)
+        optimiser = build_optimiser(self.phase, self.network, optim)
         total = int(self.trainer.estimated_stepping_batches)
         per_epoch = max(1, -(-int(self.trainer.num_training_batches) // self.spec.accumulate_grad_batches))
         schedule = build_schedule(optimiser, optim, self.spec.num_epochs, per_epoch, total)
@@ -198,28 +207,37 @@ class TrainingModule(pl.LightningModule):
 
     @override
     def on_validation_epoch_start(self) -> None:
-        assert self.scores is not None
         if self._sharded:
             self._sharded.share_buffers()
-        self.scores.reset()
+        self.scores = self.phase.metrics()
+        self._scored: list[tuple[int, Any, Any]] = []
         self._loss_sums, self._loss_count = {}, 0
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch[Any], batch_idx: int) -> None:
         assert self.scores is not None
-        losses, outputs = self.task.validate(self.network, batch)
+        losses, outputs = self.phase.validate(self.network, batch)
         for name, value in losses.items():
             self._loss_sums[name] = self._loss_sums.get(name, 0.0) + float(value) * len(batch)
         self._loss_count += len(batch)
-        self.scores.update(batch.indices.tolist(), self.task.answers(outputs), self.task.targets(batch))
+        predictions = self.phase.predictions.from_outputs(outputs)
+        targets = self.phase.predictions.targets(batch)
+        if self.task.capability(Tiles) is None:
+            self.scores.update(batch.indices.tolist(), predictions, targets)
+        else:
+            self._scored += zip(batch.indices.tolist(), predictions, targets, strict=True)
 
     @override
     def on_validation_epoch_end(self) -> None:
         assert self.scores is not None
-        self.scores.synchronise()
+        if (tiles := self.task.capability(Tiles)) is not None:
+            for number, prediction, target in tiles.merged(iter(self._scored)):
+                self.scores.update([number], [prediction], [target])
+        self.scores = self.scores.synchronized()
+        self.report = self.scores.compute()
         sums = torch.tensor([sum(self._loss_sums.values()), float(self._loss_count)], device=self.device)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(sums)
-        figures = {"loss": float(sums[0] / sums[1].clamp(min=1)), **self.scores.compute()}
+        figures = {"loss": float(sums[0] / sums[1].clamp(min=1)), **self.report.values}
         # Every process has the same figures: they are joined above.
         self.log_dict({f"val_{name}": value for name, value in figures.items()}, rank_zero_only=False)

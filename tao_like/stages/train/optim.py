@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.config.blocks.optim import OptimSpec, PolicyParamsSpec
-from tao_like.contract.task import Task
+from tao_like.contract.phase import Phase
 from tao_like.errors import SpecError
 
 CYCLE_END = 1e4
 """First rate of `one_cycle` over the last one, in fastai, torch and OpenPCDet."""
 
 
-def build_optimiser(task: Task[Any], network: nn.Module, spec: OptimSpec) -> torch.optim.Optimizer:
+def build_optimiser(phase: Phase[Any], network: nn.Module, spec: OptimSpec) -> torch.optim.Optimizer:
     """The optimiser over what is not frozen: backbone and new parts, with and without weight decay.
 
     Each group carries its name and its highest rate (``lr``).
@@ -28,8 +28,9 @@ def build_optimiser(task: Task[Any], network: nn.Module, spec: OptimSpec) -> tor
     Raises:
         SpecError: everything is frozen.
     """
-    modules = task.parameter_groups(network).get("backbone", [])
-    backbone = {id(parameter) for module in modules for parameter in module.parameters(recurse=False)}
+    backbone = {
+        id(parameter) for module in phase.backbone(network) for parameter in module.parameters(recurse=False)
+    }
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:

@@ -14,7 +14,11 @@ from tao_like.bundle import file_sha256, read_bundle
 from tao_like.config import spec_from_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.prune import DistillSpec
-from tao_like.contract.task import Batch, ModelRecord, Task
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Distils
+from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.task import AnyTask
+from tao_like.contract.trained import TrainedState
 from tao_like.errors import SpecError
 from tao_like.stages.lib.engines import bundle_network, open_bundle
 from tao_like.stages.lib.folders import require_file
@@ -34,7 +38,7 @@ class Origin:
         sha256: of the bundle's file.
     """
 
-    task: Task[Any]
+    task: AnyTask
     network: nn.Module
     history: list[dict[str, Any]]
     sha256: str
@@ -54,7 +58,7 @@ class Origin:
         )
 
 
-def open_origin(task_type: type[Task[Any]], spec: CommonSpec, path: Path, key: str) -> Origin:
+def open_origin(task_type: type[AnyTask], spec: CommonSpec, path: Path, key: str) -> Origin:
     """Opens the bundle whose network a training goes on with.
 
     Args:
@@ -71,8 +75,8 @@ def open_origin(task_type: type[Task[Any]], spec: CommonSpec, path: Path, key: s
     bundle = read_bundle(path, expect_task=task_type.name)
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
     continued = task_type.continued_spec(spec, stored)
-    _check_classes(task_type(continued).classes, bundle.classes, f"{key}={path}")
-    record = replace(ModelRecord.of_bundle(bundle), thresholds={})
+    _check_classes(task_type(continued).data.labels.names, bundle.classes, f"{key}={path}")
+    record = replace(TrainedState.of_bundle(bundle), thresholds={})
     task = task_type(continued, record)
     return Origin(task, bundle_network(task, bundle, path), bundle.history, file_sha256(path))
 
@@ -80,18 +84,18 @@ def open_origin(task_type: type[Task[Any]], spec: CommonSpec, path: Path, key: s
 class Teacher:
     """Gives the losses of a network that learns from a larger one. It is shared, never copied or stored."""
 
-    def __init__(self, task: Task[Any], network: nn.Module, spec: DistillSpec) -> None:
-        self.task = task
+    def __init__(self, distils: Distils[Any], network: nn.Module, spec: DistillSpec) -> None:
+        self.distils = distils
         self.network = network.eval().requires_grad_(False)
         self.spec = spec
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
 
-    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, batch: Batch[Any]) -> dict[str, Tensor]:
         """The parts of the loss of a batch."""
-        self.network.to(batch.inputs.device)
-        return self.task.distillation_losses(
+        self.network.to(batch.device)
+        return self.distils.distillation_losses(
             network,
             self.network,
             batch,
@@ -100,7 +104,7 @@ class Teacher:
         )
 
 
-def open_teacher(task: Task[Any], spec: CommonSpec) -> Teacher | None:
+def open_teacher(task: AnyTask, spec: CommonSpec) -> Teacher | None:
     """The teacher that the spec names; None where it names none.
 
     Raises:
@@ -114,12 +118,20 @@ def open_teacher(task: Task[Any], spec: CommonSpec) -> Teacher | None:
     require_file("train.distill.teacher_model_path", path)
     model = open_bundle(type(task), spec, path, torch.device("cpu"))
     assert model.network is not None
-    _check_classes(task.classes, model.task.classes, key)
-    noise = task.noise(np.random.default_rng(0))
-    own, other = (np.shape(one.prepare([noise])) for one in (task, model.task))
-    if own != other:
-        raise SpecError(f"{key} takes inputs of the shape {other[1:]}, and this network takes {own[1:]}")
-    return Teacher(task, model.network, spec.train.distill)
+    distils = task.capability(Distils)
+    if distils is None:
+        raise SpecError(
+            f"train.distill.teacher_model_path: {task.name} cannot learn from a teacher; leave it empty"
+        )
+    _check_classes(task.data.labels.names, model.task.data.labels.names, key)
+    noise = dummy_sample(task.inputs)
+    for name in task.inputs:
+        own, other = (
+            np.shape(preprocess(inputs, [noise])[name]) for inputs in (task.inputs, model.task.inputs)
+        )
+        if own != other:
+            raise SpecError(f"{key} takes inputs of the shape {other[1:]}, and this network takes {own[1:]}")
+    return Teacher(distils, model.network, spec.train.distill)
 
 
 def _check_classes(own: list[str], theirs: list[str], what: str) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.fields import METADATA_KEY
-from tao_like.contract.task import Split, Task
+from tao_like.contract.sample import Split
+from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, SpecError
 from tao_like.stages.lib.folders import RESUME_KEY
 from tao_like.stages.runner import STAGES
@@ -83,7 +84,7 @@ class Resumed:
             )
 
 
-def open_resumed(task: Task[Any], spec: CommonSpec) -> Resumed | None:
+def open_resumed(task: AnyTask, spec: CommonSpec) -> Resumed | None:
     """Read the checkpoint that the spec names, if any, and hold it against the spec and the data.
 
     A seed of -1 and a batch size `auto` become what they were.
@@ -125,13 +126,13 @@ def open_resumed(task: Task[Any], spec: CommonSpec) -> Resumed | None:
     return Resumed(path, position, record, notes)
 
 
-def describe(task: Task[Any], spec: CommonSpec) -> dict[str, Any]:
+def describe(task: AnyTask, spec: CommonSpec) -> dict[str, Any]:
     """What a checkpoint says of its training, for `open_resumed` to compare."""
     return {
         "task": task.name,
         "spec": to_dict(spec),
-        "classes": list(task.classes),
-        "data": {name: task.fingerprint(name) for name in _learnt_from(task)},
+        "classes": list(task.data.labels.names),
+        "data": {name: task.data.fingerprint(name) for name in _learnt_from(task)},
     }
 
 
@@ -146,19 +147,19 @@ def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path)
         )
 
 
-def _learnt_from(task: Task[Any]) -> list[Split]:
+def _learnt_from(task: AnyTask) -> list[Split]:
     splits: tuple[Split, ...] = ("train", "val")
-    return [split for split in splits if task.has_split(split)]
+    return [split for split in splits if task.data.has(split)]
 
 
-def _check_data(task: Task[Any], record: Mapping[str, Any], path: Path) -> None:
+def _check_data(task: AnyTask, record: Mapping[str, Any], path: Path) -> None:
     """Order and targets of the samples come from the data, so it must be what it was."""
-    if list(task.classes) != record["classes"]:
+    if list(task.data.labels.names) != record["classes"]:
         raise SpecError(
             f"{RESUME_KEY}: {path} is of a training on the classes {', '.join(record['classes'][:10])}; "
-            f"the data has {', '.join(task.classes[:10])}. Restore the data, or train anew"
+            f"the data has {', '.join(task.data.labels.names[:10])}. Restore the data, or train anew"
         )
-    now = {name: task.fingerprint(name) for name in _learnt_from(task)}
+    now = {name: task.data.fingerprint(name) for name in _learnt_from(task)}
     for name in sorted(now.keys() | record["data"].keys()):
         if now.get(name) != record["data"].get(name):
             raise SpecError(

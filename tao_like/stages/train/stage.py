@@ -19,13 +19,16 @@ from tao_like import __version__
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.config import to_dict, to_yaml
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Metrics, Task
+from tao_like.contract.capabilities import HoldsGraph
+from tao_like.contract.metrics import Report
+from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, TaoLikeError
 from tao_like.networks import structure
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
 from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
 from tao_like.stages.lib.loading import resolve_batch_size, resolve_workers
+from tao_like.stages.lib.scoring import last_phase
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
 from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
@@ -46,7 +49,7 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 class PreparedTraining:
     """All that a training needs, before its first step."""
 
-    task: Task[Any]
+    task: AnyTask
     module: TrainingModule
     trainer: pl.Trainer
     checkpoints: Checkpoints
@@ -60,7 +63,7 @@ class PreparedTraining:
             self.board.close()
 
 
-def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
+def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
     origin = None
     if spec.train.pruned_model_path:
@@ -70,7 +73,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
     spec = task.spec
     check_spec(task, spec.train)
     resumed = open_resumed(task, spec)
-    stop_on_errors(task.check(full=False), run)
+    stop_on_errors(task.data.check(full=False), run)
     with stop_requests() as stop:
         prepared = prepare_trainer(task, spec, run, stop, origin, resumed)
         try:
@@ -85,7 +88,7 @@ def run(task_type: type[Task[Any]], spec: CommonSpec, run: Run) -> TrainResult:
 
 
 def prepare_trainer(
-    task: Task[Any],
+    task: AnyTask,
     spec: CommonSpec,
     run: Run,
     stop: StopRequest | None = None,
@@ -105,14 +108,14 @@ def prepare_trainer(
     keep_freed_memory()
     pl.seed_everything(spec.train.seed, verbose=False)
     if origin is None:
-        network, notes = task.network(pretrained=True)
+        network, notes = task.model(pretrained=True)
     else:
         network, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
     for note in notes:
         run.info(note)
     # Lightning trains modules in the mode that they come in, and imported ones come as they were proven.
     network.train()
-    task.freeze(network)
+    last_phase(task).freeze(network)
     if origin and (warning := origin.warning()):
         run.warning(warning)
     module = build_module(task, network, spec, run, resumed)
@@ -133,19 +136,21 @@ def prepare_trainer(
 
 
 def build_module(
-    task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, resumed: Resumed | None = None
+    task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, resumed: Resumed | None = None
 ) -> TrainingModule:
     """The training of a network as the spec has it: data, batch size, teacher."""
-    train_data = task.dataset("train", augment=True)
+    train_data = task.data.dataset("train", augment=True)
     on_gpu = torch.cuda.is_available() and spec.train.accelerator in ("auto", "gpu")
     device = torch.device("cuda" if on_gpu else "cpu")
-    if resumed is not None and task.batch_size() == "auto":
+    if resumed is not None and task.data.loading.batch_size == "auto":
         # What `auto` finds depends on the memory that is free just now.
         batch_size = int(resumed.record["batch_size"])
     else:
-        batch_size = min(resolve_batch_size(task, network, train_data, device), max(len(train_data), 1))
+        batch_size = min(
+            resolve_batch_size(last_phase(task), network, train_data, device), max(len(train_data), 1)
+        )
     workers = resolve_workers(task, device.type)
-    if task.batch_size() == "auto" or task.workers() == "auto":
+    if "auto" in (task.data.loading.batch_size, task.data.loading.workers):
         run.info(f"batch size {batch_size}, loading processes: {workers}")
     if spec.train.compile:
         run.info("train.compile: the first steps wait for the compiler, from a minute to several")
@@ -155,10 +160,10 @@ def build_module(
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         spec.train,
         train_data=train_data,
-        val_data=task.dataset("val") if task.has_split("val") else None,
+        val_data=task.data.dataset("val") if task.data.has("val") else None,
         batch_size=batch_size,
         workers=workers,
-        shuffle=task.shuffles(),
+        shuffle=task.data.loading.shuffle,
         teacher=open_teacher(task, spec),
     )
 
@@ -220,7 +225,7 @@ def _callbacks(
     if board is not None:
         callbacks.append(TensorBoardCallback(board, to_yaml(spec)))
     monitor = train.optim.monitor_name
-    higher_is_better = module.task.reported().get(monitor.removeprefix("val_"), False)
+    higher_is_better = module.phase.reported().get(monitor.removeprefix("val_"), False)
     if train.early_stopping.enabled:
         stopping = train.early_stopping
         mode = "max" if higher_is_better else "min"
@@ -283,7 +288,7 @@ def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: flo
     metrics: dict[str, float] = {}
     if module.val_data is not None:
         scores = _score(task, module)
-        metrics, thresholds = scores.compute(), scores.thresholds()
+        metrics, thresholds = scores.values, scores.thresholds
     with run.artefact(BUNDLE_NAME) as path:
         sha256 = write_bundle(path, _bundle(prepared, spec, metrics, thresholds, seconds))
     bundle = run.folder / BUNDLE_NAME
@@ -330,15 +335,17 @@ def _bundle(
     }
     if origin is not None:
         entry["parent"] = origin.sha256
-    graph, extra = task.imported_graph()
+    holds = task.capability(HoldsGraph)
+    graph, extra = holds.imported_graph() if holds else (None, {})
+    (only,) = task.inputs.values()
     return Bundle(
         task=task.name,
         spec=to_dict(spec),
-        classes=task.classes,
-        preparation=task.preparation(),
+        classes=task.data.labels.names,
+        preparation=only.preprocessing,
         metrics=metrics,
         thresholds=thresholds,
-        split=task.split_record(),
+        split=task.data.manifest(),
         history=[*(origin.history if origin else []), entry],
         structure=structure.capture(prepared.module.network) if origin else None,
         weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
@@ -347,17 +354,19 @@ def _bundle(
     )
 
 
-def _score(task: Task[Any], module: TrainingModule) -> Metrics:
+def _score(task: AnyTask, module: TrainingModule) -> Report:
     """The kept weights on the validation data, by one process."""
-    from tao_like.stages.lib.engines import TorchEngine, score
+    from tao_like.stages.lib.engines import TorchEngine, default_format
+    from tao_like.stages.lib.scoring import score
 
-    engine = TorchEngine(task.exportable(module.network.eval(), task.input_format), module.device)
+    engine = TorchEngine(task.exports(module.network.eval(), default_format(task)), module.device)
     assert module.val_data is not None
-    return score(task, engine, module.val_data, module.batch_size * 2, module.workers)
+    return score(task, engine, module.val_data, module.batch_size * 2, module.workers).compute()
 
 
-def _summary(task: Task[Any], bundle: Path, metrics: dict[str, float], seconds: float) -> list[str]:
-    headline = f", val {task.headline} {metrics[task.headline]:.4f}" if task.headline in metrics else ""
+def _summary(task: AnyTask, bundle: Path, metrics: dict[str, float], seconds: float) -> list[str]:
+    metric = last_phase(task).goal.metric
+    headline = f", val {metric} {metrics[metric]:.4f}" if metric in metrics else ""
     return [
         f"Trained in {seconds:.0f} s{headline}. Bundle: {bundle}",
         f"Curves and pictures: tensorboard --logdir {bundle.parent.parent}",

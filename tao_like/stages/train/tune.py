@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -11,8 +10,9 @@ from torch import nn
 from typing_extensions import override
 
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.task import Task
+from tao_like.contract.task import AnyTask
 from tao_like.networks.strided_pointwise import safe_gradients
+from tao_like.stages.lib.scoring import last_phase
 from tao_like.stages.train.callbacks import MovingAverage, Reporter
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.stage import build_module, build_trainer
@@ -30,7 +30,7 @@ class _Teller(pl.Callback):
         self.reporter.tell_epoch(trainer)
 
 
-def tune(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, *, epochs: int, seed: int) -> None:
+def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epochs: int, seed: int) -> None:
     """Trains a network in place for some epochs, by the spec's train block; nothing is written.
 
     Schedule and warm-up are shortened in the same measure. It runs in one process.
@@ -63,7 +63,7 @@ def tune(task: Task[Any], network: nn.Module, spec: CommonSpec, run: Run, *, epo
     pl.seed_everything(seed, verbose=False)
     # The network stays in evaluation mode, as pruning has it: norm layers keep the statistics of the long
     # training, and the one that follows pruning measures new ones.
-    task.freeze(network)
+    last_phase(task).freeze(network)
     module = build_module(task, network, shortened, run)
     module.val_data = module.scores = None
     reporter = Reporter(run)
