@@ -25,14 +25,14 @@ from tao_like.tasks.pose_classification.model.classifier import (
 from tao_like.tasks.pose_classification.phase import PosePhase
 from tao_like.tasks.pose_classification.predictions import PosePredictions
 from tao_like.tasks.pose_classification.skeleton_input import JOINTS, SkeletonInput, joint_tensors
-from tao_like.tasks.pose_classification.spec import Spec
+from tao_like.tasks.pose_classification.spec import Spec as PoseSpec
 
 MODEL_DATA_KEYS = ("window_size", "sampling", "center", "scale_by_body", "align_axes", "max_persons")
 """Keys of the dataset block that are a model's affair, not the user's."""
 
 
 class PoseClassificationTask(
-    Task[Spec, SkeletonClassifier],
+    Task[PoseSpec, SkeletonClassifier],
     Prunes[SkeletonClassifier],
     DrawsModel[SkeletonClassifier],
     Describes,
@@ -40,10 +40,11 @@ class PoseClassificationTask(
     """One label a sequence of skeletons."""
 
     name = "pose_classification"
-    Spec = Spec
+    Spec = PoseSpec
     data: PoseData
+    predictions: PosePredictions
 
-    def __init__(self, spec: Spec, trained: TrainedState | None = None) -> None:
+    def __init__(self, spec: PoseSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         self.data = PoseData(spec, trained)
         self.predictions = PosePredictions(self.data, trained.thresholds if trained else {})
@@ -112,7 +113,7 @@ class PoseClassificationTask(
 
     @classmethod
     @override
-    def restored_spec(cls, spec: Spec, stored: Spec) -> Spec:
+    def restored_spec(cls, spec: PoseSpec, stored: PoseSpec) -> PoseSpec:
         return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
 
