@@ -112,7 +112,7 @@ class ScoredFrame:
     camera: CameraView | None
     has_2d_boxes: bool
 
-    def faults(self, thresholds: Sequence[float]) -> int:
+    def faults(self, thresholds: Floats) -> int:
         """Objects missed and detections wrong, where the scores reach the threshold of their class."""
         count = 0
         for label, threshold in enumerate(thresholds):
