@@ -26,7 +26,8 @@ from tao_like.tasks.pointpillars.data.augmentation import (
     sampled,
 )
 from tao_like.tasks.pointpillars.data.balancing import balanced
-from tao_like.tasks.pointpillars.data.dataset import collate_items, frames_of
+from tao_like.tasks.pointpillars.data.dataset import collate_frames
+from tao_like.tasks.pointpillars.points_input import split_frames
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_blocks.data import AugmentorSpec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
@@ -117,24 +118,24 @@ def test_the_same_seed_changes_a_frame_alike(tmp_path: Path) -> None:
     words = write_frames(tmp_path, {"train": 3})
     changes = "dataset.data_augmentor.aug_config_list=[{name: gt_sampling}, {name: random_world_rotation}]"
     task = task_of(words, "dataset.data_split.val=null", "train.keep=last", changes)
-    data = task.dataset("train", augment=True)
+    data = task.data.dataset("train", augment=True)
     items = []
     for _ in range(2):
         torch.manual_seed(3)
         items.append(data[1])
     assert np.array_equal(items[0].points, items[1].points)
     assert not np.array_equal(items[0].points, data[1].points)
-    assert len(items[0].boxes) > len(task.dataset("train")[1].boxes)
+    assert len(items[0].boxes) > len(task.data.dataset("train")[1].boxes)
 
 
 def test_a_batch_gives_its_frames_back(tmp_path: Path) -> None:
     task = task_of(write_frames(tmp_path, {"train": 3}))
-    data = task.dataset("train")
+    data = task.data.dataset("train")
     items = [data[index] for index in range(3)]
     empty = type(items[0])(**{**vars(items[0]), "points": items[0].points[:0]})
-    batch = collate_items([items[0], empty, *items[1:]])
-    assert batch.inputs.shape == (sum(len(item.points) for item in items), 5)
-    frames = frames_of(batch.inputs, 4)
+    batch = collate_frames([items[0], empty, *items[1:]])
+    assert batch.input.shape == (sum(len(item.points) for item in items), 5)
+    frames = split_frames(batch.input, 4)
     assert [len(frame) for frame in frames] == [
         len(items[0].points),
         0,
@@ -152,10 +153,10 @@ def test_boxes_outside_of_the_range_are_scored_but_not_learnt(tmp_path: Path) ->
             "dataset.data_processor=[{name: mask_points_and_boxes_outside_range, remove_outside_boxes: "
             f"{str(keep).lower()}}}, {{name: transform_points_to_voxels, voxel_size: [0.64, 0.64, 4]}}]"
         )
-        item = task_of(words, processor).dataset("train")[0]
+        item = task_of(words, processor).data.dataset("train")[0]
         far = (item.boxes[:, 0] > 50).any()
         assert far == (not keep)
-        assert item.truth.objects.boxes[-1, 0] == 60
+        assert item.target.objects.boxes[-1, 0] == 60
 
 
 # --- the check ---
@@ -230,7 +231,7 @@ def test_converted_data_holds_the_same_frames(kind: str, tmp_path: Path) -> None
     folder = tmp_path / "dataset_convert" / "data"
     again = task_of([f"dataset.type={kind}", f"dataset.data_path={folder}"], "dataset.data_split.test=null")
     for split in ("train", "val"):
-        before, after = task_of(words).dataset(split), again.dataset(split)  # type: ignore[arg-type]
+        before, after = task_of(words).data.dataset(split), again.data.dataset(split)  # type: ignore[arg-type]
         assert len(before) == len(after)
         for index in range(len(before)):
             one, other = before[index], after[index]
@@ -258,9 +259,9 @@ def test_balanced_frames_give_every_class_the_same_chance() -> None:
 
 def test_only_training_frames_are_resampled(tmp_path: Path) -> None:
     task = task_of([*write_frames(tmp_path), "dataset.balanced_resampling=true"])
-    names = [record.name for record in task.frames.records("train")]
-    assert [record.name for record in task.dataset("train").records] == names
-    drawn = [record.name for record in task.dataset("train", augment=True).records]
+    names = [record.name for record in task.data.source.records("train")]
+    assert [record.name for record in task.data.dataset("train").records] == names
+    drawn = [record.name for record in task.data.dataset("train", augment=True).records]
     assert drawn != names
     assert set(drawn) <= set(names)
 

@@ -1,4 +1,4 @@
-"""Sequences with their answers, and what the network learnt of the graph, as pictures."""
+"""Sequences with their predictions, and what the network learnt of the graph, as figures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tao_like.runtime.predictions.classes import ClassificationAnswer
 BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
 
 
-def answer_card(
-    picture: Image.Image, decision: ClassificationAnswer, truth: str | None, name: str
+def prediction_card(
+    image: Image.Image, decision: ClassificationAnswer, target: str | None, name: str
 ) -> Image.Image:
-    """A picture of the sequence with what was answered, and the truth; its name where that is not known."""
+    """An image of the sequence with prediction and target; its name where there is no target."""
     nearest, score = decision.top(1)[0]
     told = f"{nearest} {score:.0%}" if decision.label else f"none sure ({nearest} {score:.0%})"
-    if truth is None:
-        return draw_card(picture, [told, name], NEUTRAL)
-    return draw_card(picture, [told, f"truth: {truth}"], RIGHT if truth == decision.label else WRONG)
+    if target is None:
+        return draw_card(image, [told, name], NEUTRAL)
+    return draw_card(image, [told, f"truth: {target}"], RIGHT if target == decision.label else WRONG)
 
 
 def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Image.Image:
