@@ -1,11 +1,12 @@
-"""Pictures of classification: a sample with truth and answer."""
+"""Pictures of classification: a sample with target and prediction."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.plots.cards import draw_card
+from tao_like.plots.palette import NEUTRAL, RIGHT, WRONG
 from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 
@@ -16,7 +17,7 @@ def draw_answer(
     name: str,
     heat: np.ndarray | None,
 ) -> Image.Image:
-    """The picture with what was answered, and what is true; its file's name where that is not known."""
+    """The picture with what was predicted, and the target; its file's name where that is not known."""
     if decision.labels:
         told = ", ".join(f"{label} {decision.probabilities[label]:.0%}" for label in decision.labels)
     else:
@@ -24,5 +25,5 @@ def draw_answer(
         told = f"none sure ({nearest} {score:.0%})"
     if truth is None:
         return draw_card(picture, [told, name], NEUTRAL, heat)
-    colour = RIGHT if set(truth) == set(decision.labels) else WRONG
-    return draw_card(picture, [told, f"truth: {', '.join(truth) or 'none'}"], colour, heat)
+    color = RIGHT if set(truth) == set(decision.labels) else WRONG
+    return draw_card(picture, [told, f"target: {', '.join(truth) or 'none'}"], color, heat)
