@@ -100,7 +100,8 @@ def draw_panels(
         for place in axes[len(panels) :]:
             place.set_visible(False)
         if beside:
-            _legend(figure, panels[0].lines, loc="outside right upper")
+            most = min(MOST_NAMED, (size[1] * rows - 40) // 19)
+            _legend(figure, panels[0].lines, loc="outside right upper", most=most)
         return to_image(figure)
 
 
@@ -109,7 +110,15 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         color = line.color or class_color(number)
         x, y = np.asarray(line.x, float), np.asarray(line.y, float)
         dotted = line.dots and len(x) <= _MARKED
-        axes.plot(x, y, color=color, linewidth=line.width, marker="o" if dotted else None, markersize=4)
+        order = 2.5 if line.width > 2 else 2.0
+        axes.plot(
+            *(x, y),
+            color=color,
+            linewidth=line.width,
+            marker="o" if dotted else None,
+            markersize=4,
+            zorder=order,
+        )
         # A point between two gaps is on no line.
         there = np.isfinite(np.concatenate([[np.nan], y, [np.nan]]))
         alone = there[1:-1] & ~there[:-2] & ~there[2:]
@@ -136,17 +145,17 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
-def _legend(place: Any, lines: Sequence[Line], loc: str) -> None:
+def _legend(place: Any, lines: Sequence[Line], loc: str, most: int = MOST_NAMED) -> None:
     """Names with their lines; set one by one, since matplotlib leaves out names that begin with ``_``."""
     from matplotlib.lines import Line2D
 
     named = [(number, line) for number, line in enumerate(lines) if line.name]
-    shown = named[:MOST_NAMED]
+    shown = named[:most]
     handles = [
         Line2D([], [], color=line.color or class_color(number), linewidth=max(line.width, 1.8))
         for number, line in shown
     ]
-    title = f"the first {MOST_NAMED} of {len(named)}" if len(named) > MOST_NAMED else None
+    title = f"the first {most} of {len(named)}" if len(named) > most else None
     legend = place.legend(handles, [f"{n}" for n in range(len(shown))], loc=loc, fontsize=8.5, title=title)
     for text, (_, line) in zip(legend.get_texts(), shown, strict=True):
         text.set_text(shorten(line.name, _LONGEST_NAME))
@@ -210,6 +219,8 @@ def draw_grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, *, mo
     title += f"; {left_out} more classes are not shown" if left_out else ""
     height = 0.8 / max(len(groups), 1)
     rows = max(len(shown), 1)
+    from matplotlib.ticker import MaxNLocator
+
     with canvas(900, 90 + rows * (10 + 14 * len(groups)), [*names, *groups, title]) as figure:
         axes = figure.subplots()
         axes.set_title(shorten(title, 110))
@@ -227,6 +238,7 @@ def draw_grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, *, mo
             )
             for place, value in zip(places, values, strict=True):
                 axes.text(value + 0.006 * longest, place, f"{value:,}", va="center", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_yticks(range(len(shown)), [shorten(name, 40) for name in shown])
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xlim(0, longest * 1.1)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tao_like.plots.charts import Line, Panel, draw_panels
+from tao_like.plots.charts import MOST_NAMED, Line, Panel, draw_panels
 from tao_like.plots.palette import INK, PALETTE, class_color
+from tao_like.plots.text import shorten
 
 __all__ = [
     "PALETTE",
@@ -38,7 +39,7 @@ def draw_curves(curves: Mapping[str, tuple[Curve, tuple[float, float, float]]]) 
             and F1 at the threshold.
     """
     lines = [
-        Line(f"{name}  F1 {chosen[2]:.2f}", recall, precision, marked=(chosen[1], chosen[0]))
+        Line(f"{shorten(name, 20)}  F1 {chosen[2]:.2f}", recall, precision, marked=(chosen[1], chosen[0]))
         for name, ((precision, recall), chosen) in curves.items()
     ]
     panel = Panel(
@@ -97,21 +98,21 @@ def draw_threshold_curves(curves: Mapping[str, ThresholdCurve]) -> Image.Image:
     Args:
         curves: class name to its curve.
     """
+    many = len(curves) > MOST_NAMED
     panels = []
     for title, field in (("F1", "f1"), ("Precision", "precision"), ("Recall", "recall")):
         lines = []
-        for name, curve in curves.items():
-            values = getattr(curve, field)
-            at = float(values[np.abs(THRESHOLDS - curve.chosen).argmin()])
-            lines.append(
-                Line(name, THRESHOLDS, values, marked=(curve.chosen, at) if np.isfinite(at) else None)
-            )
         if len(curves) > 1:
             means = _mean([getattr(curve, field) for curve in curves.values()])
-            # First, so that it stands on top of the legend; its color is set, so the classes keep theirs.
-            lines.append(Line("mean of the classes", THRESHOLDS, means, color=INK, width=2.6))
+            lines.append(Line("mean of the classes", THRESHOLDS, means, color=INK, width=2.8))
+        for number, (name, curve) in enumerate(curves.items()):
+            values = getattr(curve, field)
+            at = float(values[np.abs(THRESHOLDS - curve.chosen).argmin()])
+            marked = (curve.chosen, at) if np.isfinite(at) and not many else None
+            color, width = class_color(number), 0.7 if many else 1.8
+            lines.append(Line(name, THRESHOLDS, values, color=color, width=width, marked=marked))
         panels.append(Panel(f"{title} over the threshold", lines, x_label="threshold", unit_square=True))
-    return draw_panels(panels, size=(400, 370), legend="beside")
+    return draw_panels(panels, size=(400, 370 if len(curves) < 16 else 520), legend="beside")
 
 
 def _mean(values: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.plots.canvas import canvas, to_image
-from tao_like.plots.palette import ACCENT, WRONG, rgb
+from tao_like.plots.palette import ACCENT, FAINT, WRONG, rgb
 from tao_like.plots.text import shorten
 
 _NAMED = 60
@@ -31,12 +31,15 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str]) -
     with canvas(side, side, names) as figure:
         axes = figure.subplots()
         axes.imshow(_colors(shares), interpolation="nearest" if count <= 300 else "auto")
+        axes.set_title("darker: a larger share of the target's row", fontsize=8.5, color=FAINT)
         axes.set_xlabel("prediction")
         axes.set_ylabel("target")
         axes.grid(visible=False)
         if count <= _NAMED:
             shown = [shorten(name, 24) for name in names]
-            axes.set_xticks(range(count), shown, rotation=90 if max(map(len, shown)) > 3 else 0)
+            room = max(160, min(1200, 48 * count)) / max(count, 1)
+            rotation = 90 if 8 * max(map(len, shown), default=0) > room else 0
+            axes.set_xticks(range(count), shown, rotation=rotation)
             axes.set_yticks(range(count), shown)
             axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
             axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)

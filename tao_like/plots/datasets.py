@@ -27,7 +27,7 @@ def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.
 
     Args:
         boxes: split to (N, 4) left, top, right, bottom in pixels of the picture.
-        images: split to (N, 2) width and height of the picture that each box lies on.
+        images: split to (N, 2) width and height of the picture that each box lies on; 0: not known.
     """
     sides: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
     shares: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
@@ -36,10 +36,10 @@ def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.
         corners = np.asarray(listed, float).reshape(-1, 4)
         whole = np.asarray(images[split], float).reshape(-1, 2).prod(axis=1)
         width, height = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
-        usable = (width > 0) & (height > 0) & (whole > 0)
+        usable = (width > 0) & (height > 0)
         width, height, whole = width[usable], height[usable], whole[usable]
         sides[split] = np.sqrt(width * height)
-        shares[split] = 100 * width * height / whole
+        shares[split] = 100 * (width * height)[whole > 0] / whole[whole > 0]
         shapes[split] = width / height
     return draw_histograms(
         [

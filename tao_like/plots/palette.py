@@ -54,9 +54,10 @@ def rgb(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def paler(color: str, strength: float) -> str:
+def paler(color: tuple[int, int, int], strength: float) -> tuple[int, int, int]:
     """A color mixed with white; ``strength`` 1 leaves it as it is, 0 gives white."""
-    return "#" + "".join(f"{round(255 - (255 - channel) * strength):02X}" for channel in rgb(color))
+    red, green, blue = (round(255 - (255 - channel) * strength) for channel in color)
+    return red, green, blue
 
 
 def ink_on(color: str) -> str:

@@ -15,12 +15,14 @@ from tao_like.plots.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
+    from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
+_DOT = 6
+"""Half the width of a point, in pixels."""
 _LINE = 15
 """Pixels from a name to the next below it."""
-_TRIES = 30
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ def draw_named_points(
         axes.set_xlabel(x_label)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        axes.set_ylim(min(values) - margin, max(values) + margin)
+        # No metric of this kind goes beyond 1, so hardly the axis does.
+        top = max(values) + margin if max(values) > 1 else min(max(values) + margin, 1 + margin / 2)
+        axes.set_ylim(min(values) - margin, top)
         ticks = round_times(low, high) or [times[0]]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)
         if max(values) <= 1:
-            # No metric of this kind goes beyond 1, so no tick does.
             axes.set_yticks([tick for tick in axes.get_yticks() if min(values) - margin <= tick <= 1])
         for group in dict.fromkeys(point.group for point in points):
             members = [point for point in points if point.group == group]
@@ -81,28 +84,44 @@ def draw_named_points(
 
 
 def _name_points(axes: Axes, points: Sequence[Point]) -> None:
-    """A name on the side of its point where there is room, below the names that are there already."""
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # places depend on what is around the axes
-    # Now they are known; laid out again, the axes would move away from the names.
-    axes.get_figure(root=True).set_layout_engine("none")  # type: ignore[union-attr]
+    """A name beside each point, where it covers neither a point nor another name."""
+    from matplotlib.transforms import Bbox
+
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    # Places depend on what is around the axes. Laid out again, the axes would move away from the names.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     frame = axes.get_window_extent()
-    taken: list[Bbox] = []
+    taken = []
+    for x, y in axes.transData.transform([(point.x, point.y) for point in points]):
+        taken.append(Bbox.from_extents(x - _DOT, y - _DOT, x + _DOT, y + _DOT))
     for point in sorted(points, key=lambda one: -one.y):
-        name = shorten(point.name, 40)
         text = axes.annotate(
-            name, (point.x, point.y), (9, 6), textcoords="offset points", color=INK, va="center", zorder=4
+            shorten(point.name, 40),
+            (point.x, point.y),
+            textcoords="offset pixels",
+            xytext=(0, 0),
+            color=INK,
+            # Below the points, above the grid, which would strike the name out.
+            zorder=2.9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
         )
-        if text.get_window_extent().x1 > frame.x1:
-            text.set_horizontalalignment("right")
-            text.set_x(-9)
-        taken.append(_without_overlap(text, taken))
+        taken.append(_placed(text, frame, taken))
 
 
-def _without_overlap(text: Text, taken: Sequence[Bbox]) -> Bbox:
-    """Moves a name down until it covers no other; where it then stands."""
-    for _ in range(_TRIES):
+def _placed(text: Annotation, frame: Bbox, taken: Sequence[Bbox]) -> Bbox:
+    """Tries the sides of the point, then further and further below; where the name then stands."""
+    beside, beyond = _DOT + 4, _DOT + 12
+    tries = [(beside, 0, "left"), (-beside, 0, "right"), (0, beyond, "center"), (0, -beyond, "center")]
+    tries += [
+        (side * beside, -_LINE * step, align)
+        for step in range(1, _TRIES)
+        for side, align in ((1, "left"), (-1, "right"))
+    ]
+    for across, up, align in tries:
+        text.set(position=(across, up), horizontalalignment=align, verticalalignment="center")
         box = text.get_window_extent()
-        if not any(box.overlaps(other) for other in taken):
+        if box.x0 >= frame.x0 and box.x1 <= frame.x1 and not any(box.overlaps(other) for other in taken):
             break
-        text.set_y(text.get_position()[1] - _LINE * 72 / 100)
     return text.get_window_extent()

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tao_like.data.skeletons.layouts import Layout
-from tao_like.plots.palette import ACCENT, NEUTRAL, WRONG, paler
+from tao_like.plots.palette import ACCENT, NEUTRAL, WRONG, paler, rgb
 
-LEFT, RIGHT, MIDDLE = ACCENT, WRONG, NEUTRAL
+LEFT, RIGHT, MIDDLE = rgb(ACCENT), rgb(WRONG), rgb(NEUTRAL)
 SIDE = 224
 POSES = 5
 """Poses that are drawn over one another."""
@@ -117,7 +117,7 @@ def _middle(
     return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(places))
 
 
-def _color(layout: Layout, *joints: int) -> str:
+def _color(layout: Layout, *joints: int) -> tuple[int, int, int]:
     names = [layout.joints[joint] for joint in joints]
     if any(name.startswith("left ") for name in names):
         return LEFT

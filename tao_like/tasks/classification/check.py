@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
+from tao_like.plots.datasets import draw_label_histogram
 from tao_like.tasks.classification.backbone import build_backbone
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.source import SPLITS
@@ -42,6 +45,9 @@ def check_data(
         return DataReport(list(checked.findings), checked.to_dict())
     checked = full_check(records, task.classes, multi_label=task.multi_label, on_progress=on_progress)
     report = DataReport(list(checked.findings), checked.to_dict())
+    labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
+    counts = {split: {name: counted[name] for name in task.classes} for split, counted in labels.items()}
+    report.pictures["labels"] = draw_label_histogram(counts, "pictures")
     limit = task.spec.dataset_check.max_pictures
     if limit:
         columns = min(COLUMNS, max(1, limit // max(1, len(task.classes))))
