@@ -55,7 +55,8 @@ def _own_file() -> Path:
 @lru_cache(maxsize=64)
 def letters_of(file: Path) -> frozenset[int]:
     """The code points that a font file can draw; empty for a file that cannot be read."""
-    from matplotlib.ft2font import FT2Font
+    with quiet_matplotlib():
+        from matplotlib.ft2font import FT2Font
 
     try:
         return frozenset(FT2Font(str(file)).get_charmap())

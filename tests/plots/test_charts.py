@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,4 +145,31 @@ assert "matplotlib.pyplot" not in sys.modules
 assert logging.getLogger("matplotlib").level == logging.NOTSET
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+
+
+def test_a_style_file_in_the_working_folder_and_a_home_that_cannot_be_written_are_no_matter(
+    tmp_path: Path,
+) -> None:
+    style = "font.family: No Such Font\naxes.facecolor: black\nnonsense: 3\nbackend: TkAgg\n"
+    (tmp_path / "matplotlibrc").write_text(style)
+    script = """
+from tao_like.plots.charts import Line, Panel, draw_panels
+from tao_like.plots.text import drawable, load_font
+drawable("é", load_font(10))
+image = draw_panels([Panel("é 猫", [Line("", [0, 1], [0, 1])])])
+assert image.getpixel((200, 250)) == (255, 255, 255)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    environment |= {"HOME": "/proc/none", "PYTHONPATH": os.pathsep.join(sys.path)}
+    for variable in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(variable, None)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
