@@ -52,7 +52,7 @@ def _own_file() -> Path:
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def letters_of(file: Path) -> frozenset[int]:
     """The code points that a font file can draw; empty for a file that cannot be read."""
     with quiet_matplotlib():
@@ -114,8 +114,13 @@ def load_font(size: int, text: str = "") -> Font:
         size: height in pixels.
         text: what is to be written. Pillow draws one text with one font.
     """
+    text = _without_surrogates(text)
     lacking = _lacking(text)
-    found = _font_for(frozenset(map(ord, text)) - {32}) or _font_for(lacking) if lacking else None
+    if not lacking:
+        return _load(_own_file(), size)
+    letters = frozenset(ord(letter) for letter in text if not letter.isspace())
+    # A font may have the foreign letters alone; then those of our own alphabet become codes.
+    found = _font_for(letters) or _font_for(lacking)
     return _load(found[1] if found else _own_file(), size)
 
 
