@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "Curve",
     "ThresholdCurve",
     "class_colour",
+    "classifier_curves",
     "draw_curves",
     "draw_threshold_curves",
     "threshold_curve",
@@ -90,6 +91,34 @@ def threshold_curve(
     return ThresholdCurve(
         precision, found / max(objects, 1), 2 * found / np.maximum(counted + objects, 1), float(chosen)
     )
+
+
+def classifier_curves(
+    probabilities: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    names: Sequence[str],
+    chosen: Sequence[float],
+) -> dict[str, ThresholdCurve]:
+    """The curve of each class of a classifier, for `draw_threshold_curves`.
+
+    With one label a sample, a class is predicted where it is the likeliest and its probability reaches the
+    threshold; with several, wherever its own probability does.
+
+    Args:
+        probabilities: (N, C).
+        targets: (N,) class numbers, or (N, C) of 0 and 1 for several labels a sample.
+        names: of the classes.
+        chosen: the threshold of each class.
+    """
+    curves = {}
+    for number, (name, threshold) in enumerate(zip(names, chosen, strict=True)):
+        scores = probabilities[:, number]
+        if targets.ndim == 1:
+            true, predicted = targets == number, probabilities.argmax(axis=1) == number
+        else:
+            true, predicted = targets[:, number] > 0, np.ones(len(scores), bool)
+        curves[name] = threshold_curve(scores[predicted], true[predicted], int(true.sum()), threshold)
+    return curves
 
 
 def draw_threshold_curves(curves: Mapping[str, ThresholdCurve]) -> Image.Image:

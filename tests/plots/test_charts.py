@@ -13,7 +13,13 @@ import pytest
 from PIL import Image
 
 from tao_like.plots.charts import Line, Panel, draw_bars, draw_panels, round_times
-from tao_like.plots.classes import THRESHOLDS, draw_curves, draw_threshold_curves, threshold_curve
+from tao_like.plots.classes import (
+    THRESHOLDS,
+    classifier_curves,
+    draw_curves,
+    draw_threshold_curves,
+    threshold_curve,
+)
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import ACCENT, PALE, class_color, rgb
@@ -73,6 +79,20 @@ def test_curves_by_threshold_are_those_of_the_definition() -> None:
             assert curve.precision[number] == pytest.approx(precision)
         else:
             assert np.isnan(curve.precision[number])
+
+
+def test_curves_of_a_classifier_count_the_likeliest_class_alone() -> None:
+    probabilities = np.array([[0.7, 0.3], [0.4, 0.6], [0.2, 0.8]])
+    first = classifier_curves(probabilities, np.array([0, 0, 1]), ["a", "b"], [0.5, 0.5])["b"]
+    # At 0.5 the second and third sample are told to be b, and one is; at 0.7 only the third is told so.
+    at = [int(np.abs(THRESHOLDS - value).argmin()) for value in (0.5, 0.7, 0.9)]
+    assert first.precision[at] == pytest.approx([0.5, 1.0, np.nan], nan_ok=True)
+    assert first.recall[at] == pytest.approx([1, 1, 0])
+    several = np.array([[1, 1], [1, 0], [0, 1]])
+    second = classifier_curves(probabilities, several, ["a", "b"], [0.5, 0.5])["b"]
+    # At 0.25 every sample is told to have b, and two have it.
+    assert second.precision[50] == pytest.approx(2 / 3)
+    assert second.f1[50] == pytest.approx(0.8)
 
 
 def test_a_class_without_predictions_or_objects_is_drawn() -> None:
