@@ -60,7 +60,7 @@ def make_images(folder: Path) -> None:
 
     found = tao_like.run("detection", "inference", spec, (*overrides, "inference.max_pictures=6"))
     pictures = sorted((found.folder / "pictures").iterdir())[:6]
-    grid = picture_grid([Image.open(file).resize((400, 300)) for file in pictures], columns=3)
+    grid = picture_grid([Image.open(file).resize((320, 240), Image.Resampling.LANCZOS) for file in pictures], columns=3)
     save(grid, "detection_predictions.jpg")
 
     tao_like.run("detection", "export", spec, overrides)
@@ -81,7 +81,7 @@ def save(picture: Image.Image, name: str) -> None:
     if path.suffix == ".png":
         picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     else:
-        picture.save(path, quality=85, optimize=True)
+        picture.save(path, quality=80, optimize=True)
     size = path.stat().st_size
     print(f"{path}: {picture.width} x {picture.height}, {size / 1000:.0f} kB")
     if size > LARGEST:

@@ -269,12 +269,11 @@ class Histogram:
     log: bool = False
 
 
-def draw_histograms(histograms: Sequence[Histogram], *, bins: int = 40) -> Image.Image:
+def draw_histograms(histograms: Sequence[Histogram]) -> Image.Image:
     """Histograms side by side, each group as a share of its own values.
 
     Args:
         histograms: at least one; groups without values are left out.
-        bins: steps.
     """
     groups = list(dict.fromkeys(name for histogram in histograms for name in histogram.values))
     with canvas(PANEL[0] * len(histograms), PANEL[1] + 20, groups) as figure:
@@ -283,19 +282,21 @@ def draw_histograms(histograms: Sequence[Histogram], *, bins: int = 40) -> Image
             place.set_title(histogram.title)
             place.set_xlabel(histogram.x_label)
             place.set_ylabel("share, %")
-            _draw_histogram(place, histogram, groups, bins)
+            _draw_histogram(place, histogram, groups)
         handles, labels = axes[0].get_legend_handles_labels()
         if len(handles) > 1:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
         return to_image(figure)
 
 
-def _draw_histogram(axes: Axes, histogram: Histogram, groups: Sequence[str], bins: int) -> None:
+def _draw_histogram(axes: Axes, histogram: Histogram, groups: Sequence[str]) -> None:
     filled = {name: np.asarray(values, float) for name, values in histogram.values.items() if len(values)}
     if not filled:
         return
     everything = np.concatenate(list(filled.values()))
     low, high = float(everything.min()), float(everything.max())
+    # Few values in many steps are noise.
+    bins = int(np.clip(2 * np.sqrt(min(len(values) for values in filled.values())), 10, 40))
     if histogram.log:
         low = max(low, 1e-3)
         high = max(high, low * 1.01)
@@ -310,7 +311,8 @@ def _draw_histogram(axes: Axes, histogram: Histogram, groups: Sequence[str], bin
         color = GROUP_COLORS[groups.index(name) % len(GROUP_COLORS)]
         weights = np.full(len(values), 100 / len(values))
         shown = np.clip(values, edges[0], edges[-1])
-        axes.hist(shown, bins=edges.tolist(), weights=weights, color=color, alpha=0.25)
+        if name == groups[0]:
+            axes.hist(shown, bins=edges.tolist(), weights=weights, color=color, alpha=0.25)
         axes.hist(
             shown,
             bins=edges.tolist(),
@@ -325,6 +327,11 @@ def _draw_histogram(axes: Axes, histogram: Histogram, groups: Sequence[str], bin
 def round_times(low: float, high: float) -> list[float]:
     """1, 2, 5, 10 ... between two positive values, as ticks of a logarithmic axis."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(exponents) < 5 else (1,)
-    ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]
+    ticks: list[float] = []
+    # The coarsest steps that give three ticks, or the finest.
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        every = [step * 10.0**exponent for exponent in exponents for step in steps]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks

@@ -9,7 +9,7 @@ PALETTE = (
     # distance from them under simulated protanopia, deuteranopia and tritanopia.
     *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#7F2AE8"),
     # Each was the color farthest from all before it, in CIE Lab.
-    *("#00F000", "#5A3C1E", "#FF005A", "#CDB97D", "#FF00C3", "#A587FF", "#87E169", "#780F78"),
+    *("#28D228", "#5A3C1E", "#FF005A", "#CDB97D", "#FF00C3", "#A587FF", "#87E169", "#780F78"),
     *("#004B4B", "#4B6900", "#87003C", "#5AE1E1", "#003CA5", "#FF9687"),
 )
 """Colors of the first classes, of one figure's lines, and the like."""

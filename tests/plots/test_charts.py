@@ -140,7 +140,12 @@ def test_a_gap_stays_a_gap_and_a_point_between_gaps_is_seen() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0.9, 12, [1, 2, 5, 10]), (3, 4, []), (0.5, 20000, [1, 10, 100, 1000, 10000])],
+    [
+        (0.9, 12, [1, 2, 5, 10]),
+        (3, 4, [3, 4]),
+        (6, 26, [7, 10, 15, 20]),
+        (0.5, 20000, [1, 10, 100, 1000, 10000]),
+    ],
 )
 def test_ticks_of_a_logarithmic_axis(low: float, high: float, expected: Sequence[float]) -> None:
     assert round_times(low, high) == pytest.approx(expected)
