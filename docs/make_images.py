@@ -6,6 +6,7 @@ folder as argument, what it has trained there before is used again.
 
 from __future__ import annotations
 
+import csv
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -58,9 +59,14 @@ def make_images(folder: Path) -> None:
     scored = tao_like.run("detection", "evaluate", spec, overrides)
     save(Image.open(scored.folder / "precision_recall.png"), "precision_recall.png")
 
-    found = tao_like.run("detection", "inference", spec, (*overrides, "inference.max_pictures=6"))
-    pictures = sorted((found.folder / "pictures").iterdir())[:6]
-    grid = picture_grid([Image.open(file).resize((320, 240), Image.Resampling.LANCZOS) for file in pictures], columns=3)
+    found = tao_like.run("detection", "inference", spec, (*overrides, "inference.max_pictures=80"))
+    with (found.folder / "predictions.csv").open(newline="", encoding="utf-8") as lines:
+        counts = [int(row["objects"]) for row in csv.DictReader(lines)]
+    # Rows and pictures have one order. The first ones that are neither empty nor crowded.
+    files = sorted((found.folder / "pictures").iterdir())
+    chosen = [file for file, count in zip(files, counts, strict=True) if 3 <= count <= 5][:6]
+    pictures = [Image.open(file).resize((320, 240), Image.Resampling.LANCZOS) for file in chosen]
+    grid = picture_grid(pictures, columns=3)
     save(grid, "detection_predictions.jpg")
 
     tao_like.run("detection", "export", spec, overrides)
@@ -81,7 +87,7 @@ def save(picture: Image.Image, name: str) -> None:
     if path.suffix == ".png":
         picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     else:
-        picture.save(path, quality=80, optimize=True)
+        picture.save(path, quality=75, optimize=True)
     size = path.stat().st_size
     print(f"{path}: {picture.width} x {picture.height}, {size / 1000:.0f} kB")
     if size > LARGEST:
