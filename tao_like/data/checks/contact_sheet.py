@@ -1,4 +1,4 @@
-"""Many small pictures on one large one, with captions and coloured frames."""
+"""Many small pictures on one large one, with captions and colored frames."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from PIL import Image, ImageDraw
 
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
+from tao_like.plots.palette import FAINT, INK, RIGHT, UNSURE, WRONG
 from tao_like.plots.text import fit_text, load_font
 from tao_like.runtime.inputs.image import Window, read_image
 
-# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
-RIGHT = "#009E73"
-WRONG = "#D55E00"
-UNSURE = "#E69F00"
+__all__ = ["RIGHT", "UNSURE", "WRONG", "Tile", "class_overview", "contact_sheet", "in_rows"]
 
-_PAPER = "#ffffff"
-_MAT = "#f2f2f2"
-_LINE = "#d9d9d9"
-_TEXT = "#222222"
-_FAINT = "#666666"
+_PAPER, _MAT, _LINE = "#ffffff", "#f2f2f2", "#d9d9d9"
 
 _MARGIN = 24
 _GAP = 14
@@ -82,8 +76,8 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, 2 * _MARGIN + title_height + sum(heights)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        font = load_font(_TITLE_SIZE)
-        draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=_TEXT, font=font)
+        font = load_font(_TITLE_SIZE, title)
+        draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=INK, font=font)
     top = _MARGIN + title_height
     for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
         if headings is not None:
@@ -149,9 +143,9 @@ def _spread(members: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
 
 
 def _draw_heading(draw: ImageDraw.ImageDraw, heading: str, top: int, width: int) -> None:
-    font = load_font(_HEADING_SIZE)
+    font = load_font(_HEADING_SIZE, heading)
     text = fit_text(heading, font, width - 2 * _MARGIN)
-    draw.text((_MARGIN, top), text, fill=_TEXT, font=font)
+    draw.text((_MARGIN, top), text, fill=INK, font=font)
     line = top + round(_HEADING_SIZE * 1.45)
     draw.line([(_MARGIN, line), (width - _MARGIN, line)], fill=_LINE, width=1)
 
@@ -165,11 +159,11 @@ def _draw_tile(
     picture = _fitted(tile.image, side)
     offset = (left + _FRAME + (side - picture.width) // 2, top + _FRAME + (side - picture.height) // 2)
     sheet.paste(picture, offset)
-    font = load_font(_CAPTION_SIZE)
     baseline = outer[3] + 6
     for number, line in enumerate(tile.caption.splitlines()):
+        font = load_font(_CAPTION_SIZE, line)
         text = fit_text(line, font, side + 2 * _FRAME)
-        fill = _TEXT if number == 0 else _FAINT
+        fill = INK if number == 0 else FAINT
         draw.text((left, baseline + number * round(_CAPTION_SIZE * _LEADING)), text, fill=fill, font=font)
 
 

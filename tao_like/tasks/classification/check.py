@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,6 +19,7 @@ from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
+from tao_like.plots.datasets import draw_label_histogram
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.classification.backbone import build_backbone, normalisation_for
 from tao_like.tasks.classification.dataset import ImageDataset, collate_images
@@ -57,6 +60,9 @@ def check_classification_data(
         return DataReport([*checked.findings, *values], checked.to_dict())
     checked = full_check(records, classes, multi_label=multi_label, on_progress=on_progress, window=window)
     report = DataReport([*checked.findings, *values], checked.to_dict())
+    labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
+    counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
+    report.figures["labels"] = draw_label_histogram(counts, "pictures")
     limit = spec.dataset_check.max_pictures
     if limit:
         columns = min(COLUMNS, max(1, limit // max(1, len(classes))))
