@@ -36,7 +36,7 @@ class FramePredictions(Predictions[FoundBoxes], WritesFiles):
         spec: of the task.
     """
 
-    kind = "boxes_3d"
+    kind = "boxes3d"
 
     def __init__(self, data: FrameData, thresholds: dict[str, Any], spec: Spec) -> None:
         self.data = data
