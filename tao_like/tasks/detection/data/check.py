@@ -35,11 +35,11 @@ def check_data(
         checked = full_check(records, classes, multi_label=True, on_progress=on_progress)
     else:
         checked = quick_check(records, classes, multi_label=True)
-    of_boxes = check_boxes(records, classes, full=full)
+    of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
     del summary["findings"], summary["errors"], summary["warnings"]
-    report = DataReport([*findings, *of_boxes.findings], summary)
+    report = DataReport([*findings, *of_boxes.findings, *task.images.findings()], summary)
     limit = task.spec.dataset_check.max_pictures
     unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
     if full and limit and not unreadable:
