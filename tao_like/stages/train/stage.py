@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from tao_like import __version__
-from tao_like.bundle import Bundle, write_bundle
+from tao_like.bundle import Bundle, Part, write_bundle
 from tao_like.config import to_dict, to_yaml
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.capabilities import HoldsGraph, Tiles
@@ -354,19 +354,31 @@ def _bundle(work: Work) -> Bundle:
         entry["parent"] = origin.sha256
     holder = task.capability(HoldsGraph)
     graph, extra = holder.imported_graph() if holder else (None, {})
+    made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
+    parts = {
+        name: Part(
+            weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
+            structure=structure.capture(part) if origin else None,
+            graph=graph,
+            phase=made_by.get(name, ""),
+        )
+        for name, part in parts_of(work.model).items()
+    }
+    preprocessing = {name: one.preprocessing for name, one in task.inputs.items()}
+    labels = task.data.labels
     return Bundle(
         task=task.name,
         spec=to_dict(work.spec),
-        classes=task.data.labels.names,
-        preparation=next(iter(task.inputs.values())).preprocessing,
+        classes=labels.names,
+        preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
         metrics=last.metrics,
         thresholds=last.thresholds,
         split=task.data.manifest(),
         history=[*(origin.history if origin else []), entry],
-        structure=structure.capture(work.model) if origin else None,
-        weights={name: tensor.cpu() for name, tensor in work.model.state_dict().items()},
-        graph=graph,
+        parts=parts,
         extra=extra,
+        prompts=labels.prompts,
+        open_set=labels.open_set,
     )
 
 
