@@ -26,7 +26,7 @@ from tao_like.networks import structure
 from tao_like.networks.freezing import keep_frozen
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
-from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
+from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
@@ -98,6 +98,8 @@ class Work:
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
+    if is_main_process():
+        remove_partial_checkpoints(run.folder)
     origin = None
     if spec.train.pruned_model_path:
         path = Path(spec.train.pruned_model_path)
