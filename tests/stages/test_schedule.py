@@ -195,7 +195,7 @@ def test_positions_and_tokens_get_no_weight_decay_wherever_the_network_stands(na
 
 
 def test_rates_fall_from_layer_to_layer(class_folders: Path) -> None:
-    """Of a transformer: the stem, each block, the last norm and the head, each at half of the next one's."""
+    """Of a transformer: stem, blocks (the last with the norm) and head, each at half of the next one's."""
     words = [*data_overrides(class_folders), "model.backbone.type=test_vit"]
     task = task_class("classification")(tiny_spec(*words))
     model, _ = task.model(pretrained=True)
@@ -209,9 +209,9 @@ def test_rates_fall_from_layer_to_layer(class_folders: Path) -> None:
     assert blocks > 2
     for block in range(blocks):
         assert found[f"backbone.blocks.{block}.mlp.fc1.weight"] == pytest.approx(
-            0.05 * 0.5 ** (blocks - block)
+            0.05 * 0.5 ** (blocks - 1 - block)
         )
-    assert found["backbone.patch_embed.proj.weight"] == pytest.approx(0.05 * 0.5 ** (blocks + 1))
+    assert found["backbone.patch_embed.proj.weight"] == pytest.approx(0.05 * 0.5**blocks)
     plain = SimpleNamespace(backbone=lambda model: [])
     with pytest.raises(SpecError, match=r"train\.optim\.layer_decay"):
         parameter_groups(plain, torch.nn.Linear(2, 2), spec)
