@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,16 @@ class LabelledBoxes(SplitSource[BoxRecord]):
         return tuple(map(box_text, record.boxes))
 
     @override
+    def roots(self, split: Split) -> list[Path]:
+        return [_root(source) for source in self.named(split)]
+
+    @override
     def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
-        roots = [_root(source) for source in self.named("train")]
-        found = split_from_dict(stored, roots, splits=[split])
-        by_path = {record.path.resolve(): record for record in self.read("train")}
+        found = split_from_dict(stored, self.roots("train"), splits=[split])
+        # Two sources may give labels to one picture: its records are then taken in turn.
+        by_path: defaultdict[Path, list[BoxRecord]] = defaultdict(list)
+        for record in self.read("train"):
+            by_path[record.path.resolve()].append(record)
         wanted = found.records[split]
         lost = [record.name for record in wanted if record.path.resolve() not in by_path]
         if lost:
@@ -67,7 +74,8 @@ class LabelledBoxes(SplitSource[BoxRecord]):
                 f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
                 f"such as {lost[0]}; give the data that the model was trained from"
             )
-        return [by_path[record.path.resolve()] for record in wanted], found
+        same = (by_path[record.path.resolve()] for record in wanted)
+        return [records.pop(0) if len(records) > 1 else records[0] for records in same], found
 
     def records_of(self, split: Split, number: int) -> list[BoxRecord]:
         """The records of one of a split's sources, undivided. Raises DatasetError."""
