@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.sources import BoxSource, read_boxes, stated_classes
 from tao_like.data.images.readers import class_names
