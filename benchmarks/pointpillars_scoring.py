@@ -21,7 +21,7 @@ import numpy as np
 
 from tao_like.data.lidar.frame import Calibration, Object3d, frame_objects
 from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes
-from tao_like.runtime.predictions.boxes3d import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.data.dataset import Truth
 from tao_like.tasks.pointpillars.metrics.detection3d import PointPillarsMetrics
 
@@ -61,7 +61,7 @@ def made_boxes(count: int, size: tuple[float, float, float], random: np.random.G
     return boxes
 
 
-def made_frame(counts: list[int], random: np.random.Generator) -> tuple[Truth, FoundBoxes]:
+def made_frame(counts: list[int], random: np.random.Generator) -> tuple[Truth, Detections]:
     """A frame and what a detector says of it."""
     objects: list[Object3d] = []
     boxes, scores, labels = [], [], []
@@ -88,7 +88,7 @@ def made_frame(counts: list[int], random: np.random.Generator) -> tuple[Truth, F
         labels += [np.full(len(seen) + len(wrong), label)]
     regions = tuple((x, 150.0, x + 60.0, 200.0) for x in random.uniform(0, 1100, int(random.poisson(1.4))))
     truth = Truth(frame_objects(objects, list(KINDS), {}), CAMERA, regions)
-    answers = FoundBoxes(
+    answers = Detections(
         np.concatenate(boxes).astype(np.float32),
         np.concatenate(scores).astype(np.float32),
         np.concatenate(labels),

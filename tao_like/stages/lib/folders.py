@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.errors import SpecError
+from tao_like.runtime.pipeline_file import PIPELINE_FILE
 
 BUNDLE_NAME = "model.tltb"
 CHECKPOINTS = "checkpoints"
@@ -26,13 +27,23 @@ def trained_bundle(spec: CommonSpec) -> Path:
     return stage_folder(spec, "train") / BUNDLE_NAME
 
 
+def is_model(path: Path) -> bool:
+    """Whether a path can be a model: a file, or the folder of one that has several graphs."""
+    return path.is_file() or (path / PIPELINE_FILE).is_file()
+
+
+def model_bytes(path: Path) -> int:
+    """Bytes of a model's file, or of all files of one that is a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
 def require_file(key: str, path: Path) -> None:
     """Checks the file that a key of the spec names.
 
     Raises:
         SpecError: there is no such file; where it is a folder, what in it could be meant.
     """
-    if path.is_file():
+    if is_model(path):
         return
     if not path.is_dir():
         raise SpecError(f"{key}: there is no file {path}")
