@@ -94,6 +94,10 @@ class BoxPredictions(Predictions[FoundBoxes], WritesFiles):
         return files
 
     @override
+    def notes(self) -> list[str]:
+        return [f"All boxes: {ALL_BOXES}; those that reach the threshold of their class: {THRESHOLDED_BOXES}"]
+
+    @override
     def draw(self, sample: Sample, prediction: FoundBoxes, heatmap: np.ndarray | None = None) -> Image.Image:
         del heatmap
         drawn = drawn_answers(self.decided(sample, prediction), self.data.labels.names)

@@ -23,20 +23,20 @@ from tao_like.tasks.detection.model.build import build_network, imported_graph
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.phase import DetectionPhase
 from tao_like.tasks.detection.predictions import BoxPredictions
-from tao_like.tasks.detection.spec import Spec
+from tao_like.tasks.detection.spec import Spec as DetectionSpec
 
 MODEL_DATA_KEYS = ("img_size", "img_height", "resize", "tiling")
 """Keys of the dataset block that are a model's affair, not the user's."""
 
 
-class DetectionTask(Task[Spec, Detector], Prunes[Detector], HoldsGraph):
+class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph):
     """Boxes around the objects of an image."""
 
     name = "detection"
-    Spec = Spec
+    Spec = DetectionSpec
     data: DetectionData
 
-    def __init__(self, spec: Spec, trained: TrainedState | None = None) -> None:
+    def __init__(self, spec: DetectionSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         self.data = DetectionData(spec, trained)
         self.predictions = BoxPredictions(self.data, trained.thresholds if trained else {}, spec)
@@ -81,12 +81,12 @@ class DetectionTask(Task[Spec, Detector], Prunes[Detector], HoldsGraph):
 
     @classmethod
     @override
-    def restored_spec(cls, spec: Spec, stored: Spec) -> Spec:
+    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
         return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
     @classmethod
     @override
-    def continued_spec(cls, spec: Spec, stored: Spec) -> Spec:
+    def continued_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
         restored = cls.restored_spec(spec, stored)
         own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
         return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.contract.sample import SPLITS
 from tao_like.data.boxes.writers import write_boxes
 from tao_like.errors import SpecError
-from tao_like.tasks.detection.data.source import SPLITS, LabelledBoxes
+from tao_like.tasks.detection.data.source import LabelledBoxes
 
 
 def convert_labels(data: LabelledBoxes, kind: str, folder: Path) -> tuple[dict[str, Any], list[str], str]:

@@ -14,7 +14,6 @@ from tao_like.data.images.readers import class_names
 from tao_like.data.inference_files import image_sources
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
-from tao_like.tasks.common.split_source import SPLITS as SPLITS
 from tao_like.tasks.common.split_source import SplitSource
 from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
 from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec
