@@ -21,6 +21,7 @@ SLOW = {
     "torch_pruning",
     "sklearn",
     "tensorboard",
+    "matplotlib",
 }
 MODELLING = {"onnx", "hydra", "omegaconf", "yaml", "safetensors", "click", "rich"}
 TASK_SPECS = [f"tao_like.tasks.{path.parent.name}.spec" for path in sorted(PACKAGE.glob("tasks/*/spec.py"))]

@@ -102,3 +102,21 @@ def test_inference_takes_the_old_files(task: str, suffix: str, tmp_path: Path) -
             assert float(row[f"p_{name}"]) == pytest.approx(value, abs=STAGE_TOLERANCE)
     else:
         assert int(row["objects"]) == len(expected["detections"]) > 0
+
+
+def test_the_names_of_version_0_1_stay() -> None:
+    from tao_like.runtime.geometry import boxes, boxes3d
+    from tao_like.runtime.predictions import classes, detections
+
+    assert runtime.ClassificationAnswer is runtime.ClassPrediction is classes.ClassificationAnswer
+    assert runtime.DetectionAnswer is runtime.BoxesPrediction
+    assert runtime.Detection3dAnswer is runtime.Boxes3dPrediction
+    assert runtime.Answer is runtime.Prediction
+    assert detections.FoundBoxes is detections.Detections
+    assert (boxes.overlaps, boxes.placement) == (boxes.box_iou, boxes.letterbox_transform)
+    assert (boxes3d.ground_overlaps, boxes3d.overlaps_3d) == (boxes3d.bev_iou, boxes3d.box_iou_3d)
+    model = runtime.load(FOLDER / "classification.onnx")
+    assert isinstance(model, runtime.Model)
+    assert model.preparation is model.preprocessing
+    assert model.metadata.preparation == model.metadata.preprocessing
+    assert {"height", "width"} <= set(model.metadata.preparation)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.stages.train import callbacks
-from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.loop import PhaseTraining
 from tao_like.tasks import task_class
 
 # No norm layer of it looks at the other samples of a batch, so that sums over batches can be compared.
@@ -34,7 +33,7 @@ def start_weights(data: Path, *overrides: str) -> dict[str, Tensor]:
     """The weights that a training with the tiny settings begins with."""
     torch.manual_seed(tiny_spec().train.seed)
     task = TASK(tiny_spec(*data_overrides(data), *overrides))
-    return dict(task.network(pretrained=True)[0].state_dict())
+    return dict(task.model(pretrained=True)[0].state_dict())
 
 
 def epoch_figures(folder: Path) -> list[dict[str, float]]:
@@ -44,15 +43,15 @@ def epoch_figures(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
-    """Fills with a copy of all weights after every training batch."""
+    """Fills with a copy of all weights after every step."""
     seen: list[dict[str, Tensor]] = []
-    end_batch = callbacks.Reporter.on_train_batch_end
+    step = PhaseTraining._optimizer_step
 
-    def end_and_copy(self: Any, trainer: Any, module: TrainingModule, *rest: Any) -> None:
-        end_batch(self, trainer, module, *rest)
-        seen.append({name: tensor.clone() for name, tensor in module.network.state_dict().items()})
+    def step_and_copy(self: PhaseTraining, losses: dict[str, Tensor]) -> None:
+        step(self, losses)
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
 
-    monkeypatch.setattr(callbacks.Reporter, "on_train_batch_end", end_and_copy)
+    monkeypatch.setattr(PhaseTraining, "_optimizer_step", step_and_copy)
     return seen
 
 
@@ -111,9 +110,10 @@ def test_a_new_head_starts_undecided(backbone: str, class_folders: Path) -> None
     torch.manual_seed(0)
     spec = tiny_spec(*data_overrides(class_folders), f"model.backbone.type={backbone}")
     task = TASK(spec)
-    network, _ = task.network(pretrained=True)
-    batch = task.collate([task.dataset("train")[index] for index in range(12)])
-    loss = task.losses(network.train(), batch)["loss"].detach()
+    model, _ = task.model(pretrained=True)
+    batch = task.data.collate([task.data.dataset("train")[index] for index in range(12)])
+    (phase,) = task.phases()
+    loss = phase.losses(model.train(), batch)["loss"].detach()
     assert float(loss) == pytest.approx(math.log(3), abs=0.2)
 
 
@@ -188,14 +188,14 @@ def test_loading_processes_change_nothing(class_folders: Path, tmp_path: Path) -
 def test_the_training_loss_of_an_epoch_is_the_mean_of_its_batches(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses_of, seen = TASK.losses, []
+    step, seen = PhaseTraining.training_step, []
 
-    def losses(self: Any, network: Any, batch: Any) -> dict[str, Tensor]:
-        found = losses_of(self, network, batch)
+    def step_and_note(self: PhaseTraining, batch: Any) -> dict[str, Tensor]:
+        found = step(self, batch)
         seen.append(float(found["loss"].detach()))
         return found
 
-    monkeypatch.setattr(TASK, "losses", losses)
+    monkeypatch.setattr(PhaseTraining, "training_step", step_and_note)
     result = run("train", tmp_path, *data_overrides(class_folders), "train.num_epochs=2")
     assert len(seen) == 6
     told = [figures["train_loss"] for figures in epoch_figures(result.folder)]
@@ -256,15 +256,15 @@ def test_a_checkpoint_is_kept_of_every_epoch_whatever_is_validated(
     settings = ["train.num_epochs=3", "train.validation_interval=2"]
     result = run("train", tmp_path, *data_overrides(class_folders), *settings)
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["epoch"] == 2
-    assert checkpoint["global_step"] == 9
+    assert checkpoint["tao_like"]["epoch"] == 3
+    assert checkpoint["tao_like"]["step"] == 9
 
 
 def test_checkpoints_can_come_by_steps(class_folders: Path, tmp_path: Path) -> None:
     settings = ["train.checkpoint_interval=2", "train.checkpoint_interval_unit=step", "train.max_steps=5"]
     result = run("train", tmp_path, *data_overrides(class_folders), *settings)
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 4
+    assert checkpoint["tao_like"]["step"] == 4
 
 
 def test_training_without_validation_data_ships_the_last_weights(

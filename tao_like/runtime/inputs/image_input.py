@@ -12,7 +12,7 @@ from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.image import ImagePreparation, Window, image_files, prepare, read_image, to_rgb
 from tao_like.runtime.metadata import InputMetadata
 from tao_like.runtime.predictions.tiles import Tiling, cut
 
@@ -63,12 +63,12 @@ class ImageInput:
 
     def preprocess(self, given: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Pixels (height, width, 3), and the size that the image had."""
-        image = _read(given)
+        image = _read(given, self.preprocessing.window)
         return prepare(image, self.preprocessing), image.size
 
     def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.uint8]], tuple[int, int]]:
         """The pixels of each tile of an image, or of the whole where images are not cut."""
-        image = _read(given)
+        image = _read(given, self.preprocessing.window)
         return [prepare(tile, self.preprocessing) for tile in cut(image, self._tiling)], image.size
 
     def batch(self, samples: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
@@ -95,10 +95,10 @@ class ImageInput:
         return values
 
 
-def _read(given: Any) -> Image.Image:
+def _read(given: Any, window: Window | None) -> Image.Image:
     """One image in RGB; raises as `preprocess` does."""
     if isinstance(given, (str, Path)):
-        return read_image(given)
+        return read_image(given, window)
     if isinstance(given, np.ndarray):
         if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != _CHANNELS or given.size == 0:
             raise DatasetError(
@@ -107,6 +107,6 @@ def _read(given: Any) -> Image.Image:
             )
         given = Image.fromarray(given)
     try:
-        return to_rgb(given)
+        return to_rgb(given, window)
     except OSError as error:  # a Pillow image decodes its file only now
         raise DatasetError(f"the picture cannot be decoded: {error}.") from error

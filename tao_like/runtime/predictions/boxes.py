@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.geometry.boxes import Placement, keep_best, placement
+from tao_like.runtime.geometry.boxes import LetterboxTransform, keep_best, letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
@@ -132,16 +132,18 @@ def joined_boxes(
     tiles = tiling.tiles(*size)
     groups = []
     for tile, boxes in zip(tiles, found, strict=True):
-        place = placement(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preparation)
         corner = np.array([tile.left, tile.top] * 2, np.float32)
-        groups.append(Group(place.to_picture(boxes.boxes) + corner, boxes.scores, boxes.labels))
+        groups.append(Group(place.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
     whole = join(groups, tiles, tiling, size)
-    return Detections(placement(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels)
+    return Detections(
+        letterbox_transform(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels
+    )
 
 
 def decide(
     found: Detections,
-    place: Placement,
+    place: LetterboxTransform,
     classes: Sequence[str],
     thresholds: Mapping[str, Any],
 ) -> tuple[Detection, ...]:
@@ -157,7 +159,7 @@ def decide(
         BundleError: the thresholds do not fit.
     """
     limits = score_limits(thresholds, len(classes))
-    boxes = place.to_picture(found.boxes)
+    boxes = place.to_image(found.boxes)
     return tuple(
         Detection(classes[label], float(score), (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
         for box, score, label in zip(boxes, found.scores, found.labels, strict=True)
@@ -173,7 +175,7 @@ class BoxesReader:
         check_metadata(metadata, MEANINGS, "a detector")
         stated_selection(metadata.extra, Selection)
         Tiling.of(metadata.extra)
-        placement(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
+        letterbox_transform(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
         self,
@@ -197,7 +199,7 @@ class BoxesReader:
             BoxesPrediction(
                 source=source,
                 detections=decide(
-                    boxes, placement(*size, preparation), metadata.classes, metadata.thresholds
+                    boxes, letterbox_transform(*size, preparation), metadata.classes, metadata.thresholds
                 ),
             )
             for boxes, source, size in zip(found, sources, sizes, strict=True)

@@ -87,7 +87,7 @@ def _metrics(candidate: Candidate, split: Split, spec: CommonSpec, run: Run) -> 
     dataset = task.data.dataset(split)
     with run.progress(f"scoring {candidate.name}", len(dataset)) as bar:
         size = scoring_batch_size(task, spec.compare.batch_size)
-        workers = resolve_workers(task, "cpu")
+        workers = resolve_workers(task.data, "cpu")
         return score(task, candidate.engine, dataset, size, workers, bar.advance).compute().values
 
 

@@ -46,6 +46,10 @@ def _join(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
     first.ir_version = second.ir_version = version
     outputs = [one.name for model in (first, second) for one in model.graph.output]
     merged = compose.merge_models(first, second, io_map=links, outputs=None)
+    # Merging lists an opset once for each graph.
+    opsets = {one.domain: one.version for one in merged.opset_import}
+    del merged.opset_import[:]
+    merged.opset_import.extend(helper.make_opsetid(*one) for one in opsets.items())
     # An output that the second graph takes is an output of the whole all the same.
     present = {one.name for one in merged.graph.output}
     for one in first.graph.output:

@@ -281,7 +281,7 @@ def _metrics(task: AnyTask, network: nn.Module, run: Run, title: str) -> dict[st
     data = task.data.dataset(split)
     engine = TorchEngine(task.exports(network.eval(), default_format(task)), torch.device("cpu"))
     with run.progress(title, len(data)) as bar:
-        workers = resolve_workers(task, "cpu")
+        workers = resolve_workers(task.data, "cpu")
         return score(task, engine, data, _SCORING_BATCH, workers, bar.advance).compute().values
 
 

@@ -25,7 +25,7 @@ from tao_like.tasks.detection.phase import DetectionPhase
 from tao_like.tasks.detection.predictions import BoxPredictions
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
 
-MODEL_DATA_KEYS = ("img_size", "img_height", "resize", "tiling")
+MODEL_DATA_KEYS = ("img_size", "img_height", "resize", "tiling", "pixel_range")
 """Keys of the dataset block that are a model's affair, not the user's."""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+
+from PIL import Image
 
 from tao_like.contract.data import DataReport
 from tao_like.contract.sample import Split
@@ -10,7 +13,12 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
-from tao_like.plots.classes import class_colour
+from tao_like.data.checks.pixel_values import pixel_value_findings
+from tao_like.data.images.files import read_header
+from tao_like.errors import DatasetError
+from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
+from tao_like.plots.palette import class_color
+from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.dataset import DetectionDataset
 from tao_like.tasks.detection.data.source import LabelledBoxes
@@ -24,17 +32,19 @@ COLUMNS = 6
 def check_detection_data(
     source: LabelledBoxes,
     splits: Sequence[Split],
+    window: Window | None,
     train_data: Callable[[], DetectionDataset],
     *,
     figures: int,
     full: bool,
     on_progress: Callable[[int, int], None] | None,
 ) -> DataReport:
-    """Checks all splits; fully with decoding and a contact sheet.
+    """Checks all splits; fully with decoding, histograms and a contact sheet.
 
     Args:
         source: images and boxes of every split.
         splits: those that there are.
+        window: which values of 16-bit images become black and white.
         train_data: gives the training data without random changes, where it is drawn.
         figures: training images on the contact sheet; 0: there is none.
         full: look into every file.
@@ -42,20 +52,56 @@ def check_detection_data(
     """
     records: dict[str, list[BoxRecord]] = {split: source.records(split) for split in splits}
     classes = source.classes
+    values = pixel_value_findings(records, source.spec.pixel_range, window)
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress)
+        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
     else:
         checked = quick_check(records, classes, multi_label=True)
-    of_boxes = check_boxes(records, classes, full=full)
+    of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
     del summary["findings"], summary["errors"], summary["warnings"]
-    report = DataReport([*findings, *of_boxes.findings], summary)
+    report = DataReport([*findings, *of_boxes.findings, *source.findings(), *values], summary)
+    if full:
+        report.figures |= _histograms(records, classes)
     unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
     if full and figures and not unreadable:
         tiles = _tiles(train_data(), classes, figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)
     return report
+
+
+def _histograms(records: dict[str, list[BoxRecord]], classes: list[str]) -> dict[str, Image.Image]:
+    """Boxes of each class, and their sizes."""
+    known = set(classes)
+    used = {
+        split: [
+            (box, size)
+            for record in members
+            for size in [_size(record)]
+            for box in record.boxes
+            if box.label in known and not (box.ignore or box.crowd or box.is_empty)
+        ]
+        for split, members in records.items()
+    }
+    labels = {split: Counter(box.label for box, _ in pairs) for split, pairs in used.items()}
+    counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
+    sizes = draw_box_sizes(
+        {split: [box[1:5] for box, _ in pairs] for split, pairs in used.items()},
+        {split: [size for _, size in pairs] for split, pairs in used.items()},
+    )
+    return {"labels": draw_label_histogram(counts, "boxes"), "box_sizes": sizes}
+
+
+def _size(record: BoxRecord) -> tuple[int, int]:
+    """Width and height of a picture as its annotation or else its file states them; 0, 0: neither does."""
+    if record.width and record.height:
+        return record.width, record.height
+    try:
+        header = read_header(record.path)
+    except DatasetError:
+        return 0, 0
+    return header.width, header.height
 
 
 def _tiles(dataset: DetectionDataset, classes: Sequence[str], limit: int) -> list[Tile]:
@@ -66,7 +112,7 @@ def _tiles(dataset: DetectionDataset, classes: Sequence[str], limit: int) -> lis
         sample = dataset.sample(number * len(dataset) // count)
         arrays = sample.target.arrays
         boxes = [
-            DrawnBox(box, classes[label] if label >= 0 else "ignore", class_colour(label))
+            DrawnBox(box, classes[label] if label >= 0 else "ignore", class_color(label))
             for box, label in zip(arrays.boxes.tolist(), arrays.labels.tolist(), strict=True)
         ]
         tiles.append(Tile(draw_boxes(sample.data, boxes), sample.key))

@@ -75,6 +75,7 @@ class DetectionData(ImageData, Converts, FitsAnchors):
             crop_pct=1.0,
             interpolation=input_normalisation(self.spec.model).interpolation,
             fill=FILL,
+            window=self.pixel_window(block.pixel_range),
         )
 
     @cached_property
@@ -133,6 +134,7 @@ class DetectionData(ImageData, Converts, FitsAnchors):
         return check_detection_data(
             self.source,
             [split for split in SPLITS if self.has(split)],
+            self.preprocessing.window,
             lambda: self.dataset("train"),
             figures=self.spec.dataset_check.max_pictures,
             full=full,

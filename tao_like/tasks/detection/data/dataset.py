@@ -14,6 +14,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample
 from tao_like.data.boxes.annotation import BoxArrays, BoxRecord, usable_boxes
 from tao_like.data.images.cache import ImageStore
+from tao_like.data.images.sample import sample_names
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.tasks.common.image_input import IMAGE
@@ -102,6 +103,7 @@ class DetectionDataset:
         strong_epochs: int = 0,
     ) -> None:
         self.records = list(records)
+        self.names = sample_names(self.records)
         self.preprocessing = preprocessing
         self.store = store
         self.augment = augment
@@ -145,14 +147,14 @@ class DetectionDataset:
 
     def key(self, index: int) -> str:
         """The image's path below the data's root."""
-        return self.records[index].key
+        return self.names[index]
 
     def sample(self, index: int) -> Sample:
         """The image as it is on disk, with its target."""
         record = self.records[index]
         image = self.store.read(record.path)
         arrays = usable_boxes(record.boxes, self.numbers, image.width, image.height)
-        return Sample(record.key, image, Annotations(arrays, image.width, image.height))
+        return Sample(self.names[index], image, Annotations(arrays, image.width, image.height))
 
 
 def collate_items(items: Sequence[Item]) -> Batch[DetectionTargets]:

@@ -110,7 +110,7 @@ class ImageTiles(Tiles):
 
     @override
     def whole_key(self, dataset: Dataset, number: int) -> str:
-        return _tiled(dataset).records[number].key
+        return _tiled(dataset).names[number]
 
 
 def _tiled(dataset: Dataset) -> TiledDataset:
