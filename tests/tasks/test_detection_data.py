@@ -13,7 +13,7 @@ from box_pictures import SIZES, write_coco
 from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle
-from tao_like.contract.task import ModelRecord
+from tao_like.contract.trained import TrainedState
 from tao_like.data.boxes.annotation import Box
 from tao_like.errors import DatasetError, SpecError
 from tao_like.stages.lib.loading import SampleKey, SeededDataset
@@ -176,14 +176,14 @@ def test_sources_whose_files_bear_the_same_names_keep_their_own_pictures(tmp_pat
         f"dataset.train_data_sources=[{sources}]", "dataset.split.val=0.25", "dataset.split.test=0"
     )
     first = DetectionTask(spec)
-    split = json.loads(json.dumps(first.split_record()))
-    record = ModelRecord(first.classes, first.preparation(), {}, split)
-    again = DetectionTask(spec, record)
+    split = json.loads(json.dumps(first.data.manifest()))
+    trained = TrainedState(first.data.labels.names, first.image.preprocessing, {}, split)
+    again = DetectionTask(spec, trained)
     for name in ("train", "val"):
-        assert again.images.records(name) == first.images.records(name)
-    every = [one.path for name in ("train", "val") for one in again.images.records(name)]
+        assert again.data.source.records(name) == first.data.source.records(name)
+    every = [one.path for name in ("train", "val") for one in again.data.source.records(name)]
     # The first picture of each camera is the same empty one; the other 21 differ.
     assert len(set(every)) == len(every) == 24
-    dataset = again.dataset("train")
+    dataset = again.data.dataset("train")
     names = [dataset.sample(index).key for index in range(len(dataset))]
     assert len(set(names)) == len(names)

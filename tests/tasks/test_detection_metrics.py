@@ -186,7 +186,7 @@ def test_metrics_are_in_pixels_of_the_original_picture() -> None:
     assert report.values["mAP_small"] == -1
     assert report.thresholds == {"kind": "per_class", "values": [pytest.approx(0.45)]}
     assert report.details["per_class"]["a"]["AP50"] == pytest.approx(1.0)
-    assert report.draw().keys() == {"confusion_matrix", "precision_recall"}
+    assert report.draw().keys() == {"confusion_matrix", "precision_recall", "thresholds"}
     assert [index for index, _ in metrics.worst(5)] == [0]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from typing_extensions import override
 
 from tao_like.contract.metrics import Metrics, Report
-from tao_like.plots.classes import draw_curves
+from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.inputs.image import ImagePreparation
@@ -121,14 +121,19 @@ class DetectionMetrics(Metrics):
         return rows
 
     def _draw(self, by_class: list[ClassAnswers]) -> dict[str, Image.Image]:
-        """The confusion matrix, and precision over recall."""
+        """The confusion matrix, precision over recall, and F1, precision and recall over the threshold."""
         curves = {
             name: (of_class.curve(), of_class.at(limit))
+            for name, of_class, limit in zip(self.classes, by_class, self.limits, strict=True)
+        }
+        by_threshold = {
+            name: threshold_curve(of_class.scores, of_class.right, of_class.objects, limit)
             for name, of_class, limit in zip(self.classes, by_class, self.limits, strict=True)
         }
         return {
             "confusion_matrix": draw_confusion_matrix(self.confusion, [*self.classes, NOTHING]),
             "precision_recall": draw_curves(curves),
+            "thresholds": draw_threshold_curves(by_threshold),
         }
 
 
