@@ -112,7 +112,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         "skipped": skipped,
         "pictures": predicted.drawn,
     }
-    summary = [f"{len(predicted.rows)} predictions: {predictions}"]
+    summary = [f"{len(predicted.rows)} predictions: {predictions}", *writer.notes]
     if video is not None:
         report["video"] = target.name
         summary.append(f"Video: {run.folder / target.name}")
