@@ -14,6 +14,7 @@ from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.drawing import SkeletonView
+from tao_like.data.skeletons.survey import bones_of, side_classes
 from tao_like.tasks.pose_classification.source import SPLITS
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def check_data(
         report.summary[split] = _summary(task, split, data)
     report.findings += _imbalance(report.summary["train"]["classes"])
     report.findings += _copies(hashes)
+    if not report.errors:
+        report.findings += _order_of_joints(task)
+        report.findings += _mirrored_sides(task)
     limit = task.spec.dataset_check.max_pictures
     if full and limit and not report.errors:
         report.pictures["contact_sheet"] = contact_sheet(in_rows(_tiles(task, limit), COLUMNS), tile=224)
@@ -112,6 +116,37 @@ def _imbalance(counts: dict[str, int]) -> list[Finding]:
         message = f"{most} has {counts[most]} training sequences, {least} {counts[least]}"
         found.append(Finding("warning", "imbalance", message))
     return found
+
+
+def _order_of_joints(task: PoseClassificationTask) -> list[Finding]:
+    """Whether the bones of the layout are bones, as their lengths tell."""
+    layout, data = task.skeletons.layout, task.skeletons.data("train")
+    bones = bones_of(data, layout, task.skeleton_preparation.places)
+    if bones is None or bones.is_plausible:
+        return []
+    message = (
+        f"the bones of model.graph_layout={layout.name} are {bones.ratio:.1f} times as long in {data.path} "
+        "as the shortest way to join all joints: the joints stand in another order. Choose the layout that "
+        "fits, or describe the data's own with model.graph_layout=custom; these joints are near each other: "
+        + " ".join(f"{one}-{other}" for one, other in bones.edges)
+    )
+    return [Finding("warning", "joint_order", message)]
+
+
+def _mirrored_sides(task: PoseClassificationTask) -> list[Finding]:
+    """Classes that a mirror image changes, where training mirrors."""
+    if not task.spec.dataset.augmentation.mirror_prob:
+        return []
+    data = task.skeletons.data("train")
+    names = list(data.labels.classes) or task.skeletons.classes
+    sided = side_classes(data, names, task.skeletons.layout, task.skeleton_preparation.places)
+    if not sided:
+        return []
+    message = (
+        f"dataset.augmentation.mirror_prob={task.spec.dataset.augmentation.mirror_prob:g} swaps left and "
+        f"right, which make different classes here; set it to 0: {', '.join(sided[:10])}"
+    )
+    return [Finding("warning", "mirrored_sides", message)]
 
 
 def _copies(hashes: dict[str, list[tuple[Split, str]]]) -> list[Finding]:
