@@ -15,6 +15,7 @@ from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.results import EvaluateResult
 from tao_like.tracking import Run
+from tao_like.tracking.files import csv_cell
 
 PREDICTIONS = "predictions.csv"
 DEFAULT_BATCH = 32
@@ -91,7 +92,7 @@ def write_rows(run: Run, rows: list[dict[str, Any]]) -> Path:
     with artefact as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return artefact.final
 
 
@@ -99,7 +100,7 @@ def write_result_files(run: Run, task: Task[Any], entries: list[Any]) -> None:
     """The task's own files with the answers."""
     for name, text in task.result_files([entry for entry in entries if entry is not None]).items():
         with run.artefact(name) as path:
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _write_pictures(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tao_like.contract.task import DataReport
+from tao_like.contract.task import DataReport, Split
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import identical_files
@@ -149,10 +149,11 @@ def check_data(
     return report
 
 
-def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+def _same_frames(splits: Mapping[Split, Sequence[LidarRecord]]) -> Iterator[Finding]:
     """Frames of the same content, in two splits or twice in one."""
     placed = [(split, record) for split, records in splits.items() for record in records]
-    crossing, repeated = [], []
+    crossing: list[tuple[str, ...]] = []
+    repeated: list[tuple[str, ...]] = []
     for group in identical_files(record.path for _, record in placed):
         members = [placed[number] for number in group]
         crosses = len({split for split, _ in members}) > 1
@@ -174,7 +175,7 @@ def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Findin
         )
 
 
-def _passed_over(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+def _passed_over(splits: Mapping[Split, Sequence[LidarRecord]]) -> Iterator[Finding]:
     """Files beside the frames that hold points and are not read."""
     folders = dict.fromkeys(record.path.parent for records in splits.values() for record in records)
     files = tuple(str(path) for folder in folders for path in unread_files(folder))
