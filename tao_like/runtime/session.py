@@ -54,7 +54,7 @@ def open_session(
         options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
+            _source(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
         )
     except Exception as error:  # onnxruntime's errors share no base class but this
         raise BundleError(f"{path} cannot be opened by onnxruntime: {error}") from error
@@ -65,6 +65,15 @@ def open_session(
             "check its driver and libraries, or take cpu."
         )
     return session
+
+
+def _source(path: Path) -> str | bytes:
+    """What onnxruntime opens: a file by its name, or by its content where the name is no UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return str(path)
 
 
 def _provider_names(providers: str | Sequence[str] | None, available: Sequence[str]) -> list[str]:

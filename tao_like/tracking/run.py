@@ -18,7 +18,14 @@ from rich.console import Console
 
 from tao_like.errors import SpecError, TaoLikeError
 from tao_like.tracking.failures import failure_message, is_interrupt
-from tao_like.tracking.files import Artefact, atomic_path, explained_os_errors, remove_partial_files, to_plain
+from tao_like.tracking.files import (
+    Artefact,
+    atomic_path,
+    explained_os_errors,
+    readable,
+    remove_partial_files,
+    to_plain,
+)
 from tao_like.tracking.process import is_main_process, this_process
 from tao_like.tracking.progress import Progress, ProgressDisplay
 from tao_like.tracking.signals import signals_held, signals_raise
@@ -177,7 +184,7 @@ class Run:
             open_runs.add(self._identity.run_id)
         self._heartbeat.start()
         with atomic_path(self.folder / SPEC_FILE) as path:
-            path.write_text(self._spec_yaml, encoding="utf-8")
+            path.write_text(self._spec_yaml, encoding="utf-8", errors="backslashreplace")
 
     def _leave(self, error: BaseException | None) -> None:
         """Write the last line and let go of thread, signals and folder; doing it twice is harmless."""
@@ -236,4 +243,4 @@ class Run:
 
 def _printable(text: str) -> str:
     """Replace control characters: a file name may hold some, and must not steer the terminal."""
-    return _CONTROL_CHARACTERS.sub("?", text)
+    return _CONTROL_CHARACTERS.sub("?", readable(text))

@@ -12,6 +12,7 @@ from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.tracking import Run
+from tao_like.tracking.files import csv_cell
 
 PREDICTIONS = "predictions.csv"
 
@@ -37,7 +38,7 @@ class PredictionWriter:
         if self._writer is None:
             self._writer = csv.DictWriter(self._file, fieldnames=list(row))
             self._writer.writeheader()
-        self._writer.writerow(row)
+        self._writer.writerow({name: csv_cell(value) for name, value in row.items()})
         if self._files is not None:
             self.records.append(self._files.record(sample, prediction))
         self.count += 1
@@ -67,4 +68,4 @@ def prediction_writer(run: Run, task: AnyTask) -> Iterator[PredictionWriter]:
         writer.close()
     for name, text in writer.files().items():
         with run.artefact(name) as path:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -86,6 +86,7 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         return check_pose_data(
             self.source,
             lambda: self.dataset("train"),
+            lambda: self.preprocessing.places,
             self.spec.dataset_check.max_pictures,
             full=full,
             on_progress=on_progress,
