@@ -17,7 +17,6 @@ from tao_like.contract.trained import TrainedState
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.common.split_data import with_stored_keys
 from tao_like.tasks.detection.data.data import DetectionData
-from tao_like.tasks.detection.data.tiles import ImageTiles
 from tao_like.tasks.detection.export import DetectorExport
 from tao_like.tasks.detection.model.build import build_network, imported_graph
 from tao_like.tasks.detection.model.detector import Detector
@@ -56,8 +55,8 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
     @override
     def capabilities(self) -> Iterable[object]:
         yield from (self, self.data, self.predictions, self._phase, self._export)
-        if tiling := self.data.tiling:
-            yield ImageTiles(tiling, self.data.preprocessing)
+        # Asked for last: how images are cut may be a matter of files that other capabilities do not need.
+        yield self.data.tiles
 
     @override
     def model(self, *, pretrained: bool) -> tuple[Detector, list[str]]:

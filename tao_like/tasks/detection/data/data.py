@@ -24,7 +24,7 @@ from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
-from tao_like.tasks.detection.data.tiles import TiledDataset, tiles_of
+from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
 from tao_like.tasks.detection.model.build import input_normalisation
 from tao_like.tasks.detection.spec import DatasetSpec, Spec
 
@@ -93,6 +93,11 @@ class DetectionData(ImageData, Converts, FitsAnchors):
             settings.overlap,
             settings.agreement,
         )
+
+    @property
+    def tiles(self) -> ImageTiles | None:
+        """What to do with images that are cut; None: they are not."""
+        return ImageTiles(self.tiling, self.preprocessing) if self.tiling else None
 
     @override
     def key(self, split: Split) -> str:
