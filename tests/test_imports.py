@@ -17,6 +17,7 @@ SLOW = {
     "torchvision",
     "timm",
     "pytorch_lightning",
+    "lightning_fabric",
     "torchmetrics",
     "torch_pruning",
     "sklearn",

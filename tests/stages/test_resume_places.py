@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from resuming import HARD, assert_same_end, epochs, resume_from
-from stage_runs import assert_failed, assert_same_weights
+from stage_runs import assert_failed, assert_same_weights, status_lines
 from tiny_classification import data_overrides, run
 
 from tao_like.errors import BundleError, SpecError, TaoLikeError
@@ -209,6 +210,41 @@ def test_a_random_seed_and_an_automatic_batch_size_are_those_of_the_beginning(
     after = record(tmp_path)
     assert after["spec"]["train"]["seed"] == before["spec"]["train"]["seed"] >= 0
     assert after["batch_size"] == before["batch_size"]
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_goes_with_the_next_training(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    """Here, and in the folder that the earlier training is kept in."""
+    words = [*data_overrides(class_folders), *SHORT]
+    break_off(tmp_path, words, "training_step", 5)
+    here = tmp_path / "train" / "checkpoints"
+    names = {path.name for path in here.iterdir()}
+    (here / ".best.0a1b2c3d.partial.ckpt").write_bytes(b"PK half")
+    run("train", tmp_path, *words)
+    kept = tmp_path / "train-001" / "checkpoints"
+    assert {path.name for path in kept.iterdir()} == names
+    for folder in (kept, here):
+        (folder / ".last.0a1b2c3d.partial.ckpt").write_bytes(b"PK half")
+    run("train", tmp_path, *words, resume_from(tmp_path))
+    for folder in (kept, here):
+        assert not list(folder.glob(".*"))
+
+
+def test_one_command_gives_the_bundle_of_a_training_that_was_stopped(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    """The words that Ctrl-C gives, in the midst of the second epoch; the best one so far is the first."""
+    words = [*data_overrides(class_folders), *SHORT]
+    break_off(tmp_path, words, "training_step", 5)
+    told = status_lines(tmp_path / "train")[-1]["message"].partition(" add ")[2]
+    resume, more = shlex.split(told.replace("(with", "").replace(" too,", ""))[:2]
+    assert more == "train.max_steps=5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PhaseTraining, "training_step", lambda *_: pytest.fail("it trains on"))
+        result = run("train", tmp_path, *words, resume, more)
+    assert result.bundle.is_file()
+    assert result.metrics["accuracy"] == pytest.approx(epochs(result.folder)[0][2]["val_accuracy"])
 
 
 # --- checkpoints of other trainings, and files that are none ---

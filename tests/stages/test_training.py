@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from stage_runs import assert_same_weights, status_lines
+from stage_runs import assert_same_weights, csv_rows, status_lines
 from tiny_classification import UNCHANGED, data_overrides, run, tiny_spec
 from torch import Tensor
 
@@ -306,3 +308,38 @@ def test_a_compiled_training_needs_a_compiler_and_says_so_at_once(
     with pytest.raises(SpecError, match=r"train\.compile: .*no (g|clang)\+\+ on the path"):
         run("train", tmp_path / "results", *data_overrides(class_folders), "train.compile=true")
     assert "FAILURE" in status_lines(tmp_path / "results" / "train")[-1]["status"]
+
+
+# --- what is said ---
+
+
+def test_an_epoch_of_one_works_with_a_warm_up_and_everything_is_told(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    words = [*data_overrides(class_folders), "train.num_epochs=1", "train.optim.warmup_epochs=1"]
+    result = run("train", tmp_path, *words)
+    log = (result.folder / "log.txt").read_text("utf-8")
+    first, last = log.index("training on cpu: 1 epoch of 3 x 8 samples"), log.index("epoch 1/1: train_loss ")
+    assert first < last
+    assert "val_accuracy" in log[last:]
+
+
+def test_a_row_an_epoch_for_a_spreadsheet(class_folders: Path, tmp_path: Path) -> None:
+    settings = ["train.num_epochs=3", "train.validation_interval=2"]
+    result = run("train", tmp_path, *data_overrides(class_folders), *settings)
+    rows = csv_rows(result.folder / "metrics.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    told = epoch_figures(result.folder)
+    for row, figures in zip(rows, told, strict=True):
+        assert {name: float(row[name]) for name in figures} == pytest.approx(figures)
+    assert [row["val_accuracy"] == "" for row in rows] == [True, False, True]
+
+
+def test_a_training_leaves_its_process_as_it_was(class_folders: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    before = torch.backends.cudnn.deterministic, list(warnings.filters), os.environ.copy()
+    run("train", tmp_path, *data_overrides(class_folders), "train.max_steps=1", "train.keep=last")
+    assert torch.rand(3).equal(expected)
+    assert (torch.backends.cudnn.deterministic, list(warnings.filters), os.environ.copy()) == before

@@ -73,7 +73,7 @@ def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None
     """
     from tao_like.tracking import read_status
 
-    if not ((folder / BUNDLE_NAME).exists() or (folder / CHECKPOINTS).exists()):
+    if not ((folder / BUNDLE_NAME).exists() or checkpoint_folders(folder)):
         return None
     if resumed_from and folder.resolve() in Path(resumed_from).resolve().parents:
         return None
@@ -86,6 +86,29 @@ def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None
     return target
 
 
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """The folders of a training's checkpoints: one, or one in the folder of each phase that has begun."""
+    return sorted(
+        one for one in (*folder.glob(CHECKPOINTS), *folder.glob(f"*/{CHECKPOINTS}")) if one.is_dir()
+    )
+
+
+def remove_partial_checkpoints(folder: Path) -> None:
+    """Removes what killed processes have left of checkpoints, here and in the trainings kept beside it.
+
+    Folders that another process is writing to are left alone.
+    """
+    from tao_like.tracking import read_status
+    from tao_like.tracking.files import remove_partial_files
+
+    for kept in folder.parent.glob(f"{folder.name}-[0-9][0-9][0-9]"):
+        if not any(status.alive for status in read_status(kept)):
+            for checkpoints in checkpoint_folders(kept):
+                remove_partial_files(checkpoints)
+    for checkpoints in checkpoint_folders(folder):
+        remove_partial_files(checkpoints)
+
+
 def resume_override(checkpoint: Path) -> str:
     """The word to add to a command so that a training goes on from a checkpoint, ready for a shell."""
     return shlex.quote(f"{RESUME_KEY}={checkpoint}")
@@ -93,7 +116,9 @@ def resume_override(checkpoint: Path) -> str:
 
 def how_to_resume(folder: Path) -> str | None:
     """A sentence for a folder whose training was broken off; None where it was finished or never began."""
-    checkpoint = folder / CHECKPOINTS / LAST_CHECKPOINT
-    if (folder / BUNDLE_NAME).exists() or not checkpoint.is_file():
+    checkpoints = [one / LAST_CHECKPOINT for one in checkpoint_folders(folder)]
+    checkpoints = [one for one in checkpoints if one.is_file()]
+    if (folder / BUNDLE_NAME).exists() or not checkpoints:
         return None
+    checkpoint = max(checkpoints, key=lambda one: one.stat().st_mtime)  # of the phase that it was in
     return f"That training was broken off; to go on with it, add {resume_override(checkpoint)}"

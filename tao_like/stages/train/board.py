@@ -52,8 +52,8 @@ class Board:
         self.events.text("spec", self._spec_text, verbatim=True)
         if self.settings.graph:
             batch = self.phase.data.collate([data.train[0], data.train[0]])
-            inputs = tuple(batch.to(data.fabric.device).inputs.values())
-            self.events.graph(network, inputs[0] if len(inputs) == 1 else inputs)
+            if len(batch.inputs) == 1:  # TensorBoard traces networks of one input
+                self.events.graph(network, batch.to(data.fabric.device).input)
 
     def batch(self, batch: Batch[Any]) -> None:
         """The first batch of an epoch as the network sees it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
+from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined]  # they are, unannounced
     ClusterEnvironment,
     LightningEnvironment,
     TorchElasticEnvironment,

@@ -114,7 +114,8 @@ class PhaseTraining:
             fabric,
             data.train.key,
             folder,
-            block,
+            f"Lower {block}.optim.lr, to {self.spec.optim.lr / 10:.1g} say, or let it rise slowly "
+            f"({block}.optim.warmup_epochs=1), or bound the gradient ({block}.clip_grad_norm=1)",
             skips_infinite=self.spec.precision == "fp16",
         )
 

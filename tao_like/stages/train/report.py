@@ -66,8 +66,7 @@ class Reporter:
             self._bar = self.run.progress(title, self._batches - self.state.batch + 1)
             self._bar.__enter__()
         to_go = self._seconds_to_go()
-        whole = {} if to_go is None else {"whole_training": f"{duration_text(to_go)} to go"}
-        self._bar.advance(loss=loss, **whole)
+        self._bar.advance(loss=loss, whole_training="" if to_go is None else f"{duration_text(to_go)} to go")
 
     def close_bar(self) -> None:
         """Ends the epoch's bar."""

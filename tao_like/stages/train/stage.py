@@ -26,7 +26,7 @@ from tao_like.networks import structure
 from tao_like.networks.freezing import keep_frozen
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
-from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
+from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
@@ -98,6 +98,8 @@ class Work:
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
+    if is_main_process():
+        remove_partial_checkpoints(run.folder)
     origin = None
     if spec.train.pruned_model_path:
         path = Path(spec.train.pruned_model_path)
@@ -354,35 +356,32 @@ def _bundle(work: Work) -> Bundle:
         entry["parent"] = origin.sha256
     holder = task.capability(HoldsGraph)
     graph, extra = holder.imported_graph() if holder else (None, {})
-    labels = task.data.labels
+    made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
+    parts = {
+        name: Part(
+            weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
+            structure=structure.capture(part) if origin else None,
+            graph=graph,
+            phase=made_by.get(name, ""),
+        )
+        for name, part in parts_of(work.model).items()
+    }
     preprocessing = {name: one.preprocessing for name, one in task.inputs.items()}
+    labels = task.data.labels
     return Bundle(
         task=task.name,
         spec=to_dict(work.spec),
         classes=labels.names,
-        prompts=labels.prompts,
-        open_set=labels.open_set,
         preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
         metrics=last.metrics,
         thresholds=last.thresholds,
         split=task.data.manifest(),
         history=[*(origin.history if origin else []), entry],
-        parts={
-            name: Part(
-                weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
-                structure=structure.capture(part) if origin else None,
-                graph=graph,
-                phase=_maker(task, name),
-            )
-            for name, part in parts_of(work.model).items()
-        },
+        parts=parts,
         extra=extra,
+        prompts=labels.prompts,
+        open_set=labels.open_set,
     )
-
-
-def _maker(task: AnyTask, part: str) -> str:
-    """The name of the last phase in which a part learnt; empty where none of them did."""
-    return next((phase.name for phase in reversed(task.phases()) if part in phase.parts), "")
 
 
 def _changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:

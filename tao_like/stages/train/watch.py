@@ -50,7 +50,7 @@ class Watch:
         fabric: with the device and the other processes; losses are means over them.
         key_of: gives the name of a sample by its index.
         checkpoints: the folder of the checkpoints, to name the last one.
-        block: the spec's key of the train block, for advice.
+        advice: what to change in the spec.
         skips_infinite: steps of infinite gradients are left out, as fp16's scaler does until its scale fits.
     """
 
@@ -60,7 +60,7 @@ class Watch:
         fabric: Fabric,
         key_of: Callable[[int], str],
         checkpoints: Path | None,
-        block: str,
+        advice: str,
         *,
         skips_infinite: bool,
     ) -> None:
@@ -69,7 +69,7 @@ class Watch:
         self.last_loss = math.nan
         self._key_of = key_of
         self._checkpoints = checkpoints
-        self._block = block
+        self._advice = advice
         self._skips_infinite = skips_infinite
         self._every = 1 if fabric.device.type == "cpu" else LOOK_EVERY
         self._seen: list[_Seen] = []
@@ -156,10 +156,8 @@ class Watch:
             else "there is no checkpoint before it"
         )
         return Diverged(
-            f"the training has diverged: at step {step} {what} (learning rate {rate:.3g}{batch}). Lower "
-            f"{self._block}.optim.lr, to {rate / 10:.1g} say, or let it rise slowly "
-            f"({self._block}.optim.warmup_epochs=1), or bound the gradient ({self._block}.clip_grad_norm=1). "
-            f"No bundle is written; {kept}"
+            f"the training has diverged: at step {step} {what} (learning rate {rate:.3g}{batch}). "
+            f"{self._advice}. No bundle is written; {kept}"
         )
 
     def _named(self, indices: list[int]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
-from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.errors import SpecError
@@ -20,8 +17,7 @@ from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.data.dataset import DetectionTargets
 from tao_like.tasks.detection.data.scales import resized_batch
 from tao_like.tasks.detection.losses.distillation import teacher_losses
-from tao_like.tasks.detection.metrics.coco import COCO_NAMES
-from tao_like.tasks.detection.metrics.detection import VOC_NAME, DetectionMetrics
+from tao_like.tasks.detection.metrics.detection import DetectionMetrics
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.predictions import BoxPredictions
@@ -42,16 +38,6 @@ class DetectionPhase(Phase[Detector], Distils[Detector]):
         self._backbone_spec = spec.model.backbone
         self._evaluate_spec = spec.evaluate
         self._size_steps = spec.dataset.augmentation.multi_scale_range
-
-    @property
-    @override
-    def goal(self) -> Goal:
-        return Goal("mAP")
-
-    @override
-    def reported(self) -> Mapping[str, bool]:
-        has_voc = self._evaluate_spec.average_precision_mode != "none"
-        return dict.fromkeys([*COCO_NAMES, *([VOC_NAME] if has_voc else [])], True)
 
     @override
     def losses(self, model: Detector, batch: DetectionBatch) -> dict[str, Tensor]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from typing_extensions import override
 
 from tao_like.contract.capabilities import HoldsGraph, Prunes
-from tao_like.contract.inputs import Input
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
-from tao_like.contract.phase import Phase
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
-from tao_like.tasks.common.split_data import with_stored_keys
 from tao_like.tasks.detection.data.data import DetectionData
+from tao_like.tasks.detection.data.tiles import ImageTiles
 from tao_like.tasks.detection.export import DetectorExport
 from tao_like.tasks.detection.model.build import build_network, imported_graph
 from tao_like.tasks.detection.model.detector import Detector
@@ -24,39 +21,28 @@ from tao_like.tasks.detection.phase import DetectionPhase
 from tao_like.tasks.detection.predictions import BoxPredictions
 from tao_like.tasks.detection.spec import Spec as DetectionSpec
 
-MODEL_DATA_KEYS = ("img_size", "img_height", "resize", "tiling", "pixel_range")
-"""Keys of the dataset block that are a model's affair, not the user's."""
-
 
 class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph):
     """Boxes around the objects of an image."""
 
     name = "detection"
     Spec = DetectionSpec
+    stored_dataset_keys = ("img_size", "img_height", "resize", "tiling", "pixel_range")
     data: DetectionData
 
     def __init__(self, spec: DetectionSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
-        self.data = DetectionData(spec, trained)
-        self.predictions = BoxPredictions(self.data, trained.thresholds if trained else {}, spec)
-        self.image = ImageInput(lambda: self.data.preprocessing)
-        self._phase = DetectionPhase(self.data, self.predictions, spec)
-        self._export = DetectorExport(self.predictions, nms=spec.export.nms)
-
-    @property
-    @override
-    def inputs(self) -> dict[str, Input]:
-        return {IMAGE: self.image}
-
-    @override
-    def phases(self) -> list[Phase[Detector]]:
-        return [self._phase]
-
-    @override
-    def capabilities(self) -> Iterable[object]:
-        yield from (self, self.data, self.predictions, self._phase, self._export)
-        # Asked for last: how images are cut may be a matter of files that other capabilities do not need.
-        yield self.data.tiles
+        data = DetectionData(spec, trained)
+        predictions = BoxPredictions(data, trained.thresholds if trained else {}, spec)
+        self.image = ImageInput(lambda: data.preprocessing)
+        self.export = DetectorExport(predictions, nms=spec.export.nms)
+        self.compose(
+            data=data,
+            inputs={IMAGE: self.image},
+            predictions=predictions,
+            phases=[DetectionPhase(data, predictions, spec)],
+            capabilities=[self.export, *([ImageTiles(data)] if data.is_tiled else [])],
+        )
 
     @override
     def model(self, *, pretrained: bool) -> tuple[Detector, list[str]]:
@@ -66,7 +52,7 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
 
     @override
     def exports(self, model: Detector, input_format: str) -> dict[str, Exportable]:
-        return {ONLY_PART: self._export.graph(model, input_format)}
+        return {ONLY_PART: self.export.graph(model, input_format)}
 
     @override
     def prunable(self, model: Detector) -> dict[str, Prunable]:
@@ -77,11 +63,6 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
         if self.trained is not None:
             return self.trained.graph, self.trained.extra
         return imported_graph(self.spec.model.backbone)
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
     @classmethod
     @override

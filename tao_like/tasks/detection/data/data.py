@@ -24,15 +24,15 @@ from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
-from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
+from tao_like.tasks.detection.data.tiles import TiledDataset, tiles_of
 from tao_like.tasks.detection.model.build import input_normalisation
-from tao_like.tasks.detection.spec import DatasetSpec, Spec
+from tao_like.tasks.detection.spec import Spec
 
 FILL = 114
 """Grey of the borders around an image, as in YOLOX."""
 
 
-class DetectionData(ImageData, Converts, FitsAnchors):
+class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
     """Images and boxes of COCO, VOC, KITTI and YOLO files; big images perhaps in tiles.
 
     Args:
@@ -40,27 +40,13 @@ class DetectionData(ImageData, Converts, FitsAnchors):
         trained: what a trained model says of itself; None: it is yet to be trained.
     """
 
+    key_form = "dataset.{split}_data_sources"
+
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        split, classes = (trained.split, trained.classes) if trained else (None, None)
+        super().__init__(spec.dataset, LabelledBoxes(spec.dataset, split, classes), spec.results_dir)
         self.spec = spec
         self.trained = trained
-        self._images = LabelledBoxes(
-            spec.dataset, trained.split if trained else None, trained.classes if trained else None
-        )
-
-    @property
-    @override
-    def block(self) -> DatasetSpec:
-        return self.spec.dataset
-
-    @property
-    @override
-    def source(self) -> LabelledBoxes:
-        return self._images
-
-    @property
-    @override
-    def results_dir(self) -> str:
-        return self.spec.results_dir
 
     @cached_property
     def preprocessing(self) -> ImagePreparation:
@@ -78,30 +64,30 @@ class DetectionData(ImageData, Converts, FitsAnchors):
             window=self.pixel_window(block.pixel_range),
         )
 
+    @property
+    def is_tiled(self) -> bool:
+        """Whether big images are cut into tiles."""
+        if self._exported is not None:
+            return Tiling.of(self._exported) is not None
+        return bool(self.block.tiling.enable)
+
+    @property
+    def _exported(self) -> dict[str, Any] | None:
+        """What an exported file says besides: all of it, so that predictions are those of the runtime."""
+        return self.trained.extra if self.trained and "selection" in self.trained.extra else None
+
     @cached_property
     def tiling(self) -> Tiling | None:
         """How big images are cut; None: they are not."""
-        if self.trained and "selection" in self.trained.extra:
-            # An exported file says all of it, so that predictions are those of the runtime.
-            return Tiling.of(self.trained.extra)
+        if not self.is_tiled or self._exported is not None:
+            return Tiling.of(self._exported or {})
         settings = self.block.tiling
-        if not settings.enable:
-            return None
         return Tiling(
             settings.tile_width or self.preprocessing.width,
             settings.tile_height or self.preprocessing.height,
             settings.overlap,
             settings.agreement,
         )
-
-    @property
-    def tiles(self) -> ImageTiles | None:
-        """What to do with images that are cut; None: they are not."""
-        return ImageTiles(self.tiling, self.preprocessing) if self.tiling else None
-
-    @override
-    def key(self, split: Split) -> str:
-        return f"dataset.{split}_data_sources"
 
     @override
     def count(self, split: Split) -> int:
@@ -129,9 +115,7 @@ class DetectionData(ImageData, Converts, FitsAnchors):
         return collate_items(samples)
 
     @override
-    def inference_files(self, source: str | None) -> list[Path]:
-        if source is not None:
-            return super().inference_files(source)
+    def inference_files(self) -> list[Path]:
         return inference_files(self.block.infer_data_sources, self.labels.names)
 
     @override

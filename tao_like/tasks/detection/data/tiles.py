@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from typing_extensions import override
@@ -71,25 +71,41 @@ class TiledDataset(DetectionDataset):
         return sample, replace(whole.target, image=image)
 
 
+class TiledData(Protocol):
+    """Data whose images may be cut."""
+
+    @property
+    def preprocessing(self) -> ImagePreparation:
+        """How a tile becomes an input."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How images are cut; None: they are not."""
+
+
 class ImageTiles(Tiles):
     """Big images seen tile by tile.
 
     Args:
-        tiling: how they are cut.
-        preprocessing: how a tile becomes an input.
+        data: says how they are cut, and how a tile becomes an input; asked only when there is an image.
     """
 
-    def __init__(self, tiling: Tiling, preprocessing: ImagePreparation) -> None:
-        self.tiling = tiling
-        self.preprocessing = preprocessing
+    def __init__(self, data: TiledData) -> None:
+        self.data = data
+
+    @property
+    def _tiling(self) -> Tiling:
+        tiling = self.data.tiling
+        assert tiling is not None, "there are tiles only where images are cut"
+        return tiling
 
     @override
     def tiles(self, sample: Sample) -> list[Sample]:
-        return [Sample(sample.key, tile) for tile in cut(sample.data, self.tiling)]
+        return [Sample(sample.key, tile) for tile in cut(sample.data, self.data.tiling)]
 
     @override
     def merge(self, sample: Sample, predictions: Sequence[FoundBoxes]) -> FoundBoxes:
-        return joined_boxes(predictions, sample.data.size, self.preprocessing, self.tiling)
+        return joined_boxes(predictions, sample.data.size, self.data.preprocessing, self._tiling)
 
     @override
     def image_numbers(self, dataset: Dataset) -> Sequence[int]:
@@ -102,7 +118,7 @@ class ImageTiles(Tiles):
             target = of_tiles[0][2]
             size = (target.width, target.height)
             found = [prediction for _, prediction, _ in of_tiles]
-            yield image, joined_boxes(found, size, self.preprocessing, self.tiling), target
+            yield image, joined_boxes(found, size, self.data.preprocessing, self._tiling), target
 
     @override
     def whole_sample(self, dataset: Dataset, number: int) -> Sample:

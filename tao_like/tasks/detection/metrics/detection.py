@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.metrics import Goal, Metrics, Report
 from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import placement
@@ -18,7 +18,7 @@ from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
 from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
 from tao_like.tasks.detection.data.dataset import Annotations
-from tao_like.tasks.detection.metrics.coco import CocoMetrics, coco_metrics
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, CocoMetrics, coco_metrics
 from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
 
@@ -38,6 +38,8 @@ class DetectionMetrics(Metrics):
         voc_mode: ``SAMPLE`` or ``INTEGRATE``: gives ``voc_mAP`` too; ``none``: does not.
         voc_iou: from which overlap on a box is right for it.
     """
+
+    goal = Goal("mAP")
 
     def __init__(
         self,
@@ -59,6 +61,10 @@ class DetectionMetrics(Metrics):
         self._targets: list[Annotations] = []
         self._matches = Matches(len(classes))
         self._voc = None if voc_mode == "none" else Matches(len(classes), iou=voc_iou, second_choice=False)
+
+    @override
+    def reported(self) -> dict[str, bool]:
+        return dict.fromkeys([*COCO_NAMES, *([VOC_NAME] if self._voc else [])], True)
 
     @override
     def add(self, prediction: FoundBoxes, target: Annotations) -> float:
