@@ -65,5 +65,5 @@ def test_gradients_reach_scores_and_boxes_and_are_finite_at_nought_and_one() -> 
 
 def test_a_teacher_with_other_places_is_refused() -> None:
     boxes, scores = answer(SURE, UNSURE)
-    with pytest.raises(SpecError, match="1 places and this network at 2; take a teacher of the same"):
+    with pytest.raises(SpecError, match="1 locations and this network at 2; take a teacher of the same"):
         teacher_losses((boxes, scores), (boxes[:, :1], scores[:, :1]), 1.0)

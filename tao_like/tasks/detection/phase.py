@@ -56,10 +56,10 @@ class DetectionPhase(Phase[Detector], Distils[Detector]):
         temperature: float,
     ) -> dict[str, Tensor]:
         batch = resized_batch(batch, self._size_steps)
-        if not (model.answers_by_place and teacher.answers_by_place):
+        if not (model.predicts_by_location and teacher.predicts_by_location):
             raise SpecError(
-                f"train.distill.teacher_model_path: {self._arch} answers at other places "
-                "on every picture, so it cannot learn from a teacher; leave it empty"
+                f"train.distill.teacher_model_path: {self._arch} predicts at other locations "
+                "on every image, so it cannot learn from a teacher; leave it empty"
             )
         values, targets = model(batch.input), batch.targets
         losses = model.losses(values, targets.boxes, targets.labels, refine=targets.plain)

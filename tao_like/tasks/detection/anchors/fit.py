@@ -22,9 +22,9 @@ from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES
 
 
 def fit_anchors(spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparation) -> AnchorFit:
-    """Clusters the boxes of the training data, and puts the centres into a copy of the spec.
+    """Clusters the boxes of the training data, and puts the centers into a copy of the spec.
 
-    Small centres go to the fine map, large ones to the coarse map. The boxes have the sizes that they have in
+    Small centers go to the fine map, large ones to the coarse map. The boxes have the sizes that they have in
     the input where nothing is changed at random.
 
     Args:

@@ -25,7 +25,7 @@ LEAST_VISIBLE = 0.2
 """A box that is cut off so far that less than this share of its area is left is no object any more."""
 LEAST_SIDE = 2.0
 """Pixels of the input that each side of a box must have."""
-MOSAIC_CENTRE = (0.25, 0.75)
+MOSAIC_CENTER = (0.25, 0.75)
 """Where the four pictures of a mosaic meet, as a share of its sides."""
 MIXUP_SCALE = (0.5, 1.5)
 MIXUP_SHARE = 0.5
@@ -67,10 +67,10 @@ class Augmentation:
     def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreparation) -> None:
         self.spec = spec
         self.preprocessing = preprocessing
-        colour = spec.random_color
+        color = spec.random_color
         steps: list[torch.nn.Module] = []
-        if colour.enable:
-            steps.append(v2.ColorJitter(colour.value, 0.0, colour.saturation, colour.hue))
+        if color.enable:
+            steps.append(v2.ColorJitter(color.value, 0.0, color.saturation, color.hue))
         steps += [
             v2.RandomHorizontalFlip(spec.horizontal_flip_prob),
             v2.RandomVerticalFlip(spec.vertical_flip_prob),
@@ -99,9 +99,9 @@ class Augmentation:
             changed = rescaled(sample, spec.random_affine, preprocessing)
         else:
             changed = placed(sample, preprocessing)
-        return self._recoloured(changed)
+        return self._recolored(changed)
 
-    def _recoloured(self, sample: Labelled) -> Labelled:
+    def _recolored(self, sample: Labelled) -> Labelled:
         size = (sample.image.height, sample.image.width)
         boxes = tv_tensors.BoundingBoxes(torch.from_numpy(sample.boxes), format="XYXY", canvas_size=size)
         image, boxes = self.steps(sample.image, boxes)
@@ -171,13 +171,13 @@ def _shears(spec: RandomAffineSpec) -> tuple[float, float]:
 def mosaic(samples: list[Labelled], preprocessing: ImagePreparation) -> Labelled:
     """Four pictures that meet at a random point of a canvas of twice the input's sides (YOLOv4, YOLOX)."""
     height, width = 2 * preprocessing.height, 2 * preprocessing.width
-    centre = (round(uniform(*MOSAIC_CENTRE) * width), round(uniform(*MOSAIC_CENTRE) * height))
+    center = (round(uniform(*MOSAIC_CENTER) * width), round(uniform(*MOSAIC_CENTER) * height))
     canvas = Image.new("RGB", (width, height), (preprocessing.fill,) * 3)
     boxes, labels = [], []
     for number, sample in enumerate(samples):
         _, _, wide, high = letterbox_place(sample.image.width, sample.image.height, preprocessing)
-        left = centre[0] - wide if number % 2 == 0 else centre[0]
-        top = centre[1] - high if number < 2 else centre[1]
+        left = center[0] - wide if number % 2 == 0 else center[0]
+        top = center[1] - high if number < 2 else center[1]
         canvas.paste(sample.image.resize((wide, high), _resampling(preprocessing)), (left, top))
         scale = np.array([wide / sample.image.width, high / sample.image.height] * 2, np.float32)
         boxes.append(sample.boxes * scale + np.array([left, top] * 2, np.float32))
