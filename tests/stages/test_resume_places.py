@@ -109,12 +109,12 @@ def test_a_second_ctrl_c_does_not_wait(hard: list[str], tmp_path: Path) -> None:
 def test_a_training_killed_before_its_bundle_was_written_only_writes_it(
     hard: list[str], whole: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tao_like.stages.train import stage
+    from tao_like.stages.train import finish
 
     words = [*hard, "train.checkpoint_interval_unit=epoch", "train.checkpoint_interval=1", "train.keep=last"]
     expected = run("train", tmp_path / "whole", *words)
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "write_bundle", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(finish, "write_bundle", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             run("train", tmp_path / "broken", *words)
     steps: list[int] = []

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tao_like.config.blocks.common import TrainSpec
+from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.errors import SpecError
@@ -42,6 +43,12 @@ def check_phase(task: AnyTask, phase: Phase[Any]) -> None:
 def train_key(task: AnyTask, phase: Phase[Any]) -> str:
     """The key of a phase's train block in the spec; phases may share one."""
     return "train" if phase.spec == task.spec.train else f"train.{phase.name}"
+
+
+def monitored(phase: Phase[Any]) -> Goal:
+    """The metric of `train.optim.monitor_name`, with ``val_`` in front."""
+    name = phase.spec.optim.monitor_name
+    return Goal(name, phase.reported().get(name.removeprefix("val_"), False))
 
 
 def check_devices(spec: TrainSpec) -> None:

@@ -77,7 +77,7 @@ def choose_devices(train: TrainSpec) -> Devices:
                 f"train.num_gpus={count}: this machine has {gpus}; ask for {gpus}, and lower train.optim.lr "
                 f"as much (a step then sees {gpus}/{count} of the samples)"
             )
-        chosen = Devices("cuda", train.gpu_ids or count)
+        chosen = Devices("gpu", train.gpu_ids or count)
     _check_processes(chosen.count, train.num_nodes)
     return chosen
 

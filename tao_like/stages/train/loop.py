@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from tao_like.contract.batch import Batch
-from tao_like.contract.capabilities import Tiles
-from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.stages.lib.folders import LAST_CHECKPOINT, resume_override
@@ -30,11 +29,13 @@ from tao_like.stages.train.checkpoint_file import (
     read_best,
     write_checkpoint,
 )
+from tao_like.stages.train.checks import monitored
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
 from tao_like.stages.train.state import State
+from tao_like.stages.train.validation import validate
 from tao_like.stages.train.watch import Watch
 from tao_like.tracking import Run, StopRequest, is_main_process
 
@@ -58,7 +59,6 @@ class PhaseTraining:
         stop: signals that ask for an end.
         set_modes: puts the parts that learn into training mode, and all else into evaluation mode.
         block: the key of its train block in the spec.
-        tiles: merges the predictions for tiles, where there are any.
         sharded: each process holds a part of every weight.
     """
 
@@ -78,13 +78,12 @@ class PhaseTraining:
         stop: StopRequest,
         set_modes: Callable[[nn.Module], None],
         block: str = "train",
-        tiles: Tiles | None = None,
         board: Board | None = None,
         sharded: bool = False,
     ) -> None:
         self.phase, self.spec, self.fabric, self.data, self.run = phase, phase.spec, fabric, data, run
         self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
-        self.folder, self.description, self.tiles = folder, description, tiles
+        self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sharded = self._divided() if sharded else None
@@ -106,7 +105,7 @@ class PhaseTraining:
         self.schedule = build_schedule(
             self.optimizer, optim, self.spec.num_epochs, per_epoch, self.total_steps
         )
-        self.monitor = _monitored(phase)
+        self.monitor = monitored(phase)
         self._agreed: int | None = None
         self._validation: dict[str, float] = {}
         self.watch = Watch(
@@ -192,6 +191,7 @@ class PhaseTraining:
         model = self.shown_model()
         values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
         self.watch.check_validation(values, goal.metric, self.rate)
+        self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
         if self.board is not None:
             self.board.validation(values, report, metrics, model, self.data.val)
         if self.sharded is not None:
@@ -203,38 +203,19 @@ class PhaseTraining:
             state.ended = state.stops_early(goal, values[goal.metric], self.spec.early_stopping)
 
     def validate(
-        self, model: nn.Module, precision: AbstractContextManager[Any], after_batch: Callable[[], None]
+        self,
+        model: nn.Module,
+        precision: AbstractContextManager[Any],
+        after_batch: Callable[[], None] = lambda: None,
     ) -> tuple[dict[str, float], Report, Metrics]:
-        """Loss and metrics of all validation data, and the metrics themselves; all processes must call it.
-
-        Args:
-            model: with whole weights; left in evaluation mode.
-            precision: the context of the arithmetic.
-            after_batch: called after every batch.
-        """
+        """Loss and metrics of all validation data; see `validate`."""
         model.to(self.fabric.device).eval()
-        metrics = self.phase.metrics()
-        sums = [0.0, 0.0]
 
-        def scored() -> Iterator[tuple[int, Any, Any]]:
-            predictions = self.phase.predictions
-            for batch in self.data.validation():
-                with torch.inference_mode(), precision:
-                    losses, outputs = self.validation_step(model, batch)
-                sums[0] += sum(float(value) for value in losses.values()) * len(batch)
-                sums[1] += len(batch)
-                found = predictions.from_outputs(outputs)
-                yield from zip(batch.indices.tolist(), found, predictions.targets(batch), strict=True)
-                after_batch()
+        def step(batch: Batch[Any]) -> tuple[dict[str, Tensor], Outputs]:
+            with torch.inference_mode(), precision:
+                return self.validation_step(model, batch)
 
-        samples = scored()
-        for number, prediction, target in self.tiles.merged(samples) if self.tiles else samples:
-            metrics.update([number], [prediction], [target])
-        metrics = metrics.synchronized()
-        loss, count = _summed(sums, self.fabric)
-        report = metrics.compute()
-        values = {"loss": loss / max(count, 1.0), **report.values}
-        return {f"val_{name}": float(value) for name, value in values.items()}, report, metrics
+        return validate(self.phase, self.data, step, after_batch)
 
     def validation_step(self, model: nn.Module, batch: Batch[Any]) -> tuple[dict[str, Tensor], Outputs]:
         """Losses and outputs of a batch."""
@@ -414,18 +395,3 @@ class _Step(nn.Module):
 
     def forward(self, batch: Batch[Any]) -> dict[str, Tensor]:
         return self._losses(self.model, batch)
-
-
-def _monitored(phase: Phase[Any]) -> Goal:
-    """The metric of `train.optim.monitor_name`, with ``val_`` in front."""
-    name = phase.spec.optim.monitor_name
-    return Goal(name, phase.reported().get(name.removeprefix("val_"), False))
-
-
-def _summed(values: list[float], fabric: Fabric) -> list[float]:
-    """Each value summed over all processes."""
-    if fabric.world_size == 1:
-        return values
-    sums = torch.tensor(values, device=fabric.device)
-    torch.distributed.all_reduce(sums)
-    return sums.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tao_like.config.blocks.common import TrainSpec
@@ -67,6 +67,14 @@ class Reporter:
             self._bar.__enter__()
         to_go = self._seconds_to_go()
         self._bar.advance(loss=loss, whole_training="" if to_go is None else f"{duration_text(to_go)} to go")
+
+    def validated(self, values: Mapping[str, float], goal: str, *, averaged: bool) -> None:
+        """Says of the first epoch why the metric may be nought although the loss falls."""
+        if averaged and values.get(goal) == 0.0 and not self.state.history:
+            self.run.info(
+                f"{goal} is 0 so far: what is validated is the moving average of the weights "
+                "(train.enable_ema), which lags behind them by a tenth of the steps, and norm layers lag too"
+            )
 
     def close_bar(self) -> None:
         """Ends the epoch's bar."""

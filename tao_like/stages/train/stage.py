@@ -5,34 +5,30 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import nn
 
-from tao_like import __version__
-from tao_like.bundle import Bundle, Part, write_bundle
 from tao_like.config import to_dict, to_yaml
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.capabilities import HoldsGraph, Tiles
+from tao_like.contract.capabilities import Tiles
 from tao_like.contract.model import parts_of
 from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, TaoLikeError
-from tao_like.networks import structure
 from tao_like.networks.freezing import keep_frozen
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
-from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
+from tao_like.stages.lib.folders import CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
 from tao_like.stages.train.checks import check_devices, check_phase, train_key
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.devices import choose_devices, leave_processes, start_processes
+from tao_like.stages.train.finish import finish
 from tao_like.stages.train.loop import BEST, PhaseTraining
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
 from tao_like.stages.train.report import Reporter
@@ -40,60 +36,8 @@ from tao_like.stages.train.resume import Resumed, check_weights, describe, open_
 from tao_like.stages.train.state import State
 from tao_like.stages.train.surroundings import own_settings, seed_everything
 from tao_like.stages.train.watch import Diverged
+from tao_like.stages.train.work import PhaseResult, Work
 from tao_like.tracking import Run, StopRequest, atomic_path, is_main_process, is_out_of_memory, stop_requests
-
-
-@dataclass
-class PhaseResult:
-    """What a phase has come to.
-
-    Attributes:
-        phase: its name.
-        epochs: passes over its data.
-        seconds: since it began, or was resumed.
-        metrics: of the kept weights on the validation data.
-        thresholds: that suit them best.
-        last_epoch: losses and metrics of the last epoch.
-        batch_size: samples a step and process; workers: loading processes.
-    """
-
-    phase: str
-    epochs: int
-    seconds: float
-    metrics: dict[str, float] = field(default_factory=dict)
-    thresholds: dict[str, Any] = field(default_factory=dict)
-    last_epoch: dict[str, float] = field(default_factory=dict)
-    batch_size: int = 0
-    workers: int = 0
-
-
-@dataclass
-class Work:
-    """What all phases of a training share.
-
-    Attributes:
-        task: at work on the spec.
-        spec: the resolved spec.
-        run: takes messages.
-        fabric: device, precision and processes.
-        model: as it stands now.
-        stop: signals that ask for an end.
-        origin: the trained network that this training goes on with, or None.
-        resumed: the checkpoint that it goes on from, or None.
-        learns: whether each parameter learns where no phase says otherwise.
-        done: what the phases before have come to.
-    """
-
-    task: AnyTask
-    spec: CommonSpec
-    run: Run
-    fabric: Fabric
-    model: nn.Module
-    stop: StopRequest
-    origin: Origin | None
-    resumed: Resumed | None
-    learns: dict[str, bool]
-    done: list[PhaseResult]
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
@@ -115,7 +59,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
         work = prepare(task, spec, run, stop, origin, resumed)
         for phase in task.phases()[len(work.done) :]:
             work.done.append(_train_phase(work, phase))
-        result = _finish(work)
+        result = finish(work)
         leave_processes()
     return result
 
@@ -127,6 +71,7 @@ def prepare(
     stop: StopRequest | None = None,
     origin: Origin | None = None,
     resumed: Resumed | None = None,
+    network: nn.Module | None = None,
 ) -> Work:
     """Starts the processes and builds the model as the spec has them. Raises SpecError, DatasetError.
 
@@ -137,6 +82,7 @@ def prepare(
         stop: signals that ask the training to end; None: nobody listens.
         origin: the trained network to go on with; None: the task builds one.
         resumed: the checkpoint to go on from, or None.
+        network: trained as it is; None: the origin's, or the task builds one.
     """
     stop = stop or StopRequest()
     devices = choose_devices(spec.train)
@@ -146,10 +92,13 @@ def prepare(
         resumed.check_processes(devices.count * spec.train.num_nodes)
     fabric = start_processes(spec.train, devices, stop)
     seed_everything(spec.train.seed)
-    if origin is None:
-        model, notes = task.model(pretrained=True)
-    else:
+    notes: list[str] = []
+    if network is not None:
+        model = network
+    elif origin is not None:
         model, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
+    else:
+        model, notes = task.model(pretrained=True)
     for note in [*notes, *(resumed.notes if resumed else [])]:
         run.info(note)
     done = [PhaseResult(**values) for values in resumed.done] if resumed else []
@@ -157,25 +106,37 @@ def prepare(
     return Work(task, spec, run, fabric, model, stop, origin, resumed, learns, done)
 
 
-def open_phase(work: Work, phase: Phase[Any], checkpoint: dict[str, Any] | None) -> PhaseTraining:
-    """A phase of a training, before its first step, or where a checkpoint has left it."""
+def open_phase(
+    work: Work, phase: Phase[Any], checkpoint: dict[str, Any] | None, *, tunes: bool = False
+) -> PhaseTraining:
+    """A phase of a training, before its first step, or where a checkpoint has left it.
+
+    Args:
+        work: the training.
+        phase: of its task.
+        checkpoint: what it goes on from, or None.
+        tunes: the model stays in the mode that it is in, is not validated, and nothing is written.
+    """
     task, run, model, fabric = work.task, work.run, work.model, work.fabric
-    folder = run.folder / phase.name
+    folder = None if tunes else run.folder / phase.name
     record = work.resumed.record if work.resumed and checkpoint else None
     state = State.of_record(record) if record else State()
-    _freeze(work, phase)
+    if tunes:
+        phase.freeze(model)
+    else:
+        _freeze(work, phase)
     if work.origin and (warning := work.origin.warning()):
         run.warning(warning)
     tiles = task.capability(Tiles)
     batch_size = None if record is None or phase.data.loading.batch_size != "auto" else record["batch_size"]
-    data = TrainingData(phase, model, fabric, run, tiles=tiles, batch_size=batch_size)
+    data = TrainingData(phase, model, fabric, run, tiles=tiles, batch_size=batch_size, validates=not tunes)
     if phase.spec.compile:
         run.info("train.compile: the first steps wait for the compiler, from a minute to several")
     teacher = open_teacher(task, work.spec, phase.spec.distill)
     telling = (f"val_{phase.goal.metric}", phase.spec.optim.monitor_name)
     reporter = Reporter(run, folder, state, phase.spec, title=phase.name, telling=telling)
     board = None
-    if phase.spec.tensorboard.enabled:
+    if folder is not None and phase.spec.tensorboard.enabled:
         board = Board(folder, task, phase, state, to_yaml(work.spec))
     training = PhaseTraining(
         phase,
@@ -186,15 +147,14 @@ def open_phase(work: Work, phase: Phase[Any], checkpoint: dict[str, Any] | None)
         losses=teacher.losses if teacher else phase.losses,
         state=state,
         reporter=reporter,
-        folder=folder / CHECKPOINTS,
+        folder=None if folder is None else folder / CHECKPOINTS,
         description={
             **describe(task, phase, work.spec),
             "done": [asdict(result) for result in work.done],
         },
         stop=work.stop,
-        set_modes=lambda model: _set_modes(model, phase),
+        set_modes=(lambda _: None) if tunes else (lambda model: _set_modes(model, phase)),
         block=train_key(task, phase),
-        tiles=tiles,
         board=board,
         sharded=work.spec.train.strategy == "fsdp" and fabric.world_size > 1,
     )
@@ -218,7 +178,7 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
         metrics: dict[str, float] = {}
         thresholds: dict[str, Any] = {}
         if training.data.val is not None:
-            values, report, _ = training.validate(work.model, nullcontext(), lambda: None)
+            values, report, _ = training.validate(work.model, nullcontext())
             training.watch.check_validation(values, training.monitor.metric, training.rate)
             metrics, thresholds = report.values, report.thresholds
         if training.board is not None:
@@ -294,94 +254,6 @@ def _set_modes(model: nn.Module, phase: Phase[Any]) -> None:
         if name not in phase.parts:
             part.eval()
     keep_frozen(model)
-
-
-# --- the end ---
-
-
-def _finish(work: Work) -> TrainResult:
-    """Writes the bundle and says what has come out."""
-    spec, run, last = work.spec, work.run, work.done[-1]
-    with run.artefact(BUNDLE_NAME) as path:
-        sha256 = write_bundle(path, _bundle(work))
-    bundle = run.folder / BUNDLE_NAME
-    seconds = sum(result.seconds for result in work.done)
-    report: dict[str, Any] = {
-        "bundle": BUNDLE_NAME,
-        "sha256": sha256,
-        "parameters": sum(parameter.numel() for parameter in work.model.parameters()),
-        "seconds": round(seconds, 1),
-        "batch_size": last.batch_size,
-        "workers": last.workers,
-        "kept": spec.train.keep,
-        "metrics": last.metrics,
-        "last_epoch": last.last_epoch,
-        "thresholds": last.thresholds,
-    }
-    if len(work.done) > 1:
-        report["phases"] = [asdict(result) for result in work.done]
-    run.status("training done", kpi=last.metrics)
-    headline = work.task.phases()[-1].goal.metric
-    shown = f", val {headline} {last.metrics[headline]:.4f}" if headline in last.metrics else ""
-    return TrainResult(
-        stage="train",
-        folder=run.folder,
-        report=report,
-        summary=[
-            f"Trained in {seconds:.0f} s{shown}. Bundle: {bundle}",
-            f"Curves and pictures: tensorboard --logdir {bundle.parent.parent}",
-        ],
-        bundle=bundle,
-        metrics=last.metrics,
-    )
-
-
-def _bundle(work: Work) -> Bundle:
-    """What the next stage needs, as the model stands now."""
-    task, origin, last = work.task, work.origin, work.done[-1]
-    entry: dict[str, Any] = {
-        "stage": "train",
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "version": __version__,
-        "epochs": sum(result.epochs for result in work.done),
-        "seconds": round(sum(result.seconds for result in work.done), 1),
-        "metrics": last.metrics,
-    }
-    if len(work.done) > 1:
-        entry["phases"] = [
-            {"phase": result.phase, "epochs": result.epochs, "metrics": result.metrics}
-            for result in work.done
-        ]
-    if origin is not None:
-        entry["parent"] = origin.sha256
-    holder = task.capability(HoldsGraph)
-    graph, extra = holder.imported_graph() if holder else (None, {})
-    made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
-    parts = {
-        name: Part(
-            weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
-            structure=structure.capture(part) if origin else None,
-            graph=graph,
-            phase=made_by.get(name, ""),
-        )
-        for name, part in parts_of(work.model).items()
-    }
-    preprocessing = {name: one.preprocessing for name, one in task.inputs.items()}
-    labels = task.data.labels
-    return Bundle(
-        task=task.name,
-        spec=to_dict(work.spec),
-        classes=labels.names,
-        preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
-        metrics=last.metrics,
-        thresholds=last.thresholds,
-        split=task.data.manifest(),
-        history=[*(origin.history if origin else []), entry],
-        parts=parts,
-        extra=extra,
-        prompts=labels.prompts,
-        open_set=labels.open_set,
-    )
 
 
 def _changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
