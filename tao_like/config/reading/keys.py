@@ -162,7 +162,10 @@ class KeyResolver:
             for inner, child in value.content.items():
                 self._foreign_key(block, block_path, key, inner, child)
         else:
-            self.findings.at(value, "unknown key; " + suggest(name, path, block_path, block, self.root))
+            hint = ""
+            if self.findings.wants_hints:
+                hint = "; " + suggest(name, path, block_path, block, self.root)
+            self.findings.at(value, f"unknown key{hint}")
 
     def _known_below(self, key: str) -> bool:
         """Whether moved or ignored keys lie in the block ``key``."""
