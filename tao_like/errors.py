@@ -48,8 +48,8 @@ class TaoLikeError(Exception):
 
     @property
     def problems(self) -> list[Problem]:
-        """All that is wrong, one by one."""
-        return self._problems or [Problem("", "", 0, str(self))]
+        """All that is wrong, one by one; the message itself where nobody has told it in parts."""
+        return list(self._problems) or [Problem("", "", 0, str(self))]
 
 
 class SpecError(TaoLikeError):

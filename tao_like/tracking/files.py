@@ -8,7 +8,7 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -100,11 +100,16 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in ``folder``."""
+    """Remove the temporary files that a killed process left in ``folder`` and in the folders in it."""
     for path in folder.iterdir():
         if _PARTIAL.match(path.name):
             with suppress(OSError):
                 path.unlink()
+        elif path.is_dir() and not path.is_symlink():
+            with suppress(OSError):
+                for inner in path.iterdir():
+                    if _PARTIAL.match(inner.name):
+                        inner.unlink()
 
 
 class Artefact:
@@ -114,11 +119,13 @@ class Artefact:
         final: where the file belongs.
         keep: False makes a file that is written and thrown away, for the processes of a parallel run that
             have nothing to leave behind.
+        done: called once ``final`` is there.
     """
 
-    def __init__(self, final: Path, *, keep: bool = True) -> None:
+    def __init__(self, final: Path, *, keep: bool = True, done: Callable[[], None] | None = None) -> None:
         self.final = final
         self._keep = keep
+        self._done = done
 
     def __enter__(self) -> Path:
         self._writer = atomic_path(self.final)
@@ -132,6 +139,8 @@ class Artefact:
             self._temporary.unlink(missing_ok=True)
             return
         self._writer.__exit__(kind, error, trace)
+        if error is None and self._done is not None:
+            self._done()
 
 
 def to_plain(value: Any) -> Any:
