@@ -1,5 +1,6 @@
 # make quickstart   install what the demonstration needs, then run it
 # make test         install what the tests need, then run them
+# make check        about three minutes: the linters, the units, and one task end to end
 # make lint         format, style, types, order of imports
 # make acceptance   the long checks of what the project promises
 # make docs         build the documentation site in build/site
@@ -9,12 +10,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/spec"
+# More arguments for pytest, as in: make test PYTEST_ARGS="-x tests/config"
 PYTEST_ARGS ?=
 # One for each processor, four at most: each of them holds torch and takes a gigabyte.
 TEST_PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: quickstart test lint acceptance docs constraints clean
+CHECKED := tests/test_imports.py tests/test_bundle.py tests/test_two_phase_task.py tests/config tests/data tests/runtime \
+	tests/tracking tests/tasks/test_classification_stages.py
+
+.PHONY: quickstart test check lint acceptance docs constraints clean
 
 quickstart: $(VENV)/installed-demo
 	@$(BIN)/tao-like quickstart
@@ -22,6 +26,9 @@ quickstart: $(VENV)/installed-demo
 # A file's tests stay in one process, since they share what a training has left.
 test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+check: lint
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(CHECKED) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -11,22 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from tao_like.config import load_spec, to_yaml
-from tao_like.contract.task import Task
+from tao_like.contract.task import AnyTask
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.stages.lib.loading import EpochSampler, SeededDataset, ready_to_fork, resolve_workers
 from tao_like.stages.train.memory import keep_freed_memory
-from tao_like.stages.train.optim import build_optimiser, build_schedule
-from tao_like.stages.train.stage import prepare_trainer
+from tao_like.stages.train.optim import build_optimizer, build_schedule
+from tao_like.stages.train.stage import open_phase, prepare
+from tao_like.stages.train.surroundings import own_settings
 from tao_like.tracking import Run
 
 # isort: split
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
@@ -44,18 +43,6 @@ SETTINGS = [
 ]
 
 
-class StepClock(pl.Callback):
-    """Notes when the timed steps begin and end."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Notes the time."""
-        if trainer.global_step in (WARM_UP, WARM_UP + TIMED):
-            self.times.append(now())
-
-
 def now() -> float:
     """Seconds of a clock, once the GPU has done what it was told to."""
     if DEVICE.type == "cuda":
@@ -63,53 +50,65 @@ def now() -> float:
     return time.perf_counter()
 
 
-def stage_seconds(task: Task[Any], folder: Path) -> float:
-    """Seconds of 50 steps in the train stage's own trainer."""
-    spec = task.spec
-    with Run(
-        folder, task=task.name, stage="train", spec_yaml=to_yaml(spec), console=Console(quiet=True)
-    ) as run:
-        prepared = prepare_trainer(task, spec, run)
-        clock = StepClock()
-        prepared.trainer.callbacks.append(clock)
-        prepared.trainer.fit(prepared.module)
-        prepared.close()
-    return clock.times[1] - clock.times[0]
+def stage_seconds(task: AnyTask, folder: Path) -> float:
+    """Seconds of 50 steps in the train stage's own loop."""
+    spec, times = task.spec, []
+    with (
+        Run(
+            folder, task=task.name, stage="train", spec_yaml=to_yaml(spec), console=Console(quiet=True)
+        ) as run,
+        own_settings(spec.train),
+    ):
+        (phase,) = task.phases()
+        training = open_phase(prepare(task, spec, run), phase, None)
+        step = training._optimizer_step
+
+        def step_and_look(losses: dict[str, torch.Tensor]) -> None:
+            step(losses)
+            if training.state.step in (WARM_UP, WARM_UP + TIMED):
+                times.append(now())
+
+        training._optimizer_step = step_and_look
+        training.fit()
+        if training.board is not None:
+            training.board.events.close()
+    return times[1] - times[0]
 
 
-def bare_seconds(task: Task[Any]) -> float:
+def bare_seconds(task: AnyTask) -> float:
     """Seconds of 50 steps in a plain loop."""
     spec = task.spec
     torch.manual_seed(spec.train.seed)
-    network, _ = task.network(pretrained=True)
+    network, _ = task.model(pretrained=True)
+    (phase,) = task.phases()
     if spec.train.compile:
         network.compile()
     network = network.to(device=DEVICE, memory_format=torch.channels_last).train()
     halved = torch.autocast(DEVICE.type, torch.bfloat16, enabled=spec.train.precision == "bf16")
-    data = task.dataset("train", augment=True)
+    data = task.data.dataset("train", augment=True)
     sampler = EpochSampler(len(data), spec.train.seed, shuffle=True)
-    workers = resolve_workers(task, DEVICE.type)
+    workers = resolve_workers(task.data, DEVICE.type)
     loader = DataLoader(
         SeededDataset(data, spec.train.seed),
-        batch_size=task.batch_size(),
+        batch_size=task.data.loading.batch_size,
         sampler=sampler,
-        collate_fn=task.collate,
+        collate_fn=task.data.collate,
         drop_last=True,
         num_workers=ready_to_fork(workers),
         persistent_workers=workers > 0,
         pin_memory=DEVICE.type == "cuda",
     )
-    optimiser = build_optimiser(task, network, spec.train.optim)
-    schedule = build_schedule(optimiser, spec.train.optim, EPOCHS, len(loader), WARM_UP + TIMED)
+    optimizer = build_optimizer(phase, network, spec.train.optim)
+    schedule = build_schedule(optimizer, spec.train.optim, EPOCHS, len(loader), WARM_UP + TIMED)
     step, started = 0, 0.0
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
         for batch in loader:
             with halved:
-                loss = torch.stack(list(task.losses(network, batch.to(DEVICE)).values())).sum()
-            optimiser.zero_grad()
+                loss = torch.stack(list(phase.losses(network, batch.to(DEVICE)).values())).sum()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             step += 1
             if step == WARM_UP:
@@ -120,7 +119,7 @@ def bare_seconds(task: Task[Any]) -> float:
 
 
 def compare(
-    options: argparse.Namespace, task_type: type[Task[Any]], overrides: Callable[[Path], list[str]]
+    options: argparse.Namespace, task_type: type[AnyTask], overrides: Callable[[Path], list[str]]
 ) -> None:
     """Runs the pairs and writes their CSV.
 

@@ -22,6 +22,7 @@ import numpy as np
 import tao_like
 from tao_like.config import load_spec
 from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.tasks.pointpillars.metrics.frames import scored_frame
 from tao_like.tasks.pointpillars.metrics.scoring import DIFFICULTIES, KINDS, kitti_precision
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
@@ -34,20 +35,19 @@ HEADER = ["what", "class", "difficulty", "objects", *(f"{kind} AP R40" for kind 
 def ceiling(overrides: list[str]) -> list[list[Any]]:
     """Rows of the labels as answers."""
     task = PointPillarsTask(load_spec(Spec, SPEC, overrides).spec)
-    data = task.dataset("train")
-    truths = [data.sample(index).target for index in range(len(data))]
-    answers = []
-    for truth in truths:
-        learnt = truth.objects.learnt
-        scores = np.linspace(0.9, 0.5, int(learnt.sum()))
-        boxes = truth.objects.boxes[learnt].astype(np.float32)
-        answers.append(FoundBoxes(boxes, scores.astype(np.float32), truth.objects.labels[learnt]))
-    found = kitti_precision(truths, answers, task.classes)
+    data, classes = task.data.dataset("train"), task.data.labels.names
+    frames = []
+    for index in range(len(data)):
+        target = data.sample(index).target
+        scores = np.linspace(0.9, 0.5, len(target.labels)).astype(np.float32)
+        found = FoundBoxes(target.boxes.astype(np.float32), scores, target.labels)
+        frames.append(scored_frame(target, found, classes))
+    precision = kitti_precision(frames, classes)
     return [
-        ["labels as answers", name, one.name, found[name][one.name]["3d"].objects]
-        + [f"{100 * found[name][one.name][kind].r40:.2f}" for kind in KINDS]
+        ["labels as answers", name, one.name, precision[name][one.name]["3d"].objects]
+        + [f"{100 * precision[name][one.name][kind].r40:.2f}" for kind in KINDS]
         + [""]
-        for name in task.classes
+        for name in classes
         for one in DIFFICULTIES
     ]
 

@@ -44,15 +44,16 @@ def seconds(work: Callable[[int], object], count: int, runs: int) -> float:
 
 def training_step(task: PointPillarsTask, items: list[Item]) -> Callable[[int], object]:
     """A step of the network of the spec on one batch."""
-    network, _ = task.network(pretrained=False)
+    network, _ = task.model(pretrained=False)
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    batch = task.collate(items)
+    (phase,) = task.phases()
+    batch = task.data.collate(items)
 
     def step(number: int) -> None:
         del number
         optimiser.zero_grad()
-        torch.stack(list(task.losses(network, batch).values())).sum().backward()
+        torch.stack(list(phase.losses(network, batch).values())).sum().backward()
         optimiser.step()
 
     # The first one takes memory, which the others find.
@@ -63,7 +64,7 @@ def training_step(task: PointPillarsTask, items: list[Item]) -> Callable[[int], 
 def rows_of(name: str, overrides: list[str], *, runs: int, steps: int) -> list[list[Any]]:
     """All ways with a spec and its data."""
     task = PointPillarsTask(load_spec(Spec, SPECS / f"{name}.yaml", overrides).spec)
-    plain, augmented = task.dataset("train"), task.dataset("train", augment=True)
+    plain, augmented = task.data.dataset("train"), task.data.dataset("train", augment=True)
     paths = [record.path for record in plain.records]
     # The first frame cuts out the database of ground-truth sampling.
     augmented[0]

@@ -24,7 +24,8 @@ from tao_like.runtime.inputs.points import Points
 from tao_like.runtime.predictions.detections import FoundBoxes
 from tao_like.samples.catalog import write_sample
 from tao_like.samples.lidar_scenes import GROUND
-from tao_like.tasks.pointpillars.metrics.scoring import frame_overlaps, plain_precision
+from tao_like.tasks.pointpillars.metrics.frames import scored_frame
+from tao_like.tasks.pointpillars.metrics.scoring import plain_precision
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
@@ -87,11 +88,10 @@ def baseline(points: Points) -> FoundBoxes:
 
 def score_baseline(settings: list[str]) -> list[Any]:
     """Its row."""
-    data = PointPillarsTask(load_spec(Spec, SPEC, settings).spec).dataset("test")
+    data = PointPillarsTask(load_spec(Spec, SPEC, settings).spec).data.dataset("test")
     samples = [data.sample(index) for index in range(len(data))]
-    truths, answers = [one.target for one in samples], [baseline(one.data) for one in samples]
-    shares = [frame_overlaps(*pair) for pair in zip(truths, answers, strict=True)]
-    found = plain_precision(truths, answers, shares, 0)
+    frames = [scored_frame(one.target, baseline(one.data), ["Car"]) for one in samples]
+    found = plain_precision(frames, 0)
     values = [f"{100 * found[kind].r40:.2f}" for kind in ("bev", "3d")]
     return ["clusters", "Car", found["bev"].objects, *values, ""]
 

@@ -20,7 +20,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from tao_like.contract.task import Exportable
+from tao_like.contract.model import Exportable
 from tao_like.runtime.inputs.points import Points, prepare_points, read_points
 from tao_like.samples.lidar_scenes import make_frame
 from tao_like.stages.lib.latency import measure_in_turns
@@ -78,7 +78,7 @@ class Answers(nn.Module):
 
     def __init__(self, task: PointPillarsTask) -> None:
         super().__init__()
-        self.selection = task.selection
+        self.selection = task.predictions.selection
 
     def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
         """(A, 7) and (A, classes) to the selection."""
@@ -108,7 +108,7 @@ def frames(paths: list[Path], task: PointPillarsTask) -> dict[str, Points]:
     """Frames by name: made ones of about the sizes of KITTI's cropped and whole frames, and those given."""
     made = np.concatenate([make_frame(np.random.default_rng(number))[0] for number in range(14)])
     by_size = {f"made, {size}": made[:: max(1, len(made) // size)][:size] for size in SIZES}
-    return by_size | {path.name: read_points(path, task.points_preparation) for path in paths}
+    return by_size | {path.name: read_points(path, task.data.preprocessing) for path in paths}
 
 
 def heaps(network: PointPillars) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +136,7 @@ def main() -> None:
     task = PointPillarsTask(Spec())
     network = make_network(task.spec).eval()
     given = {
-        name: prepare_points(one, task.points_preparation)
+        name: prepare_points(one, task.data.preprocessing)
         for name, one in frames(options.frames, task).items()
     }
     example = torch.from_numpy(next(iter(given.values())))
@@ -144,7 +144,7 @@ def main() -> None:
     with torch.inference_mode():
         canvas = Pillars(network)(example)
     answers = (torch.from_numpy(boxes), torch.from_numpy(scores))
-    whole = session(task.exportable(network, "points").module, (example,), 4, is_open=True)
+    whole = session(task.exports(network, "points")["model"].module, (example,), 4, is_open=True)
     pillars = session(Pillars(network), (example,), 1, is_open=True)
     numbers = session(Numbers(network), (example,), 1, is_open=True)
     convolutions = session(Convolutions(network), (canvas,), 3, is_open=False)

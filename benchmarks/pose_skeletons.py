@@ -54,9 +54,9 @@ def baselines(words: list[str]) -> dict[str, float]:
     task = task_class(TASK)(load_spec(spec_module(TASK).Spec, SPEC, words).spec)
     frames, targets = {}, {}
     for split in ("train", "test"):
-        data = task.dataset(split)  # type: ignore[arg-type]
+        data = task.data.dataset(split)  # type: ignore[arg-type]
         samples = [data.sample(index) for index in range(len(data))]
-        frames[split] = np.stack([middle_frame(sample.data, data.preparation) for sample in samples])
+        frames[split] = np.stack([middle_frame(sample.data, data.preprocessing) for sample in samples])
         targets[split] = np.array([sample.target for sample in samples])
     common = np.bincount(targets["train"]).argmax()
     found = {"commonest class": float((targets["test"] == common).mean())}

@@ -44,7 +44,7 @@ class EinsumGraphConvolution(nn.Module):
         self.ours = ours
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, C, T, V) to (N, width, T, V)."""
+        """(N, C, T, V) to (N, out_channels, T, V)."""
         weight = torch.cat([convolution.weight for convolution in self.ours.convolutions])
         bias = torch.cat([convolution.bias for convolution in self.ours.convolutions])
         each = functional.conv2d(values, weight, bias)

@@ -10,22 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tao_like.errors import TaoLikeError
-from tao_like.plots.grids import picture_grid, round_ticks
-from tao_like.plots.text import fit_text, load_font
+from tao_like.plots.charts import Line, Panel, draw_panels
+from tao_like.plots.grids import picture_grid
+from tao_like.plots.palette import ACCENT, PALETTE, WRONG
 
 Points = list[tuple[int, float]]
 """A curve: step or epoch, and value there."""
 
-# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+COLORS = (ACCENT, WRONG, *(color for color in PALETTE if color not in (ACCENT, WRONG)))
+"""Of runs in one panel, in this order."""
 BY_EPOCH = "val/"
 """Curves with this beginning have a point an epoch; all others have one every few steps."""
-_PANEL = (420, 300)
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 40, 48
-_DARK, _PALE = "#333333", "#e2e2e2"
 
 
 def training_inputs(
@@ -140,50 +138,21 @@ def training_curves(runs: Mapping[str, str | Path], names: Sequence[str]) -> Ima
         for name in names:
             if name not in known:
                 raise TaoLikeError(f"{runs[run]} holds no curve {name}; it holds {', '.join(known)}")
-    panels = [_panel(name, {run: known[name] for run, known in curves.items()}) for name in names]
-    return picture_grid(panels, columns=3)
+    return draw_panels([_panel(name, {run: known[name] for run, known in curves.items()}) for name in names])
 
 
-def _panel(name: str, curves: Mapping[str, Points]) -> Image.Image:
-    """One pair of axes with a line for each run, whose names stand in the heading where there are several."""
-    image = Image.new("RGB", _PANEL, "white")
-    pen, font = ImageDraw.Draw(image), load_font(13)
-    steps = [step for points in curves.values() for step, _ in points]
-    values = [value for points in curves.values() for _, value in points]
-    first, last = min(steps), max(steps)
-    margin = 0.06 * (max(values) - min(values)) or 0.05
-    low, high = min(values) - margin, max(values) + margin
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        across = (step - first) / (last - first) if last > first else 0.5
-        up = (value - low) / (high - low)
-        width, height = _PANEL[0] - _LEFT - _RIGHT, _PANEL[1] - _TOP - _BOTTOM
-        return _LEFT + across * width, _PANEL[1] - _BOTTOM - up * height
-
+def _panel(name: str, curves: Mapping[str, Points]) -> Panel:
+    """One pair of axes with a line for each run, named where there are several."""
     # Epochs are counted from 1 for people, and from 0 in TensorBoard.
     by_epoch = name.startswith(BY_EPOCH)
-    for tick in round_ticks(low, high):
-        y = place(first, tick)[1]
-        pen.line((_LEFT, y, _PANEL[0] - _RIGHT, y), fill=_PALE)
-        pen.text((_LEFT - 8, y), f"{tick:.4g}", fill=_DARK, font=font, anchor="rm")
-    for step in sorted({first, (first + last) // 2, last}):
-        x = place(step, low)[0]
-        pen.text((x, _PANEL[1] - _BOTTOM + 8), str(step + by_epoch), fill=_DARK, font=font, anchor="mt")
-    middle = (_LEFT + _PANEL[0] - _RIGHT) / 2
-    pen.text((middle, _PANEL[1] - 6), "epoch" if by_epoch else "step", fill=_DARK, font=font, anchor="mb")
-    pen.rectangle((_LEFT, _TOP, _PANEL[0] - _RIGHT, _PANEL[1] - _BOTTOM), outline=_DARK)
-    pen.text((_LEFT, _TOP - 12), name, fill=_DARK, font=font, anchor="ls")
-    right = _PANEL[0] - _RIGHT
-    # The last first, as names are set from right to left.
-    for number, (run, points) in reversed(list(enumerate(curves.items()))):
-        colour = COLOURS[number % len(COLOURS)]
-        corners = [place(step, value) for step, value in points]
-        if len(corners) > 1:
-            pen.line(corners, fill=colour, width=2)
-        for x, y in corners if by_epoch else corners[-1:]:
-            pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
-        if len(curves) > 1:
-            text = fit_text(run, font, 110)
-            pen.text((right, _TOP - 12), text, fill=colour, font=font, anchor="rs")
-            right -= round(font.getlength(text)) + 12
-    return image
+    lines = [
+        Line(
+            run if len(curves) > 1 else "",
+            [step + by_epoch for step, _ in points],
+            [value for _, value in points],
+            color=COLORS[number % len(COLORS)],
+            dots=by_epoch,
+        )
+        for number, (run, points) in enumerate(curves.items())
+    ]
+    return Panel(name, lines, x_label="epoch" if by_epoch else "step", whole_x=True)

@@ -396,7 +396,7 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         answers, modules = json.loads(done.stdout)
-        assert not {"torch", "timm", "torchvision", "pytorch_lightning", "onnx", "yaml"} & set(modules)
+        assert not {"torch", "timm", "torchvision", "lightning_fabric", "onnx", "yaml"} & set(modules)
         for answer, row in zip(answers, csv_rows(expected.predictions), strict=True):
             assert answer["source"] == row["path"]
             self.assert_same_answer(answer, row)

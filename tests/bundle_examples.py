@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tao_like.bundle import Bundle
+from tao_like.bundle import Bundle, Part
 
 
 def example(**changes: Any) -> Bundle:
@@ -36,10 +36,31 @@ def example(**changes: Any) -> Bundle:
     return Bundle(**{**values, **changes})
 
 
+def example_of_parts(**changes: Any) -> Bundle:
+    """A bundle of three parts, two of which one phase made."""
+    whole = example()
+    values: dict[str, Any] = {name: value for name, value in vars(whole).items() if name != "parts"}
+    parts = {
+        "text": Part({"w": torch.ones(2)}, phase="contrastive"),
+        "image": Part({"w": torch.zeros(3)}, structure={"a": [1]}, phase="contrastive"),
+        "decoder_2": Part({}, graph=b"onnx", phase="decoder"),
+    }
+    prompts = {"ant": ["a photo of an ant", "an ant ✿"]}
+    return Bundle(**{**values, "parts": parts, "prompts": prompts, "open_set": True, **changes})
+
+
 def assert_equal(found: Bundle, expected: Bundle) -> None:
     for name in vars(expected):
-        if name != "weights":
+        if name != "parts":
             assert getattr(found, name) == getattr(expected, name), name
+    assert set(found.parts) == set(expected.parts)
+    for name, part in expected.parts.items():
+        assert_equal_parts(found.parts[name], part)
+
+
+def assert_equal_parts(found: Part, expected: Part) -> None:
+    for name in ("structure", "graph", "phase"):
+        assert getattr(found, name) == getattr(expected, name), name
     assert set(found.weights) == set(expected.weights)
     for name, value in expected.weights.items():
         assert found.weights[name].dtype == value.dtype

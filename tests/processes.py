@@ -107,16 +107,16 @@ def _train(task: str, overrides: list[str], variables: dict[str, str], doomed: b
     import torch
 
     import tao_like
-    from tao_like.stages.train.module import TrainingModule
+    from tao_like.stages.train.loop import PhaseTraining
 
     torch.set_num_threads(1)
-    start_epoch = TrainingModule.on_train_epoch_start
+    train_epoch = PhaseTraining.train_epoch
 
-    def start_or_die(module: TrainingModule) -> None:
-        if module.trainer.current_epoch == 1:
+    def train_or_die(training: PhaseTraining) -> None:
+        if training.state.epoch == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        start_epoch(module)
+        train_epoch(training)
 
     if doomed:
-        TrainingModule.on_train_epoch_start = start_or_die  # type: ignore[method-assign]
+        PhaseTraining.train_epoch = train_or_die  # type: ignore[method-assign]
     tao_like.run(task, "train", None, overrides, quiet=True)

@@ -66,13 +66,13 @@ def assert_rows_agree(rows: Sequence[Mapping[str, Any]], others: Sequence[Mappin
 
 def break_in_second_epoch(patch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Lets the next training end with ``error`` when its second epoch begins."""
-    from tao_like.stages.train.module import TrainingModule
+    from tao_like.stages.train.loop import PhaseTraining
 
-    start_epoch = TrainingModule.on_train_epoch_start
+    train_epoch = PhaseTraining.train_epoch
 
-    def start_or_break(module: TrainingModule) -> None:
-        if module.trainer.current_epoch == 1:
+    def train_or_break(training: PhaseTraining) -> None:
+        if training.state.epoch == 1:
             raise error
-        start_epoch(module)
+        train_epoch(training)
 
-    patch.setattr(TrainingModule, "on_train_epoch_start", start_or_break)
+    patch.setattr(PhaseTraining, "train_epoch", train_or_break)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle_examples import assert_equal, example
+from bundle_examples import assert_equal, example, example_of_parts
 
-from tao_like.bundle import FORMAT_VERSION, file_sha256, read_bundle, read_manifest, write_bundle
+from tao_like.bundle import FORMAT_VERSION, Part, file_sha256, read_bundle, read_manifest, write_bundle
 from tao_like.errors import BundleError, TaoLikeError
 
 
@@ -40,7 +41,46 @@ def test_the_least_bundle(tmp_path: Path) -> None:
     write_bundle(tmp_path / "x.tltb", expected)
     assert_equal(read_bundle(tmp_path / "x.tltb"), expected)
     with zipfile.ZipFile(tmp_path / "x.tltb") as archive:
-        assert archive.namelist() == ["bundle.json", "weights.safetensors"]
+        assert archive.namelist() == ["bundle.json", "parts/model/weights.safetensors"]
+
+
+def test_parts_prompts_and_an_open_set_come_back(tmp_path: Path) -> None:
+    expected = example_of_parts()
+    write_bundle(tmp_path / "x.tltb", expected)
+    found = read_bundle(tmp_path / "x.tltb")
+    assert_equal(found, expected)
+    assert list(found.parts) == ["decoder_2", "image", "text"]
+    with zipfile.ZipFile(tmp_path / "x.tltb") as archive:
+        assert archive.namelist() == [
+            "bundle.json",
+            "parts/decoder_2/weights.safetensors",
+            "parts/decoder_2/graph.onnx",
+            "parts/image/weights.safetensors",
+            "parts/image/structure.json",
+            "parts/text/weights.safetensors",
+        ]
+    manifest = read_manifest(tmp_path / "x.tltb")
+    assert manifest["parts"]["text"] == {"phase": "contrastive"}
+    assert manifest["labels"] == {"prompts": {"ant": ["a photo of an ant", "an ant ✿"]}, "open_set": True}
+    other = example_of_parts(parts=dict(reversed(expected.parts.items())))
+    write_bundle(tmp_path / "y.tltb", other)
+    assert (tmp_path / "y.tltb").read_bytes() == (tmp_path / "x.tltb").read_bytes()
+
+
+def test_the_only_part_can_be_changed_without_its_name() -> None:
+    bundle = example()
+    shared = copy.copy(bundle)
+    shared.weights = {"w": torch.ones(1)}
+    shared.structure, shared.graph = {"b": 1}, None
+    assert (list(shared.weights), shared.structure, shared.graph) == (["w"], {"b": 1}, None)
+    assert_equal(bundle, example())
+    replaced = dataclasses.replace(bundle, graph=b"other", task="x")
+    assert (replaced.graph, replaced.task, replaced.structure) == (b"other", "x", bundle.structure)
+    several = example_of_parts()
+    with pytest.raises(BundleError, match=r"3 parts \(text, image, decoder_2\), and one is needed"):
+        _ = several.weights
+    with pytest.raises(BundleError, match="3 parts"):
+        several.graph = None
 
 
 def test_other_tools_can_read_it(path: Path) -> None:
@@ -50,11 +90,12 @@ def test_other_tools_can_read_it(path: Path) -> None:
         assert archive.testzip() is None
         assert sorted(archive.namelist()) == [
             "bundle.json",
-            "graph.onnx",
-            "structure.json",
-            "weights.safetensors",
+            "parts/model/graph.onnx",
+            "parts/model/structure.json",
+            "parts/model/weights.safetensors",
         ]
-        assert torch.equal(load(archive.read("weights.safetensors"))["mask"], torch.tensor([True, False]))
+        weights = load(archive.read("parts/model/weights.safetensors"))
+        assert torch.equal(weights["mask"], torch.tensor([True, False]))
         assert json.loads(archive.read("bundle.json"))["format_version"] == FORMAT_VERSION
 
 
@@ -115,7 +156,11 @@ def test_the_manifest_is_read_without_torch(path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[1])
     manifest = read_manifest(path)
-    assert set(manifest["sha256"]) == {"weights.safetensors", "structure.json", "graph.onnx"}
+    assert set(manifest["sha256"]) == {
+        f"parts/model/{name}" for name in ("weights.safetensors", "structure.json", "graph.onnx")
+    }
+    assert manifest["parts"] == {"model": {"phase": ""}}
+    assert "labels" not in manifest
     assert "weights" not in manifest
 
 
@@ -143,6 +188,13 @@ def test_writing_does_not_change_the_bundle(tmp_path: Path) -> None:
         ({"classes": "ab"}, "classes is a str"),
         ({"split": []}, "split is a list"),
         ({"task": None}, "task is a NoneType"),
+        ({"parts": {}}, "parts must be 1 to 32"),
+        ({"parts": {"../x": Part({})}}, r"parts has the name '\.\./x'"),
+        ({"parts": {"Text": Part({})}}, "parts has the name 'Text'"),
+        ({"parts": {"a": Part({}, phase=1)}}, r"parts\.a must be an object with the text phase"),
+        ({"prompts": {"wasp": []}}, r"labels\.prompts must be an object whose keys are classes"),
+        ({"prompts": {"ant": [1]}}, r"labels\.prompts\.ant must be a list of texts"),
+        ({"open_set": 1}, "labels must be an object with prompts and open_set"),
         ({"weights": {"w": [1.0]}}, r"weights\['w'\] is not a dense tensor"),
         ({"weights": {"w": torch.zeros(2, 2).to_sparse()}}, r"weights\['w'\] is not a dense tensor"),
         ({"weights": {"w": torch.zeros(2, device="meta")}}, r"weights\['w'\] is not a dense tensor"),
@@ -150,7 +202,7 @@ def test_writing_does_not_change_the_bundle(tmp_path: Path) -> None:
 )
 def test_what_a_bundle_cannot_hold(tmp_path: Path, changes: dict[str, Any], place: str) -> None:
     with pytest.raises(BundleError, match=place):
-        write_bundle(tmp_path / "x.tltb", example(**changes))
+        write_bundle(tmp_path / "x.tltb", dataclasses.replace(example(), **changes))
     assert list(tmp_path.iterdir()) == []
 
 

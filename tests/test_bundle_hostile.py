@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import struct
 import time
 import zipfile
@@ -19,6 +20,10 @@ from bundle_examples import assert_equal, example, rezip
 
 from tao_like.bundle import read_bundle, read_manifest, write_bundle
 from tao_like.errors import BundleError
+
+WEIGHTS = "parts/model/weights.safetensors"
+STRUCTURE = "parts/model/structure.json"
+OLD = Path(__file__).parent / "files" / "format1" / "pose_classification.tltb"
 
 
 @pytest.fixture
@@ -50,10 +55,10 @@ def replace_member(path: Path, name: str, content: bytes) -> None:
 def test_a_newer_format_says_so_whatever_else_is_new(path: Path, reader: Callable[[Path], Any]) -> None:
     def change(members: dict[str, bytes]) -> None:
         members["news.bin"] = b""
-        members["bundle.json"] = b'{"format": "tao_like bundle", "format_version": 2, "news": 1}'
+        members["bundle.json"] = b'{"format": "tao_like bundle", "format_version": 3, "news": 1}'
 
     rezip(path, change)
-    with pytest.raises(BundleError, match=r"model\.tltb .*format 2.*up to 1; update tao_like"):
+    with pytest.raises(BundleError, match=r"model\.tltb .*format 3.*up to 2; update tao_like"):
         reader(path)
 
 
@@ -68,7 +73,18 @@ def test_files_that_are_no_bundle(tmp_path: Path) -> None:
             read_bundle(missing)
 
 
-@pytest.mark.parametrize("name", ["../evil", "/evil", "a/bundle.json", "C:\\evil", "weights.safetensors/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "/evil",
+        "a/bundle.json",
+        "C:\\evil",
+        "weights.safetensors/",
+        "weights.safetensors",
+        "parts/model/more.bin",
+    ],
+)
 def test_members_that_no_bundle_has(path: Path, name: str) -> None:
     rezip(path, lambda members: members.update({name: b"x"}))
     for reader in (read_bundle, read_manifest):
@@ -77,7 +93,7 @@ def test_members_that_no_bundle_has(path: Path, name: str) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["model.tltb"]
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors", "structure.json"])
+@pytest.mark.parametrize("name", ["bundle.json", WEIGHTS, STRUCTURE])
 def test_missing_and_repeated_members(path: Path, name: str) -> None:
     whole = path.read_bytes()
     rezip(path, lambda members: members.pop(name))
@@ -109,7 +125,7 @@ def directory_entry(content: bytes, name: bytes) -> int:
     return found
 
 
-@pytest.mark.parametrize("name", [b"bundle.json", b"weights.safetensors"])
+@pytest.mark.parametrize("name", [b"bundle.json", b"parts/model/weights.safetensors"])
 @pytest.mark.parametrize(
     ("offset", "value"),
     [
@@ -147,9 +163,9 @@ def test_a_directory_of_a_million_entries_is_refused_at_once(tmp_path: Path) -> 
 def test_a_member_of_another_bundle_is_noticed(tmp_path: Path, path: Path) -> None:
     write_bundle(tmp_path / "other.tltb", example(weights={"w": torch.ones(3)}))
     with zipfile.ZipFile(tmp_path / "other.tltb") as archive:
-        weights = archive.read("weights.safetensors")
-    rezip(path, lambda members: members.update({"weights.safetensors": weights}))
-    with pytest.raises(BundleError, match=r"weights\.safetensors is not the one that bundle\.json"):
+        weights = archive.read(WEIGHTS)
+    rezip(path, lambda members: members.update({WEIGHTS: weights}))
+    with pytest.raises(BundleError, match=r"model/weights\.safetensors is not the one that bundle\.json"):
         read_bundle(path)
 
 
@@ -188,15 +204,54 @@ def test_json_that_is_none(path: Path, text: bytes, rule: str) -> None:
         ({"history": [1]}, "history must be"),
         ({"split": "train"}, "split is a str"),
         ({"sha256": []}, "sha256 is a list"),
-        ({"sha256": {}}, r"sha256 must name weights\.safetensors"),
-        ({"sha256": {"weights.safetensors": 7}}, "lacking or too many"),
-        ({"sha256": {"weights.safetensors": "", "../../x": ""}}, "sha256 must name"),
-        ({"colour": 1}, "misses or adds the keys colour"),
+        ({"sha256": {}}, r"sha256 must name parts/model/weights\.safetensors"),
+        ({"sha256": {WEIGHTS: 7}}, "lacking or too many"),
+        ({"sha256": {WEIGHTS: "", "../../x": ""}}, "sha256 must name"),
+        ({"color": 1}, "misses or adds the keys color"),
+        ({"parts": []}, "parts is a list"),
+        ({"parts": {}}, "parts must be 1 to 32; there are 0"),
+        (
+            {"parts": {f"p{number}": {"phase": ""} for number in range(33)}},
+            "parts must be 1 to 32; there are 33",
+        ),
+        ({"parts": {"../model": {"phase": ""}}}, r"parts has the name '\.\./model'"),
+        ({"parts": {"model\n": {"phase": ""}}}, "parts has the name"),
+        ({"parts": {"m" * 33: {"phase": ""}}}, "parts has the name"),
+        ({"parts": {"": {"phase": ""}}}, "parts has the name"),
+        ({"parts": {"model": {}}}, r"parts\.model must be an object with the text phase"),
+        ({"parts": {"model": {"phase": 1}}}, r"parts\.model must be an object"),
+        ({"parts": {"model": {"phase": "", "file": "x"}}}, r"parts\.model must be an object"),
+        ({"parts": {"model": {"phase": ""}, "text": {"phase": ""}}}, r"sha256 must name .*text/weights"),
+        ({"labels": []}, "labels is a list"),
+        ({"labels": {"prompts": {}}}, "labels must be an object with prompts and open_set"),
+        ({"labels": {"prompts": {}, "open_set": 1}}, "labels must be an object with prompts and open_set"),
+        ({"labels": {"prompts": {"wasp": []}, "open_set": True}}, r"labels\.prompts must be"),
+        ({"labels": {"prompts": {"ant": "x"}, "open_set": True}}, r"labels\.prompts\.ant must be a list"),
+        ({"format_version": 1}, "misses or adds the keys parts"),
     ],
 )
 def test_a_manifest_of_wrong_types(path: Path, changes: dict[str, Any], rule: str) -> None:
     edit_manifest(path, **changes)
     with pytest.raises(BundleError, match=rule):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"parts": {"model": {"phase": ""}}}, "misses or adds the keys parts"),
+        ({"labels": {"prompts": {}, "open_set": True}}, "misses or adds the keys labels"),
+        ({"sha256": {}}, r"sha256 must name weights\.safetensors"),
+        ({"format_version": 2}, "misses or adds the keys parts"),
+        ({"sha256": {WEIGHTS: ""}}, r"sha256 must name weights\.safetensors"),
+    ],
+)
+def test_a_manifest_of_format_1_keeps_its_own_rules(
+    tmp_path: Path, changes: dict[str, Any], rule: str
+) -> None:
+    path = Path(shutil.copy(OLD, tmp_path / "old.tltb"))
+    edit_manifest(path, **changes)
+    with pytest.raises(BundleError, match=rf"old\.tltb .*{rule}"):
         read_bundle(path)
 
 
@@ -232,13 +287,13 @@ def safetensors(header: object, data: bytes = b"\0" * 8) -> bytes:
     ],
 )
 def test_lies_in_the_weights_header(path: Path, content: bytes) -> None:
-    replace_member(path, "weights.safetensors", content)
+    replace_member(path, WEIGHTS, content)
     with pytest.raises(BundleError, match=r"weights\.safetensors is damaged"):
         read_bundle(path)
 
 
 def test_a_structure_that_is_none(path: Path) -> None:
-    replace_member(path, "structure.json", b"[1]")
+    replace_member(path, STRUCTURE, b"[1]")
     with pytest.raises(BundleError, match=r"structure\.json is not a JSON object"):
         read_bundle(path)
 
@@ -247,12 +302,12 @@ def test_mutated_structures_are_refused_before_they_reach_a_network(path: Path) 
     """With the hash of the mutated member, so that nothing but its content tells."""
     expected = example()
     with zipfile.ZipFile(path) as archive:
-        content = archive.read("structure.json")
+        content = archive.read(STRUCTURE)
     generator = random.Random(0)
     read = 0
     for _ in range(200):
         write_bundle(path, expected)
-        replace_member(path, "structure.json", mutate(content, content, generator))
+        replace_member(path, STRUCTURE, mutate(content, content, generator))
         try:
             found = read_bundle(path).structure
         except BundleError:

@@ -17,10 +17,12 @@ SLOW = {
     "torchvision",
     "timm",
     "pytorch_lightning",
+    "lightning_fabric",
     "torchmetrics",
     "torch_pruning",
     "sklearn",
     "tensorboard",
+    "matplotlib",
 }
 MODELLING = {"onnx", "hydra", "omegaconf", "yaml", "safetensors", "click", "rich"}
 TASK_SPECS = [f"tao_like.tasks.{path.parent.name}.spec" for path in sorted(PACKAGE.glob("tasks/*/spec.py"))]

@@ -15,14 +15,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tao_like.errors import TaoLikeError
 from tao_like.notebook import (
-    COLOURS,
+    COLORS,
     MovingPictures,
     read_curves,
     training_curves,
     training_inputs,
     training_picture,
 )
-from tao_like.plots.grids import round_ticks
 
 FALLING = [4.0, 2.0, 1.0]
 
@@ -51,7 +50,7 @@ def test_curves_come_back_with_every_point(curves: Path) -> None:
 
 def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) -> None:
     for name, rises in (("train/loss", False), ("val/accuracy", True)):
-        pixels = drawn(training_curves({"only": curves}, [name]), COLOURS[0])
+        pixels = drawn(training_curves({"only": curves}, [name]), COLORS[0])
         first, last = pixels[pixels[:, 1].argmin()], pixels[pixels[:, 1].argmax()]
         assert bool(last[0] < first[0]) is rises
         assert last[1] - first[1] > 250
@@ -59,8 +58,8 @@ def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) 
 
 def test_several_runs_share_a_panel_in_colours_of_their_own(curves: Path) -> None:
     picture = training_curves({"first": curves, "second": curves}, ["train/loss", "val/accuracy"])
-    assert len(drawn(picture, COLOURS[1]))
-    assert not len(drawn(training_curves({"first": curves}, ["train/loss"]), COLOURS[1]))
+    assert len(drawn(picture, COLORS[1]))
+    assert not len(drawn(training_curves({"first": curves}, ["train/loss"]), COLORS[1]))
 
 
 def test_a_folder_without_curves_and_a_name_that_is_not_there_are_errors(
@@ -95,18 +94,6 @@ def test_moving_pictures_are_within_the_page_as_they_are(tmp_path: Path) -> None
     kind, content = str(first.get("src")).split(",")
     assert kind == "data:image/gif;base64"
     assert base64.b64decode(content) == file.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (-3.0, 47.0, [0.0, 10.0, 20.0, 30.0, 40.0]),
-        (0.91, 0.93, [0.91, 0.915, 0.92, 0.925, 0.93]),
-    ],
-)
-def test_ticks_are_round_and_within_the_range(low: float, high: float, expected: list[float]) -> None:
-    assert round_ticks(low, high) == pytest.approx(expected)
 
 
 def test_training_inputs_show_a_row_a_sample_changed_in_every_column(

@@ -10,7 +10,6 @@ from tao_like.byom.conversion import Imported
 from tao_like.byom.graph import Graph, all_constants
 from tao_like.byom.roles import TRAINED_ROLES
 
-LEAST_NAMED = 1
 UNUSED = "unused"
 
 

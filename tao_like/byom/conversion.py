@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
@@ -125,11 +125,3 @@ def refuse_unknown(graph: Graph) -> None:
 def operation_counts(graph: Graph) -> Counter[str]:
     """How often each operation occurs."""
     return Counter(node.qualified for node in all_nodes(graph))
-
-
-def module_of(imported: Imported, value: str) -> nn.Module | None:
-    """The module that computes a value of the source; None where a plain function does."""
-    node = imported.places.get(value)
-    if node is None or node.op != "call_module":
-        return None
-    return imported.module.get_submodule(str(node.target))

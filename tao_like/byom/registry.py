@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tao_like.byom.graph import STANDARD_DOMAINS
@@ -77,8 +77,3 @@ def host_function(*ops: str) -> Callable[[_F], _F]:
 def find_host_function(domain: str, op: str) -> HostFunction | None:
     """The function that does an operation on Python numbers; None where there is none."""
     return None if domain else _host_functions.get(op)
-
-
-def known_operations() -> Iterable[tuple[str, str]]:
-    """Domain and name of every operation that can be converted."""
-    return sorted(_converters)

@@ -94,10 +94,6 @@ class NodeView:
         """The number of axes of an input, where it is known."""
         return self.input(index).type.rank
 
-    def output_shape(self, index: int = 0) -> tuple[Any, ...] | None:
-        """What is known of the shape of an output."""
-        return self.builder.graph.type_of(self.node.outputs[index]).shape
-
     def sizes(self, index: int, attribute: str = "") -> Any:
         """Whole numbers from an attribute or an input: a list, or a node that gives one; None: not given."""
         if attribute and attribute in self.node.attributes:

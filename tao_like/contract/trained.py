@@ -15,7 +15,7 @@ class TrainedState:
 
     Attributes:
         classes: class names in the order of the outputs.
-        preprocessing: how an input is preprocessed, as the runtime reads it.
+        preprocessing: how the input is preprocessed, as the runtime reads it; of several, by their names.
         thresholds: by which predictions are decided, as the runtime reads them.
         split: the files of each split that it was trained on; None where that is not known.
         graph: the ONNX graph of an imported network; None for the toolkit's own.
@@ -32,11 +32,12 @@ class TrainedState:
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> TrainedState:
         """What a bundle says."""
-        return cls(
-            bundle.classes, bundle.preparation, bundle.thresholds, bundle.split, bundle.graph, bundle.extra
-        )
+        graph = bundle.graph if len(bundle.parts) == 1 else None
+        return cls(bundle.classes, bundle.preparation, bundle.thresholds, bundle.split, graph, bundle.extra)
 
     @classmethod
     def of_metadata(cls, metadata: ModelMetadata, split: dict[str, Any] | None) -> TrainedState:
         """What an exported file says, which does not hold the split itself."""
-        return cls(metadata.classes, metadata.preparation, metadata.thresholds, split, extra=metadata.extra)
+        of_inputs = {name: one.preprocessing for name, one in metadata.inputs.items()}
+        preprocessing = of_inputs if len(of_inputs) > 1 else metadata.preprocessing
+        return cls(metadata.classes, preprocessing, metadata.thresholds, split, extra=metadata.extra)

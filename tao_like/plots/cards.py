@@ -1,29 +1,29 @@
-"""A sample as a card: its picture in a coloured frame, with lines of text below."""
+"""A sample as a card: its picture in a colored frame, with lines of text below."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tao_like.plots.palette import FAINT, INK, NEUTRAL, RIGHT, WRONG
 from tao_like.plots.text import fit_text, load_font
 
-RIGHT = (34, 139, 34)
-WRONG = (200, 30, 30)
-NEUTRAL = (70, 70, 70)
+__all__ = ["NEUTRAL", "RIGHT", "WRONG", "draw_card", "overlay_heat"]
+
 CARD_SIDE = 224
 LINE_HEIGHT = 18
 FONT_SIZE = 14
 
 
 def draw_card(
-    picture: Image.Image, lines: list[str], colour: tuple[int, int, int], heat: np.ndarray | None = None
+    picture: Image.Image, lines: list[str], color: str, heat: np.ndarray | None = None
 ) -> Image.Image:
-    """The picture in a coloured frame with lines of text below it.
+    """The picture in a colored frame with lines of text below it.
 
     Args:
         picture: any size; it is fitted into a square.
         lines: each is shortened to the width of the card.
-        colour: of the frame and the text.
+        color: of the frame.
         heat: (H, W) from 0 to 1; drawn over the picture in red where high.
     """
     if heat is not None:
@@ -35,15 +35,11 @@ def draw_card(
     enlarged = enlarged.resize(size, Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC)
     card.paste(enlarged, (4 + (CARD_SIDE - size[0]) // 2, 4 + (CARD_SIDE - size[1]) // 2))
     pen = ImageDraw.Draw(card)
-    pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=colour, width=4)
-    font = load_font(FONT_SIZE)
+    pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=color, width=4)
     for number, line in enumerate(lines):
-        pen.text(
-            (6, CARD_SIDE + 9 + number * LINE_HEIGHT),
-            fit_text(line, font, CARD_SIDE - 4),
-            fill=colour,
-            font=font,
-        )
+        font = load_font(FONT_SIZE, line)
+        place = (6, CARD_SIDE + 9 + number * LINE_HEIGHT)
+        pen.text(place, fit_text(line, font, CARD_SIDE - 4), fill=FAINT if number else INK, font=font)
     return card
 
 

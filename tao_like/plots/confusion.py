@@ -6,60 +6,57 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from tao_like.plots.text import Font, fit_text, load_font
+from tao_like.plots.canvas import canvas, to_image
+from tao_like.plots.palette import ACCENT, FAINT, WRONG, rgb
+from tao_like.plots.text import shorten
+
+_NAMED = 60
+"""Classes up to which there is room for names."""
+_COUNTED = 30
+"""And for counts in the cells."""
 
 
 def draw_confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Image.Image:
-    """Counts as a picture: rows are truths, columns answers, darker where the share of the row is larger.
+    """Counts: rows are targets, columns predictions, darker where the share of the row is larger.
 
     Args:
         matrix: (N, N) counts.
         names: of rows and columns; with so many that cells are small, names and counts are left out.
     """
     count = len(names)
-    cell = max(8, min(64, 1400 // max(count, 1)))
-    named = cell >= 20
-    font = load_font(max(9, min(14, cell // 3)))
-    shown = [fit_text(name, font, 140) for name in names]
-    margin = 30 + (int(max((font.getlength(name) for name in shown), default=0)) + 10 if named else 0)
-    side = margin + count * cell + 12
-    image = Image.new("RGB", (side, side), "white")
-    pen = ImageDraw.Draw(image)
+    side = 250 + max(160, min(1200, 48 * count))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    for row in range(count):
-        for column in range(count):
-            share = float(shares[row, column])
-            base = np.array([26, 110, 60] if row == column else [180, 30, 30])
-            colour = tuple(int(value) for value in 255 - (255 - base) * share**0.5)
-            left, top = margin + column * cell, margin + row * cell
-            pen.rectangle((left, top, left + cell, top + cell), fill=colour, outline=(225, 225, 225))
-            if named and matrix[row, column]:
-                pen.text(
-                    (left + cell / 2, top + cell / 2),
-                    str(int(matrix[row, column])),
-                    fill="white" if share > 0.4 else "black",
-                    font=font,
-                    anchor="mm",
-                )
-    if named:
-        _names(image, shown, margin, cell, font)
-    pen.text((4, 4), "truth (rows), answer (columns)", fill="#555555", font=load_font(12))
-    return image
+    with canvas(side, side, names) as figure:
+        axes = figure.subplots()
+        axes.imshow(_colors(shares), interpolation="nearest" if count <= 300 else "auto")
+        axes.set_title("darker: a larger share of the target's row", fontsize=8.5, color=FAINT)
+        axes.set_xlabel("prediction")
+        axes.set_ylabel("target")
+        axes.grid(visible=False)
+        if count <= _NAMED:
+            shown = [shorten(name, 24) for name in names]
+            room = max(160, min(1200, 48 * count)) / max(count, 1)
+            rotation = 90 if 8 * max(map(len, shown), default=0) > room else 0
+            axes.set_xticks(range(count), shown, rotation=rotation)
+            axes.set_yticks(range(count), shown)
+            axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.grid(which="minor", color="white", linewidth=1.5)
+            axes.tick_params(which="both", length=0)
+        if count <= _COUNTED:
+            for row, column in np.argwhere(matrix):
+                color = "white" if shares[row, column] > 0.4 else "black"
+                text, size = f"{int(matrix[row, column])}", 9.5 if matrix.max() < 10_000 else 7
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+        return to_image(figure)
 
 
-def _names(
-    image: Image.Image,
-    names: Sequence[str],
-    margin: int,
-    cell: int,
-    font: Font,
-) -> None:
-    """Names beside the rows and, turned, above the columns."""
-    pen = ImageDraw.Draw(image)
-    for number, name in enumerate(names):
-        pen.text((margin - 6, margin + (number + 0.5) * cell), name, fill="black", font=font, anchor="rm")
-        label = Image.new("RGB", (margin - 24, cell), "white")
-        ImageDraw.Draw(label).text((2, cell / 2), name, fill="black", font=font, anchor="lm")
-        image.paste(label.rotate(90, expand=True), (margin + number * cell + 1, 22))
+def _colors(shares: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colors (N, N, 3): blue on the diagonal and red beside it, paler where the share is smaller."""
+    base = np.where(np.eye(len(shares), dtype=bool)[..., None], rgb(ACCENT), rgb(WRONG))
+    # The square root makes rare confusions visible.
+    pale = np.array(245.0) - (245.0 - base) * np.sqrt(shares)[..., None]
+    colors: npt.NDArray[np.uint8] = pale.round().astype(np.uint8)
+    return colors

@@ -1,8 +1,7 @@
-"""Several pictures as one, and the axes of charts."""
+"""Several pictures as one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from PIL import Image
@@ -24,11 +23,3 @@ def picture_grid(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 6
     for number, picture in enumerate(pictures):
         grid.paste(picture.convert("RGB"), (gap + number % columns * width, gap + number // columns * height))
     return grid
-
-
-def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """About so many values of 1, 2 or 5 times a power of ten, in even steps, from ``low`` to ``high``."""
-    raw = (high - low) / about
-    size = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= raw)
-    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -1,55 +1,166 @@
-"""Text in pictures: a font that has accents, and text that fits a width."""
+"""Text in pictures: fonts that have its letters, and text that fits a width."""
 
 from __future__ import annotations
 
+import logging
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from PIL import ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
 
-# Pillow's own font has hardly more than ASCII, so fonts that systems come with are tried first.
-_SYSTEM_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "LiberationSans-Regular.ttf",
-    "Arial Unicode.ttf",
-    "Arial.ttf",
-    "arial.ttf",
+FAMILY = "DejaVu Sans"
+"""The font that matplotlib ships: pictures look the same on every machine."""
+# Fonts of the system that are asked first for letters that DejaVu lacks; others follow by name.
+_WIDE_FONTS = (
+    "Noto Sans CJK",
+    "Noto Sans",
+    "Source Han Sans",
+    "WenQuanYi",
+    "Droid Sans Fallback",
+    "Arial Unicode",
 )
-_PILLOW_FONT = "Aileron"
-_PLAIN_LETTERS = str.maketrans(
-    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"}
-    | {"\u2013": "-", "\u2014": "-", "\u00b7": "-", "\u00d7": "x"}
-)
+# They hold signs for missing letters, or pictures that cannot be drawn as outlines.
+_UNFIT_FONTS = ("Last Resort", "LastResort", "Emoji")
 _ELLIPSIS = "…"
 
 
-@lru_cache(maxsize=32)
-def load_font(size: int) -> Font:
-    """A sans-serif font: one of the system's, else Pillow's own.
+@contextmanager
+def quiet_matplotlib() -> Iterator[None]:
+    """Hide what matplotlib logs: that it looks for fonts, or that the home folder cannot be written."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@lru_cache(maxsize=1)
+def _own_file() -> Path:
+    """DejaVu Sans within the installed matplotlib, found without importing it."""
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+@lru_cache(maxsize=256)
+def letters_of(file: Path) -> frozenset[int]:
+    """The code points that a font file can draw; empty for a file that cannot be read."""
+    with quiet_matplotlib():
+        from matplotlib.ft2font import FT2Font
+
+    try:
+        return frozenset(FT2Font(str(file)).get_charmap())
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def system_fonts() -> list[tuple[str, Path]]:
+    """Family and file of the fonts that the system has, the likeliest to help first."""
+    with quiet_matplotlib():
+        from matplotlib.font_manager import fontManager
+
+    known: list[Any] = [
+        font
+        for font in fontManager.ttflist
+        if font.style == "normal" and not any(word in font.name for word in _UNFIT_FONTS)
+    ]
+
+    def order(font: Any) -> tuple[int, int, str, str]:
+        rank = next((n for n, name in enumerate(_WIDE_FONTS) if font.name.startswith(name)), len(_WIDE_FONTS))
+        weight = font.weight if isinstance(font.weight, int) else 400
+        return rank, abs(weight - 400), font.name, font.fname
+
+    return [(font.name, Path(font.fname)) for font in sorted(known, key=order)]
+
+
+@lru_cache(maxsize=256)
+def _font_for(letters: frozenset[int]) -> tuple[str, Path] | None:
+    """The first font of the system that has all of these letters."""
+    return next(((name, file) for name, file in system_fonts() if letters <= letters_of(file)), None)
+
+
+def _lacking(text: str) -> frozenset[int]:
+    """Letters that DejaVu Sans does not have."""
+    if text.isascii():
+        return frozenset()
+    return frozenset(ord(letter) for letter in text if not letter.isspace()) - letters_of(_own_file())
+
+
+def families(text: str) -> list[str]:
+    """Font families for matplotlib, which takes each letter from the first that has it."""
+    found = {_font_for(frozenset({letter})) for letter in sorted(_lacking(text))}
+    return [FAMILY, *sorted({name for name, _ in filter(None, found)})]
+
+
+@lru_cache(maxsize=64)
+def _load(file: Path, size: int) -> Font:
+    return ImageFont.truetype(str(file), size)
+
+
+def load_font(size: int, text: str = "") -> Font:
+    """A sans-serif font for Pillow: DejaVu Sans, or one of the system's that has the letters of ``text``.
 
     Args:
-        size: Height in pixels.
+        size: height in pixels.
+        text: what is to be written. Pillow draws one text with one font.
     """
-    for name in _SYSTEM_FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
+    text = _without_surrogates(text)
+    lacking = _lacking(text)
+    if not lacking:
+        return _load(_own_file(), size)
+    letters = frozenset(ord(letter) for letter in text if not letter.isspace())
+    # A font may have the foreign letters alone; then those of our own alphabet become codes.
+    found = _font_for(letters) or _font_for(lacking)
+    return _load(found[1] if found else _own_file(), size)
+
+
+def _without_surrogates(text: str) -> str:
+    # File names may hold bytes that are no text; Python carries them as lone surrogates.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _replaced(letter: str) -> str:
+    """A letter that cannot be drawn: without its accents, else its code, so that two names still differ."""
+    base = "".join(part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part))
+    if base and base != letter and not _lacking(base):
+        return base
+    return letter.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def printable(text: str) -> str:
+    """One line of text with what neither DejaVu nor any font of the system can draw replaced."""
+    text = " ".join(_without_surrogates(text).split())
+    text = "".join("?" if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    hopeless = {chr(letter) for letter in _lacking(text) if _font_for(frozenset({letter})) is None}
+    return "".join(_replaced(letter) if letter in hopeless else letter for letter in text)
 
 
 def drawable(text: str, font: Font) -> str:
-    """The text with what the font cannot draw replaced: letters without their accents, ``?`` for the rest."""
-    # File names may hold bytes that are no text; Python carries them as lone surrogates.
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    if not isinstance(font, ImageFont.FreeTypeFont) or font.getname()[0] != _PILLOW_FONT:
+    """The text with what the font cannot draw replaced: letters without their accents, else their code."""
+    text = _without_surrogates(text)
+    if text.isascii():
         return text
-    decomposed = unicodedata.normalize("NFKD", text.replace(_ELLIPSIS, "\0").translate(_PLAIN_LETTERS))
-    plain = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return plain.encode("ascii", "replace").decode("ascii").replace("\0", _ELLIPSIS)
+    has = letters_of(Path(str(font.path)))
+    return "".join(letter if ord(letter) in has or letter.isspace() else _replaced(letter) for letter in text)
+
+
+def shorten(text: str, most: int) -> str:
+    """One printable line of at most so many letters; the middle goes, as names often differ at the end."""
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return text[: most - 1 - end].rstrip() + _ELLIPSIS + text[len(text) - end :].lstrip()
 
 
 def fit_text(text: str, font: Font, width: float) -> str:

@@ -2,36 +2,47 @@
 
 from tao_like.runtime import load
 
-answer = load("model.onnx").predict("photo.jpg")
-print(answer.label, answer.score)
+prediction = load("model.onnx").predict("photo.jpg")
+print(prediction.label, prediction.score)
 """
 
 from __future__ import annotations
 
 from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
-from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.metadata import InputMetadata, ModelMetadata
 from tao_like.runtime.model import Model, load, stacked
-from tao_like.runtime.predictions.base import Answer
-from tao_like.runtime.predictions.boxes import Detection, DetectionAnswer
-from tao_like.runtime.predictions.boxes3d import Detection3d, Detection3dAnswer
-from tao_like.runtime.predictions.classes import ClassificationAnswer
+from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
+from tao_like.runtime.predictions.base import Answer, Prediction
+from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, DetectionAnswer
+from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
+from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
+from tao_like.runtime.predictions.embedding import EmbeddingPrediction
 
 __all__ = [
     "Answer",
+    "Boxes3dPrediction",
+    "BoxesPrediction",
+    "ClassPrediction",
     "ClassificationAnswer",
     "Detection",
     "Detection3d",
     "Detection3dAnswer",
     "DetectionAnswer",
+    "EmbeddingPrediction",
     "ImagePreparation",
+    "InputMetadata",
     "Model",
     "ModelMetadata",
+    "Pipeline",
+    "Prediction",
     "SkeletonPreparation",
     "load",
+    "load_pipeline",
     "prepare",
     "prepare_skeleton",
     "read_image",
     "read_skeleton",
     "stacked",
+    "write_pipeline",
 ]

@@ -43,7 +43,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
                 model.engine,
                 dataset,
                 scoring_batch_size(model.task, spec.evaluate.batch_size),
-                resolve_workers(model.task, device.type),
+                resolve_workers(model.task.data, device.type),
                 bar.advance,
                 add_row,
             )

@@ -17,12 +17,22 @@ from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, SpecError, TaoLikeError
-from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
-from tao_like.stages.lib.engines import BUNDLE_SUFFIX, LoadedModel, OnnxEngine, find_checkpoint, open_bundle
-from tao_like.stages.lib.folders import stage_folder
+from tao_like.runtime.metadata import METADATA_KEY, InputMetadata, ModelMetadata
+from tao_like.runtime.pipeline_file import PIPELINE_FILE, write_pipeline
+from tao_like.stages.lib.engines import (
+    BUNDLE_SUFFIX,
+    LoadedModel,
+    OnnxEngine,
+    final_outputs,
+    find_checkpoint,
+    graph_inputs,
+    open_bundle,
+)
+from tao_like.stages.lib.folders import is_model, model_bytes, stage_folder
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tracking import Run, atomic_path
+from tao_like.tracking.files import atomic_folder
 
 CHECKED_BATCHES = (1, 3)
 MODEL_NAME = "model.onnx"
@@ -35,8 +45,8 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> ExportResult:
     if path.suffix != BUNDLE_SUFFIX:
         raise SpecError(f"export.checkpoint: {path} is not a bundle ({BUNDLE_SUFFIX})")
     model = open_bundle(task_type, spec, path, torch.device("cpu"), settings.input_format)
-    final = exported_file(spec)
-    report = export_model(model, settings, final, run)
+    report = export_model(model, settings, _wanted_file(spec), run)
+    final = Path(report["onnx_file"])
     worst = report["largest_difference"]
     tested = " and ".join(map(str, report["difference_by_batch"]))
     summary = [
@@ -47,13 +57,23 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> ExportResult:
     return ExportResult("export", run.folder, report, summary, final, worst)
 
 
+def _wanted_file(spec: CommonSpec) -> Path:
+    """Where export writes a model of one graph."""
+    given = spec.export.onnx_file
+    return Path(given) if given else stage_folder(spec, "export") / MODEL_NAME
+
+
 def exported_file(spec: CommonSpec) -> Path:
-    """Where export writes."""
-    return Path(spec.export.onnx_file) if spec.export.onnx_file else stage_folder(spec, "export") / MODEL_NAME
+    """What export has left: a file, or for a model of several graphs a folder of the same name."""
+    named = _wanted_file(spec)
+    folder = named.with_suffix("")
+    return folder if is_model(folder) and not named.is_file() else named
 
 
 def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:
     """Writes an opened bundle as an ONNX file, compares its outputs with torch's, and reports.
+
+    A model of several graphs becomes a folder: ``final`` without its suffix.
 
     Args:
         model: opened with ``settings.input_format``.
@@ -65,14 +85,14 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
         ConversionError: the outputs differ by more than ``export.tolerance``, or torch cannot export it.
     """
     assert model.network is not None
-    (exportable,) = model.task.exports(model.network, settings.input_format).values()
+    graphs = model.task.exports(model.network, settings.input_format)
     samples, kind = _samples(model.task, run)
-    with atomic_path(final) as temporary:
-        proto, exporter = _graph(model.task, exportable, samples, settings)
-        metadata = _metadata(model, exportable, settings, file_sha256(model.path))
-        proto.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
-        onnx.checker.check_model(proto, full_check=True)
-        onnx.save(proto, temporary)
+    if len(graphs) > 1:
+        final = final.with_suffix("")
+    with atomic_folder(final, PIPELINE_FILE) if len(graphs) > 1 else atomic_path(final) as temporary:
+        written = _graphs(model.task, graphs, samples, settings)
+        metadata = _metadata(model, final_outputs(graphs), settings, file_sha256(model.path))
+        _save(temporary, {name: proto for name, (proto, _) in written.items()}, metadata)
         differences = _differences(model, temporary, samples, settings)
         worst = max(differences.values())
         # Not `worst > tolerance`: a difference that is not a number must fail too.
@@ -84,15 +104,29 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
     return {
         "checkpoint": str(model.path),
         "onnx_file": str(final),
-        "bytes": final.stat().st_size,
-        "opset_version": proto.opset_import[0].version,
-        "exporter": exporter,
+        "bytes": model_bytes(final),
+        "opset_version": max(proto.opset_import[0].version for proto, _ in written.values()),
+        "exporter": ", ".join(dict.fromkeys(exporter for _, exporter in written.values())),
         "input_format": settings.input_format,
         "checked_on": kind,
         "largest_difference": worst,
         "difference_by_batch": differences,
         "tolerance": settings.tolerance,
     }
+
+
+def _save(path: Path, protos: dict[str, onnx.ModelProto], metadata: ModelMetadata) -> None:
+    """One graph as the file ``path``, which describes itself; several as files of the folder ``path``."""
+    for proto in protos.values():
+        if len(protos) == 1:
+            proto.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
+        onnx.checker.check_model(proto, full_check=True)
+    if len(protos) == 1:
+        onnx.save(next(iter(protos.values())), path)
+        return
+    for name, proto in protos.items():
+        onnx.save(proto, path / f"{name}.onnx")
+    write_pipeline(path, metadata=metadata, graphs={name: f"{name}.onnx" for name in protos})
 
 
 def _samples(task: AnyTask, run: Run) -> tuple[list[Sample], str]:
@@ -111,38 +145,45 @@ def _samples(task: AnyTask, run: Run) -> tuple[list[Sample], str]:
     return [dummy_sample(task.inputs, seed) for seed in range(max(CHECKED_BATCHES))], "noise"
 
 
-def _graph(
-    task: AnyTask, exportable: Exportable, samples: list[Sample], settings: ExportSpec
-) -> tuple[onnx.ModelProto, str]:
-    """The graph, and the name of the exporter that wrote it."""
-    count = settings.batch_size if settings.batch_size > 0 else 2
-    if exportable.one_by_one:
-        count = 1
-    inputs = exportable.to_inputs(preprocess(task.inputs, (samples * count)[:count]))
-    dynamic = settings.batch_size < 0 or exportable.one_by_one
-    return to_onnx(exportable, inputs, dynamic=dynamic, opset=settings.opset_version)
+def _graphs(
+    task: AnyTask, graphs: dict[str, Exportable], samples: list[Sample], settings: ExportSpec
+) -> dict[str, tuple[onnx.ModelProto, str]]:
+    """Each graph, and the name of the exporter that wrote it."""
+    one_by_one = any(graph.one_by_one for graph in graphs.values())
+    count = 1 if one_by_one else settings.batch_size if settings.batch_size > 0 else 2
+    inputs = graph_inputs(graphs, preprocess(task.inputs, (samples * count)[:count]))
+    dynamic = settings.batch_size < 0 or one_by_one
+    return {
+        name: to_onnx(graph, inputs[name], dynamic=dynamic, opset=settings.opset_version)
+        for name, graph in graphs.items()
+    }
 
 
-def _metadata(model: LoadedModel, exportable: Exportable, settings: ExportSpec, sha256: str) -> ModelMetadata:
+def _metadata(
+    model: LoadedModel, outputs: dict[str, str], settings: ExportSpec, sha256: str
+) -> ModelMetadata:
     assert model.bundle is not None
     assert model.network is not None
     task = model.task
-    (only,) = task.inputs.values()
     describes = task.capability(Describes)
-    scaling = only.scaling(model.network)
+    # The user chooses the form of the first input; what others there are come in their own.
+    formats = [settings.input_format, *(one.format for one in list(task.inputs.values())[1:])]
+    inputs = {
+        name: InputMetadata(one.kind, one.preprocessing, form, **one.scaling(model.network))
+        for (name, one), form in zip(task.inputs.items(), formats, strict=True)
+    }
     return ModelMetadata(
         task=task.name,
-        kind=only.kind,
+        inputs=inputs,
+        prediction=task.predictions.kind,
+        outputs=outputs,
         classes=model.bundle.classes,
-        preparation=model.bundle.preparation,
-        input_format=settings.input_format,
-        outputs=exportable.meanings,
+        prompts=model.bundle.prompts,
+        open_set=model.bundle.open_set,
         thresholds=model.bundle.thresholds,
         bundle_sha256=sha256,
         tool_version=__version__,
         extra=describes.metadata_extra() if describes else {},
-        mean=scaling["mean"],
-        std=scaling["std"],
     )
 
 

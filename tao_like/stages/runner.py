@@ -22,7 +22,6 @@ from tao_like.tracking import (
     folder_lock,
     is_main_process,
     process_state_kept,
-    remove_partial_files,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +121,6 @@ def _run_in_folder(run: Run, task: str, stage: str, loaded: LoadedSpec[CommonSpe
         for note in loaded.notes:
             run.info(note)
         if moved:
-            remove_partial_files(moved)
             run.info(f"The results of an earlier training are kept in {moved}.")
             if hint := how_to_resume(moved):
                 run.info(hint)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def task_names() -> list[str]:
-    """Names of all tasks, sorted."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/task.py"))
+    """Names of all tasks, sorted: of this folder, and of others that a program has added to ``__path__``."""
+    return sorted(path.parent.name for folder in __path__ for path in Path(folder).glob("*/task.py"))
 
 
 def spec_module(name: str) -> ModuleType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_out_of_memory
-from tao_like.tracking.files import Artefact, atomic_path, remove_partial_files
+from tao_like.tracking.files import Artefact, atomic_path
 from tao_like.tracking.folder_lock import folder_lock
 from tao_like.tracking.process import is_main_process
 from tao_like.tracking.process_state import process_state_kept
@@ -29,6 +29,5 @@ __all__ = [
     "is_out_of_memory",
     "process_state_kept",
     "read_status",
-    "remove_partial_files",
     "stop_requests",
 ]

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -100,16 +101,45 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in ``folder`` and in the folders in it."""
+    """Remove the temporary files that a killed process left in ``folder``."""
     for path in folder.iterdir():
         if _PARTIAL.match(path.name):
             with suppress(OSError):
-                path.unlink()
-        elif path.is_dir() and not path.is_symlink():
-            with suppress(OSError):
-                for inner in path.iterdir():
-                    if _PARTIAL.match(inner.name):
-                        inner.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+@contextmanager
+def atomic_folder(final: Path, marker: str) -> Iterator[Path]:
+    """Give a new folder beside ``final`` that takes its place when the block ends well.
+
+    After an error the new folder is removed, and whatever ``final`` was before is untouched.
+
+    Args:
+        final: its name.
+        marker: a file that every such folder holds: one without it is the user's, and is not replaced.
+
+    Raises:
+        TaoLikeError: the disk is full, or the folder cannot be written.
+        SpecError: something else is in the place.
+    """
+    if final.exists() and not (final / marker).is_file():
+        raise SpecError(f"{final} is in the way of the folder that is to be written; choose another name")
+    parent = final.parent
+    temporary = parent / f".{final.name}.{uuid.uuid4().hex[:8]}.partial"
+    former = parent / f".{final.name}.{uuid.uuid4().hex[:8]}.partial"
+    with explained_os_errors(parent):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if final.exists():
+                final.rename(former)
+            temporary.rename(final)
+        finally:
+            for folder in (temporary, former):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Artefact:

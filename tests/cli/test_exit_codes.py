@@ -80,7 +80,7 @@ def test_1_for_memory_that_ran_out(
         ("train: [", ["spec.yaml"]),
         ("dataset: {img_size: big}", ["dataset.img_size", "big"]),
         ("model: {backbone: {type: resnet51}}", ["model.backbone.type", "resnet51", "resnet50"]),
-        ("train: {optim: {warmup_epochs: 10}}", ["warmup_epochs", "num_epochs"]),
+        ("train: {optim: {head_epochs: 10}}", ["head_epochs", "num_epochs"]),
         ("just words", ["spec.yaml"]),
     ],
 )
@@ -214,11 +214,15 @@ def test_ctrl_c_ends_a_training_as_a_failure_that_can_be_resumed(
 def test_143_for_a_training_that_is_told_to_end(
     tao_like: CommandLine, class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tao_like.stages.train.module import TrainingModule
+    from tao_like.stages.train.loop import PhaseTraining
 
-    monkeypatch.setattr(
-        TrainingModule, "on_train_epoch_start", lambda self: signal.raise_signal(signal.SIGTERM)
-    )
+    train_epoch = PhaseTraining.train_epoch
+
+    def signal_and_train(training: PhaseTraining) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        train_epoch(training)
+
+    monkeypatch.setattr(PhaseTraining, "train_epoch", signal_and_train)
     words = [*TINY, *data_overrides(class_folders), f"results_dir={tmp_path}"]
     assert tao_like("classification", "train", *words) == 143
     assert_failed(tmp_path / "train", "SIGTERM")

@@ -23,6 +23,7 @@ SLOW = {
     "torchvision",
     "timm",
     "pytorch_lightning",
+    "lightning_fabric",
     "torchmetrics",
     "onnx",
     "onnxruntime",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from tiny_detection import data_overrides, run
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
+from tao_like.data.boxes.checks import SizeFaults
 from tao_like.data.boxes.sources import BoxSource, read_boxes
 from tao_like.data.boxes.writers import WRITTEN_FORMATS, write_boxes
 from tao_like.errors import DatasetError
@@ -108,3 +111,37 @@ def test_the_stage_writes_labels_and_names_them_for_a_spec(kind: str, tmp_path: 
         source = BoxSource(Path(given["image_dir"]), label_dir=Path(given["label_dir"]))
         before = read_boxes(BoxSource(folder / split, folder / f"{split}.json"), "key")
         assert_same(before, read_boxes(source, "key"))
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ((-1, -1), "no size that a picture can have"),
+        ((40, 60), "the other way round"),
+        ((600, 400), "of another size"),
+        ((0, 0), ""),
+    ],
+)
+def test_boxes_are_converted_in_the_picture_s_own_size(
+    stated: tuple[int, int], words: str, tmp_path: Path
+) -> None:
+    (one, _) = records(tmp_path / "images", (Box("car", 6, 4, 30, 20),))
+    record = replace(one, width=stated[0], height=stated[1])
+    target, _ = write_boxes([record], CLASSES, "yolo", tmp_path)
+    assert (target / "deep" / "one.txt").read_text() == "0 0.3 0.3 0.4 0.4\n"
+    target, _ = write_boxes([record], CLASSES, "coco", tmp_path)
+    assert json.loads(target.read_text())["images"][0]["width"] == 60
+    sizes = SizeFaults()
+    assert sizes.size_of(record) == (60, 40)
+    assert [words in finding.message for finding in sizes.findings()] == [True] * bool(words)
+
+
+def test_the_stage_says_that_a_stated_size_is_wrong(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "data", {"train": 4, "val": 2, "test": 2})
+    content = json.loads((folder / "train.json").read_text())
+    content["images"][1] |= {"width": 64, "height": 96}
+    (folder / "train.json").write_text(json.dumps(content))
+    results = tmp_path / "results"
+    result = run("dataset_convert", results, *data_overrides(folder), "dataset_convert.format=yolo")
+    ((finding,), *_) = (source["findings"] for source in result.report["sources"])
+    assert finding["files"] == [f"{folder / 'train' / '001.png'}: 64 x 96, is 96 x 64"]

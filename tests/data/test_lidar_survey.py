@@ -68,7 +68,7 @@ def test_the_sample_scenes_in_tao_s_layout(tmp_path: Path) -> None:
     assert inside.mean() > 0.98
     assert low[1] == -high[1]
     task = PointPillarsTask(spec)
-    report = task.check(full=True)
+    report = task.data.check(full=True)
     assert not [one for one in report.findings if one.code in ("anchor_size", "anchor_height", "no_points")]
 
 
@@ -134,8 +134,8 @@ def test_one_folder_of_long_objects_five_numbers_a_point_and_bytes(tmp_path: Pat
     assert low_z <= -1.5
     assert high_z >= 2.5
     task = PointPillarsTask(spec)
-    assert (task.count("train"), task.count("val")) == (3, 1)
-    assert len(task.dataset("train")[0].boxes) == 4
+    assert (task.data.count("train"), task.data.count("val")) == (3, 1)
+    assert len(task.data.dataset("train")[0].boxes) == 4
 
 
 @pytest.mark.parametrize("fault", ["nowhere", "a file", "empty", "only test", "nothing labelled", "cut off"])

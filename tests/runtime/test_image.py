@@ -335,3 +335,65 @@ def test_preparation_without_meaning_is_refused(changes: dict[str, object], key:
 def test_to_rgb_leaves_an_rgb_picture_as_it_is() -> None:
     image = photo(20, 30)
     assert (np.asarray(to_rgb(image)) == np.asarray(image)).all()
+
+
+def test_a_window_spreads_16_bit_grey_over_all_of_8(tmp_path: Path) -> None:
+    path = tmp_path / "camera.png"
+    Image.fromarray(np.array([[0, 8, 9, 2048, 4095, 5000]], np.uint16)).save(path)
+    # By hand: 8 * 255 / 4095 = 0.498, 9 * 255 / 4095 = 0.56, 2048 * 255 / 4095 = 127.53.
+    assert np.asarray(read_image(path, (0, 4095)))[0, :, 0].tolist() == [0, 0, 1, 128, 255, 255]
+    assert np.asarray(read_image(path, (8, 4095)))[0, :, 0].tolist() == [0, 0, 0, 127, 255, 255]
+    # Pictures of 8 bits have no window.
+    Image.fromarray(np.array([[0, 9, 255]], np.uint8)).save(path)
+    assert np.asarray(read_image(path, (0, 4095)))[0, :, 0].tolist() == [0, 9, 255]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_a_window_uses_all_bits_of_16_bit_colors(tmp_path: Path, channels: int, interlaced: int) -> None:
+    values = (
+        [0, 1023, 512, 300, 2, 1][: 2 * channels]
+        if channels == 3
+        else [0, 1023, 512, 65535, 300, 2, 1, 65535]
+    )
+    # One row of two pixels; interlaced, these are two passes of one pixel each.
+    packed = struct.pack(f">{len(values)}H", *values)
+    half = len(packed) // 2
+    rows = b"\0" + packed[:half] + b"\0" + packed[half:] if interlaced else b"\0" + packed
+    kind = {3: 2, 4: 6}[channels]
+    (tmp_path / "c.png").write_bytes(png(struct.pack(">IIBBBBB", 2, 1, 16, kind, 0, 0, interlaced), rows))
+    # By hand: 512 * 255 / 1023 = 127.6, 300 * 255 / 1023 = 74.8, 2 * 255 / 1023 = 0.499.
+    found = np.asarray(read_image(tmp_path / "c.png", (0, 1023))).tolist()
+    assert found == [[[0, 255, 128], [75, 0, 0]]]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_window_for_16_bit_color_tiff(tmp_path: Path, order: str) -> None:
+    # Width 2, height 1, three channels of 16 bits, no compression; put together by hand.
+    data = struct.pack(f"{order}6H", 0, 1023, 512, 300, 2, 1023)
+    tags = [
+        (256, 3, 1, 2), (257, 3, 1, 1), (258, 3, 3, 8 + len(data)), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, len(data)), (284, 3, 1, 1),
+    ]  # fmt: skip
+    bits = struct.pack(f"{order}3H", 16, 16, 16)
+    directory = struct.pack(f"{order}H", len(tags))
+    for tag, kind, count, value in tags:
+        packed = f"{order}HH" if kind == 3 and count == 1 else f"{order}I"
+        directory += struct.pack(f"{order}HHI", tag, kind, count)
+        directory += struct.pack(packed, value, 0) if packed.endswith("HH") else struct.pack(packed, value)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(data) + len(bits))
+    (tmp_path / "c.tif").write_bytes(head + data + bits + directory + bytes(4))
+    assert np.asarray(read_image(tmp_path / "c.tif", (0, 1023))).tolist() == [[[0, 255, 128], [75, 0, 255]]]
+
+
+def test_the_window_belongs_to_the_preparation() -> None:
+    preparation = ImagePreparation(8, 8, window=(0, 4095))
+    assert preparation.to_dict()["window"] == [0, 4095]
+    assert ImagePreparation.from_dict(preparation.to_dict()) == preparation
+    # A file without one is as it was, and one that needs none can be read by earlier releases.
+    assert "window" not in ImagePreparation(8, 8).to_dict()
+    deep = Image.fromarray(np.full((8, 8), 4095, np.uint16))
+    assert prepare(deep, preparation).min() == 255
+    for wrong in ([5, 5], [0, 70000], [0], "0-4095", [-1, 5], [0, True]):
+        with pytest.raises(BundleError, match=r"preparation\.window"):
+            ImagePreparation.from_dict({"height": 8, "width": 8, "window": wrong})

@@ -112,6 +112,12 @@ def test_float_input_is_normalised_by_the_runtime(write_model: Any) -> None:
         assert values == pytest.approx(np.array([[-0.2, -0.2, 1.0]] * 2), abs=1e-6)
 
 
+def test_an_unknown_task_with_a_known_kind_of_prediction_needs_nothing_new(write_model: Any) -> None:
+    model = load(write_model(task="juggling", prediction="classes"))
+    assert model.metadata.task == "juggling"
+    assert model.predict(solid(GREEN)).label == "green"
+
+
 def test_thresholds_of_the_file_decide(write_model: Any) -> None:
     strict = load(write_model(thresholds={"kind": "reject", "value": 0.9}))
     assert strict.predict(solid(RED)).rejected
@@ -260,8 +266,16 @@ def test_an_onnx_file_of_another_tool(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"task": "juggling"}, "'juggling'.*this runtime knows classification"),
-        ({"task": "detection"}, "a detector's are boxes_xyxy"),
+        ({"prediction": "smells"}, "'smells'.*this runtime knows .*classes.*update tao_like"),
+        ({"prediction": "boxes"}, "a detector's are boxes_xyxy"),
+        (
+            {"prediction": "boxes3d", "outputs": {"probabilities": "class_probabilities"}},
+            "LiDAR detector's are",
+        ),
+        ({"prediction": "embedding"}, "an encoder has exactly one"),
+        ({"kind": "smell"}, "'smell'.*this runtime knows image, points, skeleton; update tao_like"),
+        ({"input_format": "float_nhwc", "graph_format": "float_nchw"}, "uint8_nhwc or float_nchw"),
+        ({"mean": [], "std": []}, "mean and std must be lists of 3"),
         ({"preparation": {"height": 8, "width": 8}}, "the metadata promises"),
         ({"preparation": {"height": 8}}, "width is missing"),
         ({"preparation": {"height": 6, "width": 4}}, "the metadata promises"),

@@ -13,35 +13,37 @@ import pytest
 import torch
 
 from tao_like.errors import BundleError
-from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
+from tao_like.stages.train.checkpoint_file import read_best, read_checkpoint, write_checkpoint
 
 
 def example() -> dict[str, Any]:
     """A checkpoint with all that one must have."""
     record = {
         "format": "tao_like checkpoint",
-        "format_version": 1,
+        "format_version": 2,
         "task": "classification",
+        "phase": "",
+        "done": [],
         "spec": {"train": {"seed": 1}},
         "classes": ["ant", "bee"],
         "data": {"train": "00"},
         "batch_size": 4,
-        "batches": 6,
         "processes": 1,
         "epoch": 1,
         "batch": 2,
         "step": 4,
+        "validated": True,
         "ended": False,
-        "epoch_figures": {},
+        "history": [{"epoch": 1, "train_loss": 0.5}],
     }
     weights = {"network.w": torch.arange(300, dtype=torch.float32), "network.n": torch.tensor(3)}
-    return {"tao_like": record, "state_dict": weights, "score": 0.5}
+    return {"tao_like": record, "state_dict": weights}
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """The file of the example."""
-    AtomicCheckpoints().save_checkpoint(example(), tmp_path / "last.ckpt")
+    write_checkpoint(example(), tmp_path / "last.ckpt")
     return tmp_path / "last.ckpt"
 
 
@@ -49,8 +51,7 @@ def test_what_is_written_is_read(path: Path) -> None:
     found = read_checkpoint(path)
     assert found["tao_like"] == example()["tao_like"]
     assert found["state_dict"]["network.w"].equal(torch.arange(300.0))
-    weights, score = read_best(path)
-    assert (weights.keys(), score) == ({"network.w", "network.n"}, 0.5)
+    assert read_best(path).keys() == {"network.w", "network.n"}
 
 
 def test_mutated_checkpoints_are_refused_or_read_as_they_were(path: Path) -> None:

@@ -12,9 +12,10 @@ from stage_runs import assert_failed
 from tiny_classification import data_overrides, run
 
 from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.plots.palette import rgb
 from tao_like.stages.compare import comparison_table, stage
 from tao_like.stages.compare.models import short_names
-from tao_like.stages.compare.picture import draw_comparison
+from tao_like.stages.compare.picture import COLORS, draw_comparison
 from tao_like.stages.compare.table import short_number, table_text
 
 
@@ -116,12 +117,14 @@ def test_the_picture_puts_the_faster_model_left_and_the_better_one_higher() -> N
     quick, slow = row("q", 0.7, 1.0, form="ONNX int8"), row("s", 0.9, 10.0, form="bundle")
     pixels = np.asarray(draw_comparison([slow, quick], "accuracy"))
 
-    def centre(colour: tuple[int, int, int]) -> np.ndarray:
-        return np.argwhere((pixels == colour).all(axis=2)).mean(axis=0)
+    def center(form: str) -> np.ndarray:
+        found = np.argwhere((pixels == rgb(COLORS[form])).all(axis=2))
+        # The first is the point; the other lies in the legend, at the lower edge.
+        return found[found[:, 0] < 480].mean(axis=0)
 
-    orange, blue = centre((200, 90, 30)), centre((70, 110, 190))
-    assert orange[1] < blue[1]
-    assert orange[0] > blue[0]
+    faster, better = center("ONNX int8"), center("bundle")
+    assert faster[1] < better[1]
+    assert faster[0] > better[0]
 
 
 @pytest.mark.parametrize("rows", [[row("one", 0.5)], [row("x", 1.0, 3.0), row("y", 1.0, 3.0)]])

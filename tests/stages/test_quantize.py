@@ -20,12 +20,20 @@ from tao_like.config import load_spec
 from tao_like.errors import ConversionError, DatasetError
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
-from tao_like.stages.quantize.convert import int8_weights
 from tao_like.tasks import spec_module
 from tao_like.tasks.classification.data import ClassificationData
 
 OUTLIER = 1e5
 CHANNEL = 5
+
+
+def int8_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """The int8 weights of a quantized graph, by name."""
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+    }
 
 
 @pytest.fixture(scope="module")

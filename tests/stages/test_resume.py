@@ -22,12 +22,12 @@ from tao_like.stages.results import TrainResult
 # terminal does on Ctrl-C, or a machine that runs out of memory. No test has to wait for the right moment.
 BREAKING = """\
 import os, signal, sys, torch
-from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.loop import PhaseTraining
 from tao_like.cli.main import main
 
 torch.set_num_threads(1)  # sums over several threads are added up in another order
 number, batch = int(sys.argv[1]), int(sys.argv[2])
-step, seen = TrainingModule.training_step, []
+step, seen = PhaseTraining.training_step, []
 
 def step_and_break(self, *arguments):
     seen.append(1)
@@ -35,7 +35,7 @@ def step_and_break(self, *arguments):
         os.killpg(os.getpgrp(), number)
     return step(self, *arguments)
 
-TrainingModule.training_step = step_and_break
+PhaseTraining.training_step = step_and_break
 main(["classification", "train", *sys.argv[3:]])
 """
 

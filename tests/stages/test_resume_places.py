@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,30 @@ from typing import Any
 import pytest
 import torch
 from resuming import HARD, assert_same_end, epochs, resume_from
-from stage_runs import assert_failed, assert_same_weights
+from stage_runs import assert_failed, assert_same_weights, status_lines
 from tiny_classification import data_overrides, run
 
 from tao_like.errors import BundleError, SpecError, TaoLikeError
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train import checkpoint_file
 from tao_like.stages.train.checkpoint_file import read_checkpoint
-from tao_like.stages.train.checkpoints import Checkpoints
-from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.loop import PhaseTraining
 
 SHORT = ("train.num_epochs=2", "train.tensorboard.enabled=false")
 
 
 def signal_in(patch: pytest.MonkeyPatch, hook: str, call: int, *numbers: int) -> None:
     """Lets the next training get signals in its n-th training or validation step."""
-    work, seen = getattr(TrainingModule, hook), []
+    work, seen = getattr(PhaseTraining, hook), []
 
-    def work_and_signal(self: TrainingModule, *arguments: Any) -> Any:
+    def work_and_signal(self: PhaseTraining, *arguments: Any) -> Any:
         seen.append(1)
         if len(seen) == call:
             for number in numbers:
                 signal.raise_signal(number)
         return work(self, *arguments)
 
-    patch.setattr(TrainingModule, hook, work_and_signal)
+    patch.setattr(PhaseTraining, hook, work_and_signal)
 
 
 def break_off(results: Path, words: list[str], hook: str, call: int, *numbers: int) -> None:
@@ -118,7 +118,7 @@ def test_a_training_killed_before_its_bundle_was_written_only_writes_it(
         with pytest.raises(MemoryError):
             run("train", tmp_path / "broken", *words)
     steps: list[int] = []
-    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: steps.append(1))
+    monkeypatch.setattr(PhaseTraining, "training_step", lambda *_: steps.append(1))
     resumed = run("train", tmp_path / "broken", *words, resume_from(tmp_path / "broken"))
     assert not steps
     assert_same_weights(resumed.bundle, expected.bundle)
@@ -140,18 +140,18 @@ def test_an_epoch_that_a_killed_process_could_not_tell_of_is_told(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died between the checkpoint and the line: so that no epoch is told twice, none must be lost."""
-    from tao_like.stages.train.callbacks import Reporter
+    from tao_like.stages.train.report import Reporter
 
     words = [*data_overrides(class_folders), *SHORT, "train.num_epochs=3"]
-    tell = Reporter.tell_epoch
+    tell = Reporter.epoch
 
-    def tell_or_die(self: Reporter, trainer: Any) -> None:
-        if self.figures["epoch"] == 2:
+    def tell_or_die(self: Reporter) -> None:
+        if self.state.history[-1]["epoch"] == 2:
             raise OSError("power cut")
-        tell(self, trainer)
+        tell(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "tell_epoch", tell_or_die)
+        patch.setattr(Reporter, "epoch", tell_or_die)
         with pytest.raises(OSError, match="power cut"):
             run("train", tmp_path, *words)
     assert [epoch for epoch, _, _ in epochs(tmp_path / "train")] == [1]
@@ -210,6 +210,41 @@ def test_a_random_seed_and_an_automatic_batch_size_are_those_of_the_beginning(
     after = record(tmp_path)
     assert after["spec"]["train"]["seed"] == before["spec"]["train"]["seed"] >= 0
     assert after["batch_size"] == before["batch_size"]
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_goes_with_the_next_training(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    """Here, and in the folder that the earlier training is kept in."""
+    words = [*data_overrides(class_folders), *SHORT]
+    break_off(tmp_path, words, "training_step", 5)
+    here = tmp_path / "train" / "checkpoints"
+    names = {path.name for path in here.iterdir()}
+    (here / ".best.0a1b2c3d.partial.ckpt").write_bytes(b"PK half")
+    run("train", tmp_path, *words)
+    kept = tmp_path / "train-001" / "checkpoints"
+    assert {path.name for path in kept.iterdir()} == names
+    for folder in (kept, here):
+        (folder / ".last.0a1b2c3d.partial.ckpt").write_bytes(b"PK half")
+    run("train", tmp_path, *words, resume_from(tmp_path))
+    for folder in (kept, here):
+        assert not list(folder.glob(".*"))
+
+
+def test_one_command_gives_the_bundle_of_a_training_that_was_stopped(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    """The words that Ctrl-C gives, in the midst of the second epoch; the best one so far is the first."""
+    words = [*data_overrides(class_folders), *SHORT]
+    break_off(tmp_path, words, "training_step", 5)
+    told = status_lines(tmp_path / "train")[-1]["message"].partition(" add ")[2]
+    resume, more = shlex.split(told.replace("(with", "").replace(" too,", ""))[:2]
+    assert more == "train.max_steps=5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PhaseTraining, "training_step", lambda *_: pytest.fail("it trains on"))
+        result = run("train", tmp_path, *words, resume, more)
+    assert result.bundle.is_file()
+    assert result.metrics["accuracy"] == pytest.approx(epochs(result.folder)[0][2]["val_accuracy"])
 
 
 # --- checkpoints of other trainings, and files that are none ---
@@ -271,15 +306,17 @@ def test_a_longer_training_may_go_on_and_says_that_its_schedule_changes(
 
 def test_files_that_are_no_checkpoint(broken: Path, class_folders: Path, tmp_path: Path) -> None:
     good = read_checkpoint(broken / "train" / "checkpoints" / "last.ckpt")
-    newer = {**good, "tao_like": {**good["tao_like"], "format_version": 2}}
+    newer = {**good, "tao_like": {**good["tao_like"], "format_version": 3}}
     other = {**good, "tao_like": {**good["tao_like"], "task": "juggling"}}
-    lacking = {**good, "loops": {}}
+    lacking = {**good, "optimizer": {}}
+    former = {**good, "tao_like": {**good["tao_like"], "format_version": 1}}
     files: dict[str, tuple[Any, str]] = {
         "empty.ckpt": (b"", "damaged, or no checkpoint"),
         "text.ckpt": (b"hello" * 100, "damaged, or no checkpoint"),
         "foreign.ckpt": ({"state_dict": {"w": torch.ones(2)}}, "no checkpoint of a tao_like training"),
         "list.ckpt": ([1, 2], "it holds a list"),
-        "newer.ckpt": (newer, "checkpoint format 2.*update tao_like"),
+        "newer.ckpt": (newer, "checkpoint format 3.*update tao_like"),
+        "former.ckpt": (former, "checkpoint format 1, which this tao_like cannot go on from"),
         "other.ckpt": (other, "of the task juggling"),
         "lacking.ckpt": (lacking, "cannot go on from"),
         "half.ckpt": (
@@ -304,12 +341,12 @@ def test_the_order_of_work_is_checkpoint_first_and_word_of_it_after(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    save = Checkpoints._save
+    save = PhaseTraining.save
 
-    def save_and_look(self: Checkpoints, trainer: Any, position: Any) -> None:
-        save(self, trainer, position)
+    def save_and_look(self: PhaseTraining) -> None:
+        save(self)
         seen.append((record(tmp_path)["epoch"], len(epochs(tmp_path / "train"))))
 
-    monkeypatch.setattr(Checkpoints, "_save", save_and_look)
+    monkeypatch.setattr(PhaseTraining, "save", save_and_look)
     run("train", tmp_path, *data_overrides(class_folders), *SHORT)
     assert seen == [(1, 0), (2, 1)]

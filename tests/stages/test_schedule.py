@@ -13,9 +13,18 @@ import torch
 from tiny_classification import data_overrides, tiny_spec
 
 from tao_like.errors import SpecError
-from tao_like.stages.train.module import TrainingModule
-from tao_like.stages.train.optim import build_optimiser, build_schedule
+from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.stages.train.optim import (
+    build_optimizer,
+    build_schedule,
+    fitting_warmup,
+    parameter_groups,
+    scaled_rates,
+)
 from tao_like.tasks import task_class
+
+# isort: split
+from timm import create_model
 
 STEPS_PER_EPOCH = 2
 EPOCHS = 4
@@ -90,13 +99,13 @@ def test_the_backbone_waits_while_the_head_learns_alone_and_then_warms_up() -> N
 def network_and_task(class_folders: Path) -> tuple[torch.nn.Module, Any]:
     """The tiny network and its task."""
     task = task_class("classification")(tiny_spec(*data_overrides(class_folders)))
-    return task.network(pretrained=True)[0], task
+    return task.model(pretrained=True)[0], task
 
 
 def optimiser_of(network_and_task: tuple[torch.nn.Module, Any], *overrides: str) -> torch.optim.Optimizer:
     """The optimiser of a spec over the tiny network."""
     network, task = network_and_task
-    return build_optimiser(task, network, tiny_spec(*overrides).train.optim)
+    return build_optimizer(task.phases()[0], network, tiny_spec(*overrides).train.optim)
 
 
 def test_every_parameter_is_in_one_group_by_place_and_by_decay(
@@ -132,30 +141,13 @@ def test_named_parameters_get_no_weight_decay(network_and_task: tuple[torch.nn.M
         assert (id(parameter) in undecayed) == (parameter.ndim == 1 or "layer1" in name), name
 
 
-def test_rates_for_64_samples_follow_the_samples_of_all_processes_and_accumulated_batches(
-    network_and_task: tuple[torch.nn.Module, Any],
-) -> None:
-    network, task = network_and_task
+def test_rates_for_64_samples_follow_the_samples_of_all_processes_and_accumulated_batches() -> None:
     given = ["train.optim.lr=0.01", "train.optim.lr_backbone=0.001", "train.accumulate_grad_batches=2"]
     for batch, processes, meant_for, expected in ((8, 1, 64, 0.0025), (16, 4, 64, 0.02), (16, 4, None, 0.01)):
         scaled = [] if meant_for is None else [f"train.optim.lr_batch_size={meant_for}"]
         spec = tiny_spec(*given, *scaled).train
-        module = TrainingModule(
-            task,
-            network,
-            spec,
-            train_data=[],
-            val_data=None,
-            batch_size=batch,
-            workers=0,
-            shuffle=True,
-        )
-        module.trainer = SimpleNamespace(
-            world_size=processes, estimated_stepping_batches=10, num_training_batches=10
-        )
-        groups = module.configure_optimizers()["optimizer"].param_groups
-        rates_by_name = {group["name"]: group["initial_lr"] for group in groups}
-        assert rates_by_name == pytest.approx({"new": expected, "backbone": expected / 10})
+        rates = scaled_rates(spec.optim, batch * processes * spec.accumulate_grad_batches)
+        assert (rates.lr, rates.lr_backbone) == pytest.approx((expected, expected / 10))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +164,71 @@ def test_every_optimiser_of_the_spec_makes_a_step(
     optimiser.step()
     assert network.backbone.fc.weight.isfinite().all()
     assert not network.backbone.fc.weight.equal(before)
+
+
+NO_DECAY = {
+    # Read off the networks' own papers and code, not asked of `no_weight_decay`.
+    "vit_tiny_patch16_224": {"cls_token", "pos_embed"},
+    "deit_tiny_distilled_patch16_224": {"cls_token", "dist_token", "pos_embed"},
+    "swin_tiny_patch4_window7_224": {"relative_position_bias_table"},
+}
+
+
+@pytest.mark.parametrize("name", NO_DECAY)
+def test_positions_and_tokens_get_no_weight_decay_wherever_the_network_stands(name: str) -> None:
+    """timm's network is a part of a part of the model here."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Sequential(create_model(name)))
+    phase = SimpleNamespace(backbone=lambda model: [])
+    spec = tiny_spec("train.optim.weight_decay=0.1").train.optim
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in parameter_groups(phase, model, spec)
+        for parameter in group["params"]
+    }
+    seen = set()
+    for place, parameter in model.named_parameters():
+        last = place.rpartition(".")[2]
+        seen.add(last)
+        expected = 0.0 if last in NO_DECAY[name] or parameter.ndim == 1 else 0.1
+        assert decays[id(parameter)] == expected, place
+    assert NO_DECAY[name] <= seen
+
+
+def test_rates_fall_from_layer_to_layer(class_folders: Path) -> None:
+    """Of a transformer: stem, blocks (the last with the norm) and head, each at half of the next one's."""
+    words = [*data_overrides(class_folders), "model.backbone.type=test_vit"]
+    task = task_class("classification")(tiny_spec(*words))
+    model, _ = task.model(pretrained=True)
+    blocks = len(model.backbone.blocks)
+    spec = tiny_spec("train.optim.lr=0.1", "train.optim.layer_decay=0.5").train.optim
+    groups = parameter_groups(task.phases()[0], model, spec)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert found["backbone.head.weight"] == pytest.approx(0.1)
+    assert found["backbone.norm.weight"] == pytest.approx(0.05)
+    assert blocks > 2
+    for block in range(blocks):
+        assert found[f"backbone.blocks.{block}.mlp.fc1.weight"] == pytest.approx(
+            0.05 * 0.5 ** (blocks - 1 - block)
+        )
+    assert found["backbone.patch_embed.proj.weight"] == pytest.approx(0.05 * 0.5**blocks)
+    plain = SimpleNamespace(backbone=lambda model: [])
+    with pytest.raises(SpecError, match=r"train\.optim\.layer_decay"):
+        parameter_groups(plain, torch.nn.Linear(2, 2), spec)
+
+
+def test_a_warm_up_that_would_fill_the_training_is_cut_to_half_of_it() -> None:
+    for warmup, epochs, policy, expected in (
+        (1, 1, "cosine", 0.5),
+        (5, 2, "linear", 1.0),
+        (1.5, 4, "cosine", 1.5),
+        (5, 2, "one_cycle", 5),
+    ):
+        words = [f"train.optim.warmup_epochs={warmup}", f"train.optim.policy={policy}"]
+        spec = tiny_spec(f"train.num_epochs={epochs}", *words).train.optim
+        assert fitting_warmup(spec, epochs).warmup_epochs == expected
+    with pytest.raises(SpecError, match=r"optim\.head_epochs: 2 fills all of train\.num_epochs=2"):
+        tiny_spec("train.num_epochs=2", "train.optim.head_epochs=2")
 
 
 def test_momentum_and_betas_reach_the_optimiser(network_and_task: tuple[torch.nn.Module, Any]) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from stage_runs import assert_same_weights, status_lines
+from stage_runs import assert_same_weights, csv_rows, status_lines
 from tiny_classification import UNCHANGED, data_overrides, run, tiny_spec
 from torch import Tensor
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.stages.train import callbacks
-from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.loop import PhaseTraining
 from tao_like.tasks import task_class
 
 # No norm layer of it looks at the other samples of a batch, so that sums over batches can be compared.
@@ -34,7 +35,7 @@ def start_weights(data: Path, *overrides: str) -> dict[str, Tensor]:
     """The weights that a training with the tiny settings begins with."""
     torch.manual_seed(tiny_spec().train.seed)
     task = TASK(tiny_spec(*data_overrides(data), *overrides))
-    return dict(task.network(pretrained=True)[0].state_dict())
+    return dict(task.model(pretrained=True)[0].state_dict())
 
 
 def epoch_figures(folder: Path) -> list[dict[str, float]]:
@@ -44,15 +45,15 @@ def epoch_figures(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
-    """Fills with a copy of all weights after every training batch."""
+    """Fills with a copy of all weights after every step."""
     seen: list[dict[str, Tensor]] = []
-    end_batch = callbacks.Reporter.on_train_batch_end
+    step = PhaseTraining._optimizer_step
 
-    def end_and_copy(self: Any, trainer: Any, module: TrainingModule, *rest: Any) -> None:
-        end_batch(self, trainer, module, *rest)
-        seen.append({name: tensor.clone() for name, tensor in module.network.state_dict().items()})
+    def step_and_copy(self: PhaseTraining, losses: dict[str, Tensor]) -> None:
+        step(self, losses)
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
 
-    monkeypatch.setattr(callbacks.Reporter, "on_train_batch_end", end_and_copy)
+    monkeypatch.setattr(PhaseTraining, "_optimizer_step", step_and_copy)
     return seen
 
 
@@ -111,9 +112,10 @@ def test_a_new_head_starts_undecided(backbone: str, class_folders: Path) -> None
     torch.manual_seed(0)
     spec = tiny_spec(*data_overrides(class_folders), f"model.backbone.type={backbone}")
     task = TASK(spec)
-    network, _ = task.network(pretrained=True)
-    batch = task.collate([task.dataset("train")[index] for index in range(12)])
-    loss = task.losses(network.train(), batch)["loss"].detach()
+    model, _ = task.model(pretrained=True)
+    batch = task.data.collate([task.data.dataset("train")[index] for index in range(12)])
+    (phase,) = task.phases()
+    loss = phase.losses(model.train(), batch)["loss"].detach()
     assert float(loss) == pytest.approx(math.log(3), abs=0.2)
 
 
@@ -188,14 +190,14 @@ def test_loading_processes_change_nothing(class_folders: Path, tmp_path: Path) -
 def test_the_training_loss_of_an_epoch_is_the_mean_of_its_batches(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses_of, seen = TASK.losses, []
+    step, seen = PhaseTraining.training_step, []
 
-    def losses(self: Any, network: Any, batch: Any) -> dict[str, Tensor]:
-        found = losses_of(self, network, batch)
+    def step_and_note(self: PhaseTraining, batch: Any) -> dict[str, Tensor]:
+        found = step(self, batch)
         seen.append(float(found["loss"].detach()))
         return found
 
-    monkeypatch.setattr(TASK, "losses", losses)
+    monkeypatch.setattr(PhaseTraining, "training_step", step_and_note)
     result = run("train", tmp_path, *data_overrides(class_folders), "train.num_epochs=2")
     assert len(seen) == 6
     told = [figures["train_loss"] for figures in epoch_figures(result.folder)]
@@ -256,15 +258,15 @@ def test_a_checkpoint_is_kept_of_every_epoch_whatever_is_validated(
     settings = ["train.num_epochs=3", "train.validation_interval=2"]
     result = run("train", tmp_path, *data_overrides(class_folders), *settings)
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["epoch"] == 2
-    assert checkpoint["global_step"] == 9
+    assert checkpoint["tao_like"]["epoch"] == 3
+    assert checkpoint["tao_like"]["step"] == 9
 
 
 def test_checkpoints_can_come_by_steps(class_folders: Path, tmp_path: Path) -> None:
     settings = ["train.checkpoint_interval=2", "train.checkpoint_interval_unit=step", "train.max_steps=5"]
     result = run("train", tmp_path, *data_overrides(class_folders), *settings)
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 4
+    assert checkpoint["tao_like"]["step"] == 4
 
 
 def test_training_without_validation_data_ships_the_last_weights(
@@ -306,3 +308,38 @@ def test_a_compiled_training_needs_a_compiler_and_says_so_at_once(
     with pytest.raises(SpecError, match=r"train\.compile: .*no (g|clang)\+\+ on the path"):
         run("train", tmp_path / "results", *data_overrides(class_folders), "train.compile=true")
     assert "FAILURE" in status_lines(tmp_path / "results" / "train")[-1]["status"]
+
+
+# --- what is said ---
+
+
+def test_an_epoch_of_one_works_with_a_warm_up_and_everything_is_told(
+    class_folders: Path, tmp_path: Path
+) -> None:
+    words = [*data_overrides(class_folders), "train.num_epochs=1", "train.optim.warmup_epochs=1"]
+    result = run("train", tmp_path, *words)
+    log = (result.folder / "log.txt").read_text("utf-8")
+    first, last = log.index("training on cpu: 1 epoch of 3 x 8 samples"), log.index("epoch 1/1: train_loss ")
+    assert first < last
+    assert "val_accuracy" in log[last:]
+
+
+def test_a_row_an_epoch_for_a_spreadsheet(class_folders: Path, tmp_path: Path) -> None:
+    settings = ["train.num_epochs=3", "train.validation_interval=2"]
+    result = run("train", tmp_path, *data_overrides(class_folders), *settings)
+    rows = csv_rows(result.folder / "metrics.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    told = epoch_figures(result.folder)
+    for row, figures in zip(rows, told, strict=True):
+        assert {name: float(row[name]) for name in figures} == pytest.approx(figures)
+    assert [row["val_accuracy"] == "" for row in rows] == [True, False, True]
+
+
+def test_a_training_leaves_its_process_as_it_was(class_folders: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    before = torch.backends.cudnn.deterministic, list(warnings.filters), os.environ.copy()
+    run("train", tmp_path, *data_overrides(class_folders), "train.max_steps=1", "train.keep=last")
+    assert torch.rand(3).equal(expected)
+    assert (torch.backends.cudnn.deterministic, list(warnings.filters), os.environ.copy()) == before

@@ -16,6 +16,7 @@ from tiny_classification import data_overrides, run
 from tao_like.bundle import read_bundle
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime import load
+from tao_like.runtime.inputs.image import prepare, read_image
 
 ONE_EPOCH = "train.num_epochs=1"
 
@@ -238,3 +239,36 @@ def test_a_cache_larger_than_the_memory_is_refused(
     monkeypatch.setattr("tao_like.data.images.cache.free_memory", lambda: 1000)
     with pytest.raises(SpecError, match=r"dataset\.cache"):
         run("train", tmp_path, *data_overrides(class_folders), "dataset.cache=ram")
+
+
+def test_12_bit_pictures_keep_their_window_in_the_exported_file(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        for name, low in (("bright", 3000), ("dark", 20)):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                values = draw.integers(low, low + 1000, (40, 40)).astype(np.uint16)
+                Image.fromarray(values).save(folder / f"{number}.png")
+    data = data_overrides(tmp_path / "data")
+    results = tmp_path / "results"
+    checked = run("dataset_check", results, *data)
+    assert "values up to 4095 only" in str(checked.report["findings"])
+    trained = run("train", results, *data, "train.num_epochs=1", "train.max_steps=1")
+    assert read_bundle(trained.bundle).preparation["window"] == [0, 4095]
+    exported = run("export", results, *data)
+    model = load(exported.onnx_file)
+    assert model.metadata.preparation["window"] == [0, 4095]
+    path = tmp_path / "data" / "val" / "bright" / "0.png"
+    prepared = prepare(read_image(path, model.preparation.window), model.preparation)
+    with Image.open(path) as image:
+        mean = np.asarray(image).astype(float).mean() * 255 / 4095
+    assert abs(prepared.mean() - mean) < 3
+    # The runtime's prediction for the file is that for the same picture in 8 bits.
+    direct, eight_bit = model.predict(path), model.predict(read_image(path, (0, 4095)))
+    assert direct.probabilities == eight_bit.probabilities
+    assert direct.probabilities != model.predict(read_image(path)).probabilities
+    evaluated = run("evaluate", results, *data, f"evaluate.checkpoint={exported.onnx_file}")
+    rows = {row["path"]: row for row in csv_rows(evaluated.predictions)}
+    shown = model.predict(tmp_path / "data" / "test" / "dark" / "1.png")
+    assert abs(float(rows["dark/1.png"]["p_dark"]) - shown.probabilities["dark"]) < 1e-5

@@ -13,6 +13,7 @@ from box_pictures import SIZES, write_coco
 from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle
+from tao_like.contract.task import ModelRecord
 from tao_like.data.boxes.annotation import Box
 from tao_like.errors import DatasetError, SpecError
 from tao_like.stages.lib.loading import SampleKey, SeededDataset
@@ -160,3 +161,29 @@ def test_the_schema_and_the_defaults_are_written(folder: Path) -> None:
     assert "train_data_sources" in default_yaml(Spec)
     schema: dict[str, Any] = json_schema(Spec)
     assert "mosaic_prob" in json.dumps(schema)
+
+
+def test_sources_whose_files_bear_the_same_names_keep_their_own_pictures(tmp_path: Path) -> None:
+    # Each camera counts from 000.png: the pictures differ, and so do their boxes.
+    cameras = [tmp_path / f"camera{number}" for number in range(3)]
+    seed_sizes = [{"skipped": 8 * number, "train": 8} for number in range(3)]
+    for camera, sizes in zip(cameras, seed_sizes, strict=True):
+        write_coco(camera, sizes)
+    sources = ", ".join(
+        f"{{image_dir: '{one / 'train'}', json_file: '{one / 'train'}.json'}}" for one in cameras
+    )
+    spec = tiny_spec(
+        f"dataset.train_data_sources=[{sources}]", "dataset.split.val=0.25", "dataset.split.test=0"
+    )
+    first = DetectionTask(spec)
+    split = json.loads(json.dumps(first.split_record()))
+    record = ModelRecord(first.classes, first.preparation(), {}, split)
+    again = DetectionTask(spec, record)
+    for name in ("train", "val"):
+        assert again.images.records(name) == first.images.records(name)
+    every = [one.path for name in ("train", "val") for one in again.images.records(name)]
+    # The first picture of each camera is the same empty one; the other 21 differ.
+    assert len(set(every)) == len(every) == 24
+    dataset = again.dataset("train")
+    names = [dataset.sample(index).key for index in range(len(dataset))]
+    assert len(set(names)) == len(names)

@@ -96,7 +96,7 @@ def test_too_few_boxes_and_networks_without_anchors_are_named(tmp_path: Path) ->
         run("kmeans", tmp_path, *words)
 
 
-def test_sizes_are_read_from_the_pictures_where_the_labels_do_not_say(tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_pictures_whatever_the_labels_say(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data")
     words = [*data_overrides(folder), TINY_YOLO]
     stated = run("kmeans", tmp_path / "coco", *words)
@@ -105,4 +105,10 @@ def test_sizes_are_read_from_the_pictures_where_the_labels_do_not_say(tmp_path: 
     source = f"[{{image_dir: '{folder / 'train'}', label_dir: '{labels / 'labels'}'}}]"
     read = run("kmeans", tmp_path / "kitti", *words, f"dataset.train_data_sources={source}")
     assert read.report["anchors"] == stated.report["anchors"]
+    content = json.loads((folder / "train.json").read_text("utf-8"))
+    for entry in content["images"]:
+        entry |= {"width": 10 * entry["height"], "height": 10 * entry["width"]}
+    (folder / "train.json").write_text(json.dumps(content), encoding="utf-8")
+    misled = run("kmeans", tmp_path / "misled", *words)
+    assert misled.report["anchors"] == stated.report["anchors"]
     shutil.rmtree(labels)

@@ -13,6 +13,8 @@ from tiny_pointpillars import TINY, run, write_frames, write_kitti
 
 from tao_like.config import load_spec
 from tao_like.data.lidar.frame import LidarRecord, Object3d
+from tao_like.errors import DatasetError
+from tao_like.runtime import load
 from tao_like.runtime.geometry.boxes3d import ground_intersections, points_inside
 from tao_like.tasks.pointpillars.data.augmentation import (
     CHANGES,
@@ -24,7 +26,8 @@ from tao_like.tasks.pointpillars.data.augmentation import (
     sampled,
 )
 from tao_like.tasks.pointpillars.data.balancing import balanced
-from tao_like.tasks.pointpillars.data.dataset import collate_items, frames_of
+from tao_like.tasks.pointpillars.data.dataset import collate_frames
+from tao_like.tasks.pointpillars.points_input import split_frames
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_blocks.data import AugmentorSpec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
@@ -115,24 +118,24 @@ def test_the_same_seed_changes_a_frame_alike(tmp_path: Path) -> None:
     words = write_frames(tmp_path, {"train": 3})
     changes = "dataset.data_augmentor.aug_config_list=[{name: gt_sampling}, {name: random_world_rotation}]"
     task = task_of(words, "dataset.data_split.val=null", "train.keep=last", changes)
-    data = task.dataset("train", augment=True)
+    data = task.data.dataset("train", augment=True)
     items = []
     for _ in range(2):
         torch.manual_seed(3)
         items.append(data[1])
     assert np.array_equal(items[0].points, items[1].points)
     assert not np.array_equal(items[0].points, data[1].points)
-    assert len(items[0].boxes) > len(task.dataset("train")[1].boxes)
+    assert len(items[0].boxes) > len(task.data.dataset("train")[1].boxes)
 
 
 def test_a_batch_gives_its_frames_back(tmp_path: Path) -> None:
     task = task_of(write_frames(tmp_path, {"train": 3}))
-    data = task.dataset("train")
+    data = task.data.dataset("train")
     items = [data[index] for index in range(3)]
     empty = type(items[0])(**{**vars(items[0]), "points": items[0].points[:0]})
-    batch = collate_items([items[0], empty, *items[1:]])
-    assert batch.inputs.shape == (sum(len(item.points) for item in items), 5)
-    frames = frames_of(batch.inputs, 4)
+    batch = collate_frames([items[0], empty, *items[1:]])
+    assert batch.input.shape == (sum(len(item.points) for item in items), 5)
+    frames = split_frames(batch.input, 4)
     assert [len(frame) for frame in frames] == [
         len(items[0].points),
         0,
@@ -150,10 +153,10 @@ def test_boxes_outside_of_the_range_are_scored_but_not_learnt(tmp_path: Path) ->
             "dataset.data_processor=[{name: mask_points_and_boxes_outside_range, remove_outside_boxes: "
             f"{str(keep).lower()}}}, {{name: transform_points_to_voxels, voxel_size: [0.64, 0.64, 4]}}]"
         )
-        item = task_of(words, processor).dataset("train")[0]
+        item = task_of(words, processor).data.dataset("train")[0]
         far = (item.boxes[:, 0] > 50).any()
         assert far == (not keep)
-        assert item.truth.objects.boxes[-1, 0] == 60
+        assert item.target.objects.boxes[-1, 0] == 60
 
 
 # --- the check ---
@@ -228,7 +231,7 @@ def test_converted_data_holds_the_same_frames(kind: str, tmp_path: Path) -> None
     folder = tmp_path / "dataset_convert" / "data"
     again = task_of([f"dataset.type={kind}", f"dataset.data_path={folder}"], "dataset.data_split.test=null")
     for split in ("train", "val"):
-        before, after = task_of(words).dataset(split), again.dataset(split)  # type: ignore[arg-type]
+        before, after = task_of(words).data.dataset(split), again.data.dataset(split)  # type: ignore[arg-type]
         assert len(before) == len(after)
         for index in range(len(before)):
             one, other = before[index], after[index]
@@ -256,8 +259,48 @@ def test_balanced_frames_give_every_class_the_same_chance() -> None:
 
 def test_only_training_frames_are_resampled(tmp_path: Path) -> None:
     task = task_of([*write_frames(tmp_path), "dataset.balanced_resampling=true"])
-    names = [record.name for record in task.frames.records("train")]
-    assert [record.name for record in task.dataset("train").records] == names
-    drawn = [record.name for record in task.dataset("train", augment=True).records]
+    names = [record.name for record in task.data.source.records("train")]
+    assert [record.name for record in task.data.dataset("train").records] == names
+    drawn = [record.name for record in task.data.dataset("train", augment=True).records]
     assert drawn != names
     assert set(drawn) <= set(names)
+
+
+def test_the_check_names_copies_points_without_numbers_and_what_is_passed_over(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    lidar = {split: tmp_path / "data" / split / "lidar" for split in ("train", "val")}
+    (lidar["val"] / "000000.bin").write_bytes((lidar["train"] / "000003.bin").read_bytes())
+    frame = np.fromfile(lidar["train"] / "000001.bin", "<f4").reshape(-1, 4)
+    frame[:7, 2] = np.nan
+    (lidar["train"] / "000001.bin").write_bytes(frame.tobytes())
+    (lidar["train"] / "more.las").write_bytes(b"LASF")
+    result = run("dataset_check", tmp_path / "results", *words)
+    found = {finding["code"]: finding for finding in result.report["findings"]}
+    copies = found["same_frame_in_splits"]
+    assert (copies["level"], copies["groups"]) == (
+        "warning",
+        [["train: train/lidar/000003.bin", "val: val/lidar/000000.bin"]],
+    )
+    assert found["not_finite"]["message"].startswith("7 of ")
+    assert found["not_finite"]["files"] == ["train/lidar/000001.bin (7)"]
+    assert result.report["data"]["train"]["points_left_out"] == 7
+    assert found["passed_over"]["files"] == [str(lidar["train"] / "more.las")]
+
+
+def test_two_frames_of_one_name_are_refused(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    lidar = tmp_path / "data" / "train" / "lidar"
+    np.save(lidar / "000001.npy", np.zeros((3, 4), np.float32))
+    with pytest.raises(DatasetError, match=r"000001\.bin and 000001\.npy are two frames of one name"):
+        findings(tmp_path / "results", words)
+
+
+def test_the_bundle_keeps_the_scale_of_the_echoes(tmp_path: Path) -> None:
+    words = write_frames(tmp_path / "data")
+    run("train", tmp_path, *words, "train.num_epochs=1", "train.max_steps=1", "train.keep=last")
+    model = load(run("export", tmp_path, *words).onnx_file)
+    assert model.metadata.preparation["largest_echo"] == 1.0
+    frame = np.fromfile(tmp_path / "data" / "val" / "lidar" / "000000.bin", "<f4").reshape(-1, 4)
+    model.predict(frame)
+    with pytest.raises(DatasetError, match="echoes are as strong"):
+        model.predict(frame * np.float32([1, 1, 1, 255]))

@@ -56,10 +56,10 @@ def test_where_there_is_a_photo_it_stands_above(tmp_path: Path) -> None:
     words = write_kitti(tmp_path, {"train": 1})
     task = PointPillarsTask(load_spec(Spec, None, [*TINY, *words]).spec)
     nothing = FoundBoxes(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
-    plain = task.draw(task.dataset("train").sample(0), nothing)
+    plain = task.predictions.draw(task.data.dataset("train").sample(0), nothing)
     (tmp_path / "training" / "image_2").mkdir()
     Image.new("RGB", (1242, 375), "navy").save(tmp_path / "training" / "image_2" / "000000.png")
     task = PointPillarsTask(task.spec)
-    both = task.draw(task.dataset("train").sample(0), nothing)
+    both = task.predictions.draw(task.data.dataset("train").sample(0), nothing)
     assert both.width == plain.width
     assert both.height == plain.height + round(375 * plain.width / 1242)

@@ -17,6 +17,8 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.geometry.boxes3d import ground_overlaps, keep_best
 from tao_like.runtime.predictions.boxes3d import Selection3d, select
 from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.tasks.pointpillars.assignment import BACKGROUND, IGNORED, assign
+from tao_like.tasks.pointpillars.data.dataset import FrameTargets
 from tao_like.tasks.pointpillars.losses import detection_losses, focal
 from tao_like.tasks.pointpillars.model.anchors import (
     ClassAnchors,
@@ -31,9 +33,8 @@ from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.for_export import selected
 from tao_like.tasks.pointpillars.model.openpcdet import load_openpcdet
 from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
-from tao_like.tasks.pointpillars.model.suppression import overlaps_with_one, suppress
+from tao_like.tasks.pointpillars.model.suppression import iou_with_one, suppress
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.targets import BACKGROUND, IGNORED, assign
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 CELLS = (216, 248)
@@ -150,8 +151,8 @@ def test_training_takes_frames_without_points_and_without_objects() -> None:
     network = make_network(spec).train()
     for frame in (points(0), points(1), points(50)):
         values = network(frame, 2)
-        nothing = [torch.empty(0, 7)] * 2, [torch.empty(0, dtype=torch.int64)] * 2
-        losses = detection_losses(network, values, *nothing, spec.model.dense_head)
+        nothing = FrameTargets([torch.empty(0, 7)] * 2, [torch.empty(0, dtype=torch.int64)] * 2, [])
+        losses = detection_losses(network, values, nothing, spec.model.dense_head)
         assert all(torch.isfinite(value) for value in losses.values())
         sum(losses.values()).backward()  # type: ignore[union-attr]
 
@@ -194,8 +195,8 @@ def test_anchors_learn_the_objects_of_their_class() -> None:
     boxes = torch.tensor(
         [[3.0, 4, -1, 3.9, 1.6, 1.5, 0], [7.5, 8, -1, 3.9, 1.6, 1.5, 0.1], [5.5, 1.2, -1, 0.3, 0.3, 1.7, 0]]
     )
-    targets = assign(anchors, classes, boxes, torch.tensor([0, 0, 1]))
-    labels, matched = targets.labels.reshape(11, 11, 4), targets.matched.reshape(11, 11, 4)
+    assigned = assign(anchors, classes, boxes, torch.tensor([0, 0, 1]))
+    labels, matched = assigned.labels.reshape(11, 11, 4), assigned.matched.reshape(11, 11, 4)
     assert labels[4, 3].tolist() == [1, BACKGROUND, BACKGROUND, BACKGROUND]
     assert labels[8, 7, 0] == labels[8, 8, 0] == 1
     assert matched[8, 7, 0] == 1
@@ -228,8 +229,7 @@ def test_answers_half_a_turn_off_cost_the_direction_alone() -> None:
         detection_losses(
             network,
             [logits, codes + torch.tensor([0.0] * 6 + [turn]), directions],
-            [boxes],
-            [torch.tensor([0])],
+            FrameTargets([boxes], [torch.tensor([0])], []),
             spec.model.dense_head,
         )
         for turn in (0.0, math.pi, math.pi / 2)
@@ -253,7 +253,7 @@ def test_overlaps_in_tensors_are_those_of_the_runtime() -> None:
     boxes, _ = random_boxes(80, 0)
     boxes[:, 0] += 60
     given = torch.from_numpy(boxes)
-    shares = torch.stack([overlaps_with_one(one, given) for one in given])
+    shares = torch.stack([iou_with_one(one, given) for one in given])
     assert shares.numpy() == pytest.approx(ground_overlaps(boxes, boxes), abs=1e-5)
 
 
@@ -298,7 +298,7 @@ def shaken(network: PointPillars) -> PointPillars:
 def test_one_exported_file_answers_frames_of_any_size_as_torch_does() -> None:
     task = PointPillarsTask(tiny("model.post_processing.nms_config.nms_post_max_size=60"))
     network = shaken(make_network(task.spec))
-    exportable = task.exportable(network, "points")
+    exportable = task.exports(network, "points")["model"]
     proto, exporter = to_onnx(exportable, (points()[:, 1:],), dynamic=True, opset=18)
     assert exporter == "trace"
     assert {node.domain for node in proto.graph.node} <= {""}
@@ -317,23 +317,23 @@ def test_one_exported_file_answers_frames_of_any_size_as_torch_does() -> None:
         counts.add(int(actual["num_detections"]))
         if count > 1:
             # Without points all cells are alike, and which of equal ones comes first is nobody's business.
-            assert task.difference(*stacked) < 1e-4
+            assert task.predictions.difference(*stacked) < 1e-4
     assert max(counts) > 24, "a loop that was unrolled would pass with few boxes"
 
 
 def test_without_suppression_all_boxes_come_out() -> None:
     task = PointPillarsTask(tiny("export.nms=false"))
     network = shaken(make_network(task.spec))
-    outputs = task.exportable(network, "points").module(points()[:, 1:])
+    outputs = task.exports(network, "points")["model"].module(points()[:, 1:])
     assert [tuple(part.shape) for part in outputs] == [(4096 * 4, 7), (4096 * 4, 2)]
     raw = {
         name: part.detach().numpy()[None]
         for name, part in zip(("boxes", "class_scores"), outputs, strict=True)
     }
-    with_nms = PointPillarsTask(tiny()).exportable(network, "points").module(points()[:, 1:])
-    (answer,) = task.answers(raw)
-    assert len(answer) == int(with_nms[3])
-    assert answer.scores == pytest.approx(with_nms[1][: len(answer)].detach().numpy(), abs=1e-6)
+    with_nms = PointPillarsTask(tiny()).exports(network, "points")["model"].module(points()[:, 1:])
+    (prediction,) = task.predictions.from_outputs(raw)
+    assert len(prediction) == int(with_nms[3])
+    assert prediction.scores == pytest.approx(with_nms[1][: len(prediction)].detach().numpy(), abs=1e-6)
 
 
 # --- OpenPCDet's weights ---

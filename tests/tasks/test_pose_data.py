@@ -25,7 +25,7 @@ from tao_like.tasks.pose_classification.spec import Spec
 
 LAYOUT = LAYOUTS["kinect_v1"]
 SHIPPED = Path(__file__).parents[2] / "specs" / "pose_classification" / "skeleton_actions.yaml"
-PREPARATION = SkeletonPreparation(3, 16, len(LAYOUT.joints), 2, sampling="pad")
+PREPROCESSING = SkeletonPreparation(3, 16, len(LAYOUT.joints), 2, sampling="pad")
 
 
 def sequence() -> np.ndarray:
@@ -36,9 +36,9 @@ def sequence() -> np.ndarray:
     return values
 
 
-def changed(*overrides: str, seed: int = 0, preparation: SkeletonPreparation = PREPARATION) -> np.ndarray:
+def changed(*overrides: str, seed: int = 0, preprocessing: SkeletonPreparation = PREPROCESSING) -> np.ndarray:
     torch.manual_seed(seed)
-    return Augmentation(tiny_spec(*overrides).dataset, preparation, LAYOUT)(sequence())
+    return Augmentation(tiny_spec(*overrides).dataset, preprocessing, LAYOUT)(sequence())
 
 
 EVERYTHING = (
@@ -50,9 +50,9 @@ EVERYTHING = (
 
 @pytest.mark.parametrize("sampling", ["pad", "uniform"])
 def test_noughts_stay_noughts_whatever_is_changed(sampling: str) -> None:
-    preparation = SkeletonPreparation(3, 16, 20, 2, sampling=sampling, centre=0)
+    preprocessing = SkeletonPreparation(3, 16, 20, 2, sampling=sampling, centre=0)
     for seed in range(5):
-        values = changed(*EVERYTHING, seed=seed, preparation=preparation)
+        values = changed(*EVERYTHING, seed=seed, preprocessing=preprocessing)
         assert values.shape == (3, 16, 20, 2)
         assert values.dtype == np.float32
         assert values[..., 0].any()
@@ -61,8 +61,8 @@ def test_noughts_stay_noughts_whatever_is_changed(sampling: str) -> None:
 
 def test_the_centre_is_seen_where_it_is_the_origin() -> None:
     """It moves with the others, though all its places are noughts then."""
-    preparation = SkeletonPreparation(3, 16, 20, 2, sampling="pad", centre=0)
-    values = changed("dataset.augmentation.noise=0.01", preparation=preparation)
+    preprocessing = SkeletonPreparation(3, 16, 20, 2, sampling="pad", centre=0)
+    values = changed("dataset.augmentation.noise=0.01", preprocessing=preprocessing)
     assert values[:, :, 0, 0].any(axis=0).all()
 
 

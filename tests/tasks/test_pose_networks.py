@@ -16,7 +16,7 @@ from tiny_pose import tiny_spec
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.contract.task import Exportable, Prunable
+from tao_like.contract.model import Exportable, Prunable
 from tao_like.data.skeletons.layouts import LAYOUTS, custom_layout
 from tao_like.errors import SpecError
 from tao_like.stages.lib.cost import network_cost
@@ -28,8 +28,8 @@ from tao_like.tasks.pose_classification.model.blocks import EveryNthFrame, Graph
 from tao_like.tasks.pose_classification.model.build import architecture, build_network
 from tao_like.tasks.pose_classification.model.classifier import (
     Architecture,
-    ShippedSkeletonClassifier,
     SkeletonClassifier,
+    SkeletonClassifierForExport,
     StreamNetwork,
 )
 from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
@@ -200,13 +200,13 @@ def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
     network = SkeletonClassifier(
         small(plus_plus=plus_plus, blocks=5, streams=("joint", "bone_motion"), weights=(1.0, 1.0))
     )
-    module = ShippedSkeletonClassifier(network.eval()).eval()
+    module = SkeletonClassifierForExport(network.eval()).eval()
     exportable = Exportable(
         module,
         {"joints": {0: "batch", 2: "frames"}},
         {"probabilities": {0: "batch"}},
         {},
-        lambda given: (given,),
+        lambda given: (given["joints"],),
     )
     graph, exporter = to_onnx(exportable, (torch.randn(2, 3, 12, 20, 1),), dynamic=True, opset=18)
     assert exporter == "trace"

@@ -153,14 +153,11 @@ class TrainSpec:
                 f"{optim.policy_params.milestones} reaches beyond train.num_epochs={self.num_epochs}, "
                 "so the rate would never fall there; lower the milestones or train longer",
             )
-        if optim.warmup_epochs + optim.head_epochs >= self.num_epochs and (
-            optim.warmup_epochs or optim.head_epochs
-        ):
+        if optim.head_epochs and optim.head_epochs >= self.num_epochs:
             yield Problem(
-                "optim.warmup_epochs",
-                f"warmup_epochs={optim.warmup_epochs:g} and head_epochs={optim.head_epochs:g} fill all of "
-                f"train.num_epochs={self.num_epochs}; lower them or train longer (for a short trial of the "
-                "whole: train.max_steps=10)",
+                "optim.head_epochs",
+                f"{optim.head_epochs:g} fills all of train.num_epochs={self.num_epochs}, so the backbone "
+                "would never learn; lower it, train longer, or freeze the backbone",
             )
         if self.validation_interval > self.num_epochs:
             yield Problem(

@@ -86,9 +86,22 @@ class OptimSpec:
     )
     momentum: float = spec_field(0.9, "Momentum of SGD and RMSprop", ge=0, lt=1, automl=True)
     weight_decay: float = spec_field(
-        0.01, "Weight decay; biases and affine terms of norm layers have none", ge=0, le=1, automl=True
+        0.01,
+        "Weight decay; biases, affine terms of norm layers and what the network itself leaves out (position "
+        "embeddings, class tokens) have none",
+        ge=0,
+        le=1,
+        automl=True,
     )
     betas: list[float] = spec_field([0.9, 0.999], "Betas of the Adam family")
+    layer_decay: float | None = spec_field(
+        None,
+        "Rate of each layer as a share of that of the layer after it, for transformers (0.65 to 0.75 is "
+        "usual): the first layers, which know most already, change least; empty: no difference",
+        gt=0,
+        le=1,
+        automl=True,
+    )
     skip_names: list[str] = spec_field([], "Parameters whose name contains one of these get no weight decay")
     policy: str = spec_field(
         "cosine",
@@ -101,7 +114,8 @@ class OptimSpec:
     policy_params: PolicyParamsSpec = spec_block(PolicyParamsSpec, "Details of the policy")
     warmup_epochs: float = spec_field(
         0.0,
-        "Epochs in which the rate rises from nought; without effect on `one_cycle`, which rises by itself",
+        "Epochs in which the rate rises from nought, half of the training at most where this would fill it; "
+        "without effect on `one_cycle`, which rises by itself",
         unit="epochs",
         ge=0,
         aliases=("warmup_epoch",),

@@ -68,3 +68,21 @@ def cache_field() -> Any:
     return spec_field(
         "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
     )
+
+
+def pixel_range_field() -> Any:
+    """The key `pixel_range`, for tasks on pictures."""
+    return spec_field(
+        "auto",
+        "Values of 16-bit pictures that become black and white: `auto`: 0 and the largest of 8, 10, 12, 14 "
+        "or 16 bits that the training pictures need; `full`: 0-65535; `percentile`: below which 0.5 and "
+        "99.5 % of their values lie; or two numbers such as 0-4095",
+        pattern=r"auto|full|percentile|\d+-\d+",
+    )
+
+
+def pixel_range_problems(value: str) -> Iterator[Problem]:
+    """What is wrong with numbers of `pixel_range`."""
+    low, dash, high = value.partition("-")
+    if dash and not int(low) < int(high) <= 65535:
+        yield Problem("pixel_range", f"{value} is not allowed; give the smaller number first, at most 65535")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from tao_like.runtime.geometry.boxes import box_areas
 
 OUTSIDE_TOLERANCE = 1.0
 """Pixels by which a box may leave the picture unnoticed: some formats count from 1, some from 0."""
+
+
+Segmentation = list[list[float]] | dict[str, Any]
+"""The outline of an object as COCO writes it: polygons (x, y, x, y, ... in pixels), or runs (``counts``)."""
 
 
 class Box(NamedTuple):
@@ -28,6 +32,7 @@ class Box(NamedTuple):
         crowd: stands for a group; neither trained on nor held against an answer.
         ignore: a region (KITTI's DontCare) or an object (VOC's difficult) that is likewise left out.
         area: of the object itself, where a mask is known, in square pixels; 0: that of the box.
+        segmentation: its outline, where the file has one and it was asked for.
     """
 
     label: str
@@ -38,11 +43,29 @@ class Box(NamedTuple):
     crowd: bool = False
     ignore: bool = False
     area: float = 0.0
+    segmentation: Segmentation | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no area, or sides that are no numbers."""
         return not (self.right > self.left and self.bottom > self.top)
+
+
+def box_text(box: Box) -> str:
+    """A box as a text for fingerprints; of its outline nothing, as that is no part of a detection."""
+    values = (f"{name}={value!r}" for name, value in zip(Box._fields[:8], box[:8], strict=True))
+    return f"Box({', '.join(values)})"
+
+
+def around(points: Iterable[tuple[float, float]]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of points (x, y), of which there is at least one."""
+    columns, rows = zip(*points, strict=True)
+    return min(columns), min(rows), max(columns), max(rows)
+
+
+def polygon_points(numbers: Sequence[float]) -> list[tuple[float, float]]:
+    """The corners (x, y) of a polygon that is written as x, y, x, y, ..."""
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 @dataclass(frozen=True)
@@ -51,7 +74,7 @@ class BoxRecord(ImageRecord):
 
     Attributes:
         boxes: in the order of the file.
-        width: as the annotation states it, in pixels; 0 where it does not.
+        width: as the annotation states it, in pixels, perhaps wrongly; 0 where it does not.
         height: likewise.
         source: the file that the boxes were read from, for messages.
     """

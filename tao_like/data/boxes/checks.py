@@ -22,6 +22,15 @@ _FAULTS: Mapping[str, tuple[Level, str]] = {
 }
 
 
+_SIZE_FAULTS = {
+    "nonsense": "whose annotation states no size that a picture can have; the picture's own is used",
+    "swapped": "whose annotation states width and height the other way round, so the boxes may be those of a "
+    "picture that was not turned upright; they are read in pixels of the upright picture",
+    "other": "of another size than the annotation states, so the boxes may be elsewhere; they are read in "
+    "pixels of the picture as it is. Where it was scaled, scale its boxes too",
+}
+
+
 @dataclass
 class BoxReport:
     """What was found.
@@ -46,53 +55,58 @@ class _Counts:
     ignored: int = 0
 
 
-def check_boxes(
-    splits: Mapping[str, Sequence[BoxRecord]], classes: Sequence[str], *, full: bool
-) -> BoxReport:
-    """Looks at every box.
+def check_boxes(splits: Mapping[str, Sequence[BoxRecord]], classes: Sequence[str]) -> BoxReport:
+    """Looks at every box, and holds the size that an annotation states against the picture's own.
 
     Args:
         splits: records of each split.
         classes: names that the network knows.
-        full: hold the size that an annotation states against the picture's own; else believe it.
     """
     known = set(classes)
     faults: defaultdict[str, list[str]] = defaultdict(list)
-    other_sizes: list[str] = []
+    sizes = SizeFaults()
     counts = {name: _Counts() for name in splits}
     for name, records in splits.items():
         for record in records:
-            size = _size(record, other_sizes, full=full)
+            size = sizes.size_of(record)
             if size is not None:
                 _count(record, size, known, counts[name], faults)
     report = BoxReport(summary={name: _summary(count, classes) for name, count in counts.items()})
     report.findings += _fault_findings(faults)
-    if other_sizes:
-        report.findings.append(
-            Finding(
-                "warning",
-                "other_size",
-                f"{_counted(len(other_sizes), 'picture')} of another size than the annotation states, so the "
-                "boxes may be elsewhere",
-                tuple(other_sizes),
-            )
-        )
+    report.findings += sizes.findings()
     report.findings += _count_findings(counts)
     return report
 
 
-def _size(record: BoxRecord, other_sizes: list[str], *, full: bool) -> tuple[int, int] | None:
-    """Width and height of a picture; None where it cannot be read, which other checks name."""
-    stated = (record.width, record.height)
-    if not full and all(stated):
-        return stated
-    try:
-        header = read_header(record.path)
-    except DatasetError:
-        return None
-    if all(stated) and stated != (header.width, header.height):
-        other_sizes.append(f"{record.path}: {stated[0]} x {stated[1]}, is {header.width} x {header.height}")
-    return header.width, header.height
+class SizeFaults:
+    """Pictures of another size than their annotations state, told apart by what is wrong."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def size_of(self, record: BoxRecord) -> tuple[int, int] | None:
+        """Width and height of a picture; None where it cannot be read, which other checks name."""
+        try:
+            header = read_header(record.path)
+        except DatasetError:
+            return None
+        size, stated = (header.width, header.height), (record.width, record.height)
+        if any(stated) and stated != size:
+            told = f"{record.path}: {stated[0]} x {stated[1]}, is {size[0]} x {size[1]}"
+            self._found[_size_fault(stated, size)].append(told)
+        return size
+
+    def findings(self) -> Iterator[Finding]:
+        """A finding for each kind of fault."""
+        for fault, files in self._found.items():
+            pictures = _counted(len(files), "picture")
+            yield Finding("warning", "other_size", f"{pictures} {_SIZE_FAULTS[fault]}", tuple(files))
+
+
+def _size_fault(stated: tuple[int, int], size: tuple[int, int]) -> str:
+    if min(stated) <= 0:
+        return "nonsense"
+    return "swapped" if stated == size[::-1] else "other"
 
 
 def _count(

@@ -1,43 +1,57 @@
-"""Boxes from a COCO annotation file (cocodataset.org, "Data format"), and answers as a COCO results file."""
+"""Boxes from a COCO annotation file (cocodataset.org, "Data format")."""
 
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
+from tao_like.data.boxes.names import PictureNames, plain_name
+from tao_like.data.boxes.notes import Notes
+from tao_like.data.boxes.outlines import box_around, outline_of
+from tao_like.data.boxes.text_files import flag_of, side_of
 from tao_like.data.images.files import label_text
 from tao_like.errors import DatasetError
 
 
-def read_coco(json_file: Path, image_dir: Path | None) -> list[BoxRecord]:
+def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = None) -> list[BoxRecord]:
     """Reads pictures and boxes, in the order of the file's pictures.
 
-    Category ids need not be contiguous; pictures without annotations are kept; ``iscrowd`` becomes ``crowd``.
+    Ids are whole numbers or texts with gaps or without; pictures without annotations are kept; ``iscrowd``
+    becomes ``crowd``; outlines are kept as they are given. An annotation with an outline and no box gets the
+    box around it; one with neither is left out.
 
     Args:
         json_file: with ``images``, ``annotations`` and ``categories``.
         image_dir: what ``file_name`` starts from; None: the folder of the JSON file.
+        notes: gets what was noticed.
 
     Raises:
         DatasetError: the file is missing, no JSON, or lacks what is needed; the message says where.
     """
+    notes = Notes() if notes is None else notes
     content = _content(json_file)
-    root = image_dir or json_file.parent
-    names = {
-        _number(entry, "id", f"{json_file}: categories"): label_text(
-            str(_field(entry, "name", f"{json_file}: categories"))
-        )
-        for entry in content["categories"]
-    }
-    by_image: defaultdict[int, list[Box]] = defaultdict(list)
+    names = _category_names(content["categories"], json_file)
+    by_image: defaultdict[str, list[Box]] = defaultdict(list)
+    boxless = 0
     for place, entry in enumerate(content["annotations"]):
         where = f"{json_file}: annotations[{place}]"
-        by_image[_number(entry, "image_id", where)].append(_box(entry, names, where))
-    records = list(_records(content["images"], by_image, json_file, root))
+        box = _box(entry, names, where)
+        boxes = by_image[_id(entry, "image_id", where)]
+        if box is None:
+            boxless += 1
+            message = "{count} annotations without a box or an outline; left out"
+            notes.add("warning", "no_box", message, [where])
+        else:
+            boxes.append(box)
+    if boxless and boxless == len(content["annotations"]):
+        raise DatasetError(f"{json_file}: none of its {boxless} annotations has a `bbox` or a `segmentation`")
+    pictures = PictureNames(image_dir or json_file.parent, notes)
+    records = list(_records(content["images"], by_image, json_file, pictures))
     if by_image:
         raise DatasetError(
             f"{json_file}: annotations name {len(by_image)} pictures that `images` does not list "
@@ -48,12 +62,28 @@ def read_coco(json_file: Path, image_dir: Path | None) -> list[BoxRecord]:
 
 def coco_classes(json_file: Path) -> list[str]:
     """Names of all categories in the order of their ids. Raises DatasetError."""
-    where = f"{json_file}: categories"
-    categories = _content(json_file)["categories"]
-    named = {
-        _number(entry, "id", where): label_text(str(_field(entry, "name", where))) for entry in categories
-    }
-    return list(dict.fromkeys(named[number] for number in sorted(named)))
+    named = _category_names(_content(json_file)["categories"], json_file)
+    numbers = list(named)
+    if all(number.lstrip("-").isdecimal() for number in numbers):
+        numbers.sort(key=int)
+    return list(dict.fromkeys(named[number] for number in numbers))
+
+
+def _category_names(categories: list[Any], json_file: Path) -> dict[str, str]:
+    """The name of each category by its id."""
+    names: dict[str, str] = {}
+    for place, entry in enumerate(categories):
+        where = f"{json_file}: categories[{place}]"
+        number = _id(entry, "id", where)
+        given = _field(entry, "name", where)
+        name = label_text(str(given).strip()) if isinstance(given, str | int | float) else ""
+        if not name:
+            raise DatasetError(f"{where}: the name is {given!r}; give the class a name")
+        if names.setdefault(number, name) != name:
+            raise DatasetError(
+                f"{where}: the id {number} of {name!r} is that of {names[number]!r} too; ids must differ"
+            )
+    return names
 
 
 def _content(json_file: Path) -> dict[str, list[Any]]:
@@ -72,47 +102,78 @@ def _content(json_file: Path) -> dict[str, list[Any]]:
 
 
 def _records(
-    images: list[Any], by_image: defaultdict[int, list[Box]], json_file: Path, root: Path
+    images: list[Any], by_image: defaultdict[str, list[Box]], json_file: Path, pictures: PictureNames
 ) -> Iterator[BoxRecord]:
-    seen: set[int] = set()
+    seen: set[str] = set()
+    read_from: dict[Path, str] = {}
     for place, entry in enumerate(images):
         where = f"{json_file}: images[{place}]"
-        number = _number(entry, "id", where)
+        number = _id(entry, "id", where)
         if number in seen:
             raise DatasetError(f"{where}: the id {number} is there twice; ids must differ")
         seen.add(number)
-        name = str(_field(entry, "file_name", where))
+        path, key = _picture(entry, where, pictures)
+        name = str(entry["file_name"])
+        if read_from.setdefault(path, name) != name:
+            raise DatasetError(f"{where}: {name} and {read_from[path]} are one file, {path}")
         boxes = tuple(by_image.pop(number, ()))
         yield BoxRecord(
-            path=root / name,
+            path=path,
             labels=labels_of(boxes),
-            key=name,
+            key=key,
             boxes=boxes,
-            width=int(entry.get("width") or 0),
-            height=int(entry.get("height") or 0),
+            width=side_of(entry.get("width"), f"{where}: width"),
+            height=side_of(entry.get("height"), f"{where}: height"),
             source=str(json_file),
         )
 
 
-def _box(entry: Any, names: Mapping[int, str], where: str) -> Box:
-    category = _number(entry, "category_id", where)
+def _picture(entry: Any, where: str, pictures: PictureNames) -> tuple[Path, str]:
+    """A picture's file and key; the file that its name states where none is there."""
+    name = _field(entry, "file_name", where)
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise DatasetError(f"{where}: file_name is {name!r}; it must name a picture")
+    name = str(name)
+    stated = pictures.image_dir / name
+    if stated.is_file():
+        return stated, posixpath.normpath(name)
+    try:
+        path = pictures.find(name)
+    except DatasetError:
+        # A folder without pictures: each of them is then reported as missing, by its name.
+        path = None
+    if path is None:
+        return pictures.image_dir / plain_name(name), plain_name(name)
+    return path, pictures.key(path)
+
+
+def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:
+    """The box of an annotation; None where it has neither a box nor an outline."""
+    category = _id(entry, "category_id", where)
     if category not in names:
         raise DatasetError(f"{where}: category_id {category} is not among the categories")
-    corners = _field(entry, "bbox", where)
-    try:
-        left, top, width, height = map(float, corners)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{where}: bbox is {corners!r}; it must be [left, top, width, height]") from error
+    outline = outline_of(entry.get("segmentation"), where)
+    given = entry.get("bbox")
+    if given is None or given == []:
+        corners = box_around(outline, where) if outline else None
+        if corners is None:
+            return None
+    else:
+        try:
+            left, top, width, height = map(float, given)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{where}: bbox is {given!r}; it must be [left, top, width, height]"
+            ) from error
+        corners = (left, top, left + width, top + height)
     area = entry.get("area", 0.0)
     return Box(
         names[category],
-        left,
-        top,
-        left + width,
-        top + height,
-        crowd=bool(entry.get("iscrowd", 0)),
-        ignore=bool(entry.get("ignore", 0)),
+        *corners,
+        crowd=flag_of(entry.get("iscrowd"), f"{where}: iscrowd"),
+        ignore=flag_of(entry.get("ignore"), f"{where}: ignore"),
         area=float(area) if isinstance(area, int | float) else 0.0,
+        segmentation=outline,
     )
 
 
@@ -122,8 +183,11 @@ def _field(entry: Any, name: str, where: str) -> Any:
     return entry[name]
 
 
-def _number(entry: Any, name: str, where: str) -> int:
+def _id(entry: Any, name: str, where: str) -> str:
+    """An id as a text: 7 and "7" are the same, as some tools write the one here and the other there."""
     value = _field(entry, name, where)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DatasetError(f"{where}: {name} is {value!r}; it must be a whole number")
-    return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+        raise DatasetError(f"{where}: {name} is {value!r}; it must be a whole number or a text")
+    return str(value).strip()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tao_like.data.boxes.annotation import BoxRecord
+from tao_like.data.boxes.class_lists import YAML_SUFFIXES, class_list_of, read_yaml, yolo_classes
 from tao_like.data.boxes.coco import coco_classes, read_coco
-from tao_like.data.boxes.folders import (
-    read_kitti_file,
-    read_label_folder,
-    read_names,
-    read_voc_file,
-    yolo_reader,
-)
-from tao_like.data.images.files import label_text
+from tao_like.data.boxes.csv_boxes import read_csv_boxes
+from tao_like.data.boxes.cvat import cvat_classes, is_cvat, read_cvat
+from tao_like.data.boxes.folders import Reader, read_label_folder
+from tao_like.data.boxes.kitti import read_kitti_file
+from tao_like.data.boxes.labelme import LabelMeReader
+from tao_like.data.boxes.names import PictureNames, read_names
+from tao_like.data.boxes.notes import Notes
+from tao_like.data.boxes.recognition import files_of_pictures, recognise_folder
+from tao_like.data.boxes.voc import read_voc_file
+from tao_like.data.boxes.yolo import LineKind, YoloReader, long_lines
 from tao_like.errors import DatasetError
 
-YOLO_NAMES = ("classes.txt", "obj.names", "names.txt")
+YOLO_FORMATS = ("yolo", "yolo_segment", "yolo_pose")
+ONE_FILE_FORMATS = ("csv", "cvat")
+"""Formats whose labels are one file for many pictures: ``label_file``."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class BoxSource:
     Attributes:
         image_dir: folder of the pictures.
         json_file: COCO annotations.
-        label_dir: folder of VOC, KITTI or YOLO label files.
+        label_dir: folder of VOC, KITTI, YOLO or LabelMe label files.
+        label_file: a CSV file of boxes, or CVAT's XML.
         format: ``auto``: by what the files are.
         list_file: names of the pictures to take; None: all.
         classes_file: names of YOLO's class numbers.
@@ -39,94 +46,150 @@ class BoxSource:
     format: str = "auto"
     list_file: Path | None = None
     classes_file: Path | None = None
+    label_file: Path | None = None
 
 
-def read_boxes(source: BoxSource, key: str) -> list[BoxRecord]:
+def read_boxes(
+    source: BoxSource, key: str, notes: Notes | None = None, *, keep_segmentation: bool = True
+) -> list[BoxRecord]:
     """The records of a source.
 
     Args:
         source: where they are.
         key: of the spec, for messages, such as ``dataset.train_data_sources[0]``.
+        notes: gets what was decided and noticed.
+        keep_segmentation: keep the outlines of objects; polygons of a large data set take gigabytes.
 
     Raises:
         DatasetError: something is missing or cannot be read; the message names the key and the file.
     """
+    notes = Notes() if notes is None else notes
     try:
-        return _read(source)
+        records = _read(settled(source, notes), notes)
     except DatasetError as error:
         raise DatasetError(f"{key}: {error}") from error
+    return records if keep_segmentation else [_without_outlines(record) for record in records]
 
 
-def _read(source: BoxSource) -> list[BoxRecord]:
-    names = read_names(source.list_file) if source.list_file else None
-    kind = recognise(source) if source.format == "auto" else source.format
-    if kind == "coco":
-        if source.json_file is None:
-            raise DatasetError("json_file is not given; it names the COCO annotation file")
-        records = read_coco(source.json_file, source.image_dir)
-        return records if names is None else _listed(records, set(names))
-    if source.image_dir is None or source.label_dir is None:
-        raise DatasetError(f"format {kind} needs image_dir and label_dir")
-    if not source.label_dir.is_dir():
-        raise DatasetError(f"there is no folder {source.label_dir}; give the folder of the label files")
-    if kind == "voc":
-        return read_label_folder(source.image_dir, source.label_dir, ".xml", read_voc_file, names)
-    if kind == "kitti":
-        return read_label_folder(source.image_dir, source.label_dir, ".txt", read_kitti_file, names)
-    reader = yolo_reader(yolo_classes(source))
-    return read_label_folder(source.image_dir, source.label_dir, ".txt", reader, names)
-
-
-def _listed(records: list[BoxRecord], names: set[str]) -> list[BoxRecord]:
-    return [record for record in records if record.key in names or Path(record.key).stem in names]
-
-
-def recognise(source: BoxSource) -> str:
-    """The format of a source: by json_file, else by the label files' suffix and number of fields.
+def settled(source: BoxSource, notes: Notes) -> BoxSource:
+    """The source with its format decided: by json_file or label_file, else by all of its label files.
 
     Raises:
         DatasetError: there are no label files that are known.
     """
+    if source.format != "auto":
+        return source
+    return replace(source, format=_recognised(source, notes))
+
+
+def recognise(source: BoxSource) -> str:
+    """The format of a source. Raises DatasetError."""
+    return settled(source, Notes()).format
+
+
+def _recognised(source: BoxSource, notes: Notes) -> str:
     if source.json_file is not None:
         return "coco"
+    if source.label_file is not None:
+        return "cvat" if is_cvat(source.label_file) else "csv"
     folder = source.label_dir
     if folder is None:
-        raise DatasetError("neither json_file (COCO) nor label_dir (VOC, KITTI, YOLO) is given")
+        raise DatasetError(
+            "neither json_file (COCO) nor label_dir (VOC, KITTI, YOLO, LabelMe) nor label_file (CSV, CVAT) "
+            "is given"
+        )
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; give the folder of the label files")
-    if next(folder.rglob("*.xml"), None) is not None:
-        return "voc"
-    for path in sorted(folder.rglob("*.txt")):
-        if path.name in YOLO_NAMES:
-            continue
-        fields = path.read_text("utf-8-sig", errors="replace").split("\n", 1)[0].split()
-        if fields:
-            return "yolo" if len(fields) == 5 else "kitti"
-    raise DatasetError(f"{folder} holds no label files: .xml (VOC) or .txt (KITTI, YOLO)")
+    return recognise_folder(source.image_dir, folder, notes)
 
 
-def yolo_classes(source: BoxSource) -> list[str]:
-    """Class names of YOLO labels: of ``classes_file``, or of classes.txt beside the labels.
+def _read(source: BoxSource, notes: Notes) -> list[BoxRecord]:
+    lines = read_names(source.list_file) if source.list_file else None
+    kind = source.format
+    if kind == "coco":
+        if source.json_file is None:
+            raise DatasetError("json_file is not given; it names the COCO annotation file")
+        root = source.image_dir or source.json_file.parent
+        pictures = PictureNames(root, notes)
+        return _listed(read_coco(source.json_file, root, notes), lines, pictures)
+    if kind in ONE_FILE_FORMATS:
+        if source.label_file is None:
+            raise DatasetError(f"label_file is not given; format {kind} needs it")
+        pictures = PictureNames(source.image_dir or source.label_file.parent, notes)
+        read_file = read_cvat if kind == "cvat" else read_csv_boxes
+        return _listed(read_file(source.label_file, pictures, notes), lines, pictures)
+    if source.image_dir is None or source.label_dir is None:
+        raise DatasetError(f"format {kind} needs image_dir and label_dir")
+    if not source.label_dir.is_dir():
+        raise DatasetError(f"there is no folder {source.label_dir}; give the folder of the label files")
+    pictures = PictureNames(source.image_dir, notes)
+    suffix, reader = _reader(source, source.label_dir, notes)
+    return read_label_folder(pictures, source.label_dir, suffix, reader, lines, notes)
 
-    Raises:
-        DatasetError: there is no such file.
-    """
-    folder = source.label_dir or Path()
-    candidates = [source.classes_file] if source.classes_file else []
-    candidates += [place / name for place in (folder, *folder.parents[:2]) for name in YOLO_NAMES]
-    for path in candidates:
-        if path.is_file():
-            return [
-                label_text(line.strip()) for line in path.read_text("utf-8-sig").splitlines() if line.strip()
-            ]
-    raise DatasetError(
-        f"YOLO labels name classes by number; give classes_file, or put classes.txt into {folder}"
+
+def _reader(source: BoxSource, label_dir: Path, notes: Notes) -> tuple[str, Reader]:
+    """Suffix of the label files, and what reads one."""
+    plain: dict[str, tuple[str, Callable[[], Reader]]] = {
+        "voc": (".xml", lambda: read_voc_file),
+        "kitti": (".txt", lambda: read_kitti_file),
+        "labelme": (".json", lambda: LabelMeReader(notes)),
+    }
+    if source.format in plain:
+        suffix, make = plain[source.format]
+        return suffix, make()
+    classes = yolo_classes(label_dir, source.classes_file)
+    return ".txt", YoloReader(classes, _long_kind(source, label_dir, notes), notes)
+
+
+def _long_kind(source: BoxSource, label_dir: Path, notes: Notes) -> LineKind:
+    """What YOLO's longer lines are: as the format or data.yaml says, else as all of them look."""
+    if source.format == "yolo_pose":
+        return "pose"
+    if source.format == "yolo_segment":
+        return "segment"
+    found = long_lines(files_of_pictures(source.image_dir, label_dir, ".txt"))
+    if not found.count:
+        return "segment"
+    described = class_list_of(label_dir, source.classes_file)
+    if (
+        described is not None
+        and described.suffix.lower() in YAML_SUFFIXES
+        and "kpt_shape" in read_yaml(described)
+    ):
+        kind: LineKind = "pose"
+    else:
+        kind = found.kind()
+    what = "a box and keypoints" if kind == "pose" else "polygons"
+    notes.add(
+        "info",
+        "long_lines",
+        f"{label_dir}: {found.count} lines of more than five numbers are read as {what}; where they are not, "
+        f"set format to {'yolo_segment' if kind == 'pose' else 'yolo_pose'}",
     )
+    return kind
+
+
+def _listed(records: list[BoxRecord], lines: list[str] | None, pictures: PictureNames) -> list[BoxRecord]:
+    """The records of the listed pictures; all without a list. A listed picture must be there."""
+    if lines is None:
+        return records
+    wanted = {path.resolve() for path in pictures.listed(lines)}
+    return [record for record in records if record.path.resolve() in wanted]
 
 
 def stated_classes(source: BoxSource) -> list[str]:
     """Class names that the source lists itself, in its order, if it does. Raises DatasetError."""
-    kind = recognise(source) if source.format == "auto" else source.format
-    if kind == "coco" and source.json_file is not None:
+    source = settled(source, Notes())
+    if source.format == "coco" and source.json_file is not None:
         return coco_classes(source.json_file)
-    return yolo_classes(source) if kind == "yolo" else []
+    if source.format == "cvat" and source.label_file is not None:
+        return cvat_classes(source.label_file)
+    if source.format in YOLO_FORMATS and source.label_dir is not None:
+        return yolo_classes(source.label_dir, source.classes_file)
+    return []
+
+
+def _without_outlines(record: BoxRecord) -> BoxRecord:
+    if not any(box.segmentation for box in record.boxes):
+        return record
+    return replace(record, boxes=tuple(box._replace(segmentation=None) for box in record.boxes))

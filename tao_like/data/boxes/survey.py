@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.sources import YOLO_NAMES, BoxSource, read_boxes, recognise
-from tao_like.data.images.files import find_images, listing, read_header, split_name
+from tao_like.data.boxes.layouts import LAYOUTS, UNSPLIT, find_sources
+from tao_like.data.boxes.notes import Notes
+from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
+from tao_like.data.images.files import find_images, passed_over_notes, read_header
 from tao_like.errors import DatasetError
 
-UNSPLIT = "all"
-LAYOUTS = """\
-Layouts that are understood:
-  COCO    one JSON file for each split, or for all, beside or above the folders of the pictures
-  VOC     JPEGImages and Annotations (XML), perhaps with ImageSets/Main/train.txt, val.txt, test.txt
-  KITTI   image_2 and label_2
-  YOLO    images and labels, or train/images and train/labels, with classes.txt"""
-_PAIRS = (
-    ("images", "labels"),
-    ("image_2", "label_2"),
-    ("JPEGImages", "Annotations"),
-    ("images", "annotations"),
-)
 _MOST_HEADERS = 300
-_DEEPEST_JSON = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +24,7 @@ class BoxSurvey:
     """What a look at a folder gave.
 
     Attributes:
-        format: coco, voc, kitti or yolo.
+        format: of the labels, in the words of ``BoxSource``.
         sources: for each split where to read it; the one name ``all`` for data that is not split.
         pictures: of each split.
         boxes: of each class in the training data, the most frequent first.
@@ -46,6 +32,7 @@ class BoxSurvey:
         height: likewise.
         side: median side of a box as a share of its picture's longer side.
         most_boxes: on one picture.
+        notes: what was noticed, in sentences.
     """
 
     format: str
@@ -56,6 +43,7 @@ class BoxSurvey:
     height: int
     side: float
     most_boxes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def is_split(self) -> bool:
@@ -68,8 +56,12 @@ class BoxSurvey:
         return self.pictures["train" if self.is_split else UNSPLIT]
 
 
-def survey_boxes(folder: Path) -> BoxSurvey:
-    """Recognises COCO, VOC, KITTI and YOLO data, divided into splits or not.
+def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
+    """Recognises the layouts of COCO, VOC, KITTI, YOLO, CVAT, LabelImg, LabelMe and CSV, divided or not.
+
+    Args:
+        folder: with pictures and labels.
+        classes_file: names of YOLO's class numbers; by default it is looked for beside and above the labels.
 
     Raises:
         DatasetError: there is no layout that is understood; the message shows those that are.
@@ -77,109 +69,28 @@ def survey_boxes(folder: Path) -> BoxSurvey:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise DatasetError(f"{folder} {what}; give the folder that holds pictures and labels")
-    for find in (_coco, _paired, _split_pairs):
-        sources = find(folder)
-        if "train" in sources or UNSPLIT in sources:
-            return _described(sources)
-    raise DatasetError(f"{folder}: no labels of boxes were found\n{LAYOUTS}")
-
-
-def _split_of(text: str) -> str | None:
-    """The split that a name such as ``instances_val2017`` tells; None where it tells none."""
-    return next(filter(None, map(split_name, re.split(r"[^a-z]+", text.lower()))), None)
-
-
-def _coco(folder: Path) -> dict[str, BoxSource]:
-    found: dict[str, BoxSource] = {}
-    for path in _json_files(folder, _DEEPEST_JSON):
-        name = _first_file_name(path)
-        if name is None:
-            continue
-        split = _split_of(path.stem) or _split_of(path.parent.name) or UNSPLIT
-        image_dir = _image_dir(folder, path, name)
-        if image_dir is not None:
-            found.setdefault(split, BoxSource(image_dir=image_dir, json_file=path, format="coco"))
-    if "train" in found:
-        found.pop(UNSPLIT, None)
-    return found
-
-
-def _json_files(folder: Path, depth: int) -> Iterator[Path]:
-    entries = listing(folder)
-    yield from (Path(entry.path) for entry in entries if entry.name.endswith(".json") and entry.is_file())
-    if depth:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _json_files(Path(entry.path), depth - 1)
-
-
-def _first_file_name(path: Path) -> str | None:
-    """The name of the first picture in a COCO file; None for another file, or one without boxes."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError):
-        return None
-    if not isinstance(content, dict) or not content.get("annotations") or not content.get("images"):
-        return None
-    first = content["images"][0]
-    name = first.get("file_name") if isinstance(first, dict) else None
-    has_boxes = isinstance(content["annotations"][0], dict) and "bbox" in content["annotations"][0]
-    return str(name) if name and has_boxes else None
-
-
-def _image_dir(folder: Path, json_file: Path, name: str) -> Path | None:
-    """The folder that the file names of a COCO file start from."""
-    stems = {json_file.stem, json_file.stem.removeprefix("instances_")}
-    bases = [place for place in (json_file.parent, folder, folder / "images") if place.is_dir()]
-    candidates = [*bases, *(base / stem for base in bases for stem in sorted(stems))]
-    for base in bases:
-        candidates += [Path(entry.path) for entry in listing(base) if entry.is_dir()]
-    wanted = _split_of(json_file.stem)
-    candidates.sort(key=lambda place: wanted is None or _split_of(place.name) != wanted)
-    return next((place for place in candidates if (place / name).is_file()), None)
-
-
-def _paired(folder: Path) -> dict[str, BoxSource]:
-    """A folder of pictures beside one of labels; split by lists, or by folders of that name inside."""
-    for images, labels in _PAIRS:
-        image_dir, label_dir = folder / images, folder / labels
-        if not (image_dir.is_dir() and label_dir.is_dir()):
-            continue
-        source = BoxSource(image_dir=image_dir, label_dir=label_dir)
-        lists = folder / "ImageSets" / "Main"
-        named = {name: lists / f"{name}.txt" for name in ("train", "val", "test")}
-        listed = {name: replace(source, list_file=path) for name, path in named.items() if path.is_file()}
-        if "train" in listed:
-            return listed
-        inside = {
-            name: replace(source, image_dir=Path(entry.path), label_dir=label_dir / entry.name)
-            for entry in listing(image_dir)
-            if entry.is_dir() and (name := split_name(entry.name)) and (label_dir / entry.name).is_dir()
+    notes = Notes()
+    sources = find_sources(folder, notes)
+    if not sources:
+        passed_over: list[Path] = []
+        pictures = sum(1 for _ in find_images(folder, passed_over=passed_over))
+        others = "".join(f"{message}\n" for message, _ in passed_over_notes(passed_over))
+        raise DatasetError(
+            f"{folder}: no labels of boxes were found ({pictures} pictures)\n{others}{LAYOUTS}"
+        )
+    sources = {name: settled(source, notes) for name, source in sources.items()}
+    if classes_file is not None:
+        sources = {
+            name: replace(source, classes_file=classes_file) if source.format in YOLO_FORMATS else source
+            for name, source in sources.items()
         }
-        return inside if "train" in inside else {UNSPLIT: source}
-    return {}
+    return _described(sources, notes)
 
 
-def _split_pairs(folder: Path) -> dict[str, BoxSource]:
-    """Folders of the splits' names, each with pictures and labels; or one folder with both."""
-    found: dict[str, BoxSource] = {}
-    for entry in listing(folder):
-        name = split_name(entry.name) if entry.is_dir() else None
-        if name and (inside := _paired(Path(entry.path))):
-            found[name] = next(iter(inside.values()))
-    if found:
-        return found
-    has_labels = any(
-        entry.name.endswith((".xml", ".txt")) and entry.name not in YOLO_NAMES for entry in listing(folder)
-    )
-    has_pictures = next(find_images(folder), None) is not None
-    return {UNSPLIT: BoxSource(image_dir=folder, label_dir=folder)} if has_labels and has_pictures else {}
-
-
-def _described(sources: Mapping[str, BoxSource]) -> BoxSurvey:
+def _described(sources: Mapping[str, BoxSource], notes: Notes) -> BoxSurvey:
     order = [name for name in (UNSPLIT, "train", "val", "test") if name in sources]
     records = {
-        name: read_boxes(sources[name], str(sources[name].json_file or sources[name].label_dir))
+        name: read_boxes(sources[name], _place(sources[name]), notes, keep_segmentation=False)
         for name in order
     }
     main = records[order[0]]
@@ -188,7 +99,7 @@ def _described(sources: Mapping[str, BoxSource]) -> BoxSurvey:
     sizes = [size for size in sizes if size]
     if not sizes or not boxes:
         raise DatasetError(
-            f"{sources[order[0]]}: none of {len(main)} pictures can be read, or none has a box"
+            f"{_place(sources[order[0]])}: none of {len(main)} pictures can be read, or none has a box"
         )
     width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
     sides = [
@@ -197,7 +108,7 @@ def _described(sources: Mapping[str, BoxSource]) -> BoxSurvey:
         for box in record.boxes
     ]
     return BoxSurvey(
-        format=recognise(sources[order[0]]),
+        format=sources[order[0]].format,
         sources={name: sources[name] for name in order},
         pictures={name: len(records[name]) for name in order},
         boxes=dict(boxes.most_common()),
@@ -205,6 +116,7 @@ def _described(sources: Mapping[str, BoxSource]) -> BoxSurvey:
         height=height,
         side=float(np.median(sides)),
         most_boxes=max(len(record.boxes) for record in main),
+        notes=tuple(finding.text() for finding in notes.findings() if finding.code != "format"),
     )
 
 
@@ -214,3 +126,7 @@ def _size(record: BoxRecord) -> tuple[int, int] | None:
     except DatasetError:
         return None
     return header.width, header.height
+
+
+def _place(source: BoxSource) -> str:
+    return str(source.json_file or source.label_file or source.label_dir)

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.folders import DONT_CARE
+from tao_like.data.boxes.kitti import DONT_CARE
 from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.tracking.files import atomic_path
@@ -68,8 +68,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _size(record: BoxRecord) -> tuple[int, int]:
-    if record.width and record.height:
-        return record.width, record.height
+    """The picture's own size, whatever a file states: boxes are trained in pixels of the picture."""
     header = read_header(record.path)
     return header.width, header.height
 

@@ -1,4 +1,4 @@
-"""Many small pictures on one large one, with captions and coloured frames."""
+"""Many small pictures on one large one, with captions and colored frames."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from PIL import Image, ImageDraw
 
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
+from tao_like.plots.palette import FAINT, INK, RIGHT, UNSURE, WRONG
 from tao_like.plots.text import fit_text, load_font
-from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.image import Window, read_image
 
-# Colours that people with any colour vision tell apart (Okabe and Ito 2008).
-RIGHT = "#009E73"
-WRONG = "#D55E00"
-UNSURE = "#E69F00"
+__all__ = ["RIGHT", "UNSURE", "WRONG", "Tile", "class_overview", "contact_sheet", "in_rows"]
 
-_PAPER = "#ffffff"
-_MAT = "#f2f2f2"
-_LINE = "#d9d9d9"
-_TEXT = "#222222"
-_FAINT = "#666666"
+_PAPER, _MAT, _LINE = "#ffffff", "#f2f2f2", "#d9d9d9"
 
 _MARGIN = 24
 _GAP = 14
@@ -82,8 +76,8 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, 2 * _MARGIN + title_height + sum(heights)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        font = load_font(_TITLE_SIZE)
-        draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=_TEXT, font=font)
+        font = load_font(_TITLE_SIZE, title)
+        draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=INK, font=font)
     top = _MARGIN + title_height
     for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
         if headings is not None:
@@ -102,7 +96,12 @@ def in_rows(tiles: Iterable[Tile], columns: int = 6) -> list[list[Tile]]:
 
 
 def class_overview(
-    records: Sequence[ImageRecord], classes: Sequence[str], *, columns: int = 8, most_classes: int = 40
+    records: Sequence[ImageRecord],
+    classes: Sequence[str],
+    *,
+    columns: int = 8,
+    most_classes: int = 40,
+    window: Window | None = None,
 ) -> Image.Image:
     """A contact sheet with a row of examples of each class, spread evenly over its pictures.
 
@@ -113,6 +112,7 @@ def class_overview(
         classes: Classes to show, in this order.
         columns: Examples of a class.
         most_classes: Further classes are left out, and the title says so.
+        window: Values of 16-bit pictures that become black and white.
     """
     shown = list(classes[:most_classes])
     rows, headings = [], []
@@ -120,16 +120,16 @@ def class_overview(
         members = [record for record in records if label in record.labels]
         count = "1 picture" if len(members) == 1 else f"{len(members)} pictures"
         headings.append(f"{label} · {count}")
-        rows.append([_example(record) for record in _spread(members, columns)])
+        rows.append([_example(record, window) for record in _spread(members, columns)])
     title = f"{len(records)} pictures, {len(classes)} classes"
     if len(shown) < len(classes):
         title += f" (the first {len(shown)} are shown)"
     return contact_sheet(rows, headings=headings, title=title)
 
 
-def _example(record: ImageRecord) -> Tile:
+def _example(record: ImageRecord, window: Window | None) -> Tile:
     try:
-        return Tile(read_image(record.path), record.path.name)
+        return Tile(read_image(record.path, window), record.path.name)
     except DatasetError:
         return Tile(Image.new("RGB", (1, 1), _MAT), f"{record.path.name}\nunreadable", WRONG)
 
@@ -143,9 +143,9 @@ def _spread(members: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
 
 
 def _draw_heading(draw: ImageDraw.ImageDraw, heading: str, top: int, width: int) -> None:
-    font = load_font(_HEADING_SIZE)
+    font = load_font(_HEADING_SIZE, heading)
     text = fit_text(heading, font, width - 2 * _MARGIN)
-    draw.text((_MARGIN, top), text, fill=_TEXT, font=font)
+    draw.text((_MARGIN, top), text, fill=INK, font=font)
     line = top + round(_HEADING_SIZE * 1.45)
     draw.line([(_MARGIN, line), (width - _MARGIN, line)], fill=_LINE, width=1)
 
@@ -159,11 +159,11 @@ def _draw_tile(
     picture = _fitted(tile.image, side)
     offset = (left + _FRAME + (side - picture.width) // 2, top + _FRAME + (side - picture.height) // 2)
     sheet.paste(picture, offset)
-    font = load_font(_CAPTION_SIZE)
     baseline = outer[3] + 6
     for number, line in enumerate(tile.caption.splitlines()):
+        font = load_font(_CAPTION_SIZE, line)
         text = fit_text(line, font, side + 2 * _FRAME)
-        fill = _TEXT if number == 0 else _FAINT
+        fill = INK if number == 0 else FAINT
         draw.text((left, baseline + number * round(_CAPTION_SIZE * _LEADING)), text, fill=fill, font=font)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median_low
 
@@ -16,7 +17,7 @@ from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.image import Window, read_image
 
 __all__ = [
     "CheckReport",
@@ -91,6 +92,7 @@ def full_check(
     *,
     multi_label: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    window: Window | None = None,
 ) -> CheckReport:
     """All that ``quick_check`` looks for, on decoded pictures, and pictures that look the same.
 
@@ -99,9 +101,10 @@ def full_check(
         classes: As for ``quick_check``.
         multi_label: As for ``quick_check``.
         on_progress: Called with the number of pictures done and of all, in the calling thread.
+        window: Values of 16-bit pictures that become black and white.
     """
     placed = _placed(splits)
-    seen = _decode_all(_paths(placed), on_progress)
+    seen = _decode_all(_paths(placed), on_progress, window)
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
         *_class_findings(splits, classes, multi_label),
@@ -129,9 +132,9 @@ def _header(path: Path) -> _Seen:
     return _Seen(header.width, header.height, header.is_grey)
 
 
-def _decode(path: Path) -> _Seen:
+def _decode(path: Path, window: Window | None) -> _Seen:
     try:
-        image = read_image(path)
+        image = read_image(path, window)
     except DatasetError as error:
         return _Seen(fault=_fault(path), problem=str(error))
     look = fingerprint(image)
@@ -144,12 +147,14 @@ def _fault(path: Path) -> str:
     return "corrupt" if path.stat().st_size else "empty"
 
 
-def _decode_all(paths: Sequence[Path], on_progress: Callable[[int, int], None] | None) -> dict[Path, _Seen]:
+def _decode_all(
+    paths: Sequence[Path], on_progress: Callable[[int, int], None] | None, window: Window | None
+) -> dict[Path, _Seen]:
     """Decodes in threads: Pillow lets go of Python's lock while it works."""
     seen: dict[Path, _Seen] = {}
     pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
     try:
-        for path, look in zip(paths, pool.map(_decode, paths), strict=True):
+        for path, look in zip(paths, pool.map(partial(_decode, window=window), paths), strict=True):
             seen[path] = look
             if on_progress is not None:
                 on_progress(len(seen), len(paths))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tao_like.data.memory import free_memory
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.image import Window, read_image
 from tao_like.tracking.files import atomic_path
 
 MEMORY_SHARE = 0.5
@@ -20,11 +20,21 @@ MEMORY_SHARE = 0.5
 
 
 class ImageStore:
-    """Reads pictures from their files, every time."""
+    """Reads pictures from their files, every time.
+
+    Args:
+        window: values of 16-bit pictures that become black and white; see ``ImagePreparation``.
+    """
+
+    def __init__(self, window: Window | None = None) -> None:
+        self.window = window
 
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB. Raises DatasetError."""
-        return read_image(path)
+        return read_image(path, self.window)
+
+    def _decode(self, path: Path) -> np.ndarray:
+        return np.asarray(read_image(path, self.window))
 
 
 class MemoryStore(ImageStore):
@@ -33,12 +43,19 @@ class MemoryStore(ImageStore):
     Args:
         paths: all the pictures.
         on_progress: called with (done, total).
+        window: see ``ImageStore``.
 
     Raises:
         SpecError: the decoded pictures would not fit.
     """
 
-    def __init__(self, paths: Sequence[Path], on_progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        on_progress: Callable[[int, int], None] | None = None,
+        window: Window | None = None,
+    ) -> None:
+        super().__init__(window)
         needed = sum(_decoded_size(path) for path in paths)
         limit = int(free_memory() * MEMORY_SHARE)
         if needed > limit:
@@ -48,7 +65,7 @@ class MemoryStore(ImageStore):
             )
         self._pictures: dict[Path, np.ndarray] = {}
         with ThreadPoolExecutor() as pool:
-            for done, (path, pixels) in enumerate(zip(paths, pool.map(_decode, paths), strict=True), 1):
+            for done, (path, pixels) in enumerate(zip(paths, pool.map(self._decode, paths), strict=True), 1):
                 self._pictures[path] = pixels
                 if on_progress:
                     on_progress(done, len(paths))
@@ -56,7 +73,7 @@ class MemoryStore(ImageStore):
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB, decoded before or now."""
         pixels = self._pictures.get(path)
-        return read_image(path) if pixels is None else Image.fromarray(pixels)
+        return super().read(path) if pixels is None else Image.fromarray(pixels)
 
 
 class DiskStore(ImageStore):
@@ -64,27 +81,29 @@ class DiskStore(ImageStore):
 
     Args:
         folder: made when it does not exist.
+        window: see ``ImageStore``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, window: Window | None = None) -> None:
+        super().__init__(window)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB, decoded before or now."""
         stat = path.stat()
-        name = hashlib.sha1(f"{path.absolute()}|{stat.st_mtime_ns}|{stat.st_size}".encode()).hexdigest()
+        key = f"{path.absolute()}|{stat.st_mtime_ns}|{stat.st_size}"
+        if self.window is not None:
+            key += f"|{self.window}"
+        # File names are bytes, which need not be UTF-8.
+        name = hashlib.sha1(key.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
         cached = self.folder / f"{name}.npy"
         if cached.exists():
             return Image.fromarray(np.load(cached, allow_pickle=False))
-        pixels = _decode(path)
+        pixels = self._decode(path)
         with atomic_path(cached) as temporary, temporary.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
         return Image.fromarray(pixels)
-
-
-def _decode(path: Path) -> np.ndarray:
-    return np.asarray(read_image(path))
 
 
 def _decoded_size(path: Path) -> int:

@@ -6,7 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tao_like.data.images.files import find_images, is_image_name, label_text, listing, split_name, suffix
+from tao_like.data.images.files import (
+    find_images,
+    is_image_name,
+    label_text,
+    listing,
+    passed_over_notes,
+    split_name,
+    suffix,
+)
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 
@@ -29,6 +37,7 @@ class ClassFolders:
         empty_classes: Class folders without a picture.
         loose_images: Pictures beside the class folders; they have no class and are not used.
         ignored: Number of files that are no pictures, by suffix (lower case, with its dot).
+        passed_over: Pictures of kinds that cannot be read, such as HEIC.
     """
 
     root: Path
@@ -36,6 +45,7 @@ class ClassFolders:
     empty_classes: tuple[str, ...]
     loose_images: int
     ignored: dict[str, int]
+    passed_over: tuple[Path, ...] = ()
 
 
 def scan_class_folders(root: Path) -> ClassFolders:
@@ -50,13 +60,14 @@ def scan_class_folders(root: Path) -> ClassFolders:
     records: list[ImageRecord] = []
     empty: list[str] = []
     loose = 0
+    passed_over: list[Path] = []
     for entry in listing(root):
         if entry.is_dir():
             folder = Path(entry.path)
             labels = (label_text(entry.name),)
             before = len(records)
             skipped = len(str(folder))
-            for path in find_images(folder, ignored):
+            for path in find_images(folder, ignored, passed_over):
                 # As path.relative_to(root), at a tenth of its time.
                 key = entry.name + path.as_posix()[skipped:]
                 records.append(ImageRecord(path, labels, key=key))
@@ -67,7 +78,7 @@ def scan_class_folders(root: Path) -> ClassFolders:
         else:
             ignored[suffix(entry.name)] += 1
     records.sort(key=lambda record: record.key)
-    return ClassFolders(root, tuple(records), tuple(empty), loose, dict(ignored))
+    return ClassFolders(root, tuple(records), tuple(empty), loose, dict(ignored), tuple(passed_over))
 
 
 def read_class_folders(
@@ -96,9 +107,9 @@ def read_class_folders(
         kinds = ", ".join(
             f"{count} {kind or 'without suffix'}" for kind, count in sorted(found.ignored.items())
         )
-        raise DatasetError(
-            f"{key}: no pictures below {root}" + (f" (other files: {kinds})" if kinds else "") + f". {layout}"
-        )
+        others = f" (other files: {kinds})" if kinds else ""
+        advice = "".join(f"\n{message}" for message, _ in passed_over_notes(found.passed_over))
+        raise DatasetError(f"{key}: no pictures below {root}{others}. {layout}{advice}")
     if not training:
         return list(found.records)
     classes = sorted({record.labels[0] for record in found.records})

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tao_like.data.images.files import first_of, label_text, split_name
+from tao_like.data.images.files import first_of, label_text, read_text, split_name
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 
@@ -141,7 +141,7 @@ def read_csv(
         DatasetError: The file cannot be used; it names the file and, for each fault, the line.
     """
     csv_file = Path(csv_file)
-    rows = _rows(csv_file)
+    rows = csv_rows(csv_file)
     line, header = next(rows, (1, []))
     columns = _columns(f"{csv_file}: line {line}", header, group_column)
     root = Path(os.path.normpath(Path(images_dir or csv_file.parent).absolute()))
@@ -170,7 +170,7 @@ def peek_csv(csv_file: Path | str) -> CsvPeek:
         DatasetError: The file cannot be read as a CSV of pictures.
     """
     csv_file = Path(csv_file)
-    rows = _rows(csv_file)
+    rows = csv_rows(csv_file)
     line, header = next(rows, (1, []))
     columns = _columns(f"{csv_file}: line {line}", header, None)
     whole = [row for _, row in rows if len(row) >= len(header)]
@@ -182,15 +182,9 @@ def peek_csv(csv_file: Path | str) -> CsvPeek:
     )
 
 
-def _rows(csv_file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that is not blank, the header first."""
-    try:
-        text = csv_file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"{csv_file}: the file cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DatasetError(f"{csv_file}: line {line}: not UTF-8 text; save it as CSV in UTF-8") from error
+def csv_rows(csv_file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that is not blank, the header first. Raises DatasetError."""
+    text = read_text(csv_file, "a CSV file")
     header = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -202,21 +196,22 @@ def _rows(csv_file: Path) -> Iterator[tuple[int, list[str]]]:
         raise DatasetError(f"{csv_file}: line {reader.line_num}: not valid CSV ({error})") from error
 
 
-def _plain(header: str) -> str:
+def plain_header(header: str) -> str:
+    """A column's name as it is compared: without regard to case, blanks, hyphens and underscores."""
     return "".join(char for char in header.lower() if char not in " _-")
 
 
 def _columns(source: str, header: Sequence[str], group_column: str | None) -> _Columns:
-    names = [_plain(name) for name in header]
+    names = [plain_header(name) for name in header]
     file = _first_place(names, FILE_HEADERS)
     if file is None:
         raise DatasetError(
             f"{source}: no column names the picture (found: {', '.join(map(repr, header)) or 'nothing'}). "
             "The first line must name the columns, for instance: path,label"
         )
-    if group_column is not None and _plain(group_column) not in names:
+    if group_column is not None and plain_header(group_column) not in names:
         raise DatasetError(f"{source}: there is no column {group_column!r} (found: {', '.join(header)})")
-    group = _first_place(names, (_plain(group_column or GROUP_HEADER),))
+    group = _first_place(names, (plain_header(group_column or GROUP_HEADER),))
     split = _first_place(names, SPLIT_HEADERS)
     label = _first_place(names, LABEL_HEADERS)
     # A column without a name is the row number that pandas writes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import struct
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as ImageTag
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
@@ -31,7 +35,23 @@ _SPLIT_NAMES = {
     "testing": "test",
 }
 
+_CONVERT = "save them as JPEG or PNG (ImageMagick: magick mogrify -format jpg *{})"
+_DEVELOP = "raw data of a camera; develop them into JPEG or PNG"
+_FRAMES = "a video; take pictures out of it (ffmpeg -i FILE %06d.jpg)"
+_PASSED_OVER = {
+    **{kind: _CONVERT.format(kind) for kind in (".heic", ".heif", ".avif", ".jxl", ".psd", ".tga", ".svg")},
+    **dict.fromkeys((".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"), _DEVELOP),
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), _FRAMES),
+    **dict.fromkeys((".jfif", ".jpe"), "JPEG under another name; rename them to .jpg"),
+    ".dcm": "DICOM; save the slices as 8-bit or 16-bit PNG",
+}
+"""Pictures that are not read, by suffix, and what to do about them."""
+
 _EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_PROFILES = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 _HASH_BLOCK = 1 << 20
 
 
@@ -84,7 +104,9 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def find_images(folder: Path, ignored: Counter[str] | None = None) -> Iterator[Path]:
+def find_images(
+    folder: Path, ignored: Counter[str] | None = None, passed_over: list[Path] | None = None
+) -> Iterator[Path]:
     """Paths of all pictures below a folder, nested ones too.
 
     Links are followed, but not back into a folder that they lie in. A link to nowhere that is named like a
@@ -93,14 +115,32 @@ def find_images(folder: Path, ignored: Counter[str] | None = None) -> Iterator[P
     Args:
         folder: Where to look.
         ignored: Counts files that are no pictures, by suffix.
+        passed_over: Gets pictures of a kind that cannot be read; see ``passed_over_notes``.
 
     Raises:
         DatasetError: A folder cannot be read.
     """
-    yield from _walk(folder, frozenset(), Counter() if ignored is None else ignored)
+    others = Counter[str]() if ignored is None else ignored
+    yield from _walk(folder, frozenset(), others, [] if passed_over is None else passed_over)
 
 
-def _walk(folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
+def passed_over_notes(paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
+    """What to do about pictures of kinds that cannot be read: a sentence for each kind, and its files."""
+    by_kind: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_kind[suffix(path.name)].append(path)
+    return [
+        (
+            f"{len(files)} {'file' if len(files) == 1 else 'files'} {kind} passed over: {_PASSED_OVER[kind]}",
+            files,
+        )
+        for kind, files in sorted(by_kind.items())
+    ]
+
+
+def _walk(
+    folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[str], passed_over: list[Path]
+) -> Iterator[Path]:
     try:
         status = folder.stat()
     except OSError as error:
@@ -110,11 +150,36 @@ def _walk(folder: Path, ancestors: frozenset[tuple[int, int]], ignored: Counter[
         return
     for entry in listing(folder):
         if entry.is_dir():
-            yield from _walk(Path(entry.path), ancestors | {identity}, ignored)
+            yield from _walk(Path(entry.path), ancestors | {identity}, ignored, passed_over)
         elif is_image_name(entry.name):
             yield Path(entry.path)
         else:
-            ignored[suffix(entry.name)] += 1
+            kind = suffix(entry.name)
+            ignored[kind] += 1
+            if kind in _PASSED_OVER:
+                passed_over.append(Path(entry.path))
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file in UTF-8, or in UTF-16 where a mark at its start says so.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message, such as ``a class name a line``.
+
+    Raises:
+        DatasetError: The file cannot be read, or is written in another encoding.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: the file cannot be read ({error.strerror})") from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DatasetError(f"{path}: line {line}: not UTF-8 text; give {what}, saved in UTF-8") from error
 
 
 def content_sha1(path: Path) -> str:
@@ -165,25 +230,78 @@ def identical_files(paths: Iterable[Path]) -> list[list[int]]:
 def read_header(path: Path) -> Header:
     """Size and mode of a picture from the head of its file, without decoding the pixels.
 
+    Remembered while the file's size and time of change stay the same.
+
     Raises:
         DatasetError: The file is missing, empty or no picture that Pillow knows.
     """
     try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
+    return _header(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 18)
+def _header(path: Path, size: int, modified: int) -> Header:
+    try:
         with Image.open(path, formats=_formats()) as image:
-            width, height = image.size
-            mode = image.mode
-            try:
-                sideways = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
-                # A damaged EXIF block does not make the picture unreadable.
-                sideways = False
+            width, height = _stored_size(image)
+            sideways = _orientation(image, path) in _SIDEWAYS
+            return Header(height, width, image.mode) if sideways else Header(width, height, image.mode)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.is_file() and size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
-    return Header(height, width, mode) if sideways else Header(width, height, mode)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as the pixels are stored, before they are turned upright."""
+    if isinstance(image, TiffImageFile):
+        # Pillow has turned the size of a TIFF already, by its orientation tag; the other formats' it has not.
+        return int(image.tag_v2[ImageTag.ImageWidth]), int(image.tag_v2[ImageTag.ImageLength])
+    return image.size
+
+
+def _orientation(image: Image.Image, path: Path) -> int:
+    """The EXIF orientation, 1 where it is not stated or cannot be read."""
+    if isinstance(image, PngImageFile) and _describes_itself_late(path):
+        image.load()
+    try:
+        # PngImageFile.getexif decodes the whole picture to look for EXIF data behind the pixels.
+        return int(Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1))
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
+        # A damaged EXIF block does not make the picture unreadable.
+        return 1
+
+
+def _describes_itself_late(path: Path) -> bool:
+    """Whether a PNG file has EXIF or XMP data behind its pixels.
+
+    Raises:
+        OSError: The file ends within its pixels.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        place = file.seek(len(_PNG_SIGNATURE))
+        pixels_begun = False
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            place += 12 + length
+            if kind == b"IDAT":
+                pixels_begun = True
+                if place > size:
+                    raise OSError("the file ends within its pixels")
+            elif pixels_begun and (
+                kind == b"eXIf" or (kind in _PNG_TEXTS and file.read(24).startswith(_PNG_PROFILES))
+            ):
+                return True
+            file.seek(place)
+    return False
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tao_like.data.images.class_folders import ClassFolders, read_class_folders, scan_class_folders
 from tao_like.data.images.csv_lists import CsvPeek, peek_csv, read_csv
-from tao_like.data.images.files import first_of, label_text
+from tao_like.data.images.files import first_of, label_text, read_text
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 
@@ -19,6 +19,7 @@ __all__ = [
     "class_names",
     "peek_csv",
     "read_class_folders",
+    "read_class_list",
     "read_csv",
     "read_records",
     "scan_class_folders",
@@ -73,7 +74,7 @@ def class_names(records: Iterable[ImageRecord], classes_file: Path | str | None 
     found = sorted({label for record in records for label in record.labels})
     if classes_file is None:
         return found
-    classes = _read_classes(Path(classes_file))
+    classes = read_class_list(Path(classes_file))
     unknown = [label for label in found if label not in set(classes)]
     if unknown:
         lines = []
@@ -86,20 +87,32 @@ def class_names(records: Iterable[ImageRecord], classes_file: Path | str | None 
     return classes
 
 
-def _read_classes(classes_file: Path) -> list[str]:
-    try:
-        text = classes_file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"{classes_file}: the file cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{classes_file}: not UTF-8 text; give a class name a line") from error
+def read_class_list(classes_file: Path, *, numbered: bool = False) -> list[str]:
+    """Names of a text file with a class a line, in its order.
+
+    Args:
+        classes_file: The file; blank lines at its end do not count.
+        numbered: Whether labels name a class by the number of its line: then a blank line in front of another
+            name is an error, because it may be left out or may count.
+
+    Raises:
+        DatasetError: The file cannot be read, is empty, or names a class twice.
+    """
     lines: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
+    blank = 0
+    for number, line in enumerate(read_text(classes_file, "a class name a line").split("\n"), start=1):
         name = label_text(line.strip())
+        if not name:
+            blank = blank or number
+            continue
         if name in lines:
             raise DatasetError(f"{classes_file}: line {number}: {name!r} is also on line {lines[name]}")
-        if name:
-            lines[name] = number
+        if blank and numbered:
+            raise DatasetError(
+                f"{classes_file}: line {blank} is blank, and labels name a class by the number of its line; "
+                "take the blank line out, or write the name of its class there"
+            )
+        lines[name] = number
     if not lines:
         raise DatasetError(f"{classes_file}: it is empty; give a class name a line")
     return list(lines)

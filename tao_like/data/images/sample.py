@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,3 +30,12 @@ class ImageRecord:
     def name(self) -> str:
         """The key, or the path where the record has no key."""
         return self.key or self.path.as_posix()
+
+
+def sample_names(records: Sequence[ImageRecord]) -> list[str]:
+    """A name for each record: its own, or its path where another record bears that name.
+
+    Two sources may hold files of one name, and predictions are told apart by the names of their samples.
+    """
+    counts = Counter(record.name for record in records)
+    return [record.name if counts[record.name] == 1 else record.path.as_posix() for record in records]

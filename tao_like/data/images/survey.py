@@ -13,7 +13,15 @@ import numpy as np
 
 from tao_like.data.images.class_folders import ClassFolders, scan_class_folders
 from tao_like.data.images.csv_lists import peek_csv, read_csv
-from tao_like.data.images.files import Header, find_images, listing, read_header, split_name, suffix
+from tao_like.data.images.files import (
+    Header,
+    find_images,
+    listing,
+    passed_over_notes,
+    read_header,
+    split_name,
+    suffix,
+)
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 
@@ -31,6 +39,7 @@ What is understood:
 
 _MOST_HEADERS = 500
 _MOST_WRAPPERS = 3
+_MOST_NAMED = 10
 # With fewer pictures of several or no labels than this share, those are taken for mistakes.
 _MULTI_LABEL_SHARE = 0.05
 
@@ -164,6 +173,8 @@ def _survey_class_folders(
             notes.append(
                 f"{scan.loose_images} pictures in {scan.root} lie in no class folder and are not used"
             )
+        for message, files in passed_over_notes(scan.passed_over):
+            notes.append(f"{message}: {', '.join(path.name for path in files[:_MOST_NAMED])}")
         if scan.empty_classes:
             notes.append(f"class folders without pictures in {scan.root}: {', '.join(scan.empty_classes)}")
         if scan.records:

@@ -18,7 +18,7 @@ from tao_like.data.lidar.kitti import (
     read_text,
 )
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.points import POINT_SUFFIXES
+from tao_like.runtime.inputs.points import HOW_TO_CONVERT, POINT_SUFFIXES, UNREAD_SUFFIXES
 
 KEY = "dataset.data_path"
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -133,14 +133,35 @@ def _frames(folder: Path, names: list[str] | None = None) -> list[Path]:
     """Frames in a folder, by name; those of a list in its order."""
     if not folder.is_dir():
         raise DatasetError(f"{KEY}: there is no folder {folder}; dataset.type says which layout the data has")
-    found = {Path(entry.name).stem: Path(entry.path) for entry in listing(folder) if _is_frame(entry.name)}
-    if not found:
-        raise DatasetError(f"{KEY}: there is no frame ({', '.join(sorted(POINT_SUFFIXES))}) in {folder}")
+    files = [Path(entry.path) for entry in listing(folder) if _is_frame(entry.name)]
+    if not files:
+        unread = unread_files(folder)
+        told = f"; {unread[0].name} and files like it are not read: {HOW_TO_CONVERT}" if unread else ""
+        raise DatasetError(
+            f"{KEY}: there is no frame ({', '.join(sorted(POINT_SUFFIXES))}) in {folder}{told}"
+        )
+    found: dict[str, Path] = {}
+    for path in files:
+        # Labels and lists name frames without their suffix.
+        if path.stem in found:
+            raise DatasetError(
+                f"{folder}: {found[path.stem].name} and {path.name} are two frames of one name; take one away"
+            )
+        found[path.stem] = path
     if names is None:
         return list(found.values())
     if lost := [name for name in names if name not in found]:
         raise DatasetError(f"{folder}: {len(lost)} frames of the list are not there:\n{first_of(lost)}")
     return [found[name] for name in names]
+
+
+def unread_files(folder: Path) -> list[Path]:
+    """Files in a folder that hold points in forms that are not read."""
+    return [
+        Path(entry.path)
+        for entry in listing(folder)
+        if Path(entry.name).suffix.lower() in UNREAD_SUFFIXES and entry.is_file()
+    ]
 
 
 def _is_frame(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,13 @@ from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.points import POINT_FEATURES, POINT_SUFFIXES, PointsPreparation, read_points
+from tao_like.runtime.inputs.points import (
+    POINT_FEATURES,
+    POINT_SUFFIXES,
+    PointsPreparation,
+    other_period,
+    read_points,
+)
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "."
@@ -166,7 +173,7 @@ def _described(records: Sequence[LidarRecord]) -> tuple[dict[str, ClassSurvey], 
 
 
 def _values_per_point(paths: Sequence[Path]) -> int:
-    """Numbers of a point: the fewest of which every file holds a whole number of points."""
+    """Numbers of a point: of those lengths that divide every file, the one that tells its columns apart."""
     if paths[0].suffix.lower() == ".npy":
         try:
             shape = np.load(paths[0], mmap_mode="r", allow_pickle=False).shape
@@ -178,15 +185,24 @@ def _values_per_point(paths: Sequence[Path]) -> int:
                 "strength of the echo first"
             )
         return int(shape[1])
-    sizes = {path.stat().st_size for path in paths}
-    for count in range(POINT_FEATURES, MOST_VALUES + 1):
-        if all(size % (4 * count) == 0 for size in sizes):
-            return count
-    raise DatasetError(
-        f"{paths[0].parent}: the files hold no whole number of points of {POINT_FEATURES} to {MOST_VALUES} "
-        "float32 values; are they of another kind, or cut off?"
-    )
+    bare = [path for path in paths if path.suffix.lower() == ".bin"]
+    if not bare:
+        return POINT_FEATURES
+    sizes = {path.stat().st_size for path in bare}
+    fitting = [
+        count
+        for count in range(POINT_FEATURES, MOST_VALUES + 1)
+        if all(size % (4 * count) == 0 for size in sizes)
+    ]
+    if not fitting:
+        raise DatasetError(
+            f"{bare[0].parent}: the files hold no whole number of points of {POINT_FEATURES} to "
+            f"{MOST_VALUES} float32 values; are they of another kind, or cut off?"
+        )
+    numbers = np.frombuffer(bare[0].read_bytes(), "<f4")
+    return other_period(numbers, fitting[0]) or fitting[0]
 
 
 def _points(record: LidarRecord, values_per_point: int) -> npt.NDArray[np.float32]:
-    return points_of(record, read_points(record.path, PointsPreparation(EVERYWHERE, values_per_point)))
+    anything = PointsPreparation(EVERYWHERE, values_per_point, largest_echo=math.inf)
+    return points_of(record, read_points(record.path, anything))

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tao_like.data.skeletons.layouts import Layout
+from tao_like.plots.palette import ACCENT, NEUTRAL, WRONG, paler, rgb
 
-LEFT, RIGHT, MIDDLE = (32, 96, 200), (205, 70, 40), (60, 60, 60)
+LEFT, RIGHT, MIDDLE = rgb(ACCENT), rgb(WRONG), rgb(NEUTRAL)
 SIDE = 224
 POSES = 5
 """Poses that are drawn over one another."""
@@ -78,12 +79,12 @@ class SkeletonView:
             seen = self.there[frame, :, person]
             for one, other in self.layout.edges:
                 if seen[one] and seen[other]:
-                    colour = _paler(_colour(self.layout, one, other), strength)
-                    pen.line((*where[one], *where[other]), fill=colour, width=2)
+                    color = paler(_color(self.layout, one, other), strength)
+                    pen.line((*where[one], *where[other]), fill=color, width=2)
             for joint in np.flatnonzero(seen):
                 x, y = where[joint]
                 pen.ellipse(
-                    (x - 2, y - 2, x + 2, y + 2), fill=_paler(_colour(self.layout, int(joint)), strength)
+                    (x - 2, y - 2, x + 2, y + 2), fill=paler(_color(self.layout, int(joint)), strength)
                 )
 
 
@@ -116,13 +117,8 @@ def _middle(
     return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(places))
 
 
-def _colour(layout: Layout, *joints: int) -> tuple[int, int, int]:
+def _color(layout: Layout, *joints: int) -> tuple[int, int, int]:
     names = [layout.joints[joint] for joint in joints]
     if any(name.startswith("left ") for name in names):
         return LEFT
     return RIGHT if any(name.startswith("right ") for name in names) else MIDDLE
-
-
-def _paler(colour: tuple[int, int, int], strength: float) -> tuple[int, int, int]:
-    red, green, blue = (round(255 - (255 - value) * strength) for value in colour)
-    return red, green, blue

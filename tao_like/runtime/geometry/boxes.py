@@ -1,4 +1,4 @@
-"""Boxes: where they lie in a prepared picture and in the original, how much they overlap, which to keep.
+"""Boxes: where they lie in the network's input and in the original, how much they overlap, which to keep.
 
 A box is (left, top, right, bottom) in pixels; its area is (right - left) * (bottom - top).
 """
@@ -19,16 +19,16 @@ _BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a picture lies in the network's input.
+class LetterboxTransform:
+    """Where an image lies in the network's input.
 
     Attributes:
-        width: of the original picture, in pixels.
-        height: of the original picture.
+        width: of the original image, in pixels.
+        height: of the original image.
         scale_x: pixels of the input for one of the original, across.
         scale_y: the same, down.
-        left: column of the input where the picture begins.
-        top: row of the input where the picture begins.
+        left: column of the input where the image begins.
+        top: row of the input where the image begins.
     """
 
     width: int
@@ -39,16 +39,18 @@ class Placement:
     top: float
 
     def to_input(self, boxes: npt.ArrayLike) -> Boxes:
-        """Boxes (N, 4) of the original picture as boxes of the input."""
+        """Boxes (N, 4) of the original image as boxes of the input."""
         return _moved(boxes, (self.scale_x, self.scale_y), (self.left, self.top))
 
-    def to_picture(self, boxes: npt.ArrayLike) -> Boxes:
-        """Boxes (N, 4) of the input as boxes of the original picture, cut off at its borders."""
+    def to_image(self, boxes: npt.ArrayLike) -> Boxes:
+        """Boxes (N, 4) of the input as boxes of the original image, cut off at its borders."""
         scale = (1 / self.scale_x, 1 / self.scale_y)
         moved = _moved(boxes, scale, (-self.left * scale[0], -self.top * scale[1]))
         limits = np.array([self.width, self.height] * 2, np.float32)
         clipped: Boxes = np.clip(moved, 0, limits)
         return clipped
+
+    to_picture = to_image
 
 
 def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float, float]) -> Boxes:
@@ -57,17 +59,19 @@ def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float
     return moved
 
 
-def placement(width: int, height: int, preparation: ImagePreparation) -> Placement:
-    """Where ``prepare`` puts a picture of this size.
+def letterbox_transform(width: int, height: int, preparation: ImagePreparation) -> LetterboxTransform:
+    """Where ``prepare`` puts an image of this size.
 
     Raises:
-        BundleError: the preparation cuts parts of the picture off, which boxes cannot follow.
+        BundleError: the preparation cuts parts of the image off, which boxes cannot follow.
     """
     if preparation.resize == "squash":
-        return Placement(width, height, preparation.width / width, preparation.height / height, 0.0, 0.0)
+        return LetterboxTransform(
+            width, height, preparation.width / width, preparation.height / height, 0.0, 0.0
+        )
     if preparation.resize == "letterbox":
         left, top, scaled_width, scaled_height = letterbox_place(width, height, preparation)
-        return Placement(width, height, scaled_width / width, scaled_height / height, left, top)
+        return LetterboxTransform(width, height, scaled_width / width, scaled_height / height, left, top)
     raise BundleError(
         f"preparation.resize is {preparation.resize!r}; a detector takes 'letterbox' or 'squash'."
     )
@@ -78,7 +82,7 @@ def box_areas(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def overlaps(boxes: npt.NDArray[np.floating], others: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def box_iou(boxes: npt.NDArray[np.floating], others: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Intersection over union of every box (N, 4) with every other (M, 4), as (N, M); 0 without an area."""
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
@@ -139,6 +143,12 @@ def _rivals(
     iou_threshold: float,
 ) -> npt.NDArray[np.bool_]:
     """Whether boxes ``some`` (N,) overlap boxes ``others`` (M,) of their class too much, (N, M)."""
-    near: npt.NDArray[np.bool_] = overlaps(boxes[some], boxes[others]) > iou_threshold
+    near: npt.NDArray[np.bool_] = box_iou(boxes[some], boxes[others]) > iou_threshold
     near &= labels[some, None] == labels[None, others]
     return near
+
+
+Placement = LetterboxTransform
+placement = letterbox_transform
+overlaps = box_iou
+"""The names of version 0.1."""

@@ -1,6 +1,6 @@
 """Rotated boxes in space: corners, what they have in common, which points lie inside, which to keep.
 
-A box is (x, y, z, dx, dy, dz, yaw): its centre of gravity and its sides in metres, and its turn about the
+A box is (x, y, z, dx, dy, dz, yaw): its center of gravity and its sides in metres, and its turn about the
 vertical axis in radians, counter-clockwise from the x axis. z points up; ``dx`` lies along the heading.
 """
 
@@ -32,7 +32,7 @@ def ground_corners(boxes: npt.ArrayLike) -> Boxes:
     return np.stack([x, y], axis=-1)
 
 
-def corners(boxes: npt.ArrayLike) -> Boxes:
+def box_corners(boxes: npt.ArrayLike) -> Boxes:
     """The eight corners, (N, 8, 3): the four of ``ground_corners`` at the bottom, then those at the top."""
     boxes = as_boxes(boxes)
     ground = ground_corners(boxes)
@@ -107,24 +107,24 @@ def _mean_clamped(first: Boxes, last: Boxes, limit: Boxes) -> Boxes:
     return mean
 
 
-def ground_overlaps(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
+def bev_iou(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
     """Intersection over union seen from above, (N, M)."""
     one, other = as_boxes(first), as_boxes(second)
     common = ground_intersections(one, other)
     areas = (one[:, 3] * one[:, 4])[:, None] + (other[:, 3] * other[:, 4])[None]
-    shares: Boxes = common / np.maximum(areas - common, 1e-12)
-    return shares
+    iou: Boxes = common / np.maximum(areas - common, 1e-12)
+    return iou
 
 
-def overlaps_3d(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
+def box_iou_3d(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
     """Intersection over union of the volumes, (N, M)."""
     one, other = as_boxes(first), as_boxes(second)
     top = np.minimum((one[:, 2] + one[:, 5] / 2)[:, None], (other[:, 2] + other[:, 5] / 2)[None])
     bottom = np.maximum((one[:, 2] - one[:, 5] / 2)[:, None], (other[:, 2] - other[:, 5] / 2)[None])
     common = ground_intersections(one, other) * np.maximum(top - bottom, 0)
     volumes = one[:, 3:6].prod(axis=1)[:, None] + other[:, 3:6].prod(axis=1)[None]
-    shares: Boxes = common / np.maximum(volumes - common, 1e-12)
-    return shares
+    iou: Boxes = common / np.maximum(volumes - common, 1e-12)
+    return iou
 
 
 def keep_best(
@@ -148,8 +148,8 @@ def keep_best(
         kept.append(best)
         left[best] = 0
         rivals = np.flatnonzero(left)
-        shares = ground_overlaps(boxes[best : best + 1], boxes[rivals])[0]
-        left[rivals[shares > iou_threshold]] = 0
+        iou = bev_iou(boxes[best : best + 1], boxes[rivals])[0]
+        left[rivals[iou > iou_threshold]] = 0
     return np.array(kept, np.int64)
 
 
@@ -185,3 +185,9 @@ def wrapped(angles: npt.ArrayLike) -> Boxes:
     values = np.asarray(angles, np.float64)
     turned: Boxes = (values + np.pi) % (2 * np.pi) - np.pi
     return turned
+
+
+ground_overlaps = bev_iou
+overlaps_3d = box_iou_3d
+corners = box_corners
+"""The names of version 0.1."""

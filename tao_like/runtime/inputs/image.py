@@ -6,6 +6,7 @@ exported model's runtime all call it, so a picture looks the same to the network
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -35,6 +36,11 @@ _INTERPOLATIONS = {
 }
 _RESIZES = ("crop", "squash", "letterbox")
 
+FULL_WINDOW = (0.0, 65535.0)
+_PLAIN_CODECS = {"zip", "raw"}
+_OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B"}
+"""Pillow's words for 16 bits a channel, and for the same with the bytes the other way around."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,8 +65,16 @@ def image_files(folder: Path) -> list[Path]:
     return files_below(folder, IMAGE_SUFFIXES, "picture")
 
 
-def read_image(path: str | Path) -> Image.Image:
+Window = tuple[float, float]
+"""Values of 16-bit pictures that become 0 and 255."""
+
+
+def read_image(path: str | Path, window: Window | None = None) -> Image.Image:
     """Read a picture as 8-bit RGB, upright as its EXIF orientation says; of several frames, the first.
+
+    Args:
+        path: the file.
+        window: see `to_rgb`.
 
     Raises:
         DatasetError: the file is missing, empty, truncated, too large (Pillow's limit against
@@ -74,7 +88,7 @@ def read_image(path: str | Path) -> Image.Image:
     try:
         # Given a path, Pillow 13 maps an uncompressed TIFF into memory and garbles it if it is to be turned.
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            return to_rgb(image)
+            return to_rgb(image, window)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -85,10 +99,11 @@ def read_image(path: str | Path) -> Image.Image:
         raise DatasetError(f"{path} cannot be read as a picture: {error}. Replace or remove it.") from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, window: Window | None = None) -> Image.Image:
     """Turn any Pillow image into an upright 8-bit RGB one.
 
-    - 16-bit grey values are divided by 257 (65535 becomes 255), whatever range the picture uses;
+    - values of 16 bits are spread over 0 to 255: from ``window[0]`` to ``window[1]`` where it is given, else
+      from 0 to 65535 (divided by 257), whatever range the picture uses;
     - transparent pixels show white behind them;
     - CMYK is converted by Pillow's formula; colour profiles are not applied.
 
@@ -96,9 +111,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
         DatasetError: the pixels are floating-point numbers or 32-bit values beyond 65535, whose
             range cannot be known.
     """
+    colors = None if window is None else deep_colors(image)
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
-    image = _to_eight_bit(image)
+    if colors is not None and window is not None:
+        image = Image.fromarray(_through_window(colors, window))
+    image = _to_eight_bit(image, window)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -118,7 +136,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_eight_bit(image: Image.Image) -> Image.Image:
+def _to_eight_bit(image: Image.Image, window: Window | None) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
@@ -127,7 +145,57 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
             f"the pixels are of mode {image.mode} with values from {values.min()} to {values.max()}; "
             "8 or 16 bits a channel can be read, so save the picture as one of these."
         )
+    if window is not None:
+        return Image.fromarray(_through_window(values, window))
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _through_window(values: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
+    """Values as 0 to 255, rounded; of four channels the last is opacity, which uses the whole range."""
+    low, high = window
+    scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+    if values.ndim == 3 and values.shape[2] == 4:
+        scaled[..., 3] = values[..., 3] / 257
+    return np.floor(scaled + 0.5).astype(np.uint8)
+
+
+def deep_values(image: Image.Image) -> npt.NDArray[Any] | None:
+    """The values of a 16-bit picture that is opened and not loaded: (H, W), or (H, W, channels).
+
+    None: its channels have 8 bits, or the form that they are packed in is not known here.
+    """
+    if image.mode.startswith("I"):
+        return np.asarray(image)
+    return deep_colors(image)
+
+
+def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
+    """All bits of a color picture of 16 bits a channel, (H, W, 3 or 4), of which Pillow keeps the upper 8.
+
+    Pillow has unpackers for both orders of bytes, each of which keeps one byte of the two: decoding with one
+    after the other gives all bits. None: it is no such picture, or is loaded already.
+    """
+    file, tiles = getattr(image, "fp", None), getattr(image, "tile", [])
+    if file is None or not tiles or image.mode not in ("RGB", "RGBA"):
+        return None
+    codecs = {tile[0] for tile in tiles}
+    modes = {tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in tiles}
+    if len(modes) != 1 or not codecs <= _PLAIN_CODECS or modes.isdisjoint(_OTHER_BYTE):
+        return None
+    position = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(position)
+    other = _OTHER_BYTE[modes.pop()]
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as upper:
+        high = np.asarray(upper).astype(np.uint16)
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as lower:
+        lower.tile = [
+            tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:]))
+            for tile in lower.tile
+        ]
+        low = np.asarray(lower).astype(np.uint16)
+    return (high << 8) | low
 
 
 @dataclass(frozen=True)
@@ -144,6 +212,8 @@ class ImagePreparation:
         interpolation: nearest, bilinear, bicubic or lanczos; antialiased, as Pillow does it.
         fill: grey level of ``letterbox``'s borders, 0 to 255.
         channels: 3 (RGB).
+        window: values of 16-bit pictures that become black and white, each from 0 to 65535; None: 0 and
+            65535. Pictures of 8 bits stay as they are.
     """
 
     height: int
@@ -153,6 +223,7 @@ class ImagePreparation:
     interpolation: str = "bicubic"
     fill: int = 128
     channels: int = PREPARED_CHANNELS
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, with a BundleError."""
@@ -167,14 +238,17 @@ class ImagePreparation:
             ),
             "fill": (_is_int(self.fill) and 0 <= self.fill <= 255, "an integer from 0 to 255"),
             "channels": (self.channels == PREPARED_CHANNELS, f"{PREPARED_CHANNELS} (RGB)"),
+            "window": (_is_window(self.window), "two numbers from 0 to 65535, the smaller first"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise BundleError(f"preparation.{name} is {getattr(self, name)!r}; it must be {rule}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that `from_dict` reads back."""
-        return asdict(self)
+        """Return plain values that `from_dict` reads back, also of releases that know no window."""
+        values = asdict(self)
+        window = values.pop("window")
+        return values if window is None else values | {"window": list(window)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImagePreparation:
@@ -190,6 +264,9 @@ class ImagePreparation:
         for name in ("height", "width"):
             if name not in values:
                 raise BundleError(f"preparation.{name} is missing.")
+        window = values.get("window")
+        if isinstance(window, list):
+            values = {**values, "window": tuple(window)}
         return cls(**values)
 
 
@@ -204,7 +281,7 @@ def prepare(image: Image.Image, preparation: ImagePreparation) -> npt.NDArray[np
         uint8 array of shape (height, width, 3), RGB, values 0 to 255.
     """
     if image.mode != "RGB":
-        image = to_rgb(image)
+        image = to_rgb(image, preparation.window)
     way = {"crop": _crop, "squash": _squash, "letterbox": _letterbox}[preparation.resize]
     return np.array(way(image, preparation))
 
@@ -258,6 +335,15 @@ def _letterbox(image: Image.Image, preparation: ImagePreparation) -> Image.Image
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_window(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, tuple) or len(value) != 2 or not all(map(_is_number, value)):
+        return False
+    low, high = value
+    return bool(FULL_WINDOW[0] <= low < high <= FULL_WINDOW[1])
 
 
 def _is_number(value: object) -> bool:

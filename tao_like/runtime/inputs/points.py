@@ -6,21 +6,45 @@ As with pictures, datasets, evaluation and the exported model's runtime all call
 from __future__ import annotations
 
 import math
+import warnings
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.inputs.point_files import read_pcd, read_ply
 
 Points = npt.NDArray[np.float32]
 
-POINT_SUFFIXES = frozenset({".bin", ".npy"})
+POINT_SUFFIXES = frozenset({".bin", ".npy", ".pcd", ".ply"})
+UNREAD_SUFFIXES = frozenset(
+    {".las", ".laz", ".e57", ".pts", ".ptx", ".xyz", ".npz", ".pcap", ".bag", ".mcap", ".h5", ".drc"}
+)
+"""Files that hold points too, in forms that are not read."""
+HOW_TO_CONVERT = "convert them to .pcd, .ply, .npy or .bin, such as by `pdal translate a.las a.ply`"
 POINT_FEATURES = 4
 """x, y, z in metres, and the strength of the echo."""
+ECHO_PERCENTILE = 95
+STRONG_ECHO = 1.5
+"""Strengths that are greater than those of the training by this factor are on another scale."""
+BYTES = 100
+"""Scales from here on are those of whole numbers, such as 255."""
+PERIODS = range(3, 9)
+"""Numbers of a point that are looked for where the given one does not fit."""
+FEWEST_NUMBERS, ROWS_COMPARED = 400, 5000
+LEAST_TOLD = 0.1
+"""Part of the variance between columns from which on these are of different kinds."""
+_ORDERS = {3: ", without the strength of the echo", 5: ", such as x, y, z, intensity and ring"}
+_MAGIC = {b"# .PCD": "PCD", b"VERSION .7": "PCD", b"VERSION 0.7": "PCD", b"ply": "PLY", b"LASF": "LAS"}
+
+
+class WrongEchoes(DatasetError):
+    """Echoes of a frame are on another scale than those of the training."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +56,15 @@ class PointsPreparation:
         values_per_point: float32 numbers of a point in a .bin file.
         columns: which of them are x, y, z and the strength of the echo, counted from 0.
         intensity_scale: by which that strength is divided, so that it lies between 0 and 1.
+        largest_echo: the end of the scale of the divided strengths in training, mostly 1; None: a file of an
+            earlier release, which does not say.
     """
 
     point_cloud_range: tuple[float, ...]
     values_per_point: int = POINT_FEATURES
     columns: tuple[int, ...] = (0, 1, 2, 3)
     intensity_scale: float = 1.0
+    largest_echo: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""
@@ -58,10 +85,14 @@ class PointsPreparation:
             )
         if not self.intensity_scale > 0:
             raise BundleError(f"preparation.intensity_scale is {self.intensity_scale}; it is above 0.")
+        if self.largest_echo is not None and not self.largest_echo > 0:
+            raise BundleError(f"preparation.largest_echo is {self.largest_echo}; it is above 0.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
         values = asdict(self)
+        if values["largest_echo"] is None:
+            del values["largest_echo"]
         return values | {name: list(values[name]) for name in ("point_cloud_range", "columns")}
 
     @classmethod
@@ -71,16 +102,19 @@ class PointsPreparation:
         Raises:
             BundleError: a key is missing or unknown, or a value has no meaning.
         """
-        known = {field.name for field in fields(cls)}
-        if different := sorted(known.symmetric_difference(values)):
+        known = {field.name for field in fields(cls)} - {"largest_echo"}
+        if different := sorted(known.symmetric_difference(values.keys() - {"largest_echo"})):
             raise BundleError(f"preparation misses or adds the keys {', '.join(different)}.")
         lists = {name: values[name] for name in ("point_cloud_range", "columns")}
         if not all(isinstance(value, list | tuple) for value in lists.values()):
             raise BundleError("preparation.point_cloud_range and preparation.columns are lists.")
         scale, count = values["intensity_scale"], values["values_per_point"]
+        echo = values.get("largest_echo")
         if not isinstance(scale, int | float) or not isinstance(count, int):
             raise BundleError("preparation.intensity_scale and preparation.values_per_point are numbers.")
-        return cls(tuple(lists["point_cloud_range"]), count, tuple(lists["columns"]), float(scale))
+        if echo is not None and not isinstance(echo, int | float):
+            raise BundleError(f"preparation.largest_echo is {echo!r}; it is a number.")
+        return cls(tuple(lists["point_cloud_range"]), count, tuple(lists["columns"]), float(scale), echo)
 
 
 def point_files(folder: Path) -> list[Path]:
@@ -89,34 +123,56 @@ def point_files(folder: Path) -> list[Path]:
     Raises:
         DatasetError: the folder holds no frame.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in POINT_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    present = sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())
+    found = [path for path in present if path.suffix.lower() in POINT_SUFFIXES]
     if not found:
-        raise DatasetError(f"{folder} holds no frame of points ({', '.join(sorted(POINT_SUFFIXES))}).")
+        unread = Counter(path.suffix.lower() for path in present if path.suffix.lower() in UNREAD_SUFFIXES)
+        others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unread.items()))
+        told = f" It has files that are not read ({others}); {HOW_TO_CONVERT}." if others else ""
+        raise DatasetError(f"{folder} holds no frame of points ({', '.join(sorted(POINT_SUFFIXES))}).{told}")
     return found
 
 
-def read_points(path: str | Path, preparation: PointsPreparation) -> Points:
-    """Read a frame: (N, 4) float32 with x, y, z and the scaled strength of the echo.
+class Frame(NamedTuple):
+    """A frame as it was read.
 
-    Points with a number that is not finite are left out; sensors write them where nothing came back.
+    Attributes:
+        points: (N, 4) float32 with x, y, z and the scaled strength of the echo.
+        left_out: points with a number that is not finite; sensors write them where nothing came back.
+    """
+
+    points: Points
+    left_out: int
+
+
+def read_points(path: str | Path, preparation: PointsPreparation) -> Points:
+    """The points of `read_frame`. Raises as it."""
+    return read_frame(path, preparation).points
+
+
+def read_frame(path: str | Path, preparation: PointsPreparation) -> Frame:
+    """Read a frame.
 
     Args:
-        path: .bin: little-endian float32, ``values_per_point`` of them a point; .npy: (N, values) numbers.
+        path: .bin: little-endian float32, ``values_per_point`` of them a point; .npy: (N, values) numbers;
+            .pcd and .ply: their headers name the numbers.
         preparation: says what the numbers are.
 
     Raises:
-        DatasetError: the file is missing, empty or damaged, or no frame. The message names it.
+        DatasetError: the file is missing, empty or damaged, no frame, or of another sensor's form than the
+            preparation says. The message names it.
     """
     path = Path(path)
+    suffix = path.suffix.lower()
+    named = {".pcd": read_pcd, ".ply": read_ply}.get(suffix)
     try:
-        values = _npy(path) if path.suffix.lower() == ".npy" else _bin(path, preparation.values_per_point)
+        if named is not None:
+            columns = replace(preparation, values_per_point=POINT_FEATURES, columns=(0, 1, 2, 3))
+            return _chosen_frame(named(path), columns, str(path))
+        values = _npy(path) if suffix == ".npy" else _bin(path, preparation.values_per_point)
     except OSError as error:
         raise DatasetError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
-    return chosen_columns(values, preparation, str(path))
+    return _chosen_frame(values, preparation, str(path))
 
 
 def chosen_columns(values: npt.NDArray[Any], preparation: PointsPreparation, name: str) -> Points:
@@ -128,24 +184,68 @@ def chosen_columns(values: npt.NDArray[Any], preparation: PointsPreparation, nam
         name: of the frame, for messages.
 
     Raises:
-        DatasetError: it is no such array, or without a point.
+        DatasetError: it is no such array, without a point, or its echoes are not those of the training.
     """
+    return _chosen_frame(values, preparation, name).points
+
+
+def _chosen_frame(values: npt.NDArray[Any], preparation: PointsPreparation, name: str) -> Frame:
     most = max(preparation.columns)
     if values.ndim != 2 or values.shape[1] <= most or values.dtype.kind not in "fiu":
         raise DatasetError(
             f"{name}: {values.dtype} of shape {values.shape} is no frame; a frame has a row of at least "
             f"{most + 1} numbers for each point."
         )
-    points = values[:, list(preparation.columns)].astype(np.float32)
-    points = points[np.isfinite(points).all(axis=1)]
+    every = values[:, list(preparation.columns)].astype(np.float32)
+    points = every[np.isfinite(every).all(axis=1)]
     if not len(points):
-        raise DatasetError(f"{name}: there is no point in it.")
+        told = f", as none of {len(every)} has finite numbers" if len(every) else ""
+        raise DatasetError(f"{name}: there is no point in it{told}.")
+    _check_echoes(points[:, 3], preparation, name)
     points[:, 3] /= preparation.intensity_scale
-    return points
+    return Frame(points, len(every) - len(points))
+
+
+def _check_echoes(echoes: npt.NDArray[np.float32], preparation: PointsPreparation, name: str) -> None:
+    """Refuses strengths on another scale than those of the training. Raises DatasetError."""
+    scale, known = preparation.intensity_scale, preparation.largest_echo
+    # Single mirrors and signs may be far stronger than all else.
+    strong = float(np.percentile(echoes, ECHO_PERCENTILE))
+    divided = "" if scale == 1 else f", divided by {scale:g}"
+    told = f"{name}: its echoes are as strong as {strong:g}{divided}"
+    key = "dataset.point_feature_encoding.intensity_scale"
+    if known is None:
+        if strong / scale > STRONG_ECHO:
+            warnings.warn(
+                f"{told}; 0 to 1 is usual, and the model's file does not say what the training had ({key})",
+                stacklevel=5,
+            )
+    elif strong / scale > STRONG_ECHO * known:
+        raise WrongEchoes(
+            f"{told}; the network was made for 0 to {known:g}. Bring them to that scale, or train with a "
+            f"{key} that divides them (255 for bytes)."
+        )
+    elif scale >= BYTES and math.isfinite(known) and _is_scaled(echoes):
+        raise WrongEchoes(
+            f"{name}: its echoes lie between 0 and {float(echoes.max()):g} and are no whole numbers, and "
+            f"{key} divides them by {scale:g}. Multiply them by {scale:g}, or train with {key}=1."
+        )
+
+
+def _is_scaled(echoes: npt.NDArray[np.float32]) -> bool:
+    """Whether these are fractions from 0 to 1, not bytes."""
+    return bool(0 < echoes.max() <= 1 and (echoes != np.round(echoes)).any())
 
 
 def _bin(path: Path, values_per_point: int) -> npt.NDArray[Any]:
+    if path.suffix.lower() not in POINT_SUFFIXES:
+        raise DatasetError(
+            f"{path}: {path.suffix or 'a file without a suffix'} is not read as points; {HOW_TO_CONVERT}."
+        )
     content = path.read_bytes()
+    for start, kind in _MAGIC.items():
+        if content.startswith(start):
+            raise DatasetError(f"{path}: it is a {kind} file by its content; name it so, or convert it.")
     size = 4 * values_per_point
     if not content or len(content) % size:
         raise DatasetError(
@@ -153,12 +253,55 @@ def _bin(path: Path, values_per_point: int) -> npt.NDArray[Any]:
             "values; the file is cut off, or a point has another number of values (dataset.point_feature_"
             "encoding.src_feature_list)."
         )
-    values = np.frombuffer(content, "<f4").reshape(-1, values_per_point)
+    numbers = np.frombuffer(content, "<f4")
     # What is no number of this kind reads as any number, mostly a huge or a tiny one.
-    known = values[np.isfinite(values)]
+    known = numbers[np.isfinite(numbers)]
     if len(known) and np.abs(known).max() > 1e6:
         raise DatasetError(f"{path}: it holds numbers beyond 1e6 metres; it is no frame of float32 points.")
-    return values
+    if other := other_period(numbers, values_per_point):
+        raise DatasetError(
+            f"{path}: its numbers repeat their kinds after {other}, not after {values_per_point}: a point "
+            f"has {other} numbers{_ORDERS.get(other, '')}. Name them in dataset.point_feature_encoding."
+            "src_feature_list and train with it, or write frames as the model takes them."
+        )
+    return numbers.reshape(-1, values_per_point)
+
+
+def other_period(numbers: npt.NDArray[np.float32], expected: int) -> int | None:
+    """After how many numbers their kinds repeat, where that is plainly not the number expected; else None.
+
+    x, y, z and echoes differ in size and sign. Where a frame is cut into points of a wrong length, each
+    column holds all of these, and the columns are alike. What is compared is the part of the numbers'
+    variance, in logarithms, that lies between columns.
+    """
+    if len(numbers) < FEWEST_NUMBERS:
+        return None
+    periods = [period for period in PERIODS if period != expected and len(numbers) % period == 0]
+    if not periods:
+        return None
+    own = told_apart(numbers, expected)
+    found = {period: told_apart(numbers, period) for period in periods}
+    best = max(found.values())
+    if best < LEAST_TOLD or own > best / 2:
+        return None
+    # A multiple tells as much as the number itself: the smallest of those is it.
+    return next(period for period, told in found.items() if told >= 0.9 * best)
+
+
+def told_apart(numbers: npt.NDArray[np.float32], period: int) -> float:
+    """The part of the variance of numbers that lies between columns of a period, from 0 to 1."""
+    whole = len(numbers) // period * period
+    rows = numbers[:whole].reshape(-1, period)
+    if len(rows) > ROWS_COMPARED:
+        # At random: every n-th row would always meet the same column of points of another length.
+        rows = rows[np.random.default_rng(0).integers(len(rows), size=ROWS_COMPARED)]
+    rows = np.where(np.isfinite(rows), rows, 0)
+    sizes = np.log1p(np.abs(rows))
+    told = 0.0
+    for values in (sizes, np.sign(rows) * sizes):
+        total = float(values.var())
+        told = max(told, float(values.mean(axis=0).var()) / total if total > 0 else 0.0)
+    return told
 
 
 def _npy(path: Path) -> npt.NDArray[Any]:

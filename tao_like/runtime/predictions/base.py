@@ -1,4 +1,4 @@
-"""What the answers of every task have in common, and what a task tells the runtime about its own."""
+"""What predictions of every kind have in common, and what a kind tells the runtime about its own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Outputs = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The answer to one input.
+class Prediction:
+    """The prediction for one input.
 
     Attributes:
         source: the file that was asked about, None for a picture in memory.
-        error: why there is no answer, None if there is one.
+        error: why there is no prediction, None if there is one.
     """
 
     source: str | None = None
     error: str | None = None
 
 
-class AnswerReader(Protocol):
-    """How the answers of one task come out of a graph's outputs."""
+class PredictionReader(Protocol):
+    """How predictions of one kind come out of a graph's outputs."""
 
     def check(self, metadata: ModelMetadata) -> None:
-        """Raise a BundleError if a model of this task cannot have this metadata."""
+        """Raise a BundleError if a model with such predictions cannot have this metadata."""
 
     def read(
         self,
@@ -39,15 +39,19 @@ class AnswerReader(Protocol):
         metadata: ModelMetadata,
         sources: Sequence[str | None],
         sizes: Sequence[tuple[int, int]],
-    ) -> Sequence[Answer]:
-        """Return the answers to one batch, in order.
+    ) -> Sequence[Prediction]:
+        """Return the predictions for one batch, in order.
 
         Args:
             outputs: of the graph.
             metadata: of the model.
             sources: the files asked about.
-            sizes: width and height of each original picture, in pixels.
+            sizes: width and height of each original image, in pixels.
         """
 
-    def failed(self, source: str | None, error: str) -> Answer:
-        """Return the task's answer for an input that cannot be read."""
+    def failed(self, source: str | None, error: str) -> Prediction:
+        """Return the prediction for an input that cannot be read."""
+
+
+Answer = Prediction
+AnswerReader = PredictionReader

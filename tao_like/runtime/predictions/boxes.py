@@ -1,4 +1,4 @@
-"""From a detector's outputs to boxes on the original picture: the one rule, for inference and runtime."""
+"""From a detector's outputs to boxes on the original image: the one rule, for inference and runtime."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.geometry.boxes import Placement, keep_best, placement
+from tao_like.runtime.geometry.boxes import LetterboxTransform, keep_best, letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Answer, Outputs
+from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.detections import (
-    FoundBoxes,
+    Detections,
     Meanings,
     check_metadata,
     score_limits,
@@ -43,7 +43,7 @@ class Detection:
     Attributes:
         label: its class.
         score: 0 to 1.
-        box: left, top, right, bottom in pixels of the original picture.
+        box: left, top, right, bottom in pixels of the original image.
     """
 
     label: str
@@ -52,11 +52,11 @@ class Detection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionAnswer(Answer):
-    """What a detector says about one picture.
+class BoxesPrediction(Prediction):
+    """What a detector says about one image.
 
     Attributes:
-        detections: what was found, surest first.
+        detections: what was found, by descending score.
     """
 
     detections: tuple[Detection, ...] = ()
@@ -79,8 +79,8 @@ class Selection:
     candidates: int = 1000
 
 
-def found_boxes(outputs: Outputs, selection: Selection) -> list[FoundBoxes]:
-    """Splits a batch's outputs into the boxes of each picture.
+def found_boxes(outputs: Outputs, selection: Selection) -> list[Detections]:
+    """Splits a batch's outputs into the boxes of each image.
 
     Args:
         outputs: by meaning; suppression is applied to those of a file without.
@@ -94,7 +94,7 @@ def found_boxes(outputs: Outputs, selection: Selection) -> list[FoundBoxes]:
 
 def select(
     boxes: npt.NDArray[np.float32], class_scores: npt.NDArray[np.float32], selection: Selection
-) -> FoundBoxes:
+) -> Detections:
     """Each box with its best class; the best of these after suppression.
 
     Args:
@@ -115,12 +115,12 @@ def select(
             limit=selection.limit,
         )
     ]
-    return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
+    return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 
 def joined_boxes(
-    found: Sequence[FoundBoxes], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
-) -> FoundBoxes:
+    found: Sequence[Detections], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+) -> Detections:
     """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
 
     Args:
@@ -132,20 +132,22 @@ def joined_boxes(
     tiles = tiling.tiles(*size)
     groups = []
     for tile, boxes in zip(tiles, found, strict=True):
-        place = placement(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preparation)
         corner = np.array([tile.left, tile.top] * 2, np.float32)
-        groups.append(Group(place.to_picture(boxes.boxes) + corner, boxes.scores, boxes.labels))
+        groups.append(Group(place.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
     whole = join(groups, tiles, tiling, size)
-    return FoundBoxes(placement(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels)
+    return Detections(
+        letterbox_transform(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels
+    )
 
 
 def decide(
-    found: FoundBoxes,
-    place: Placement,
+    found: Detections,
+    place: LetterboxTransform,
     classes: Sequence[str],
     thresholds: Mapping[str, Any],
 ) -> tuple[Detection, ...]:
-    """The boxes that reach the threshold of their class, on the original picture.
+    """The boxes that reach the threshold of their class, on the original image.
 
     Args:
         found: of one picture.
@@ -157,7 +159,7 @@ def decide(
         BundleError: the thresholds do not fit.
     """
     limits = score_limits(thresholds, len(classes))
-    boxes = place.to_picture(found.boxes)
+    boxes = place.to_image(found.boxes)
     return tuple(
         Detection(classes[label], float(score), (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
         for box, score, label in zip(boxes, found.scores, found.labels, strict=True)
@@ -165,15 +167,15 @@ def decide(
     )
 
 
-class DetectionReader:
-    """Reads a detector's answers; see `tao_like.runtime.predictions.base.AnswerReader`."""
+class BoxesReader:
+    """Reads a detector's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
 
     def check(self, metadata: ModelMetadata) -> None:
-        """Refuse metadata without classes, with odd outputs or thresholds, or with a cropping preparation."""
+        """Refuse metadata without classes, with odd outputs or thresholds, or that crops images."""
         check_metadata(metadata, MEANINGS, "a detector")
         stated_selection(metadata.extra, Selection)
         Tiling.of(metadata.extra)
-        placement(1, 1, ImagePreparation.from_dict(metadata.preparation))
+        letterbox_transform(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
         self,
@@ -181,9 +183,9 @@ class DetectionReader:
         metadata: ModelMetadata,
         sources: Sequence[str | None],
         sizes: Sequence[tuple[int, int]],
-    ) -> list[DetectionAnswer]:
-        """Return the detections of each picture."""
-        preparation = ImagePreparation.from_dict(metadata.preparation)
+    ) -> list[BoxesPrediction]:
+        """Return the detections of each image."""
+        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
         found = found_boxes(by_meaning, stated_selection(metadata.extra, Selection))
         if (tiling := Tiling.of(metadata.extra)) is not None:
@@ -194,15 +196,20 @@ class DetectionReader:
                 for count, size in zip(counts, sizes, strict=True)
             ]
         return [
-            DetectionAnswer(
+            BoxesPrediction(
                 source=source,
                 detections=decide(
-                    boxes, placement(*size, preparation), metadata.classes, metadata.thresholds
+                    boxes, letterbox_transform(*size, preparation), metadata.classes, metadata.thresholds
                 ),
             )
             for boxes, source, size in zip(found, sources, sizes, strict=True)
         ]
 
-    def failed(self, source: str | None, error: str) -> DetectionAnswer:
-        """Return an answer without detections."""
-        return DetectionAnswer(source=source, error=error)
+    def failed(self, source: str | None, error: str) -> BoxesPrediction:
+        """Return a prediction without detections."""
+        return BoxesPrediction(source=source, error=error)
+
+
+DetectionAnswer = BoxesPrediction
+"""The name of `BoxesPrediction` in version 0.1."""
+DetectionReader = BoxesReader

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from tao_like.runtime.geometry.boxes3d import keep_best, wrapped
 from tao_like.runtime.inputs.points import PointsPreparation
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Answer, Outputs
+from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.detections import (
-    FoundBoxes,
+    Detections,
     Meanings,
     check_metadata,
     score_limits,
@@ -31,7 +31,7 @@ MEANINGS = Meanings(
     all_boxes="all_boxes_3d",
     all_scores="all_box_3d_scores",
 )
-"""Boxes (K, 7) are x, y, z of the centre, dx, dy, dz in metres, yaw in radians; scores and labels (K,)."""
+"""Boxes (K, 7) are x, y, z of the center, dx, dy, dz in metres, yaw in radians; scores and labels (K,)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Detection3d:
     Attributes:
         label: its class.
         score: 0 to 1.
-        box: x, y, z of its centre of gravity, length, width, height in metres, yaw in radians.
+        box: x, y, z of its center of gravity, length, width, height in metres, yaw in radians.
     """
 
     label: str
@@ -50,11 +50,11 @@ class Detection3d:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detection3dAnswer(Answer):
+class Boxes3dPrediction(Prediction):
     """What a LiDAR detector says about one frame.
 
     Attributes:
-        detections: what was found, surest first.
+        detections: what was found, by descending score.
     """
 
     detections: tuple[Detection3d, ...] = ()
@@ -79,7 +79,7 @@ class Selection3d:
     by_class: bool = False
 
 
-def found_boxes(outputs: Outputs, selection: Selection3d) -> list[FoundBoxes]:
+def found_boxes(outputs: Outputs, selection: Selection3d) -> list[Detections]:
     """Splits a batch's outputs into the boxes of each frame.
 
     Args:
@@ -94,7 +94,7 @@ def found_boxes(outputs: Outputs, selection: Selection3d) -> list[FoundBoxes]:
 
 def select(
     boxes: npt.NDArray[np.float32], class_scores: npt.NDArray[np.float32], selection: Selection3d
-) -> FoundBoxes:
+) -> Detections:
     """Each box with its best class; the best of these after suppression.
 
     Args:
@@ -111,7 +111,7 @@ def select(
         apart[:, 0] += labels[order] * CLASS_DISTANCE
     places = keep_best(apart, best[order], iou_threshold=selection.iou_threshold, limit=selection.limit)
     kept = order[places]
-    return FoundBoxes(boxes[kept], best[kept], labels[kept].astype(np.int64))
+    return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 
 CLASS_DISTANCE = 1000.0
@@ -119,7 +119,7 @@ CLASS_DISTANCE = 1000.0
 
 
 def decide(
-    found: FoundBoxes, classes: Sequence[str], thresholds: Mapping[str, Any]
+    found: Detections, classes: Sequence[str], thresholds: Mapping[str, Any]
 ) -> tuple[Detection3d, ...]:
     """The boxes that reach the threshold of their class.
 
@@ -145,14 +145,14 @@ def _upright(box: npt.NDArray[np.float32]) -> tuple[float, float, float, float, 
     return x, y, z, length, width, height, float(wrapped(yaw))
 
 
-class Detection3dReader:
-    """Reads a LiDAR detector's answers; see `tao_like.runtime.predictions.base.AnswerReader`."""
+class Boxes3dReader:
+    """Reads a LiDAR detector's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
 
     def check(self, metadata: ModelMetadata) -> None:
-        """Refuse metadata without classes, or with odd outputs, thresholds or preparation."""
+        """Refuse metadata without classes, or with odd outputs, thresholds or preprocessing."""
         check_metadata(metadata, MEANINGS, "a LiDAR detector")
         stated_selection(metadata.extra, Selection3d)
-        PointsPreparation.from_dict(metadata.preparation)
+        PointsPreparation.from_dict(metadata.input_of("points").preprocessing)
 
     def read(
         self,
@@ -160,17 +160,22 @@ class Detection3dReader:
         metadata: ModelMetadata,
         sources: Sequence[str | None],
         sizes: Sequence[tuple[int, int]],
-    ) -> list[Detection3dAnswer]:
+    ) -> list[Boxes3dPrediction]:
         """Return the detections of each frame."""
         del sizes
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
         return [
-            Detection3dAnswer(source=source, detections=decide(found, metadata.classes, metadata.thresholds))
+            Boxes3dPrediction(source=source, detections=decide(found, metadata.classes, metadata.thresholds))
             for found, source in zip(
                 found_boxes(by_meaning, stated_selection(metadata.extra, Selection3d)), sources, strict=True
             )
         ]
 
-    def failed(self, source: str | None, error: str) -> Detection3dAnswer:
-        """Return an answer without detections."""
-        return Detection3dAnswer(source=source, error=error)
+    def failed(self, source: str | None, error: str) -> Boxes3dPrediction:
+        """Return a prediction without detections."""
+        return Boxes3dPrediction(source=source, error=error)
+
+
+Detection3dAnswer = Boxes3dPrediction
+"""The name of `Boxes3dPrediction` in version 0.1."""
+Detection3dReader = Boxes3dReader

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Answer, Outputs
+from tao_like.runtime.predictions.base import Outputs, Prediction
 
 SINGLE_LABEL = "class_probabilities"
 """Meaning of an output (N, classes) whose rows sum to 1: exactly one class applies (softmax)."""
@@ -24,8 +24,8 @@ DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationAnswer(Answer):
-    """What a classifier says about one picture.
+class ClassPrediction(Prediction):
+    """What a classifier says about one sample.
 
     Attributes:
         label: the class; multi-label: the likeliest of the classes that apply. None if rejected, or
@@ -54,8 +54,8 @@ def decide(
     multi_label: bool,
     *,
     source: str | None = None,
-) -> ClassificationAnswer:
-    """Turn the probabilities of one picture into its answer. Of equal probabilities the first class wins.
+) -> ClassPrediction:
+    """Turn the probabilities of one sample into its prediction. Of equal probabilities the first class wins.
 
     Args:
         probabilities: one value a class, 0 to 1.
@@ -64,7 +64,7 @@ def decide(
             is below t), ``{"kind": "per_class", "values": [t, ...]}`` (multi-label: a class applies from
             its t on), or empty: the likeliest class; multi-label: each class from 0.5 on.
         multi_label: whether any number of classes applies.
-        source: the file that the answer is about.
+        source: the file that the prediction is about.
 
     Raises:
         BundleError: the thresholds are not for this kind of classifier or number of classes, or the
@@ -79,7 +79,7 @@ def decide(
     ranked = np.argsort(-values, kind="stable")
     candidates = ranked if multi_label else ranked[:1]
     labels = tuple(classes[index] for index in candidates if values[index] >= limits[index])
-    return ClassificationAnswer(
+    return ClassPrediction(
         label=labels[0] if labels else None,
         score=float(values[ranked[0]]),
         labels=labels,
@@ -89,8 +89,8 @@ def decide(
     )
 
 
-class ClassificationReader:
-    """Reads a classifier's answers; see `tao_like.runtime.predictions.base.AnswerReader`."""
+class ClassesReader:
+    """Reads a classifier's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, without one output of probabilities, or with odd thresholds."""
@@ -105,8 +105,8 @@ class ClassificationReader:
         metadata: ModelMetadata,
         sources: Sequence[str | None],
         sizes: Sequence[tuple[int, int]],
-    ) -> list[ClassificationAnswer]:
-        """Return one answer a row of the probabilities."""
+    ) -> list[ClassPrediction]:
+        """Return one prediction for each row of the probabilities."""
         del sizes
         name, multi_label = _probabilities_output(metadata)
         return [
@@ -114,9 +114,9 @@ class ClassificationReader:
             for row, source in zip(outputs[name], sources, strict=True)
         ]
 
-    def failed(self, source: str | None, error: str) -> ClassificationAnswer:
-        """Return an answer without a label."""
-        return ClassificationAnswer(source=source, error=error)
+    def failed(self, source: str | None, error: str) -> ClassPrediction:
+        """Return a prediction without a label."""
+        return ClassPrediction(source=source, error=error)
 
 
 def _probabilities_output(metadata: ModelMetadata) -> tuple[str, bool]:
@@ -151,3 +151,8 @@ def _limits(thresholds: Mapping[str, Any], class_count: int, multi_label: bool) 
     if not all(isinstance(value, (int, float)) and 0 <= value <= 1 for value in given):
         raise BundleError(f"thresholds.{key} is {thresholds[key]}; thresholds lie between 0 and 1.")
     return np.asarray(given, dtype=np.float64)
+
+
+ClassificationAnswer = ClassPrediction
+"""The name of `ClassPrediction` in version 0.1."""
+ClassificationReader = ClassesReader

@@ -1,4 +1,4 @@
-"""What detectors on pictures and in space say alike: boxes with scores and classes, and how to read them."""
+"""What detectors on images and in space have in common: boxes with scores and classes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,29 @@ SelectionT = TypeVar("SelectionT")
 
 
 @dataclass(frozen=True)
-class FoundBoxes:
-    """All boxes that a network gives for one sample, best first.
+class Detections:
+    """What a network finds in one sample, by descending score.
 
     Attributes:
-        boxes: (M, 4) in pixels of the network's input, or (M, 7) in space.
+        boxes: (M, 4) left, top, right, bottom in pixels of the network's input, or (M, 7) in space.
         scores: (M,).
         labels: (M,) class numbers.
+        masks: (M, height, width) bool, in pixels of the network's input; None for a network without.
+        track_ids: (M,) numbers that follow an object through a video; None where nothing is tracked.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.bool_] | None = None
+    track_ids: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+
+FoundBoxes = Detections
+"""Another name for `Detections`."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,8 @@ class Meanings:
 def split_boxes(
     outputs: Outputs,
     meanings: Meanings,
-    select: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], FoundBoxes],
-) -> list[FoundBoxes]:
+    select: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], Detections],
+) -> list[Detections]:
     """Splits a batch's outputs into the boxes of each sample.
 
     Args:
@@ -100,7 +108,7 @@ def split_boxes(
     check_finite(boxes, scores)
     labels, counts = outputs[meanings.labels].astype(np.int64), outputs[meanings.count].tolist()
     return [
-        FoundBoxes(*(values[:count] for values in of_sample))
+        Detections(*(values[:count] for values in of_sample))
         for *of_sample, count in zip(boxes, scores, labels, counts, strict=True)
     ]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.geometry.boxes import Boxes, box_areas, overlaps
+from tao_like.runtime.geometry.boxes import Boxes, box_areas, box_iou
 
 BORDER, BORDER_PIXELS = 0.02, 4.0
 """A box may be cut off that ends so near an inner border: a share of the tile's side, and pixels at least."""
@@ -183,7 +183,7 @@ def _pairs(
                 np.clip(boxes[each], np.tile(limits[:2], 2), np.tile(limits[2:], 2))
                 for each in (first, second)
             ]
-            shares = overlaps(*clipped)
+            shares = box_iou(*clipped)
             inside = _contained(shares, *clipped)
             is_part = (is_cut[first, None] & (inside[0] >= CONTAINED)) | (
                 is_cut[None, second] & (inside[1] >= CONTAINED)

@@ -21,12 +21,14 @@ from tao_like.stages.lib.engines import (
     LoadedModel,
     OnnxEngine,
     default_format,
+    graph_inputs,
     open_bundle,
     open_model,
 )
-from tao_like.stages.lib.folders import require_file, stage_folder, trained_bundle
+from tao_like.stages.lib.folders import is_model, require_file, stage_folder, trained_bundle
 from tao_like.stages.lib.onnx_cost import graph_cost
 from tao_like.stages.lib.onnx_graph import QUANTIZED_TYPES
+from tao_like.stages.lib.onnx_merge import read_graph
 from tao_like.stages.quantize.stage import quantized_file
 from tao_like.tracking import Run
 
@@ -75,7 +77,7 @@ def find_paths(spec: CommonSpec) -> list[Path]:
         exported_file(spec),
         quantized_file(spec),
     ]
-    found = [path for path in places if path.is_file()]
+    found = [path for path in places if is_model(path)]
     if not found:
         raise SpecError(
             f"{KEY} is not given, and train, prune, export and quantize have left nothing: there is no "
@@ -128,7 +130,7 @@ def _open_onnx(
     opened = open_model(task_type, spec, path, torch.device("cpu"))
     for note in opened.notes:
         run.info(note)
-    graph = onnx.load(path)
+    graph = read_graph(path)
     quantized = any(node.op_type in QUANTIZED_TYPES for node in graph.graph.node)
     engine = OnnxEngine(runtime.load(path, threads=threads))
     cost = _counted(graph, opened.task, engine, name, run)
@@ -148,12 +150,12 @@ def _open_bundle(
     opened = open_bundle(task_type, spec, path, torch.device("cpu"), spec.export.input_format)
     exported = folder / f"{len(list(folder.iterdir()))}.onnx"
     try:
-        export_model(opened, spec.export, exported, run)
+        exported = Path(export_model(opened, spec.export, exported, run)["onnx_file"])
     except ConversionError as error:
         run.warning(f"{path} is scored and timed in torch, since it cannot be exported: {error}")
         return Candidate(name, path, "bundle", "torch", opened.task, opened.engine, _torch_cost(opened))
     engine = OnnxEngine(runtime.load(exported, threads=threads))
-    cost = _counted(onnx.load(exported), opened.task, engine, name, run)
+    cost = _counted(read_graph(exported), opened.task, engine, name, run)
     return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
 
 
@@ -170,5 +172,7 @@ def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: st
 def _torch_cost(opened: LoadedModel) -> Cost:
     task = opened.task
     prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
-    (graph,) = task.exports(opened.network, default_format(task)).values()
-    return network_cost(graph.module, graph.to_inputs(prepared))
+    graphs = task.exports(opened.network, default_format(task))
+    inputs = graph_inputs(graphs, prepared)
+    costs = [network_cost(graph.module, inputs[name]) for name, graph in graphs.items()]
+    return Cost(sum(cost.parameters for cost in costs), sum(cost.macs for cost in costs))

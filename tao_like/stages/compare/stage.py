@@ -15,6 +15,7 @@ from tao_like.stages.compare.models import Candidate, find_paths, open_candidate
 from tao_like.stages.compare.picture import draw_comparison
 from tao_like.stages.compare.table import comparison_table, table_text, write_csv
 from tao_like.stages.lib.devices import processors
+from tao_like.stages.lib.folders import model_bytes
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.processor import busy_note, this_processor
@@ -86,7 +87,7 @@ def _metrics(candidate: Candidate, split: Split, spec: CommonSpec, run: Run) -> 
     dataset = task.data.dataset(split)
     with run.progress(f"scoring {candidate.name}", len(dataset)) as bar:
         size = scoring_batch_size(task, spec.compare.batch_size)
-        workers = resolve_workers(task, "cpu")
+        workers = resolve_workers(task.data, "cpu")
         return score(task, candidate.engine, dataset, size, workers, bar.advance).compute().values
 
 
@@ -122,7 +123,7 @@ def _row(
         "runs_in": candidate.runs_in,
         "metrics": metrics,
         "drop": drop,
-        "bytes": candidate.path.stat().st_size,
+        "bytes": model_bytes(candidate.path),
         "parameters": candidate.cost.parameters if candidate.cost else None,
         "macs": candidate.cost.macs if candidate.cost else None,
         "median_ms": latency.median_ms if latency else None,

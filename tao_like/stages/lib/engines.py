@@ -15,13 +15,13 @@ from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
 from tao_like.config import spec_from_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.inputs import single
-from tao_like.contract.model import Exportable
+from tao_like.contract.model import Exportable, parts_of
 from tao_like.contract.sample import Outputs, Prepared
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks import structure
-from tao_like.stages.lib.folders import require_file, trained_bundle, where_earlier_trainings_are
+from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
 
 BUNDLE_SUFFIX = ".tltb"
 ONNX_SUFFIX = ".onnx"
@@ -44,17 +44,18 @@ class TorchEngine:
 
     def __init__(self, graphs: Mapping[str, Exportable], device: torch.device) -> None:
         self.graphs = dict(graphs)
+        self.final = final_outputs(self.graphs)
         self.device = device
         for graph in self.graphs.values():
             graph.module.to(device)
 
     @torch.inference_mode()
     def run(self, prepared: Prepared) -> Outputs:
-        """The outputs of all graphs for a batch of prepared samples."""
+        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch."""
         outputs: Outputs = {}
         for graph in self.graphs.values():
             outputs |= self._run(graph, prepared | outputs)
-        return outputs
+        return {name: outputs[name] for name in self.final}
 
     def _run(self, graph: Exportable, prepared: Prepared) -> Outputs:
         if graph.one_by_one:
@@ -66,6 +67,17 @@ class TorchEngine:
         outputs = graph.module(*inputs)
         named = outputs if isinstance(outputs, tuple) else (outputs,)
         return {name: value.cpu().numpy() for name, value in zip(graph.outputs, named, strict=True)}
+
+
+def final_outputs(graphs: Mapping[str, Exportable]) -> dict[str, str]:
+    """Names and meanings of the outputs that no other graph takes: those that predictions are read from."""
+    taken = {name for graph in graphs.values() for name in graph.inputs}
+    return {
+        name: meaning
+        for graph in graphs.values()
+        for name, meaning in graph.meanings.items()
+        if name not in taken
+    }
 
 
 def graph_inputs(graphs: Mapping[str, Exportable], prepared: Prepared) -> dict[str, tuple[Tensor, ...]]:
@@ -130,7 +142,7 @@ def find_checkpoint(spec: CommonSpec, given: str | None, key: str) -> Path:
     path = Path(given) if given else trained_bundle(spec)
     if given:
         require_file(key, path)
-    if path.is_file():
+    if is_model(path):
         return path
     raise SpecError(
         f"{key} is not given, and there is no {path}; train first, or name a bundle or an ONNX file"
@@ -144,7 +156,7 @@ def open_model(task_type: type[AnyTask], spec: CommonSpec, path: Path, device: t
     Raises:
         BundleError: it is neither, or of another task, or damaged.
     """
-    if path.suffix == ONNX_SUFFIX:
+    if path.suffix == ONNX_SUFFIX or path.is_dir():
         return _open_onnx(task_type, spec, path, device)
     if path.suffix == BUNDLE_SUFFIX:
         return open_bundle(task_type, spec, path, device)
@@ -179,10 +191,17 @@ def bundle_network(task: AnyTask, bundle: Bundle, path: Path) -> nn.Module:
         BundleError: structure or weights do not fit the network that the spec describes.
     """
     network: nn.Module = task.model(pretrained=False)[0]
+    modules = parts_of(network)
+    if modules.keys() != bundle.parts.keys():
+        raise BundleError(
+            f"{path} has the parts {', '.join(bundle.parts)}, and the network that its spec describes has "
+            f"{', '.join(modules)}"
+        )
     try:
-        if bundle.structure is not None:
-            structure.apply(network, bundle.structure)
-        network.load_state_dict(bundle.weights)
+        for name, part in bundle.parts.items():
+            if part.structure is not None:
+                structure.apply(modules[name], part.structure)
+            modules[name].load_state_dict(part.weights)
     except BundleError as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     except RuntimeError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.errors import SpecError
+from tao_like.runtime.pipeline_file import PIPELINE_FILE
 
 BUNDLE_NAME = "model.tltb"
 CHECKPOINTS = "checkpoints"
@@ -26,13 +27,23 @@ def trained_bundle(spec: CommonSpec) -> Path:
     return stage_folder(spec, "train") / BUNDLE_NAME
 
 
+def is_model(path: Path) -> bool:
+    """Whether a path can be a model: a file, or the folder of one that has several graphs."""
+    return path.is_file() or (path / PIPELINE_FILE).is_file()
+
+
+def model_bytes(path: Path) -> int:
+    """Bytes of a model's file, or of all files of one that is a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
 def require_file(key: str, path: Path) -> None:
     """Checks the file that a key of the spec names.
 
     Raises:
         SpecError: there is no such file; where it is a folder, what in it could be meant.
     """
-    if path.is_file():
+    if is_model(path):
         return
     if not path.is_dir():
         raise SpecError(f"{key}: there is no file {path}")
@@ -62,7 +73,7 @@ def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None
     """
     from tao_like.tracking import read_status
 
-    if not ((folder / BUNDLE_NAME).exists() or (folder / CHECKPOINTS).exists()):
+    if not ((folder / BUNDLE_NAME).exists() or checkpoint_folders(folder)):
         return None
     if resumed_from and folder.resolve() in Path(resumed_from).resolve().parents:
         return None
@@ -75,6 +86,29 @@ def keep_earlier_training(folder: Path, resumed_from: str | None) -> Path | None
     return target
 
 
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """The folders of a training's checkpoints: one, or one in the folder of each phase that has begun."""
+    return sorted(
+        one for one in (*folder.glob(CHECKPOINTS), *folder.glob(f"*/{CHECKPOINTS}")) if one.is_dir()
+    )
+
+
+def remove_partial_checkpoints(folder: Path) -> None:
+    """Removes what killed processes have left of checkpoints, here and in the trainings kept beside it.
+
+    Folders that another process is writing to are left alone.
+    """
+    from tao_like.tracking import read_status
+    from tao_like.tracking.files import remove_partial_files
+
+    for kept in folder.parent.glob(f"{folder.name}-[0-9][0-9][0-9]"):
+        if not any(status.alive for status in read_status(kept)):
+            for checkpoints in checkpoint_folders(kept):
+                remove_partial_files(checkpoints)
+    for checkpoints in checkpoint_folders(folder):
+        remove_partial_files(checkpoints)
+
+
 def resume_override(checkpoint: Path) -> str:
     """The word to add to a command so that a training goes on from a checkpoint, ready for a shell."""
     return shlex.quote(f"{RESUME_KEY}={checkpoint}")
@@ -82,7 +116,9 @@ def resume_override(checkpoint: Path) -> str:
 
 def how_to_resume(folder: Path) -> str | None:
     """A sentence for a folder whose training was broken off; None where it was finished or never began."""
-    checkpoint = folder / CHECKPOINTS / LAST_CHECKPOINT
-    if (folder / BUNDLE_NAME).exists() or not checkpoint.is_file():
+    checkpoints = [one / LAST_CHECKPOINT for one in checkpoint_folders(folder)]
+    checkpoints = [one for one in checkpoints if one.is_file()]
+    if (folder / BUNDLE_NAME).exists() or not checkpoints:
         return None
+    checkpoint = max(checkpoints, key=lambda one: one.stat().st_mtime)  # of the phase that it was in
     return f"That training was broken off; to go on with it, add {resume_override(checkpoint)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from tao_like.contract.data import Data, Dataset
 from tao_like.contract.phase import Phase
-from tao_like.contract.task import AnyTask
 from tao_like.data.memory import free_memory
 from tao_like.stages.lib.devices import processors
 from tao_like.tracking.signals import leave_signals_to_parent
@@ -151,10 +150,17 @@ def ready_to_fork(workers: int) -> int:
 
 
 class ShareSampler(Sampler[int]):
-    """Every n-th sample in the dataset's order, without filling up: for scoring in several processes."""
+    """Every n-th sample in the dataset's order, without filling up: for scoring in several processes.
 
-    def __init__(self, length: int, rank: int, world: int) -> None:
-        self.indices = range(rank, length, world)
+    Args:
+        length: samples of the dataset.
+        rank: this process's number; world: how many there are.
+        groups: the number of each sample's group, such as the image of a tile; a group stays in one process.
+    """
+
+    def __init__(self, length: int, rank: int, world: int, groups: Sequence[int] | None = None) -> None:
+        numbers = range(length) if groups is None else groups
+        self.indices = [index for index, number in enumerate(numbers) if number % world == rank]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -163,27 +169,27 @@ class ShareSampler(Sampler[int]):
         return iter(self.indices)
 
 
-def resolve_workers(task: AnyTask, device_type: str) -> int:
+def resolve_workers(data: Data, device_type: str) -> int:
     """The number of loading processes; `auto`: one for each processor but one, at most 8.
 
     On a CPU the training itself uses all processors, so loading in two more processes is enough.
     """
-    workers = task.data.loading.workers
+    workers = data.loading.workers
     if workers != "auto":
         return workers
     spare = max(0, processors() - 1)
     return min(spare, 8 if device_type == "cuda" else 2)
 
 
-def resolve_batch_size(phase: Phase[Any], network: nn.Module, dataset: Dataset, device: torch.device) -> int:
+def resolve_batch_size(phase: Phase[Any], model: nn.Module, dataset: Dataset, device: torch.device) -> int:
     """The batch size of the spec; `auto`: a power of two that memory and the amount of data allow.
 
-    One training pass over two samples tells how much the network keeps for each sample.
+    One training pass over two samples tells how much the model keeps for each sample.
     """
     size = phase.data.loading.batch_size
     if size != "auto":
         return size
-    per_sample = _kept_bytes(phase, network, dataset)
+    per_sample = _kept_bytes(phase, model, dataset)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     limit = min(
         LARGEST_AUTO_BATCH[device.type],
@@ -193,21 +199,24 @@ def resolve_batch_size(phase: Phase[Any], network: nn.Module, dataset: Dataset, 
     return 1 << max(1, limit.bit_length() - 1)
 
 
-def _kept_bytes(phase: Phase[Any], network: nn.Module, dataset: Dataset) -> int:
+def _kept_bytes(phase: Phase[Any], model: nn.Module, dataset: Dataset) -> int:
     """Bytes that a training step keeps for one sample until its backward pass."""
-    device = next(network.parameters()).device
+    device = next(model.parameters()).device
     batch = phase.data.collate([dataset[index % len(dataset)] for index in range(2)]).to(device)
+    # By storage: views of a tensor, which may begin anywhere in it, take no memory of their own.
     seen: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        seen[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    parameters = {parameter.data_ptr() for parameter in network.parameters()}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        phase.losses(network, batch)
-    network.load_state_dict(state)
+        losses = phase.losses(model, batch)  # held, so that no storage is freed and its address used again
+    model.load_state_dict(state)
+    del losses
     return sum(size for pointer, size in seen.items() if pointer not in parameters) // 2
 
 
@@ -219,13 +228,14 @@ def scoring_loader(
     *,
     rank: int = 0,
     world: int = 1,
+    groups: Sequence[int] | None = None,
     on_worker_start: Callable[[int], None] = start_worker,
 ) -> DataLoader[Any]:
     """Batches in the dataset's order, each sample once over all processes."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
-        sampler=ShareSampler(len(dataset), rank, world),
+        sampler=ShareSampler(len(dataset), rank, world, groups),
         num_workers=ready_to_fork(workers),
         collate_fn=data.collate,
         persistent_workers=workers > 0,

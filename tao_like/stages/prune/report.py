@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import nn
 
 from tao_like.contract.inputs import dummy_sample, preprocess
@@ -15,14 +15,13 @@ from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Prepared
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
+from tao_like.plots.charts import draw_bars
 from tao_like.stages.lib.engines import default_format, graph_inputs
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tracking import Run
 
 _OPSET = 18
-_ROW_HEIGHT, _NAME_WIDTH, _BAR_WIDTH, _COUNT_WIDTH = 16, 330, 400, 110
-_MOST_ROWS = 200
 _ROUNDS, _SECONDS = 30, 20.0
 
 
@@ -59,23 +58,16 @@ def compare_widths(
 def draw_widths(widths: list[Width]) -> Image.Image:
     """A bar a layer: what it kept, in front of what it had."""
     shown = [width for width in widths if width.before != width.after] or widths
-    left_out = max(0, len(shown) - _MOST_ROWS)
-    shown = shown[:_MOST_ROWS]
-    size = (_NAME_WIDTH + _BAR_WIDTH + _COUNT_WIDTH, _ROW_HEIGHT * (len(shown) + 2) + 8)
-    picture = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
-    title = f"Kept (dark) of what each changed layer had{f'; {left_out} more layers' if left_out else ''}"
-    pen.text((6, 4), title, fill="black", font=font)
-    for row, width in enumerate(shown, start=1):
-        top = row * _ROW_HEIGHT + 8
-        pen.text((6, top), width.name[-50:], fill="black", font=font)
-        right = _NAME_WIDTH + _BAR_WIDTH - 1
-        pen.rectangle((_NAME_WIDTH, top + 1, right, top + _ROW_HEIGHT - 4), fill=(215, 222, 232))
-        kept = _NAME_WIDTH + round((_BAR_WIDTH - 1) * width.after / max(width.before, 1))
-        pen.rectangle((_NAME_WIDTH, top + 1, kept, top + _ROW_HEIGHT - 4), fill=(52, 101, 164))
-        counts = f"{width.after} of {width.before} {width.kind if width.kind == 'heads' else ''}"
-        pen.text((right + 8, top), counts, fill="black", font=font)
-    return picture
+    counts = [
+        f"{width.after} of {width.before}{' heads' if width.kind == 'heads' else ''}" for width in shown
+    ]
+    return draw_bars(
+        [width.name for width in shown],
+        [width.after / max(width.before, 1) for width in shown],
+        "Kept (dark) of what each changed layer had",
+        most=1,
+        labels=counts,
+    )
 
 
 def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:

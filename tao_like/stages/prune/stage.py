@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -282,7 +281,7 @@ def _metrics(task: AnyTask, network: nn.Module, run: Run, title: str) -> dict[st
     data = task.data.dataset(split)
     engine = TorchEngine(task.exports(network.eval(), default_format(task)), torch.device("cpu"))
     with run.progress(title, len(data)) as bar:
-        workers = resolve_workers(task, "cpu")
+        workers = resolve_workers(task.data, "cpu")
         return score(task, engine, data, _SCORING_BATCH, workers, bar.advance).compute().values
 
 
@@ -337,21 +336,25 @@ def _bundle(pruning: Pruning, parent: Bundle, sha256: str, report: dict[str, Any
         "parameters": report["parameters"],
         "metrics": report["metrics"],
     }
-    changed = copy.copy(parent)
-    changed.metrics = report["metrics"]["after"]
-    changed.history = [*parent.history, entry]
-    changed.structure = structure.capture(pruning.network)
-    changed.weights = dict(pruning.network.state_dict())
-    return changed
+    modules = parts_of(pruning.network)
+    parts = {
+        name: replace(
+            part,
+            weights=dict(modules[name].state_dict()),
+            structure=structure.capture(modules[name]) if name in pruning.parts else part.structure,
+        )
+        for name, part in parent.parts.items()
+    }
+    return replace(parent, parts=parts, metrics=report["metrics"]["after"], history=[*parent.history, entry])
 
 
 def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:
     """The bundle that was written gives the very answers of the network at hand."""
     again = bundle_network(pruning.task, bundle, path).eval()
     pruning.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if structure.capture(again) != bundle.structure:
-        raise ConversionError("the pruned bundle does not give back its own structure; please report this")
     restored = parts_of(again)
+    if any(structure.capture(restored[name]) != bundle.parts[name].structure for name in pruning.parts):
+        raise ConversionError("the pruned bundle does not give back its own structure; please report this")
     for name, part in pruning.parts.items():
         with torch.inference_mode():
             expected = part.module.eval()(*part.prunable.inputs)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
 from tao_like.stages.lib.onnx_graph import sort_nodes
@@ -73,15 +72,6 @@ def to_int8(
     del quantized.graph.value_info[:]
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     return quantized
-
-
-def int8_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """The int8 weights of a quantized graph, by name."""
-    return {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
-    }
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import torch
 
 from tao_like import runtime
@@ -13,8 +14,9 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, SpecError
 from tao_like.stages.export import export_model, exported_file
-from tao_like.stages.lib.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, OnnxEngine, open_bundle, open_model
-from tao_like.stages.lib.folders import require_file, trained_bundle, where_earlier_trainings_are
+from tao_like.stages.lib.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, open_bundle, open_model
+from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
+from tao_like.stages.lib.onnx_merge import read_graph
 from tao_like.tracking import Run
 
 KEY = "quantize.checkpoint"
@@ -46,24 +48,33 @@ def open_source(task_type: type[AnyTask], spec: CommonSpec, run: Run, folder: Pa
     """
     path = _find(spec, run)
     device = torch.device("cpu")
-    if path.suffix == ONNX_SUFFIX:
+    if path.suffix == ONNX_SUFFIX or path.is_dir():
         opened = open_model(task_type, spec, path, device)
-        assert isinstance(opened.engine, OnnxEngine)
         for note in opened.notes:
             run.info(note)
-        return Source(opened.task, opened.engine.model, path, path)
+        single = _one_file(path, folder)
+        return Source(opened.task, runtime.load(single), single, path)
     if path.suffix != BUNDLE_SUFFIX:
         raise BundleError(
             f"{KEY}: {path} is neither a bundle ({BUNDLE_SUFFIX}) nor an ONNX file ({ONNX_SUFFIX})"
         )
     opened = open_bundle(task_type, spec, path, device, spec.export.input_format)
-    exported = folder / "fp32.onnx"
-    report = export_model(opened, spec.export, exported, run)
+    report = export_model(opened, spec.export, folder / "fp32.onnx", run)
+    exported = _one_file(Path(report["onnx_file"]), folder)
     run.info(
         f"{path.name} is exported for this, checked against torch on {report['checked_on']}: largest "
         f"difference {report['largest_difference']:.1e}."
     )
     return Source(opened.task, runtime.load(exported), exported, path)
+
+
+def _one_file(path: Path, folder: Path) -> Path:
+    """The model as one graph in one file: several graphs are joined, for int8 is chosen over all of them."""
+    if path.is_file():
+        return path
+    joined = folder / "joined.onnx"
+    onnx.save(read_graph(path), joined)
+    return joined
 
 
 def _find(spec: CommonSpec, run: Run) -> Path:
@@ -73,14 +84,14 @@ def _find(spec: CommonSpec, run: Run) -> Path:
         require_file(KEY, path)
         return path
     bundle, exported = trained_bundle(spec), exported_file(spec)
-    if exported.is_file() and not bundle.is_file():
+    if is_model(exported) and not bundle.is_file():
         return exported
     if not bundle.is_file():
         raise SpecError(
             f"{KEY} is not given, and there is neither {exported} nor {bundle}; train first, or name a "
             f"bundle or an ONNX file{where_earlier_trainings_are(spec)}"
         )
-    if exported.is_file():
+    if is_model(exported):
         if runtime.load(exported).metadata.bundle_sha256 == file_sha256(bundle):
             return exported
         run.info(f"{exported} is not of the bundle {bundle}; the bundle is taken.")

@@ -187,7 +187,7 @@ class _Quantization:
                     OnnxEngine(model),
                     dataset,
                     scoring_batch_size(self.task, self.spec.batch_size),
-                    resolve_workers(self.task, "cpu"),
+                    resolve_workers(self.task.data, "cpu"),
                     bar.advance,
                 )
                 .compute()

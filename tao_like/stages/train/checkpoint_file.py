@@ -8,74 +8,56 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
-from typing_extensions import override
 
 from tao_like.errors import BundleError
 from tao_like.tracking import atomic_path, is_out_of_memory
 
 FORMAT = "tao_like checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "tao_like"
-"""Under this key stands what tao_like adds to Lightning's checkpoint."""
+"""Under this key stands what a checkpoint says of its training."""
 WEIGHTS = "state_dict"
 
 _TYPES: Mapping[str, type] = {
     "task": str,
+    "phase": str,
+    "done": list,
     "spec": dict,
     "classes": list,
     "data": dict,
     "batch_size": int,
-    "batches": int,
     "processes": int,
     "epoch": int,
     "batch": int,
     "step": int,
+    "validated": bool,
     "ended": bool,
-    "epoch_figures": dict,
+    "history": list,
 }
 
 
-class AtomicCheckpoints(CheckpointIO):
-    """Has Lightning write checkpoints beside their final name, and read them as `read_checkpoint` does.
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint beside its final name, then rename it.
 
-    Lightning's own way moves the file from the folder for temporary files, which on another disk is no single
-    act, and holds it in memory a second time.
+    Raises:
+        TaoLikeError: it cannot be written; what was there before is untouched.
     """
-
-    @override
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        if storage_options is not None:
-            # Weights alone, with what there is to say of them.
-            checkpoint = {WEIGHTS: checkpoint[WEIGHTS], **storage_options}
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:
-                # torch's writer hides what the operating system said behind a message of its own.
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from error
-                raise
-
-    @override
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
-
-    @override
-    def remove_checkpoint(self, path: str | Path) -> None:
-        Path(path).unlink(missing_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:
+            # torch's writer hides what the operating system said behind a message of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, without running code from it.
 
     Raises:
-        BundleError: it is damaged, or no checkpoint of this toolkit, or of a newer version of it.
+        BundleError: it is damaged, or no checkpoint of this toolkit, or of another version of it.
     """
     content = _load(path)
     _check_record(content, path)
@@ -83,13 +65,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_best(path: Path) -> tuple[dict[str, Tensor], float]:
-    """The weights of the best validation and their score, on the CPU. Raises BundleError."""
+def read_best(path: Path) -> dict[str, Tensor]:
+    """The weights of the best validation, on the CPU. Raises BundleError."""
     content = _load(path)
     _check_weights(content, path)
-    if not isinstance(content.get("score"), float):
-        raise BundleError(f"{path} is damaged: it holds no score of its weights")
-    return content[WEIGHTS], content["score"]
+    weights: dict[str, Tensor] = content[WEIGHTS]
+    return weights
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -128,6 +109,12 @@ def _check_record(content: dict[str, Any], path: Path) -> None:
         raise BundleError(
             f"{path} is of checkpoint format {version}, and this tao_like reads up to {FORMAT_VERSION}; "
             "update tao_like"
+        )
+    if version == 1:
+        raise BundleError(
+            f"{path} is of checkpoint format 1, which this tao_like cannot go on from; end that training "
+            "with the version that began it, or start anew (from a bundle of it: "
+            "train.pretrained_model_path)"
         )
     wrong = [name for name, kind in _TYPES.items() if not isinstance(record.get(name), kind)]
     wrong = wrong or [name for name, kind in _TYPES.items() if kind is int and record[name] < 0]

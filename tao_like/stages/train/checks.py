@@ -5,35 +5,47 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import Any
 
 import torch
 
 from tao_like.config.blocks.common import TrainSpec
+from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.errors import SpecError
-from tao_like.stages.lib.scoring import last_phase
 from tao_like.stages.train.devices import choose_devices
 
 
-def check_spec(task: AnyTask, spec: TrainSpec) -> None:
-    """Raises SpecError where a rule is broken that needs torch, the task, or what the data has."""
-    if not task.data.has("train"):
+def check_phase(task: AnyTask, phase: Phase[Any]) -> None:
+    """Raises SpecError where a phase's rule is broken that needs the task, or what the data has."""
+    data, spec = phase.data, phase.spec
+    block = train_key(task, phase)
+    if not data.has("train"):
         raise SpecError(
-            f"there is no training data: {task.data.key('train')} is not given; "
+            f"there is no training data: {data.key('train')} is not given; "
             f"`tao-like {task.name} init FOLDER` writes a spec for a folder of yours"
         )
-    known = ["val_loss", *(f"val_{name}" for name in last_phase(task).reported())]
+    known = ["val_loss", *(f"val_{name}" for name in phase.reported())]
     needs_monitor = spec.keep == "best" or spec.early_stopping.enabled
     if needs_monitor and spec.optim.monitor_name not in known:
         raise SpecError(
-            f"train.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
+            f"{block}.optim.monitor_name: {spec.optim.monitor_name} is no metric that this training reports; "
             f"it is one of {', '.join(known)}"
         )
-    if needs_monitor and not task.data.has("val"):
+    if needs_monitor and not data.has("val"):
         raise SpecError(
-            f"train.keep=best and early stopping need validation data; give {task.data.key('val')} "
-            "or dataset.split.val, or set train.keep=last and train.early_stopping.enabled=false"
+            f"{block}.keep=best and early stopping need validation data; give {data.key('val')} "
+            f"or dataset.split.val, or set {block}.keep=last and {block}.early_stopping.enabled=false"
         )
+
+
+def train_key(task: AnyTask, phase: Phase[Any]) -> str:
+    """The key of a phase's train block in the spec; phases may share one."""
+    return "train" if phase.spec == task.spec.train else f"train.{phase.name}"
+
+
+def check_devices(spec: TrainSpec) -> None:
+    """Raises SpecError where the machine cannot do what the train block wants."""
     if spec.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("train.precision: fp16 needs a GPU; take bf16 or fp32")
     if spec.accelerator == "gpu" and not torch.cuda.is_available():

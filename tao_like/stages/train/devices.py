@@ -1,4 +1,4 @@
-"""Which devices a training computes on, and whether its processes are those that were started."""
+"""Which devices a training computes on, and the processes that do so: Fabric's affair."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import os
 from dataclasses import dataclass, field
 
 import torch
-from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]  # they are, unannounced
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined]  # they are, unannounced
     ClusterEnvironment,
     LightningEnvironment,
     TorchElasticEnvironment,
 )
+from torch import Tensor
 
 from tao_like.config.blocks.common import TrainSpec
 from tao_like.errors import SpecError
 from tao_like.stages.lib.devices import check_gpu_ids, no_gpu
+from tao_like.tracking import StopRequest
 
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _TORCHRUN = (
     "`torchrun --nnodes=MACHINES --nproc-per-node=DEVICES -m tao_like.cli ...` on each machine starts them, "
     "see docs/devices.md"
@@ -24,10 +28,10 @@ _TORCHRUN = (
 
 @dataclass(frozen=True)
 class Devices:
-    """What Lightning's trainer is told of the devices.
+    """What Fabric is told of the devices.
 
     Attributes:
-        accelerator: Lightning's word for their kind.
+        accelerator: Fabric's word for their kind.
         devices: how many on this machine, or which GPUs.
         warnings: what to tell the user of devices that were asked for and are not there.
     """
@@ -73,7 +77,7 @@ def choose_devices(train: TrainSpec) -> Devices:
                 f"train.num_gpus={count}: this machine has {gpus}; ask for {gpus}, and lower train.optim.lr "
                 f"as much (a step then sees {gpus}/{count} of the samples)"
             )
-        chosen = Devices("gpu", train.gpu_ids or count)
+        chosen = Devices("cuda", train.gpu_ids or count)
     _check_processes(chosen.count, train.num_nodes)
     return chosen
 
@@ -100,10 +104,49 @@ def _check_processes(devices: int, machines: int) -> None:
 
 
 def process_environment() -> ClusterEnvironment:
-    """Who starts the processes: torchrun where it has started this one, else Lightning, on this machine.
+    """Who starts the processes: torchrun where it has started this one, else Fabric, on this machine.
 
-    Lightning would also look at the variables of Slurm, MPI and LSF, and take a batch job's script for one of
+    Fabric would also look at the variables of Slurm, MPI and LSF, and take a batch job's script for one of
     many tasks.
     """
     launched = torch.distributed.is_torchelastic_launched()
     return TorchElasticEnvironment() if launched else LightningEnvironment()
+
+
+def start_processes(train: TrainSpec, devices: Devices, stop: StopRequest) -> Fabric:
+    """Starts a process for each device, or meets those that are started.
+
+    Args:
+        train: the train block.
+        devices: as `choose_devices` gives them.
+        stop: the signals; they end a process that waits for the others at once.
+    """
+    several = devices.count * train.num_nodes > 1
+    fabric = Fabric(
+        accelerator=devices.accelerator,
+        devices=devices.devices,
+        num_nodes=train.num_nodes,
+        strategy="ddp" if several else "auto",
+        precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
+        plugins=[process_environment()],
+    )
+    if several:
+        stop.let_die()
+    fabric.launch()
+    stop.take_back()
+    return fabric
+
+
+def leave_processes() -> None:
+    """Lets go of the other processes, where there are any."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def from_all_processes(values: Tensor, fabric: Fabric) -> Tensor:
+    """(processes, n): the n values of each process. All of them must call it."""
+    if fabric.world_size == 1:
+        return values[None]
+    gathered = [torch.empty_like(values) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(gathered, values)
+    return torch.stack(gathered)

@@ -1,7 +1,8 @@
-"""Optimiser and learning-rate schedule, for every task."""
+"""Optimizer and learning-rate schedule, for every task."""
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,30 +21,17 @@ CYCLE_END = 1e4
 """First rate of `one_cycle` over the last one, in fastai, torch and OpenPCDet."""
 
 
-def build_optimiser(phase: Phase[Any], network: nn.Module, spec: OptimSpec) -> torch.optim.Optimizer:
-    """The optimiser over what is not frozen: backbone and new parts, with and without weight decay.
+def build_optimizer(phase: Phase[Any], model: nn.Module, spec: OptimSpec) -> torch.optim.Optimizer:
+    """The optimizer over what is not frozen.
 
-    Each group carries its name and its highest rate (``lr``).
+    Each group carries its name, ``backbone`` or ``new``, and its highest rate (``lr``).
 
     Raises:
-        SpecError: everything is frozen.
+        SpecError: everything is frozen; or the rate is to fall by layers, which this network does not tell.
     """
-    backbone = {
-        id(parameter) for module in phase.backbone(network) for parameter in module.parameters(recurse=False)
-    }
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        decays = parameter.ndim > 1 and not any(skip in name for skip in spec.skip_names)
-        groups.setdefault(("backbone" if id(parameter) in backbone else "new", decays), []).append(parameter)
+    groups = parameter_groups(phase, model, spec)
     if not groups:
         raise SpecError("everything is frozen, so there is nothing to train; unfreeze the head")
-    rates = {"backbone": spec.lr if spec.lr_backbone is None else spec.lr_backbone, "new": spec.lr}
-    parameter_groups = [
-        {"params": parameters, "name": name, "lr": rates[name], "weight_decay": spec.weight_decay * decays}
-        for (name, decays), parameters in groups.items()
-    ]
     options: dict[str, Any] = {}
     name = spec.optim
     if name == "sgd" and not spec.momentum:
@@ -54,8 +42,58 @@ def build_optimiser(phase: Phase[Any], network: nn.Module, spec: OptimSpec) -> t
     elif spec.optim != "adafactor":
         options["betas"] = tuple(spec.betas)
     return timm.optim.create_optimizer_v2(  # type: ignore[attr-defined]
-        parameter_groups, opt=name, lr=spec.lr, weight_decay=spec.weight_decay, **options
+        groups, opt=name, lr=spec.lr, weight_decay=spec.weight_decay, **options
     )
+
+
+def parameter_groups(phase: Phase[Any], model: nn.Module, spec: OptimSpec) -> list[dict[str, Any]]:
+    """timm's groups with and without weight decay, divided into backbone and new parts, and by layers."""
+    excluded = _without_decay(model) | {f"*{glob.escape(name)}*" for name in spec.skip_names}
+    by_decay = timm.optim.param_groups_weight_decay(  # type: ignore[attr-defined]
+        model, spec.weight_decay, no_weight_decay_list=excluded
+    )
+    backbone = {
+        id(parameter) for module in phase.backbone(model) for parameter in module.parameters(recurse=False)
+    }
+    rates = {"backbone": spec.lr if spec.lr_backbone is None else spec.lr_backbone, "new": spec.lr}
+    scales = {} if spec.layer_decay is None else _layer_scales(model, spec.layer_decay)
+    divided: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    for group in by_decay:
+        for parameter in group["params"]:
+            name = "backbone" if id(parameter) in backbone else "new"
+            key = (name, rates[name] * scales.get(id(parameter), 1.0), group["weight_decay"])
+            divided.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "name": name, "lr": rate, "weight_decay": decay}
+        for (name, rate, decay), parameters in divided.items()
+    ]
+
+
+def _without_decay(model: nn.Module) -> set[str]:
+    """What timm's networks, wherever they stand in the model, want no weight decay on."""
+    return {
+        f"{name}.{parameter}" if name else parameter
+        for name, module in model.named_modules()
+        if callable(getattr(module, "no_weight_decay", None))
+        for parameter in module.no_weight_decay()
+    }
+
+
+def _layer_scales(model: nn.Module, decay: float) -> dict[int, float]:
+    """The share of the rate of each parameter of timm's networks in the model, by the parameter's id."""
+    scales: dict[int, float] = {}
+    for module in model.modules():
+        if callable(getattr(module, "group_matcher", None)):
+            groups = timm.optim.param_groups_layer_decay(  # type: ignore[attr-defined]
+                module, layer_decay=decay
+            )
+            scales |= {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    if not scales:
+        raise SpecError(
+            "train.optim.layer_decay: this network does not tell its layers in their order, as timm's do; "
+            "leave the key out"
+        )
+    return scales
 
 
 def scaled_rates(spec: OptimSpec, samples: int) -> OptimSpec:
@@ -66,7 +104,7 @@ def scaled_rates(spec: OptimSpec, samples: int) -> OptimSpec:
 
     Args:
         spec: rates and the samples that they are meant for.
-        samples: of one optimiser step: over all processes and accumulated batches.
+        samples: of one optimizer step: over all processes and accumulated batches.
     """
     if spec.lr_batch_size is None:
         return spec
@@ -75,10 +113,18 @@ def scaled_rates(spec: OptimSpec, samples: int) -> OptimSpec:
     return replace(spec, lr=spec.lr * factor, lr_backbone=backbone)
 
 
+def fitting_warmup(spec: OptimSpec, epochs: int) -> OptimSpec:
+    """The spec with a warm-up that leaves half of the training, where its own would fill all of it."""
+    room = epochs - spec.head_epochs
+    if spec.warmup_epochs < room or spec.policy == "one_cycle":
+        return spec
+    return replace(spec, warmup_epochs=room / 2)
+
+
 def build_schedule(
-    optimiser: torch.optim.Optimizer, spec: OptimSpec, epochs: int, steps_per_epoch: int, total_steps: int
+    optimizer: torch.optim.Optimizer, spec: OptimSpec, epochs: int, steps_per_epoch: int, total_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Learning rate as a share of each group's highest rate, for every optimiser step.
+    """Learning rate as a share of each group's highest rate, for every optimizer step.
 
     The head alone learns in the first ``head_epochs``; the backbone's own warm-up begins after them.
     """
@@ -94,17 +140,17 @@ def build_schedule(
 
         return at
 
-    shares = [share(group["name"]) for group in optimiser.param_groups]
+    shares = [share(group["name"]) for group in optimizer.param_groups]
     if spec.policy == "one_cycle" and spec.policy_params.moms:
-        return MomentumSchedule(optimiser, shares, spec.policy_params, total_steps)
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, shares)
+        return MomentumSchedule(optimizer, shares, spec.policy_params, total_steps)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
 
 
 class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
     """Rates as shares of the highest, and the momentum that goes the other way in `one_cycle`.
 
     Args:
-        optimiser: with a momentum or betas.
+        optimizer: with a momentum or betas.
         shares: of each group's highest rate at a step.
         params: of the policy.
         total_steps: of the training.
@@ -112,14 +158,14 @@ class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
 
     def __init__(
         self,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         shares: list[Callable[[int], float]],
         params: PolicyParamsSpec,
         total_steps: int,
     ) -> None:
         self._params = params
         self._total_steps = total_steps
-        super().__init__(optimiser, shares)
+        super().__init__(optimizer, shares)
 
     @override
     def get_lr(self) -> list[float | Tensor]:
@@ -171,7 +217,7 @@ def rate_share(
         spec: policy and warm-up.
         step: steps since this group began to learn.
         total_steps: steps that this group learns in all.
-        steps_per_epoch: optimiser steps of an epoch.
+        steps_per_epoch: optimizer steps of an epoch.
         absolute_step: steps since the training began; drops by epoch count from there.
     """
     policy, params = spec.policy, spec.policy_params

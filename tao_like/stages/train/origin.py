@@ -17,6 +17,7 @@ from tao_like.config.blocks.prune import DistillSpec
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
 from tao_like.contract.inputs import dummy_sample, preprocess
+from tao_like.contract.labels import class_difference
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import SpecError
@@ -75,75 +76,71 @@ def open_origin(task_type: type[AnyTask], spec: CommonSpec, path: Path, key: str
     bundle = read_bundle(path, expect_task=task_type.name)
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
     continued = task_type.continued_spec(spec, stored)
-    _check_classes(task_type(continued).data.labels.names, bundle.classes, f"{key}={path}")
-    record = replace(TrainedState.of_bundle(bundle), thresholds={})
-    task = task_type(continued, record)
+    _check_classes(task_type(continued), bundle.classes, f"{key}={path}")
+    task = task_type(continued, replace(TrainedState.of_bundle(bundle), thresholds={}))
     return Origin(task, bundle_network(task, bundle, path), bundle.history, file_sha256(path))
 
 
 class Teacher:
-    """Gives the losses of a network that learns from a larger one. It is shared, never copied or stored."""
+    """Gives the losses of a model that learns from a larger one. It is shared, never copied or stored."""
 
-    def __init__(self, distils: Distils[Any], network: nn.Module, spec: DistillSpec) -> None:
+    def __init__(self, distils: Distils[Any], model: nn.Module, spec: DistillSpec) -> None:
         self.distils = distils
-        self.network = network.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
         self.spec = spec
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
 
-    def losses(self, network: nn.Module, batch: Batch[Any]) -> dict[str, Tensor]:
-        """The parts of the loss of a batch."""
-        self.network.to(batch.device)
+    def losses(self, model: nn.Module, batch: Batch[Any]) -> dict[str, Tensor]:
+        """The terms of the loss of a batch."""
+        self.model.to(batch.device)
         return self.distils.distillation_losses(
-            network,
-            self.network,
+            model,
+            self.model,
             batch,
             loss_lambda=self.spec.loss_lambda,
             temperature=self.spec.temperature,
         )
 
 
-def open_teacher(task: AnyTask, spec: CommonSpec) -> Teacher | None:
-    """The teacher that the spec names; None where it names none.
+def open_teacher(task: AnyTask, spec: CommonSpec, distill: DistillSpec) -> Teacher | None:
+    """The teacher that a train block names; None where it names none.
 
     Raises:
         BundleError: the teacher's bundle cannot be used.
-        SpecError: there is no such file, or the teacher has other classes or another input size.
+        SpecError: there is no such file, or the teacher has other classes or another input size, or networks
+            of this task do not learn from teachers.
     """
-    given = spec.train.distill.teacher_model_path
+    given = distill.teacher_model_path
     if not given:
         return None
     key, path = f"train.distill.teacher_model_path={given}", Path(given)
     require_file("train.distill.teacher_model_path", path)
-    model = open_bundle(type(task), spec, path, torch.device("cpu"))
-    assert model.network is not None
     distils = task.capability(Distils)
     if distils is None:
         raise SpecError(
-            f"train.distill.teacher_model_path: {task.name} cannot learn from a teacher; leave it empty"
+            f"{key}: networks of the task {task.name} cannot learn from a teacher; leave the key out"
         )
-    _check_classes(task.data.labels.names, model.task.data.labels.names, key)
-    noise = dummy_sample(task.inputs)
-    for name in task.inputs:
-        own, other = (
-            np.shape(preprocess(inputs, [noise])[name]) for inputs in (task.inputs, model.task.inputs)
-        )
-        if own != other:
-            raise SpecError(f"{key} takes inputs of the shape {other[1:]}, and this network takes {own[1:]}")
-    return Teacher(distils, model.network, spec.train.distill)
-
-
-def _check_classes(own: list[str], theirs: list[str], what: str) -> None:
-    if own == theirs:
-        return
-    lacking = [name for name in theirs if name not in own]
-    added = [name for name in own if name not in theirs]
-    parts = [
-        f"{word} {', '.join(names[:5])}" for word, names in (("lacks", lacking), ("adds", added)) if names
-    ]
-    raise SpecError(
-        f"{what} knows other classes than the training data, which "
-        f"{' and '.join(parts) or 'has another order'}; give the data of its own classes, or start anew with "
-        "train.pretrained_model_path"
+    model = open_bundle(type(task), spec, path, torch.device("cpu"))
+    assert model.network is not None
+    _check_classes(task, model.task.data.labels.names, key)
+    own, other = (
+        {
+            name: np.shape(value)[1:]
+            for name, value in preprocess(one.inputs, [dummy_sample(one.inputs)]).items()
+        }
+        for one in (task, model.task)
     )
+    if own != other:
+        raise SpecError(f"{key} takes inputs of the shape {other}, and this network takes {own}")
+    return Teacher(distils, model.network, distill)
+
+
+def _check_classes(task: AnyTask, theirs: list[str], what: str) -> None:
+    difference = class_difference(task.data.labels.names, theirs)
+    if difference:
+        raise SpecError(
+            f"{what} knows other classes than the training data, which {difference}; give the data of its "
+            "own classes, or start anew with train.pretrained_model_path"
+        )

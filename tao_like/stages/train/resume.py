@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import nn
 from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.fields import METADATA_KEY
+from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, SpecError
@@ -43,35 +44,20 @@ KEPT_PATHS = ("train.pretrained_model_path", "train.pruned_model_path")
 
 
 @dataclass(frozen=True)
-class Position:
-    """How far a training is.
-
-    Attributes:
-        epoch: number of the epoch that it is in, from 0.
-        batch: batches of it that are done.
-        step: optimiser steps since the beginning.
-        validated: False where all batches of the epoch are done and its validation is still to come.
-    """
-
-    epoch: int
-    batch: int
-    step: int
-    validated: bool = True
-
-
-@dataclass(frozen=True)
 class Resumed:
     """What a training takes over from the checkpoint that it goes on from.
 
     Attributes:
         path: the checkpoint.
-        position: where it goes on.
+        phase: name of the phase that it was in.
+        done: what the phases before it have come to.
         record: what the checkpoint says of its training.
         notes: what to tell the user.
     """
 
     path: Path
-    position: Position
+    phase: str
+    done: list[dict[str, Any]]
     record: dict[str, Any]
     notes: list[str]
 
@@ -107,7 +93,10 @@ def open_resumed(task: AnyTask, spec: CommonSpec) -> Resumed | None:
     stored = record["spec"]
     if spec.train.seed < 0:
         spec.train.seed = stored["train"]["seed"]
-    changed = list(_changes(spec, stored, to_dict(spec)))
+    phases = {phase.name: phase for phase in task.phases()}
+    if record["phase"] not in phases:
+        raise BundleError(f"{path} is of a phase {record['phase']}, which this training does not have")
+    changed = list(_changes(spec, stored, to_dict(spec), [name for name in phases if name]))
     if changed:
         told = "; ".join(f"{key} was {before} and is {now}" for key, before, now in changed[:10])
         raise SpecError(
@@ -115,24 +104,24 @@ def open_resumed(task: AnyTask, spec: CommonSpec) -> Resumed | None:
             "to the end that the broken one would have reached, so give what was given then; to train anew "
             "from learnt weights, give a bundle as train.pretrained_model_path and no checkpoint"
         )
-    _check_data(task, record, path)
+    _check_data(task, phases[record["phase"]], record, path)
     notes = [
         f"{key} is {now} and was {before}: the learning rate follows the new length from here on"
-        for key in LONGER
-        if (now := getattr(spec.train, key.partition(".")[2]))
-        != (before := stored["train"].get(key.partition(".")[2]))
+        for key, before, now in _changes(
+            spec, stored, to_dict(spec), [name for name in phases if name], LONGER
+        )
     ]
-    position = Position(record["epoch"], record["batch"], record["step"], bool(record.get("validated", True)))
-    return Resumed(path, position, record, notes)
+    return Resumed(path, record["phase"], record["done"], record, notes)
 
 
-def describe(task: AnyTask, spec: CommonSpec) -> dict[str, Any]:
+def describe(task: AnyTask, phase: Phase[Any], spec: CommonSpec) -> dict[str, Any]:
     """What a checkpoint says of its training, for `open_resumed` to compare."""
     return {
         "task": task.name,
+        "phase": phase.name,
         "spec": to_dict(spec),
         "classes": list(task.data.labels.names),
-        "data": {name: task.data.fingerprint(name) for name in _learnt_from(task)},
+        "data": _fingerprints(phase),
     }
 
 
@@ -147,19 +136,20 @@ def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path)
         )
 
 
-def _learnt_from(task: AnyTask) -> list[Split]:
+def _fingerprints(phase: Phase[Any]) -> dict[str, str]:
     splits: tuple[Split, ...] = ("train", "val")
-    return [split for split in splits if task.data.has(split)]
+    return {split: phase.data.fingerprint(split) for split in splits if phase.data.has(split)}
 
 
-def _check_data(task: AnyTask, record: Mapping[str, Any], path: Path) -> None:
+def _check_data(task: AnyTask, phase: Phase[Any], record: Mapping[str, Any], path: Path) -> None:
     """Order and targets of the samples come from the data, so it must be what it was."""
-    if list(task.data.labels.names) != record["classes"]:
+    classes = list(task.data.labels.names)
+    if classes != record["classes"]:
         raise SpecError(
             f"{RESUME_KEY}: {path} is of a training on the classes {', '.join(record['classes'][:10])}; "
-            f"the data has {', '.join(task.data.labels.names[:10])}. Restore the data, or train anew"
+            f"the data has {', '.join(classes[:10])}. Restore the data, or train anew"
         )
-    now = {name: task.data.fingerprint(name) for name in _learnt_from(task)}
+    now = _fingerprints(phase)
     for name in sorted(now.keys() | record["data"].keys()):
         if now.get(name) != record["data"].get(name):
             raise SpecError(
@@ -169,19 +159,33 @@ def _check_data(task: AnyTask, record: Mapping[str, Any], path: Path) -> None:
 
 
 def _changes(
-    block: Any, before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+    block: Any,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    phases: Sequence[str],
+    only: Collection[str] = (),
+    prefix: str = "",
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Key, former and present value of every setting that matters and differs."""
+    """Key, former and present value of every setting that matters and differs, or of some keys alone."""
     for field in dataclasses.fields(block):
         key = f"{prefix}{field.name}"
+        # A phase's own train block has the same keys.
+        rule_key = next(
+            (
+                f"train.{key.removeprefix(f'train.{name}.')}"
+                for name in phases
+                if key.startswith(f"train.{name}.")
+            ),
+            key,
+        )
         rule = field.metadata.get(METADATA_KEY)
         is_other_stage = not prefix and field.name in STAGES and field.name != "train"
-        is_path = getattr(rule, "path", False) and key not in KEPT_PATHS
-        if is_other_stage or is_path or key in FREE:
-            continue
+        is_path = getattr(rule, "path", False) and rule_key not in KEPT_PATHS
         old, new = before.get(field.name), now[field.name]
         value = getattr(block, field.name)
+        if is_other_stage or is_path or (not only and rule_key in FREE):
+            continue
         if dataclasses.is_dataclass(value) and isinstance(old, Mapping):
-            yield from _changes(value, old, new, f"{key}.")
-        elif old != new:
+            yield from _changes(value, old, new, phases, only, f"{key}.")
+        elif old != new and (not only or rule_key in only):
             yield key, old, new

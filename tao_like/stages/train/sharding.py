@@ -8,79 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from pytorch_lightning.strategies import ModelParallelStrategy, ParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from typing_extensions import override
 
 from tao_like.errors import SpecError
-
-MESH = "data_parallel"
-"""Lightning's name for the axis of the processes that share the samples of a step."""
-
-
-class ShardedStrategy(ModelParallelStrategy):
-    """Lightning's strategy for `fully_shard`, with the checkpoints of a training that is not sharded.
-
-    They hold whole tensors under the same names and numbers, and are written and read by the trainer's own
-    `CheckpointIO`, which Lightning's strategy goes past.
-
-    Args:
-        processes: of all machines.
-    """
-
-    def __init__(self, processes: int) -> None:
-        super().__init__(data_parallel_size=processes, tensor_parallel_size=1)
-
-    @property
-    @override
-    def lightning_restore_optimizer(self) -> bool:
-        return True
-
-    @override
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        assert self.lightning_module is not None
-        return _whole(self.lightning_module.state_dict())
-
-    @override
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        assert self.lightning_module is not None
-        own = self.lightning_module.state_dict()
-        parts = {name: _part(tensor, own[name]) for name, tensor in checkpoint["state_dict"].items()}
-        self.lightning_module.load_state_dict(parts, strict=strict)
-
-    @override
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        return _whole(ParallelStrategy.optimizer_state(self, optimizer))
-
-    @override
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        for optimiser, stored in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-            parts = {
-                number: {name: _part(value, parameters[number]) for name, value in values.items()}
-                for number, values in stored["state"].items()
-            }
-            optimiser.load_state_dict({**stored, "state": parts})
-
-    @override
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
-    ) -> None:
-        ParallelStrategy.save_checkpoint(self, checkpoint, filepath, storage_options)
-
-    @override
-    def load_checkpoint(
-        self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return ParallelStrategy.load_checkpoint(self, checkpoint_path, weights_only)
 
 
 class ShardedNetwork:
@@ -104,7 +41,7 @@ class ShardedNetwork:
                 )
         self.network = network
         self._device_type = mesh.device_type
-        self._take_from_first(network.state_dict().values())
+        take_from_first(network.state_dict().values(), mesh.device_type)
         self.whole = copy.deepcopy(network)
         # Parts are cut along the first axis of tensors that lie in memory as their axes do.
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -112,26 +49,33 @@ class ShardedNetwork:
             block.register_forward_hook(_as_own_memory)
             fully_shard(block, mesh=mesh)
 
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes whole weights, of which each process keeps its part."""
+        own = self.network.state_dict()
+        self.network.load_state_dict({name: _part(tensor, own[name]) for name, tensor in weights.items()})
+
     def share_buffers(self) -> None:
         """Has all processes take the buffers of the first, such as the means of batch norm.
 
         With ddp they do so before every step. A training step uses no such mean, so it is enough to do so
         before they are used or kept.
         """
-        self._take_from_first(self.network.buffers())
+        take_from_first(self.network.buffers(), self._device_type)
 
     def gather(self) -> nn.Module:
         """The whole copy, with the weights and buffers as they are now."""
         self.share_buffers()
-        self.whole.load_state_dict(_whole(self.network.state_dict()))
+        self.whole.load_state_dict(whole_state(self.network.state_dict()))
         return self.whole
 
-    def _take_from_first(self, tensors: Iterable[Tensor]) -> None:
-        for tensor in tensors:
-            # What lies on another device, or otherwise in memory, cannot be sent.
-            packed = tensor.to(self._device_type).contiguous()
-            torch.distributed.broadcast(packed, src=0)
-            tensor.copy_(packed)
+
+def take_from_first(tensors: Iterable[Tensor], device_type: str) -> None:
+    """Gives all processes the values that the first one has; all of them must call it."""
+    for tensor in tensors:
+        # What lies on another device, or otherwise in memory, cannot be sent.
+        packed = tensor.detach().to(device_type).contiguous()
+        torch.distributed.broadcast(packed, src=0)
+        tensor.detach().copy_(packed)
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -164,10 +108,23 @@ def _as_own_memory(block: nn.Module, inputs: Any, outputs: Any) -> Any:
     return apply_to_collection(outputs, Tensor, lambda each: each.clone() if each._is_view() else each)
 
 
-def _whole(state: dict[str, Any]) -> dict[str, Any]:
-    """A state with whole tensors, on the CPU: all of them together may be more than one device holds."""
+def whole_state(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with whole tensors, on the CPU: all of them together may be more than one device holds.
+
+    Those of a network that is not divided stay as they are.
+    """
     gathered: dict[str, Any] = apply_to_collection(state, DTensor, lambda part: part.full_tensor().cpu())
     return gathered
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, stored: Mapping[str, Any]) -> None:
+    """Gives an optimizer a state with whole tensors, of which it keeps its parts where it has parts."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parts = {
+        number: {name: _part(value, parameters[number]) for name, value in values.items()}
+        for number, values in stored["state"].items()
+    }
+    optimizer.load_state_dict({**stored, "state": parts})
 
 
 def _part(value: Any, like: Tensor) -> Any:

@@ -1,101 +1,134 @@
-"""From a spec to a bundle: check the data, build, fit, choose the weights, write."""
+"""From a spec to a bundle: check the data, build, train phase by phase, write."""
 
 from __future__ import annotations
 
-import logging
+import shutil
 import time
-import warnings
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning_fabric import Fabric
 from torch import nn
 
 from tao_like import __version__
-from tao_like.bundle import Bundle, write_bundle
+from tao_like.bundle import Bundle, Part, write_bundle
 from tao_like.config import to_dict, to_yaml
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.contract.capabilities import HoldsGraph
-from tao_like.contract.metrics import Report
+from tao_like.contract.capabilities import HoldsGraph, Tiles
+from tao_like.contract.model import parts_of
+from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, TaoLikeError
 from tao_like.networks import structure
+from tao_like.networks.freezing import keep_frozen
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
-from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY
-from tao_like.stages.lib.loading import resolve_batch_size, resolve_workers
-from tao_like.stages.lib.scoring import last_phase
+from tao_like.stages.lib.folders import BUNDLE_NAME, CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.results import TrainResult
-from tao_like.stages.train.callbacks import MovingAverage, Reporter, TensorBoardCallback, is_stale
-from tao_like.stages.train.checkpoint_file import AtomicCheckpoints, read_best, read_checkpoint
-from tao_like.stages.train.checkpoints import BEST, Checkpoints
-from tao_like.stages.train.checks import check_spec
-from tao_like.stages.train.devices import choose_devices, process_environment
-from tao_like.stages.train.memory import keep_freed_memory
-from tao_like.stages.train.module import TrainingModule
+from tao_like.stages.train.board import Board
+from tao_like.stages.train.checkpoint_file import read_checkpoint
+from tao_like.stages.train.checks import check_devices, check_phase, train_key
+from tao_like.stages.train.data import TrainingData
+from tao_like.stages.train.devices import choose_devices, leave_processes, start_processes
+from tao_like.stages.train.loop import BEST, PhaseTraining
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
+from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
-from tao_like.stages.train.sharding import ShardedStrategy
-from tao_like.tracking import Run, StopRequest, TensorBoard, is_out_of_memory, stop_requests
-
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+from tao_like.stages.train.state import State
+from tao_like.stages.train.surroundings import own_settings, seed_everything
+from tao_like.stages.train.watch import Diverged
+from tao_like.tracking import Run, StopRequest, atomic_path, is_main_process, is_out_of_memory, stop_requests
 
 
 @dataclass
-class PreparedTraining:
-    """All that a training needs, before its first step."""
+class PhaseResult:
+    """What a phase has come to.
+
+    Attributes:
+        phase: its name.
+        epochs: passes over its data.
+        seconds: since it began, or was resumed.
+        metrics: of the kept weights on the validation data.
+        thresholds: that suit them best.
+        last_epoch: losses and metrics of the last epoch.
+        batch_size: samples a step and process; workers: loading processes.
+    """
+
+    phase: str
+    epochs: int
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    last_epoch: dict[str, float] = field(default_factory=dict)
+    batch_size: int = 0
+    workers: int = 0
+
+
+@dataclass
+class Work:
+    """What all phases of a training share.
+
+    Attributes:
+        task: at work on the spec.
+        spec: the resolved spec.
+        run: takes messages.
+        fabric: device, precision and processes.
+        model: as it stands now.
+        stop: signals that ask for an end.
+        origin: the trained network that this training goes on with, or None.
+        resumed: the checkpoint that it goes on from, or None.
+        learns: whether each parameter learns where no phase says otherwise.
+        done: what the phases before have come to.
+    """
 
     task: AnyTask
-    module: TrainingModule
-    trainer: pl.Trainer
-    checkpoints: Checkpoints
-    board: TensorBoard | None
-    origin: Origin | None = None
-    resumed: Resumed | None = None
-
-    def close(self) -> None:
-        """Writes what TensorBoard still holds."""
-        if self.board is not None:
-            self.board.close()
+    spec: CommonSpec
+    run: Run
+    fabric: Fabric
+    model: nn.Module
+    stop: StopRequest
+    origin: Origin | None
+    resumed: Resumed | None
+    learns: dict[str, bool]
+    done: list[PhaseResult]
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     """Trains by the spec; leaves model.tltb, checkpoints and TensorBoard events in the run's folder."""
+    if is_main_process():
+        remove_partial_checkpoints(run.folder)
     origin = None
     if spec.train.pruned_model_path:
         path = Path(spec.train.pruned_model_path)
         origin = open_origin(task_type, spec, path, "train.pruned_model_path")
     task = origin.task if origin else task_type(spec)
     spec = task.spec
-    check_spec(task, spec.train)
+    for phase in task.phases():
+        check_phase(task, phase)
+    check_devices(spec.train)
     resumed = open_resumed(task, spec)
     stop_on_errors(task.data.check(full=False), run)
-    with stop_requests() as stop:
-        prepared = prepare_trainer(task, spec, run, stop, origin, resumed)
-        try:
-            began = time.monotonic()
-            _fit(prepared, stop)
-            result = _finish(prepared, spec, run, time.monotonic() - began)
-            if prepared.board is not None:
-                prepared.board.hparams(_changed(to_dict(spec), to_dict(task_type.Spec())), result.metrics)
-        finally:
-            prepared.close()
+    with stop_requests() as stop, own_settings(spec.train):
+        work = prepare(task, spec, run, stop, origin, resumed)
+        for phase in task.phases()[len(work.done) :]:
+            work.done.append(_train_phase(work, phase))
+        result = _finish(work)
+        leave_processes()
     return result
 
 
-def prepare_trainer(
+def prepare(
     task: AnyTask,
     spec: CommonSpec,
     run: Run,
     stop: StopRequest | None = None,
     origin: Origin | None = None,
     resumed: Resumed | None = None,
-) -> PreparedTraining:
-    """Builds network, data and trainer as the spec has them. Raises SpecError, DatasetError.
+) -> Work:
+    """Starts the processes and builds the model as the spec has them. Raises SpecError, DatasetError.
 
     Args:
         task: at work on the spec.
@@ -105,272 +138,250 @@ def prepare_trainer(
         origin: the trained network to go on with; None: the task builds one.
         resumed: the checkpoint to go on from, or None.
     """
-    keep_freed_memory()
-    pl.seed_everything(spec.train.seed, verbose=False)
-    if origin is None:
-        network, notes = task.model(pretrained=True)
-    else:
-        network, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
-    for note in notes:
-        run.info(note)
-    # Lightning trains modules in the mode that they come in, and imported ones come as they were proven.
-    network.train()
-    last_phase(task).freeze(network)
-    if origin and (warning := origin.warning()):
-        run.warning(warning)
-    module = build_module(task, network, spec, run, resumed)
-    board = TensorBoard(run.folder) if spec.train.tensorboard.enabled else None
-    if resumed is not None:
-        for note in resumed.notes:
-            run.info(note)
-        check_weights(module, read_checkpoint(resumed.path), resumed.path)
-        position = resumed.position
-        module.resume_at(position.epoch, position.batch)
-        if board is not None:
-            board.drop(lambda tag, step: is_stale(position, tag, step))
-    callbacks, checkpoints = _callbacks(module, spec, run, board, stop or StopRequest(), resumed)
-    trainer = build_trainer(spec, run, callbacks, module.val_data is not None)
-    if resumed is not None:
-        resumed.check_processes(trainer.world_size)
-    return PreparedTraining(task, module, trainer, checkpoints, board, origin, resumed)
-
-
-def build_module(
-    task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, resumed: Resumed | None = None
-) -> TrainingModule:
-    """The training of a network as the spec has it: data, batch size, teacher."""
-    train_data = task.data.dataset("train", augment=True)
-    on_gpu = torch.cuda.is_available() and spec.train.accelerator in ("auto", "gpu")
-    device = torch.device("cuda" if on_gpu else "cpu")
-    if resumed is not None and task.data.loading.batch_size == "auto":
-        # What `auto` finds depends on the memory that is free just now.
-        batch_size = int(resumed.record["batch_size"])
-    else:
-        batch_size = min(
-            resolve_batch_size(last_phase(task), network, train_data, device), max(len(train_data), 1)
-        )
-    workers = resolve_workers(task, device.type)
-    if "auto" in (task.data.loading.batch_size, task.data.loading.workers):
-        run.info(f"batch size {batch_size}, loading processes: {workers}")
-    if spec.train.compile:
-        run.info("train.compile: the first steps wait for the compiler, from a minute to several")
-        network.compile()
-    return TrainingModule(
-        task,
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        spec.train,
-        train_data=train_data,
-        val_data=task.data.dataset("val") if task.data.has("val") else None,
-        batch_size=batch_size,
-        workers=workers,
-        shuffle=task.data.loading.shuffle,
-        teacher=open_teacher(task, spec),
-    )
-
-
-def build_trainer(
-    spec: CommonSpec, run: Run, callbacks: list[Callback], validates: bool = False
-) -> pl.Trainer:
-    """Lightning's trainer as the spec has it."""
-    train = spec.train
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    devices = choose_devices(train)
+    stop = stop or StopRequest()
+    devices = choose_devices(spec.train)
     for warning in devices.warnings:
         run.warning(warning)
-    # Not Lightning's `deterministic`: it also fills all new memory, which slows every step on a CPU.
-    torch.backends.cudnn.deterministic = train.cudnn.deterministic
-    processes = devices.count * train.num_nodes
-    sharded = train.strategy == "fsdp" and processes > 1
-    return pl.Trainer(
-        accelerator=devices.accelerator,
-        strategy=ShardedStrategy(processes) if sharded else "auto",
-        inference_mode=not sharded,  # what is gathered for a validation serves the next step too
-        devices=devices.devices,
-        num_nodes=train.num_nodes,
-        precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
-        max_epochs=train.num_epochs,
-        max_steps=train.max_steps,
-        accumulate_grad_batches=train.accumulate_grad_batches,
-        gradient_clip_val=train.clip_grad_norm or None,
-        check_val_every_n_epoch=train.validation_interval,
-        limit_val_batches=1.0 if validates else 0,
-        benchmark=train.cudnn.benchmark,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpoints(), process_environment()],
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=run.folder,
-    )
+    if resumed is not None:
+        resumed.check_processes(devices.count * spec.train.num_nodes)
+    fabric = start_processes(spec.train, devices, stop)
+    seed_everything(spec.train.seed)
+    if origin is None:
+        model, notes = task.model(pretrained=True)
+    else:
+        model, notes = origin.network, [f"the network is that of {spec.train.pruned_model_path}"]
+    for note in [*notes, *(resumed.notes if resumed else [])]:
+        run.info(note)
+    done = [PhaseResult(**values) for values in resumed.done] if resumed else []
+    learns = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    return Work(task, spec, run, fabric, model, stop, origin, resumed, learns, done)
 
 
-def _callbacks(
-    module: TrainingModule,
-    spec: CommonSpec,
-    run: Run,
-    board: TensorBoard | None,
-    stop: StopRequest,
-    resumed: Resumed | None,
-) -> tuple[list[Callback], Checkpoints]:
-    """All callbacks in the order of their work, and the one among them that writes checkpoints."""
-    train = spec.train
-    average = MovingAverage(train.ema_decay) if train.enable_ema else None
-    callbacks: list[Callback] = [average] if average else []
-    reporter = Reporter(run)
-    callbacks.append(reporter)
-    if board is not None:
-        callbacks.append(TensorBoardCallback(board, to_yaml(spec)))
-    monitor = train.optim.monitor_name
-    higher_is_better = module.phase.reported().get(monitor.removeprefix("val_"), False)
-    if train.early_stopping.enabled:
-        stopping = train.early_stopping
-        mode = "max" if higher_is_better else "min"
-        callbacks.append(
-            EarlyStopping(monitor, mode=mode, patience=stopping.patience, min_delta=stopping.min_delta)
-        )
-    checkpoints = Checkpoints(
+def open_phase(work: Work, phase: Phase[Any], checkpoint: dict[str, Any] | None) -> PhaseTraining:
+    """A phase of a training, before its first step, or where a checkpoint has left it."""
+    task, run, model, fabric = work.task, work.run, work.model, work.fabric
+    folder = run.folder / phase.name
+    record = work.resumed.record if work.resumed and checkpoint else None
+    state = State.of_record(record) if record else State()
+    _freeze(work, phase)
+    if work.origin and (warning := work.origin.warning()):
+        run.warning(warning)
+    tiles = task.capability(Tiles)
+    batch_size = None if record is None or phase.data.loading.batch_size != "auto" else record["batch_size"]
+    data = TrainingData(phase, model, fabric, run, tiles=tiles, batch_size=batch_size)
+    if phase.spec.compile:
+        run.info("train.compile: the first steps wait for the compiler, from a minute to several")
+    teacher = open_teacher(task, work.spec, phase.spec.distill)
+    telling = (f"val_{phase.goal.metric}", phase.spec.optim.monitor_name)
+    reporter = Reporter(run, folder, state, phase.spec, title=phase.name, telling=telling)
+    board = None
+    if phase.spec.tensorboard.enabled:
+        board = Board(folder, task, phase, state, to_yaml(work.spec))
+    training = PhaseTraining(
+        phase,
+        model,
+        fabric,
+        data,
         run,
-        describe(module.task, spec),
-        stop,
+        losses=teacher.losses if teacher else phase.losses,
+        state=state,
         reporter=reporter,
-        average=average,
+        folder=folder / CHECKPOINTS,
+        description={
+            **describe(task, phase, work.spec),
+            "done": [asdict(result) for result in work.done],
+        },
+        stop=work.stop,
+        set_modes=lambda model: _set_modes(model, phase),
+        block=train_key(task, phase),
+        tiles=tiles,
         board=board,
-        higher_is_better=higher_is_better,
-        resumed=resumed,
+        sharded=work.spec.train.strategy == "fsdp" and fabric.world_size > 1,
     )
-    return [*callbacks, checkpoints], checkpoints
+    if checkpoint is not None:
+        assert work.resumed is not None
+        _restore(training, checkpoint, work.resumed, run)
+    return training
 
 
-def _fit(prepared: PreparedTraining, stop: StopRequest) -> None:
-    """Trains to the end, or until a signal asks for an end. Raises BundleError where it cannot resume."""
-    path = prepared.resumed.path if prepared.resumed else None
-    if prepared.trainer.world_size > 1:
-        stop.let_die()
+def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
+    """Trains a phase to its end, leaves the kept weights in the model, and scores them."""
+    began = time.monotonic()
+    resumed = work.resumed
+    checkpoint = read_checkpoint(resumed.path) if resumed and resumed.phase == phase.name else None
+    training = open_phase(work, phase, checkpoint)
     try:
-        with safe_gradients(prepared.module.network):
-            prepared.trainer.fit(prepared.module, ckpt_path=path, weights_only=True)
-    except SystemExit as error:
-        # Lightning turns Ctrl-C into exit code 1.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise
+        with safe_gradients(training.model):
+            training.fit()
+        work.model = training.kept_model()
+        seconds = time.monotonic() - began
+        metrics: dict[str, float] = {}
+        thresholds: dict[str, Any] = {}
+        if training.data.val is not None:
+            values, report, _ = training.validate(work.model, nullcontext(), lambda: None)
+            training.watch.check_validation(values, training.monitor.metric, training.rate)
+            metrics, thresholds = report.values, report.thresholds
+        if training.board is not None:
+            settings = _changed(to_dict(work.spec), to_dict(type(work.task).Spec()))
+            training.board.events.hparams(settings, metrics)
     except Exception as error:
-        if stop.number is not None:
+        if work.stop.number is not None:
             # The signal has ended a loading process too, before it could be told not to listen.
-            raise stop.error() from error
-        if path is None or prepared.checkpoints.began or isinstance(error, TaoLikeError):
-            raise
+            raise work.stop.error() from error
+        if isinstance(error, Diverged):
+            # What there is to go on from would diverge again.
+            work.run.advise("")
+        raise
+    finally:
+        if training.board is not None:
+            training.board.events.close()
+    return PhaseResult(
+        phase.name,
+        training.state.epoch,
+        round(seconds, 1),
+        metrics,
+        thresholds,
+        training.state.last_epoch,
+        training.data.batch_size,
+        training.data.workers,
+    )
+
+
+def _restore(training: PhaseTraining, checkpoint: dict[str, Any], resumed: Resumed, run: Run) -> None:
+    """Gives a phase what its checkpoint holds. Raises BundleError."""
+    check_weights(training.model, checkpoint, resumed.path)
+    try:
+        training.restore(checkpoint)
+    except TaoLikeError:
+        raise
+    except Exception as error:  # torch raises whatever odd content leads it to
         if is_out_of_memory(error):
             raise
-        # Lightning and torch raise whatever odd content leads them to.
-        raise BundleError(f"{RESUME_KEY}: a training cannot go on from {path}: {error}") from error
-    if stop.number is not None:
-        raise stop.error()
+        raise BundleError(f"{RESUME_KEY}: a training cannot go on from {resumed.path}: {error}") from error
+    training.advise(resumed.path)
+    _adopt_best(training, resumed.path.parent / BEST, run)
 
 
-def _finish(prepared: PreparedTraining, spec: CommonSpec, run: Run, seconds: float) -> TrainResult:
-    """Chooses the weights, scores them once more, and writes the bundle."""
-    task, module = prepared.task, prepared.module
-    network = module.network = module.whole_network()
-    last = {name: value for name, value in prepared.checkpoints.reporter.figures.items() if name != "epoch"}
-    best = run.folder / CHECKPOINTS / BEST
-    if spec.train.keep == "best" and best.exists():
-        state, _ = read_best(best)
-        network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in state.items()})
-    elif prepared.checkpoints.average is not None:
-        # Lightning does so at the end of a training, but not where the resumed one had ended already.
-        prepared.checkpoints.average.ship(module)
-    thresholds: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
-    if module.val_data is not None:
-        scores = _score(task, module)
-        metrics, thresholds = scores.values, scores.thresholds
+def _adopt_best(training: PhaseTraining, source: Path, run: Run) -> None:
+    """Takes over the best weights so far, which lie beside the checkpoint."""
+    if training.state.best is None or training.folder is None:
+        return
+    if not source.is_file():
+        run.warning(f"there is no {source}, so the best epoch is chosen from here on alone")
+        training.state.best = None
+        return
+    target = training.folder / BEST
+    if is_main_process() and source.resolve() != target.resolve():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _freeze(work: Work, phase: Phase[Any]) -> None:
+    """Lets the parts of a phase learn, as far as the network and the spec let them, and nothing else."""
+    for name, parameter in work.model.named_parameters():
+        parameter.requires_grad_(work.learns[name])
+    for name, part in parts_of(work.model).items():
+        if name not in phase.parts:
+            part.requires_grad_(False)
+    work.model.train()
+    phase.freeze(work.model)
+
+
+def _set_modes(model: nn.Module, phase: Phase[Any]) -> None:
+    """Training mode for the parts that learn, evaluation mode for what is frozen."""
+    model.train()
+    for name, part in parts_of(model).items():
+        if name not in phase.parts:
+            part.eval()
+    keep_frozen(model)
+
+
+# --- the end ---
+
+
+def _finish(work: Work) -> TrainResult:
+    """Writes the bundle and says what has come out."""
+    spec, run, last = work.spec, work.run, work.done[-1]
     with run.artefact(BUNDLE_NAME) as path:
-        sha256 = write_bundle(path, _bundle(prepared, spec, metrics, thresholds, seconds))
+        sha256 = write_bundle(path, _bundle(work))
     bundle = run.folder / BUNDLE_NAME
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    report = {
+    seconds = sum(result.seconds for result in work.done)
+    report: dict[str, Any] = {
         "bundle": BUNDLE_NAME,
         "sha256": sha256,
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in work.model.parameters()),
         "seconds": round(seconds, 1),
-        "batch_size": module.batch_size,
-        "workers": module.workers,
+        "batch_size": last.batch_size,
+        "workers": last.workers,
         "kept": spec.train.keep,
-        "metrics": metrics,
-        "last_epoch": last,
-        "thresholds": thresholds,
+        "metrics": last.metrics,
+        "last_epoch": last.last_epoch,
+        "thresholds": last.thresholds,
     }
-    run.status("training done", kpi=metrics)
+    if len(work.done) > 1:
+        report["phases"] = [asdict(result) for result in work.done]
+    run.status("training done", kpi=last.metrics)
+    headline = work.task.phases()[-1].goal.metric
+    shown = f", val {headline} {last.metrics[headline]:.4f}" if headline in last.metrics else ""
     return TrainResult(
         stage="train",
         folder=run.folder,
         report=report,
-        summary=_summary(task, bundle, metrics, seconds),
+        summary=[
+            f"Trained in {seconds:.0f} s{shown}. Bundle: {bundle}",
+            f"Curves and pictures: tensorboard --logdir {bundle.parent.parent}",
+        ],
         bundle=bundle,
-        metrics=metrics,
+        metrics=last.metrics,
     )
 
 
-def _bundle(
-    prepared: PreparedTraining,
-    spec: CommonSpec,
-    metrics: dict[str, float],
-    thresholds: dict[str, Any],
-    seconds: float,
-) -> Bundle:
-    """What the next stage needs, as the network stands now."""
-    task, origin = prepared.task, prepared.origin
-    entry = {
+def _bundle(work: Work) -> Bundle:
+    """What the next stage needs, as the model stands now."""
+    task, origin, last = work.task, work.origin, work.done[-1]
+    entry: dict[str, Any] = {
         "stage": "train",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
-        "epochs": prepared.trainer.current_epoch,
-        "seconds": round(seconds, 1),
-        "metrics": metrics,
+        "epochs": sum(result.epochs for result in work.done),
+        "seconds": round(sum(result.seconds for result in work.done), 1),
+        "metrics": last.metrics,
     }
+    if len(work.done) > 1:
+        entry["phases"] = [
+            {"phase": result.phase, "epochs": result.epochs, "metrics": result.metrics}
+            for result in work.done
+        ]
     if origin is not None:
         entry["parent"] = origin.sha256
-    holds = task.capability(HoldsGraph)
-    graph, extra = holds.imported_graph() if holds else (None, {})
-    (only,) = task.inputs.values()
+    holder = task.capability(HoldsGraph)
+    graph, extra = holder.imported_graph() if holder else (None, {})
+    made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
+    parts = {
+        name: Part(
+            weights={key: tensor.cpu() for key, tensor in part.state_dict().items()},
+            structure=structure.capture(part) if origin else None,
+            graph=graph,
+            phase=made_by.get(name, ""),
+        )
+        for name, part in parts_of(work.model).items()
+    }
+    preprocessing = {name: one.preprocessing for name, one in task.inputs.items()}
+    labels = task.data.labels
     return Bundle(
         task=task.name,
-        spec=to_dict(spec),
-        classes=task.data.labels.names,
-        preparation=only.preprocessing,
-        metrics=metrics,
-        thresholds=thresholds,
+        spec=to_dict(work.spec),
+        classes=labels.names,
+        preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
+        metrics=last.metrics,
+        thresholds=last.thresholds,
         split=task.data.manifest(),
         history=[*(origin.history if origin else []), entry],
-        structure=structure.capture(prepared.module.network) if origin else None,
-        weights={name: tensor.cpu() for name, tensor in prepared.module.network.state_dict().items()},
-        graph=graph,
+        parts=parts,
         extra=extra,
+        prompts=labels.prompts,
+        open_set=labels.open_set,
     )
-
-
-def _score(task: AnyTask, module: TrainingModule) -> Report:
-    """The kept weights on the validation data, by one process."""
-    from tao_like.stages.lib.engines import TorchEngine, default_format
-    from tao_like.stages.lib.scoring import score
-
-    engine = TorchEngine(task.exports(module.network.eval(), default_format(task)), module.device)
-    assert module.val_data is not None
-    return score(task, engine, module.val_data, module.batch_size * 2, module.workers).compute()
-
-
-def _summary(task: AnyTask, bundle: Path, metrics: dict[str, float], seconds: float) -> list[str]:
-    metric = last_phase(task).goal.metric
-    headline = f", val {metric} {metrics[metric]:.4f}" if metric in metrics else ""
-    return [
-        f"Trained in {seconds:.0f} s{headline}. Bundle: {bundle}",
-        f"Curves and pictures: tensorboard --logdir {bundle.parent.parent}",
-    ]
 
 
 def _changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:

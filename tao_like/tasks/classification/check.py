@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,10 +14,13 @@ from tao_like.contract.data import DataReport
 from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
+from tao_like.plots.datasets import draw_label_histogram
+from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.classification.backbone import build_backbone, normalisation_for
 from tao_like.tasks.classification.dataset import ImageDataset, collate_images
 from tao_like.tasks.classification.model import ClassificationNetwork
@@ -31,6 +36,7 @@ def check_classification_data(
     records: Mapping[str, list[ImageRecord]],
     classes: list[str],
     spec: Spec,
+    window: Window | None,
     train_data: Callable[[], ImageDataset],
     *,
     full: bool,
@@ -42,20 +48,27 @@ def check_classification_data(
         records: of every split that there is.
         classes: class names in the order of the outputs.
         spec: of the task.
+        window: which values of 16-bit images become black and white.
         train_data: gives the training data without random changes, where it is looked at.
         full: look into every file.
         on_progress: called with (done, total).
     """
     multi_label = spec.dataset.multi_label
+    values = list(pixel_value_findings(records, spec.dataset.pixel_range, window))
     if not full:
         checked = quick_check(records, classes, multi_label=multi_label)
-        return DataReport(list(checked.findings), checked.to_dict())
-    checked = full_check(records, classes, multi_label=multi_label, on_progress=on_progress)
-    report = DataReport(list(checked.findings), checked.to_dict())
+        return DataReport([*checked.findings, *values], checked.to_dict())
+    checked = full_check(records, classes, multi_label=multi_label, on_progress=on_progress, window=window)
+    report = DataReport([*checked.findings, *values], checked.to_dict())
+    labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
+    counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
+    report.figures["labels"] = draw_label_histogram(counts, "pictures")
     limit = spec.dataset_check.max_pictures
     if limit:
         columns = min(COLUMNS, max(1, limit // max(1, len(classes))))
-        report.figures["contact_sheet"] = class_overview(records["train"], classes, columns=columns)
+        report.figures["contact_sheet"] = class_overview(
+            records["train"], classes, columns=columns, window=window
+        )
     unreadable = any(finding.code in ("corrupt", "empty") for finding in report.errors)
     if spec.dataset_check.likely_wrong_labels and not multi_label and not unreadable:
         _add_suspects(records["train"], spec, train_data, report)

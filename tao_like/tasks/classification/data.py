@@ -72,6 +72,7 @@ class ClassificationData(ImageData):
             resize=block.resize,
             crop_pct=block.crop_pct or self.normalisation.crop_pct,
             interpolation=self.normalisation.interpolation,
+            window=self.pixel_window(block.pixel_range),
         )
 
     @override
@@ -107,6 +108,7 @@ class ClassificationData(ImageData):
             {split: self.source.records(split) for split in SPLITS if self.has(split)},
             self.labels.names,
             self.spec,
+            self.preprocessing.window,
             lambda: self.dataset("train"),
             full=full,
             on_progress=on_progress,

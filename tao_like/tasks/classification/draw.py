@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.plots.cards import draw_card
+from tao_like.plots.palette import NEUTRAL, RIGHT, WRONG
 from tao_like.runtime.predictions.classes import ClassificationAnswer
 
 
@@ -25,4 +26,4 @@ def draw_prediction(
     if target is None:
         return draw_card(image, [told, name], NEUTRAL, heatmap)
     color = RIGHT if set(target) == set(decision.labels) else WRONG
-    return draw_card(image, [told, f"truth: {', '.join(target) or 'none'}"], color, heatmap)
+    return draw_card(image, [told, f"target: {', '.join(target) or 'none'}"], color, heatmap)

@@ -12,6 +12,8 @@ from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    pixel_range_field,
+    pixel_range_problems,
     shuffle_field,
     workers_field,
 )
@@ -247,11 +249,16 @@ class DatasetSpec:
         gt=0,
         le=1,
     )
+    pixel_range: str = pixel_range_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()
     cache: str = cache_field()
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
+
+    def check(self) -> Iterator[Problem]:
+        """Numbers of `pixel_range` rise."""
+        yield from pixel_range_problems(self.pixel_range)
 
 
 @dataclass

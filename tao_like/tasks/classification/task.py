@@ -32,7 +32,7 @@ from tao_like.tasks.classification.warm_start import warm_start
 from tao_like.tasks.common.image_input import IMAGE, ImageInput, image_tensors
 from tao_like.tasks.common.split_data import with_stored_keys
 
-MODEL_DATA_KEYS = ("img_size", "resize", "crop_pct", "multi_label")
+MODEL_DATA_KEYS = ("img_size", "resize", "crop_pct", "multi_label", "pixel_range")
 """Keys of the dataset block that are a model's affair, not the user's."""
 
 

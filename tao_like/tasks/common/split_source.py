@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tao_like.contract.sample import SPLITS, Split
@@ -53,6 +54,11 @@ class SplitSource(ABC, Generic[RecordT]):
     @abstractmethod
     def named(self, split: Split) -> Any:
         """What the spec names for a split; false where it names nothing."""
+
+    def roots(self, split: Split) -> list[Path]:
+        """The folders that the names of a split's files are relative to, one a source; empty: one or none."""
+        del split
+        return []
 
     @abstractmethod
     def read(self, split: Split) -> list[RecordT]:
@@ -112,7 +118,10 @@ class SplitSource(ABC, Generic[RecordT]):
 
     def split_record(self) -> dict[str, Any]:
         """The files of each split, for the bundle."""
-        return split_to_dict({split: self.records(split) for split in SPLITS})
+        roots: dict[str, list[Path]] = {
+            split: self.roots("train" if self.is_divided(split) else split) for split in SPLITS
+        }
+        return split_to_dict({split: self.records(split) for split in SPLITS}, roots)
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names and truths of a split's samples, in order."""

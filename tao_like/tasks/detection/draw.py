@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from tao_like.plots.text import Font, drawable, load_font
+from tao_like.plots.palette import TARGET, ink_on
+from tao_like.plots.text import fit_text, load_font
 from tao_like.tasks.common.box_predictions import DrawnBox
 
-TRUTH = "#ffffff"
 SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
 
 
 def draw_boxes(
-    picture: Image.Image, found: Sequence[DrawnBox], truths: Sequence[Sequence[float]] = ()
+    picture: Image.Image, found: Sequence[DrawnBox], targets: Sequence[Sequence[float]] = ()
 ) -> Image.Image:
-    """The picture with answers in their colours and truths as thin white lines.
+    """The picture with predictions in their colors and targets as thin white lines.
 
     Small pictures are enlarged and large ones shrunk, so that lines and words can be seen.
     """
@@ -25,24 +25,21 @@ def draw_boxes(
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     canvas = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(canvas)
-    font = load_font(13)
-    for truth in truths:
-        pen.rectangle([value * scale for value in truth], outline=TRUTH, width=1)
-    for box, text, colour in found:
+    for target in targets:
+        pen.rectangle([value * scale for value in target], outline=TARGET, width=1)
+    for box, text, color in found:
         corners = [value * scale for value in box]
-        pen.rectangle(corners, outline=colour, width=2)
+        pen.rectangle(corners, outline=color, width=2)
         if text:
-            _label(pen, corners, drawable(text, font), colour, font)
+            _label(pen, corners, text, color, canvas.width)
     return canvas
 
 
-def _label(
-    pen: ImageDraw.ImageDraw,
-    corners: Sequence[float],
-    text: str,
-    colour: str,
-    font: Font,
-) -> None:
-    left, top = corners[0], max(0.0, corners[1] - 16)
-    pen.rectangle((left, top, left + font.getlength(text) + 6, top + 16), fill=colour)
-    pen.text((left + 3, top + 1), text, fill="black", font=font)
+def _label(pen: ImageDraw.ImageDraw, corners: Sequence[float], text: str, color: str, width: int) -> None:
+    """Words above a box, or within it at the upper edge; moved left where the picture ends."""
+    font = load_font(13, text)
+    shown = fit_text(text, font, width - 6)
+    length = font.getlength(shown) + 6
+    left, top = max(0.0, min(corners[0], width - length)), max(0.0, corners[1] - 16)
+    pen.rectangle((left, top, left + length, top + 16), fill=color)
+    pen.text((left + 3, top + 8), shown, fill=ink_on(color), font=font, anchor="lm")

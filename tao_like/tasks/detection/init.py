@@ -22,6 +22,9 @@ CPU_SIDE, GPU_SIDE = 320, 640
 SMALLEST_SIDE = 12
 """Pixels of the input that the median box should have at least."""
 LARGEST_CPU_SIDE = 640
+_TOLD_BY_THE_FILES = ("auto", "coco", "voc", "kitti", "yolo", "labelme", "csv", "cvat")
+"""Formats that need no word in the spec, as the files are read alike without it."""
+_CLASSES_KEYS = ("dataset.classes_file", "classes_file")
 STEPS = 1000
 """Optimiser steps of a training, roughly, on a CPU."""
 
@@ -43,7 +46,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
-    survey = survey_boxes(folder)
+    survey, overrides = _survey(folder, overrides)
     has_gpu = shutil.which("nvidia-smi") is not None
     values = [
         *_model(survey),
@@ -54,8 +57,24 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     found = f"{sum(survey.pictures.values())} pictures, {len(survey.boxes)} classes"
     return [
         *_found(survey),
+        *survey.notes,
         write_suggested(Spec, "detection", folder, target, values, overrides, found=found),
     ]
+
+
+def _survey(folder: Path, overrides: Sequence[str]) -> tuple[BoxSurvey, list[str]]:
+    """A look at the folder, and the overrides that are left for the spec.
+
+    YOLO's labels cannot be read without the names of their numbers, so a file of names counts here already.
+    """
+    given = [text for text in overrides if text.split("=", 1)[0].lstrip("+") in _CLASSES_KEYS]
+    if not given:
+        return survey_boxes(folder), list(overrides)
+    classes_file = Path(given[-1].split("=", 1)[1])
+    survey = survey_boxes(folder, classes_file)
+    if any(source.classes_file == classes_file for source in survey.sources.values()):
+        return survey, [text for text in overrides if text not in given]
+    return survey, list(overrides)
 
 
 def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
@@ -93,7 +112,7 @@ def _plain(source: BoxSource) -> dict[str, Any]:
     return {
         name: str(value)
         for name, value in vars(source).items()
-        if value is not None and not (name == "format" and value == "auto")
+        if value is not None and not (name == "format" and value in _TOLD_BY_THE_FILES)
     }
 
 

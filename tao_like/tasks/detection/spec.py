@@ -16,6 +16,8 @@ from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    pixel_range_field,
+    pixel_range_problems,
     shuffle_field,
     workers_field,
 )
@@ -61,7 +63,7 @@ TAO_NETWORKS = {
 }
 """TAO's networks that are this task, and the key that chooses each."""
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
-FORMATS = ("auto", "coco", "voc", "kitti", "yolo")
+FORMATS = ("auto", "coco", "voc", "kitti", "yolo", "yolo_segment", "yolo_pose", "labelme", "csv", "cvat")
 LARGEST_STRIDE = 32
 PAPER_SSD_BACKBONES = ("vgg16", "vgg16.tv_in1k")
 PAPER_SSD_SIDE, PAPER_SSD_MAPS = 300, 6
@@ -149,21 +151,36 @@ class DataSourceSpec:
     image_dir: str | None = spec_field(None, "Folder of the pictures", path=True)
     json_file: str | None = spec_field(None, "COCO annotation file", path=True)
     label_dir: str | None = spec_field(
-        None, "Folder with a label file for each picture: VOC (.xml), KITTI or YOLO (.txt)", path=True
+        None,
+        "Folder with a label file for each picture: VOC (.xml), KITTI or YOLO (.txt), LabelMe (.json)",
+        path=True,
     )
-    format: str = spec_field("auto", "Format of the labels; auto: by the files", choices=FORMATS)
+    label_file: str | None = spec_field(
+        None,
+        "One file for many pictures: CSV (filename, class, xmin, ymin, xmax, ymax) or CVAT (.xml)",
+        path=True,
+    )
+    format: str = spec_field(
+        "auto",
+        "Format of the labels; auto: by all files. yolo_segment and yolo_pose say what longer lines of "
+        "YOLO's are, where their numbers do not tell",
+        choices=FORMATS,
+    )
     list_file: str | None = spec_field(
         None, "Text file with the names of the pictures to take, one a line; empty: all", path=True
     )
     classes_file: str | None = spec_field(
-        None, "Names of YOLO's class numbers, one a line; empty: classes.txt beside the labels", path=True
+        None,
+        "Names of YOLO's class numbers: one a line, or data.yaml; empty: classes.txt or data.yaml beside or "
+        "above the labels",
+        path=True,
     )
 
     def check(self) -> Iterator[Problem]:
         """A source says where its boxes are."""
-        if not self.json_file and not self.label_dir:
+        if not self.json_file and not self.label_dir and not self.label_file:
             yield Problem("json_file", "is not given, nor is label_dir; one of them says where the boxes are")
-        elif not self.json_file and not self.image_dir:
+        elif not self.json_file and not self.label_file and not self.image_dir:
             yield Problem("image_dir", "is not given; it names the folder of the pictures")
 
 
@@ -259,11 +276,16 @@ class DatasetSpec:
         choices=("letterbox", "squash"),
     )
     tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
+    pixel_range: str = pixel_range_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()
     cache: str = cache_field()
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
+
+    def check(self) -> Iterator[Problem]:
+        """Numbers of `pixel_range` rise."""
+        yield from pixel_range_problems(self.pixel_range)
 
 
 @dataclass

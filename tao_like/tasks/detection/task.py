@@ -78,7 +78,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
     Spec = DetectionSpec
     headline = "mAP"
     higher_is_better: ClassVar[Mapping[str, bool]] = dict.fromkeys(COCO_NAMES, True)
-    model_data_keys = ("img_size", "img_height", "resize", "tiling")
+    model_data_keys = ("img_size", "img_height", "resize", "tiling", "pixel_range")
 
     images: LabelledBoxes
 
@@ -185,6 +185,7 @@ class DetectionTask(ImageTask[DetectionSpec]):
             crop_pct=1.0,
             interpolation=input_normalisation(self.spec.model).interpolation,
             fill=FILL,
+            window=self.pixel_window(data.pixel_range),
         )
 
     @override

@@ -9,15 +9,15 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tao_like.data.lidar.frame import Calibration
+from tao_like.plots.palette import IGNORED, TARGET
 from tao_like.plots.text import drawable, load_font
 from tao_like.runtime.geometry.boxes3d import as_boxes, corners, ground_corners
 from tao_like.runtime.inputs.points import Points
 from tao_like.tasks.common.box_predictions import DrawnBox
 
 LONGEST_SIDE = 720
-TRUTH = "#ffffff"
 _LOW, _MIDDLE, _HIGH = (70, 80, 130), (90, 170, 150), (250, 225, 110)
-"""Colours of points from the lowest to the highest."""
+"""Colors of points from the lowest to the highest."""
 _TICK = 10
 
 
@@ -25,17 +25,17 @@ def draw_frame(
     points: Points,
     limits: Sequence[float],
     found: Sequence[DrawnBox] = (),
-    truths: npt.ArrayLike = (),
+    targets: npt.ArrayLike = (),
 ) -> Image.Image:
-    """A frame from above: x up, y to the left, points by height, answers in colour, truths in white.
+    """A frame from above: x up, y to the left, points by height, predictions in color, targets in white.
 
     A line from the middle of a box to its front shows where it points.
 
     Args:
         points: (N, 4).
         limits: smallest x, y, z and largest x, y, z in metres: what is drawn.
-        found: boxes with their colours.
-        truths: (G, 7) drawn thin and white, below those.
+        found: boxes with their colors.
+        targets: (G, 7) drawn thin and white, below those.
     """
     low_x, low_y, low_z, high_x, high_y, high_z = limits
     scale = LONGEST_SIDE / max(high_x - low_x, high_y - low_y)
@@ -49,19 +49,19 @@ def draw_frame(
     # The highest last, so that they lie above.
     shown = points[inside][np.argsort(points[inside, 2], kind="stable")]
     spots = places(shown[:, :2]).astype(int).clip(0, (size[0] - 1, size[1] - 1))
-    pixels[spots[:, 1], spots[:, 0]] = _colours((shown[:, 2] - low_z) / (high_z - low_z))
+    pixels[spots[:, 1], spots[:, 0]] = _colors((shown[:, 2] - low_z) / (high_z - low_z))
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
-    font = load_font(12)
     for metres in range(int(np.ceil(low_x / _TICK)) * _TICK, int(high_x) + 1, _TICK):
         height = float(places(np.array([metres, 0.0]))[1])
-        pen.line([(0, height), (6, height)], fill="#888888")
-        pen.text((9, height - 7), f"{metres} m", fill="#888888", font=font)
-    for box in as_boxes(truths):
-        _box(pen, box, places, TRUTH, 1)
+        pen.line([(0, height), (6, height)], fill=IGNORED)
+        pen.text((9, height - 7), f"{metres} m", fill=IGNORED, font=load_font(12))
+    for box in as_boxes(targets):
+        _box(pen, box, places, TARGET, 1)
     for one in found:
         corner = _box(pen, as_boxes(one.box)[0], places, one.colour, 2)
         if one.text:
+            font = load_font(12, one.text)
             pen.text((corner[0] + 3, corner[1] - 14), drawable(one.text, font), fill=one.colour, font=font)
     return image
 
@@ -70,14 +70,14 @@ def draw_on_camera(
     picture: Image.Image,
     calibration: Calibration,
     found: Sequence[DrawnBox] = (),
-    truths: npt.ArrayLike = (),
+    targets: npt.ArrayLike = (),
 ) -> Image.Image:
     """The camera's picture with the edges of boxes; those that reach behind the camera are left out."""
     image = picture.convert("RGB")
     pen = ImageDraw.Draw(image)
-    drawn = [(box, TRUTH, 1) for box in as_boxes(truths)]
+    drawn = [(box, TARGET, 1) for box in as_boxes(targets)]
     drawn += [(as_boxes(one.box)[0], one.colour, 2) for one in found]
-    for box, colour, width in drawn:
+    for box, color, width in drawn:
         pixels = calibration.to_pixels(calibration.to_camera(corners(box)[0]))
         if (pixels[:, 2] <= 0).any():
             continue
@@ -85,7 +85,7 @@ def draw_on_camera(
         for side in range(4):
             following = (side + 1) % 4
             for start, end in ((side, following), (side + 4, following + 4), (side, side + 4)):
-                pen.line([spots[start], spots[end]], fill=colour, width=width)
+                pen.line([spots[start], spots[end]], fill=color, width=width)
     return image
 
 
@@ -99,21 +99,21 @@ def stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
 
 
 def _box(
-    pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], places: object, colour: str, width: int
+    pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], places: object, color: str, width: int
 ) -> tuple[float, float]:
     """Draws a box; the place of its rightmost corner."""
     assert callable(places)
     spots = places(ground_corners(box)[0])
     outline = [tuple(spot) for spot in spots.tolist()]
-    pen.line([*outline, outline[0]], fill=colour, width=width)
+    pen.line([*outline, outline[0]], fill=color, width=width)
     front = (spots[0] + spots[3]) / 2
-    pen.line([tuple(spots.mean(axis=0).tolist()), tuple(front.tolist())], fill=colour, width=width)
+    pen.line([tuple(spots.mean(axis=0).tolist()), tuple(front.tolist())], fill=color, width=width)
     x, y = spots[spots[:, 0].argmax()].tolist()
     return x, y
 
 
-def _colours(heights: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Colours (N, 3) of heights from 0 to 1."""
+def _colors(heights: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colors (N, 3) of heights from 0 to 1."""
     stops = np.array([_LOW, _MIDDLE, _HIGH], np.float64)
     values = heights.clip(0, 1)
     channels = [np.interp(values, (0, 0.5, 1), stops[:, channel]) for channel in range(3)]

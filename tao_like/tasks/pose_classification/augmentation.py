@@ -33,13 +33,13 @@ class Augmentation:
 
     Args:
         spec: the dataset block.
-        preparation: how sequences become inputs.
+        preprocessing: how sequences become inputs.
         layout: for the mirror image.
     """
 
-    def __init__(self, spec: DatasetSpec, preparation: SkeletonPreparation, layout: Layout) -> None:
+    def __init__(self, spec: DatasetSpec, preprocessing: SkeletonPreparation, layout: Layout) -> None:
         self.spec = spec
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self.mirrored = np.arange(len(layout.joints))
         for left, right in layout.pairs:
             self.mirrored[[left, right]] = right, left
@@ -47,10 +47,10 @@ class Augmentation:
     def __call__(self, sequence: Sequence4) -> Sequence4:
         """(C, T, V, M) of any length to (C, frames, V, persons)."""
         generator = np.random.default_rng(int(torch.randint(2**62, ())))
-        part = shown_part(sequence, self.preparation)
+        part = shown_part(sequence, self.preprocessing)
         # What was seen is told before the centre is put into the origin, where its places are noughts too.
-        there = present(part, self.preparation.places)
-        marked = np.concatenate([normalise_skeleton(part, self.preparation), there])
+        there = present(part, self.preprocessing.places)
+        marked = np.concatenate([normalise_skeleton(part, self.preprocessing), there])
         marked = self._chosen_frames(marked, generator)
         sequence, there = marked[:-1], marked[-1:] > 0
         settings = self.spec.augmentation
@@ -61,16 +61,16 @@ class Augmentation:
         if self.spec.random_move:
             sequence = random_move(sequence, generator)
         if settings.noise:
-            noise = generator.normal(0, settings.noise, (self.preparation.places, *sequence.shape[1:]))
-            sequence = self._with_places(sequence, sequence[: self.preparation.places] + noise)
+            noise = generator.normal(0, settings.noise, (self.preprocessing.places, *sequence.shape[1:]))
+            sequence = self._with_places(sequence, sequence[: self.preprocessing.places] + noise)
         if settings.joint_dropout:
             seen = generator.random((1, 1, sequence.shape[2], 1)) >= settings.joint_dropout
             return (sequence * there * seen).astype(np.float32)
         return (sequence * there).astype(np.float32)
 
     def _chosen_frames(self, sequence: Sequence4, generator: np.random.Generator) -> Sequence4:
-        frames, available = self.preparation.frames, sequence.shape[1]
-        if self.preparation.sampling == "uniform":
+        frames, available = self.preprocessing.frames, sequence.shape[1]
+        if self.preprocessing.sampling == "uniform":
             return sequence[:, uniform_frames(available, frames, generator.random(frames))]
         if not self.spec.random_choose:
             return window(sequence, frames)
@@ -86,7 +86,7 @@ class Augmentation:
         return flipped
 
     def _turned(self, sequence: Sequence4, generator: np.random.Generator) -> Sequence4:
-        settings, places = self.spec.augmentation, self.preparation.places
+        settings, places = self.spec.augmentation, self.preprocessing.places
         limit = math.radians(settings.rotation)
         if places == 3:
             matrix = rotation(*generator.uniform(-limit, limit, 3))
@@ -96,7 +96,7 @@ class Augmentation:
         return self._with_places(sequence, np.einsum("ij,jtvm->itvm", matrix, sequence[:places]))
 
     def _with_places(self, sequence: Sequence4, places: npt.NDArray[np.floating]) -> Sequence4:
-        return np.concatenate([places, sequence[self.preparation.places :]])
+        return np.concatenate([places, sequence[self.preprocessing.places :]])
 
 
 def rotation(about_x: float, about_y: float, about_z: float) -> npt.NDArray[np.float64]:

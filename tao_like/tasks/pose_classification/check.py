@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tao_like.contract.task import DataReport, Split
+from tao_like.contract.data import DataReport
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.drawing import SkeletonView
-from tao_like.tasks.pose_classification.source import SPLITS
-
-if TYPE_CHECKING:
-    from tao_like.tasks.pose_classification.task import PoseClassificationTask
+from tao_like.tasks.pose_classification.dataset import SkeletonDataset
+from tao_like.tasks.pose_classification.source import LabelledSkeletons
 
 COLUMNS = 6
 FEW = 10
@@ -26,19 +25,32 @@ QUICK = 2000
 IMBALANCE = 10
 
 
-def check_data(
-    task: PoseClassificationTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+def check_pose_data(
+    skeletons: LabelledSkeletons,
+    train_data: Callable[[], SkeletonDataset],
+    max_figures: int,
+    *,
+    full: bool,
+    on_progress: Callable[[int, int], None] | None,
 ) -> DataReport:
-    """Reads the sequences of all splits; fully each of them, looks for copies, and draws some."""
+    """Reads the sequences of all splits; fully each of them, looks for copies, and draws some.
+
+    Args:
+        skeletons: of all splits.
+        train_data: gives the training data without random changes, where it is drawn.
+        max_figures: so many sequences are drawn; 0: none.
+        full: look at every sequence.
+        on_progress: called with (done, total).
+    """
     report = DataReport()
-    splits = [split for split in SPLITS if task.has_split(split)]
-    task.skeletons.data("train")
-    total, done = sum(task.count(split) for split in splits), 0
+    splits = [split for split in SPLITS if skeletons.has(split)]
+    skeletons.data("train")
+    total, done = sum(len(skeletons.data(split)) for split in splits), 0
     hashes: dict[str, list[tuple[Split, str]]] = defaultdict(list)
     for split in splits:
-        task.skeletons.check_known(split)
-        data = task.skeletons.data(split)
-        faults = _Faults(task.skeletons.layout.joints)
+        skeletons.check_known(split)
+        data = skeletons.data(split)
+        faults = _Faults(skeletons.layout.joints)
         # Before a training, of very many sequences some: the others are looked at when they are loaded.
         for index in range(0, len(data), 1 if full else max(1, len(data) // QUICK)):
             faults.look(data, index)
@@ -49,12 +61,12 @@ def check_data(
             if on_progress:
                 on_progress(done, total)
         report.findings += faults.findings(split, data)
-        report.summary[split] = _summary(task, split, data)
+        report.summary[split] = _summary(skeletons, split, data)
     report.findings += _imbalance(report.summary["train"]["classes"])
     report.findings += _copies(hashes)
-    limit = task.spec.dataset_check.max_pictures
-    if full and limit and not report.errors:
-        report.pictures["contact_sheet"] = contact_sheet(in_rows(_tiles(task, limit), COLUMNS), tile=224)
+    if full and max_figures and not report.errors:
+        tiles = _tiles(train_data(), skeletons, max_figures)
+        report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=224)
     return report
 
 
@@ -93,9 +105,9 @@ class _Faults:
         return found
 
 
-def _summary(task: PoseClassificationTask, split: Split, data: SkeletonData) -> dict[str, Any]:
-    names = task.skeletons.classes
-    counts = Counter(names[task.skeletons.target(split, index)] for index in range(len(data)))
+def _summary(skeletons: LabelledSkeletons, split: Split, data: SkeletonData) -> dict[str, Any]:
+    names = skeletons.classes
+    counts = Counter(names[skeletons.target(split, index)] for index in range(len(data)))
     _, channels, frames, joints, persons = data.values.shape
     shape = {"channels": channels, "frames": frames, "joints": joints, "persons": persons}
     return {"sequences": len(data), **shape, "classes": {name: counts[name] for name in names}}
@@ -127,15 +139,14 @@ def _copies(hashes: dict[str, list[tuple[Split, str]]]) -> list[Finding]:
     return [Finding("warning", "same_sequence_in_splits", message, groups=groups)]
 
 
-def _tiles(task: PoseClassificationTask, limit: int) -> list[Tile]:
+def _tiles(dataset: SkeletonDataset, skeletons: LabelledSkeletons, limit: int) -> list[Tile]:
     """Training sequences, as many of each class."""
-    dataset = task.dataset("train")
-    each = max(1, limit // len(task.classes))
+    each = max(1, limit // len(skeletons.classes))
     tiles = []
-    for label, name in enumerate(task.classes):
+    for label, name in enumerate(skeletons.classes):
         members = [index for index, target in enumerate(dataset.targets) if target == label]
         for number in range(min(each, len(members))):
             sample = dataset.sample(members[number * len(members) // min(each, len(members))])
-            view = SkeletonView(sample.data, task.skeletons.layout, task.skeleton_preparation.places)
+            view = SkeletonView(sample.data, skeletons.layout, dataset.preprocessing.places)
             tiles.append(Tile(view.picture(), f"{name}\n{sample.key}"))
     return tiles

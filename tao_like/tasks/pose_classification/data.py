@@ -1,75 +1,127 @@
-"""Skeleton sequences as a dataset."""
+"""The data of pose classification: skeleton sequences, each with one label."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from typing_extensions import override
 
-from tao_like.contract.task import Batch, Sample, Split
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
-from tao_like.tasks.pose_classification.augmentation import Augmentation
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Converts
+from tao_like.contract.data import DataReport
+from tao_like.contract.labels import Labels
+from tao_like.contract.sample import Sample, Split
+from tao_like.contract.trained import TrainedState
+from tao_like.data.inference_files import skeleton_sources
+from tao_like.data.skeletons.drawing import SkeletonView
+from tao_like.data.skeletons.layouts import Layout
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, read_skeleton
+from tao_like.tasks.common.split_data import SplitData
+from tao_like.tasks.pose_classification.augmentation import Augmentation, Sequence4
+from tao_like.tasks.pose_classification.check import check_pose_data
+from tao_like.tasks.pose_classification.convert import convert_sequences
+from tao_like.tasks.pose_classification.dataset import SkeletonDataset, collate_sequences
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
+from tao_like.tasks.pose_classification.spec import DatasetSpec, Spec
 
 
-@dataclass(frozen=True)
-class Item:
-    """A prepared sequence.
-
-    Attributes:
-        joints: (C, T, V, M) float32.
-        target: class number.
-        index: of the sequence in its dataset.
-    """
-
-    joints: npt.NDArray[np.float32]
-    target: int
-    index: int
-
-
-class SkeletonDataset:
-    """The sequences of a split.
+class PoseData(SplitData, Converts):
+    """Arrays of sequences with files of labels.
 
     Args:
-        skeletons: all splits.
-        split: the one.
-        preparation: how sequences become inputs.
-        augment: what changes training sequences; None: prepared as for evaluation.
+        spec: of the task.
+        trained: what a trained model says of itself; None: it is yet to be trained.
     """
 
-    def __init__(
-        self,
-        skeletons: LabelledSkeletons,
-        split: Split,
-        preparation: SkeletonPreparation,
-        augment: Augmentation | None = None,
-    ) -> None:
-        self.preparation = preparation
-        self.augment = augment
-        self._data = skeletons.data(split)
-        self.targets = [skeletons.target(split, index) for index in range(len(self._data))]
+    def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        self.spec = spec
+        self.trained = trained
+        self._skeletons = LabelledSkeletons(spec, trained.classes if trained else None)
 
-    def __len__(self) -> int:
-        return len(self._data)
+    @property
+    @override
+    def block(self) -> DatasetSpec:
+        return self.spec.dataset
 
-    def __getitem__(self, index: int) -> Item:
-        sequence = self._data.sequence(index)
-        if self.augment is None:
-            return Item(prepare_skeleton(sequence, self.preparation), self.targets[index], index)
-        return Item(self.augment(sequence), self.targets[index], index)
+    @property
+    @override
+    def source(self) -> LabelledSkeletons:
+        return self._skeletons
 
-    def sample(self, index: int) -> Sample:
-        """The sequence as it is on disk, with its class number."""
-        return Sample(self._data.name(index), self._data.sequence(index), self.targets[index])
+    @property
+    @override
+    def labels(self) -> Labels:
+        return Labels(self.source.classes)
 
+    @property
+    def layout(self) -> Layout:
+        """The joints, and which of them are connected."""
+        return self.source.layout
 
-def collate_items(items: Sequence[Item]) -> Batch:
-    """Joins items to a batch: joints (N, C, T, V, M), class numbers (N,)."""
-    return Batch(
-        torch.from_numpy(np.stack([item.joints for item in items])),
-        torch.tensor([item.target for item in items]),
-        torch.tensor([item.index for item in items]),
-    )
+    @cached_property
+    def preprocessing(self) -> SkeletonPreparation:
+        """How a sequence becomes an input."""
+        if self.trained:
+            return SkeletonPreparation.from_dict(self.trained.preprocessing)
+        block, model, layout = self.block, self.spec.model, self.layout
+        _, _, frames, _, persons = self.source.data("train").values.shape
+        return SkeletonPreparation(
+            channels=model.input_channels,
+            frames=frames if block.window_size < 0 else block.window_size,
+            joints=len(layout.joints),
+            persons=block.max_persons or persons,
+            confidence=model.confidence,
+            sampling=block.sampling,
+            centre=layout.centre if block.center else None,
+            spine=layout.spine if block.scale_by_body or block.align_axes else None,
+            scale=block.scale_by_body,
+            shoulders=layout.shoulders if block.align_axes else None,
+        )
+
+    def view(self, sequence: Sequence4) -> SkeletonView:
+        """A sequence (C, T, V, M) as it is drawn."""
+        return SkeletonView(sequence, self.layout, self.preprocessing.places)
+
+    @override
+    def key(self, split: Split) -> str:
+        return f"dataset.{split}_dataset.data_path"
+
+    @override
+    def count(self, split: Split) -> int:
+        return len(self.source.data(split))
+
+    @override
+    def dataset(self, split: Split, *, augment: bool = False) -> SkeletonDataset:
+        self.source.check_known(split)
+        change = Augmentation(self.block, self.preprocessing, self.layout) if augment else None
+        return SkeletonDataset(self.source, split, self.preprocessing, change)
+
+    @override
+    def collate(self, samples: Sequence[Any]) -> Batch[torch.Tensor]:
+        return collate_sequences(samples)
+
+    @override
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        return check_pose_data(
+            self.source,
+            lambda: self.dataset("train"),
+            self.spec.dataset_check.max_pictures,
+            full=full,
+            on_progress=on_progress,
+        )
+
+    @override
+    def inference_files(self, source: str | None) -> list[Path]:
+        return [] if source is None else skeleton_sources(source)
+
+    @override
+    def load(self, path: Path) -> Sample:
+        return Sample(str(path), read_skeleton(path, self.preprocessing))
+
+    @override
+    def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+        return convert_sequences(self.spec.dataset_convert, folder)

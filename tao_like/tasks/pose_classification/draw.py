@@ -1,4 +1,4 @@
-"""Sequences with their answers, and what the network learnt of the graph, as pictures."""
+"""Sequences with their predictions, and what the network learnt of the graph, as figures."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tao_like.data.skeletons.layouts import Layout
-from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
-from tao_like.plots.text import load_font
+from tao_like.plots.cards import draw_card
+from tao_like.plots.charts import draw_bars
+from tao_like.plots.palette import NEUTRAL, RIGHT, WRONG
 from tao_like.runtime.predictions.classes import ClassificationAnswer
 
-BAR_WIDTH, BAR_HEIGHT, NAME_WIDTH = 300, 20, 170
 
-
-def answer_card(
-    picture: Image.Image, decision: ClassificationAnswer, truth: str | None, name: str
+def prediction_card(
+    image: Image.Image, decision: ClassificationAnswer, target: str | None, name: str
 ) -> Image.Image:
-    """A picture of the sequence with what was answered, and the truth; its name where that is not known."""
+    """An image of the sequence with prediction and target; its name where there is no target."""
     nearest, score = decision.top(1)[0]
     told = f"{nearest} {score:.0%}" if decision.label else f"none sure ({nearest} {score:.0%})"
-    if truth is None:
-        return draw_card(picture, [told, name], NEUTRAL)
-    return draw_card(picture, [told, f"truth: {truth}"], RIGHT if truth == decision.label else WRONG)
+    if target is None:
+        return draw_card(image, [told, name], NEUTRAL)
+    return draw_card(image, [told, f"target: {target}"], RIGHT if target == decision.label else WRONG)
 
 
 def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Image.Image:
@@ -35,25 +34,7 @@ def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Imag
         names: of the bars.
         title: above them.
     """
-    font = load_font(12)
-    image = Image.new("RGB", (NAME_WIDTH + BAR_WIDTH + 60, 30 + BAR_HEIGHT * len(values) + 8), "white")
-    pen = ImageDraw.Draw(image)
-    pen.text((8, 8), title, fill="#333333", font=font)
-    for number, (value, name) in enumerate(zip(values, names, strict=True)):
-        top = 30 + number * BAR_HEIGHT
-        pen.text((NAME_WIDTH - 8, top + BAR_HEIGHT / 2), name[:26], fill="black", font=font, anchor="rm")
-        pen.rectangle((NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH, top + BAR_HEIGHT - 3), fill="#eeeeee")
-        pen.rectangle(
-            (NAME_WIDTH, top + 3, NAME_WIDTH + BAR_WIDTH * value, top + BAR_HEIGHT - 3), fill="#2a6fb0"
-        )
-        pen.text(
-            (NAME_WIDTH + BAR_WIDTH + 8, top + BAR_HEIGHT / 2),
-            f"{value:.2f}",
-            fill="black",
-            font=font,
-            anchor="lm",
-        )
-    return image
+    return draw_bars(names, values, title, most=1, labels=[f"{value:.2f}" for value in values])
 
 
 def joint_importance(matrices: Sequence[npt.NDArray[np.floating]], layout: Layout, title: str) -> Image.Image:

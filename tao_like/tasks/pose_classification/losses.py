@@ -29,7 +29,7 @@ def stream_losses(
 
 
 def stream_distillation_losses(logits: Sequence[Tensor], wanted: Tensor, temperature: float) -> Tensor:
-    """The sum over the streams of the distance to a teacher's answers.
+    """The sum over the streams of the distance to a teacher's predictions.
 
     Args:
         logits: (N, classes) of each stream.

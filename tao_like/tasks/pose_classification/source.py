@@ -6,13 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.skeletons.arrays import SkeletonData, SkeletonLabels, read_skeleton_data
 from tao_like.data.skeletons.layouts import Layout
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.pose_classification.spec import DatasetSpec, SkeletonDatasetSpec, Spec, chosen_layout
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class LabelledSkeletons:

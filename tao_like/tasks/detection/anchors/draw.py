@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from tao_like.plots.classes import class_colour
-from tao_like.plots.text import Font, load_font
+from tao_like.plots.canvas import canvas, to_image
+from tao_like.plots.palette import INK, class_color
 from tao_like.tasks.detection.anchors.clusters import Shapes
 
-_PLOT, _MARGIN, _GAP = 480, 64, 40
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIZE = (1120, 580)
 _MOST_DOTS = 20000
-_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_SMALLEST = 0.5
+"""Sides below it, in pixels, are drawn at it: the logarithm of 0 has no place."""
 
 
 def draw_anchors(
     shapes: Shapes, by_map: Sequence[Shapes], names: Sequence[str], size: tuple[int, int]
 ) -> Image.Image:
-    """Left: a grey dot for each box at its width and height, a coloured one for each anchor. Right: anchors.
+    """Left: a gray dot for each box at its width and height, a colored one for each anchor. Right: anchors.
 
     Args:
         shapes: (N, 2) width and height of the boxes, in pixels of the input.
@@ -28,57 +32,55 @@ def draw_anchors(
         names: of the maps.
         size: height and width of the input.
     """
-    image = Image.new("RGB", (2 * _PLOT + 2 * _MARGIN + _GAP, _PLOT + 2 * _MARGIN), "white")
-    pen, font = ImageDraw.Draw(image), load_font(13)
-    _draw_dots(pen, shapes, by_map, font)
-    left = _MARGIN + _PLOT + _GAP
-    scale = _PLOT / max(size)
-    pen.rectangle((left, _MARGIN, left + size[1] * scale, _MARGIN + size[0] * scale), outline="#999999")
-    middle = (left + size[1] * scale / 2, _MARGIN + size[0] * scale / 2)
-    for number, (name, anchors) in enumerate(zip(names, by_map, strict=True)):
-        colour = class_colour(number)
-        for width, height in anchors.tolist():
-            half = (width * scale / 2, height * scale / 2)
-            pen.rectangle(
-                (middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1]),
-                outline=colour,
-                width=2,
-            )
-        place = left + number * 150
-        pen.rectangle((place, 20, place + 12, 32), fill=colour)
-        pen.text((place + 18, 18), f"{name}: {len(anchors)} anchors", fill="black", font=font)
-    note = f"in the input of {size[1]} x {size[0]} pixels"
-    pen.text((left, _PLOT + _MARGIN + 34), note, fill="black", font=font)
-    return image
+    with canvas(*_SIZE, names) as figure:
+        left, right = figure.subplots(1, 2)
+        _draw_shapes(left, shapes, by_map)
+        _draw_frames(right, by_map, names, size)
+        handles, labels = right.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(5, len(names))))
+        return to_image(figure)
 
 
-def _draw_dots(pen: ImageDraw.ImageDraw, shapes: Shapes, by_map: Sequence[Shapes], font: Font) -> None:
+def _draw_shapes(axes: Axes, shapes: Shapes, by_map: Sequence[Shapes]) -> None:
     """Width to the right and height upwards, both in logarithms."""
-    everything = np.concatenate([shapes, *by_map])
-    low = math.log2(max(float(everything.min()), 0.5)) - 0.3
-    high = math.log2(float(everything.max())) + 0.3
-
-    def point(width: float, height: float) -> tuple[float, float]:
-        across, up = ((math.log2(max(side, 0.5)) - low) / (high - low) for side in (width, height))
-        return _MARGIN + across * _PLOT, _MARGIN + (1 - up) * _PLOT
-
-    for tick in _TICKS:
-        if low <= math.log2(tick) <= high:
-            x, y = point(tick, tick)
-            pen.line((x, _MARGIN, x, _MARGIN + _PLOT), fill="#dddddd")
-            pen.line((_MARGIN, y, _MARGIN + _PLOT, y), fill="#dddddd")
-            pen.text((x, _MARGIN + _PLOT + 12), str(tick), fill="black", font=font, anchor="mm")
-            pen.text((_MARGIN - 8, y), str(tick), fill="black", font=font, anchor="rm")
-    for width, height in shapes[:: max(1, -(-len(shapes) // _MOST_DOTS))].tolist():
-        x, y = point(width, height)
-        pen.rectangle((x - 1, y - 1, x + 1, y + 1), fill="#aaaaaa")
+    shown = np.maximum(shapes[:: max(1, -(-len(shapes) // _MOST_DOTS))], _SMALLEST)
+    axes.plot(shown[:, 0], shown[:, 1], ".", color="#AAAAAA", markersize=3)
     for number, anchors in enumerate(by_map):
-        for width, height in anchors.tolist():
-            x, y = point(width, height)
-            pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=class_colour(number), outline="black")
-    pen.text(
-        (_MARGIN, 18),
-        f"{len(shapes)} boxes: width and height in pixels of the input",
-        fill="black",
-        font=font,
-    )
+        axes.plot(
+            *np.maximum(anchors, _SMALLEST).T,
+            "o",
+            color=class_color(number),
+            markersize=9,
+            markeredgecolor=INK,
+        )
+    everything = np.maximum(np.concatenate([shapes, *by_map]), _SMALLEST)
+    low, high = float(everything.min()) / 1.25, float(everything.max()) * 1.25
+    ticks = [2**power for power in range(13) if low <= 2**power <= high]
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_title(f"{len(shapes):,} boxes, and the anchors")
+    axes.set_xlabel("width, pixels of the input")
+    axes.set_ylabel("height, pixels of the input")
+
+
+def _draw_frames(axes: Axes, by_map: Sequence[Shapes], names: Sequence[str], size: tuple[int, int]) -> None:
+    """The anchors as frames around the middle of the input."""
+    from matplotlib.patches import Rectangle
+
+    height, width = size
+    for number, (name, anchors) in enumerate(zip(names, by_map, strict=True)):
+        for place, (across, down) in enumerate(anchors.tolist()):
+            label = f"{name}: {len(anchors)} anchors" if place == 0 else None
+            corner = ((width - across) / 2, (height - down) / 2)
+            color = class_color(number)
+            axes.add_patch(Rectangle(corner, across, down, fill=False, color=color, linewidth=2, label=label))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.set_title(f"Anchors in the input of {width} x {height} pixels")

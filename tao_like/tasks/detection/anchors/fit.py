@@ -105,11 +105,8 @@ def _training_shapes(task: DetectionTask, wanted: int) -> Shapes:
 
 
 def _shapes_of(record: BoxRecord, numbers: dict[str, int], preparation: ImagePreparation) -> Shapes:
-    """The same of one picture. The size that its annotation states is believed."""
-    width, height = record.width, record.height
-    if not (width and height):
-        header = read_header(record.path)
-        width, height = header.width, header.height
+    """The same of one picture, in its own size, as in the training: an annotation may state another."""
+    width, height = read_header(record.path)[:2]
     arrays = usable_boxes(record.boxes, numbers, width, height)
     boxes = placement(width, height, preparation).to_input(arrays.boxes[~arrays.crowd])
     sides: Shapes = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)

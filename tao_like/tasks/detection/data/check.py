@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from tao_like.contract.task import DataReport
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
-from tao_like.plots.classes import class_colour
+from tao_like.data.checks.pixel_values import pixel_value_findings
+from tao_like.data.images.files import read_header
+from tao_like.errors import DatasetError
+from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
+from tao_like.plots.palette import class_color
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.source import SPLITS
 from tao_like.tasks.detection.draw import draw_boxes
@@ -30,21 +37,57 @@ def check_data(
     records: dict[str, list[BoxRecord]] = {
         split: task.images.records(split) for split in SPLITS if task.has_split(split)
     }
-    classes = task.classes
+    classes, window = task.classes, task.image_preparation.window
+    values = pixel_value_findings(records, task.spec.dataset.pixel_range, window)
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress)
+        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
     else:
         checked = quick_check(records, classes, multi_label=True)
-    of_boxes = check_boxes(records, classes, full=full)
+    of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
     del summary["findings"], summary["errors"], summary["warnings"]
-    report = DataReport([*findings, *of_boxes.findings], summary)
+    report = DataReport([*findings, *of_boxes.findings, *task.images.findings(), *values], summary)
+    if full:
+        report.pictures |= _histograms(records, classes)
     limit = task.spec.dataset_check.max_pictures
     unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
     if full and limit and not unreadable:
         report.pictures["contact_sheet"] = contact_sheet(in_rows(_tiles(task, limit), COLUMNS), tile=320)
     return report
+
+
+def _histograms(records: dict[str, list[BoxRecord]], classes: list[str]) -> dict[str, Image.Image]:
+    """Boxes of each class, and their sizes."""
+    known = set(classes)
+    used = {
+        split: [
+            (box, size)
+            for record in members
+            for size in [_size(record)]
+            for box in record.boxes
+            if box.label in known and not (box.ignore or box.crowd or box.is_empty)
+        ]
+        for split, members in records.items()
+    }
+    labels = {split: Counter(box.label for box, _ in pairs) for split, pairs in used.items()}
+    counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
+    sizes = draw_box_sizes(
+        {split: [box[1:5] for box, _ in pairs] for split, pairs in used.items()},
+        {split: [size for _, size in pairs] for split, pairs in used.items()},
+    )
+    return {"labels": draw_label_histogram(counts, "boxes"), "box_sizes": sizes}
+
+
+def _size(record: BoxRecord) -> tuple[int, int]:
+    """Width and height of a picture as its annotation or else its file states them; 0, 0: neither does."""
+    if record.width and record.height:
+        return record.width, record.height
+    try:
+        header = read_header(record.path)
+    except DatasetError:
+        return 0, 0
+    return header.width, header.height
 
 
 def _tiles(task: DetectionTask, limit: int) -> list[Tile]:
@@ -56,7 +99,7 @@ def _tiles(task: DetectionTask, limit: int) -> list[Tile]:
         sample = dataset.sample(number * len(dataset) // count)
         arrays = sample.target.arrays
         boxes = [
-            DrawnBox(box, task.classes[label] if label >= 0 else "ignore", class_colour(label))
+            DrawnBox(box, task.classes[label] if label >= 0 else "ignore", class_color(label))
             for box, label in zip(arrays.boxes.tolist(), arrays.labels.tolist(), strict=True)
         ]
         tiles.append(Tile(draw_boxes(sample.data, boxes), sample.key))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.data.boxes.checks import SizeFaults
 from tao_like.data.boxes.writers import write_boxes
 from tao_like.errors import SpecError
 from tao_like.tasks.detection.data.source import SPLITS
@@ -33,15 +34,25 @@ def convert_labels(task: DetectionTask, folder: Path) -> tuple[dict[str, Any], l
         for number, source in enumerate(task.images.named(split)):
             records = task.images.records_of(split, number)
             target, lost = write_boxes(records, task.classes, kind, folder / f"{split}_{number}")
-            root = source.image_dir or str(Path(str(source.json_file)).parent)
+            root = source.image_dir or str(Path(str(source.json_file or source.label_file)).parent)
+            sizes = SizeFaults()
+            for record in records:
+                sizes.size_of(record)
             entries.append({"image_dir": root, "json_file" if kind == "coco" else "label_dir": str(target)})
             boxes = sum(len(record.boxes) for record in records)
             lost_words = {what: count for what, count in lost.items() if count}
             report["sources"].append(
-                {"labels": str(target), "pictures": len(records), "boxes": boxes, "not_held": lost_words}
+                {
+                    "labels": str(target),
+                    "pictures": len(records),
+                    "boxes": boxes,
+                    "not_held": lost_words,
+                    "findings": [finding.to_dict() for finding in sizes.findings()],
+                }
             )
             lines.append(f"{target}: {boxes} boxes on {len(records)} pictures")
             lines += [f"  {kind} cannot hold: {count} {what}" for what, count in lost_words.items()]
+            lines += [f"  {finding.text()}" for finding in sizes.findings()]
         if entries:
             values.append(AnnotatedValue(f"dataset.{split}_data_sources", entries))
     if not values:

@@ -12,6 +12,7 @@ import torch
 from tao_like.contract.task import Batch, Sample
 from tao_like.data.boxes.annotation import BoxArrays, BoxRecord, usable_boxes
 from tao_like.data.images.cache import ImageStore
+from tao_like.data.images.sample import sample_names
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.tasks.detection.data.augmentation import Augmentation, Labelled
@@ -80,6 +81,7 @@ class DetectionDataset:
         strong_epochs: int = 0,
     ) -> None:
         self.records = list(records)
+        self.names = sample_names(self.records)
         self.preparation = preparation
         self.store = store
         self.augment = augment
@@ -126,7 +128,7 @@ class DetectionDataset:
         record = self.records[index]
         image = self.store.read(record.path)
         arrays = usable_boxes(record.boxes, self.numbers, image.width, image.height)
-        return Sample(record.key, image, Truth(arrays, image.width, image.height))
+        return Sample(self.names[index], image, Truth(arrays, image.width, image.height))
 
 
 def collate_items(items: Sequence[Item]) -> Batch:

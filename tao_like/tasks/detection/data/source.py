@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 from tao_like.contract.task import Split
-from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.sources import BoxSource, read_boxes, stated_classes
+from tao_like.data.boxes.annotation import BoxRecord, box_text
+from tao_like.data.boxes.notes import Notes
+from tao_like.data.boxes.sources import BoxSource, read_boxes, settled, stated_classes
+from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import class_names
 from tao_like.data.inference_files import image_sources
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
@@ -28,6 +32,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
     ) -> None:
         super().__init__(spec, stored_split, classes)
         self.spec = spec
+        self._settled: dict[tuple[Split, int], tuple[BoxSource, Notes]] = {}
 
     @override
     def named(self, split: Split) -> list[DataSourceSpec]:
@@ -43,19 +48,25 @@ class LabelledBoxes(SplitSource[BoxRecord]):
             return class_names([], Path(self.spec.classes_file))
         found = set(class_names(self.records("train")))
         stated: dict[str, None] = {}
-        for source in self.named("train"):
-            stated |= dict.fromkeys(stated_classes(_source(source)))
+        for number in range(len(self.named("train"))):
+            stated |= dict.fromkeys(stated_classes(self._source("train", number)[0]))
         return [*(name for name in stated if name in found), *sorted(found - stated.keys())]
 
     @override
     def labels_text(self, record: BoxRecord) -> tuple[str, ...]:
-        return tuple(map(repr, record.boxes))
+        return tuple(map(box_text, record.boxes))
+
+    @override
+    def roots(self, split: Split) -> list[Path]:
+        return [_root(source) for source in self.named(split)]
 
     @override
     def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
-        roots = [_root(source) for source in self.named("train")]
-        found = split_from_dict(stored, roots, splits=[split])
-        by_path = {record.path.resolve(): record for record in self.read("train")}
+        found = split_from_dict(stored, self.roots("train"), splits=[split])
+        # Two sources may give labels to one picture: its records are then taken in turn.
+        by_path: defaultdict[Path, list[BoxRecord]] = defaultdict(list)
+        for record in self.read("train"):
+            by_path[record.path.resolve()].append(record)
         wanted = found.records[split]
         lost = [record.name for record in wanted if record.path.resolve() not in by_path]
         if lost:
@@ -63,14 +74,36 @@ class LabelledBoxes(SplitSource[BoxRecord]):
                 f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
                 f"such as {lost[0]}; give the data that the model was trained from"
             )
-        return [by_path[record.path.resolve()] for record in wanted], found
+        same = (by_path[record.path.resolve()] for record in wanted)
+        return [records.pop(0) if len(records) > 1 else records[0] for records in same], found
 
     def records_of(self, split: Split, number: int) -> list[BoxRecord]:
         """The records of one of a split's sources, undivided. Raises DatasetError."""
         given = self.named(split)[number].image_dir
         if given and not Path(given).is_dir():
             raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
-        return read_boxes(_source(self.named(split)[number]), f"dataset.{split}_data_sources[{number}]")
+        source, notes = self._source(split, number)
+        key = f"dataset.{split}_data_sources[{number}]"
+        return read_boxes(source, key, notes, keep_segmentation=False)
+
+    def findings(self) -> list[Finding]:
+        """What the readers decided and noticed in the sources read so far, each with its key in front."""
+        return [
+            replace(finding, message=f"dataset.{split}_data_sources[{number}]: {finding.message}")
+            for (split, number), (_, notes) in sorted(self._settled.items())
+            for finding in notes.findings()
+        ]
+
+    def _source(self, split: Split, number: int) -> tuple[BoxSource, Notes]:
+        """A source with its format decided, and what was noticed. Raises DatasetError."""
+        if (split, number) not in self._settled:
+            notes = Notes()
+            try:
+                source = settled(_source(self.named(split)[number]), notes)
+            except DatasetError as error:
+                raise DatasetError(f"dataset.{split}_data_sources[{number}]: {error}") from error
+            self._settled[split, number] = (source, notes)
+        return self._settled[split, number]
 
     @override
     def read(self, split: Split) -> list[BoxRecord]:
@@ -103,7 +136,11 @@ def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path
 
 def _root(source: DataSourceSpec) -> Path:
     """What the names of a source's pictures start from."""
-    return Path(source.image_dir) if source.image_dir else Path(str(source.json_file)).parent
+    return (
+        Path(source.image_dir)
+        if source.image_dir
+        else Path(str(source.json_file or source.label_file)).parent
+    )
 
 
 def _source(spec: DataSourceSpec) -> BoxSource:
@@ -117,4 +154,5 @@ def _source(spec: DataSourceSpec) -> BoxSource:
         format=spec.format,
         list_file=path(spec.list_file),
         classes_file=path(spec.classes_file),
+        label_file=path(spec.label_file),
     )

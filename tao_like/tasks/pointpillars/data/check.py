@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tao_like.contract.task import DataReport
+from tao_like.contract.data import DataReport
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
+from tao_like.data.images.files import identical_files
 from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
+from tao_like.data.lidar.sources import unread_files
 from tao_like.errors import DatasetError
 from tao_like.plots.classes import class_colour
 from tao_like.runtime.geometry.boxes3d import points_inside
-from tao_like.runtime.inputs.points import prepare_points, read_points
+from tao_like.runtime.inputs.points import (
+    HOW_TO_CONVERT,
+    Frame,
+    PointsPreparation,
+    WrongEchoes,
+    prepare_points,
+    read_frame,
+)
 from tao_like.tasks.common.box_predictions import DrawnBox
-from tao_like.tasks.pointpillars.data.source import SPLITS
+from tao_like.tasks.pointpillars.data.dataset import FrameDataset
+from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tasks.pointpillars.draw import draw_frame
 from tao_like.tasks.pointpillars.metrics.scoring import DISTANCES
-
-if TYPE_CHECKING:
-    from tao_like.tasks.pointpillars.task import PointPillarsTask
+from tao_like.tasks.pointpillars.spec import Spec
 
 COLUMNS = 3
 FAR_HEIGHT = 1.0
@@ -32,42 +43,80 @@ FAR_SIZE = 1.5
 """The same for sizes, as a factor."""
 STRONG_ECHO = 1.5
 """Strengths above this were not brought to 0 to 1."""
+MANY_LEFT_OUT = 0.1
+"""Part of the points without finite numbers from which on something is wrong with the sensor or the files."""
+
+
+@dataclass(frozen=True)
+class CheckedFrames:
+    """What a check looks at.
+
+    Attributes:
+        frames: of all splits.
+        classes: class names in the order of the numbers.
+        preprocessing: how frames become inputs.
+        spec: of the checked.
+        dataset: gives the frames of a split, where they are drawn.
+    """
+
+    frames: LabelledFrames
+    classes: list[str]
+    preprocessing: PointsPreparation
+    spec: Spec
+    dataset: Callable[[Split], FrameDataset]
 
 
 class _Survey:
     """What is seen on the way through the frames of a split."""
 
-    def __init__(self, task: PointPillarsTask) -> None:
-        self.task = task
+    def __init__(self, checked: CheckedFrames) -> None:
+        self.checked = checked
         self.unreadable: list[tuple[str, str]] = []
         self.without_points: list[str] = []
         self.echo = 0.0
-        self.boxes: dict[str, list[np.ndarray]] = {name: [] for name in task.classes}
-        self.points: dict[str, list[int]] = {name: [] for name in task.classes}
+        self.wrong_echoes: list[str] = []
+        self.left_out, self.read_points = 0, 0
+        self.with_left_out: list[str] = []
+        self.boxes: dict[str, list[np.ndarray]] = {name: [] for name in checked.classes}
+        self.points: dict[str, list[int]] = {name: [] for name in checked.classes}
         self.outside = Counter[str]()
 
     def read(self, record: LidarRecord) -> None:
         """Opens a frame and counts the points of its boxes."""
-        task = self.task
+        checked = self.checked
         try:
-            points = points_of(record, read_points(record.path, task.points_preparation))
+            frame = self._frame(record)
+            points = points_of(record, frame.points)
         except DatasetError as error:
             self.unreadable.append((record.name, str(error)))
             return
+        self.left_out += frame.left_out
+        self.read_points += frame.left_out + len(frame.points)
+        if frame.left_out:
+            self.with_left_out.append(f"{record.name} ({frame.left_out})")
         self.echo = max(self.echo, float(points[:, 3].max(initial=0.0)))
-        if not len(prepare_points(points, task.points_preparation)):
+        if not len(prepare_points(points, checked.preprocessing)):
             self.without_points.append(record.name)
-        objects = frame_objects(record.objects, task.classes, task.spec.dataset.map_class_to)
+        objects = frame_objects(record.objects, checked.classes, checked.spec.dataset.map_class_to)
         counts = points_inside(points, objects.boxes).sum(axis=1)
-        low, high = np.split(np.array(task.points_preparation.point_cloud_range), 2)
+        low, high = np.split(np.array(checked.preprocessing.point_cloud_range), 2)
         for box, label, count in zip(objects.boxes, objects.labels.tolist(), counts.tolist(), strict=True):
             if label < 0:
                 continue
-            name = task.classes[label]
+            name = checked.classes[label]
             self.boxes[name].append(box)
             self.points[name].append(count)
             if (box[:2] < low[:2]).any() or (box[:2] >= high[:2]).any():
                 self.outside[name] += 1
+
+    def _frame(self, record: LidarRecord) -> Frame:
+        """A frame, also where its echoes would be refused: that is told apart. Raises DatasetError."""
+        preprocessing = self.checked.preprocessing
+        try:
+            return read_frame(record.path, preprocessing)
+        except WrongEchoes as error:
+            self.wrong_echoes.append(str(error))
+            return read_frame(record.path, replace(preprocessing, largest_echo=math.inf))
 
     def summary(self) -> dict[str, Any]:
         """Counts of objects and of their points, by class and distance."""
@@ -93,54 +142,96 @@ class _Survey:
         return table
 
 
-def check_data(
-    task: PointPillarsTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+def check_lidar_data(
+    checked: CheckedFrames, *, full: bool, on_progress: Callable[[int, int], None] | None
 ) -> DataReport:
     """Checks all splits; fully with every frame opened and a picture from above of each split."""
     report = DataReport()
-    splits = {split: task.frames.records(split) for split in SPLITS if task.has_split(split)}
+    frames = checked.frames
+    splits = {split: frames.records(split) for split in SPLITS if frames.has(split)}
     total, done = sum(map(len, splits.values())), 0
     for split, records in splits.items():
-        report.findings += _of_labels(task, split, records)
-        survey = _Survey(task)
+        report.findings += _of_labels(checked, split, records)
+        survey = _Survey(checked)
         for record in records:
             if full:
                 survey.read(record)
-            elif fault := _quick_fault(task, record):
+            elif fault := _quick_fault(checked, record):
                 survey.unreadable.append((record.name, fault))
             done += 1
             if on_progress and full:
                 on_progress(done, total)
-        report.findings += _of_survey(task, split, survey)
+        report.findings += _of_survey(checked, split, survey)
         report.summary[split] = {"frames": len(records)}
         if full:
             report.summary[split]["classes"] = survey.summary()
-        if full and task.spec.dataset_check.max_pictures and not survey.unreadable:
-            report.pictures[f"{split}_from_above"] = contact_sheet(
-                in_rows(_tiles(task, split), COLUMNS), tile=420
-            )
+            report.summary[split]["points_left_out"] = survey.left_out
+        readable = not (survey.unreadable or survey.wrong_echoes)
+        if full and checked.spec.dataset_check.max_pictures and readable:
+            tiles = in_rows(_tiles(checked, split), COLUMNS)
+            report.figures[f"{split}_from_above"] = contact_sheet(tiles, tile=420)
+    report.findings += _same_frames(splits)
+    report.findings += _passed_over(splits)
     report.findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.level))
     return report
 
 
-def _quick_fault(task: PointPillarsTask, record: LidarRecord) -> str:
+def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+    """Frames of the same content, in two splits or twice in one."""
+    placed = [(split, record) for split, records in splits.items() for record in records]
+    crossing, repeated = [], []
+    for group in identical_files(record.path for _, record in placed):
+        members = [placed[number] for number in group]
+        crosses = len({split for split, _ in members}) > 1
+        names = tuple(f"{split}: {record.name}" for split, record in members)
+        (crossing if crosses else repeated).append(names)
+    if crossing:
+        yield Finding(
+            "warning",
+            "same_frame_in_splits",
+            f"{len(crossing)} frames are in two splits, so the metrics will be too good:",
+            groups=tuple(crossing),
+        )
+    if repeated:
+        yield Finding(
+            "info",
+            "same_frame_repeated",
+            f"{len(repeated)} frames stand twice in a split:",
+            groups=tuple(repeated),
+        )
+
+
+def _passed_over(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+    """Files beside the frames that hold points and are not read."""
+    folders = dict.fromkeys(record.path.parent for records in splits.values() for record in records)
+    files = tuple(str(path) for folder in folders for path in unread_files(folder))
+    if files:
+        yield Finding(
+            "warning",
+            "passed_over",
+            f"{len(files)} files hold points in a form that is not read; {HOW_TO_CONVERT}:",
+            files,
+        )
+
+
+def _quick_fault(checked: CheckedFrames, record: LidarRecord) -> str:
     """What is wrong with a file that is seen without reading it; empty: nothing."""
     try:
         size = record.path.stat().st_size
     except OSError as error:
         return f"{record.path}: {error.strerror}"
-    of_point = 4 * task.points_preparation.values_per_point
+    of_point = 4 * checked.preprocessing.values_per_point
     if record.path.suffix.lower() == ".bin" and (not size or size % of_point):
         return f"{record.path}: {size} bytes are no whole number of points of {of_point} bytes"
     return "" if size else f"{record.path}: the file is empty"
 
 
-def _of_labels(task: PointPillarsTask, split: str, records: list[LidarRecord]) -> Iterator[Finding]:
+def _of_labels(checked: CheckedFrames, split: str, records: list[LidarRecord]) -> Iterator[Finding]:
     """What labels alone tell."""
-    renamed = task.spec.dataset.map_class_to
+    renamed = checked.spec.dataset.map_class_to
     labels = Counter(renamed.get(one.label, one.label) for record in records for one in record.objects)
-    unknown = {name: count for name, count in labels.items() if name not in task.classes}
-    lower = {name.lower(): name for name in task.classes}
+    unknown = {name: count for name, count in labels.items() if name not in checked.classes}
+    lower = {name.lower(): name for name in checked.classes}
     for name, count in unknown.items():
         if name.lower() in lower:
             yield Finding(
@@ -152,14 +243,14 @@ def _of_labels(task: PointPillarsTask, split: str, records: list[LidarRecord]) -
     if unknown:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(unknown.items()))
         yield Finding("info", "other_labels", f"{split} has labels that are no class: {listed}")
-    known = {name: labels[name] for name in task.classes}
+    known = {name: labels[name] for name in checked.classes}
     if not any(known.values()):
         level = "error" if split == "train" else "warning"
         yield Finding(
             level,  # type: ignore[arg-type]
             "no_objects",
-            f"{split} has no object of {', '.join(task.classes)} (dataset.class_names); there is nothing to "
-            "learn or to find",
+            f"{split} has no object of {', '.join(checked.classes)} (dataset.class_names); there is nothing "
+            "to learn or to find",
         )
     elif missing := [name for name, count in known.items() if not count]:
         yield Finding("warning", "class_missing", f"{split} has no object of {', '.join(missing)}")
@@ -169,7 +260,7 @@ def _of_labels(task: PointPillarsTask, split: str, records: list[LidarRecord]) -
         yield Finding("error", "flat_boxes", "boxes with a side of 0 or less:", tuple(flat))
 
 
-def _of_survey(task: PointPillarsTask, split: str, survey: _Survey) -> Iterator[Finding]:
+def _of_survey(checked: CheckedFrames, split: str, survey: _Survey) -> Iterator[Finding]:
     """What the frames tell."""
     if survey.unreadable:
         words = f"{len(survey.unreadable)} frames of {split} cannot be read; replace or remove:"
@@ -179,17 +270,34 @@ def _of_survey(task: PointPillarsTask, split: str, survey: _Survey) -> Iterator[
             "warning" if split != "train" else "error",
             "no_points",
             f"{len(survey.without_points)} frames of {split} have no point in dataset.point_cloud_range="
-            f"{task.spec.dataset.point_cloud_range}; does the range suit the sensor?",
+            f"{checked.spec.dataset.point_cloud_range}; does the range suit the sensor?",
             tuple(survey.without_points),
         )
-    if survey.echo > STRONG_ECHO:
+    if survey.left_out:
+        share = survey.left_out / survey.read_points
+        yield Finding(
+            "warning" if share > MANY_LEFT_OUT else "info",
+            "not_finite",
+            f"{survey.left_out} of {survey.read_points} points of {split} ({share:.1%}) have a number that "
+            "is NaN or infinite; they are left out:",
+            tuple(survey.with_left_out),
+        )
+    if survey.wrong_echoes:
+        yield Finding(
+            "error",
+            "strong_echo",
+            f"{len(survey.wrong_echoes)} frames of {split} have echoes on another scale than dataset."
+            "point_feature_encoding.intensity_scale and the training frames have it:",
+            tuple(survey.wrong_echoes),
+        )
+    elif survey.echo > STRONG_ECHO:
         yield Finding(
             "warning",
             "strong_echo",
             f"echoes of {split} are as strong as {survey.echo:g}; the network expects 0 to 1: "
             "dataset.point_feature_encoding.intensity_scale divides them (255 for bytes)",
         )
-    anchors = {anchor.class_name: anchor for anchor in task.spec.model.dense_head.anchor_generator_config}
+    anchors = {anchor.class_name: anchor for anchor in checked.spec.model.dense_head.anchor_generator_config}
     for name, boxes in survey.boxes.items():
         if boxes:
             yield from _of_class(split, name, np.stack(boxes), np.array(survey.points[name]), anchors[name])
@@ -230,10 +338,10 @@ def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anch
         )
 
 
-def _tiles(task: PointPillarsTask, split: str) -> list[Tile]:
+def _tiles(checked: CheckedFrames, split: Split) -> list[Tile]:
     """Frames of a split from above with their boxes, spread evenly."""
-    dataset = task.dataset(split)  # type: ignore[arg-type]
-    count = min(task.spec.dataset_check.max_pictures, 2 * COLUMNS, len(dataset))
+    dataset = checked.dataset(split)
+    count = min(checked.spec.dataset_check.max_pictures, 2 * COLUMNS, len(dataset))
     tiles = []
     for number in range(count):
         sample = dataset.sample(number * len(dataset) // count)
@@ -244,5 +352,5 @@ def _tiles(task: PointPillarsTask, split: str) -> list[Tile]:
                 objects.boxes.tolist(), objects.labels.tolist(), objects.names, strict=True
             )
         ]
-        tiles.append(Tile(draw_frame(sample.data, task.spec.dataset.point_cloud_range, boxes), sample.key))
+        tiles.append(Tile(draw_frame(sample.data, checked.spec.dataset.point_cloud_range, boxes), sample.key))
     return tiles

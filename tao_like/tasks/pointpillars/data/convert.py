@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.contract.sample import SPLITS
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import boxes_to_camera, lidar_line
 from tao_like.errors import DatasetError, SpecError
-from tao_like.runtime.inputs.points import read_points
-from tao_like.tasks.pointpillars.data.source import SPLITS
+from tao_like.runtime.inputs.points import Points, PointsPreparation, read_points
+from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tracking import atomic_path
 
-if TYPE_CHECKING:
-    from tao_like.tasks.pointpillars.task import PointPillarsTask
 
-
-def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any], list[str], str]:
-    """Writes all splits in the layout of ``dataset_convert.format``, below ``data``.
+def convert_frames(
+    frames: LabelledFrames, preprocessing: PointsPreparation, kind: str, folder: Path
+) -> tuple[dict[str, Any], list[str], str]:
+    """Writes all splits in another layout, below ``data``.
 
     Points are written as x, y, z and the strength of the echo from 0 to 1, cropped where the spec crops.
 
     Frames that cannot be read are left out and named.
+
+    Args:
+        frames: of all splits.
+        preprocessing: how their points are read.
+        kind: ``dataset_convert.format``.
+        folder: where to write.
 
     Returns:
         What was written, as JSON, lines that say so, and the part of a spec that names it.
@@ -34,14 +40,13 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
         SpecError: KITTI's layout is wanted of data without a camera.
         DatasetError: no frame of a split can be read.
     """
-    kind = task.spec.dataset_convert.format
     target = folder / "data"
     in_splits = kind == "GeneralPCDataset"
-    shared = set() if in_splits else _shared_stems(task)
+    shared = set() if in_splits else _shared_stems(frames)
     counts: dict[str, Any] = {}
     parts: dict[str, str | None] = dict.fromkeys(SPLITS)
     for split in SPLITS:
-        records = task.frames.records(split) if task.has_split(split) else []
+        records = frames.records(split) if frames.has(split) else []
         if not records:
             continue
         parts[split] = split
@@ -51,7 +56,8 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
                 name = record.path.stem
                 # Layouts that keep all frames in one folder: frames of two splits may have one name.
                 name = f"{split}_{name}" if name in shared else name
-                _WRITERS[kind](task, record, target / split if in_splits else target, name)
+                points = points_of(record, read_points(record.path, preprocessing))
+                _WRITERS[kind](points, record, target / split if in_splits else target, name)
                 written.append(name)
                 objects += len(record.objects)
             except DatasetError as error:
@@ -75,17 +81,11 @@ def convert_frames(task: PointPillarsTask, folder: Path) -> tuple[dict[str, Any]
     return {"format": kind, "folder": str(target), "splits": counts}, lines, annotated_yaml(values)
 
 
-def _shared_stems(task: PointPillarsTask) -> set[str]:
+def _shared_stems(frames: LabelledFrames) -> set[str]:
     """File names, without suffix, of more than one frame of all splits."""
-    paths = {
-        record.path for split in SPLITS if task.has_split(split) for record in task.frames.records(split)
-    }
+    paths = {record.path for split in SPLITS if frames.has(split) for record in frames.records(split)}
     counts = Counter(path.stem for path in paths)
     return {stem for stem, count in counts.items() if count > 1}
-
-
-def _points(task: PointPillarsTask, record: LidarRecord) -> np.ndarray:
-    return points_of(record, read_points(record.path, task.points_preparation))
 
 
 def _write(path: Path, content: str | bytes) -> None:
@@ -94,29 +94,29 @@ def _write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _write_general(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
-    _write(target / "lidar" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+def _write_general(points: Points, record: LidarRecord, target: Path, name: str) -> None:
+    _write(target / "lidar" / f"{name}.bin", points.astype("<f4").tobytes())
     lines = [lidar_line(one.label, one.box, one=one) for one in record.objects]
     _write(target / "label" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
 
 
-def _write_custom(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+def _write_custom(points: Points, record: LidarRecord, target: Path, name: str) -> None:
     path = target / "points" / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, _points(task, record))
+        np.save(file, points)
     lines = [" ".join([*(f"{value:.4f}" for value in one.box), one.label]) for one in record.objects]
     _write(target / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
 
 
-def _write_kitti(task: PointPillarsTask, record: LidarRecord, target: Path, name: str) -> None:
+def _write_kitti(points: Points, record: LidarRecord, target: Path, name: str) -> None:
     calibration, root = record.calibration, target / "training"
     if calibration is None:
         raise SpecError(
             f"dataset_convert.format=KittiDataset needs a camera's calibration, and {record.name} has none; "
             "choose GeneralPCDataset or CustomDataset"
         )
-    _write(root / "velodyne" / f"{name}.bin", _points(task, record).astype("<f4").tobytes())
+    _write(root / "velodyne" / f"{name}.bin", points.astype("<f4").tobytes())
     matrices = {
         "P2": calibration.projection,
         "R0_rect": np.eye(3),

@@ -6,14 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.images.files import first_of
 from tao_like.data.lidar.frame import LidarRecord
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.pointpillars.spec_blocks.data import DatasetSpec
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class LabelledFrames:

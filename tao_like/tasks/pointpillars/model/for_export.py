@@ -14,8 +14,8 @@ from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.suppression import suppress
 
 
-class ShippedPointPillars(nn.Module):
-    """A detector whose answers need no further work.
+class PointPillarsForExport(nn.Module):
+    """A detector whose predictions need no further work.
 
     Args:
         network: the trained network.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def overlaps_with_one(box: Tensor, boxes: Tensor) -> Tensor:
+def iou_with_one(box: Tensor, boxes: Tensor) -> Tensor:
     """Intersection over union, seen from above, of one box with many.
 
     The area that a polygon P has in common with the rectangle of half sides a and b about the origin is, by
@@ -85,7 +85,7 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) ->
         is_here = places == count
         kept = torch.where(is_here, best, kept)
         kept_scores = torch.where(is_here, left[best], kept_scores)
-        is_gone = (overlaps_with_one(boxes[best], boxes) > iou_threshold) | (numbers == best)
+        is_gone = (iou_with_one(boxes[best], boxes) > iou_threshold) | (numbers == best)
         left = torch.where(is_gone, torch.zeros_like(left), left)
         count = count + 1
     return kept, kept_scores

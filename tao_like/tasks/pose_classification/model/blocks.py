@@ -26,16 +26,18 @@ class GraphConvolution(nn.Module):
 
     Args:
         channels: of the input.
-        width: channels of the output.
+        out_channels: of the output.
         adjacency: (K, V, V); what joint w takes from joint v stands at [k, v, w].
         weighting: ``importance``: the adjacency is multiplied by a learnt mask; ``learnt``: it is learnt
             itself; ``fixed``: it stays.
     """
 
-    def __init__(self, channels: int, width: int, adjacency: npt.NDArray[np.float32], weighting: str) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, adjacency: npt.NDArray[np.float32], weighting: str
+    ) -> None:
         super().__init__()
         matrices = torch.from_numpy(adjacency.copy())
-        self.convolutions = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in matrices)
+        self.convolutions = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for _ in matrices)
         self.importance: nn.Parameter | None = None
         if weighting == "learnt":
             self.adjacency: Tensor = nn.Parameter(matrices)
@@ -49,7 +51,7 @@ class GraphConvolution(nn.Module):
         return self.adjacency if self.importance is None else self.adjacency * self.importance
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, channels, T, V) to (N, width, T, V)."""
+        """(N, channels, T, V) to (N, out_channels, T, V)."""
         return _weighted_sum(values, self.convolutions, self.matrices().unbind())
 
 
@@ -67,7 +69,7 @@ class FixedGraphConvolution(nn.Module):
         self.parts = nn.ParameterList(nn.Parameter(part.clone(), requires_grad=False) for part in parts)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, channels, T, V) to (N, width, T, V)."""
+        """(N, channels, T, V) to (N, out_channels, T, V)."""
         return _weighted_sum(values, self.convolutions, self.parts)
 
 
@@ -80,19 +82,19 @@ def _weighted_sum(values: Tensor, convolutions: nn.ModuleList, matrices: Iterabl
 
 
 class EveryNthFrame(nn.Conv2d):
-    """A pointwise convolution of every n-th frame, (N, channels, T, V) to (N, width, T / n, V).
+    """A pointwise convolution of every n-th frame, (N, channels, T, V) to (N, out_channels, T / n, V).
 
     The frames are chosen first. As a stride of the convolution they corrupt memory in torch's gradient on a
     CPU: torch 2.13 with 8 channels that lie together (channels_last), which pruning comes to.
 
     Args:
         channels: of the input.
-        width: of the output.
+        out_channels: of the output.
         step: n.
     """
 
-    def __init__(self, channels: int, width: int, step: int) -> None:
-        super().__init__(channels, width, 1)
+    def __init__(self, channels: int, out_channels: int, step: int) -> None:
+        super().__init__(channels, out_channels, 1)
         self.step = step
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -101,20 +103,22 @@ class EveryNthFrame(nn.Conv2d):
         return super().forward(functional.avg_pool2d(inputs, 1, (self.step, 1)))
 
 
-def _over_time(channels: int, width: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+def _over_time(
+    channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1
+) -> nn.Conv2d:
     """A convolution over the frames that keeps their number, but for the stride."""
     if kernel == 1 and stride > 1:
-        return EveryNthFrame(channels, width, stride)
+        return EveryNthFrame(channels, out_channels, stride)
     return nn.Conv2d(
-        channels, width, (kernel, 1), (stride, 1), (dilation * (kernel - 1) // 2, 0), (dilation, 1)
+        channels, out_channels, (kernel, 1), (stride, 1), (dilation * (kernel - 1) // 2, 0), (dilation, 1)
     )
 
 
-def _projection(channels: int, width: int, stride: int) -> nn.Module:
+def _projection(channels: int, out_channels: int, stride: int) -> nn.Module:
     """What a residual connection needs: nothing where the sizes stay."""
-    if channels == width and stride == 1:
+    if channels == out_channels and stride == 1:
         return nn.Identity()
-    return nn.Sequential(_over_time(channels, width, 1, stride), nn.BatchNorm2d(width))
+    return nn.Sequential(_over_time(channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,15 @@ class BlockForm:
 
     Attributes:
         channels: of the input.
-        width: channels of the output.
+        out_channels: of the output.
         adjacency: see `GraphConvolution`; weighting: likewise.
         stride: of the frames.
-        dropout: share of the values, 0 to 1.
+        dropout: fraction of the values, 0 to 1.
         residual: False in the first block.
     """
 
     channels: int
-    width: int
+    out_channels: int
     adjacency: npt.NDArray[np.float32]
     weighting: str
     stride: int = 1
@@ -140,11 +144,11 @@ class BlockForm:
 
     def graph_convolution(self) -> nn.Module:
         """Over the joints."""
-        return GraphConvolution(self.channels, self.width, self.adjacency, self.weighting)
+        return GraphConvolution(self.channels, self.out_channels, self.adjacency, self.weighting)
 
     def connection(self) -> nn.Module | None:
         """The residual connection; None in the first block."""
-        return _projection(self.channels, self.width, self.stride) if self.residual else None
+        return _projection(self.channels, self.out_channels, self.stride) if self.residual else None
 
 
 class STGCNBlock(nn.Module):
@@ -154,16 +158,16 @@ class STGCNBlock(nn.Module):
         super().__init__()
         self.spatial = form.graph_convolution()
         self.temporal = nn.Sequential(
-            nn.BatchNorm2d(form.width),
+            nn.BatchNorm2d(form.out_channels),
             nn.ReLU(),
-            _over_time(form.width, form.width, TEMPORAL_KERNEL, form.stride),
-            nn.BatchNorm2d(form.width),
+            _over_time(form.out_channels, form.out_channels, TEMPORAL_KERNEL, form.stride),
+            nn.BatchNorm2d(form.out_channels),
             nn.Dropout(form.dropout),
         )
         self.residual = form.connection()
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, channels, T, V) to (N, width, T / stride, V)."""
+        """(N, channels, T, V) to (N, out_channels, T / stride, V)."""
         moved = self.temporal(self.spatial(values))
         if self.residual is not None:
             moved = moved + self.residual(values)
@@ -174,32 +178,34 @@ class MultiBranchTemporal(nn.Module):
     """Convolutions of several dilations, a maximum and a point side by side, joined and mixed.
 
     Args:
-        width: channels of input and output, at least as many as there are branches.
+        out_channels: channels of input and output, at least as many as there are branches.
         stride: of the frames.
     """
 
-    def __init__(self, width: int, stride: int) -> None:
+    def __init__(self, out_channels: int, stride: int) -> None:
         super().__init__()
-        narrow = width // len(BRANCHES)
-        widths = [width - narrow * (len(BRANCHES) - 1), *[narrow] * (len(BRANCHES) - 1)]
+        narrow = out_channels // len(BRANCHES)
+        widths = [out_channels - narrow * (len(BRANCHES) - 1), *[narrow] * (len(BRANCHES) - 1)]
         self.branches = nn.ModuleList(
-            self._branch(kind, dilation, width, own, stride)
+            self._branch(kind, dilation, out_channels, own, stride)
             for (kind, dilation), own in zip(BRANCHES, widths, strict=True)
         )
-        self.mixing = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 1))
-        self.norm = nn.BatchNorm2d(width)
+        self.mixing = nn.Sequential(
+            nn.BatchNorm2d(out_channels), nn.ReLU(), nn.Conv2d(out_channels, out_channels, 1)
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
 
     @staticmethod
-    def _branch(kind: str, dilation: int, width: int, own: int, stride: int) -> nn.Module:
+    def _branch(kind: str, dilation: int, out_channels: int, own: int, stride: int) -> nn.Module:
         if kind == "point":
-            return _over_time(width, own, 1, stride)
+            return _over_time(out_channels, own, 1, stride)
         last: nn.Module = _over_time(own, own, 3, stride, dilation)
         if kind == "max":
             last = nn.MaxPool2d((3, 1), (stride, 1), (1, 0))
-        return nn.Sequential(nn.Conv2d(width, own, 1), nn.BatchNorm2d(own), nn.ReLU(), last)
+        return nn.Sequential(nn.Conv2d(out_channels, own, 1), nn.BatchNorm2d(own), nn.ReLU(), last)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, width, T, V) to (N, width, T / stride, V)."""
+        """(N, out_channels, T, V) to (N, out_channels, T / stride, V)."""
         joined = torch.cat([branch(values) for branch in self.branches], dim=1)
         return self.norm(self.mixing(joined))
 
@@ -210,14 +216,14 @@ class STGCNPlusPlusBlock(nn.Module):
     def __init__(self, form: BlockForm) -> None:
         super().__init__()
         self.spatial = form.graph_convolution()
-        self.norm = nn.BatchNorm2d(form.width)
-        self.inner = _projection(form.channels, form.width, 1)
-        self.temporal = MultiBranchTemporal(form.width, form.stride)
+        self.norm = nn.BatchNorm2d(form.out_channels)
+        self.inner = _projection(form.channels, form.out_channels, 1)
+        self.temporal = MultiBranchTemporal(form.out_channels, form.stride)
         self.dropout = nn.Dropout(form.dropout)
         self.residual = form.connection()
 
     def forward(self, values: Tensor) -> Tensor:
-        """(N, channels, T, V) to (N, width, T / stride, V)."""
+        """(N, channels, T, V) to (N, out_channels, T / stride, V)."""
         moved = torch.relu(self.norm(self.spatial(values)) + self.inner(values))
         moved = self.dropout(self.temporal(moved))
         if self.residual is not None:
@@ -225,7 +231,7 @@ class STGCNPlusPlusBlock(nn.Module):
         return torch.relu(moved)
 
 
-def widths_and_strides(base: int, blocks: int) -> Sequence[tuple[int, int]]:
+def channels_and_strides(base: int, blocks: int) -> Sequence[tuple[int, int]]:
     """Width and stride of each block: at the fifth and the eighth, frames are halved and channels doubled."""
     return [(base * 2 ** sum(number >= turn for turn in (4, 7)), 2 if number in (4, 7) else 1)
             for number in range(blocks)]  # fmt: skip

@@ -29,7 +29,7 @@ def architecture(model: ModelSpec, classes: int) -> Architecture:
         blocks=model.num_blocks,
         dropout=model.dropout,
         strategy=model.graph_strategy,
-        centre_distance=model.center_distance,
+        center_distance=model.center_distance,
         importance=model.edge_importance_weighting,
         streams=tuple(model.streams),
         weights=tuple(model.stream_weights or [1.0] * len(model.streams)),

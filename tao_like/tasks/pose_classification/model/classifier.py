@@ -16,7 +16,7 @@ from tao_like.tasks.pose_classification.model.blocks import (
     GraphConvolution,
     STGCNBlock,
     STGCNPlusPlusBlock,
-    widths_and_strides,
+    channels_and_strides,
 )
 from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
 
@@ -34,12 +34,12 @@ class Architecture:
         classes: outputs.
         base: channels of the first blocks.
         blocks: how many.
-        dropout: share of the values, 0 to 1.
+        dropout: fraction of the values, 0 to 1.
         strategy: how ST-GCN divides the graph.
-        centre_distance: see `graph.hop_distances`.
+        center_distance: see `graph.hop_distances`.
         importance: whether ST-GCN learns a mask of the edges.
         streams: of ``STREAMS``; each has a network of its own.
-        weights: of the streams' answers.
+        weights: of the streams' predictions.
         confidence: the last channel is a score, not a place.
     """
 
@@ -51,7 +51,7 @@ class Architecture:
     blocks: int
     dropout: float
     strategy: str
-    centre_distance: str
+    center_distance: str
     importance: bool
     streams: tuple[str, ...]
     weights: tuple[float, ...]
@@ -69,17 +69,21 @@ class StreamNetwork(nn.Module):
         if architecture.plus_plus:
             adjacency, weighting = directed_partitions(layout), "learnt"
         else:
-            adjacency = partitions(layout, architecture.strategy, architecture.centre_distance)
+            adjacency = partitions(layout, architecture.strategy, architecture.center_distance)
             weighting = "importance" if architecture.importance else "fixed"
         block = STGCNPlusPlusBlock if architecture.plus_plus else STGCNBlock
         self.norm = nn.BatchNorm1d(architecture.channels * len(layout.joints))
         channels = architecture.channels
         blocks: list[nn.Module] = []
-        for number, (width, stride) in enumerate(widths_and_strides(architecture.base, architecture.blocks)):
+        for number, (out_channels, stride) in enumerate(
+            channels_and_strides(architecture.base, architecture.blocks)
+        ):
             dropout = architecture.dropout if number else 0.0
-            form = BlockForm(channels, width, adjacency, weighting, stride, dropout, residual=number > 0)
+            form = BlockForm(
+                channels, out_channels, adjacency, weighting, stride, dropout, residual=number > 0
+            )
             blocks.append(block(form))
-            channels = width
+            channels = out_channels
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, architecture.classes)
 
@@ -110,8 +114,8 @@ class SkeletonClassifier(nn.Module):
         self.streams = nn.ModuleDict({name: StreamNetwork(architecture) for name in architecture.streams})
         self.scored = architecture.confidence
         self.register_buffer("parents", torch.tensor(architecture.layout.parents), persistent=False)
-        shares = torch.tensor(architecture.weights) / sum(architecture.weights)
-        self.register_buffer("weights", shares, persistent=False)
+        fractions = torch.tensor(architecture.weights) / sum(architecture.weights)
+        self.register_buffer("weights", fractions, persistent=False)
 
     def forward(self, joints: Tensor) -> list[Tensor]:
         """Joints (N, C, T, V, M) to the logits (N, classes) of each stream."""
@@ -136,17 +140,20 @@ class SkeletonClassifier(nn.Module):
 
     def probabilities(self, logits: Sequence[Tensor]) -> Tensor:
         """(N, classes): the weighted mean of the streams' probabilities."""
-        shares = [one.float().softmax(dim=1) for one in logits]
-        if len(shares) == 1:
-            return shares[0]
-        return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)]).sum(
-            0
-        )
+        each = [one.float().softmax(dim=1) for one in logits]
+        if len(each) == 1:
+            return each[0]
+        return torch.stack([weight * one for weight, one in zip(self.weights, each, strict=True)]).sum(0)
 
     @property
     def heads(self) -> list[nn.Module]:
         """The linear layers that give the logits."""
         return [module.head for module in self.streams.values() if isinstance(module, StreamNetwork)]
+
+    def graphs(self, stream: str | None = None) -> list[GraphConvolution]:
+        """The graph convolutions of a stream; None: of all of them."""
+        network = self if stream is None else self.streams[stream]
+        return [module for module in network.modules() if isinstance(module, GraphConvolution)]
 
     def graph_parameters(self) -> list[nn.Parameter]:
         """The learnt adjacencies and masks: no channels run along them."""
@@ -154,8 +161,8 @@ class SkeletonClassifier(nn.Module):
         return [value for name, value in self.named_parameters() if name.rpartition(".")[2] in names]
 
 
-class ShippedSkeletonClassifier(nn.Module):
-    """Joints as the runtime prepares them to probabilities.
+class SkeletonClassifierForExport(nn.Module):
+    """Joints as the runtime preprocesses them to probabilities.
 
     Args:
         network: it is copied, and what its graphs have learnt becomes constant.

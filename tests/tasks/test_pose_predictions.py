@@ -1,4 +1,4 @@
-"""Answers of pose classification: metrics, moving pictures, TensorBoard, several streams, specs by init."""
+"""Predictions of pose classification: metrics, moving pictures, TensorBoard, streams, specs by init."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from tao_like.tasks.pose_classification.metrics import PoseMetrics
 
 def test_the_mean_over_classes_leaves_out_those_without_samples() -> None:
     metrics = PoseMetrics(["a", "b", "c"], {})
-    answers = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1]])
-    metrics.update(range(4), answers, [0, 0, 1, 1])
-    figures = metrics.compute()
-    assert figures["accuracy"] == pytest.approx(0.75)
-    assert figures["mean_class_accuracy"] == pytest.approx((1 + 0.5) / 2)
-    metrics.update([4], answers[:1], [2])
-    assert metrics.compute()["mean_class_accuracy"] == pytest.approx((1 + 0.5 + 0) / 3)
-    assert set(metrics.pictures()) == {"confusion_matrix", "accuracy_by_class"}
+    predictions = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1]])
+    metrics.update(range(4), predictions, [0, 0, 1, 1])
+    values = metrics.compute().values
+    assert values["accuracy"] == pytest.approx(0.75)
+    assert values["mean_class_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    metrics.update([4], predictions[:1], [2])
+    report = metrics.compute()
+    assert report.values["mean_class_accuracy"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert set(report.draw()) == {"confusion_matrix", "accuracy_by_class"}
 
 
 def test_a_skeleton_is_drawn_upright_from_the_front() -> None:

@@ -16,7 +16,7 @@ _TIE = 1e-6
 
 
 @dataclass(frozen=True)
-class Targets:
+class AnchorTargets:
     """What the anchors of a frame learn.
 
     Attributes:
@@ -38,7 +38,7 @@ def upright_edges(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], dim=1)
 
 
-def upright_overlaps(first: Tensor, second: Tensor, *, match_height: bool) -> Tensor:
+def upright_iou(first: Tensor, second: Tensor, *, match_height: bool) -> Tensor:
     """Intersection over union (N, M) of boxes turned to the nearest axis, from above or in space."""
     one, other = upright_edges(first), upright_edges(second)
     low = torch.maximum(one[:, None, :2], other[None, :, :2])
@@ -63,7 +63,7 @@ def assign(
     labels: Tensor,
     *,
     match_height: bool = False,
-) -> Targets:
+) -> AnchorTargets:
     """Gives every anchor an object of its class, or nothing.
 
     An anchor learns the object that it overlaps most if by the class's ``matched``, and nothing if by less
@@ -87,17 +87,17 @@ def assign(
         if not len(mine):
             continue
         of_class = anchors[:, part].reshape(-1, 7)
-        shares = upright_overlaps(of_class, boxes[mine], match_height=match_height)
-        best, place = shares.max(dim=1)
+        iou = upright_iou(of_class, boxes[mine], match_height=match_height)
+        best, place = iou.max(dim=1)
         is_matched = best >= one.matched
         # The best anchors of an object that none overlaps enough.
-        highest = shares.max(dim=0).values
-        is_highest = (shares >= highest[None] - _TIE) & (highest[None] > 0)
+        highest = iou.max(dim=0).values
+        is_highest = (iou >= highest[None] - _TIE) & (highest[None] > 0)
         forced = is_highest.any(dim=1)
-        place = torch.where(forced & ~is_matched, (shares * is_highest).argmax(dim=1), place)
+        place = torch.where(forced & ~is_matched, (iou * is_highest).argmax(dim=1), place)
         is_matched |= forced
         values = torch.where(best < one.unmatched, BACKGROUND, IGNORED)
         values = torch.where(is_matched, number + 1, values)
         found[:, part] = values.reshape(cells, one.count)
         matched[:, part] = torch.where(is_matched, mine[place], 0).reshape(cells, one.count)
-    return Targets(found.reshape(-1), matched.reshape(-1))
+    return AnchorTargets(found.reshape(-1), matched.reshape(-1))

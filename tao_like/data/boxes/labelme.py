@@ -1,0 +1,74 @@
+"""Boxes from LabelMe's JSON files, one beside each picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from tao_like.data.boxes.annotation import Box, around
+from tao_like.data.boxes.notes import Notes
+from tao_like.data.boxes.text_files import side_of
+from tao_like.data.images.files import label_text
+from tao_like.errors import DatasetError
+
+_OUTLINES = ("polygon", "rotation")
+
+
+class LabelMeReader:
+    """Reads rectangles, polygons (the box around them), circles and masks; points and lines are left out.
+
+    Args:
+        notes: gets what was left out.
+    """
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+
+    def __call__(self, label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
+        """Boxes of a picture, and the width and height that the file states. Raises DatasetError."""
+        del picture
+        content = labelme_content(label_file)
+        if content is None:
+            raise DatasetError(f"{label_file} has no list `shapes`; it is no file of LabelMe's")
+        boxes = []
+        for place, shape in enumerate(content["shapes"]):
+            where = f"{label_file}: shapes[{place}]"
+            box = self._box(shape, where)
+            if box is None:
+                message = "{count} points and lines of LabelMe have no box; left out"
+                self.notes.add("info", "no_box", message, [where])
+            else:
+                boxes.append(box)
+        width = side_of(content.get("imageWidth"), f"{label_file}: imageWidth")
+        return boxes, width, side_of(content.get("imageHeight"), f"{label_file}: imageHeight")
+
+    @staticmethod
+    def _box(shape: Any, where: str) -> Box | None:
+        label = label_text(str(shape.get("label") or "").strip()) if isinstance(shape, dict) else ""
+        if not label:
+            raise DatasetError(f"{where} has no label")
+        kind = shape.get("shape_type") or "polygon"
+        try:
+            points = [(float(x), float(y)) for x, y in shape["points"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{where}: points are not pairs of numbers") from error
+        if kind in ("rectangle", "mask") and len(points) >= 2:
+            return Box(label, *around(points))
+        if kind == "circle" and len(points) == 2:
+            (x, y), edge = points
+            radius = math.dist((x, y), edge)
+            return Box(label, x - radius, y - radius, x + radius, y + radius)
+        if kind in _OUTLINES and len(points) >= 3:
+            return Box(label, *around(points), segmentation=[[side for point in points for side in point]])
+        return None
+
+
+def labelme_content(path: Path) -> dict[str, Any] | None:
+    """A LabelMe file's content; None for another JSON file. Raises DatasetError where it is no JSON."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is not valid JSON: {error}") from error
+    return content if isinstance(content, dict) and isinstance(content.get("shapes"), list) else None

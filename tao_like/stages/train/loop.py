@@ -1,0 +1,431 @@
+"""One phase of a training in one loop: data, loss, step, check, report, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
+
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Tiles
+from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.phase import Phase
+from tao_like.contract.sample import Outputs
+from tao_like.stages.lib.folders import LAST_CHECKPOINT, resume_override
+from tao_like.stages.lib.loading import seed_step
+from tao_like.stages.train.average import MovingAverage
+from tao_like.stages.train.board import Board
+from tao_like.stages.train.checkpoint_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    KEY,
+    WEIGHTS,
+    read_best,
+    write_checkpoint,
+)
+from tao_like.stages.train.data import TrainingData
+from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
+from tao_like.stages.train.report import Reporter
+from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
+from tao_like.stages.train.state import State
+from tao_like.stages.train.watch import Watch
+from tao_like.tracking import Run, StopRequest, is_main_process
+
+BEST = "best.ckpt"
+Losses = Callable[[nn.Module, Batch[Any]], dict[str, Tensor]]
+
+
+class PhaseTraining:
+    """A phase at work on a model.
+
+    Args:
+        phase: gives losses, metrics and the train block.
+        model: moved to the device and, with fsdp, divided over the processes; `kept_model` gives it back.
+        fabric: device, precision and the other processes.
+        data: the batches.
+        run: takes messages.
+        losses: the phase's, or a teacher's.
+        state: where it begins.
+        folder: of its checkpoints; None: none are written.
+        description: what a checkpoint says of its training, beside the state.
+        stop: signals that ask for an end.
+        set_modes: puts the parts that learn into training mode, and all else into evaluation mode.
+        block: the key of its train block in the spec.
+        tiles: merges the predictions for tiles, where there are any.
+        sharded: each process holds a part of every weight.
+    """
+
+    def __init__(
+        self,
+        phase: Phase[Any],
+        model: nn.Module,
+        fabric: Fabric,
+        data: TrainingData,
+        run: Run,
+        *,
+        losses: Losses,
+        state: State,
+        reporter: Reporter,
+        folder: Path | None,
+        description: dict[str, Any],
+        stop: StopRequest,
+        set_modes: Callable[[nn.Module], None],
+        block: str = "train",
+        tiles: Tiles | None = None,
+        board: Board | None = None,
+        sharded: bool = False,
+    ) -> None:
+        self.phase, self.spec, self.fabric, self.data, self.run = phase, phase.spec, fabric, data, run
+        self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
+        self.folder, self.description, self.tiles = folder, description, tiles
+        self.set_modes, self.block = set_modes, block
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.sharded = self._divided() if sharded else None
+        if not sharded:
+            fabric.to_device(self.model)
+        if self.spec.compile:
+            self.model.compile()
+        self.step_module: nn.Module = _Step(self.model, losses)
+        if fabric.world_size > 1 and not sharded:
+            self.step_module = fabric.strategy.setup_module(self.step_module)
+        self.average = MovingAverage(self.model, self.spec.ema_decay) if self.spec.enable_ema else None
+        per_epoch = -(-len(data) // self.spec.accumulate_grad_batches)
+        self.total_steps = self.spec.num_epochs * per_epoch
+        if self.spec.max_steps >= 0:
+            self.total_steps = min(self.total_steps, self.spec.max_steps)
+        samples = data.batch_size * fabric.world_size * self.spec.accumulate_grad_batches
+        optim = fitting_warmup(scaled_rates(self.spec.optim, samples), self.spec.num_epochs)
+        self.optimizer = build_optimizer(phase, self.model, optim)
+        self.schedule = build_schedule(
+            self.optimizer, optim, self.spec.num_epochs, per_epoch, self.total_steps
+        )
+        self.monitor = _monitored(phase)
+        self._agreed: int | None = None
+        self._validation: dict[str, float] = {}
+        self.watch = Watch(
+            state,
+            fabric,
+            data.train.key,
+            folder,
+            f"Lower {block}.optim.lr, to {self.spec.optim.lr / 10:.1g} say, or let it rise slowly "
+            f"({block}.optim.warmup_epochs=1), or bound the gradient ({block}.clip_grad_norm=1)",
+            skips_infinite=self.spec.precision == "fp16",
+        )
+
+    # --- the loop ---
+
+    def fit(self) -> None:
+        """Trains to the end. Raises Diverged, and what a signal raises that asks for an end."""
+        state = self.state
+        self.stop.arm()
+        try:
+            self._begin()
+            while state.epoch < self.spec.num_epochs and not self._is_over:
+                self.train_epoch()
+                if state.batch == len(self.data) and self._validation_is_due:
+                    self.validate_epoch()
+                self._end_epoch()
+        finally:
+            self.reporter.close_bar()
+            self.stop.disarm()
+
+    def train_epoch(self) -> None:
+        """The batches of the epoch that are left."""
+        state, spec = self.state, self.spec
+        self.set_modes(self.model)
+        for batch in self.data.epoch(state.epoch, state.batch):
+            if self.board is not None:
+                self.board.batch(batch)
+            seed_step(spec.seed, state.epoch, state.batch, self.fabric.global_rank, self.fabric.device)
+            is_last = state.batch + 1 == len(self.data)
+            steps = is_last or (state.batch + 1) % spec.accumulate_grad_batches == 0
+            with self._gradients_shared(steps):
+                losses = self.training_step(batch)
+                loss = torch.stack(list(losses.values())).sum()
+                self.fabric.backward(loss / spec.accumulate_grad_batches)
+            self.watch.add_loss(loss, batch.indices, self.rate)
+            state.batch += 1
+            if steps:
+                self._optimizer_step(losses)
+            self.reporter.batch(self.watch.last_loss)
+            if steps and not is_last:
+                self._checkpoint_between_batches()
+            if state.step >= self.total_steps:
+                break
+        self.watch.look()
+
+    def training_step(self, batch: Batch[Any]) -> dict[str, Tensor]:
+        """The terms of the loss of a batch."""
+        with self.fabric.autocast():
+            losses: dict[str, Tensor] = self.step_module(batch)
+        return losses
+
+    def _optimizer_step(self, losses: dict[str, Tensor]) -> None:
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer)
+        if self.spec.clip_grad_norm:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_grad_norm)
+            self.watch.add_norm(whole(norm))
+        if self.watch.is_due:
+            self._agreed = self.watch.look(self.stop.number)
+        if self.board is not None:
+            self.board.step(self.optimizer, losses, self.model.named_parameters())
+        self.fabric.strategy.optimizer_step(self.optimizer)
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update()
+        self.state.step += 1
+
+    def validate_epoch(self) -> None:
+        """Scores the weights as they are now, and keeps them where they are the best so far."""
+        state, goal = self.state, self.monitor
+        state.validated = False
+        if self._is_asked():
+            self._leave()
+        model = self.shown_model()
+        values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
+        self.watch.check_validation(values, goal.metric, self.rate)
+        if self.board is not None:
+            self.board.validation(values, report, metrics, model, self.data.val)
+        if self.sharded is not None:
+            self.sharded.whole.cpu()
+        self._validation = values
+        if self.spec.keep == "best" and state.improves(goal, values[goal.metric]):
+            self._write({WEIGHTS: self.shown_model().state_dict()}, BEST)
+        if self.spec.early_stopping.enabled:
+            state.ended = state.stops_early(goal, values[goal.metric], self.spec.early_stopping)
+
+    def validate(
+        self, model: nn.Module, precision: AbstractContextManager[Any], after_batch: Callable[[], None]
+    ) -> tuple[dict[str, float], Report, Metrics]:
+        """Loss and metrics of all validation data, and the metrics themselves; all processes must call it.
+
+        Args:
+            model: with whole weights; left in evaluation mode.
+            precision: the context of the arithmetic.
+            after_batch: called after every batch.
+        """
+        model.to(self.fabric.device).eval()
+        metrics = self.phase.metrics()
+        sums = [0.0, 0.0]
+
+        def scored() -> Iterator[tuple[int, Any, Any]]:
+            predictions = self.phase.predictions
+            for batch in self.data.validation():
+                with torch.inference_mode(), precision:
+                    losses, outputs = self.validation_step(model, batch)
+                sums[0] += sum(float(value) for value in losses.values()) * len(batch)
+                sums[1] += len(batch)
+                found = predictions.from_outputs(outputs)
+                yield from zip(batch.indices.tolist(), found, predictions.targets(batch), strict=True)
+                after_batch()
+
+        samples = scored()
+        for number, prediction, target in self.tiles.merged(samples) if self.tiles else samples:
+            metrics.update([number], [prediction], [target])
+        metrics = metrics.synchronized()
+        loss, count = _summed(sums, self.fabric)
+        report = metrics.compute()
+        values = {"loss": loss / max(count, 1.0), **report.values}
+        return {f"val_{name}": float(value) for name, value in values.items()}, report, metrics
+
+    def validation_step(self, model: nn.Module, batch: Batch[Any]) -> tuple[dict[str, Tensor], Outputs]:
+        """Losses and outputs of a batch."""
+        return self.phase.validate(model, batch)
+
+    def _end_epoch(self) -> None:
+        """Counts the epoch, writes its checkpoint, and then says what it came to."""
+        state, spec = self.state, self.spec
+        self.reporter.close_bar()
+        number, is_whole = state.epoch + 1, state.batch == len(self.data)
+        state.add_epoch({"epoch": number, "train_loss": state.epoch_loss, **self._validation})
+        self._validation = {}
+        due = spec.checkpoint_interval_unit == "epoch" and number % spec.checkpoint_interval == 0
+        due = due or (is_whole and self._step_is_due)
+        state.validated = True
+        if is_whole:  # else `train.max_steps` has cut it
+            state.epoch, state.batch, state.loss_sum = number, 0, 0.0
+        asked = self._is_asked()
+        if asked or due:
+            self.save()
+        self.reporter.epoch()
+        if asked:
+            self._end_by_signal()
+
+    # --- where it stands ---
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate of the coming step."""
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.state.ended or (self.state.step >= self.total_steps and self.state.validated)
+
+    @property
+    def _validation_is_due(self) -> bool:
+        return self.data.val is not None and (self.state.epoch + 1) % self.spec.validation_interval == 0
+
+    @property
+    def _step_is_due(self) -> bool:
+        spec = self.spec
+        return spec.checkpoint_interval_unit == "step" and self.state.step % spec.checkpoint_interval == 0
+
+    # --- weights ---
+
+    def shown_model(self) -> nn.Module:
+        """The weights that are validated and shipped: the average where there is one, all processes alike."""
+        if self.sharded is not None:
+            return self.sharded.gather()
+        model = self.average.network if self.average else self.model
+        if self.fabric.world_size > 1:
+            # As ddp does before every step: batch norm has measured other means in each process.
+            take_from_first(model.buffers(), self.fabric.device.type)
+        return model
+
+    def kept_model(self) -> nn.Module:
+        """The model with the weights that it ships with: of the best validation, or the last."""
+        shown = self.shown_model()
+        model = self.sharded.whole if self.sharded else self.model
+        if self.folder is not None and self.spec.keep == "best" and self.state.best is not None:
+            if is_main_process():
+                model.load_state_dict(read_best(self.folder / BEST))
+            if self.fabric.world_size > 1:
+                take_from_first(model.state_dict().values(), self.fabric.device.type)
+        elif shown is not model:
+            model.load_state_dict(shown.state_dict())
+        self.watch.check_weights(model, self.rate)
+        return model
+
+    def _divided(self) -> ShardedNetwork:
+        mesh = init_device_mesh(
+            self.fabric.device.type, (self.fabric.world_size,), mesh_dim_names=("data_parallel",)
+        )
+        return ShardedNetwork(self.model, mesh)
+
+    def _gradients_shared(self, steps: bool) -> AbstractContextManager[Any]:
+        """Gradients go to the other processes with the last batch of a step alone."""
+        if isinstance(self.step_module, DistributedDataParallel) and not steps:
+            return self.step_module.no_sync()
+        return nullcontext()
+
+    # --- signals and checkpoints ---
+
+    def _is_asked(self) -> bool:
+        """Whether a signal asks for an end. All processes must call it, and come to the same answer."""
+        self._agreed = self.watch.look(self.stop.number)
+        return self._agreed is not None
+
+    def _leave(self) -> None:
+        """Ends as the signal wants it that all processes know of."""
+        self.save()
+        self._end_by_signal()
+
+    def _end_by_signal(self) -> None:
+        self.stop.number = self.stop.number or self._agreed
+        raise self.stop.error()
+
+    def _leave_if_asked(self) -> None:
+        # Several processes may have unequal numbers of batches here, so they cannot agree.
+        if self.fabric.world_size == 1 and self.stop.number is not None:
+            self._leave()
+
+    def _checkpoint_between_batches(self) -> None:
+        # Several processes end by what they know from their last look together.
+        asked = self._agreed if self.fabric.world_size > 1 else self.stop.number
+        if asked is not None:
+            self._leave()
+        if self._step_is_due:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the checkpoint to go on from. All processes must call it."""
+        self.watch.look()
+        if self.folder is None:
+            return
+        self.watch.check_weights(self.model, self.rate)
+        if self.board is not None:
+            # What the checkpoint has seen must not be lost when the process is killed after it.
+            self.board.events.flush()
+        record = {
+            **self.description,
+            **self.state.record(),
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "batch_size": self.data.batch_size,
+            "processes": self.fabric.world_size,
+        }
+        content = {
+            WEIGHTS: whole_state(self.model.state_dict()),
+            "optimizer": whole_state(self.optimizer.state_dict()),
+            "schedule": self.schedule.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "average": self.average.state() if self.average else None,
+            KEY: record,
+        }
+        self._write(content, LAST_CHECKPOINT)
+        self.advise(self.folder / LAST_CHECKPOINT)
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        if self.sharded is not None:
+            self.sharded.load(checkpoint[WEIGHTS])
+        else:
+            self.model.load_state_dict(checkpoint[WEIGHTS])
+        load_optimizer(self.optimizer, checkpoint["optimizer"])
+        self.schedule.load_state_dict(checkpoint["schedule"])
+        self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
+        if self.average is not None:
+            self.average.restore(checkpoint["average"])
+
+    def advise(self, path: Path) -> None:
+        """What to tell the user should the training be broken off."""
+        now = f"{self.block}.max_steps={self.state.step}"
+        self.run.advise(
+            f"to go on from the last checkpoint, add {resume_override(path)} (with {now} too, the bundle is "
+            "written at once)"
+        )
+
+    def _write(self, content: dict[str, Any], name: str) -> None:
+        if self.folder is not None and is_main_process():
+            write_checkpoint(content, self.folder / name)
+
+    def _begin(self) -> None:
+        self.reporter.begin(len(self.data), self.data.batch_size, self.total_steps, str(self.fabric.device))
+        if self.board is not None:
+            self.board.begin(self.model, self.data, resumed=self.state.step > 0)
+
+
+class _Step(nn.Module):
+    """The losses of a batch as one call, which is what ddp must wrap."""
+
+    def __init__(self, model: nn.Module, losses: Losses) -> None:
+        super().__init__()
+        self.model = model
+        self._losses = losses
+
+    def forward(self, batch: Batch[Any]) -> dict[str, Tensor]:
+        return self._losses(self.model, batch)
+
+
+def _monitored(phase: Phase[Any]) -> Goal:
+    """The metric of `train.optim.monitor_name`, with ``val_`` in front."""
+    name = phase.spec.optim.monitor_name
+    return Goal(name, phase.reported().get(name.removeprefix("val_"), False))
+
+
+def _summed(values: list[float], fabric: Fabric) -> list[float]:
+    """Each value summed over all processes."""
+    if fabric.world_size == 1:
+        return values
+    sums = torch.tensor(values, device=fabric.device)
+    torch.distributed.all_reduce(sums)
+    return sums.tolist()

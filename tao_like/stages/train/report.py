@@ -1,0 +1,119 @@
+"""What is said of a training while it goes on: progress bar, a line an epoch, status.json, metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tao_like.config.blocks.common import TrainSpec
+from tao_like.stages.results import counted
+from tao_like.stages.train.state import State
+from tao_like.tracking import Progress, Run, atomic_path, is_main_process
+from tao_like.tracking.status import STATUS_FILE, duration_text, read_lines
+
+METRICS_FILE = "metrics.csv"
+
+
+class Reporter:
+    """Tells of a phase.
+
+    Args:
+        run: takes the words.
+        folder: gets metrics.csv; None: nothing is written.
+        state: of the phase.
+        spec: its train block.
+        title: its name, where there are several.
+        telling: the metrics that a line shows beside the losses.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: Path | None,
+        state: State,
+        spec: TrainSpec,
+        *,
+        title: str,
+        telling: Sequence[str],
+    ) -> None:
+        self.run = run
+        self.folder = folder
+        self.state = state
+        self.spec = spec
+        self._title = f"{title}, " if title else ""
+        self._telling = ("train_loss", "val_loss", *telling)
+        self._bar: Progress | None = None
+
+    def begin(self, batches: int, batch_size: int, total_steps: int, device: str) -> None:
+        """Says what begins, before a first step that may take long."""
+        self._began, self._first_step, self._total_steps = time.monotonic(), self.state.step, total_steps
+        self._batches = batches
+        if self.state.step < total_steps and not self.state.ended:
+            epochs = counted(self.spec.num_epochs, "epoch")
+            self.run.info(
+                f"{self._title}training on {device}: {epochs} of {batches} x {batch_size} samples; the first "
+                "step takes longest"
+            )
+        self._tell_untold_epoch()
+
+    def batch(self, loss: float) -> None:
+        """Moves the bar by a batch, with the last loss and the time that the whole training still takes."""
+        if self._bar is None:
+            # Not at the start of the epoch: a resumed training may begin in the midst of one.
+            title = f"{self._title}epoch {self.state.epoch + 1} of {self.spec.num_epochs}"
+            self._bar = self.run.progress(title, self._batches - self.state.batch + 1)
+            self._bar.__enter__()
+        to_go = self._seconds_to_go()
+        self._bar.advance(loss=loss, whole_training="" if to_go is None else f"{duration_text(to_go)} to go")
+
+    def close_bar(self) -> None:
+        """Ends the epoch's bar."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+    def epoch(self) -> None:
+        """Says what the last epoch came to. Called once its checkpoint, if it has one, is on the disk."""
+        values = self.state.last_epoch
+        number = int(self.state.history[-1]["epoch"])
+        shown = ", ".join(
+            f"{name} {values[name]:.4f}" for name in dict.fromkeys(self._telling) if name in values
+        )
+        self.run.info(f"{self._title}epoch {number}/{self.spec.num_epochs}: {shown}")
+        self.run.status(
+            f"{self._title}epoch {number} done",
+            kpi=values,
+            epoch=number,
+            max_epoch=self.spec.num_epochs,
+            step=self.state.step,
+            max_step=self._total_steps,
+            eta=self._seconds_to_go() or 0.0,
+        )
+        if self.folder is not None and is_main_process():
+            write_curves(self.folder / METRICS_FILE, self.state.history)
+
+    def _seconds_to_go(self) -> float | None:
+        """Of all steps that are left; None before the first."""
+        done = self.state.step - self._first_step
+        if not done:
+            return None
+        return (time.monotonic() - self._began) / done * max(self._total_steps - self.state.step, 0)
+
+    def _tell_untold_epoch(self) -> None:
+        """Says what a killed process could not: it died between an epoch's checkpoint and its line."""
+        if not self.state.history:
+            return
+        told = [line["epoch"] for line in read_lines(self.run.folder / STATUS_FILE) if "epoch" in line]
+        if told and told[-1] == self.state.history[-1]["epoch"] - 1:
+            self.epoch()
+
+
+def write_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
+    """A row an epoch, a column for each loss and metric; empty where an epoch was not validated."""
+    columns = list(dict.fromkeys(name for values in history for name in values))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(history)

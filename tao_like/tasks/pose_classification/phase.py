@@ -1,0 +1,83 @@
+"""What a training of pose classification lowers, and what its validation reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from tao_like.contract.batch import Batch
+from tao_like.contract.capabilities import Distils
+from tao_like.contract.metrics import Goal
+from tao_like.contract.phase import Phase
+from tao_like.contract.sample import Outputs
+from tao_like.tasks.common.class_predictions import PROBABILITIES
+from tao_like.tasks.pose_classification.data import PoseData
+from tao_like.tasks.pose_classification.losses import stream_distillation_losses, stream_losses
+from tao_like.tasks.pose_classification.metrics import TOP_K, PoseMetrics
+from tao_like.tasks.pose_classification.model.classifier import SkeletonClassifier
+from tao_like.tasks.pose_classification.predictions import PosePredictions
+from tao_like.tasks.pose_classification.spec import Spec
+
+METRICS = ("accuracy", "mean_class_accuracy", "precision", "recall", "f1")
+
+
+class PosePhase(Phase[SkeletonClassifier], Distils[SkeletonClassifier]):
+    """The training of all streams, by labels or by a teacher too."""
+
+    data: PoseData
+
+    def __init__(self, data: PoseData, predictions: PosePredictions, spec: Spec) -> None:
+        super().__init__(data, predictions, spec.train)
+        self._thresholds = predictions.thresholds
+        self._smoothing = spec.train.label_smoothing
+        self._streams = spec.model.streams
+
+    @property
+    @override
+    def goal(self) -> Goal:
+        return Goal("accuracy")
+
+    @override
+    def reported(self) -> Mapping[str, bool]:
+        ks = (k for k in TOP_K if 1 < k <= len(self.data.labels))
+        return {
+            **dict.fromkeys(METRICS, True),
+            "calibration_error": False,
+            **{f"top{k}_accuracy": True for k in ks},
+        }
+
+    @override
+    def losses(self, model: SkeletonClassifier, batch: Batch[Tensor]) -> dict[str, Tensor]:
+        return stream_losses(model(batch.input), batch.targets, self._smoothing, self._streams)
+
+    @override
+    def distillation_losses(
+        self,
+        model: SkeletonClassifier,
+        teacher: SkeletonClassifier,
+        batch: Batch[Any],
+        *,
+        loss_lambda: float,
+        temperature: float,
+    ) -> dict[str, Tensor]:
+        logits = model(batch.input)
+        with torch.no_grad():
+            wanted = teacher.probabilities(teacher(batch.input)).clamp(min=1e-8).log()
+        own = stream_losses(logits, batch.targets, self._smoothing, self._streams)
+        return {name: (1 - loss_lambda) * loss for name, loss in own.items()} | {
+            "distillation_loss": loss_lambda * stream_distillation_losses(logits, wanted, temperature)
+        }
+
+    @override
+    def validate(self, model: SkeletonClassifier, batch: Batch[Tensor]) -> tuple[dict[str, Tensor], Outputs]:
+        logits = model(batch.input)
+        losses = stream_losses(logits, batch.targets, 0.0, self._streams)
+        return losses, {PROBABILITIES: model.probabilities(logits).cpu().numpy()}
+
+    @override
+    def metrics(self) -> PoseMetrics:
+        return PoseMetrics(self.data.labels.names, self._thresholds)
