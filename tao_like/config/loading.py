@@ -13,7 +13,7 @@ from tao_like.config.reading.keys import KeyResolver
 from tao_like.config.reading.overrides import split_overrides
 from tao_like.config.reading.references import resolve_references
 from tao_like.config.reading.values import COMMAND_LINE, Findings, Place, Value, from_plain, merge
-from tao_like.config.structure import Block, Kind, describe, join
+from tao_like.config.structure import Block, describe, join
 from tao_like.errors import Problem, SpecError
 
 SpecT = TypeVar("SpecT")
