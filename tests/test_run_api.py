@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stage_runs import assert_failed, status_lines
+from stage_runs import assert_failed, break_in_second_epoch, status_lines
 from tiny_classification import TINY, data_overrides
 
 import tao_like
 from tao_like.errors import BundleError, DatasetError, SpecError, TaoLikeError
 from tao_like.tracking import Events
 
-LOGGERS = ("", "pytorch_lightning", "torch.onnx", "onnxruntime", "PIL", "matplotlib", "tao_like")
+LOGGERS = ("", "lightning_fabric", "torch.onnx", "onnxruntime", "PIL", "matplotlib", "tao_like")
 
 
 def process_state() -> dict[str, Any]:
@@ -103,20 +103,15 @@ def test_a_stage_leaves_the_process_as_it_was(
 def test_a_stage_that_fails_leaves_the_process_as_it_was(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tao_like.stages.train.module import TrainingModule
-
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
-
     before = process_state()
     with pytest.raises(SpecError):
         run("train", tmp_path, "train.num_epochs=0")
     with pytest.raises(DatasetError):
         run("train", tmp_path, *data_overrides(tmp_path / "nowhere"))
     assert_kept(before)
-    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", fail)
+    break_in_second_epoch(monkeypatch, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        run("train", tmp_path, *data_overrides(class_folders))
+        run("train", tmp_path, *data_overrides(class_folders), "train.num_epochs=2")
     assert_kept(before)
 
 
@@ -132,7 +127,7 @@ def test_everything_that_a_stage_might_change_is_put_back(
         del os.environ["NO_COLOR"]
         os.chdir(tmp_path)
         warnings.simplefilter("ignore")
-        logging.getLogger("pytorch_lightning").setLevel(logging.CRITICAL)
+        logging.getLogger("lightning_fabric").setLevel(logging.CRITICAL)
         logging.disable(logging.ERROR)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -161,7 +156,7 @@ tao_like.run("classification", "train", None, sys.argv[1:], quiet=True)
 import torch
 assert dict(os.environ) == before
 assert "OMP_WAIT_POLICY" not in before
-assert logging.getLogger("pytorch_lightning").level == logging.INFO
+assert logging.getLogger("lightning_fabric").level == logging.INFO
 assert not torch.backends.cudnn.deterministic
 assert torch.initial_seed() != 1234, "the seed of the training must not be that of the caller's own draws"
 """
@@ -390,5 +385,3 @@ def test_2_for_an_onnx_file_that_cannot_be_used(
             run(stage, tmp_path / "results", *data, key)
         assert caught.value.exit_code == 2
         assert_failed(tmp_path / "results" / stage, f"{name}.onnx")
-
-

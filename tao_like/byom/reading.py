@@ -67,7 +67,9 @@ def parse_model(content: bytes, folder: Path | None = None) -> onnx.ModelProto:
     except (DecodeError, ValueError, RecursionError) as error:
         raise UnreadableModelError("this is no ONNX file, or not a whole one") from error
     if not model.HasField("graph") or not model.opset_import:
-        raise UnreadableModelError("this is no ONNX file: it has no graph, or names no version of the operators")
+        raise UnreadableModelError(
+            "this is no ONNX file: it has no graph, or names no version of the operators"
+        )
     _check_size(model.graph)
     _load_external(model.graph, folder)
     _check_version(model)
@@ -136,7 +138,9 @@ def _external(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
         info = ExternalDataInfo(tensor)
         offset, length = int(info.offset or 0), int(info.length) if info.length else None
     except (ValueError, TypeError) as error:
-        raise UnreadableModelError(f"the place of the data of '{tensor.name}' cannot be read: {error}") from error
+        raise UnreadableModelError(
+            f"the place of the data of '{tensor.name}' cannot be read: {error}"
+        ) from error
     if folder is None:
         raise UnreadableModelError(f"the data of '{tensor.name}' is in another file; here all must be in one")
     if "\0" in info.location or not info.location:
@@ -148,7 +152,9 @@ def _external(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
             f"the data of '{tensor.name}' would be read from {info.location!r}, outside the model's folder"
         )
     if not place.is_file():
-        raise UnreadableModelError(f"the data of '{tensor.name}' should be in {place}, and there is no such file")
+        raise UnreadableModelError(
+            f"the data of '{tensor.name}' should be in {place}, and there is no such file"
+        )
     size = place.stat().st_size
     wanted = size - offset if length is None else length
     if offset < 0 or wanted < 0 or offset + wanted > size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_out_of_memory
 from tao_like.tracking.files import Artefact, atomic_path
-from tao_like.tracking.folder_lock import folder_lock
+from tao_like.tracking.locking import folder_lock
 from tao_like.tracking.process import is_main_process
 from tao_like.tracking.process_state import process_state_kept
 from tao_like.tracking.progress import Progress

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_HUSHED = {"pytorch_lightning": logging.INFO, "torch.onnx": logging.NOTSET}
+_HUSHED = {"lightning_fabric": logging.INFO, "torch.onnx": logging.NOTSET}
 """Loggers that stages make quieter, and the level that their libraries give them when they are imported."""
 _CHILD_SIGNAL = getattr(signal, "SIGCHLD", None)  # Windows has none
 

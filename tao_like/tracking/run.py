@@ -18,8 +18,8 @@ from tao_like.errors import SpecError, TaoLikeError
 from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_interrupt
 from tao_like.tracking.files import Artefact, atomic_path, explained_os_errors, remove_partial_files, to_plain
-from tao_like.tracking.folder_lock import folder_lock
 from tao_like.tracking.listeners import ConsoleMessages, LogFile, StatusFile
+from tao_like.tracking.locking import folder_lock
 from tao_like.tracking.process import is_main_process, this_process
 from tao_like.tracking.progress import Progress, ProgressDisplay
 from tao_like.tracking.signals import signals_held, signals_raise

@@ -20,7 +20,7 @@ from tiny_classification import TINY, data_overrides
 import tao_like as package
 from tao_like.errors import SpecError
 from tao_like.stages.results import DatasetCheckResult
-from tao_like.tasks import task_class
+from tao_like.tasks.classification.data import ClassificationData
 
 ODD_NAME = "Zürich (1), [a] b = c'd"
 
@@ -49,7 +49,7 @@ def test_1_for_an_error_that_nobody_foresaw_and_debug_shows_where(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("something odd")
 
-    monkeypatch.setattr(task_class("classification"), "check", fail)
+    monkeypatch.setattr(ClassificationData, "check", fail)
     assert tao_like(*check(class_folders, tmp_path)) == 1
     assert "something odd" in tao_like.errors
     assert "--debug" in tao_like.errors
@@ -67,7 +67,7 @@ def test_1_for_memory_that_ran_out(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(task_class("classification"), "check", fail)
+    monkeypatch.setattr(ClassificationData, "check", fail)
     assert tao_like(*check(class_folders, tmp_path)) == 1
     assert "out of memory" in tao_like.errors
     assert_failed(tmp_path / "dataset_check", "out of memory")

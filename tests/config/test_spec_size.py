@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +33,8 @@ def seconds(path: Path, text: str) -> float:
     best = float("inf")
     for _ in range(3):
         began = time.process_time()
-        try:
+        with contextlib.suppress(SpecError):
             load_spec(Spec, path)
-        except SpecError:
-            pass
         best = min(best, time.process_time() - began)
     return best
 
@@ -66,7 +65,7 @@ def test_more_values_than_a_spec_has_are_refused(given: str, tmp_path: Path) -> 
     if given == "file":
         spec = tmp_path / "spec.yaml"
         spec.write_text("images: [" + "a," * 100_000 + "]", encoding="utf-8")
-    with pytest.raises(SpecError, match="more than 30000 values; .* in a file of its own"):
+    with pytest.raises(SpecError, match=r"more than 30000 values; .* in a file of its own"):
         load_spec(Spec, spec)
 
 

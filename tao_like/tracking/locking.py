@@ -20,6 +20,8 @@ from tao_like.tracking.process import Process, this_process
 
 LOCK_FILE = ".tao_like.lock"
 WAIT_SECONDS = 30.0
+LEFT_OVER_SECONDS = 120.0
+"""Age of a lock file of another machine, where its owner cannot be looked for, that is taken over."""
 _PAUSE_SECONDS = 0.02
 _NOT_SUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -132,7 +134,7 @@ def _left_over(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError):
         return content
     alive = owner.is_alive()
-    is_dead = age > WAIT_SECONDS if alive is None else not alive
+    is_dead = age > LEFT_OVER_SECONDS if alive is None else not alive
     return content if is_dead else None
 
 
