@@ -106,9 +106,14 @@ def _load(
 ) -> LoadedSpec[SpecT]:
     root = describe(spec_class)
     resolver = KeyResolver(root, findings)
-    tree = Value({}, Place(source), "")
+    tree, bases = Value({}, Place(source), ""), {}
     if given is not None:
-        tree = resolver.resolve(given)
+        from tao_like.config.reading.defaults import split_defaults
+
+        given, bases = split_defaults(given, findings)
+        for base in bases.values():
+            tree = merge(tree, resolver.resolve(base))
+        tree = dataclasses.replace(merge(tree, resolver.resolve(given)), place=given.place)
     for override in split_overrides(overrides, findings):
         tree = merge(tree, resolver.resolve(override))
     tree = resolve_references(tree, root, findings)
@@ -119,7 +124,10 @@ def _load(
         place, written = _locate(tree, key)
         findings.add(place, written, message)
     findings.raise_if_any()
-    return LoadedSpec(spec, _notes(resolver, source), frozenset(_given_keys(root, tree, "")), path)
+    notes = _notes(resolver, source)
+    if bases:
+        notes.append(f"{source}: what it does not set itself is that of {', '.join(bases)}")
+    return LoadedSpec(spec, notes, frozenset(_given_keys(root, tree, "")), path)
 
 
 def _build(block: Block, plain: Mapping[str, Any]) -> Any:

@@ -198,7 +198,7 @@ def test_an_override_replaces_the_same_key_under_another_name(tmp_path: Path) ->
         ("train.gpu_ids=[0", "write train.gpu_ids=[1,2]"),
         ("train=5", "this is a block of keys"),
         ("hydra.run.dir=x", "Hydra's own settings are not used"),
-        ("defaults=[a]", "Hydra's `defaults` list is not used"),
+        ("defaults=[a]", "stands in a spec file, not on the command line"),
         ("train.optim.policy_params._target_=os.system", "a spec names no Python objects"),
         ("train.optim.policy_params={_target_: os.system}", "a spec names no Python objects"),
         ("images=[1e3]", "images[0]: 1000.0 is a number; it must be text; put it in quotes"),

@@ -11,7 +11,7 @@ from tao_like.config.structure import Block, Kind, Member, describe, join
 
 _MOST_KEYS_LISTED = 12
 _HYDRA_KEYS = {
-    "defaults": "Hydra's `defaults` list is not used; write the keys themselves into this file",
+    "defaults": "the list of ready specs stands in a spec file, not on the command line",
     "hydra": "Hydra's own settings are not used; remove this key",
 }
 
