@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tao_like.errors import TaoLikeError
-from tao_like.tracking.events import Events
 from tao_like.tracking.files import atomic_path, explained_os_errors
 from tao_like.tracking.process import is_main_process
 
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
 _FLUSH_SECONDS = 10
 
 
-class TensorBoard(Events):
+class TensorBoard:
     """Writes TensorBoard events into ``folder``; torch is imported when the first one is written.
-
-    As a listener of a run it writes metrics that come with a step or an epoch as points of curves.
 
     In a parallel run only the first process writes; the same calls do nothing in the others.
 
@@ -68,15 +65,6 @@ class TensorBoard(Events):
         with self._writer() as writer:
             for tag, value in values.items():
                 writer.add_scalar(tag, float(value), step)
-
-    def metric(
-        self, values: Mapping[str, float], *, step: int | None = None, epoch: int | None = None
-    ) -> None:
-        """Add a point to each curve: at the step, or at the epoch, which TensorBoard counts from 0."""
-        if step is not None:
-            self.scalars(values, step)
-        elif epoch is not None:
-            self.scalars(values, epoch - 1)
 
     def image(self, tag: str, picture: Image, step: int) -> None:
         """Add a picture; grey and palette pictures are shown in RGB."""
