@@ -283,7 +283,7 @@ def assert_outputs_kept(weights: dict[str, Tensor]) -> None:
 def test_it_loses_channels_everywhere_but_in_the_outputs(arch: str, backbone: str) -> None:
     overrides = [f"model.arch={arch}", f"model.backbone.type={backbone}", "model.neck.width=32"]
     network = detector(CLASSES, (64, 96), *overrides).eval()
-    told = DetectionTask(tiny_spec(*overrides)).prunable(network)
+    told = DetectionTask(tiny_spec(*overrides)).prunable(network)["model"]
     before = {name: len(layer.weight) for name, layer in convolutions(network)}
     units = find_units(network, told, granularity=2)
     rules = Rules("local", 0.9, {unit.name: unit.size for unit in units})

@@ -47,6 +47,11 @@ class PredictionWriter:
         """The task's own files: path below the stage's folder to text."""
         return {} if self._files is None else self._files.files(self.records)
 
+    @property
+    def notes(self) -> list[str]:
+        """What to tell people of the task's own files, a line each."""
+        return [] if self._files is None else self._files.notes()
+
     def close(self) -> None:
         """Leaves a header where there was no sample."""
         if self._writer is None:

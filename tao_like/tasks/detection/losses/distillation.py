@@ -19,7 +19,7 @@ BOX_WEIGHT = 2.0
 TINY = 1e-6
 
 
-def answers_losses(
+def teacher_losses(
     own: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], temperature: float
 ) -> dict[str, Tensor]:
     """How far a network's answers are from a teacher's at the same places.
