@@ -106,7 +106,8 @@ def _load(
 ) -> LoadedSpec[SpecT]:
     root = describe(spec_class)
     resolver = KeyResolver(root, findings)
-    tree, bases = Value({}, Place(source), ""), {}
+    tree = Value({}, Place(source), "")
+    bases: dict[str, Value] = {}
     if given is not None:
         from tao_like.config.reading.defaults import split_defaults
 
