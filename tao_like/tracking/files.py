@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -149,11 +149,13 @@ class Artefact:
         final: where the file belongs.
         keep: False makes a file that is written and thrown away, for the processes of a parallel run that
             have nothing to leave behind.
+        done: called once ``final`` is there.
     """
 
-    def __init__(self, final: Path, *, keep: bool = True) -> None:
+    def __init__(self, final: Path, *, keep: bool = True, done: Callable[[], None] | None = None) -> None:
         self.final = final
         self._keep = keep
+        self._done = done
 
     def __enter__(self) -> Path:
         self._writer = atomic_path(self.final)
@@ -167,6 +169,8 @@ class Artefact:
             self._temporary.unlink(missing_ok=True)
             return
         self._writer.__exit__(kind, error, trace)
+        if error is None and self._done is not None:
+            self._done()
 
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
