@@ -15,8 +15,9 @@ from tao_like.byom import host
 from tao_like.byom.graph import Graph, Node, bodies
 from tao_like.byom.in_place import write_in_place
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
+from tao_like.byom.operands import operand_role
 from tao_like.byom.registry import find_converter, find_host_function
-from tao_like.byom.roles import TRAINED_ROLES, Role, Use, operand_role
+from tao_like.byom.roles import TRAINED_ROLES, Role, Use
 from tao_like.byom.tables import shared_values
 from tao_like.byom.views import FoldingView, NodeView, Value
 from tao_like.errors import ConversionError, TaoLikeError

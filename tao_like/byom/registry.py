@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tao_like.byom.graph import STANDARD_DOMAINS
 
-if TYPE_CHECKING:
-    from tao_like.byom.views import NodeView, Value
-
-    Converter = Callable[[NodeView], Value | tuple[Value, ...]]
-
+Converter = Callable[..., Any]
+"""Takes a ``NodeView``, gives the node's only ``Value`` or a tuple of them."""
 HostFunction = Callable[..., Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom import host
-from tao_like.byom.graph import Node, TensorType
+from tao_like.byom.graph import Graph, Node, TensorType
 from tao_like.byom.roles import Role, Use
 from tao_like.errors import ConversionError
-
-if TYPE_CHECKING:
-    from tao_like.byom.builder import Builder
 
 
 @dataclass
@@ -40,6 +37,45 @@ class Value:
     sources: tuple[str, ...] = ()
 
 
+class Building(Protocol):
+    """The network that is being built, as the view of a node sees it.
+
+    Attributes:
+        graph: the source.
+        fx: the graph that is built.
+        root: the module that holds what the graph calls.
+        uses: what became of each initializer so far.
+        notes: what to tell the user so far.
+        values: what each name of the source stands for.
+        float_before_quantising: the same before a quantization that the source makes.
+    """
+
+    graph: Graph
+    fx: torch.fx.Graph
+    root: nn.Module
+    uses: list[Use]
+    notes: list[str]
+    values: dict[str, Value]
+    float_before_quantising: dict[str, Value]
+
+    def host(self, value: Value) -> Any:
+        """A value as Python numbers; None where it is a tensor."""
+
+    def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> torch.fx.Node:
+        """A value as a node that gives a tensor."""
+
+    def is_image(self, value: Value) -> bool:
+        """Whether a value is an image that the network was given."""
+
+    def is_position(self, value: Value) -> bool:
+        """Whether a value tells places of a map."""
+
+    def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
+        """Puts a module into the network and returns its path."""
+
+    def _note_constant(self, value: Value, role: Role, path: str = "") -> None: ...
+
+
 class NodeView:
     """One node of the source, as the function that converts it sees it.
 
@@ -49,7 +85,7 @@ class NodeView:
         weights: name of an initializer that went into a module, to its role.
     """
 
-    def __init__(self, builder: Builder, node: Node, inputs: list[Value | None], index: int) -> None:
+    def __init__(self, builder: Building, node: Node, inputs: list[Value | None], index: int) -> None:
         self.builder = builder
         self.node = node
         self.index = index

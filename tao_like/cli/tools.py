@@ -126,8 +126,7 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from tao_like.cli.main import cli
-
+    cli = click.get_current_context().find_root().command
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(cli, {}, "tao-like", "_TAO_LIKE_COMPLETE").source())

@@ -13,7 +13,6 @@ from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.detection.data.data import DetectionData
-from tao_like.tasks.detection.data.tiles import ImageTiles
 from tao_like.tasks.detection.export import DetectorExport
 from tao_like.tasks.detection.model.build import build_network, imported_graph
 from tao_like.tasks.detection.model.detector import Detector
@@ -41,7 +40,7 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
             inputs={IMAGE: self.image},
             predictions=predictions,
             phases=[DetectionPhase(data, predictions, spec)],
-            capabilities=[self.export, *([ImageTiles(data)] if data.is_tiled else [])],
+            capabilities=[self.export, *data.tilings()],
         )
 
     @override

@@ -24,7 +24,7 @@ from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
-from tao_like.tasks.detection.data.tiles import TiledDataset, tiles_of
+from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
 from tao_like.tasks.detection.model.build import input_normalisation
 from tao_like.tasks.detection.spec import Spec
 
@@ -88,6 +88,10 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             settings.overlap,
             settings.agreement,
         )
+
+    def tilings(self) -> list[ImageTiles]:
+        """What cuts images into tiles and merges predictions; none where they are not cut."""
+        return [ImageTiles(self)] if self.is_tiled else []
 
     @override
     def count(self, split: Split) -> int:
