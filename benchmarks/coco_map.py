@@ -21,15 +21,15 @@ from pycocotools.cocoeval import COCOeval
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.predictions.detections import FoundBoxes
-from tao_like.tasks.detection.data.dataset import Truth
-from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_figures, coco_results
+from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_metrics, coco_results
 
 PICTURES, BOXES, CLASSES = 5000, 36_000, 80
 ANSWERS_A_BOX = 3
 SIDE = 640
 
 
-def make_case(seed: int) -> tuple[list[FoundBoxes], list[Truth]]:
+def make_case(seed: int) -> tuple[list[FoundBoxes], list[Annotations]]:
     """Truths, and for each box three answers: near it, less near, and anywhere."""
     draw = np.random.default_rng(seed)
     owner = np.sort(draw.integers(0, PICTURES, BOXES))
@@ -41,7 +41,7 @@ def make_case(seed: int) -> tuple[list[FoundBoxes], list[Truth]]:
         boxes = np.concatenate([corner, np.minimum(corner + size, SIDE)], axis=1).astype(np.float32)
         labels = draw.integers(0, CLASSES, count)
         areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float32)
-        truths.append(Truth(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
+        truths.append(Annotations(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
         jitters = [boxes + draw.normal(0, spread, boxes.shape) for spread in (3, 15, 120)]
         found = np.concatenate(jitters).astype(np.float32)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
@@ -51,7 +51,7 @@ def make_case(seed: int) -> tuple[list[FoundBoxes], list[Truth]]:
     return answers, truths
 
 
-def reference(answers: list[FoundBoxes], truths: list[Truth]) -> list[float]:
+def reference(answers: list[FoundBoxes], truths: list[Annotations]) -> list[float]:
     """The figures of pycocotools, on the same dictionaries."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -80,11 +80,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
     answers, truths = make_case(0)
-    names = [str(number) for number in range(CLASSES)]
     rows: list[list[Any]] = []
     ours, theirs = [], []
     for number in range(options.runs):
-        figures, seconds = timed(lambda: list(coco_figures(answers, truths, names).totals.values()))
+        figures, seconds = timed(lambda: list(coco_metrics(answers, truths, CLASSES).totals.values()))
         expected, reference_seconds = timed(lambda: reference(answers, truths))
         difference = max(abs(one - other) for one, other in zip(figures, expected, strict=True))
         ours.append(seconds)

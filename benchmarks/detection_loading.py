@@ -69,7 +69,7 @@ def main() -> None:
                 task = DetectionTask(
                     load_spec(DetectionTask.Spec, spec, [f"dataset.cache={cache}", *(overrides or [])]).spec
                 )
-                data = task.dataset("train", augment=overrides is not None)
+                data = task.data.dataset("train", augment=overrides is not None)
                 speed = rate(data.__getitem__, options.samples, options.runs)
                 rows.append([cache, name, f"{speed:.1f}"])
                 print(*rows[-1], flush=True)

@@ -41,14 +41,14 @@ def ours(folder: Path, cache: str, workers: int) -> Callable[[], DataLoader[Any]
         "dataset.augmentation.with_scale_random_crop.scale_range=[0.35,1.0]",
     ]
     task = ClassificationTask(load_spec(ClassificationTask.Spec, None, settings).spec)
-    data = task.dataset("train", augment=True)
+    data = task.data.dataset("train", augment=True)
     sampler = EpochSampler(len(data), 0, shuffle=True)
     return lambda: DataLoader(
         SeededDataset(data, 0),
         batch_size=BATCH,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=task.collate,
+        collate_fn=task.data.collate,
     )
 
 

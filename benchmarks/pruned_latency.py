@@ -20,7 +20,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from tao_like.contract.task import Exportable, Prunable
+from tao_like.contract.model import Exportable, Prunable
 from tao_like.networks.backbones.build import create_backbone
 from tao_like.stages.lib.cost import network_cost
 from tao_like.stages.lib.latency import measure_in_turns

@@ -25,7 +25,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 import tao_like
-from tao_like.contract.task import Exportable
+from tao_like.contract.model import Exportable
 from tao_like.networks.backbones.build import create_backbone
 from tao_like.runtime.session import open_session
 from tao_like.stages.lib.latency import measure_in_turns

@@ -61,16 +61,16 @@ def linear_probe(spec: Path) -> float:
     from tao_like.tasks.classification.task import ClassificationTask
 
     task = ClassificationTask(load_spec(ClassificationTask.Spec, spec).spec)
-    network, _ = task.network(pretrained=True)
+    network, _ = task.model(pretrained=True)
     network.eval()
     features: dict[str, Any] = {}
     with torch.inference_mode():
         for split in ("train", "val"):
-            data = task.dataset(split)  # type: ignore[arg-type]
+            data = task.data.dataset(split)  # type: ignore[arg-type]
             parts = []
             for start in range(0, len(data), 32):
-                batch = task.collate([data[i] for i in range(start, min(start + 32, len(data)))])
-                maps: Any = network.backbone.forward_features(network.normalise(batch.inputs))  # type: ignore[operator]
+                batch = task.data.collate([data[i] for i in range(start, min(start + 32, len(data)))])
+                maps: Any = network.backbone.forward_features(network.normalise(batch.input))  # type: ignore[operator]
                 parts.append(network.backbone.forward_head(maps, pre_logits=True).numpy())  # type: ignore[operator]
             features[split] = (np.concatenate(parts), np.array(data.targets))
     probe = make_pipeline(

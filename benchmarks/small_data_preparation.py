@@ -80,20 +80,20 @@ def features(train: Path, settings: tuple[str, ...]) -> Features:
     """Runs the frozen backbone over plain and augmented photos."""
     overrides = [*COMMON, *settings, f"dataset.train_dataset.images_dir={train}"]
     task = ClassificationTask(load_spec(ClassificationTask.Spec, None, overrides).spec)
-    network, _ = task.network(pretrained=True)
+    network, _ = task.model(pretrained=True)
     network.eval()
     torch.manual_seed(0)
 
     def pooled(augment: bool) -> Tensor:
-        data = task.dataset("train", augment=augment)
+        data = task.data.dataset("train", augment=augment)
         parts = []
         for start in range(0, len(data), 32):
-            batch = task.collate([data[i] for i in range(start, min(start + 32, len(data)))])
-            maps: Any = network.backbone.forward_features(network.normalise(batch.inputs))  # type: ignore[operator]
+            batch = task.data.collate([data[i] for i in range(start, min(start + 32, len(data)))])
+            maps: Any = network.backbone.forward_features(network.normalise(batch.input))  # type: ignore[operator]
             parts.append(network.backbone.forward_head(maps, pre_logits=True))  # type: ignore[operator]
         return torch.cat(parts)
 
-    targets: Any = task.dataset("train")
+    targets: Any = task.data.dataset("train")
     return Features(
         pooled(False),
         torch.stack([pooled(True) for _ in range(EPOCHS)]),

@@ -129,10 +129,12 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
 
     def test_corrupt_data_is_named_by_the_check_and_refused_by_train(self, tmp_path: Path) -> None:
         bad = self.make_data(tmp_path / "data", corrupt=True)
-        result = self.run("dataset_check", tmp_path / "results", bad)
-        assert isinstance(result, DatasetCheckResult)
-        assert result.errors > 0
-        assert "corrupt" in json.dumps(result.report["findings"])
+        with pytest.raises(DatasetError, match="corrupt"):
+            self.run("dataset_check", tmp_path / "results", bad)
+        assert_failed(tmp_path / "results" / "dataset_check", "train will refuse this data")
+        report = json.loads((tmp_path / "results" / "dataset_check" / "report.json").read_text("utf-8"))
+        assert report["errors"] > 0
+        assert "corrupt" in json.dumps(report["findings"])
         with pytest.raises(DatasetError, match="corrupt"):
             self.run("train", tmp_path / "results", bad)
         assert_failed(tmp_path / "results" / "train", "corrupt")

@@ -9,6 +9,7 @@ import pytest
 from documents import CAPS, assert_commands_exist, blocks, commands
 
 from tao_like.cli.main import main
+from tao_like.samples import digit_scenes
 from tao_like.tasks import spec_module, task_names
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,7 @@ DOCUMENTS = sorted(
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 PICTURES_LEFT = 3
+SCENES_LEFT = 8
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
@@ -48,6 +50,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(run) > 5
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        for split in digit_scenes.COUNTS:
+            patch.setitem(digit_scenes.COUNTS, split, SCENES_LEFT)
         for words in run:
             stage = words[1] if words[0] in task_names() else ""
             with pytest.raises(SystemExit) as end:

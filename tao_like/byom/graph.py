@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from tao_like.byom.reading import UnreadableModelError
 from tao_like.errors import ConversionError
 
 Dimension = int | str | None
@@ -142,7 +143,7 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     outputs = [item.name for item in proto.output]
     unmade = [name for name in outputs if name not in visible]
     if unmade:
-        raise ConversionError(f"the graph gives back the value '{unmade[0]}', which nothing makes")
+        raise UnreadableModelError(f"the graph gives back the value '{unmade[0]}', which nothing makes")
     return Graph(inputs, outputs, _in_order(nodes, outer), constants, types, dict(opsets))
 
 
@@ -172,7 +173,7 @@ def _check_texts(names: Iterable[object]) -> None:
     """Refuses names that are no text: protobuf hands over damaged ones as bytes."""
     for name in names:
         if not isinstance(name, str):
-            raise ConversionError(f"the name {name!r} is no text: the file is damaged")
+            raise UnreadableModelError(f"the name {name!r} is no text: the file is damaged")
 
 
 def _domain(name: str) -> str:
@@ -203,9 +204,9 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     try:
         array = numpy_helper.to_array(proto)
     except Exception as error:  # on malformed tensors, onnx and numpy fail in many ways
-        raise ConversionError(f"the tensor '{proto.name}' cannot be read: {error}") from error
+        raise UnreadableModelError(f"the tensor '{proto.name}' cannot be read: {error}") from error
     if array.size != math.prod(proto.dims):
-        raise ConversionError(
+        raise UnreadableModelError(
             f"the tensor '{proto.name}' declares {list(proto.dims)} and holds {array.size} values"
         )
     dtype = dtype_of(proto.data_type)
@@ -262,7 +263,7 @@ def _in_order(nodes: list[Node], known: Iterable[str]) -> list[Node]:
     for index, node in enumerate(nodes):
         for name in filter(None, node.outputs):
             if name in maker:
-                raise ConversionError(f"two nodes make the value '{name}': the graph is damaged")
+                raise UnreadableModelError(f"two nodes make the value '{name}': the graph is damaged")
             maker[name] = index
     available = set(known)
     needs = [
@@ -271,7 +272,7 @@ def _in_order(nodes: list[Node], known: Iterable[str]) -> list[Node]:
     for node in nodes:
         missing = [name for name in node.inputs if name and name not in maker and name not in available]
         if missing:
-            raise ConversionError(f"{node.title} needs the value '{missing[0]}', which nothing makes")
+            raise UnreadableModelError(f"{node.title} needs the value '{missing[0]}', which nothing makes")
     users: dict[int, list[int]] = {}
     for index, wanted in enumerate(needs):
         for source in wanted:
@@ -288,7 +289,7 @@ def _in_order(nodes: list[Node], known: Iterable[str]) -> list[Node]:
     if len(order) < len(nodes):
         stuck = sorted({*range(len(nodes))} - {*order})[:NAMED_AT_MOST]
         names = ", ".join(nodes[index].title for index in stuck)
-        raise ConversionError(f"the graph runs in a circle through {names}")
+        raise UnreadableModelError(f"the graph runs in a circle through {names}")
     return [nodes[index] for index in order]
 
 

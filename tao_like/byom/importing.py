@@ -85,9 +85,14 @@ def import_file(
         DatasetError: a picture cannot be read.
     """
     source = read_model(path)
-    imported, model, freed = _converted(source)
-    shapes = input_shapes(imported.graph, size)
-    comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures)
+    try:
+        imported, model, freed = _converted(source)
+        shapes = input_shapes(imported.graph, size)
+        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures)
+    except ConversionError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
     worst = max(comparisons, key=lambda item: item.difference)
     # Not `worst > tolerance`: a difference that is not a number must fail too.
     if not worst.difference <= tolerance:

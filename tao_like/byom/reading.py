@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from tao_like.errors import ConversionError
+from tao_like.errors import BundleError, ConversionError
 
 LARGEST_FILE = 2 * 2**30
 """Bytes; protobuf reads no larger message."""
@@ -21,26 +21,32 @@ _DEEPEST = 16
 _ZIP = b"PK\x03\x04"
 
 
+class UnreadableModelError(BundleError, ConversionError):
+    """The file itself cannot be used, whatever there might be to convert in it."""
+
+    exit_code = 2
+
+
 def read_model(path: str | Path) -> onnx.ModelProto:
     """A file's model, whole: data from other files of its folder included.
 
     Raises:
-        ConversionError: it is missing, no ONNX file, damaged, too old or too large, or points elsewhere.
+        UnreadableModelError: it is missing, no ONNX file, damaged, too old or too large, or points elsewhere.
     """
     path = Path(path)
     if not path.is_file():
-        raise ConversionError(f"there is no file {path}; an ONNX file was expected there")
+        raise UnreadableModelError(f"there is no file {path}; an ONNX file was expected there")
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise ConversionError(
+        raise UnreadableModelError(
             f"{path} has {size} bytes; at most {LARGEST_FILE} can be read. Keep its weights in external data"
         )
     try:
         return parse_model(path.read_bytes(), path.parent)
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error}") from error
+    except UnreadableModelError as error:
+        raise UnreadableModelError(f"{path}: {error}") from error
     except OSError as error:
-        raise ConversionError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UnreadableModelError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def parse_model(content: bytes, folder: Path | None = None) -> onnx.ModelProto:
@@ -51,17 +57,19 @@ def parse_model(content: bytes, folder: Path | None = None) -> onnx.ModelProto:
         folder: where external data may lie; None: nowhere.
 
     Raises:
-        ConversionError: as :func:`read_model`.
+        UnreadableModelError: as :func:`read_model`.
     """
     if content.startswith(_ZIP):
-        raise ConversionError("this is a zip archive; unpack it, and give the .onnx file in it")
+        raise UnreadableModelError("this is a zip archive; unpack it, and give the .onnx file in it")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
     except (DecodeError, ValueError, RecursionError) as error:
-        raise ConversionError("this is no ONNX file, or not a whole one") from error
+        raise UnreadableModelError("this is no ONNX file, or not a whole one") from error
     if not model.HasField("graph") or not model.opset_import:
-        raise ConversionError("this is no ONNX file: it has no graph, or names no version of the operators")
+        raise UnreadableModelError(
+            "this is no ONNX file: it has no graph, or names no version of the operators"
+        )
     _check_size(model.graph)
     _load_external(model.graph, folder)
     _check_version(model)
@@ -72,7 +80,7 @@ def _check_version(model: onnx.ModelProto) -> None:
     versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
     newest = onnx.defs.onnx_opset_version()
     if versions and not OLDEST_OPSET <= versions[0] <= newest:
-        raise ConversionError(
+        raise UnreadableModelError(
             f"it is written for version {versions[0]} of the operators; {OLDEST_OPSET} to {newest} can be "
             "read. Export it again with one of these"
         )
@@ -81,9 +89,9 @@ def _check_version(model: onnx.ModelProto) -> None:
 def _check_size(graph: onnx.GraphProto, depth: int = 0) -> None:
     """Refuses what is declared so large that reading it alone would fill the memory."""
     if depth > _DEEPEST:
-        raise ConversionError(f"its graphs stand in one another more than {_DEEPEST} deep")
+        raise UnreadableModelError(f"its graphs stand in one another more than {_DEEPEST} deep")
     if len(graph.node) > _MOST_NODES:
-        raise ConversionError(f"it has {len(graph.node)} nodes; at most {_MOST_NODES} can be read")
+        raise UnreadableModelError(f"it has {len(graph.node)} nodes; at most {_MOST_NODES} can be read")
     for tensor in graph.initializer:
         _check_tensor(tensor)
     for node in graph.node:
@@ -96,10 +104,10 @@ def _check_size(graph: onnx.GraphProto, depth: int = 0) -> None:
 
 def _check_tensor(tensor: onnx.TensorProto) -> None:
     if any(size < 0 for size in tensor.dims):
-        raise ConversionError(f"the tensor '{tensor.name}' has a negative size: {list(tensor.dims)}")
+        raise UnreadableModelError(f"the tensor '{tensor.name}' has a negative size: {list(tensor.dims)}")
     count = math.prod(tensor.dims)
     if count > LARGEST_TENSOR:
-        raise ConversionError(
+        raise UnreadableModelError(
             f"the tensor '{tensor.name}' declares {count} elements; at most {LARGEST_TENSOR} can be read"
         )
 
@@ -130,23 +138,27 @@ def _external(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
         info = ExternalDataInfo(tensor)
         offset, length = int(info.offset or 0), int(info.length) if info.length else None
     except (ValueError, TypeError) as error:
-        raise ConversionError(f"the place of the data of '{tensor.name}' cannot be read: {error}") from error
+        raise UnreadableModelError(
+            f"the place of the data of '{tensor.name}' cannot be read: {error}"
+        ) from error
     if folder is None:
-        raise ConversionError(f"the data of '{tensor.name}' is in another file; here all must be in one")
+        raise UnreadableModelError(f"the data of '{tensor.name}' is in another file; here all must be in one")
     if "\0" in info.location or not info.location:
-        raise ConversionError(f"the data of '{tensor.name}' is in a file without a proper name")
+        raise UnreadableModelError(f"the data of '{tensor.name}' is in a file without a proper name")
     place = (folder / info.location).resolve()
     # Resolved, so that neither `..` nor a link leads out of the folder.
     if not place.is_relative_to(folder.resolve()):
-        raise ConversionError(
+        raise UnreadableModelError(
             f"the data of '{tensor.name}' would be read from {info.location!r}, outside the model's folder"
         )
     if not place.is_file():
-        raise ConversionError(f"the data of '{tensor.name}' should be in {place}, and there is no such file")
+        raise UnreadableModelError(
+            f"the data of '{tensor.name}' should be in {place}, and there is no such file"
+        )
     size = place.stat().st_size
     wanted = size - offset if length is None else length
     if offset < 0 or wanted < 0 or offset + wanted > size:
-        raise ConversionError(
+        raise UnreadableModelError(
             f"the data of '{tensor.name}' goes beyond the end of {place}; the file is cut off"
         )
     with place.open("rb") as file:

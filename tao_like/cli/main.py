@@ -5,6 +5,7 @@ Nothing here imports torch: help and a wrong key in a spec answer at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -96,6 +97,10 @@ def cli(debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        # Under the locale C they take ASCII alone, and no result may be lost for a letter of a message.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     words = [word for word in given if word != "--debug"]

@@ -6,15 +6,7 @@ from pathlib import Path
 
 import click
 
-from tao_like.config.shipped import shipped_specs
-
-
-def _specs() -> dict[str, Path]:
-    """Every ready spec by its name, such as ``classification/small_data``."""
-    folder = shipped_specs()
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.glob("*/*.yaml"))
-    }
+from tao_like.config.shipped import shipped_spec_files
 
 
 def _purpose(path: Path) -> str:
@@ -29,6 +21,9 @@ def specs() -> None:
     \b
     tao-like specs list
     tao-like specs copy classification/small_data .
+
+    A spec of yours can also begin with one: `defaults: [classification/small_data]`, and only what is to be
+    different below it.
     """
 
 
@@ -36,9 +31,9 @@ def specs() -> None:
 @click.argument("task", required=False)
 def list_specs(task: str | None) -> None:
     """Lists the ready spec files, all or those of TASK."""
-    found = {name: path for name, path in _specs().items() if task in (None, name.split("/")[0])}
+    found = {name: path for name, path in shipped_spec_files().items() if task in (None, name.split("/")[0])}
     if not found:
-        tasks = sorted({name.split("/")[0] for name in _specs()})
+        tasks = sorted({name.split("/")[0] for name in shipped_spec_files()})
         raise click.UsageError(f"There are no specs of '{task}'; there are some of {', '.join(tasks)}.")
     width = max(map(len, found))
     for name, path in found.items():
@@ -53,7 +48,7 @@ def copy_specs(name: str, folder: Path) -> None:
 
     A file that is already there stays as it is, and nothing is copied.
     """
-    known = _specs()
+    known = shipped_spec_files()
     chosen = [
         path for spec, path in known.items() if name.removesuffix(".yaml") in (spec, spec.split("/")[0])
     ]

@@ -85,7 +85,7 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class RuleBreak:
     """A broken rule that spans several keys, as ``check()`` of a block yields it.
 
     Attributes:
@@ -97,12 +97,16 @@ class Problem:
     message: str
 
 
+Problem = RuleBreak
+"""The former name, which spec classes may still use; what an error carries is ``tao_like.errors.Problem``."""
+
+
 @runtime_checkable
 class Checked(Protocol):
     """A block with rules that span several of its keys."""
 
-    def check(self) -> Iterator[Problem]:
-        """Yield a problem for every rule that the values break. Keys without a value hold ``MISSING``."""
+    def check(self) -> Iterator[RuleBreak]:
+        """Yield a `RuleBreak` for every rule that the values break. Keys without a value hold ``MISSING``."""
 
 
 def spec_field(

@@ -13,13 +13,13 @@ from tao_like.config.reading.keys import KeyResolver
 from tao_like.config.reading.overrides import split_overrides
 from tao_like.config.reading.references import resolve_references
 from tao_like.config.reading.values import COMMAND_LINE, Findings, Place, Value, from_plain, merge
-from tao_like.config.structure import Block, Kind, describe, join
-from tao_like.errors import SpecError
+from tao_like.config.structure import Block, describe, join
+from tao_like.errors import Problem, SpecError
 
 SpecT = TypeVar("SpecT")
 
-_structured: dict[type[Any], Any] = {}
-"""OmegaConf's form of the spec classes; merging leaves them as they are."""
+MAPPING = "spec"
+"""What messages name as the file where a spec was given as a mapping."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,25 +40,27 @@ class LoadedSpec(Generic[SpecT]):
     path: Path | None
 
 
-def load_spec(spec_class: type[SpecT], path: Path | None, overrides: Sequence[str] = ()) -> LoadedSpec[SpecT]:
-    """Read a spec file and lay ``key=value`` arguments on it.
+def load_spec(
+    spec_class: type[SpecT], given: Path | Mapping[str, Any] | None, overrides: Sequence[str] = ()
+) -> LoadedSpec[SpecT]:
+    """Read a spec and lay ``key=value`` arguments on it.
 
     Args:
         spec_class: The root dataclass of the spec.
-        path: YAML file; None for the defaults alone.
+        given: YAML file, or a mapping with the same keys; None for the defaults alone.
         overrides: Arguments of the command line, such as ``train.optim.lr=0.01`` or ``train.gpu_ids=[0,1]``.
 
     Raises:
         SpecError: the file cannot be read, or values are wrong; lists all that is wrong, with its line.
     """
     findings = Findings()
-    given = None
-    if path is not None:
-        from tao_like.config.reading.document import read_file
+    if given is None:
+        return _load(spec_class, None, overrides, findings, COMMAND_LINE, None)
+    if isinstance(given, Mapping):
+        return _load(spec_class, _wrapped(given, MAPPING), overrides, findings, MAPPING, None)
+    from tao_like.config.reading.document import read_file
 
-        given = read_file(path, findings)
-    source = str(path) if path is not None else COMMAND_LINE
-    return _load(spec_class, given, overrides, findings, source, path)
+    return _load(spec_class, read_file(given, findings), overrides, findings, str(given), given)
 
 
 def load_spec_text(
@@ -83,11 +85,15 @@ def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, sourc
     Raises:
         SpecError: values are wrong; lists all that is wrong.
     """
+    return _load(spec_class, _wrapped(mapping, source), (), Findings(), source, None)
+
+
+def _wrapped(mapping: Mapping[str, Any], source: str) -> Value:
     try:
-        given = from_plain(dict(mapping), Place(source), "")
+        return from_plain(mapping, Place(source), "")
     except TypeError as error:
-        raise SpecError(f"{source}  {error}") from error
-    return _load(spec_class, given, (), Findings(), source, None)
+        problem = Problem("", source, 0, str(error))
+        raise SpecError(str(problem), problems=[problem]) from error
 
 
 def _load(
@@ -101,54 +107,58 @@ def _load(
     root = describe(spec_class)
     resolver = KeyResolver(root, findings)
     tree = Value({}, Place(source), "")
+    bases: dict[str, Value] = {}
     if given is not None:
-        tree = resolver.resolve(given)
+        from tao_like.config.reading.defaults import split_defaults
+
+        given, bases = split_defaults(given, findings)
+        for base in bases.values():
+            tree = merge(tree, resolver.resolve(base))
+        tree = dataclasses.replace(merge(tree, resolver.resolve(given)), place=given.place)
     for override in split_overrides(overrides, findings):
         tree = merge(tree, resolver.resolve(override))
     tree = resolve_references(tree, root, findings)
     plain = check_block(root, tree, findings)
     findings.raise_if_any()
-    spec = _compose(spec_class, plain)
+    spec: SpecT = _build(root, plain)
     for key, message in problems_of(spec):
         place, written = _locate(tree, key)
         findings.add(place, written, message)
     findings.raise_if_any()
-    return LoadedSpec(spec, _notes(resolver, source), frozenset(_given_keys(root, tree, "")), path)
+    notes = _notes(resolver, source)
+    if bases:
+        notes.append(f"{source}: what it does not set itself is that of {', '.join(bases)}")
+    return LoadedSpec(spec, notes, frozenset(_given_keys(root, tree, "")), path)
 
 
-def _compose(spec_class: type[SpecT], plain: dict[str, Any]) -> SpecT:
-    """Lay checked values on the defaults."""
-    from omegaconf import OmegaConf
-
-    if spec_class not in _structured:
-        _structured[spec_class] = OmegaConf.structured(spec_class)
-    merged = OmegaConf.merge(_structured[spec_class], plain)
-    # Not OmegaConf.to_object: that refuses a spec in which another stage's mandatory key has no value.
-    values = OmegaConf.to_container(merged, resolve=False)
-    assert isinstance(values, dict)
-    spec: SpecT = _build(describe(spec_class), values)
-    return spec
-
-
-def _build(block: Block, values: Mapping[Any, Any]) -> Any:
-    return block.cls(
-        **{name: _build_value(block.members[name].kind, value) for name, value in values.items()}
-    )
+def _build(block: Block, plain: Mapping[str, Any]) -> Any:
+    """A spec or block with checked values laid on its defaults: mappings item by item, all else whole."""
+    values: dict[str, Any] = {}
+    for name, member in block.members.items():
+        kind = member.kind
+        if kind.block is not None:
+            values[name] = _build(describe(kind.block), plain.get(name, {}))
+        elif name not in plain:
+            values[name] = member.default
+        elif kind.element is not None and kind.element.block is not None and plain[name] is not None:
+            elements = describe(kind.element.block)
+            values[name] = [_build(elements, element) for element in plain[name]]
+        else:
+            values[name] = _laid_on(member.default, plain[name])
+    return block.cls(**values)
 
 
-def _build_value(kind: Kind, value: Any) -> Any:
-    if kind.block is not None:
-        return _build(describe(kind.block), value)
-    if kind.element is not None and kind.element.block is not None and isinstance(value, list):
-        return [_build_value(kind.element, element) for element in value]
-    return value
+def _laid_on(default: Any, value: Any) -> Any:
+    if not isinstance(default, dict) or not isinstance(value, dict):
+        return value
+    return {**default, **{name: _laid_on(default.get(name), item) for name, item in value.items()}}
 
 
 def problems_of(spec: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Run ``check()`` of a spec and of all blocks in it; yields (dotted key, message)."""
     if isinstance(spec, Checked):
-        for problem in spec.check():
-            yield (join(path, problem.key) if problem.key else path), problem.message
+        for broken in spec.check():
+            yield (join(path, broken.key) if broken.key else path), broken.message
     for name, member in describe(type(spec)).members.items():
         value = getattr(spec, name)
         if member.kind.block is not None:
@@ -207,5 +217,6 @@ def require(spec: Any, key: str) -> Any:
             block = describe(member.kind.block)
     if value is None or (isinstance(value, str) and value in ("", MISSING)):
         remedy = f"write it in the spec file or add {key}=... to the command"
-        raise SpecError(f"{key} has no value, and this stage needs one ({meaning}); {remedy}")
+        text = f"has no value, and this stage needs one ({meaning}); {remedy}"
+        raise SpecError(f"{key} {text}", problems=[Problem(key, "", 0, text)])
     return value

@@ -14,3 +14,11 @@ def shipped_specs() -> Path:
     """
     installed = PACKAGE / "specs"
     return installed if installed.is_dir() else PACKAGE.parent / "specs"
+
+
+def shipped_spec_files() -> dict[str, Path]:
+    """Every ready spec file by its name, such as ``classification/small_data``."""
+    folder = shipped_specs()
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.glob("*/*.yaml"))
+    }

@@ -136,6 +136,10 @@ class WritesFiles(ABC):
     def files(self, records: Sequence[Any]) -> dict[str, str]:
         """Path below the stage's folder to text."""
 
+    def notes(self) -> list[str]:
+        """What to tell people of the files, a line each."""
+        return []
+
 
 class Animates(ABC):
     """Its predictions are drawn as moving pictures."""

@@ -123,14 +123,6 @@ class Data(ABC):
         By names below the data's root, so that a resumed training knows its data where the folder has moved.
         """
 
-    @abstractmethod
-    def inference_files(self, source: str | None) -> list[Path]:
-        """The files that a file name, folder or pattern stands for. Raises DatasetError.
-
-        Args:
-            source: None: those that the spec names besides; empty: it names none.
-        """
-
-    @abstractmethod
-    def load(self, path: Path) -> Sample:
-        """A file as a sample without target. Raises DatasetError."""
+    def inference_files(self) -> list[Path]:
+        """The files without labels that the spec names for an inference; empty: none. Raises DatasetError."""
+        return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,14 @@ class Input(ABC):
         """``mean`` and ``std`` by which the caller scales where the graph does not, for the metadata."""
         del model
         return {"mean": [0.0] * 3, "std": [1.0] * 3}
+
+    @abstractmethod
+    def files(self, source: str) -> list[Path]:
+        """The files that a file name, folder or pattern stands for. Raises DatasetError."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """The data of a file, as `preprocess` takes it. Raises DatasetError."""
 
     @abstractmethod
     def dummy(self, generator: np.random.Generator) -> Any:

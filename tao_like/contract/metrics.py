@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -79,6 +79,9 @@ class Metrics(ABC):
     It adds to them in ``add``, joins another's in ``merge``, and ``compute`` says what they come to.
     """
 
+    goal: ClassVar[Goal]
+    """The one that a model is judged by."""
+
     def __init__(self) -> None:
         self.count = 0
         self._worst: list[Worst] = []
@@ -89,6 +92,10 @@ class Metrics(ABC):
             badness = self.add(prediction, target)
             self.count += 1
             self._keep(Worst(float(badness), -int(index), prediction))
+
+    @abstractmethod
+    def reported(self) -> Mapping[str, bool]:
+        """The names of `Report.values`, and whether higher is better."""
 
     @abstractmethod
     def add(self, prediction: Any, target: Any) -> float:

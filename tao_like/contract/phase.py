@@ -41,13 +41,13 @@ class Phase(ABC, Generic[ModelT]):
         return self
 
     @property
-    @abstractmethod
     def goal(self) -> Goal:
         """The metric that its validation is judged by."""
+        return self.metrics().goal
 
-    @abstractmethod
     def reported(self) -> Mapping[str, bool]:
         """Every metric that validation reports with this spec, and whether higher is better."""
+        return self.metrics().reported()
 
     @abstractmethod
     def losses(self, model: ModelT, batch: Batch[Any]) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from tao_like.config.blocks.common import CommonSpec
@@ -22,15 +22,20 @@ CapabilityT = TypeVar("CapabilityT")
 class Task(ABC, Generic[SpecT, ModelT]):
     """One kind of problem. Stages work through this class and know nothing else of a task.
 
+    A subclass takes ``(spec, trained=None)``, builds its components and hands them to ``compose``.
+
     Attributes:
         spec: the resolved spec.
         trained: what a trained model says of itself; None: it is yet to be trained.
         data: samples, targets and labels.
+        inputs: what the network takes, by name.
         predictions: what the outputs mean.
     """
 
     name: ClassVar[str]
     Spec: ClassVar[type[CommonSpec]]
+    stored_dataset_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of the dataset block that are a model's affair, not the user's: how samples are preprocessed."""
     data: Data
     predictions: Predictions[Any]
 
@@ -38,10 +43,29 @@ class Task(ABC, Generic[SpecT, ModelT]):
         self.spec = spec
         self.trained = trained
 
-    @property
-    @abstractmethod
-    def inputs(self) -> dict[str, Input]:
-        """What the network takes, by name."""
+    def compose(
+        self,
+        *,
+        data: Data,
+        inputs: dict[str, Input],
+        predictions: Predictions[Any],
+        phases: Sequence[Phase[ModelT]],
+        capabilities: Iterable[object] = (),
+    ) -> None:
+        """Takes the components; called once, at the end of ``__init__``.
+
+        Args:
+            data: see the attributes.
+            inputs: see the attributes.
+            predictions: see the attributes.
+            phases: the steps of a training in order.
+            capabilities: what can do more, beyond the task itself and its components.
+        """
+        self.data = data
+        self.inputs = inputs
+        self.predictions = predictions
+        self._phases = list(phases)
+        self._capabilities = [self, data, predictions, *phases, *inputs.values(), *capabilities]
 
     @abstractmethod
     def model(self, *, pretrained: bool) -> tuple[ModelT, list[str]]:
@@ -51,21 +75,17 @@ class Task(ABC, Generic[SpecT, ModelT]):
             pretrained: load the weights that the spec names; else they are random, to be filled.
         """
 
-    @abstractmethod
     def phases(self) -> list[Phase[ModelT]]:
-        """The steps of a training in order; the same objects at every call."""
+        """The steps of a training in order."""
+        return self._phases
 
     @abstractmethod
     def exports(self, model: ModelT, input_format: str) -> dict[str, Exportable]:
         """The graphs in which the network ships, by name, in the order in which they run."""
 
-    def capabilities(self) -> Iterable[object]:
-        """What this task can do beyond what every task can."""
-        return ()
-
     def capability(self, kind: type[CapabilityT]) -> CapabilityT | None:
-        """The capability of a kind; None: this task does not have it."""
-        return next((one for one in self.capabilities() if isinstance(one, kind)), None)
+        """What can do something of a kind, be it the task or a part of it; None: nothing can."""
+        return next((one for one in self._capabilities if isinstance(one, kind)), None)
 
     @classmethod
     def restored_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:
@@ -75,7 +95,9 @@ class Task(ABC, Generic[SpecT, ModelT]):
             spec: the user's.
             stored: the one that the model was trained with.
         """
-        return dataclasses.replace(spec, model=stored.model)  # type: ignore[call-arg,attr-defined]
+        own = {name: getattr(stored.dataset, name) for name in cls.stored_dataset_keys}  # type: ignore[attr-defined]
+        dataset = replace(spec.dataset, **own)  # type: ignore[attr-defined]
+        return replace(spec, model=stored.model, dataset=dataset)  # type: ignore[call-arg,attr-defined]
 
     @classmethod
     def continued_spec(cls, spec: SpecT, stored: SpecT) -> SpecT:

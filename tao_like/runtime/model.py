@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tao_like.errors import BundleError
 from tao_like.runtime.base import Arrays, Model, stacked
-from tao_like.runtime.metadata import read_metadata
+from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.pipeline import load_pipeline
+from tao_like.runtime.predictions import boxes, boxes3d
+from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL
 from tao_like.runtime.processor import warn_of_overflow
-from tao_like.runtime.session import open_session
+from tao_like.runtime.session import open_session, run_session
 
 if TYPE_CHECKING:
     import onnxruntime
+
+_PER_CLASS = (SINGLE_LABEL, MULTI_LABEL, boxes.MEANINGS.all_scores, boxes3d.MEANINGS.all_scores)
+_CLASS_NUMBERS = (boxes.MEANINGS.labels, boxes3d.MEANINGS.labels)
 
 __all__ = ["GraphModel", "Model", "load", "stacked"]
 
@@ -56,11 +61,31 @@ class GraphModel(Model):
                 raise BundleError(
                     f"the graph lacks the outputs {', '.join(sorted(missing))} of its metadata."
                 )
+            _check_class_count({output.name: output.shape for output in session.get_outputs()}, metadata)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         self._output_names = list(metadata.outputs)
         warn_of_overflow(path, metadata.extra, session.get_providers())
 
     def _compute(self, feed: Arrays) -> Arrays:
-        outputs = self._session.run(self._output_names, feed)
-        return dict(zip(self._output_names, outputs, strict=True))
+        outputs = run_session(self._session, self.path, self._output_names, feed)
+        named = dict(zip(self._output_names, outputs, strict=True))
+        for name, meaning in self.metadata.outputs.items():
+            largest = int(named[name].max(initial=0)) if meaning in _CLASS_NUMBERS else 0
+            if largest >= max(1, len(self.metadata.classes)):
+                raise BundleError(
+                    f"{self.path}: the model gave class number {largest}, and its metadata names "
+                    f"{len(self.metadata.classes)} classes, from 0 on."
+                )
+        return named
+
+
+def _check_class_count(shapes: Mapping[str, Sequence[Any]], metadata: ModelMetadata) -> None:
+    """Refuse a list of classes that is shorter than an output that has a value for each of them."""
+    for name, meaning in metadata.outputs.items():
+        last = shapes[name][-1] if shapes[name] else None
+        if meaning in _PER_CLASS and isinstance(last, int) and last > len(metadata.classes):
+            raise BundleError(
+                f"the output {name} has {last} values, one a class, and the metadata names "
+                f"{len(metadata.classes)} classes."
+            )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
 
@@ -21,6 +23,7 @@ _SHORT_NAMES = {
 }
 _CPU = _SHORT_NAMES["cpu"]
 _ERRORS_ONLY = 3
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
 
 def open_session(
@@ -54,10 +57,11 @@ def open_session(
         options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
+            _source(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
         )
     except Exception as error:  # onnxruntime's errors share no base class but this
         raise BundleError(f"{path} cannot be opened by onnxruntime: {error}") from error
+    _check_texts(session, path)
     idle = [name for name in wanted if name not in session.get_providers()]
     if idle:
         raise SpecError(
@@ -65,6 +69,43 @@ def open_session(
             "check its driver and libraries, or take cpu."
         )
     return session
+
+
+def _source(path: Path) -> str | bytes:
+    """What onnxruntime opens: a file by its name, or by its content where the name is no UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return str(path)
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, path: Path, outputs: Sequence[str], feed: Mapping[str, Any]
+) -> list[npt.NDArray[Any]]:
+    """Compute the named outputs.
+
+    Raises:
+        BundleError: the graph of ``path`` cannot be computed on what its inputs take.
+    """
+    try:
+        computed: list[npt.NDArray[Any]] = session.run(list(outputs), dict(feed))
+    except Exception as error:  # onnxruntime's errors share no base class but this
+        ours = type(error).__module__.partition(".")[0] == "onnxruntime"
+        if not ours or any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        raise BundleError(f"{path} cannot be run by onnxruntime: {error}") from error
+    return computed
+
+
+def _check_texts(session: onnxruntime.InferenceSession, path: Path) -> None:
+    """onnxruntime opens files whose names and metadata are no text; asking for these fails later."""
+    try:
+        session.get_modelmeta().custom_metadata_map  # noqa: B018
+        for node in (*session.get_inputs(), *session.get_outputs()):
+            node.name, node.shape  # noqa: B018
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is damaged: it holds text that is not UTF-8.") from error
 
 
 def _provider_names(providers: str | Sequence[str] | None, available: Sequence[str]) -> list[str]:

@@ -6,15 +6,16 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.data import Data
 from tao_like.contract.sample import SPLITS
 from tao_like.contract.task import AnyTask
+from tao_like.errors import DatasetError, Problem
 from tao_like.stages.lib.findings import MOST_FILES
 from tao_like.stages.results import DatasetCheckResult, counted
 from tao_like.tracking import Run
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckResult:
-    """Checks all data fully; leaves report.json and pictures in the run's folder.
+    """Checks all data fully; leaves report.json and pictures in the run's folder, whatever is found.
 
-    Errors do not make the stage fail: naming them is its work, and train refuses such data.
+    With errors in the data the result carries a DatasetError as its failure, since train refuses such data.
     """
     data = task_type(spec).data
     done_before = 0
@@ -32,11 +33,20 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckRes
     counts = {level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")}
     order = ("error", "warning", "info")
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
-    lines = [finding.text(MOST_FILES) for finding in findings]
-    lines.append(
+    lines = [finding.text(MOST_FILES) for finding in findings if finding.level != "error"]
+    total = (
         f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}. "
-        f"Report and pictures: {run.folder}" + ("; train will refuse this data" if counts["error"] else "")
+        f"Report and pictures: {run.folder}"
     )
+    failure = None
+    if report.errors:
+        told = [finding.text(MOST_FILES).removeprefix("error: ") for finding in report.errors]
+        failure = DatasetError(
+            "\n".join(["the data has errors:", *told, f"{total}; train will refuse this data"]),
+            problems=[Problem("", "", 0, text) for text in told],
+        )
+    else:
+        lines.append(total)
     content = {
         "errors": counts["error"],
         "warnings": counts["warning"],
@@ -51,6 +61,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckRes
         summary=lines,
         errors=counts["error"],
         warnings=counts["warning"],
+        failure=failure,
     )
 
 

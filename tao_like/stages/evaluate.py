@@ -59,6 +59,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
     }
     table = [f"  {name:<22} {value:.4f}" for name, value in found.values.items()]
     summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
+    summary += rows.notes
     return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
 
 

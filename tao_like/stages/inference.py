@@ -112,7 +112,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         "skipped": skipped,
         "pictures": predicted.drawn,
     }
-    summary = [f"{len(predicted.rows)} predictions: {predictions}"]
+    summary = [f"{len(predicted.rows)} predictions: {predictions}", *writer.notes]
     if video is not None:
         report["video"] = target.name
         summary.append(f"Video: {run.folder / target.name}")
@@ -142,13 +142,17 @@ def _samples(
     task: AnyTask, spec: InferenceSpec, skipped: list[str], run: Run
 ) -> tuple[int, Iterator[Sample]]:
     """How many samples there are, and each as it is read."""
-    files = task.data.inference_files(spec.source)
+    # A source is files of one kind; a task of several inputs takes its labelled samples.
+    source = next(iter(task.inputs.values()))
+    files = task.data.inference_files() if spec.source is None else source.files(spec.source)
     if not files:
         split = choose_split(task, "test")
         dataset = task.data.dataset(split)
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
         return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
-    return len(files), _read(task.data.load, files, spec.on_error, skipped, run)
+    return len(files), _read(
+        lambda path: Sample(str(path), source.read(path)), files, spec.on_error, skipped, run
+    )
 
 
 def _read(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tao_like.errors import TaoLikeError
+
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 error`, `2 errors`."""
@@ -21,17 +23,22 @@ class StageResult:
         folder: its run folder.
         report: what stands in report.json.
         summary: the lines that the command line shows at the end.
+        failure: raised once report and summary are there: the stage's work is done, and its outcome is bad.
     """
 
     stage: str
     folder: Path
     report: dict[str, Any]
     summary: list[str] = field(default_factory=list)
+    failure: TaoLikeError | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
 class DatasetCheckResult(StageResult):
-    """Errors and warnings found in the data, and the folder's pictures."""
+    """Warnings found in the data, and the folder's pictures.
+
+    Data with errors gives no result: ``run`` raises a DatasetError with a problem for each of them.
+    """
 
     errors: int = 0
     warnings: int = 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_out_of_memory
 from tao_like.tracking.files import Artefact, atomic_path
+from tao_like.tracking.locking import folder_lock
 from tao_like.tracking.process import is_main_process
+from tao_like.tracking.process_state import process_state_kept
 from tao_like.tracking.progress import Progress
 from tao_like.tracking.run import Run
 from tao_like.tracking.signals import StopRequest, stop_requests
@@ -13,6 +16,7 @@ from tao_like.tracking.tensorboard import TensorBoard
 
 __all__ = [
     "Artefact",
+    "Events",
     "Progress",
     "Run",
     "StageStatus",
@@ -20,8 +24,10 @@ __all__ = [
     "TensorBoard",
     "atomic_path",
     "failure_message",
+    "folder_lock",
     "is_main_process",
     "is_out_of_memory",
+    "process_state_kept",
     "read_status",
     "stop_requests",
 ]

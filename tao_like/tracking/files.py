@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -149,11 +149,13 @@ class Artefact:
         final: where the file belongs.
         keep: False makes a file that is written and thrown away, for the processes of a parallel run that
             have nothing to leave behind.
+        done: called once ``final`` is there.
     """
 
-    def __init__(self, final: Path, *, keep: bool = True) -> None:
+    def __init__(self, final: Path, *, keep: bool = True, done: Callable[[], None] | None = None) -> None:
         self.final = final
         self._keep = keep
+        self._done = done
 
     def __enter__(self) -> Path:
         self._writer = atomic_path(self.final)
@@ -167,25 +169,73 @@ class Artefact:
             self._temporary.unlink(missing_ok=True)
             return
         self._writer.__exit__(kind, error, trace)
+        if error is None and self._done is not None:
+            self._done()
+
+
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def readable(text: str) -> str:
+    r"""Text that every file and terminal can hold: bytes of a file name that are no UTF-8 become ``\xfc``.
+
+    Python stands such bytes, and all that is not ASCII under the locale C, for halves of a character, which
+    no encoding can write. A path for opening the file must stay as it is.
+    """
+    return _NOT_TEXT.sub(_escaped, text)
+
+
+def is_text(text: str) -> bool:
+    """Whether every encoding of Unicode can write it; see ``readable``."""
+    return _NOT_TEXT.search(text) is None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    number = ord(match.group())
+    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a cell of a CSV file, which no program takes for a formula or for orders to a terminal.
+
+    Text that begins with ``=``, ``+``, ``-`` or ``@`` gets an apostrophe in front, unless it is a number;
+    control characters become ``?``. Other values stay as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    text = _STEERING.sub("?", readable(value))
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def to_plain(value: Any) -> Any:
     """Turn ``value`` into what JSON can hold.
 
-    Arrays and tensors become lists or numbers, dataclasses become mappings, paths become text, and numbers
-    that are not finite become None, since JSON has no word for them.
+    Text becomes ``readable``, arrays and tensors lists or numbers, dataclasses mappings, paths text, and
+    numbers that are not finite None, since JSON has no word for them.
 
     Raises:
         TypeError: there is no plain form, with the type in the message.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return readable(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Path):
-        return str(value)
+        return readable(str(value))
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {readable(str(key)): to_plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):

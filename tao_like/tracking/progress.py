@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -10,10 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
+from tao_like.tracking.events import Events
 from tao_like.tracking.status import duration_text
 
 _QUIET_SECONDS = 2.0
 _LINE_SECONDS = 10.0
+_TELL_SECONDS = 0.2
 
 
 class ProgressDisplay:
@@ -60,9 +63,19 @@ class Progress:
         display: the bars of the console; None shows nothing at all.
         description: what is being done, such as ``epoch 3``.
         total: number of steps.
+        listeners: who is told besides.
     """
 
-    def __init__(self, display: ProgressDisplay | None, description: str, total: int) -> None:
+    def __init__(
+        self,
+        display: ProgressDisplay | None,
+        description: str,
+        total: int,
+        listeners: Sequence[Events] = (),
+    ) -> None:
+        self._listeners = listeners
+        self._told: tuple[int, float] = (-1, 0.0)
+        self._values: dict[str, Any] = {}
         self._display = display
         self._description = description
         self._total = total
@@ -79,6 +92,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._tell()
         if self._display is None:
             return
         if self._bar is not None:
@@ -93,8 +108,11 @@ class Progress:
         if self._display is None:
             return
         if fields:
+            self._values = fields
             self._fields = " ".join(f"{name}={_short(value)}" for name, value in fields.items())
         now = time.monotonic()
+        if now - self._told[1] >= _TELL_SECONDS:
+            self._tell()
         elapsed = now - self._began
         if elapsed < _QUIET_SECONDS:
             return
@@ -108,6 +126,13 @@ class Progress:
             self._lines += 1
             share = f" ({self._done / self._total:.0%})" if self._total else ""
             self._print(f"{self._description}: {self._done} of {self._total}{share}", to_go, self._fields)
+
+    def _tell(self) -> None:
+        if self._told[0] == self._done:
+            return
+        self._told = self._done, time.monotonic()
+        for listener in self._listeners:
+            listener.progress(self._description, self._done, self._total, self._values)
 
     def _time_to_go(self, elapsed: float) -> str:
         """Return the time to go at the mean rate since the start; nothing when it cannot be told."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,8 +15,17 @@ from typing import Any
 from rich.console import Console
 
 from tao_like.errors import SpecError, TaoLikeError
+from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_interrupt
-from tao_like.tracking.files import Artefact, atomic_path, explained_os_errors, remove_partial_files, to_plain
+from tao_like.tracking.files import (
+    Artefact,
+    atomic_path,
+    explained_os_errors,
+    remove_partial_files,
+    to_plain,
+)
+from tao_like.tracking.listeners import ConsoleMessages, LogFile, StatusFile
+from tao_like.tracking.locking import folder_lock
 from tao_like.tracking.process import is_main_process, this_process
 from tao_like.tracking.progress import Progress, ProgressDisplay
 from tao_like.tracking.signals import signals_held, signals_raise
@@ -26,16 +33,14 @@ from tao_like.tracking.status import (
     STATUS_FILE,
     Heartbeat,
     RunIdentity,
-    append_line,
     close_dead_runs,
     duration_text,
     open_runs,
 )
 
 SPEC_FILE = "spec.yaml"
-LOG_FILE = "log.txt"
 REPORT_FILE = "report.json"
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FIGURES = (".png", ".jpg", ".gif")
 
 
 class Run:
@@ -46,7 +51,8 @@ class Run:
     Ctrl-C leaves as KeyboardInterrupt even where a library made a SystemExit of it; SIGTERM leaves as
     ``Terminated``, a SystemExit with code 143.
 
-    In a parallel run only the first process writes and prints; the same calls do nothing in the others.
+    What a run tells goes to its listeners: the console, log.txt, status.json, and those of the caller. In a
+    parallel run only the first process writes and tells; the same calls do nothing in the others.
 
     Args:
         folder: the stage's folder, ``<results_dir>/<stage>``.
@@ -54,6 +60,7 @@ class Run:
         spec_yaml: the resolved spec, as text.
         console: where messages and progress go; by default the standard output.
         debug: also keep the traceback of expected errors in log.txt.
+        events: further listeners.
 
     Raises:
         SpecError: (on entering) the folder cannot be used, or another run is writing to it.
@@ -69,14 +76,21 @@ class Run:
         spec_yaml: str,
         console: Console | None = None,
         debug: bool = False,
+        events: Sequence[Events] = (),
     ) -> None:
         self.folder = folder
         self._writes = is_main_process()
         self._identity = RunIdentity(task, stage, uuid.uuid4().hex[:12], this_process())
         self._spec_yaml = spec_yaml
         self._debug = debug
-        self._console = console if console is not None else Console()
-        self._display = ProgressDisplay(self._console) if self._writes else None
+        console = console if console is not None else Console()
+        self._terminal = ConsoleMessages(console)
+        self._display = ProgressDisplay(console) if self._writes else None
+        self._log_file = LogFile(folder)
+        self._status_file = StatusFile(folder, self._identity)
+        self._listeners: list[Events] = []
+        if self._writes:
+            self._listeners = [self._terminal, self._log_file, self._status_file, *events]
         self._heartbeat = Heartbeat(folder)
         self._kpi: Mapping[str, float] | None = None
         self._advice = ""
@@ -87,7 +101,8 @@ class Run:
         self._began = time.monotonic()
         try:
             if self._writes:
-                self._claim_folder()
+                with folder_lock(self.folder):
+                    self._claim_folder()
                 self._start()
         except BaseException as error:
             self._leave(error)
@@ -121,19 +136,31 @@ class Run:
             extra["kpi"] = kpi
         if isinstance(extra.get("eta"), int | float):
             extra["eta"] = duration_text(extra["eta"])
-        append_line(self.folder, self._identity, "RUNNING", message, extra)
+        self._tell_status("RUNNING", message, extra)
+        if kpi is not None:
+            self.metric(kpi, step=extra.get("step"), epoch=extra.get("epoch"))
+
+    def listen(self, listener: Events) -> None:
+        """Have one more listener hear what the run tells from now on."""
+        if self._writes:
+            self._listeners.append(listener)
 
     def info(self, text: str) -> None:
         """Say something to the user, on the console and in log.txt."""
-        if self._writes:
-            self._print(text, style=None)
-            self._log("INFO", text)
+        for listener in self._listeners:
+            listener.log("info", text)
 
     def warning(self, text: str) -> None:
         """Warn the user, on the console and in log.txt."""
-        if self._writes:
-            self._print(f"warning: {text}", style="yellow")
-            self._log("WARNING", text)
+        for listener in self._listeners:
+            listener.log("warning", text)
+
+    def metric(
+        self, values: Mapping[str, float], *, step: int | None = None, epoch: int | None = None
+    ) -> None:
+        """Tell values by name, such as a point of each curve; ``status`` does so with its ``kpi``."""
+        for listener in self._listeners:
+            listener.metric(values, step=step, epoch=epoch)
 
     def advise(self, text: str) -> None:
         """Set what to tell the user should this run fail: how to go on, beside the reason."""
@@ -149,13 +176,21 @@ class Run:
         """Return a context manager for writing the file ``name`` in the run folder.
 
         It gives a temporary path beside the final one; ``final`` stands for a complete file, or for what was
-        there before.
+        there before. Pictures are told to the listeners as figures.
         """
-        return Artefact(self.folder / name, keep=self._writes)
+        final = self.folder / name
+        tell = None
+        if final.suffix in _FIGURES and self._writes:
+
+            def tell() -> None:
+                for listener in self._listeners:
+                    listener.figure(name, final)
+
+        return Artefact(final, keep=self._writes, done=tell)
 
     def progress(self, description: str, total: int) -> Progress:
         """Return a context manager that shows how far ``total`` steps are."""
-        return Progress(self._display, description, total)
+        return Progress(self._display, description, total, self._listeners)
 
     def _claim_folder(self) -> None:
         with explained_os_errors(self.folder):
@@ -169,15 +204,17 @@ class Run:
             )
         with explained_os_errors(self.folder):
             remove_partial_files(self.folder)
+        message = f"{self._identity.task} {self._identity.stage} started"
+        with signals_held():
+            self._status_file.status("STARTED", message, {})
+            open_runs.add(self._identity.run_id)
+        self._heartbeat.start()
 
     def _start(self) -> None:
         message = f"{self._identity.task} {self._identity.stage} started"
-        with signals_held():
-            append_line(self.folder, self._identity, "STARTED", message)
-            open_runs.add(self._identity.run_id)
-        self._heartbeat.start()
+        self._tell_status("STARTED", message, {}, written=True)
         with atomic_path(self.folder / SPEC_FILE) as path:
-            path.write_text(self._spec_yaml, encoding="utf-8")
+            path.write_text(self._spec_yaml, encoding="utf-8", errors="backslashreplace")
 
     def _leave(self, error: BaseException | None) -> None:
         """Write the last line and let go of thread, signals and folder; doing it twice is harmless."""
@@ -196,24 +233,30 @@ class Run:
     def _write_success(self) -> None:
         seconds = time.monotonic() - self._began
         message = f"{self._identity.task} {self._identity.stage} finished in {duration_text(seconds)}"
-        append_line(self.folder, self._identity, "SUCCESS", message, self._last_fields())
+        self._tell_status("SUCCESS", message, self._last_fields())
 
     def _write_failure(self, error: BaseException) -> None:
         message = failure_message(error)
         if self._advice:
             # The reason itself is told by whoever catches the error.
-            self._print(self._advice, style=None)
+            self._terminal.print(self._advice)
             message = f"{message}; {self._advice}"
         # Whatever ended the run matters more to the user than a disk that does not take the news.
         try:
-            append_line(self.folder, self._identity, "FAILURE", message, self._last_fields())
+            self._status_file.status("FAILURE", message, self._last_fields())
         except TaoLikeError as unwritten:
             if str(unwritten) != message:
-                self._print(f"warning: the failure is not in {STATUS_FILE}: {unwritten}", style="yellow")
-        with suppress(TaoLikeError):
-            self._log("ERROR", message)
-            if self._debug or not isinstance(error, TaoLikeError | KeyboardInterrupt | SystemExit):
-                self._log("ERROR", "".join(traceback.format_exception(error)).rstrip())
+                self._terminal.log("warning", f"the failure is not in {STATUS_FILE}: {unwritten}")
+        texts = [message]
+        if self._debug or not isinstance(error, TaoLikeError | KeyboardInterrupt | SystemExit):
+            texts.append("".join(traceback.format_exception(error)).rstrip())
+        for listener in self._listeners:
+            # A listener that fails now has nothing to add to the failure that is told here.
+            with suppress(Exception):
+                for text in texts:
+                    listener.log("error", text)
+                if listener is not self._status_file:
+                    listener.status("FAILURE", message, self._last_fields())
 
     def _last_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"seconds": round(time.monotonic() - self._began, 1)}
@@ -221,19 +264,10 @@ class Run:
             fields["kpi"] = self._kpi
         return fields
 
-    def _print(self, text: str, style: str | None) -> None:
-        # A notebook cuts what is too long; terminals and files take whole lines, which can be copied.
-        whole = not self._console.is_jupyter
-        self._console.print(
-            _printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole
-        )
-
-    def _log(self, level: str, text: str) -> None:
-        now = datetime.now().isoformat(sep=" ", timespec="seconds")
-        with explained_os_errors(self.folder), (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{now} {level} {_printable(text)}\n")
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: a file name may hold some, and must not steer the terminal."""
-    return _CONTROL_CHARACTERS.sub("?", text)
+    def _tell_status(
+        self, status: str, message: str, fields: Mapping[str, Any], *, written: bool = False
+    ) -> None:
+        """Tell a status to the listeners; ``written``: it stands in status.json already."""
+        for listener in self._listeners:
+            if not (written and listener is self._status_file):
+                listener.status(status, message, fields)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.tracking.files import explained_os_errors, to_plain
+from tao_like.tracking.files import explained_os_errors, readable, to_plain
 from tao_like.tracking.process import Process, this_process
 
 STATUS_FILE = "status.json"
@@ -97,9 +97,9 @@ def append_line(
         "time": f"{now.hour}:{now.minute}:{now.second}",
         "timestamp": now.isoformat(timespec="milliseconds"),
         "status": status,
-        "message": message,
+        "message": readable(message),
         **to_plain(dict(fields or {})),
-        **identity.fields(),
+        **to_plain(identity.fields()),
     }
     data = json.dumps(line, ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
     path = folder / STATUS_FILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tao_like.errors import TaoLikeError
-from tao_like.tracking.files import atomic_path, explained_os_errors
+from tao_like.tracking.files import atomic_path, explained_os_errors, is_text, readable
 from tao_like.tracking.process import is_main_process
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _FLUSH_SECONDS = 10
 class TensorBoard:
     """Writes TensorBoard events into ``folder``; torch is imported when the first one is written.
 
+    A folder whose name is not UTF-8 gets none, with a warning: TensorBoard itself cannot open it.
+
     In a parallel run only the first process writes; the same calls do nothing in the others.
 
     Args:
@@ -37,7 +40,13 @@ class TensorBoard:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._writes = is_main_process()
+        self._writes = is_main_process() and is_text(str(folder))
+        if is_main_process() and not self._writes:
+            warnings.warn(
+                f"{readable(str(folder))}: TensorBoard takes no folder whose name is not UTF-8 text, so "
+                "nothing is written for it; choose another results_dir, or a UTF-8 locale",
+                stacklevel=2,
+            )
         self._opened: SummaryWriter | None = None
 
     def __enter__(self) -> TensorBoard:
@@ -209,6 +218,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, bool | int | float | str):
-            yield prefix + name, value
+            yield prefix + name, readable(value) if isinstance(value, str) else value
         elif value is not None:
             yield prefix + name, json.dumps(value, default=str)

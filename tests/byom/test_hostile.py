@@ -14,14 +14,16 @@ from onnx import TensorProto, helper
 
 from tao_like.byom.importing import import_file
 from tao_like.byom.reading import read_model
-from tao_like.errors import ConversionError
+from tao_like.errors import BundleError, ConversionError
 
 
-def refused(path: Path) -> str:
-    """The file is refused, and this is why."""
+def refused(path: Path, *, damaged: bool = True) -> str:
+    """The file is refused, and this is why; one that is not damaged is one that cannot be converted."""
     with pytest.raises(ConversionError) as caught:
         import_file(path)
-    assert caught.value.exit_code == 1
+    assert isinstance(caught.value, BundleError) is damaged
+    assert caught.value.exit_code == (2 if damaged else 1)
+    assert path.name in str(caught.value)
     return str(caught.value)
 
 
@@ -85,7 +87,7 @@ def test_a_result_that_would_fill_the_memory(tmp_path: Path) -> None:
         helper.make_node("Add", ["x", "sum"], ["y"]),
     ]
     proto = model(nodes, {"x": [1, 4]}, ["y"], [tensor("sizes", [10**6, 10**6], np.int64)])
-    assert "too large" in refused(saved(proto, tmp_path / "bomb.onnx"))
+    assert "too large" in refused(saved(proto, tmp_path / "bomb.onnx"), damaged=False)
 
 
 def test_a_circle(tmp_path: Path) -> None:
@@ -160,4 +162,4 @@ def test_graphs_in_graphs_without_end(tmp_path: Path) -> None:
 def test_a_node_that_is_wrong_is_named(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "bent", strides=[0, 0])]
     proto = model(nodes, {"x": [1, 3, 8, 8]}, ["y"], [random_tensor("w", 4, 3, 3, 3)])
-    assert refused(saved(proto, tmp_path / "bent.onnx"))
+    assert refused(saved(proto, tmp_path / "bent.onnx"), damaged=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from command_line import CommandLine
+from onnx_graphs import graph, node, weights
 from pictures import write_class_folders
 from stage_runs import assert_failed, status_lines
 from tiny_classification import TINY, data_overrides
@@ -19,7 +20,7 @@ from tiny_classification import TINY, data_overrides
 import tao_like as package
 from tao_like.errors import SpecError
 from tao_like.stages.results import DatasetCheckResult
-from tao_like.tasks import task_class
+from tao_like.tasks.classification.data import ClassificationData
 
 ODD_NAME = "Zürich (1), [a] b = c'd"
 
@@ -48,7 +49,7 @@ def test_1_for_an_error_that_nobody_foresaw_and_debug_shows_where(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("something odd")
 
-    monkeypatch.setattr(task_class("classification"), "check", fail)
+    monkeypatch.setattr(ClassificationData, "check", fail)
     assert tao_like(*check(class_folders, tmp_path)) == 1
     assert "something odd" in tao_like.errors
     assert "--debug" in tao_like.errors
@@ -66,7 +67,7 @@ def test_1_for_memory_that_ran_out(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(task_class("classification"), "check", fail)
+    monkeypatch.setattr(ClassificationData, "check", fail)
     assert tao_like(*check(class_folders, tmp_path)) == 1
     assert "out of memory" in tao_like.errors
     assert_failed(tmp_path / "dataset_check", "out of memory")
@@ -251,3 +252,21 @@ def test_0_and_silence_where_the_reader_of_a_pipe_has_gone() -> None:
             command, stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect"])
+def test_2_for_a_foreign_file_that_cannot_be_used(
+    command: str, tao_like: CommandLine, tmp_path: Path
+) -> None:
+    model = graph([node("MatMul", "x w", "y")], {"x": ["n", 3]}, ["y"], {"w": weights(3, 2)})
+    whole = model.SerializeToString()
+    for name, content in (("half", whole[: len(whole) // 2]), ("text", b"hello\n" * 50), ("empty", b"")):
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+    (tmp_path / "folder.onnx").mkdir()
+    for name in ("half", "text", "empty", "folder", "nowhere"):
+        output = ["-o", str(tmp_path / "out.tltb")] if command == "convert" else []
+        code = tao_like("byom", command, "-m", str(tmp_path / f"{name}.onnx"), *output)
+        assert (name, code) == (name, 2), tao_like.errors
+        assert f"{name}.onnx" in tao_like.errors
+        assert "Traceback" not in tao_like.errors
+    assert not (tmp_path / "out.tltb").exists()

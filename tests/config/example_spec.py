@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Union
 
-from tao_like.config import MISSING, Problem, spec_block, spec_field
+from tao_like.config import MISSING, RuleBreak, spec_block, spec_field
 
 
 @dataclass
@@ -80,11 +80,11 @@ class Schedule:
     epochs: int = spec_field(10, "Epochs", ge=1)
     milestones: list[int] = spec_field([5], "Epochs at which the rate drops", element_ge=1)
 
-    def check(self) -> Iterator[Problem]:
+    def check(self) -> Iterator[RuleBreak]:
         """Milestones lie inside the run."""
         for milestone in self.milestones:
             if milestone >= self.epochs:
-                yield Problem(
+                yield RuleBreak(
                     "milestones", f"{milestone} lies beyond epochs={self.epochs}; choose an earlier one"
                 )
 
@@ -97,7 +97,7 @@ class CheckedSpec:
     phases: list[Schedule] = spec_field([], "Further schedules")
     total: int = spec_field(100, "Most epochs in all", ge=1)
 
-    def check(self) -> Iterator[Problem]:
+    def check(self) -> Iterator[RuleBreak]:
         """The sum of the epochs has a limit."""
         if self.schedule.epochs > self.total:
-            yield Problem("total", f"is less than schedule.epochs={self.schedule.epochs}")
+            yield RuleBreak("total", f"is less than schedule.epochs={self.schedule.epochs}")

@@ -72,11 +72,15 @@ def test_paths_in_a_list_are_quoted(texts: list[str]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(paths)
+@example("a\x85b")
+@example("a\u2028b")
 def test_a_path_in_a_file_stays_as_it_is(text: str) -> None:
+    # In double quotes: YAML ends lines at U+0085 and U+2028 too, and folds line ends in other texts.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.yaml"
         path.write_text(
-            yaml.safe_dump({"results_dir": text, "images": [text]}, allow_unicode=True), encoding="utf-8"
+            yaml.safe_dump({"results_dir": text, "images": [text]}, allow_unicode=True, default_style='"'),
+            encoding="utf-8",
         )
         spec = load_spec(Spec, path).spec
     assert spec.results_dir == expanded(text)
@@ -194,7 +198,7 @@ def test_an_override_replaces_the_same_key_under_another_name(tmp_path: Path) ->
         ("train.gpu_ids=[0", "write train.gpu_ids=[1,2]"),
         ("train=5", "this is a block of keys"),
         ("hydra.run.dir=x", "Hydra's own settings are not used"),
-        ("defaults=[a]", "Hydra's `defaults` list is not used"),
+        ("defaults=[a]", "stands in a spec file, not on the command line"),
         ("train.optim.policy_params._target_=os.system", "a spec names no Python objects"),
         ("train.optim.policy_params={_target_: os.system}", "a spec names no Python objects"),
         ("images=[1e3]", "images[0]: 1000.0 is a number; it must be text; put it in quotes"),
@@ -202,6 +206,8 @@ def test_an_override_replaces_the_same_key_under_another_name(tmp_path: Path) ->
         ("train.optim.lr=nan", "must be a finite number"),
         ("train.optim.policy_params.x=" + "[" * 60 + "]" * 60, "nested too deeply"),
         ("train.num_epochs=" + "9" * 5000, "whole number"),
+        ("train.gpu_ids=[" + "1," * 2000 + "1]", "too long for a command line; write it into the spec file"),
+        ("train.gpu_ids=[" + "1 " * 20000 + "1]", "too long for a command line; write it into the spec file"),
     ],
 )
 def test_refusals(override: str, words: str) -> None:

@@ -25,7 +25,7 @@ from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import ACCENT, PALE, class_color, rgb
 from tao_like.plots.scatter import Point, draw_named_points
 from tao_like.stages.prune.report import Width, draw_widths
-from tao_like.tasks.common.class_predictions import ClassAnswers
+from tao_like.tasks.common.class_scores import ClassAnswers
 
 
 def pixels(picture: Image.Image, color: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 from box_pictures import IDS, annotation, scene, write_coco
 from onnx import numpy_helper
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from tiny_detection import data_overrides, run
 
 from tao_like import runtime
@@ -22,6 +26,7 @@ from tao_like.runtime.predictions.detections import FoundBoxes
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.box_agreement import largest_difference
 from tao_like.tasks.detection.metrics.agreement import comparison
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES
 
 LEARN = (
     "train.num_epochs=14",
@@ -53,8 +58,8 @@ def exported(folder: Path, overrides: list[str]) -> Path:
     return file
 
 
-def boxes_of(result: Any) -> list[list[Any]]:
-    content = json.loads((result.folder / "detections.json").read_text())
+def boxes_of(result: Any, file: str = "detections_thresholded.json") -> list[list[Any]]:
+    content = json.loads((result.folder / file).read_text())
     names = {entry["id"]: entry["name"] for entry in content["categories"]}
     return [
         [entry["image_id"], names[entry["category_id"]], *entry["bbox"], entry["score"]]
@@ -78,6 +83,43 @@ def test_it_finds_the_squares_and_says_so_alike_in_every_form(
     onnx_file = run("evaluate", folder / "onnx", *overrides, f"evaluate.checkpoint={exported}")
     assert_same_boxes(boxes_of(bundle), boxes_of(onnx_file))
     assert onnx_file.metrics == pytest.approx(bundle.metrics, abs=1e-3)
+
+
+def test_cocos_own_code_gives_the_reports_metrics_for_the_file_of_all_boxes(
+    folder: Path, overrides: list[str]
+) -> None:
+    result = run("evaluate", folder / "file", *overrides, checkpoint(folder))
+    found = json.loads((result.folder / "detections.json").read_text())
+    with contextlib.redirect_stdout(io.StringIO()):
+        # pycocotools takes an object of id 0 for one that is not found.
+        content = json.loads((folder / "data" / "test.json").read_text())
+        for number, entry in enumerate(content["annotations"], start=1):
+            entry["id"] = number
+        labels = COCO()
+        labels.dataset = content
+        labels.createIndex()
+        images = {image["file_name"]: number for number, image in labels.imgs.items()}
+        categories = {category["name"]: number for number, category in labels.cats.items()}
+        names = {image["id"]: images[Path(image["file_name"]).name] for image in found["images"]}
+        numbers = {category["id"]: categories[category["name"]] for category in found["categories"]}
+        results = [
+            {
+                "image_id": names[box["image_id"]],
+                "category_id": numbers[box["category_id"]],
+                "bbox": box["bbox"],
+                "score": box["score"],
+            }
+            for box in found["annotations"]
+        ]
+        evaluation = COCOeval(labels, labels.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    reported = [result.metrics[name] for name in COCO_NAMES]
+    assert evaluation.stats.tolist() == pytest.approx(reported, abs=1e-12)
+    # Boxes below the thresholds count too, which the other file leaves out.
+    assert len(found["annotations"]) > len(boxes_of(result))
+    assert any("detections.json" in line and "detections_thresholded.json" in line for line in result.summary)
 
 
 def checkpoint(folder: Path) -> str:
@@ -154,6 +196,9 @@ def test_inference_leaves_pictures_coco_and_kitti_files(folder: Path, overrides:
         for line in path.read_text().splitlines()
     ]
     assert len(list((result.folder / "labels").glob("*.txt"))) == 10
+    every = boxes_of(result, "detections.json")
+    assert len(every) > len(boxes)
+    assert all(box in every for box in boxes)
     assert [line[0] for line in lines] == [box[1] for box in boxes]
     for line, box in zip(lines, boxes, strict=True):
         assert len(line) == 16

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tao_like.config import load_spec
-from tao_like.contract.task import Batch
+from tao_like.contract.batch import Batch
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.tasks.detection.data.augmentation import (
     Augmentation,
@@ -23,6 +23,7 @@ from tao_like.tasks.detection.data.augmentation import (
     rescaled,
     transformed,
 )
+from tao_like.tasks.detection.data.dataset import DetectionTargets
 from tao_like.tasks.detection.data.scales import resized_batch
 from tao_like.tasks.detection.spec import Spec
 
@@ -219,16 +220,16 @@ def test_another_input_size_at_every_step_depends_on_the_batch_alone() -> None:
     boxes = [torch.from_numpy(image.boxes), torch.zeros(0, 4)]
     sizes = set()
     for epoch in range(12):
-        targets = {"boxes": boxes, "labels": [], "truths": [], "plain": False, "epoch": epoch}
-        batch = Batch(pixels, targets, torch.tensor([4, 9]))
+        targets = DetectionTargets(boxes, [], [], plain=False, epoch=epoch)
+        batch = Batch({"image": pixels}, targets, torch.tensor([4, 9]))
         resized, again = resized_batch(batch, 2), resized_batch(batch, 2)
-        assert resized.inputs.shape == again.inputs.shape
-        height, width = resized.inputs.shape[-2:]
+        assert resized.input.shape == again.input.shape
+        height, width = resized.input.shape[-2:]
         assert height % 32 == width % 32 == 0
         sizes.add((height, width))
-        seen = bright(resized.inputs[0].permute(1, 2, 0).float().numpy(), 185)
-        assert resized.targets["boxes"][0][0].numpy() == pytest.approx(seen, abs=TOLERANCE)
-        assert resized.targets["boxes"][1].shape == (0, 4)
+        seen = bright(resized.input[0].permute(1, 2, 0).float().numpy(), 185)
+        assert resized.targets.boxes[0][0].numpy() == pytest.approx(seen, abs=TOLERANCE)
+        assert resized.targets.boxes[1].shape == (0, 4)
         # A GPU is not asked for what is read here as numbers.
         assert batch.to(torch.device("meta")).indices.tolist() == [4, 9]
     assert len(sizes) > 2

@@ -13,7 +13,7 @@ from box_pictures import SIZES, write_coco
 from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle
-from tao_like.contract.task import ModelRecord
+from tao_like.contract.trained import TrainedState
 from tao_like.data.boxes.annotation import Box
 from tao_like.errors import DatasetError, SpecError
 from tao_like.stages.lib.loading import SampleKey, SeededDataset
@@ -30,26 +30,26 @@ def task(folder: Path, *overrides: str) -> DetectionTask:
 
 
 def test_classes_come_in_the_order_of_their_ids(folder: Path) -> None:
-    assert task(folder).classes == ["blue", "green", "red"]
-    assert task(folder).count("train") == SIZES["train"]
+    assert task(folder).data.labels.names == ["blue", "green", "red"]
+    assert task(folder).data.count("train") == SIZES["train"]
 
 
 def test_a_file_of_classes_may_name_fewer(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("red\nblue\n")
     some = task(folder, f"dataset.classes_file={tmp_path / 'classes.txt'}")
-    assert some.classes == ["red", "blue"]
-    every, kept = task(folder).dataset("train"), some.dataset("train")
+    assert some.data.labels.names == ["red", "blue"]
+    every, kept = task(folder).data.dataset("train"), some.data.dataset("train")
     green = 1
     for index in range(len(every)):
         labels = every[index].labels.tolist()
         assert len(kept[index].labels) == len([label for label in labels if label != green])
-    found = {finding.code: finding for finding in some.check(full=False).findings}
+    found = {finding.code: finding for finding in some.data.check(full=False).findings}
     assert found["unknown_class"].level == "warning"
 
 
 def test_a_wrong_number_of_classes_is_an_error(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"num_classes is 5.*blue, green, red"):
-        _ = task(folder, "dataset.num_classes=5").classes
+        _ = task(folder, "dataset.num_classes=5").data.labels
 
 
 def test_training_data_is_divided_and_the_bundle_knows_how(folder: Path, tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_strong_augmentation_ends_before_the_last_epochs(folder: Path) -> None:
         "dataset.augmentation.horizontal_flip_prob=0",
         "dataset.augmentation.random_color.enable=false",
         "dataset.augmentation.mosaic_prob=1",
-    ).dataset("train", augment=True)
-    plain = task(folder).dataset("train")
+    ).data.dataset("train", augment=True)
+    plain = task(folder).data.dataset("train")
     seeded = SeededDataset(data, seed=1)
     for epoch in range(5):
         item = seeded[SampleKey(epoch, 3)]
@@ -88,22 +88,22 @@ def test_strong_augmentation_ends_before_the_last_epochs(folder: Path) -> None:
 
 
 def test_crowds_are_scored_but_not_learnt(folder: Path) -> None:
-    data = task(folder).dataset("train")
+    data = task(folder).data.dataset("train")
     record = data.records[1]
     crowd = Box("red", 0, 0, 96, 64, crowd=True)
     data.records[1] = dataclasses.replace(record, boxes=(*record.boxes, crowd))
     item = data[1]
     assert len(item.labels) == len(record.boxes)
-    assert item.truth.arrays.crowd.tolist() == [False] * len(record.boxes) + [True]
+    assert item.annotations.arrays.crowd.tolist() == [False] * len(record.boxes) + [True]
 
 
 def test_batches_move_to_a_device_with_their_targets(folder: Path) -> None:
     one = task(folder)
-    batch = one.collate([one.dataset("train")[index] for index in range(3)])
+    batch = one.data.collate([one.data.dataset("train")[index] for index in range(3)])
     moved = batch.to(torch.device("meta"))
-    assert moved.inputs.device.type == "meta"
-    assert {box.device.type for box in moved.targets["boxes"]} == {"meta"}
-    assert moved.targets["truths"] == batch.targets["truths"]
+    assert moved.input.device.type == "meta"
+    assert {box.device.type for box in moved.targets.boxes} == {"meta"}
+    assert moved.targets.annotations == batch.targets.annotations
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_warm_start_with_other_classes_keeps_all_but_the_last_layer(folder: Pa
         f"dataset.classes_file={tmp_path / 'classes.txt'}",
         f"train.pretrained_model_path={first.bundle}",
     ]
-    network, notes = DetectionTask(tiny_spec(*overrides)).network(pretrained=True)
+    network, notes = DetectionTask(tiny_spec(*overrides)).model(pretrained=True)
     assert "new" in notes[0]
     weights, own = read_bundle(first.bundle).weights, network.state_dict()
     differing = [
@@ -139,7 +139,7 @@ def test_a_warm_start_with_other_classes_keeps_all_but_the_last_layer(folder: Pa
     ]
     assert {name.rpartition(".")[0].rpartition(".")[0] for name in differing} <= {"head.class_outputs"}
     with pytest.raises(SpecError, match=r"pretrained_model_path.*model\.neck"):
-        DetectionTask(tiny_spec(*overrides, "model.neck.width=32")).network(pretrained=True)
+        DetectionTask(tiny_spec(*overrides, "model.neck.width=32")).model(pretrained=True)
 
 
 @pytest.mark.parametrize("arguments", [(), ("model.backbone.type=yolox_nano",)])
@@ -147,10 +147,10 @@ def test_a_rank_without_objects_gives_every_parameter_a_gradient(
     folder: Path, arguments: tuple[str, ...]
 ) -> None:
     one = task(folder, *arguments)
-    network, _ = one.network(pretrained=True)
-    batch = one.collate([one.dataset("train")[0]] * 2)
-    assert all(len(boxes) == 0 for boxes in batch.targets["boxes"])
-    torch.stack(list(one.losses(network, batch).values())).sum().backward()
+    network, _ = one.model(pretrained=True)
+    batch = one.data.collate([one.data.dataset("train")[0]] * 2)
+    assert all(len(boxes) == 0 for boxes in batch.targets.boxes)
+    torch.stack(list(one.phases()[0].losses(network, batch).values())).sum().backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 
@@ -176,14 +176,14 @@ def test_sources_whose_files_bear_the_same_names_keep_their_own_pictures(tmp_pat
         f"dataset.train_data_sources=[{sources}]", "dataset.split.val=0.25", "dataset.split.test=0"
     )
     first = DetectionTask(spec)
-    split = json.loads(json.dumps(first.split_record()))
-    record = ModelRecord(first.classes, first.preparation(), {}, split)
-    again = DetectionTask(spec, record)
+    split = json.loads(json.dumps(first.data.manifest()))
+    trained = TrainedState(first.data.labels.names, first.image.preprocessing, {}, split)
+    again = DetectionTask(spec, trained)
     for name in ("train", "val"):
-        assert again.images.records(name) == first.images.records(name)
-    every = [one.path for name in ("train", "val") for one in again.images.records(name)]
+        assert again.data.source.records(name) == first.data.source.records(name)
+    every = [one.path for name in ("train", "val") for one in again.data.source.records(name)]
     # The first picture of each camera is the same empty one; the other 21 differ.
     assert len(set(every)) == len(every) == 24
-    dataset = again.dataset("train")
+    dataset = again.data.dataset("train")
     names = [dataset.sample(index).key for index in range(len(dataset))]
     assert len(set(names)) == len(names)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tao_like.errors import SpecError
-from tao_like.tasks.detection.losses.distillation import answers_losses
+from tao_like.tasks.detection.losses.distillation import teacher_losses
 
 SURE, UNSURE = 0.8, 0.05
 BOXES = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 4.0, 4.0]]])
@@ -27,14 +27,14 @@ def divergence(own: float, wanted: float) -> float:
 
 
 def test_equal_answers_cost_nothing() -> None:
-    losses = answers_losses(answer(SURE, UNSURE), answer(SURE, UNSURE), 2.0)
+    losses = teacher_losses(answer(SURE, UNSURE), answer(SURE, UNSURE), 2.0)
     assert {name: float(value) for name, value in losses.items()} == pytest.approx(
         {"distillation_scores": 0.0, "distillation_boxes": 0.0}, abs=1e-5
     )
 
 
 def test_scores_cost_their_divergence_everywhere_and_boxes_their_distance_where_the_teacher_is_sure() -> None:
-    losses = answers_losses(answer(0.5, 0.2, shift=5.0), answer(SURE, UNSURE), 1.0)
+    losses = teacher_losses(answer(0.5, 0.2, shift=5.0), answer(SURE, UNSURE), 1.0)
     # The best scores of the teacher add up to less than 1, so the sums stand as they are.
     assert float(losses["distillation_scores"]) == pytest.approx(
         divergence(0.5, SURE) + divergence(0.2, UNSURE), rel=1e-4
@@ -47,7 +47,7 @@ def test_a_temperature_divides_the_logits_and_its_square_keeps_the_size() -> Non
     def softened(score: float) -> float:
         return 1 / (1 + ((1 - score) / score) ** 0.5)
 
-    losses = answers_losses(answer(0.5, UNSURE), answer(SURE, UNSURE), 2.0)
+    losses = teacher_losses(answer(0.5, UNSURE), answer(SURE, UNSURE), 2.0)
     expected = 4 * divergence(softened(0.5), softened(SURE))
     assert float(losses["distillation_scores"]) == pytest.approx(expected, rel=1e-4)
 
@@ -55,7 +55,7 @@ def test_a_temperature_divides_the_logits_and_its_square_keeps_the_size() -> Non
 def test_gradients_reach_scores_and_boxes_and_are_finite_at_nought_and_one() -> None:
     boxes, scores = answer(1.0, 0.5, shift=3.0)
     boxes, scores = boxes.requires_grad_(), scores.requires_grad_()
-    losses = answers_losses((boxes, scores), answer(SURE, 0.0), 2.0)
+    losses = teacher_losses((boxes, scores), answer(SURE, 0.0), 2.0)
     gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [boxes, scores])
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     # The first box lies too far right, the second score is too high.
@@ -65,5 +65,5 @@ def test_gradients_reach_scores_and_boxes_and_are_finite_at_nought_and_one() -> 
 
 def test_a_teacher_with_other_places_is_refused() -> None:
     boxes, scores = answer(SURE, UNSURE)
-    with pytest.raises(SpecError, match="1 places and this network at 2; take a teacher of the same"):
-        answers_losses((boxes, scores), (boxes[:, :1], scores[:, :1]), 1.0)
+    with pytest.raises(SpecError, match="1 locations and this network at 2; take a teacher of the same"):
+        teacher_losses((boxes, scores), (boxes[:, :1], scores[:, :1]), 1.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +15,16 @@ from pycocotools.cocoeval import COCOeval
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.detections import FoundBoxes
-from tao_like.tasks.common.class_predictions import best_f1_cut
-from tao_like.tasks.detection.data.dataset import Truth
-from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_figures
+from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
-from tao_like.tasks.detection.metrics.matching import answers_by_class, confusion
+from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 
 CLASSES = ["a", "b", "c"]
 
 
-def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[Truth]]:
+def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[Annotations]]:
     """Truths of many sizes, some of them crowds, and answers that are near them or not."""
     draw = np.random.default_rng(seed)
     answers, truths = [], []
@@ -33,7 +35,7 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[T
         labels = draw.integers(0, 2 if seed % 2 else 3, count)
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = (sides.prod(axis=1) * draw.uniform(0.5, 1, count)).astype(np.float32)
-        truths.append(Truth(BoxArrays(boxes, labels, draw.random(count) < 0.15, areas), 500, 500))
+        truths.append(Annotations(BoxArrays(boxes, labels, draw.random(count) < 0.15, areas), 500, 500))
         near = boxes + draw.normal(0, 6, boxes.shape)
         far = draw.uniform(0, 300, (4, 2))
         found = np.concatenate([near, near[:2] + 2, np.concatenate([far, far + 60], axis=1)])
@@ -45,7 +47,7 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[T
     return answers, truths
 
 
-def coco_own_figures(answers: list[FoundBoxes], truths: list[Truth]) -> list[float]:
+def coco_own_figures(answers: list[FoundBoxes], truths: list[Annotations]) -> list[float]:
     """The twelve figures of pycocotools, from annotations written out here."""
     annotations, results = [], []
     for picture, truth in enumerate(truths):
@@ -87,7 +89,7 @@ def coco_own_figures(answers: list[FoundBoxes], truths: list[Truth]) -> list[flo
 @pytest.mark.parametrize("seed", range(4))
 def test_the_twelve_figures_are_those_of_cocos_own_code(seed: int) -> None:
     answers, truths = random_case(seed)
-    figures = coco_figures(answers, truths, CLASSES)
+    figures = coco_metrics(answers, truths, len(CLASSES))
     assert list(figures.totals) == list(COCO_NAMES)
     assert list(figures.totals.values()) == pytest.approx(coco_own_figures(answers, truths), abs=1e-12)
     assert np.nanmean(figures.ap) == pytest.approx(figures.totals["mAP"], abs=1e-12)
@@ -101,7 +103,7 @@ def boxes_at(*places: tuple[float, float]) -> np.ndarray:
     return np.array([[x, y, x + 10, y + 10] for x, y in places], np.float32).reshape(-1, 4)
 
 
-def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = None) -> Truth:
+def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = None) -> Annotations:
     count = len(boxes)
     arrays = BoxArrays(
         boxes,
@@ -109,25 +111,32 @@ def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = No
         np.array(crowd or [False] * count, bool),
         np.full(count, 100, np.float32),
     )
-    return Truth(arrays, 100, 100)
+    return Annotations(arrays, 100, 100)
 
 
 def found_of(boxes: np.ndarray, scores: list[float], labels: list[int]) -> FoundBoxes:
     return FoundBoxes(boxes, np.array(scores, np.float32), np.array(labels, np.int64))
 
 
+def matched(found: FoundBoxes, target: Annotations, num_classes: int, **how: Any) -> list[ClassAnswers]:
+    """The boxes of one image, class by class."""
+    matches = Matches(num_classes, **how)
+    matches.add(Comparison.of(found, target))
+    return matches.by_class()
+
+
 def test_nothing_found_and_nothing_there_are_no_errors() -> None:
     nothing = found_of(boxes_at(), [], [])
     empty, one = truth_of(boxes_at(), []), truth_of(boxes_at((0, 0)), [0])
-    assert coco_figures([nothing], [one], CLASSES).totals["mAP"] == 0
-    assert coco_figures([nothing], [empty], CLASSES).totals["mAP"] == -1
-    assert coco_figures([found_of(boxes_at((0, 0)), [0.5], [1])], [empty], CLASSES).totals["mAP"] == -1
+    assert coco_metrics([nothing], [one], 3).totals["mAP"] == 0
+    assert coco_metrics([nothing], [empty], 3).totals["mAP"] == -1
+    assert coco_metrics([found_of(boxes_at((0, 0)), [0.5], [1])], [empty], 3).totals["mAP"] == -1
 
 
 def test_an_object_is_found_once_and_the_surest_answer_gets_it() -> None:
     truth = truth_of(boxes_at((0, 0), (50, 50)), [0, 0])
     found = found_of(boxes_at((1, 0), (0, 0), (50, 51), (80, 80)), [0.9, 0.8, 0.7, 0.3], [0, 0, 0, 0])
-    answers, other, _ = answers_by_class([found], [truth], 3)
+    answers, other, _ = matched(found, truth, 3)
     assert answers.right.tolist() == [True, False, True, False]
     precision, recall = answers.curve()
     assert precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
@@ -141,25 +150,24 @@ def test_an_object_is_found_once_and_the_surest_answer_gets_it() -> None:
 def test_an_answer_on_a_crowd_is_neither_right_nor_wrong() -> None:
     truth = truth_of(boxes_at((0, 0), (50, 50)), [0, -1], [False, True])
     found = found_of(boxes_at((0, 0), (51, 51), (20, 20)), [0.9, 0.8, 0.7], [0, 0, 0])
-    answers = answers_by_class([found], [truth], 3)[0]
+    answers = matched(found, truth, 3)[0]
     assert answers.right.tolist() == [True, False]
-    matrix = confusion([found], [truth], np.zeros(3))
-    assert matrix.sum() == 2
+    rows, columns = Comparison.of(found, truth).confused(np.zeros(3))
+    assert len(rows) == len(columns) == 2
 
 
 def test_the_confusion_matrix_of_a_case_worked_out_by_hand() -> None:
     truth = truth_of(boxes_at((0, 0), (50, 50), (80, 0)), [0, 1, 2])
     found = found_of(boxes_at((0, 0), (50, 51), (30, 30), (80, 0)), [0.9, 0.8, 0.7, 0.1], [0, 2, 1, 2])
-    matrix = confusion([found], [truth], np.array([0.5, 0.5, 0.5]))
-    expected = np.zeros((4, 4), int)
-    expected[0, 0] = expected[1, 2] = expected[3, 1] = expected[2, 3] = 1
-    assert matrix.tolist() == expected.tolist()
+    rows, columns = Comparison.of(found, truth).confused(np.array([0.5, 0.5, 0.5]))
+    pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert sorted(pairs) == [(0, 0), (1, 2), (2, 3), (3, 1)]
 
 
 def test_metrics_are_in_pixels_of_the_original_picture() -> None:
     preparation = ImagePreparation(height=50, width=50, resize="letterbox")
     metrics = DetectionMetrics(["a"], preparation, {})
-    truth = Truth(
+    truth = Annotations(
         BoxArrays(
             np.array([[20, 20, 60, 60]], np.float32),
             np.array([0]),
@@ -172,11 +180,44 @@ def test_metrics_are_in_pixels_of_the_original_picture() -> None:
     # 200 x 100 in 50 x 50: a quarter of the size, 12 pixels of border above (12.5 rounded down).
     answer = found_of(np.array([[5, 17, 15, 27]], np.float32), [0.9], [0])
     metrics.update([0], [answer], [truth])
-    figures = metrics.compute()
-    assert figures["mAP"] == pytest.approx(1.0)
-    assert figures["mAP_medium"] == pytest.approx(1.0)
-    assert figures["mAP_small"] == -1
-    assert metrics.thresholds() == {"kind": "per_class", "values": [pytest.approx(0.45)]}
-    assert metrics.details()["per_class"]["a"]["AP50"] == pytest.approx(1.0)
-    assert metrics.pictures().keys() == {"confusion_matrix", "precision_recall"}
-    assert metrics.ranked() == [0]
+    report = metrics.compute()
+    assert report.values["mAP"] == pytest.approx(1.0)
+    assert report.values["mAP_medium"] == pytest.approx(1.0)
+    assert report.values["mAP_small"] == -1
+    assert report.thresholds == {"kind": "per_class", "values": [pytest.approx(0.45)]}
+    assert report.details["per_class"]["a"]["AP50"] == pytest.approx(1.0)
+    assert report.draw().keys() == {"confusion_matrix", "precision_recall", "thresholds"}
+    assert [index for index, _ in metrics.worst(5)] == [0]
+
+
+def test_metrics_gathered_from_processes_are_those_of_one() -> None:
+    predictions, targets = random_case(1)
+    preprocessing = ImagePreparation(height=500, width=500, resize="squash", crop_pct=1.0)
+
+    def metrics(which: range) -> DetectionMetrics:
+        of_some = DetectionMetrics(CLASSES, preprocessing, {}, voc_mode="INTEGRATE")
+        of_some.update(which, [predictions[n] for n in which], [targets[n] for n in which])
+        return of_some
+
+    whole = metrics(range(20))
+    joined, other, empty = (
+        pickle.loads(pickle.dumps(metrics(which))) for which in (range(12), range(12, 20), range(0))
+    )
+    joined.join(other)
+    joined.join(empty)
+    assert joined.count == 20
+    one, both = whole.compute(), joined.compute()
+    assert (one.values, one.details, one.thresholds) == (both.values, both.details, both.thresholds)
+    assert one.values["mAP"] == pytest.approx(coco_own_figures(predictions, targets)[0], abs=1e-12)
+    assert [index for index, _ in whole.worst(20)] == [index for index, _ in joined.worst(20)]
+
+
+def test_the_images_with_the_most_faults_are_the_worst_and_of_equal_ones_the_first() -> None:
+    preprocessing = ImagePreparation(height=100, width=100, resize="squash", crop_pct=1.0)
+    nothing = found_of(boxes_at(), [], [])
+    faults = DetectionMetrics(CLASSES, preprocessing, {})
+    targets = [
+        truth_of(boxes_at(*[(20 * n, 0) for n in range(count)]), [0] * count) for count in (1, 3, 3, 2)
+    ]
+    faults.update(range(4), [nothing] * 4, targets)
+    assert [index for index, _ in faults.worst(3)] == [1, 2, 3]

@@ -13,6 +13,8 @@ from pictures import COLOURS
 from PIL import Image, ImageDraw
 from tiny_detection import tiny_spec
 
+from tao_like.contract.capabilities import Tiles
+from tao_like.contract.sample import Sample
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.predictions.detections import FoundBoxes
 from tao_like.tasks import task_class
@@ -47,8 +49,8 @@ def task(tmp_path: Path) -> Any:
 
 
 def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None:
-    dataset = task.dataset("train")
-    assert len(dataset) == task.count("train") == 9
+    dataset = task.data.dataset("train")
+    assert len(dataset) == task.data.count("train") == 9
     seen = set()
     for index in range(len(dataset)):
         sample = dataset.sample(index)
@@ -56,7 +58,7 @@ def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None
         assert pixels.shape == (64, 96, 3)
         arrays = sample.target.arrays
         for box, label in zip(arrays.boxes.astype(int), arrays.labels, strict=True):
-            name = task.classes[label]
+            name = task.data.labels.names[label]
             inside = pixels[box[1] : box[3], box[0] : box[2]]
             assert (np.abs(inside - COLOURS[name]).max(axis=2) == 0).all()
             seen.add(name)
@@ -68,27 +70,35 @@ def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None
 
 
 def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task: Any) -> None:
-    dataset = task.dataset("val")
-    metrics = task.metrics()
+    dataset = task.data.dataset("val")
+    tiles = task.capability(Tiles)
+    assert list(tiles.image_numbers(dataset)) == [0] * len(dataset)
+    scored = []
     for index in range(len(dataset)):
         item = dataset[index]
         scores = np.full(len(item.labels), 0.9, np.float32)
-        metrics.update([index], [FoundBoxes(item.boxes, scores, item.labels)], [item.truth])
-    ((picture, answer),) = metrics.answered()
-    assert picture == 0
+        scored.append((index, FoundBoxes(item.boxes, scores, item.labels), item.annotations))
+    ((image, answer, target),) = tiles.merged(scored)
+    assert image == 0
     assert len(answer) == len(SQUARES)
-    assert metrics.compute()["mAP"] == pytest.approx(1.0)
-    whole = task.whole_sample(dataset, 0)
+    metrics = task.phases()[0].metrics()
+    metrics.update([image], [answer], [target])
+    assert metrics.compute().values["mAP"] == pytest.approx(1.0)
+    whole = tiles.whole_sample(dataset, 0)
+    assert (tiles.whole_key(dataset, 0), dataset.key(1)) == (whole.key, dataset.sample(1).key)
     assert whole.data.size == SIZE
-    boxes = placement(*SIZE, task.image_preparation).to_picture(answer.boxes)
+    boxes = placement(*SIZE, task.data.preprocessing).to_picture(answer.boxes)
     expected = [[left, top, left + side, top + side] for _, left, top, side in SQUARES]
     assert sorted(boxes.round().tolist()) == sorted(expected)
-    assert int(task.row(whole, answer)["objects"]) == len(SQUARES)
+    row = task.predictions.csv_row(whole, answer)
+    assert int(row["objects"]) == len(SQUARES)
+    # The sizes of the target stand for those of the image, which need not be decoded again.
+    assert task.predictions.csv_row(Sample(whole.key, None, target), answer) == row
 
 
 def test_training_draws_on_other_tiles_too(task: Any) -> None:
-    augmented = task.dataset("train", augment=True)
+    augmented = task.data.dataset("train", augment=True)
     augmented.set_epoch(0)
     item = augmented[3]
     assert item.pixels.shape == (64, 96, 3)
-    assert item.truth.picture == 0
+    assert item.annotations.image == 0

@@ -6,16 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from test_detection_metrics import CLASSES, boxes_at, found_of, random_case, truth_of
+from test_detection_metrics import CLASSES, boxes_at, found_of, matched, random_case, truth_of
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.tasks.common.class_predictions import ClassAnswers
-from tao_like.tasks.detection.data.dataset import Truth
-from tao_like.tasks.detection.metrics.coco import coco_figures
+from tao_like.tasks.common.class_scores import ClassAnswers
+from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.metrics.coco import coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
-from tao_like.tasks.detection.metrics.matching import answers_by_class
-from tao_like.tasks.detection.metrics.sizes import figures_by_size
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
 
 
@@ -60,10 +58,10 @@ def test_an_answer_whose_object_is_found_already_is_wrong_in_voc_and_may_find_an
     truth = truth_of(boxes_at((0, 0), (4, 0)), [0, 0])
     # Both answers lie nearer to the first object: 10/10, 9/11; to the second 6/14 and 7/13.
     answers = found_of(boxes_at((0, 0), (1, 0)), [0.9, 0.8], [0, 0])
-    coco = answers_by_class([answers], [truth], 1)[0]
-    voc = answers_by_class([answers], [truth], 1, second_choice=False)[0]
+    coco = matched(answers, truth, 1)[0]
+    voc = matched(answers, truth, 1, second_choice=False)[0]
     assert (coco.right.tolist(), voc.right.tolist()) == ([True, True], [True, False])
-    loose = answers_by_class([answers], [truth], 1, overlap=0.6, second_choice=True)[0]
+    loose = matched(answers, truth, 1, iou=0.6, second_choice=True)[0]
     assert loose.right.tolist() == [True, False]
 
 
@@ -73,14 +71,15 @@ def test_the_figure_is_reported_where_it_is_asked_for() -> None:
         metrics = DetectionMetrics(["a"], preparation, {}, voc_mode=mode)
         truth = truth_of(boxes_at((0, 0), (40, 0)), [0, 0])
         metrics.update([0], [found_of(boxes_at((0, 0)), [0.9], [0])], [truth])
-        assert metrics.compute().get("voc_mAP") == pytest.approx(expected)
-        assert metrics.details()["per_class"]["a"].get("voc_AP") == pytest.approx(expected)
+        report = metrics.compute()
+        assert report.values.get("voc_mAP") == pytest.approx(expected)
+        assert report.details["per_class"]["a"].get("voc_AP") == pytest.approx(expected)
 
 
 def test_cocos_three_sizes_are_those_of_the_twelve_figures() -> None:
     answers, truths = random_case(2)
-    totals = coco_figures(answers, truths, CLASSES).totals
-    rows = {row["size"]: row for row in figures_by_size(answers, truths, len(CLASSES))}
+    found = coco_metrics(answers, truths, len(CLASSES))
+    totals, rows = found.totals, {row["size"]: row for row in found.by_size}
     for size in ("small", "medium", "large"):
         assert rows[size]["AP"] == pytest.approx(totals[f"mAP_{size}"], abs=1e-12)
         assert rows[size]["recall"] == pytest.approx(totals[f"AR_{size}"], abs=1e-12)
@@ -91,7 +90,7 @@ def test_each_size_has_its_own_row() -> None:
     boxes = np.array([[0, 0, 10, 10], [40, 40, 60, 60]], np.float32)
     arrays = BoxArrays(boxes, np.zeros(2, np.int64), np.zeros(2, bool), np.array([100, 400], np.float32))
     answers = [found_of(boxes[:1], [0.9], [0])]
-    rows = {row["size"]: row for row in figures_by_size(answers, [Truth(arrays, 100, 100)], 1)}
+    rows = {row["size"]: row for row in coco_metrics(answers, [Annotations(arrays, 100, 100)], 1).by_size}
     assert [rows["8 to 16"][name] for name in ("objects", "AP", "recall")] == [1, 1.0, 1.0]
     assert [rows["16 to 32"][name] for name in ("objects", "AP", "recall")] == [1, 0.0, 0.0]
     assert (rows["small"]["objects"], rows["small"]["recall"]) == (2, 0.5)

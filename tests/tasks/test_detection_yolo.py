@@ -24,7 +24,7 @@ from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import Rules, choose
 from tao_like.stages.prune.units import find_units
 from tao_like.tasks.detection.anchors.presets import PUBLISHED, AnchorPlan, anchor_plan
-from tao_like.tasks.detection.losses.anchors import anchor_losses, answering
+from tao_like.tasks.detection.losses.anchors import anchor_losses, responsible
 from tao_like.tasks.detection.model.build import build_network
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.yolo.predictions import AnchorPredictions
@@ -168,20 +168,20 @@ def test_the_best_anchor_and_all_that_overlap_enough_answer() -> None:
     predictions = AnchorPredictions(maps_of(), STRIDES, PLAN)
     # 20 x 10, centre (50, 30): overlap 1 with the first anchor, 1/3 with the second, 200/2400 with the third.
     box = torch.tensor([[40.0, 25.0, 60.0, 35.0]])
-    places, objects = answering(predictions, PLAN, box)
+    places, objects = responsible(predictions, PLAN, box)
     assert places.tolist() == [1 * 6 + 3, 24 + 1 * 6 + 3]
     assert objects.tolist() == [0, 0]
     best_alone = AnchorPlan(**{**vars(PLAN), "box_matching_iou": 1.0})
-    assert answering(predictions, best_alone, box)[0].tolist() == [1 * 6 + 3]
+    assert responsible(predictions, best_alone, box)[0].tolist() == [1 * 6 + 3]
     # An object that no anchor fits has the best one all the same.
     thin = torch.tensor([[31.0, 10.0, 33.0, 60.0]])
-    assert answering(predictions, PLAN, thin)[0].tolist() == [24 + 2 * 6 + 2]
+    assert responsible(predictions, PLAN, thin)[0].tolist() == [24 + 2 * 6 + 2]
 
 
 def test_a_place_that_two_objects_want_goes_to_the_better_fit() -> None:
     predictions = AnchorPredictions(maps_of(), STRIDES, PLAN)
     boxes = torch.tensor([[38.0, 23.0, 62.0, 37.0], [40.0, 25.0, 60.0, 35.0], [0.0, 0.0, 60.0, 40.0]])
-    places, objects = answering(predictions, PLAN, boxes)
+    places, objects = responsible(predictions, PLAN, boxes)
     owners = dict(zip(places.tolist(), objects.tolist(), strict=True))
     assert owners[1 * 6 + 3] == 1
     assert owners[48] == 2
@@ -283,7 +283,7 @@ def assert_outputs_kept(weights: dict[str, Tensor]) -> None:
 def test_it_loses_channels_everywhere_but_in_the_outputs(arch: str, backbone: str) -> None:
     overrides = [f"model.arch={arch}", f"model.backbone.type={backbone}", "model.neck.width=32"]
     network = detector(CLASSES, (64, 96), *overrides).eval()
-    told = DetectionTask(tiny_spec(*overrides)).prunable(network)
+    told = DetectionTask(tiny_spec(*overrides)).prunable(network)["model"]
     before = {name: len(layer.weight) for name, layer in convolutions(network)}
     units = find_units(network, told, granularity=2)
     rules = Rules("local", 0.9, {unit.name: unit.size for unit in units})

@@ -214,3 +214,40 @@ def test_tables_in_folders_called_train_and_val_are_splits(tmp_path: Path) -> No
     result = convert(tmp_path / "again", *words)
     labels = json.loads((result.folder / "all_labels.json").read_text())
     assert labels["classes"] == ["run", "train", "val"]
+
+
+def test_what_differs_from_the_others_is_left_out_and_named(tmp_path: Path) -> None:
+    data = tmp_path / "tables"
+    for number, action in enumerate(("jump", "walk", "walk")):
+        write_table(data / action / f"{number}.csv", sequence(number, action))
+    # One in the picture alone, and one that lies beside the folders of the classes.
+    flat = data / "walk" / "flat.csv"
+    write_table(flat, sequence(7, "walk"))
+    flat.write_text("".join(line.rpartition(",")[0] + "\n" for line in flat.read_text().splitlines()))
+    write_table(data / "stray.csv", sequence(8, "walk"))
+    words = (f"data={data}", "format=csv", "num_joints=18")
+    with pytest.raises(DatasetError, match=r"differ in channels and joints: walk/flat has \(2, 18\)"):
+        convert(tmp_path, *words)
+    result = convert(tmp_path / "skip", *words, "on_error=skip")
+    labels = json.loads((result.folder / "all_labels.json").read_text())
+    assert labels["names"] == ["jump/0", "walk/1", "walk/2"]
+    assert [text.partition(": ")[2][:20] for text in result.report["left_out"]] == [
+        "sequences differ in ",
+        "stray has no class, ",
+    ]
+
+
+def test_a_pose_that_is_wrong_is_left_out_of_deepstreams_track(tmp_path: Path) -> None:
+    def person(frame: int) -> dict[str, Any]:
+        pose = [10, 20, 30, 1, 10 + 12 * frame, 20, 30, 1, 9, 9, 9, 0]
+        return {"object_id": 5, "pose3d": pose[:-1] if frame == 4 else pose}
+
+    content = [{"batches": [{"objects": [person(frame)]}]} for frame in range(10)]
+    (tmp_path / "poses.json").write_text(json.dumps(content))
+    words = (f"data={tmp_path / 'poses.json'}", "num_joints=3", "sequence_length=20", "sequence_length_min=4")
+    with pytest.raises(DatasetError, match=r"poses\.json: person 4 is no pose"):
+        convert(tmp_path, *words)
+    result = convert(tmp_path, *words, "on_error=skip")
+    (file,) = (result.folder / "sequences").iterdir()
+    assert np.load(file).shape[1] == 9
+    assert len(result.report["left_out"]) == 1

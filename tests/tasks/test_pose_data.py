@@ -193,3 +193,20 @@ def test_keys_of_tao_are_taken() -> None:
     assert loaded.train.optim.policy_params.gamma == 0.2
     assert loaded.dataset.workers == 1
     assert loaded.dataset.test_dataset.data_path == "x.npy"
+
+
+def test_the_check_names_another_order_of_joints_and_mirrored_sides(tmp_path: Path) -> None:
+    folder = write_actions(tmp_path / "data")
+    order = np.random.default_rng(0).permutation(18)
+    for split in ("train", "val", "test"):
+        values = np.load(folder / f"{split}_data.npy")
+        np.save(folder / f"{split}_data.npy", values[:, :, :, order])
+        labels = json.loads((folder / f"{split}_label.json").read_text())
+        labels["classes"] = ["kick_left", "kick_right", "walk"]
+        (folder / f"{split}_label.json").write_text(json.dumps(labels))
+    words = (*data_overrides(folder), "dataset.augmentation.mirror_prob=0.5")
+    result = run("dataset_check", tmp_path / "results", *words)
+    found = {finding["code"]: finding["message"] for finding in result.report["findings"]}
+    assert "model.graph_layout=openpose" in found["joint_order"]
+    assert "kick_left, kick_right" in found["mirrored_sides"]
+    assert "mirror_prob=0.5" in found["mirrored_sides"]

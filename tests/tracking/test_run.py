@@ -17,7 +17,7 @@ from rich.console import Console
 from running import heartbeat_threads, lines, make_run, statuses
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.tracking import run as run_module
+from tao_like.tracking import listeners
 from tao_like.tracking.signals import Terminated
 
 
@@ -111,14 +111,14 @@ def test_ctrl_c_that_a_library_made_an_exit_of_is_ctrl_c_again(tmp_path: Path) -
 
 @pytest.mark.parametrize("moment", ["STARTED", "SUCCESS"])
 def test_ctrl_c_at_the_worst_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    append_line = run_module.append_line
+    append_line = listeners.append_line
 
     def append_and_interrupt(folder: Path, identity: Any, status: str, *rest: Any) -> None:
         append_line(folder, identity, status, *rest)
         if status == moment:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run_module, "append_line", append_and_interrupt)
+    monkeypatch.setattr(listeners, "append_line", append_and_interrupt)
     with pytest.raises(KeyboardInterrupt), make_run(tmp_path):
         pass
     # A stage whose SUCCESS line stands is done; Ctrl-C ends the command after it.

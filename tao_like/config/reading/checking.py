@@ -15,6 +15,7 @@ from tao_like.config.structure import Block, Kind, Member, describe, join
 
 _REFUSED = object()
 _MOST_CHOICES_SHOWN = 12
+_LONGEST_WORD = 100
 _LARGEST_INT = 2**63
 _USABLE = "it must be a finite number, and a whole one must fit into 64 bits"
 
@@ -120,7 +121,7 @@ class _Checker:
             converted = rule.synonyms.get(converted, converted)
         choices = rule.choices
         if choices and converted not in choices and converted not in rule.words:
-            return self._refuse(value, f"{shown(value)} is not allowed; {_choose(converted, choices)}")
+            return self._refuse(value, f"{shown(value)} is not allowed; {self._choose(converted, choices)}")
         if not isinstance(converted, str):
             return converted
         if rule.pattern and not re.fullmatch(rule.pattern, converted):
@@ -155,6 +156,16 @@ class _Checker:
     def _null_message(self, kind: Kind, bounds: Bounds) -> str:
         remedy = 'write "" for no text' if kind.is_text else "remove the key to have its default"
         return f"there is no value; it must be {self._wanted(kind, bounds)}: give one, or {remedy}"
+
+    def _choose(self, given: Any, choices: tuple[Any, ...]) -> str:
+        listed = ", ".join(str(choice) for choice in choices[:_MOST_CHOICES_SHOWN])
+        if len(choices) > _MOST_CHOICES_SHOWN:
+            listed += f", ... ({len(choices)} in all)"
+        hint = ""
+        if self.findings.wants_hints and len(str(given)) <= _LONGEST_WORD:
+            near = difflib.get_close_matches(str(given), [str(choice) for choice in choices], n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]}?" if near else ""
+        return f"it must be one of {listed}{hint}" if len(choices) > 1 else f"it can only be {listed}"
 
     def _refuse(self, value: Value, message: str) -> Any:
         meaning = self.rule.help.rstrip(".")
@@ -192,12 +203,3 @@ def _name_of(value: Value) -> str:
     if isinstance(content, (int, float)):
         return "a number"
     return "text"
-
-
-def _choose(given: Any, choices: tuple[Any, ...]) -> str:
-    listed = ", ".join(str(choice) for choice in choices[:_MOST_CHOICES_SHOWN])
-    if len(choices) > _MOST_CHOICES_SHOWN:
-        listed += f", ... ({len(choices)} in all)"
-    near = difflib.get_close_matches(str(given), [str(choice) for choice in choices], n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"it must be one of {listed}{hint}" if len(choices) > 1 else f"it can only be {listed}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tao_like.config.reading.values import DEEPEST, Findings, Place, Value, fail
+from tao_like.config.reading.values import DEEPEST, MOST_VALUES, TOO_MANY_VALUES, Findings, Place, Value, fail
 
 _MOST_BYTES = 2_000_000
 _LONGEST_NUMBER = 64
@@ -51,6 +51,7 @@ class _Loader(yaml.BaseLoader):
     """Composes nodes without giving scalars a type, and refuses what makes a file hard to read."""
 
     depth = 0
+    count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         events: Any = self  # PyYAML has no types for this part of a loader
@@ -64,6 +65,10 @@ class _Loader(yaml.BaseLoader):
             )
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, "it is nested too deeply", event.start_mark)
+        self.count += 1
+        # Keys are nodes too.
+        if self.count > 2 * MOST_VALUES:
+            raise yaml.composer.ComposerError(None, None, TOO_MANY_VALUES, event.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -79,27 +84,27 @@ def read_file(path: Path, findings: Findings) -> Value:
     Raises:
         SpecError: the file cannot be read, is no UTF-8 text, no YAML, or no mapping of keys.
     """
-    source = str(path)
+    place = Place(str(path))
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        fail(source, f"there is no such spec file; check the path given with -e ({_HELP})")
+        fail(place, f"there is no such spec file; check the path given with -e ({_HELP})")
     except IsADirectoryError:
-        fail(source, "this is a folder; give the spec file (YAML) inside it")
+        fail(place, "this is a folder; give the spec file (YAML) inside it")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        fail(source, f"the spec file cannot be read ({reason}); check its path and its permissions")
+        fail(place, f"the spec file cannot be read ({reason}); check its path and its permissions")
     if len(data) > _MOST_BYTES:
-        fail(source, f"larger than {_MOST_BYTES // 1_000_000} MB, which no spec is; give a YAML file with -e")
+        fail(place, f"larger than {_MOST_BYTES // 1_000_000} MB, which no spec is; give a YAML file with -e")
     if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        fail(source, f"this is a binary file; a spec is a YAML text file ({_HELP})")
+        fail(place, f"this is a binary file; a spec is a YAML text file ({_HELP})")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        fail(f"{source}:{line}", "this is not UTF-8 text; save the file with the encoding UTF-8")
-    return read_text(text, source, findings)
+        fail(Place(place.source, line), "this is not UTF-8 text; save the file with the encoding UTF-8")
+    return read_text(text, place.source, findings)
 
 
 def read_text(text: str, source: str, findings: Findings) -> Value:
@@ -110,18 +115,18 @@ def read_text(text: str, source: str, findings: Findings) -> Value:
         node = loader.get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        fail(f"{source}:{line}", "there is a control character here, which YAML text cannot hold; remove it")
+        fail(Place(source, line), "there is a control character here, which YAML text cannot hold; remove it")
     except yaml.MarkedYAMLError as error:
         _fail_syntax(error, text, source)
     finally:
         if loader is not None:
             loader.dispose()
     if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
-        fail(source, f"the file holds no keys; {_HELP}")
+        fail(Place(source), f"the file holds no keys; {_HELP}")
     if not isinstance(node, yaml.MappingNode):
         given = "a list" if isinstance(node, yaml.SequenceNode) else "text"
         fail(
-            source,
+            Place(source),
             f"a spec is a mapping of keys to values (key: value), and this file holds {given}; {_HELP}",
         )
     return _value(node, Place(source, node.start_mark.line + 1), "", findings)
@@ -130,10 +135,10 @@ def read_text(text: str, source: str, findings: Findings) -> Value:
 def _fail_syntax(error: yaml.MarkedYAMLError, text: str, source: str) -> None:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        fail(source, f"this is not YAML: {error.problem}")
+        fail(Place(source), f"this is not YAML: {error.problem}")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
-    where = f"{source}:{mark.line + 1}"
+    where = Place(source, mark.line + 1)
     if isinstance(error, yaml.composer.ComposerError):
         several = "but found another document" in str(error.problem)
         fail(where, "a spec is one YAML document; remove the second `---`" if several else str(error.problem))

@@ -11,7 +11,7 @@ from tao_like.config.structure import Block, Kind, Member, describe, join
 
 _MOST_KEYS_LISTED = 12
 _HYDRA_KEYS = {
-    "defaults": "Hydra's `defaults` list is not used; write the keys themselves into this file",
+    "defaults": "the list of ready specs stands in a spec file, not on the command line",
     "hydra": "Hydra's own settings are not used; remove this key",
 }
 
@@ -162,7 +162,10 @@ class KeyResolver:
             for inner, child in value.content.items():
                 self._foreign_key(block, block_path, key, inner, child)
         else:
-            self.findings.at(value, "unknown key; " + suggest(name, path, block_path, block, self.root))
+            hint = ""
+            if self.findings.wants_hints:
+                hint = "; " + suggest(name, path, block_path, block, self.root)
+            self.findings.at(value, f"unknown key{hint}")
 
     def _known_below(self, key: str) -> bool:
         """Whether moved or ignored keys lie in the block ``key``."""

@@ -13,6 +13,9 @@ from tao_like.config.structure import Kind
 
 _KEY = re.compile(r"[^\s=+~@/:,\[\]{}()'\"$]+")
 _SWEEP_FUNCTION = re.compile(r"\s*(choice|range|interval|glob|shuffle|sort|tag)\s*\(.*\)\s*", re.DOTALL)
+_LONGEST_VALUE = 20_000
+_MOST_COMMAS = 1000
+"""Hydra's grammar takes 2 ms for an element of a list."""
 _ONE_VALUE = "a command runs with one value for each key, and sweeps over several are not available"
 
 
@@ -63,6 +66,9 @@ def read_override(kind: Kind, value: Value, findings: Findings, *, path: bool = 
     literal = dataclasses.replace(value, content=text, unread=False)
     if _SWEEP_FUNCTION.fullmatch(text) and not path:
         findings.at(value, f"{_ONE_VALUE}; give one value")
+        return dataclasses.replace(literal, content=None, failed=True)
+    if len(text) > _LONGEST_VALUE or (not kind.is_text and text.count(",") > _MOST_COMMAS):
+        findings.at(value, "this is too long for a command line; write it into the spec file")
         return dataclasses.replace(literal, content=None, failed=True)
     if kind.is_text:
         return _read_text(text, literal)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from tao_like.errors import SpecError
+from tao_like.errors import Problem, SpecError
 
 COMMAND_LINE = "command line"
 DEEPEST = 30
 """How often lists and mappings of a spec may be nested."""
+MOST_PROBLEMS = 1000
+"""How many things that are wrong are kept; who made more mistakes than that gave another kind of file."""
 _MOST_LINES = 50
+_MOST_HINTS = 100
+_LONGEST_MESSAGE = 1000
+MOST_VALUES = 30_000
+"""How many values, with the lists and mappings around them, a spec may hold: each takes 0.1 ms to read."""
+TOO_MANY_VALUES = (
+    f"it holds more than {MOST_VALUES} values; what is that long, such as class names, is better kept in a "
+    "file of its own"
+)
 
 Content = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 
@@ -52,59 +64,94 @@ class Findings:
     """Collects what is wrong in a spec, so that a user sees all of it at once."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[Place, str, str]] = []
+        self._problems: list[Problem] = []
+        self._count = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is wrong that further problems are counted and no longer kept."""
+        return self._count >= MOST_PROBLEMS
+
+    @property
+    def wants_hints(self) -> bool:
+        """Whether a search for what the user may have meant is still worth its time."""
+        return self._count < _MOST_HINTS
 
     def add(self, place: Place, key: str, message: str) -> None:
         """Note that what stands at ``place`` under ``key`` is wrong."""
-        self._found.append((place, key, message))
+        if not self.full:
+            if len(message) > _LONGEST_MESSAGE:  # it quotes a long value
+                message = f"{message[:_LONGEST_MESSAGE]}..."
+            self._problems.append(Problem(key, place.source, place.line, message))
+        self._count += 1
 
     def at(self, value: Value, message: str) -> None:
         """Note that ``value`` is wrong."""
         self.add(value.place, value.key, message)
 
-    def lines(self) -> list[str]:
-        """One line for each finding: files first, in the order of their lines."""
-        ordered = sorted(self._found, key=lambda found: (found[0].source == COMMAND_LINE, found[0]))
-        return [f"{place}  {key}: {text}" if key else f"{place}  {text}" for place, key, text in ordered]
+    def problems(self) -> list[Problem]:
+        """What is wrong: files first, in the order of their lines."""
+        return sorted(
+            self._problems, key=lambda problem: (problem.file == COMMAND_LINE, problem.file, problem.line)
+        )
 
     def raise_if_any(self) -> None:
-        """Raise one ``SpecError`` that lists all findings; do nothing when there are none."""
-        lines = self.lines()
-        if not lines:
+        """Raise one ``SpecError`` that lists all problems; do nothing when there are none."""
+        problems = self.problems()
+        if not problems:
             return
-        if len(lines) > _MOST_LINES:
-            lines = [*lines[:_MOST_LINES], f"... and {len(lines) - _MOST_LINES} more"]
-        raise SpecError("\n".join(lines))
+        lines = [str(problem) for problem in problems[:_MOST_LINES]]
+        if self._count > _MOST_LINES:
+            lines.append(f"... and {self._count - _MOST_LINES} more")
+        raise SpecError("\n".join(lines), problems=problems)
 
 
-def fail(source: str, message: str) -> NoReturn:
-    """Raise a ``SpecError`` about a whole file."""
-    raise SpecError(f"{source}: {message}")
+def fail(place: Place, message: str) -> NoReturn:
+    """Raise a ``SpecError`` about a whole file, or one line of it, that cannot be read any further."""
+    raise SpecError(f"{place}: {message}", problems=[Problem("", place.source, place.line, message)])
 
 
-def from_plain(content: Any, place: Place, key: str, *, depth: int = 0) -> Value:
+def from_plain(content: Any, place: Place, key: str) -> Value:
     """Wrap plain Python values.
 
     Raises:
-        TypeError: something else than None, bool, int, float, str, list, tuple or dict is in it, or it is
-            nested more than ``DEEPEST`` times.
+        TypeError: something else than None, bool, int, float, str, path, list, tuple or mapping is in it, it
+            is nested more than ``DEEPEST`` times, or holds more than ``MOST_VALUES`` values.
     """
-    if depth > DEEPEST:
-        raise TypeError(f"{key[:60]}: it is nested too deeply")
-    if isinstance(content, dict):
-        items = {
-            str(name): from_plain(item, place, f"{key}.{name}" if key else str(name), depth=depth + 1)
-            for name, item in content.items()
-        }
-        return Value(items, place, key)
-    if isinstance(content, (list, tuple)):
-        elements = [from_plain(item, place, f"{key}[{i}]", depth=depth + 1) for i, item in enumerate(content)]
-        return Value(elements, place, key)
-    if content is None or isinstance(content, (bool, int, float, str)):
-        # str() of a float is not what its author wrote (1e3, 0.10), so that it cannot stand in for text.
-        exact = isinstance(content, (int, str)) and not isinstance(content, bool)
-        return Value(content, place, key, text=str(content) if exact else None)
-    raise TypeError(f"{key}: a value of type {type(content).__name__} cannot stand in a spec")
+    return _Wrapper(place).wrap(content, key, 0)
+
+
+class _Wrapper:
+    """Wraps plain values and counts them."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.count = 0
+
+    def wrap(self, content: Any, key: str, depth: int) -> Value:
+        self.count += 1
+        if depth > DEEPEST:
+            raise TypeError(f"{key[:60]}: it is nested too deeply")
+        if self.count > MOST_VALUES:
+            raise TypeError(TOO_MANY_VALUES)
+        if isinstance(content, Mapping):
+            items: dict[str, Value] = {}
+            for name, item in content.items():
+                inner = f"{key}.{name}" if key else str(name)
+                if str(name) in items:
+                    raise TypeError(f"{inner}: given twice, as a number and as text; keep one of them")
+                items[str(name)] = self.wrap(item, inner, depth + 1)
+            return Value(items, self.place, key)
+        if isinstance(content, (list, tuple)):
+            elements = [self.wrap(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(content)]
+            return Value(elements, self.place, key)
+        if isinstance(content, os.PathLike):
+            content = os.fspath(content)
+        if content is None or isinstance(content, (bool, int, float, str)):
+            # str() of a float is not what its author wrote (1e3, 0.10), so that it cannot stand in for text.
+            exact = isinstance(content, (int, str)) and not isinstance(content, bool)
+            return Value(content, self.place, key, text=str(content) if exact else None)
+        raise TypeError(f"{key}: a value of type {type(content).__name__} cannot stand in a spec")
 
 
 def merge(base: Value, over: Value) -> Value:

@@ -33,6 +33,11 @@ def json_schema(spec_class: type[Any]) -> dict[str, Any]:
         _insert(schema, old, described)
     for key, reason in getattr(spec_class, "ignored", {}).items():
         _insert(schema, key, {"description": f"Ignored: {reason}.", "deprecated": True})
+    schema["properties"]["defaults"] = {
+        "description": "Ready specs that this one is laid on, such as classification/small_data",
+        "type": ["array", "string"],
+        "items": {"type": "string"},
+    }
     title = (spec_class.__doc__ or spec_class.__name__).strip().splitlines()[0]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -68,8 +68,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def _size(record: BoxRecord) -> tuple[int, int]:
-    """The picture's own size, whatever a file states: boxes are trained in pixels of the picture."""
-    header = read_header(record.path)
+    """The picture's own size, whatever a file states: boxes are trained in pixels of the picture.
+
+    A picture that cannot be read has the size that its annotation states; `dataset_check` names it.
+    """
+    try:
+        header = read_header(record.path)
+    except DatasetError:
+        if min(record.width, record.height) > 0:
+            return record.width, record.height
+        raise
     return header.width, header.height
 
 

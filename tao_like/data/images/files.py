@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
+from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
@@ -74,8 +75,11 @@ def split_name(text: str) -> str | None:
 
 
 def label_text(text: str) -> str:
-    """A class name in one Unicode form, so that ``é`` typed on two systems is one class."""
-    return unicodedata.normalize("NFC", text)
+    """A class name in one Unicode form, so that ``é`` typed on two systems is one class.
+
+    Bytes of a folder's name that are no UTF-8 are escaped: the name goes into files that hold text alone.
+    """
+    return unicodedata.normalize("NFC", readable(text))
 
 
 def is_image_name(name: str) -> bool:

@@ -91,8 +91,8 @@ def chosen_window(setting: str, paths: Sequence[Path]) -> Window | None:
     if setting == "full":
         return None
     if setting not in ("auto", "percentile"):
-        low, _, high = setting.partition("-")
-        window = (float(low), float(high))
+        first, _, last = setting.partition("-")
+        window = (float(first), float(last))
         return None if window == FULL_WINDOW else window
     found = found_pixel_range(paths)
     if found is None or not found.largest:

@@ -234,20 +234,37 @@ class DeepStreamForm:
     overlap: float
 
 
-def deepstream_sequences(path: Path, form: DeepStreamForm) -> Iterator[FoundSequence]:
-    """Cuts of every tracked person in a JSON file of DeepStream's body pose app; they have no classes."""
+def deepstream_sequences(path: Path, form: DeepStreamForm, on_wrong: OnWrong) -> Iterator[FoundSequence]:
+    """Cuts of every tracked person in a JSON file of DeepStream's body pose app; they have no classes.
+
+    Args:
+        path: of the file.
+        form: what its numbers are.
+        on_wrong: see ``OnWrong``; is told of a person in a frame whose pose is wrong.
+
+    Raises:
+        DatasetError: it is no such file.
+    """
+    told = f"are dataset_convert.pose_type={form.pose_type} and num_joints={form.joints} right?"
+    tracks: dict[int, list[npt.NDArray[np.float32]]] = defaultdict(list)
     try:
         content = json.loads(_text(path))
-        tracks: dict[int, list[npt.NDArray[np.float32]]] = defaultdict(list)
-        for batch in content:
-            for frame in batch["batches"]:
-                for person in frame["objects"]:
-                    tracks[int(person["object_id"])].append(_deepstream_pose(person, form))
+        persons = [person for batch in content for frame in batch["batches"] for person in frame["objects"]]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DatasetError(
             f"dataset_convert.data: {path} is no JSON of DeepStream's body pose ({type(error).__name__}: "
-            f"{error}); are dataset_convert.pose_type={form.pose_type} and num_joints={form.joints} right?"
+            f"{error}); {told}"
         ) from error
+    for number, person in enumerate(persons):
+        try:
+            tracks[int(person["object_id"])].append(_deepstream_pose(person, form))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            on_wrong(
+                DatasetError(
+                    f"dataset_convert.data: {path}: person {number} is no pose of DeepStream "
+                    f"({type(error).__name__}: {error}); {told}"
+                )
+            )
     step = max(1, round(form.length * (1 - form.overlap)))
     for person, poses in tracks.items():
         track = np.stack(poses, axis=1)[..., None]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tao_like.data.checks.grouping import Groups
-from tao_like.data.images.files import identical_files
+from tao_like.data.images.files import identical_files, label_text
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import SpecError
 
@@ -144,7 +144,7 @@ def _matched(pattern: re.Pattern[str], record: ImageRecord) -> str:
 def _folder(record: ImageRecord) -> str:
     """Folder of a picture, without the class folder that it lies in."""
     folders = record.name.split("/")[:-1]
-    if folders and record.labels == (folders[0],):
+    if folders and record.labels == (label_text(folders[0]),):
         folders = folders[1:]
     return "/".join(folders)
 

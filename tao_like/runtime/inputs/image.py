@@ -156,7 +156,8 @@ def _through_window(values: npt.NDArray[Any], window: Window) -> npt.NDArray[np.
     scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
     if values.ndim == 3 and values.shape[2] == 4:
         scaled[..., 3] = values[..., 3] / 257
-    return np.floor(scaled + 0.5).astype(np.uint8)
+    values_8bit: npt.NDArray[np.uint8] = np.floor(scaled + 0.5).astype(np.uint8)
+    return values_8bit
 
 
 def deep_values(image: Image.Image) -> npt.NDArray[Any] | None:
@@ -195,7 +196,8 @@ def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
             for tile in lower.tile
         ]
         low = np.asarray(lower).astype(np.uint16)
-    return (high << 8) | low
+    values: npt.NDArray[np.uint16] = (high * np.uint16(256) + low).astype(np.uint16)
+    return values
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class _Field(NamedTuple):
 
     name: str
     type: str
-    count: int = 1
+    numbers: int = 1
 
 
 class _Layout(NamedTuple):
@@ -48,7 +48,7 @@ class _Layout(NamedTuple):
     @property
     def dtype(self) -> np.dtype[np.void]:
         """A point as it stands in a binary file."""
-        return np.dtype([(f"{number}", one.type, (one.count,)) for number, one in enumerate(self.fields)])
+        return np.dtype([(f"{number}", one.type, (one.numbers,)) for number, one in enumerate(self.fields)])
 
 
 def read_pcd(path: Path) -> Values:
@@ -79,8 +79,8 @@ def read_pcd(path: Path) -> Values:
     # Compressed, all numbers of one field stand together.
     columns, start = [], 0
     for one in layout.fields:
-        length = layout.points * one.count
-        column = np.frombuffer(body, one.type, length, start).reshape(layout.points, one.count)
+        length = layout.points * one.numbers
+        column = np.frombuffer(body, one.type, length, start).reshape(layout.points, one.numbers)
         start += column.nbytes
         columns.append(column)
     return _chosen(layout, columns, path)
@@ -168,7 +168,7 @@ def _ply_header(content: bytes, path: Path) -> _Layout:
 
 def _checked(layout: _Layout, path: Path) -> _Layout:
     """The layout, whose numbers are possible. Raises DatasetError, TypeError."""
-    if layout.points < 0 or any(not 1 <= one.count <= 4096 for one in layout.fields):
+    if layout.points < 0 or any(not 1 <= one.numbers <= 4096 for one in layout.fields):
         raise DatasetError(f"{path}: its header names no number of points or of values; it is damaged")
     if layout.dtype.itemsize * layout.points > _MOST_BYTES:
         raise DatasetError(f"{path}: its header promises {layout.points} points; it is damaged")
@@ -178,7 +178,7 @@ def _checked(layout: _Layout, path: Path) -> _Layout:
 def _ascii_table(body: bytes, layout: _Layout, path: Path) -> list[npt.NDArray[np.float64]]:
     """The columns of each field. Further lines, such as a mesh's faces, are left alone."""
     lines = [line for line in body.decode("ascii", "replace").splitlines() if line.strip()][: layout.points]
-    width = sum(one.count for one in layout.fields)
+    width = sum(one.numbers for one in layout.fields)
     try:
         rows = [[float(word) for word in line.split()] for line in lines]
     except ValueError as error:
@@ -186,7 +186,7 @@ def _ascii_table(body: bytes, layout: _Layout, path: Path) -> list[npt.NDArray[n
     if len(rows) < layout.points or any(len(row) != width for row in rows):
         raise _cut_off(path)
     table = np.array(rows, np.float64).reshape(-1, width)
-    ends = np.cumsum([one.count for one in layout.fields])
+    ends = np.cumsum([one.numbers for one in layout.fields])
     return np.split(table, ends[:-1], axis=1)
 
 

@@ -12,6 +12,7 @@ from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.tracking import Run
+from tao_like.tracking.files import csv_cell
 
 PREDICTIONS = "predictions.csv"
 
@@ -37,7 +38,7 @@ class PredictionWriter:
         if self._writer is None:
             self._writer = csv.DictWriter(self._file, fieldnames=list(row))
             self._writer.writeheader()
-        self._writer.writerow(row)
+        self._writer.writerow({name: csv_cell(value) for name, value in row.items()})
         if self._files is not None:
             self.records.append(self._files.record(sample, prediction))
         self.count += 1
@@ -46,6 +47,11 @@ class PredictionWriter:
     def files(self) -> dict[str, str]:
         """The task's own files: path below the stage's folder to text."""
         return {} if self._files is None else self._files.files(self.records)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell people of the task's own files, a line each."""
+        return [] if self._files is None else self._files.notes()
 
     def close(self) -> None:
         """Leaves a header where there was no sample."""
@@ -62,4 +68,4 @@ def prediction_writer(run: Run, task: AnyTask) -> Iterator[PredictionWriter]:
         writer.close()
     for name, text in writer.files().items():
         with run.artefact(name) as path:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")

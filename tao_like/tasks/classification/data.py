@@ -20,11 +20,11 @@ from tao_like.tasks.classification.backbone import normalisation_for
 from tao_like.tasks.classification.check import check_classification_data
 from tao_like.tasks.classification.dataset import Augmentation, ImageDataset, collate_images
 from tao_like.tasks.classification.source import LabelledImages
-from tao_like.tasks.classification.spec import DatasetSpec, Spec
+from tao_like.tasks.classification.spec import Spec
 from tao_like.tasks.common.image_data import ImageData
 
 
-class ClassificationData(ImageData):
+class ClassificationData(ImageData[LabelledImages]):
     """Images of class folders or CSV files.
 
     Args:
@@ -33,27 +33,11 @@ class ClassificationData(ImageData):
     """
 
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        split, classes = (trained.split, trained.classes) if trained else (None, None)
+        super().__init__(spec.dataset, LabelledImages(spec.dataset, split, classes), spec.results_dir)
         self.spec = spec
         self.trained = trained
         self.multi_label = spec.dataset.multi_label
-        self._images = LabelledImages(
-            spec.dataset, trained.split if trained else None, trained.classes if trained else None
-        )
-
-    @property
-    @override
-    def block(self) -> DatasetSpec:
-        return self.spec.dataset
-
-    @property
-    @override
-    def source(self) -> LabelledImages:
-        return self._images
-
-    @property
-    @override
-    def results_dir(self) -> str:
-        return self.spec.results_dir
 
     @cached_property
     def normalisation(self) -> Normalisation:

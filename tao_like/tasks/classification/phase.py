@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
-from tao_like.contract.metrics import Goal, Metrics
+from tao_like.contract.metrics import Metrics
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.networks.freezing import freeze_norms
@@ -33,9 +32,6 @@ from tao_like.tasks.common.class_predictions import PROBABILITIES
 from tao_like.tasks.common.distillation import distillation_loss, multi_label_distillation_loss
 from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
 
-SINGLE_LABEL_METRICS = ("accuracy", "precision", "recall", "f1")
-MULTI_LABEL_METRICS = (*SINGLE_LABEL_METRICS, "exact_match", "mean_average_precision")
-
 
 class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNetwork]):
     """The training of a classifier, by its labels or by a teacher too."""
@@ -51,20 +47,6 @@ class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNe
         self._backbone_spec = spec.model.backbone
         augmentation = spec.dataset.augmentation
         self._mixup_alpha = augmentation.mixup_alpha if augmentation.mixup_cutmix else 0.0
-
-    @property
-    @override
-    def goal(self) -> Goal:
-        return Goal("accuracy")
-
-    @override
-    def reported(self) -> Mapping[str, bool]:
-        names = MULTI_LABEL_METRICS if self.multi_label else SINGLE_LABEL_METRICS
-        metrics = {**dict.fromkeys(names, True), "calibration_error": False}
-        if self.multi_label:
-            return metrics
-        ks = (k for k in self._topk if 1 < k <= len(self.data.labels))
-        return metrics | {f"top{k}_accuracy": True for k in ks}
 
     @override
     def losses(self, model: ClassificationNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from tao_like.contract.capabilities import HoldsGraph, Prunes
-from tao_like.contract.inputs import Input
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
-from tao_like.contract.phase import Phase
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.networks.structure import refresh_widths
@@ -30,10 +27,6 @@ from tao_like.tasks.classification.predictions import ClassActivation, Classific
 from tao_like.tasks.classification.spec import Spec as ClassificationSpec
 from tao_like.tasks.classification.warm_start import warm_start
 from tao_like.tasks.common.image_input import IMAGE, ImageInput, image_tensors
-from tao_like.tasks.common.split_data import with_stored_keys
-
-MODEL_DATA_KEYS = ("img_size", "resize", "crop_pct", "multi_label", "pixel_range")
-"""Keys of the dataset block that are a model's affair, not the user's."""
 
 
 class ClassificationTask(
@@ -43,29 +36,22 @@ class ClassificationTask(
 
     name = "classification"
     Spec = ClassificationSpec
+    stored_dataset_keys = ("img_size", "resize", "crop_pct", "multi_label", "pixel_range")
     data: ClassificationData
     predictions: ClassificationPredictions
 
     def __init__(self, spec: ClassificationSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
-        self.data = ClassificationData(spec, trained)
-        thresholds = trained.thresholds if trained else {}
-        self.predictions = ClassificationPredictions(self.data, thresholds, self.data.multi_label)
-        self.image = ImageInput(lambda: self.data.preprocessing)
-        self._phase = ClassificationPhase(self.data, self.predictions, spec)
-
-    @property
-    @override
-    def inputs(self) -> dict[str, Input]:
-        return {IMAGE: self.image}
-
-    @override
-    def phases(self) -> list[Phase[ClassificationNetwork]]:
-        return [self._phase]
-
-    @override
-    def capabilities(self) -> Iterable[object]:
-        return self, self._phase, ClassActivation()
+        data = ClassificationData(spec, trained)
+        predictions = ClassificationPredictions(data, trained.thresholds if trained else {}, data.multi_label)
+        self.image = ImageInput(lambda: data.preprocessing)
+        self.compose(
+            data=data,
+            inputs={IMAGE: self.image},
+            predictions=predictions,
+            phases=[ClassificationPhase(data, predictions, spec)],
+            capabilities=[ClassActivation()],
+        )
 
     @override
     def model(self, *, pretrained: bool) -> tuple[ClassificationNetwork, list[str]]:
@@ -115,11 +101,6 @@ class ClassificationTask(
             return self.trained.graph, self.trained.extra
         bundle = imported_bundle(self.spec)
         return (None, {}) if bundle is None else (bundle.graph, {"cut": bundle.extra.get("cut")})
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
-        return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
     @classmethod
     @override

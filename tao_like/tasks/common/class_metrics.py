@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.metrics import Goal, Metrics, Report
 from tao_like.plots.confusion import draw_confusion_matrix
 
 REJECTION_THRESHOLDS = np.linspace(0, 1, 101)
@@ -51,6 +51,8 @@ class ClassMetrics(Metrics):
         thresholds: the stored threshold of rejection; see ``runtime.predictions.classes``.
     """
 
+    goal = Goal("accuracy")
+
     def __init__(self, classes: list[str], topk: list[int], thresholds: dict[str, Any]) -> None:
         super().__init__()
         self.classes = classes
@@ -63,6 +65,11 @@ class ClassMetrics(Metrics):
         self._rejected = 0
         self._below = np.zeros((2, len(REJECTION_THRESHOLDS)), np.int64)
         """Wrong and right predictions below each threshold of rejection."""
+
+    @override
+    def reported(self) -> dict[str, bool]:
+        higher = ("accuracy", *(f"top{k}_accuracy" for k in self.topk), "precision", "recall", "f1")
+        return {**dict.fromkeys(higher, True), "calibration_error": False}
 
     @override
     def add(self, prediction: npt.NDArray[np.floating], target: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from typing_extensions import override
 
 from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Prepared
+from tao_like.data.inference_files import image_sources
 from tao_like.networks.normalise import Normalise
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 
 IMAGE = "image"
 """The name of the input."""
@@ -47,6 +49,14 @@ class ImageInput(Input):
     def scaling(self, model: nn.Module) -> dict[str, list[float]]:
         normalize = normalization_of(model)
         return {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
+
+    @override
+    def files(self, source: str) -> list[Path]:
+        return image_sources(source)
+
+    @override
+    def read(self, path: Path) -> Image.Image:
+        return read_image(path, self.image_preprocessing.window)
 
     @override
     def dummy(self, generator: np.random.Generator) -> Image.Image:

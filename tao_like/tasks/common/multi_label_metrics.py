@@ -14,7 +14,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.metrics import Goal, Metrics, Report
 from tao_like.tasks.common.class_metrics import Calibration, class_scores, per_class
 from tao_like.tasks.common.class_scores import DEFAULT_CUT, ClassAnswers, best_f1_cut
 
@@ -30,6 +30,8 @@ class MultiLabelMetrics(Metrics):
         thresholds: the stored threshold of each class; see ``runtime.predictions.classes``.
     """
 
+    goal = Goal("accuracy")
+
     def __init__(self, classes: list[str], thresholds: dict[str, Any]) -> None:
         super().__init__()
         self.classes = classes
@@ -38,6 +40,11 @@ class MultiLabelMetrics(Metrics):
         self._scores: list[npt.NDArray[np.float32]] = []
         self._targets: list[npt.NDArray[np.bool_]] = []
         self._exact = 0
+
+    @override
+    def reported(self) -> dict[str, bool]:
+        higher = ("accuracy", "exact_match", "mean_average_precision", "precision", "recall", "f1")
+        return {**dict.fromkeys(higher, True), "calibration_error": False}
 
     @override
     def add(self, prediction: npt.NDArray[np.floating], target: Any) -> float:

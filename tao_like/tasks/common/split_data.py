@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from typing_extensions import override
 
-from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.data import Data, Loading
+from tao_like.contract.labels import Labels
 from tao_like.contract.sample import Split
-
-SpecT = TypeVar("SpecT", bound=CommonSpec)
 
 
 class Source(Protocol):
     """The samples of every split."""
 
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the outputs. Raises DatasetError."""
+
     def has(self, split: Split) -> bool:
         """Whether the spec gives data for a split."""
+
+    def count(self, split: Split) -> int:
+        """Samples of a split, without reading them. Raises DatasetError."""
 
     def split_record(self) -> dict[str, Any]:
         """The files of each split, for the bundle."""
@@ -28,18 +31,28 @@ class Source(Protocol):
         """A text that tells a split's samples from others'."""
 
 
-class SplitData(Data):
-    """Data whose samples come from a source, and whose loading the dataset block of a spec describes."""
+SourceT = TypeVar("SourceT", bound=Source)
+
+
+class SplitData(Data, Generic[SourceT]):
+    """Data whose samples come from a source, and whose loading the dataset block of a spec describes.
+
+    Args:
+        block: the dataset block: ``batch_size``, ``workers`` and ``shuffle`` at least.
+        source: the samples of every split.
+    """
+
+    key_form: ClassVar[str] = "dataset.{split}_dataset.images_dir"
+    """The key of the spec that names a split's data, for messages."""
+
+    def __init__(self, block: Any, source: SourceT) -> None:
+        self.block = block
+        self.source = source
 
     @property
-    @abstractmethod
-    def block(self) -> Any:
-        """The dataset block: ``batch_size``, ``workers`` and ``shuffle`` at least."""
-
-    @property
-    @abstractmethod
-    def source(self) -> Source:
-        """The samples of every split."""
+    @override
+    def labels(self) -> Labels:
+        return Labels(self.source.classes)
 
     @property
     @override
@@ -56,21 +69,17 @@ class SplitData(Data):
         return self.source.has(split)
 
     @override
+    def key(self, split: Split) -> str:
+        return self.key_form.format(split=split)
+
+    @override
+    def count(self, split: Split) -> int:
+        return self.source.count(split)
+
+    @override
     def manifest(self) -> dict[str, Any]:
         return self.source.split_record()
 
     @override
     def fingerprint(self, split: Split) -> str:
         return self.source.fingerprint(split)
-
-
-def with_stored_keys(spec: SpecT, stored: SpecT, keys: tuple[str, ...]) -> SpecT:
-    """The user's spec with some keys of the dataset block as a model was trained with them.
-
-    Args:
-        spec: the user's.
-        stored: the model's.
-        keys: of the dataset block, such as those that say how samples are preprocessed.
-    """
-    own = {name: getattr(stored.dataset, name) for name in keys}  # type: ignore[attr-defined]
-    return replace(spec, dataset=replace(spec.dataset, **own))  # type: ignore[attr-defined,call-arg]

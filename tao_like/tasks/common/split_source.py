@@ -116,6 +116,10 @@ class SplitSource(ABC, Generic[RecordT]):
             self._classes = names
         return self._classes
 
+    def count(self, split: Split) -> int:
+        """Samples of a split, without reading them. Raises DatasetError, SpecError."""
+        return len(self.records(split))
+
     def split_record(self) -> dict[str, Any]:
         """The files of each split, for the bundle."""
         roots: dict[str, list[Path]] = {

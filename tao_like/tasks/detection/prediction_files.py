@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from tao_like.runtime.predictions.boxes import Detection
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.runtime.predictions.detections import FoundBoxes
 from tao_like.tasks.common.label_files import label_files
 
 KITTI_BOX = "{left:.2f} {top:.2f} {right:.2f} {bottom:.2f}"
@@ -14,59 +18,74 @@ KITTI_LINE = f"{{label}} -1 -1 -10 {KITTI_BOX} -1 -1 -1 -1000 -1000 -1000 -10 {{
 """KITTI's values for what a 2D detector does not know, and the score at the end."""
 
 
-class PictureResult(NamedTuple):
-    """The detections of a picture.
+@dataclass(frozen=True)
+class ImageResult:
+    """The boxes of an image.
 
     Attributes:
-        key: name of the picture.
+        key: name of the image.
         width: in pixels.
         height: in pixels.
-        detections: what was found.
+        found: all boxes, in pixels of the image.
+        is_shown: (M,) whether a box reaches the threshold of its class.
     """
 
     key: str
     width: int
     height: int
-    detections: tuple[Detection, ...]
+    found: FoundBoxes
+    is_shown: npt.NDArray[np.bool_]
+
+    def rows(self, *, thresholded: bool) -> Iterable[tuple[list[float], float, int]]:
+        """Left, top, right, bottom, then score and class number, of all boxes or of those that are shown."""
+        which = self.is_shown if thresholded else np.ones_like(self.is_shown)
+        values = (self.found.boxes[which], self.found.scores[which], self.found.labels[which])
+        return zip(*(each.tolist() for each in values), strict=True)
 
 
-def coco_text(results: Sequence[PictureResult], classes: Sequence[str]) -> str:
-    """A COCO dataset whose annotations carry a ``score``; ids count from 1."""
-    numbers = {name: number for number, name in enumerate(classes, start=1)}
+def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresholded: bool) -> str:
+    """A COCO dataset whose annotations carry a ``score``; ids count from 1.
+
+    Numbers are not rounded, so that an evaluation of the file gives what the boxes themselves give.
+    """
     annotations: list[dict[str, Any]] = []
-    for picture, result in enumerate(results, start=1):
-        for found in result.detections:
-            left, top, right, bottom = found.box
+    for image, result in enumerate(results, start=1):
+        for (left, top, right, bottom), score, label in result.rows(thresholded=thresholded):
             width, height = right - left, bottom - top
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": picture,
-                    "category_id": numbers[found.label],
-                    "bbox": [round(value, 3) for value in (left, top, width, height)],
-                    "area": round(width * height, 3),
+                    "image_id": image,
+                    "category_id": label + 1,
+                    "bbox": [left, top, width, height],
+                    "area": width * height,
                     "iscrowd": 0,
-                    "score": round(found.score, 6),
+                    "score": score,
                 }
             )
     images = [
         {"id": number, "file_name": result.key, "width": result.width, "height": result.height}
         for number, result in enumerate(results, start=1)
     ]
-    categories = [{"id": number, "name": name} for name, number in numbers.items()]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}, indent=1)
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    blocks = {"images": images, "annotations": annotations, "categories": categories}
+    return "{" + ",\n".join(f'"{name}": {_lines(entries)}' for name, entries in blocks.items()) + "}\n"
 
 
-def kitti_texts(results: Sequence[PictureResult]) -> dict[str, str]:
-    """A label file for each picture; see `label_files`."""
-    return label_files((result.key, _kitti_lines(result)) for result in results)
+def _lines(entries: Sequence[dict[str, Any]]) -> str:
+    """A JSON list with a line for each entry."""
+    return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"
 
 
-def _kitti_lines(result: PictureResult) -> list[str]:
+def kitti_texts(results: Sequence[ImageResult], classes: Sequence[str]) -> dict[str, str]:
+    """A label file for each image, with the boxes that are shown; see `label_files`."""
+    return label_files((result.key, _kitti_lines(result, classes)) for result in results)
+
+
+def _kitti_lines(result: ImageResult, classes: Sequence[str]) -> list[str]:
     lines = []
-    for found in result.detections:
-        left, top, right, bottom = found.box
-        values = {"left": left, "top": top, "right": right, "bottom": bottom, "score": found.score}
+    for (left, top, right, bottom), score, label in result.rows(thresholded=True):
+        values = {"left": left, "top": top, "right": right, "bottom": bottom, "score": score}
         # A blank ends a field.
-        lines.append(KITTI_LINE.format(label=found.label.replace(" ", "_"), **values))
+        lines.append(KITTI_LINE.format(label=classes[label].replace(" ", "_"), **values))
     return lines

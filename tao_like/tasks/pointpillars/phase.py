@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from tao_like.contract.batch import Batch
-from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.runtime.predictions.boxes3d import MEANINGS
 from tao_like.tasks.pointpillars.data.dataset import FrameTargets
 from tao_like.tasks.pointpillars.data.frame_data import FrameData
 from tao_like.tasks.pointpillars.losses import detection_losses
-from tao_like.tasks.pointpillars.metrics.detection3d import NAMES, PointPillarsMetrics
+from tao_like.tasks.pointpillars.metrics.detection3d import PointPillarsMetrics
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.for_export import selected
 from tao_like.tasks.pointpillars.predictions import FramePredictions
@@ -32,15 +31,6 @@ class PointPillarsPhase(Phase[PointPillars]):
         self._selection = predictions.selection
         self._head = spec.model.dense_head
         self._rules = spec.model.post_processing.eval_metric
-
-    @property
-    @override
-    def goal(self) -> Goal:
-        return Goal("mAP_3d")
-
-    @override
-    def reported(self) -> Mapping[str, bool]:
-        return dict.fromkeys(NAMES, True)
 
     @override
     def losses(self, model: PointPillars, batch: Batch[FrameTargets]) -> dict[str, Tensor]:

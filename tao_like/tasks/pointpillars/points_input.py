@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from typing_extensions import override
 
 from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Prepared
-from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points
+from tao_like.data.inference_files import point_sources
+from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points, read_points
 
 POINTS = "points"
 """The name of the input."""
@@ -23,29 +25,37 @@ class PointsInput(Input):
     """The points of a frame, (N, 4) float32: x, y, z in metres and the strength of the echo.
 
     Args:
-        preprocessing: of the frames.
+        preprocessing: gives the frames' preprocessing, which may depend on data not read yet.
     """
 
     kind = "points"
     format = "points"
 
-    def __init__(self, preprocessing: PointsPreparation) -> None:
+    def __init__(self, preprocessing: Callable[[], PointsPreparation]) -> None:
         self._preprocessing = preprocessing
 
     @property
     @override
     def preprocessing(self) -> dict[str, Any]:
-        return self._preprocessing.to_dict()
+        return self._preprocessing().to_dict()
+
+    @override
+    def files(self, source: str) -> list[Path]:
+        return point_sources(source)
+
+    @override
+    def read(self, path: Path) -> Points:
+        return read_points(path, self._preprocessing())
 
     @override
     def dummy(self, generator: np.random.Generator) -> Points:
-        limits = self._preprocessing.point_cloud_range
+        limits = self._preprocessing().point_cloud_range
         low, high = (*limits[:3], 0.0), (*limits[3:], 1.0)
         return generator.uniform(low, high, (DUMMY_POINTS, 4)).astype(np.float32)
 
     @override
     def preprocess(self, data: Sequence[Points]) -> list[Points]:
-        return [prepare_points(points, self._preprocessing) for points in data]
+        return [prepare_points(points, self._preprocessing()) for points in data]
 
     @override
     def of_batch(self, tensor: Tensor, count: int) -> list[Points]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from typing_extensions import override
 
 from tao_like.contract.capabilities import Describes, Prunes
-from tao_like.contract.inputs import Input
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
-from tao_like.contract.phase import Phase
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.runtime.predictions.boxes3d import MEANINGS
-from tao_like.tasks.common.split_data import with_stored_keys
 from tao_like.tasks.pointpillars.data.frame_data import FrameData
 from tao_like.tasks.pointpillars.model.build import build_network
 from tao_like.tasks.pointpillars.model.detector import PointPillars
@@ -24,37 +20,27 @@ from tao_like.tasks.pointpillars.points_input import POINTS, PointsInput, point_
 from tao_like.tasks.pointpillars.predictions import FramePredictions
 from tao_like.tasks.pointpillars.spec import Spec as PointPillarsSpec
 
-MODEL_DATA_KEYS = ("class_names", "point_cloud_range", "data_processor", "point_feature_encoding")
-"""Keys of the dataset block that are a model's affair, not the user's."""
-
 
 class PointPillarsTask(Task[PointPillarsSpec, PointPillars], Prunes[PointPillars], Describes):
     """Boxes around the objects of a LiDAR frame."""
 
     name = "pointpillars"
     Spec = PointPillarsSpec
+    stored_dataset_keys = ("class_names", "point_cloud_range", "data_processor", "point_feature_encoding")
     data: FrameData
     predictions: FramePredictions
 
     def __init__(self, spec: PointPillarsSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
-        self.data = FrameData(spec, trained)
-        self.predictions = FramePredictions(self.data, trained.thresholds if trained else {}, spec)
-        self.points = PointsInput(self.data.preprocessing)
-        self._phase = PointPillarsPhase(self.data, self.predictions, spec)
-
-    @property
-    @override
-    def inputs(self) -> dict[str, Input]:
-        return {POINTS: self.points}
-
-    @override
-    def phases(self) -> list[Phase[PointPillars]]:
-        return [self._phase]
-
-    @override
-    def capabilities(self) -> Iterable[object]:
-        return self, self.data, self.predictions
+        data = FrameData(spec, trained)
+        predictions = FramePredictions(data, trained.thresholds if trained else {}, spec)
+        self.points = PointsInput(lambda: data.preprocessing)
+        self.compose(
+            data=data,
+            inputs={POINTS: self.points},
+            predictions=predictions,
+            phases=[PointPillarsPhase(data, predictions, spec)],
+        )
 
     @override
     def model(self, *, pretrained: bool) -> tuple[PointPillars, list[str]]:
@@ -82,11 +68,6 @@ class PointPillarsTask(Task[PointPillarsSpec, PointPillars], Prunes[PointPillars
     @override
     def metadata_extra(self) -> dict[str, Any]:
         return {"selection": vars(self.predictions.selection)}
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: PointPillarsSpec, stored: PointPillarsSpec) -> PointPillarsSpec:
-        return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
 
 TASK = PointPillarsTask

@@ -15,6 +15,7 @@ from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.drawing import SkeletonView
+from tao_like.data.skeletons.survey import bones_of, side_classes
 from tao_like.tasks.pose_classification.dataset import SkeletonDataset
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
 
@@ -28,6 +29,7 @@ IMBALANCE = 10
 def check_pose_data(
     skeletons: LabelledSkeletons,
     train_data: Callable[[], SkeletonDataset],
+    places: Callable[[], int],
     max_figures: int,
     *,
     full: bool,
@@ -38,6 +40,7 @@ def check_pose_data(
     Args:
         skeletons: of all splits.
         train_data: gives the training data without random changes, where it is drawn.
+        places: gives the number of channels that are coordinates.
         max_figures: so many sequences are drawn; 0: none.
         full: look at every sequence.
         on_progress: called with (done, total).
@@ -64,6 +67,9 @@ def check_pose_data(
         report.summary[split] = _summary(skeletons, split, data)
     report.findings += _imbalance(report.summary["train"]["classes"])
     report.findings += _copies(hashes)
+    if not report.errors:
+        report.findings += _order_of_joints(skeletons, places())
+        report.findings += _mirrored_sides(skeletons, places())
     if full and max_figures and not report.errors:
         tiles = _tiles(train_data(), skeletons, max_figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=224)
@@ -124,6 +130,38 @@ def _imbalance(counts: dict[str, int]) -> list[Finding]:
         message = f"{most} has {counts[most]} training sequences, {least} {counts[least]}"
         found.append(Finding("warning", "imbalance", message))
     return found
+
+
+def _order_of_joints(skeletons: LabelledSkeletons, places: int) -> list[Finding]:
+    """Whether the bones of the layout are bones, as their lengths tell."""
+    layout, data = skeletons.layout, skeletons.data("train")
+    bones = bones_of(data, layout, places)
+    if bones is None or bones.is_plausible:
+        return []
+    message = (
+        f"the bones of model.graph_layout={layout.name} are {bones.ratio:.1f} times as long in {data.path} "
+        "as the shortest way to join all joints: the joints stand in another order. Choose the layout that "
+        "fits, or describe the data's own with model.graph_layout=custom; these joints are near each other: "
+        + " ".join(f"{one}-{other}" for one, other in bones.edges)
+    )
+    return [Finding("warning", "joint_order", message)]
+
+
+def _mirrored_sides(skeletons: LabelledSkeletons, places: int) -> list[Finding]:
+    """Classes that a mirror image changes, where training mirrors."""
+    mirror_prob = skeletons.spec.augmentation.mirror_prob
+    if not mirror_prob:
+        return []
+    data = skeletons.data("train")
+    names = list(data.labels.classes) or skeletons.classes
+    sided = side_classes(data, names, skeletons.layout, places)
+    if not sided:
+        return []
+    message = (
+        f"dataset.augmentation.mirror_prob={mirror_prob:g} swaps left and "
+        f"right, which make different classes here; set it to 0: {', '.join(sided[:10])}"
+    )
+    return [Finding("warning", "mirrored_sides", message)]
 
 
 def _copies(hashes: dict[str, list[tuple[Split, str]]]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,18 @@ def convert_sequences(spec: DatasetConvertSpec, folder: Path) -> tuple[dict[str,
         wrong.append(str(error))
 
     found = list(_finite(_sequences(spec, Path(spec.data), on_wrong), on_wrong))
+    found = _of_one_kind(found, on_wrong)
     if not found:
         told = f"; the first: {wrong[0]}" if wrong else ""
         raise DatasetError(f"{KEY}: {spec.data} holds no sequence that can be used{told}")
-    lines = [f"left out: {text}" for text in wrong]
+    lines: list[str] = []
     report: dict[str, Any] = {"format": spec.format, "left_out": wrong, "splits": {}}
     classes = sorted({one.label for one in found if one.label is not None}, key=_by_number)
     if any(one.label is None for one in found):
-        lines += _write_each(found, folder / "sequences", report)
+        lines += _write_each(found, folder / "sequences", report, on_wrong)
+        lines += [f"left out: {text}" for text in wrong]
         return report, lines, f"# inference:\n#   source: {folder / 'sequences'}\n"
+    lines += [f"left out: {text}" for text in wrong]
     # Of several divisions, such as by person and by camera, a spec takes the first.
     named: dict[str, tuple[Path, Path]] = {}
     for split in sorted({one.split for one in found}):
@@ -102,7 +106,7 @@ def _sequences(spec: DatasetConvertSpec, data: Path, on_wrong: OnWrong) -> Itera
         spec.sequence_length_min,
         spec.sequence_overlap,
     )
-    return deepstream_sequences(data, form)
+    return deepstream_sequences(data, form, on_wrong)
 
 
 def _finite(found: Iterator[FoundSequence], on_wrong: OnWrong) -> Iterator[FoundSequence]:
@@ -114,22 +118,42 @@ def _finite(found: Iterator[FoundSequence], on_wrong: OnWrong) -> Iterator[Found
             on_wrong(DatasetError(f"{KEY}: the sequence {one.name} holds values that are NaN or infinite"))
 
 
+def _of_one_kind(found: list[FoundSequence], on_wrong: OnWrong) -> list[FoundSequence]:
+    """Those with as many channels and joints as most have, and with a class where any has one."""
+    shapes = Counter(_form(one) for one in found)
+    if len(shapes) > 1:
+        ((usual, count),) = shapes.most_common(1)
+        for one in found:
+            if _form(one) != usual:
+                on_wrong(
+                    DatasetError(
+                        f"{KEY}: sequences differ in channels and joints: {one.name} has {_form(one)}, and "
+                        f"{count} of {len(found)} have {usual}; give those of one kind"
+                    )
+                )
+        found = [one for one in found if _form(one) == usual]
+    unlabeled = [one for one in found if one.label is None]
+    if unlabeled and len(unlabeled) < len(found):
+        for one in unlabeled:
+            on_wrong(
+                DatasetError(f"{KEY}: {one.name} has no class, and others have; put it into a class folder")
+            )
+        found = [one for one in found if one.label is not None]
+    return found
+
+
+def _form(one: FoundSequence) -> tuple[int, int]:
+    return one.values.shape[0], one.values.shape[2]
+
+
 def _by_number(label: str) -> tuple[int, str]:
     """Class names that are numbers in the order of these."""
     return (int(label), "") if label.isdecimal() else (-1, label)
 
 
 def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
-    """(N, C, T, V, M): as long as the longest, at most so many frames; noughts behind and for absent persons.
-
-    Raises:
-        DatasetError: the sequences differ in channels or joints.
-    """
+    """(N, C, T, V, M): as long as the longest, at most so many frames; noughts behind and for absent ones."""
     shapes = {(one.values.shape[0], one.values.shape[2]) for one in found}
-    if len(shapes) > 1:
-        raise DatasetError(
-            f"{KEY}: sequences differ in channels and joints: {sorted(shapes)}; give those of one kind"
-        )
     ((channels, joints),) = shapes
     frames = min(most, max(one.values.shape[1] for one in found))
     persons = max(one.values.shape[3] for one in found)
@@ -155,11 +179,20 @@ def _write_split(
     return data, labels, array.shape
 
 
-def _write_each(found: list[FoundSequence], folder: Path, report: dict[str, Any]) -> list[str]:
+def _write_each(
+    found: list[FoundSequence], folder: Path, report: dict[str, Any], on_wrong: OnWrong
+) -> list[str]:
+    written = 0
     for one in found:
-        _write_array(_inside(folder, f"{one.name}.npy"), one.values)
-    report["sequences"] = len(found)
-    return [f"{folder}: {len(found)} sequences without classes, for inference"]
+        try:
+            target = _inside(folder, f"{one.name}.npy")
+        except DatasetError as error:
+            on_wrong(error)
+            continue
+        _write_array(target, one.values)
+        written += 1
+    report["sequences"] = written
+    return [f"{folder}: {written} sequences without classes, for inference"]
 
 
 def _inside(folder: Path, name: str) -> Path:

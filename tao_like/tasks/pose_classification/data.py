@@ -13,23 +13,21 @@ from typing_extensions import override
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Converts
 from tao_like.contract.data import DataReport
-from tao_like.contract.labels import Labels
-from tao_like.contract.sample import Sample, Split
+from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
-from tao_like.data.inference_files import skeleton_sources
 from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.data.skeletons.layouts import Layout
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, read_skeleton
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.pose_classification.augmentation import Augmentation, Sequence4
 from tao_like.tasks.pose_classification.check import check_pose_data
 from tao_like.tasks.pose_classification.convert import convert_sequences
 from tao_like.tasks.pose_classification.dataset import SkeletonDataset, collate_sequences
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
-from tao_like.tasks.pose_classification.spec import DatasetSpec, Spec
+from tao_like.tasks.pose_classification.spec import Spec
 
 
-class PoseData(SplitData, Converts):
+class PoseData(SplitData[LabelledSkeletons], Converts):
     """Arrays of sequences with files of labels.
 
     Args:
@@ -37,25 +35,12 @@ class PoseData(SplitData, Converts):
         trained: what a trained model says of itself; None: it is yet to be trained.
     """
 
+    key_form = "dataset.{split}_dataset.data_path"
+
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        super().__init__(spec.dataset, LabelledSkeletons(spec, trained.classes if trained else None))
         self.spec = spec
         self.trained = trained
-        self._skeletons = LabelledSkeletons(spec, trained.classes if trained else None)
-
-    @property
-    @override
-    def block(self) -> DatasetSpec:
-        return self.spec.dataset
-
-    @property
-    @override
-    def source(self) -> LabelledSkeletons:
-        return self._skeletons
-
-    @property
-    @override
-    def labels(self) -> Labels:
-        return Labels(self.source.classes)
 
     @property
     def layout(self) -> Layout:
@@ -87,14 +72,6 @@ class PoseData(SplitData, Converts):
         return SkeletonView(sequence, self.layout, self.preprocessing.places)
 
     @override
-    def key(self, split: Split) -> str:
-        return f"dataset.{split}_dataset.data_path"
-
-    @override
-    def count(self, split: Split) -> int:
-        return len(self.source.data(split))
-
-    @override
     def dataset(self, split: Split, *, augment: bool = False) -> SkeletonDataset:
         self.source.check_known(split)
         change = Augmentation(self.block, self.preprocessing, self.layout) if augment else None
@@ -109,18 +86,11 @@ class PoseData(SplitData, Converts):
         return check_pose_data(
             self.source,
             lambda: self.dataset("train"),
+            lambda: self.preprocessing.places,
             self.spec.dataset_check.max_pictures,
             full=full,
             on_progress=on_progress,
         )
-
-    @override
-    def inference_files(self, source: str | None) -> list[Path]:
-        return [] if source is None else skeleton_sources(source)
-
-    @override
-    def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_skeleton(path, self.preprocessing))
 
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:

@@ -10,15 +10,18 @@ import numpy as np
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.skeletons.arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
-from tao_like.data.skeletons.layouts import LAYOUTS
+from tao_like.data.skeletons.layouts import CUSTOM, LAYOUTS, Layout, custom_layout
+from tao_like.data.skeletons.survey import bones_of, shown_lengths, side_classes
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.pose_classification.spec import Spec
 
 SPLITS = ("train", "val", "test")
 FEW = 2000
 """Sequences up to which the small network is suggested."""
-LONG = 100
-"""Frames that ST-GCN++ was published with."""
+LONG, SHORT = 100, 16
+"""Frames that ST-GCN++ was published with, and the fewest that make sense."""
+WINDOW_PERCENTILE = 75
+"""Of the lengths of sequences: one that is far longer than the others does not count."""
 
 
 def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
@@ -36,12 +39,13 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     Raises:
         DatasetError: the folder has no arrays of that kind, or they cannot be read.
         SpecError: an override is wrong, ``target`` is there already, or the number of joints is that of no
-            known layout.
+            known layout and its bones cannot be measured.
     """
     refuse_existing(target, force=force)
     found = _found_files(folder)
     data = _opened(*found["train"])
-    values = [*_model(data), *_dataset(data, found), *_training(data, "val" in found)]
+    layout, layout_keys = _layout(data)
+    values = [*_model(data, layout_keys), *_dataset(data, layout, found), *_training(data, "val" in found)]
     classes = len(set(data.labels.labels))
     words = f"{len(data)} training sequences, {classes} classes"
     written = write_suggested(Spec, "pose_classification", folder, target, values, overrides, found=words)
@@ -49,6 +53,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     return [
         f"{len(data)} training sequences of {classes} classes: {channels} channels, {frames} frames, "
         f"{joints} joints, {persons} persons; splits: {', '.join(found)}.",
+        *(f"{key.key}={key.value}: {key.why}" for key in layout_keys[:1] if key.value == CUSTOM),
         written,
     ]
 
@@ -81,23 +86,72 @@ def _opened(array: Path, labels: Path) -> SkeletonData:
     return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
 
 
-def _model(data: SkeletonData) -> Iterator[AnnotatedValue]:
-    _, channels, _, joints, _ = data.values.shape
-    names = [name for name, layout in LAYOUTS.items() if len(layout.joints) == joints]
-    if not names:
+def _places(data: SkeletonData) -> int:
+    """Channels that are places: where the third lies between 0 and 1, it is a score."""
+    channels = data.values.shape[1]
+    return 2 if channels == 3 and _is_score(data) else channels
+
+
+def _layout(data: SkeletonData) -> tuple[Layout, list[AnnotatedValue]]:
+    """The layout that the data has, with the keys that say so: a published one, else measured bones.
+
+    Raises:
+        SpecError: no published layout has so many joints, and too few frames show all of them to measure.
+    """
+    joints, places = data.values.shape[3], _places(data)
+    named = [layout for layout in LAYOUTS.values() if len(layout.joints) == joints]
+    # 17 joints: in a picture they are COCO's, in space Human3.6M's.
+    named.sort(key=lambda layout: (layout.name == "coco") != (places == 2))
+    checks = {layout.name: bones_of(data, layout, places) for layout in named}
+    fitting = [layout for layout in named if (check := checks[layout.name]) is None or check.is_plausible]
+    if fitting:
+        why = f"the layout with {joints} joints"
+        return fitting[0], [AnnotatedValue("model.graph_layout", fitting[0].name, why)]
+    bare = named[0] if named else custom_layout(_numbered(joints), _chain(joints), 0)
+    bones = checks[named[0].name] if named else bones_of(data, bare, places)
+    if bones is None:
         raise SpecError(
             f"{data.path} has {joints} joints, and no known layout has so many; describe it with "
             "model.graph_layout=custom and model.layout"
         )
-    scored = channels == 3 and _is_score(data)
-    # 17 joints: in a picture they are COCO's, in space Human3.6M's.
-    flat = channels == 2 or scored
-    layout = names[0] if len(names) == 1 else next(name for name in names if (name == "coco") == flat)
+    why = "no known layout has so many joints"
+    if named:
+        why = (
+            f"not {bare.name}, though it has {joints} joints: in this order its bones would be "
+            f"{bones.ratio:.1f} times as long as the shortest way to join all joints"
+        )
+    own = custom_layout(_numbered(joints), bones.edges, bones.centre)
+    return own, [
+        AnnotatedValue("model.graph_layout", CUSTOM, why),
+        AnnotatedValue(
+            "model.layout.joints",
+            list(own.joints),
+            "give them their names: left and right, hips and shoulders",
+        ),
+        AnnotatedValue(
+            "model.layout.edges",
+            [list(edge) for edge in own.edges],
+            "joints that are near each other in the data",
+        ),
+        AnnotatedValue("model.layout.center", own.centre, "in the middle of these edges"),
+    ]
+
+
+def _numbered(joints: int) -> list[str]:
+    return [f"joint {number}" for number in range(joints)]
+
+
+def _chain(joints: int) -> list[tuple[int, int]]:
+    return [(number, number + 1) for number in range(joints - 1)]
+
+
+def _model(data: SkeletonData, layout_keys: list[AnnotatedValue]) -> Iterator[AnnotatedValue]:
+    channels = data.values.shape[1]
     few = len(data) <= FEW
     yield AnnotatedValue("model.model_type", "ST-GCN++", "more accurate than ST-GCN with half its size")
-    yield AnnotatedValue("model.graph_layout", layout, f"the layout with {joints} joints")
+    yield from layout_keys
     yield AnnotatedValue("model.input_channels", channels, "as the array has them")
-    if scored:
+    if _places(data) < channels:
         yield AnnotatedValue("model.confidence", True, "the third channel lies between 0 and 1: a score")
     if few:
         yield AnnotatedValue("model.base_channels", 32, f"half the published width for {len(data)} sequences")
@@ -110,26 +164,47 @@ def _is_score(data: SkeletonData) -> bool:
     return bool(some.min() >= 0 and some.max() <= 1)
 
 
-def _dataset(data: SkeletonData, found: dict[str, tuple[Path, Path]]) -> Iterator[AnnotatedValue]:
+def _dataset(
+    data: SkeletonData, layout: Layout, found: dict[str, tuple[Path, Path]]
+) -> Iterator[AnnotatedValue]:
     for split, (array, labels) in found.items():
         yield AnnotatedValue(f"dataset.{split}_dataset.data_path", str(array))
         yield AnnotatedValue(f"dataset.{split}_dataset.label_path", str(labels))
-    frames = data.values.shape[2]
-    window = min(LONG, max(16, frames // 2))
-    why = f"spread evenly over sequences of up to {frames} frames"
+    lengths = shown_lengths(data)
+    typical = int(np.percentile(lengths, WINDOW_PERCENTILE)) if len(lengths) else data.values.shape[2]
+    window = min(LONG, max(SHORT, typical))
+    why = (
+        f"spread evenly over each sequence; {WINDOW_PERCENTILE} % have at most {typical} frames, the longest "
+        f"{lengths.max(initial=typical)}"
+    )
     yield AnnotatedValue("dataset.window_size", window, why)
-    yield AnnotatedValue("dataset.scale_by_body", True, "how tall a person is says nothing of what he does")
+    if layout.spine:
+        yield AnnotatedValue(
+            "dataset.scale_by_body", True, "how tall a person is says nothing of what he does"
+        )
     yield AnnotatedValue("dataset.batch_size", 16)
-    if data.values.shape[1] == 3 and not _is_score(data):
+    if _places(data) == 3 and layout.spine and layout.shoulders:
         yield AnnotatedValue("dataset.align_axes", True, "nor does the direction that he faces")
     if len(data) <= FEW:
         yield AnnotatedValue(
             "dataset.augmentation.rotation", 15, "with few sequences, changes at random help"
         )
         yield AnnotatedValue("dataset.augmentation.scale", 0.1)
-        yield AnnotatedValue(
-            "dataset.augmentation.mirror_prob", 0.5, "0 where left and right make different classes"
-        )
+        yield from _mirroring(data, layout)
+
+
+def _mirroring(data: SkeletonData, layout: Layout) -> Iterator[AnnotatedValue]:
+    names = class_names_of(data)
+    key = "dataset.augmentation.mirror_prob"
+    if sided := side_classes(data, names, layout, _places(data)):
+        yield AnnotatedValue(key, 0.0, f"left and right make different classes: {', '.join(sided[:4])}")
+    elif layout.pairs:
+        yield AnnotatedValue(key, 0.5, "0 where left and right make different classes")
+
+
+def class_names_of(data: SkeletonData) -> list[str]:
+    """Class names as the labels have them, else the numbers."""
+    return list(data.labels.classes) or [str(number) for number in range(max(data.labels.labels) + 1)]
 
 
 def _training(data: SkeletonData, has_val: bool) -> Iterator[AnnotatedValue]:

@@ -27,6 +27,10 @@ class PoseMetrics(ClassMetrics):
         super().__init__(classes, list(TOP_K), thresholds)
 
     @override
+    def reported(self) -> dict[str, bool]:
+        return super().reported() | {"mean_class_accuracy": True}
+
+    @override
     def compute(self) -> Report:
         report = super().compute()
         # Classes without a sequence have none; TAO counts them as 0.

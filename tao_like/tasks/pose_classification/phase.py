@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,18 +10,15 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
-from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.tasks.common.class_predictions import PROBABILITIES
 from tao_like.tasks.pose_classification.data import PoseData
 from tao_like.tasks.pose_classification.losses import stream_distillation_losses, stream_losses
-from tao_like.tasks.pose_classification.metrics import TOP_K, PoseMetrics
+from tao_like.tasks.pose_classification.metrics import PoseMetrics
 from tao_like.tasks.pose_classification.model.classifier import SkeletonClassifier
 from tao_like.tasks.pose_classification.predictions import PosePredictions
 from tao_like.tasks.pose_classification.spec import Spec
-
-METRICS = ("accuracy", "mean_class_accuracy", "precision", "recall", "f1")
 
 
 class PosePhase(Phase[SkeletonClassifier], Distils[SkeletonClassifier]):
@@ -35,20 +31,6 @@ class PosePhase(Phase[SkeletonClassifier], Distils[SkeletonClassifier]):
         self._thresholds = predictions.thresholds
         self._smoothing = spec.train.label_smoothing
         self._streams = spec.model.streams
-
-    @property
-    @override
-    def goal(self) -> Goal:
-        return Goal("accuracy")
-
-    @override
-    def reported(self) -> Mapping[str, bool]:
-        ks = (k for k in TOP_K if 1 < k <= len(self.data.labels))
-        return {
-            **dict.fromkeys(METRICS, True),
-            "calibration_error": False,
-            **{f"top{k}_accuracy": True for k in ks},
-        }
 
     @override
     def losses(self, model: SkeletonClassifier, batch: Batch[Tensor]) -> dict[str, Tensor]:

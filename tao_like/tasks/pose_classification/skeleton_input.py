@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from typing_extensions import override
 
 from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Prepared
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
+from tao_like.data.inference_files import skeleton_sources
+from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
 
 JOINTS = "joints"
 """The name of the input."""
@@ -35,6 +37,14 @@ class SkeletonInput(Input):
     @override
     def preprocessing(self) -> dict[str, Any]:
         return self._preprocessing().to_dict()
+
+    @override
+    def files(self, source: str) -> list[Path]:
+        return skeleton_sources(source)
+
+    @override
+    def read(self, path: Path) -> np.ndarray:
+        return read_skeleton(path, self._preprocessing())
 
     @override
     def dummy(self, generator: np.random.Generator) -> np.ndarray:

@@ -38,6 +38,10 @@ class LabelledSkeletons:
         """Whether there is data for a split."""
         return bool(self.named(split).data_path)
 
+    def count(self, split: Split) -> int:
+        """Sequences of a split. Raises DatasetError, SpecError."""
+        return len(self.data(split))
+
     def data(self, split: Split) -> SkeletonData:
         """The sequences of a split. Raises DatasetError, SpecError."""
         if split not in self._data:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from PIL import Image
 from typing_extensions import override
 
 from tao_like.contract.capabilities import Describes, DrawsModel, Prunes
-from tao_like.contract.inputs import Input
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
-from tao_like.contract.phase import Phase
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.tasks.common.split_data import with_stored_keys
 from tao_like.tasks.pose_classification.data import PoseData
 from tao_like.tasks.pose_classification.draw import joint_importance
 from tao_like.tasks.pose_classification.model.build import build_network
@@ -27,9 +23,6 @@ from tao_like.tasks.pose_classification.predictions import PosePredictions
 from tao_like.tasks.pose_classification.skeleton_input import JOINTS, SkeletonInput, joint_tensors
 from tao_like.tasks.pose_classification.spec import Spec as PoseSpec
 
-MODEL_DATA_KEYS = ("window_size", "sampling", "center", "scale_by_body", "align_axes", "max_persons")
-"""Keys of the dataset block that are a model's affair, not the user's."""
-
 
 class PoseClassificationTask(
     Task[PoseSpec, SkeletonClassifier],
@@ -41,28 +34,21 @@ class PoseClassificationTask(
 
     name = "pose_classification"
     Spec = PoseSpec
+    stored_dataset_keys = ("window_size", "sampling", "center", "scale_by_body", "align_axes", "max_persons")
     data: PoseData
     predictions: PosePredictions
 
     def __init__(self, spec: PoseSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
-        self.data = PoseData(spec, trained)
-        self.predictions = PosePredictions(self.data, trained.thresholds if trained else {})
-        self.skeleton = SkeletonInput(lambda: self.data.preprocessing)
-        self._phase = PosePhase(self.data, self.predictions, spec)
-
-    @property
-    @override
-    def inputs(self) -> dict[str, Input]:
-        return {JOINTS: self.skeleton}
-
-    @override
-    def phases(self) -> list[Phase[SkeletonClassifier]]:
-        return [self._phase]
-
-    @override
-    def capabilities(self) -> Iterable[object]:
-        return self, self.data, self.predictions, self._phase
+        data = PoseData(spec, trained)
+        predictions = PosePredictions(data, trained.thresholds if trained else {})
+        self.skeleton = SkeletonInput(lambda: data.preprocessing)
+        self.compose(
+            data=data,
+            inputs={JOINTS: self.skeleton},
+            predictions=predictions,
+            phases=[PosePhase(data, predictions, spec)],
+        )
 
     @override
     def model(self, *, pretrained: bool) -> tuple[SkeletonClassifier, list[str]]:
@@ -110,11 +96,6 @@ class PoseClassificationTask(
             title = f"What others take from each joint ({name})"
             figures[f"joint_importance_{name}"] = joint_importance(matrices, self.data.layout, title)
         return figures
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: PoseSpec, stored: PoseSpec) -> PoseSpec:
-        return with_stored_keys(super().restored_spec(spec, stored), stored, MODEL_DATA_KEYS)
 
 
 TASK = PoseClassificationTask

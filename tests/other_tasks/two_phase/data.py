@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders
-from tao_like.data.inference_files import image_sources
 from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 
 from .spec import DatasetSpec
@@ -98,9 +96,3 @@ class ColorData(Data):
 
     def fingerprint(self, split: Split) -> str:
         return "\n".join(record.key for record in self._records(split))
-
-    def inference_files(self, source: str | None) -> list[Path]:
-        return [] if source is None else image_sources(source)
-
-    def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_image(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch.nn import functional
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Prunes
-from tao_like.contract.inputs import Input
 from tao_like.contract.metrics import Goal, Metrics, Report
 from tao_like.contract.model import Exportable, Prunable
 from tao_like.contract.phase import Phase
@@ -65,9 +63,14 @@ class DrawnClasses(ClassPredictions):
 class ColorError(Metrics):
     """The mean absolute error of colors."""
 
+    goal = Goal("color_error", higher_is_better=False)
+
     def __init__(self) -> None:
         super().__init__()
         self.total = 0.0
+
+    def reported(self) -> dict[str, bool]:
+        return {"color_error": False}
 
     def add(self, prediction: Any, target: Any) -> float:
         error = float(np.abs(prediction - target).mean())
@@ -92,13 +95,6 @@ class LearnColors(Phase[ColorNetwork]):
     name = "colors"
     parts = ("encoder",)
 
-    @property
-    def goal(self) -> Goal:
-        return Goal("color_error", higher_is_better=False)
-
-    def reported(self) -> Mapping[str, bool]:
-        return {"color_error": False}
-
     def losses(self, model: ColorNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:
         predicted = model.encoder.color(model.encoder(batch.input))
         return {"loss": functional.mse_loss(predicted, mean_colors(batch))}
@@ -118,13 +114,6 @@ class LearnClasses(Phase[ColorNetwork]):
     name = "classes"
     parts = ("head",)
 
-    @property
-    def goal(self) -> Goal:
-        return Goal("accuracy")
-
-    def reported(self) -> Mapping[str, bool]:
-        return {"accuracy": True, "precision": True, "recall": True, "f1": True, "calibration_error": False}
-
     def losses(self, model: ColorNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:
         return {"loss": functional.cross_entropy(model(batch.input), batch.targets)}
 
@@ -142,29 +131,25 @@ class TwoPhaseTask(Task[Spec, ColorNetwork], Prunes[ColorNetwork]):
 
     name = "two_phase"
     Spec = Spec
+    predictions: DrawnClasses
 
     def __init__(self, spec: Spec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
-        self.data = ColorData(spec.dataset, trained)
-        self.predictions = DrawnClasses(self.data, trained.thresholds if trained else {})
-        self.image = ColorInput(lambda: self.data.preprocessing)
-        self._phases = [
-            LearnColors(self.data, ColorPredictions(), spec.train),
-            LearnClasses(self.data, self.predictions, spec.train),
-        ]
-
-    @property
-    def inputs(self) -> dict[str, Input]:
-        return {"image": self.image}
+        data = ColorData(spec.dataset, trained)
+        predictions = DrawnClasses(data, trained.thresholds if trained else {})
+        self.image = ColorInput(lambda: data.preprocessing)
+        self.compose(
+            data=data,
+            inputs={"image": self.image},
+            predictions=predictions,
+            phases=[
+                LearnColors(data, ColorPredictions(), spec.train),
+                LearnClasses(data, predictions, spec.train),
+            ],
+        )
 
     def model(self, *, pretrained: bool) -> tuple[ColorNetwork, list[str]]:
         return ColorNetwork(self.spec.model.channels, len(self.data.labels)), []
-
-    def phases(self) -> list[Phase[ColorNetwork]]:
-        return self._phases
-
-    def capabilities(self) -> Iterable[object]:
-        return (self,)
 
     def exports(self, model: ColorNetwork, input_format: str) -> dict[str, Exportable]:
         return {

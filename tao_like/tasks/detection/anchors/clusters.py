@@ -1,7 +1,7 @@
 """k-means over the shapes of boxes with intersection over union as distance. numpy alone.
 
 Redmon and Farhadi 2017, "YOLO9000", section 2: what matters of an anchor is how much it overlaps, whatever
-its size, so the distance of a box to a centre is 1 less their overlap with the same centre point.
+its size, so the distance of a box to a center is 1 less their overlap with the same center point.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Shapes = npt.NDArray[np.float64]
 STARTS = 5
-"""Runs from different first centres, of which the best counts."""
+"""Runs from different first centers, of which the best counts."""
 
 
 def shape_overlaps(shapes: Shapes, anchors: Shapes) -> Shapes:
@@ -29,12 +29,12 @@ def mean_best_overlap(shapes: Shapes, anchors: Shapes) -> float:
 
 
 def cluster_shapes(shapes: Shapes, count: int, *, seed: int, max_steps: int) -> Shapes:
-    """Centres of shapes, the smallest area first.
+    """Centers of shapes, the smallest area first.
 
     Args:
         shapes: (N, 2) widths and heights; at least ``count`` different ones.
-        count: centres to find.
-        seed: of the first centres, which are drawn as in k-means++ (Arthur and Vassilvitskii 2007).
+        count: centers to find.
+        seed: of the first centers, which are drawn as in k-means++ (Arthur and Vassilvitskii 2007).
         max_steps: most steps of each of the five runs.
 
     Returns:
@@ -43,21 +43,21 @@ def cluster_shapes(shapes: Shapes, count: int, *, seed: int, max_steps: int) -> 
     generator = np.random.default_rng(seed)
     best, best_overlap = shapes[:count], -1.0
     for _ in range(STARTS):
-        centres = _first_centres(shapes, count, generator)
+        centers = _first_centers(shapes, count, generator)
         nearest = np.full(len(shapes), -1)
         for _ in range(max_steps):
-            overlaps = shape_overlaps(shapes, centres)
+            overlaps = shape_overlaps(shapes, centers)
             mean = float(overlaps.max(axis=1).mean())
             if mean > best_overlap:
-                best, best_overlap = centres, mean
+                best, best_overlap = centers, mean
             previous, nearest = nearest, overlaps.argmax(axis=1)
             if np.array_equal(previous, nearest):
                 break
-            centres = _means(shapes, nearest, centres)
+            centers = _means(shapes, nearest, centers)
     return best[np.argsort(best.prod(axis=1), kind="stable")]
 
 
-def _first_centres(shapes: Shapes, count: int, generator: np.random.Generator) -> Shapes:
+def _first_centers(shapes: Shapes, count: int, generator: np.random.Generator) -> Shapes:
     """One shape at random, each next one with a chance in proportion to its squared distance."""
     chosen = [int(generator.integers(len(shapes)))]
     distances = np.full(len(shapes), np.inf)
@@ -68,9 +68,9 @@ def _first_centres(shapes: Shapes, count: int, generator: np.random.Generator) -
     return shapes[chosen]
 
 
-def _means(shapes: Shapes, nearest: npt.NDArray[np.intp], centres: Shapes) -> Shapes:
-    """The mean of the shapes that are nearest to each centre; a centre without any stays."""
-    counts = np.bincount(nearest, minlength=len(centres))
-    sums = np.stack([np.bincount(nearest, shapes[:, axis], len(centres)) for axis in (0, 1)], axis=1)
-    means: Shapes = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
+def _means(shapes: Shapes, nearest: npt.NDArray[np.intp], centers: Shapes) -> Shapes:
+    """The mean of the shapes that are nearest to each center; a center without any stays."""
+    counts = np.bincount(nearest, minlength=len(centers))
+    sums = np.stack([np.bincount(nearest, shapes[:, axis], len(centers)) for axis in (0, 1)], axis=1)
+    means: Shapes = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centers)
     return means

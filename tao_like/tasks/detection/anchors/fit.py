@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,34 +16,36 @@ from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.tasks.detection.anchors.clusters import Shapes, cluster_shapes, mean_best_overlap
 from tao_like.tasks.detection.anchors.draw import draw_anchors
 from tao_like.tasks.detection.anchors.presets import Shape, anchor_plan, map_sizes
+from tao_like.tasks.detection.data.source import LabelledBoxes
+from tao_like.tasks.detection.spec import Spec
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES
 
-if TYPE_CHECKING:
-    from tao_like.tasks.detection.spec import Spec
-    from tao_like.tasks.detection.task import DetectionTask
 
+def fit_anchors(spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparation) -> AnchorFit:
+    """Clusters the boxes of the training data, and puts the centers into a copy of the spec.
 
-def fit_anchors(task: DetectionTask) -> AnchorFit:
-    """Clusters the boxes of the training data, and puts the centres into a copy of the spec.
-
-    Small centres go to the fine map, large ones to the coarse map. The boxes have the sizes that they have in
+    Small centers go to the fine map, large ones to the coarse map. The boxes have the sizes that they have in
     the input where nothing is changed at random.
+
+    Args:
+        spec: the task's.
+        source: the training data.
+        preprocessing: how an image becomes an input.
 
     Raises:
         SpecError: the architecture has no anchors, or the number of them does not fit its maps.
         DatasetError: there are fewer boxes of different shapes than anchors.
     """
-    spec = task.spec
     arch = spec.model.arch
     if arch not in ANCHOR_ARCHITECTURES:
         raise SpecError(
             f"model.arch={arch} has no anchors to find; set model.arch to one of "
             f"{', '.join(ANCHOR_ARCHITECTURES)}"
         )
-    size = (task.image_preparation.height, task.image_preparation.width)
+    size = (preprocessing.height, preprocessing.width)
     plan = anchor_plan(arch, spec.model.anchors, size)
     counts = _counts(spec.kmeans.num_clusters, plan.counts)
-    shapes = _training_shapes(task, sum(counts))
+    shapes = _training_shapes(spec, source, preprocessing, sum(counts))
     found = cluster_shapes(shapes, sum(counts), seed=spec.kmeans.seed, max_steps=spec.kmeans.max_steps).round(
         2
     )
@@ -66,8 +68,8 @@ def fit_anchors(task: DetectionTask) -> AnchorFit:
         f"Mean overlap of {len(shapes)} boxes with the anchor that fits best: {before:.3f} before, "
         f"{after:.3f} with these",
     ]
-    picture = draw_anchors(shapes, by_map, names, size)
-    return AnchorFit(_with_anchors(spec, anchors), report, lines, {"anchors": picture})
+    figure = draw_anchors(shapes, by_map, names, size)
+    return AnchorFit(_with_anchors(spec, anchors), report, lines, {"anchors": figure})
 
 
 def _counts(wanted: int | None, present: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,21 +84,23 @@ def _counts(wanted: int | None, present: tuple[int, ...]) -> tuple[int, ...]:
     return (wanted // len(present),) * len(present)
 
 
-def _training_shapes(task: DetectionTask, wanted: int) -> Shapes:
+def _training_shapes(
+    spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparation, wanted: int
+) -> Shapes:
     """Width and height (N, 2) of the training data's boxes, in pixels of the input.
 
     There are at least ``wanted`` different ones.
     """
-    records = task.images.records("train")
-    numbers = {name: number for number, name in enumerate(task.classes)}
-    limits = task.spec.kmeans
+    records = source.records("train")
+    numbers = {name: number for number, name in enumerate(source.classes)}
+    limits = spec.kmeans
     shapes = np.concatenate(
-        [np.zeros((0, 2)), *(_shapes_of(record, numbers, task.image_preparation) for record in records)]
+        [np.zeros((0, 2)), *(_shapes_of(record, numbers, preprocessing) for record in records)]
     )
     shapes = shapes[(shapes[:, 0] >= limits.min_x) & (shapes[:, 1] >= limits.min_y)]
     different = len(np.unique(shapes, axis=0))
     if different < wanted:
-        roots = [str(source.image_dir or source.json_file) for source in task.spec.dataset.train_data_sources]
+        roots = [str(one.image_dir or one.json_file) for one in spec.dataset.train_data_sources]
         raise DatasetError(
             f"dataset.train_data_sources: {', '.join(roots)} has boxes of {different} different shapes, and "
             f"{wanted} anchors are to be found; give more data, or fewer anchors (kmeans.num_clusters)"

@@ -18,8 +18,8 @@ class Published:
     Attributes:
         side: of the square input, in pixels.
         shapes: of the anchors of each map, fine to coarse.
-        extends: how far centres may leave their cells in each map, in cells: darknet's ``scale_x_y`` less 1.
-        box_matching_iou: overlap of shapes from which on an anchor answers for an object.
+        extends: how far centers may leave their cells in each map, in cells: darknet's ``scale_x_y`` less 1.
+        box_matching_iou: overlap of shapes from which on an anchor is responsible for an object.
     """
 
     side: int
@@ -64,9 +64,9 @@ class AnchorPlan:
 
     Attributes:
         shapes: of the anchors of each map, fine to coarse.
-        extends: how far centres may leave their cells in each map, in cells, both sides together.
-        box_matching_iou: overlap of shapes above which an anchor answers for an object, beside the best one.
-        neutral_iou: overlap above which a box that answers for no object is no mistake.
+        extends: how far centers may leave their cells in each map, in cells, both sides together.
+        box_matching_iou: overlap of shapes above which an anchor is responsible too, beside the best one.
+        neutral_iou: overlap above which a box that is responsible for no object is no mistake.
         box_weight: of the boxes in the loss.
         negative_weight: of places without an object.
         class_weight: of the classes.

@@ -25,7 +25,7 @@ LEAST_VISIBLE = 0.2
 """A box that is cut off so far that less than this share of its area is left is no object any more."""
 LEAST_SIDE = 2.0
 """Pixels of the input that each side of a box must have."""
-MOSAIC_CENTRE = (0.25, 0.75)
+MOSAIC_CENTER = (0.25, 0.75)
 """Where the four pictures of a mosaic meet, as a share of its sides."""
 MIXUP_SCALE = (0.5, 1.5)
 MIXUP_SHARE = 0.5
@@ -61,16 +61,16 @@ class Augmentation:
 
     Args:
         spec: what to change, and how much.
-        preparation: size of the input, and how pictures become it where nothing is changed.
+        preprocessing: size of the input, and how pictures become it where nothing is changed.
     """
 
-    def __init__(self, spec: AugmentationSpec, preparation: ImagePreparation) -> None:
+    def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreparation) -> None:
         self.spec = spec
-        self.preparation = preparation
-        colour = spec.random_color
+        self.preprocessing = preprocessing
+        color = spec.random_color
         steps: list[torch.nn.Module] = []
-        if colour.enable:
-            steps.append(v2.ColorJitter(colour.value, 0.0, colour.saturation, colour.hue))
+        if color.enable:
+            steps.append(v2.ColorJitter(color.value, 0.0, color.saturation, color.hue))
         steps += [
             v2.RandomHorizontalFlip(spec.horizontal_flip_prob),
             v2.RandomVerticalFlip(spec.vertical_flip_prob),
@@ -85,23 +85,23 @@ class Augmentation:
             another: gives some other picture of the data.
             strong: whether mosaic, mixup and affine changes are allowed.
         """
-        spec, preparation = self.spec, self.preparation
+        spec, preprocessing = self.spec, self.preprocessing
         if strong and happens(spec.mosaic_prob):
             changed = moved(
-                mosaic([sample, another(), another(), another()], preparation),
+                mosaic([sample, another(), another(), another()], preprocessing),
                 spec.random_affine,
-                preparation,
+                preprocessing,
             )
             if happens(spec.mixup_prob):
                 scale = uniform(*MIXUP_SCALE)
-                changed = mixup(changed, placed(another(), preparation, scale))
+                changed = mixup(changed, placed(another(), preprocessing, scale))
         elif strong and spec.random_affine.enable:
-            changed = rescaled(sample, spec.random_affine, preparation)
+            changed = rescaled(sample, spec.random_affine, preprocessing)
         else:
-            changed = placed(sample, preparation)
-        return self._recoloured(changed)
+            changed = placed(sample, preprocessing)
+        return self._recolored(changed)
 
-    def _recoloured(self, sample: Labelled) -> Labelled:
+    def _recolored(self, sample: Labelled) -> Labelled:
         size = (sample.image.height, sample.image.width)
         boxes = tv_tensors.BoundingBoxes(torch.from_numpy(sample.boxes), format="XYXY", canvas_size=size)
         image, boxes = self.steps(sample.image, boxes)
@@ -110,7 +110,7 @@ class Augmentation:
 
 def placed(
     sample: Labelled,
-    preparation: ImagePreparation,
+    preprocessing: ImagePreparation,
     scale: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Labelled:
@@ -118,20 +118,20 @@ def placed(
 
     Args:
         sample: as it is on disk.
-        preparation: size, shape and border of the canvas.
+        preprocessing: size, shape and border of the canvas.
         scale: factor on the size that it has in an evaluation.
         shift: to the right and down, as shares of the canvas's sides.
     """
     image = sample.image
-    width, height = preparation.width, preparation.height
-    if preparation.resize == "letterbox":
-        _, _, width, height = letterbox_place(image.width, image.height, preparation)
+    width, height = preprocessing.width, preprocessing.height
+    if preprocessing.resize == "letterbox":
+        _, _, width, height = letterbox_place(image.width, image.height, preprocessing)
     width, height = max(1, round(width * scale)), max(1, round(height * scale))
-    left = math.floor((preparation.width - width) / 2 + shift[0] * preparation.width)
-    top = math.floor((preparation.height - height) / 2 + shift[1] * preparation.height)
-    right, bottom = min(preparation.width, left + width), min(preparation.height, top + height)
+    left = math.floor((preprocessing.width - width) / 2 + shift[0] * preprocessing.width)
+    top = math.floor((preprocessing.height - height) / 2 + shift[1] * preprocessing.height)
+    right, bottom = min(preprocessing.width, left + width), min(preprocessing.height, top + height)
     first = (max(0, left), max(0, top))
-    canvas = Image.new("RGB", (preparation.width, preparation.height), (preparation.fill,) * 3)
+    canvas = Image.new("RGB", (preprocessing.width, preprocessing.height), (preprocessing.fill,) * 3)
     across, down = image.width / width, image.height / height
     if right > first[0] and bottom > first[1]:
         seen = (
@@ -141,72 +141,72 @@ def placed(
             (bottom - top) * down,
         )
         size = (right - first[0], bottom - first[1])
-        canvas.paste(image.resize(size, _resampling(preparation), box=seen), first)
+        canvas.paste(image.resize(size, _resampling(preprocessing), box=seen), first)
     scales = np.array([1 / across, 1 / down] * 2, np.float32)
     boxes = sample.boxes * scales + np.array([left, top] * 2, np.float32)
     return _clipped(Labelled(canvas, boxes, sample.labels))
 
 
-def _resampling(preparation: ImagePreparation) -> Image.Resampling:
-    return Image.Resampling[preparation.interpolation.upper()]
+def _resampling(preprocessing: ImagePreparation) -> Image.Resampling:
+    return Image.Resampling[preprocessing.interpolation.upper()]
 
 
-def rescaled(sample: Labelled, spec: RandomAffineSpec, preparation: ImagePreparation) -> Labelled:
+def rescaled(sample: Labelled, spec: RandomAffineSpec, preprocessing: ImagePreparation) -> Labelled:
     """The picture in another size at another place; rotated and sheared where the spec says so."""
     scale = uniform(*spec.scale_range)
     shift = (uniform(-spec.translate, spec.translate), uniform(-spec.translate, spec.translate))
-    changed = placed(sample, preparation, scale, shift)
+    changed = placed(sample, preprocessing, scale, shift)
     if not (spec.degrees or spec.shear):
         return changed
     matrix = affine_matrix(
-        preparation, degrees=uniform(-spec.degrees, spec.degrees), shears=_shears(spec), shift=(0.0, 0.0)
+        preprocessing, degrees=uniform(-spec.degrees, spec.degrees), shears=_shears(spec), shift=(0.0, 0.0)
     )
-    return transformed(changed, matrix, preparation)
+    return transformed(changed, matrix, preprocessing)
 
 
 def _shears(spec: RandomAffineSpec) -> tuple[float, float]:
     return uniform(-spec.shear, spec.shear), uniform(-spec.shear, spec.shear)
 
 
-def mosaic(samples: list[Labelled], preparation: ImagePreparation) -> Labelled:
+def mosaic(samples: list[Labelled], preprocessing: ImagePreparation) -> Labelled:
     """Four pictures that meet at a random point of a canvas of twice the input's sides (YOLOv4, YOLOX)."""
-    height, width = 2 * preparation.height, 2 * preparation.width
-    centre = (round(uniform(*MOSAIC_CENTRE) * width), round(uniform(*MOSAIC_CENTRE) * height))
-    canvas = Image.new("RGB", (width, height), (preparation.fill,) * 3)
+    height, width = 2 * preprocessing.height, 2 * preprocessing.width
+    center = (round(uniform(*MOSAIC_CENTER) * width), round(uniform(*MOSAIC_CENTER) * height))
+    canvas = Image.new("RGB", (width, height), (preprocessing.fill,) * 3)
     boxes, labels = [], []
     for number, sample in enumerate(samples):
-        _, _, wide, high = letterbox_place(sample.image.width, sample.image.height, preparation)
-        left = centre[0] - wide if number % 2 == 0 else centre[0]
-        top = centre[1] - high if number < 2 else centre[1]
-        canvas.paste(sample.image.resize((wide, high), _resampling(preparation)), (left, top))
+        _, _, wide, high = letterbox_place(sample.image.width, sample.image.height, preprocessing)
+        left = center[0] - wide if number % 2 == 0 else center[0]
+        top = center[1] - high if number < 2 else center[1]
+        canvas.paste(sample.image.resize((wide, high), _resampling(preprocessing)), (left, top))
         scale = np.array([wide / sample.image.width, high / sample.image.height] * 2, np.float32)
         boxes.append(sample.boxes * scale + np.array([left, top] * 2, np.float32))
         labels.append(sample.labels)
     return _clipped(Labelled(canvas, np.concatenate(boxes), np.concatenate(labels)))
 
 
-def moved(sample: Labelled, spec: RandomAffineSpec, preparation: ImagePreparation) -> Labelled:
+def moved(sample: Labelled, spec: RandomAffineSpec, preprocessing: ImagePreparation) -> Labelled:
     """A mosaic cut to the input's size around its middle: scaled, shifted, rotated and sheared at random."""
     low, high = spec.scale_range if spec.enable else (1.0, 1.0)
     translate = spec.translate if spec.enable else 0.0
     degrees = spec.degrees if spec.enable else 0.0
     shift = (
-        uniform(-translate, translate) * preparation.width,
-        uniform(-translate, translate) * preparation.height,
+        uniform(-translate, translate) * preprocessing.width,
+        uniform(-translate, translate) * preprocessing.height,
     )
     matrix = affine_matrix(
-        preparation,
+        preprocessing,
         degrees=uniform(-degrees, degrees),
         shears=_shears(spec) if spec.enable else (0.0, 0.0),
         shift=shift,
         scale=uniform(low, high),
         source=sample.image.size,
     )
-    return transformed(sample, matrix, preparation)
+    return transformed(sample, matrix, preprocessing)
 
 
 def affine_matrix(
-    preparation: ImagePreparation,
+    preprocessing: ImagePreparation,
     *,
     degrees: float,
     shears: tuple[float, float],
@@ -217,14 +217,14 @@ def affine_matrix(
     """A 3 x 3 matrix from points of a picture to points of the input; the middle stays the middle.
 
     Args:
-        preparation: size of the input.
+        preprocessing: size of the input.
         degrees: rotation.
         shears: in degrees, along the columns and along the rows.
         shift: in pixels of the input, right and down.
         scale: factor on sizes.
         source: width and height of the picture; None: the input's.
     """
-    width, height = source or (preparation.width, preparation.height)
+    width, height = source or (preprocessing.width, preprocessing.height)
     to_middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
     angle = math.radians(degrees)
     turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -232,20 +232,22 @@ def affine_matrix(
     linear = np.eye(3)
     linear[:2, :2] = shear @ turn
     back = np.array(
-        [[1, 0, preparation.width / 2 + shift[0]], [0, 1, preparation.height / 2 + shift[1]], [0, 0, 1]]
+        [[1, 0, preprocessing.width / 2 + shift[0]], [0, 1, preprocessing.height / 2 + shift[1]], [0, 0, 1]]
     )
     return back @ linear @ to_middle
 
 
-def transformed(sample: Labelled, matrix: npt.NDArray[np.float64], preparation: ImagePreparation) -> Labelled:
+def transformed(
+    sample: Labelled, matrix: npt.NDArray[np.float64], preprocessing: ImagePreparation
+) -> Labelled:
     """The picture moved by a matrix; a box becomes the smallest upright box around what is seen of it."""
     inverse = np.linalg.inv(matrix)
     image = sample.image.transform(
-        (preparation.width, preparation.height),
+        (preprocessing.width, preprocessing.height),
         Image.Transform.AFFINE,
         tuple(inverse[:2].ravel()),
         resample=Image.Resampling.BILINEAR,
-        fillcolor=(preparation.fill,) * 3,
+        fillcolor=(preprocessing.fill,) * 3,
     )
     left, top, right, bottom = sample.boxes.T
     corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 4, 2)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from tao_like.contract.task import DataReport
+from tao_like.contract.data import DataReport
+from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
@@ -18,27 +18,41 @@ from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
+from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.common.box_predictions import DrawnBox
-from tao_like.tasks.detection.data.source import SPLITS
+from tao_like.tasks.detection.data.dataset import DetectionDataset
+from tao_like.tasks.detection.data.source import LabelledBoxes
 from tao_like.tasks.detection.draw import draw_boxes
-
-if TYPE_CHECKING:
-    from tao_like.tasks.detection.task import DetectionTask
 
 NOT_FOR_BOXES = ("imbalance", "extreme_shape", "unknown_label", "one_class")
 """Findings about one label a picture; the check of boxes has its own words for what matters here."""
 COLUMNS = 6
 
 
-def check_data(
-    task: DetectionTask, *, full: bool, on_progress: Callable[[int, int], None] | None
+def check_detection_data(
+    source: LabelledBoxes,
+    splits: Sequence[Split],
+    window: Window | None,
+    train_data: Callable[[], DetectionDataset],
+    *,
+    figures: int,
+    full: bool,
+    on_progress: Callable[[int, int], None] | None,
 ) -> DataReport:
-    """Checks all splits; fully with decoding and a contact sheet."""
-    records: dict[str, list[BoxRecord]] = {
-        split: task.images.records(split) for split in SPLITS if task.has_split(split)
-    }
-    classes, window = task.classes, task.image_preparation.window
-    values = pixel_value_findings(records, task.spec.dataset.pixel_range, window)
+    """Checks all splits; fully with decoding, histograms and a contact sheet.
+
+    Args:
+        source: images and boxes of every split.
+        splits: those that there are.
+        window: which values of 16-bit images become black and white.
+        train_data: gives the training data without random changes, where it is drawn.
+        figures: training images on the contact sheet; 0: there is none.
+        full: look into every file.
+        on_progress: called with (done, total).
+    """
+    records: dict[str, list[BoxRecord]] = {split: source.records(split) for split in splits}
+    classes = source.classes
+    values = pixel_value_findings(records, source.spec.pixel_range, window)
     if full:
         checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
     else:
@@ -47,13 +61,13 @@ def check_data(
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
     del summary["findings"], summary["errors"], summary["warnings"]
-    report = DataReport([*findings, *of_boxes.findings, *task.images.findings(), *values], summary)
+    report = DataReport([*findings, *of_boxes.findings, *source.findings(), *values], summary)
     if full:
-        report.pictures |= _histograms(records, classes)
-    limit = task.spec.dataset_check.max_pictures
+        report.figures |= _histograms(records, classes)
     unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
-    if full and limit and not unreadable:
-        report.pictures["contact_sheet"] = contact_sheet(in_rows(_tiles(task, limit), COLUMNS), tile=320)
+    if full and figures and not unreadable:
+        tiles = _tiles(train_data(), classes, figures)
+        report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)
     return report
 
 
@@ -90,16 +104,15 @@ def _size(record: BoxRecord) -> tuple[int, int]:
     return header.width, header.height
 
 
-def _tiles(task: DetectionTask, limit: int) -> list[Tile]:
-    """Training pictures with their boxes, spread evenly."""
-    dataset = task.dataset("train")
+def _tiles(dataset: DetectionDataset, classes: Sequence[str], limit: int) -> list[Tile]:
+    """Images with their boxes, spread evenly."""
     count = min(limit, len(dataset))
     tiles = []
     for number in range(count):
         sample = dataset.sample(number * len(dataset) // count)
         arrays = sample.target.arrays
         boxes = [
-            DrawnBox(box, task.classes[label] if label >= 0 else "ignore", class_color(label))
+            DrawnBox(box, classes[label] if label >= 0 else "ignore", class_color(label))
             for box, label in zip(arrays.boxes.tolist(), arrays.labels.tolist(), strict=True)
         ]
         tiles.append(Tile(draw_boxes(sample.data, boxes), sample.key))

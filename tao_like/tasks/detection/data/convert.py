@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
+from tao_like.contract.sample import SPLITS
 from tao_like.data.boxes.checks import SizeFaults
 from tao_like.data.boxes.writers import write_boxes
 from tao_like.errors import SpecError
-from tao_like.tasks.detection.data.source import SPLITS
-
-if TYPE_CHECKING:
-    from tao_like.tasks.detection.task import DetectionTask
+from tao_like.tasks.detection.data.source import LabelledBoxes
 
 
-def convert_labels(task: DetectionTask, folder: Path) -> tuple[dict[str, Any], list[str], str]:
+def convert_labels(data: LabelledBoxes, kind: str, folder: Path) -> tuple[dict[str, Any], list[str], str]:
     """Writes ``<split>_<number>`` for each data source.
 
     Args:
-        task: its spec names sources and format.
+        data: the sources.
+        kind: the format to write.
         folder: where to write.
 
     Returns:
         What was written, as JSON, lines that say so, and the part of a spec that names it.
     """
-    kind = task.spec.dataset_convert.format
     report: dict[str, Any] = {"format": kind, "sources": []}
     lines = []
     values = []
     for split in SPLITS:
         entries = []
-        for number, source in enumerate(task.images.named(split)):
-            records = task.images.records_of(split, number)
-            target, lost = write_boxes(records, task.classes, kind, folder / f"{split}_{number}")
+        for number, source in enumerate(data.named(split)):
+            records = data.records_of(split, number)
+            target, lost = write_boxes(records, data.classes, kind, folder / f"{split}_{number}")
             root = source.image_dir or str(Path(str(source.json_file or source.label_file)).parent)
             sizes = SizeFaults()
             for record in records:

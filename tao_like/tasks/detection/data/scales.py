@@ -7,13 +7,15 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from tao_like.contract.task import Batch
+from tao_like.contract.batch import Batch
+from tao_like.tasks.common.image_input import IMAGE
+from tao_like.tasks.detection.data.dataset import DetectionTargets
 
 STEP = 32
 """Pixels between two sizes: the coarsest map's stride."""
 
 
-def resized_batch(batch: Batch, steps: int) -> Batch:
+def resized_batch(batch: Batch[DetectionTargets], steps: int) -> Batch[DetectionTargets]:
     """The batch at a size that is up to so many steps of 32 pixels smaller or larger; boxes follow.
 
     The size depends on the batch's epoch and samples alone, so that a run can be repeated and resumed.
@@ -24,15 +26,15 @@ def resized_batch(batch: Batch, steps: int) -> Batch:
     """
     if not steps:
         return batch
-    generator = torch.Generator().manual_seed(hash((batch.targets["epoch"], *batch.indices.tolist())) % 2**63)
+    generator = torch.Generator().manual_seed(hash((batch.targets.epoch, *batch.indices.tolist())) % 2**63)
     change = int(torch.randint(-steps, steps + 1, (), generator=generator)) * STEP
-    height, width = batch.inputs.shape[-2:]
+    height, width = batch.input.shape[-2:]
     longest = max(height, width)
     ratio = (longest + change) / longest
     size = [max(STEP, round(side * ratio / STEP) * STEP) for side in (height, width)]
     if size == [height, width]:
         return batch
-    inputs = functional.interpolate(batch.inputs.float(), size=size, mode="bilinear", align_corners=False)
-    scale = torch.tensor([size[1] / width, size[0] / height] * 2, device=batch.inputs.device)
-    boxes = [each * scale for each in batch.targets["boxes"]]
-    return replace(batch, inputs=inputs, targets={**batch.targets, "boxes": boxes})
+    pixels = functional.interpolate(batch.input.float(), size=size, mode="bilinear", align_corners=False)
+    scale = torch.tensor([size[1] / width, size[0] / height] * 2, device=batch.device)
+    boxes = [each * scale for each in batch.targets.boxes]
+    return replace(batch, inputs={IMAGE: pixels}, targets=replace(batch.targets, boxes=boxes))

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from tao_like.contract.task import Split
+from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import BoxRecord, box_text
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import BoxSource, read_boxes, settled, stated_classes
@@ -18,7 +18,6 @@ from tao_like.data.images.readers import class_names
 from tao_like.data.inference_files import image_sources
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
-from tao_like.tasks.common.split_source import SPLITS as SPLITS
 from tao_like.tasks.common.split_source import SplitSource
 from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
 from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec

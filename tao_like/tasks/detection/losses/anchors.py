@@ -1,4 +1,4 @@
-"""The loss of the YOLO networks with anchors: which answer for an object, and how far off they are."""
+"""The loss of the YOLO networks with anchors: which anchors learn an object, and how far off they are."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from torchvision.ops import complete_box_iou_loss
 
 
 def shape_overlaps(shapes: Tensor, anchors: Tensor) -> Tensor:
-    """Intersection over union (G, K) of shapes (G, 2) and anchors (K, 2) with the same centre."""
+    """Intersection over union (G, K) of shapes (G, 2) and anchors (K, 2) with the same center."""
     common = torch.minimum(shapes[:, None], anchors[None]).prod(dim=2)
     return common / (shapes.prod(dim=1)[:, None] + anchors.prod(dim=1)[None] - common).clamp(min=1e-9)
 
 
 @torch.no_grad()
-def answering(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs of place and anchor answer for the objects of a picture.
+def responsible(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pairs of place and anchor are responsible for the objects of a picture.
 
     Each object has the anchor whose shape overlaps its own best, over all maps, and all others that overlap
-    it by more than the plan's threshold; of each, the place in whose cell its centre lies. A pair wanted
+    it by more than the plan's threshold; of each, the place in whose cell its center lies. A pair wanted
     by several objects goes to the one whose shape fits best.
 
     Args:
@@ -54,14 +54,14 @@ def answering(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -
     return places, objects[places]
 
 
-def _pairs_of(predictions: AnchorPredictions, plan: AnchorPlan, centres: Tensor) -> Tensor:
-    """(G, K): for each centre and anchor the number of the pair in whose cell the centre lies."""
+def _pairs_of(predictions: AnchorPredictions, plan: AnchorPlan, centers: Tensor) -> Tensor:
+    """(G, K): for each center and anchor the number of the pair in whose cell the center lies."""
     first, pairs = 0, []
     for (height, width), count in zip(predictions.grids, plan.counts, strict=True):
         stride = predictions.strides[first]
-        columns = (centres[:, 0] / stride).long().clamp(0, width - 1)
-        rows = (centres[:, 1] / stride).long().clamp(0, height - 1)
-        offsets = first + torch.arange(count, device=centres.device) * height * width
+        columns = (centers[:, 0] / stride).long().clamp(0, width - 1)
+        rows = (centers[:, 1] / stride).long().clamp(0, height - 1)
+        offsets = first + torch.arange(count, device=centers.device) * height * width
         pairs.append(offsets[None] + (rows * width + columns)[:, None])
         first += count * height * width
     return torch.cat(pairs, dim=1)
@@ -74,7 +74,7 @@ def anchor_losses(
     boxes: Sequence[Tensor],
     labels: Sequence[Tensor],
 ) -> dict[str, Tensor]:
-    """The parts of the loss of a batch, each divided by the number of pairs that answer for an object.
+    """The terms of the loss of a batch, each divided by the number of pairs that are responsible.
 
     Args:
         maps: of the head.
@@ -85,8 +85,8 @@ def anchor_losses(
 
     Returns:
         ``loss_box`` (complete IoU, Zheng et al. 2020), ``loss_object`` and ``loss_class`` (binary
-        cross-entropy). A pair that answers for no object, and whose box overlaps one by more than the plan's
-        neutral overlap, has no part in ``loss_object``.
+        cross-entropy). A pair that is responsible for no object, and whose box overlaps one by more than
+        the plan's neutral overlap, has no part in ``loss_object``.
     """
     predictions = AnchorPredictions(maps, strides, plan)
     corners = predictions.corners()
@@ -98,7 +98,7 @@ def anchor_losses(
     for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
         if len(of_picture) == 0:
             continue
-        places, objects = answering(predictions, plan, of_picture)
+        places, objects = responsible(predictions, plan, of_picture)
         nearest = pairwise_overlaps(of_picture, corners[picture].detach()).amax(dim=0)
         weights[picture, nearest > plan.neutral_iou] = 0.0
         is_object[picture, places] = weights[picture, places] = 1.0

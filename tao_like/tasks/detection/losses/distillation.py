@@ -1,4 +1,4 @@
-"""What a detector learns from another of its kind: the other's answers, place by place."""
+"""What a detector learns from another of its kind: the other's predictions, location by location."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BOX_WEIGHT = 2.0
 TINY = 1e-6
 
 
-def answers_losses(
+def teacher_losses(
     own: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], temperature: float
 ) -> dict[str, Tensor]:
-    """How far a network's answers are from a teacher's at the same places.
+    """How far a network's predictions are from a teacher's at the same locations.
 
     Scores are soft targets everywhere (Hinton et al. 2015): the divergence of two Bernoulli distributions,
     both of logits divided by the temperature, times its square. Boxes count by the teacher's score, as
     Mehta and Ozturk do (2018, "Object detection at 200 Frames Per Second", section 3): where the teacher
     sees nothing, its boxes mean nothing. Their distance is 1 - GIoU (Rezatofighi et al. 2019). Both sums
-    are divided by the sum of the teacher's best scores, which is about the number of places that answer.
+    are divided by the sum of the teacher's best scores, about the number of locations with an object.
 
     Args:
         own: boxes (N, A, 4) in pixels and scores (N, A, classes), 0 to 1.
@@ -36,12 +36,12 @@ def answers_losses(
         temperature: above 0.
 
     Raises:
-        SpecError: the teacher answers at other places.
+        SpecError: the teacher predicts at other locations.
     """
     if own[0].shape != wanted[0].shape:
         raise SpecError(
-            f"train.distill.teacher_model_path: the teacher answers at {wanted[0].shape[1]} places and this "
-            f"network at {own[0].shape[1]}; take a teacher of the same model.arch"
+            f"train.distill.teacher_model_path: the teacher predicts at {wanted[0].shape[1]} locations and "
+            f"this network at {own[0].shape[1]}; take a teacher of the same model.arch"
         )
     sureness = wanted[1].amax(dim=2)
     share = 1 / sureness.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""YOLOX's loss: which places answer for which object (SimOTA), and how far their answers are off."""
+"""YOLOX's loss: which places learn which object (SimOTA), and how far their predictions are off."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from tao_like.tasks.detection.model.yolox.predictions import Predictions
 
-CENTRE_RADIUS = 1.5
-"""Strides around the centre of an object, along each axis, within which places may answer for it."""
+CENTER_RADIUS = 1.5
+"""Strides around the center of an object, along each axis, within which places may be responsible for it."""
 MOST_PLACES = 10
-"""The best overlaps whose sum says how many places answer for an object."""
+"""The best overlaps whose sum says how many places are responsible for an object."""
 OVERLAP_WEIGHT = 3.0
 """Weight of the overlap in the cost of a place."""
 BOX_WEIGHT = 5.0
@@ -25,10 +25,10 @@ TINY = 1e-8
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which places of a picture answer for which object.
+    """Which places of a picture are responsible for which object.
 
     Attributes:
-        places: (P,) numbers of the places that answer.
+        places: (P,) numbers of the places that are responsible.
         objects: (P,) number of the object of each.
         overlaps: (P,) intersection over union of the place's box and its object.
     """
@@ -56,11 +56,11 @@ def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
 def assign(
     predictions: Predictions, corners: Tensor, picture: int, boxes: Tensor, labels: Tensor
 ) -> Assignment:
-    """SimOTA for one picture: each object gets the places that answer best for it, as many as fit it well.
+    """SimOTA for one picture: each object gets the places that predict it best, as many as fit it well.
 
     Args:
         predictions: of the batch.
-        corners: (A, 4) the boxes that the picture's places answer.
+        corners: (A, 4) the boxes that the picture's places predict.
         picture: its number in the batch.
         boxes: (G, 4) the objects, in pixels of the input; none is fine.
         labels: (G,) class numbers.
@@ -68,7 +68,7 @@ def assign(
     none = boxes.new_zeros(0, dtype=torch.int64)
     if len(boxes) == 0:
         return Assignment(none, none, boxes.new_zeros(0))
-    near = _near_centres(predictions, boxes)
+    near = _near_centers(predictions, boxes)
     candidates = near.any(dim=0).nonzero().flatten()
     if len(candidates) == 0:
         return Assignment(none, none, boxes.new_zeros(0))
@@ -84,12 +84,12 @@ def assign(
     return _matched(cost, overlaps, candidates)
 
 
-def _near_centres(predictions: Predictions, boxes: Tensor) -> Tensor:
-    """(G, A): whether a place lies near the centre of an object."""
+def _near_centers(predictions: Predictions, boxes: Tensor) -> Tensor:
+    """(G, A): whether a place lies near the center of an object."""
     places = (predictions.cells + 0.5) * predictions.strides[:, None]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = (places[None] - centres[:, None]).abs().amax(dim=2)
-    return distance < CENTRE_RADIUS * predictions.strides
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distance = (places[None] - centers[:, None]).abs().amax(dim=2)
+    return distance < CENTER_RADIUS * predictions.strides
 
 
 def _matched(cost: Tensor, overlaps: Tensor, candidates: Tensor) -> Assignment:
@@ -116,7 +116,7 @@ def yolox_losses(
     *,
     refine: bool,
 ) -> dict[str, Tensor]:
-    """The parts of the loss of a batch, each divided by the number of places that answer for an object.
+    """The terms of the loss of a batch, each divided by the number of places that are responsible.
 
     Args:
         maps: of the head.

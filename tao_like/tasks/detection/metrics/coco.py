@@ -11,7 +11,8 @@ import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
 from tao_like.runtime.predictions.detections import FoundBoxes
-from tao_like.tasks.detection.data.dataset import Truth
+from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.metrics.sizes import AREAS, metrics_by_size
 
 COCO_NAMES = (
     "mAP",
@@ -27,45 +28,61 @@ COCO_NAMES = (
     "AR_medium",
     "AR_large",
 )
-"""COCO's twelve figures, in COCO's order. A figure is -1 where the data has no object of its kind."""
+"""COCO's twelve metrics, in COCO's order. A value is -1 where the data has no object of its kind."""
+
+
+ANY_SIZE = (0.0, 1e10)
+LIMITS = (1, 10, 100)
+"""Most boxes of an image that count, by descending score."""
 
 
 @dataclass(frozen=True)
-class CocoFigures:
+class CocoMetrics:
     """What COCO's evaluation gives.
 
     Attributes:
-        totals: the twelve figures by name.
+        totals: the twelve metrics by name.
         ap: (classes,) average precision of each class over the overlaps 0.5 to 0.95; NaN without an object.
         ap50: (classes,) at overlap 0.5; NaN without an object.
-        precision50: (101, classes) precision at recalls 0, 0.01 ... 1 and overlap 0.5; -1 without an object.
+        by_size: a row for each size; see ``metrics_by_size``.
     """
 
     totals: dict[str, float]
     ap: npt.NDArray[np.float64]
     ap50: npt.NDArray[np.float64]
-    precision50: npt.NDArray[np.float64]
+    by_size: list[dict[str, Any]]
 
 
-def coco_figures(
-    answers: Sequence[FoundBoxes], truths: Sequence[Truth], classes: Sequence[str]
-) -> CocoFigures:
-    """Scores answers, in pixels of the original pictures, against truths.
+def coco_metrics(
+    found: Sequence[FoundBoxes], targets: Sequence[Annotations], num_classes: int
+) -> CocoMetrics:
+    """Scores boxes against targets, for COCO's sizes and finer ones in one evaluation.
 
     Args:
-        answers: one a picture.
-        truths: likewise.
-        classes: class names, for the order.
+        found: one an image, in pixels of the original images.
+        targets: likewise.
+        num_classes: number of classes.
     """
-    truth = COCO(coco_dataset(truths, len(classes)))
-    evaluation = COCOeval_faster(truth, truth.loadRes(coco_results(answers)), iouType="bbox")
+    target = COCO(coco_dataset(targets, num_classes))
+    evaluation = COCOeval_faster(target, target.loadRes(coco_results(found)), iouType="bbox")
+    evaluation.params.areaRng = [list(area) for area in (ANY_SIZE, *AREAS.values())]
+    evaluation.params.areaRngLbl = ["all", *AREAS]
+    evaluation.params.maxDets = list(LIMITS)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    totals = {name: float(value) for name, value in zip(COCO_NAMES, evaluation.stats, strict=False)}
-    # (overlaps, recalls, classes, areas, limits): all areas, 100 boxes.
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
-    return CocoFigures(totals, _means(precision), _means(precision[:1]), precision[0])
+    order = ["mAP", "mAP50", "mAP75", *(f"mAP_{size}" for size in AREAS)]
+    order += [*(f"AR{limit}" for limit in LIMITS), *(f"AR_{size}" for size in AREAS)]
+    values = dict(zip(order, map(float, evaluation.stats), strict=True))
+    # (overlaps, recalls, classes, areas, limits) and without the recalls; the last limit is 100 boxes.
+    precision = np.asarray(evaluation.eval["precision"])[..., -1]
+    recall = np.asarray(evaluation.eval["recall"])[..., -1]
+    return CocoMetrics(
+        {name: values[name] for name in COCO_NAMES},
+        _means(precision[:, :, :, 0]),
+        _means(precision[:1, :, :, 0]),
+        metrics_by_size(precision[:, :, :, 1:], recall[:, :, 1:], targets),
+    )
 
 
 def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -74,23 +91,16 @@ def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(has_objects, precision.mean(axis=(0, 1)), np.nan)
 
 
-def coco_dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
-    """Truths as a COCO dataset; a region of no class is a crowd of every class, so nothing on it is wrong."""
+def coco_dataset(targets: Sequence[Annotations], num_classes: int) -> dict[str, Any]:
+    """Targets as a COCO dataset; a region of no class is a crowd of every class: nothing on it is wrong."""
     annotations: list[dict[str, Any]] = []
-    for picture, truth in enumerate(truths):
-        arrays = truth.arrays
-        for box, label, crowd, area in zip(
-            arrays.boxes.tolist(),
-            arrays.labels.tolist(),
-            arrays.crowd.tolist(),
-            arrays.areas.tolist(),
-            strict=True,
-        ):
-            for number in range(class_count) if label < 0 else (label,):
+    for image, target in enumerate(targets):
+        for box, label, crowd, area in zip(*(values.tolist() for values in target.arrays), strict=True):
+            for number in range(num_classes) if label < 0 else (label,):
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
-                        "image_id": picture,
+                        "image_id": image,
                         "category_id": number,
                         "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                         "area": area,
@@ -99,25 +109,25 @@ def coco_dataset(truths: Sequence[Truth], class_count: int) -> dict[str, Any]:
                 )
     return {
         "images": [
-            {"id": picture, "width": truth.width, "height": truth.height}
-            for picture, truth in enumerate(truths)
+            {"id": image, "width": target.width, "height": target.height}
+            for image, target in enumerate(targets)
         ],
         "annotations": annotations,
-        "categories": [{"id": number, "name": str(number)} for number in range(class_count)],
+        "categories": [{"id": number, "name": str(number)} for number in range(num_classes)],
     }
 
 
-def coco_results(answers: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
-    """Answers as COCO's results."""
+def coco_results(found: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+    """Boxes as COCO's results."""
     return [
         {
-            "image_id": picture,
+            "image_id": image,
             "category_id": label,
             "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
             "score": score,
         }
-        for picture, found in enumerate(answers)
+        for image, of_image in enumerate(found)
         for box, score, label in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            of_image.boxes.tolist(), of_image.scores.tolist(), of_image.labels.tolist(), strict=True
         )
     ]

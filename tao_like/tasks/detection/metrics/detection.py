@@ -1,29 +1,25 @@
-"""Metrics of detection, on the boxes that ship, in pixels of the original pictures."""
+"""Metrics of detection, on the boxes that ship, in pixels of the original images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.task import Metrics
-from tao_like.plots.classes import draw_curves
+from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.predictions.boxes import joined_boxes
 from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
-from tao_like.runtime.predictions.tiles import Tiling
-from tao_like.tasks.common.class_predictions import ClassAnswers, best_f1_cut
-from tao_like.tasks.detection.data.dataset import Truth
-from tao_like.tasks.detection.metrics.coco import CocoFigures, coco_figures
-from tao_like.tasks.detection.metrics.matching import answers_by_class, confusion
-from tao_like.tasks.detection.metrics.sizes import figures_by_size
+from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, CocoMetrics, coco_metrics
+from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
 
 NOTHING = "nothing"
@@ -31,149 +27,120 @@ VOC_NAME = "voc_mAP"
 
 
 class DetectionMetrics(Metrics):
-    """Scores boxes against truths.
+    """Scores boxes against targets. Matching is done image by image, COCO's evaluation once at the end.
+
+    COCO's average precision depends on the order of all boxes, so these are kept as plain arrays.
 
     Args:
         classes: class names in the order of the numbers.
-        preparation: by which boxes of the input become boxes of the picture.
-        thresholds: the stored score thresholds; see ``runtime.detection``.
+        preprocessing: by which boxes of the input become boxes of the image.
+        thresholds: the stored score thresholds; see ``runtime.predictions.detections``.
         voc_mode: ``SAMPLE`` or ``INTEGRATE``: gives ``voc_mAP`` too; ``none``: does not.
-        voc_overlap: from which on an answer is right for it.
-        tiling: how pictures were cut into what the network sees; None: they were not.
+        voc_iou: from which overlap on a box is right for it.
     """
+
+    goal = Goal("mAP")
 
     def __init__(
         self,
         classes: list[str],
-        preparation: ImagePreparation,
+        preprocessing: ImagePreparation,
         thresholds: dict[str, Any],
         *,
         voc_mode: str = "none",
-        voc_overlap: float = 0.5,
-        tiling: Tiling | None = None,
+        voc_iou: float = 0.5,
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.preparation = preparation
-        self.stored_thresholds = thresholds
+        self.preprocessing = preprocessing
+        self.limits = score_limits(thresholds, len(classes))
         self.voc_mode = voc_mode
-        self.voc_overlap = voc_overlap
-        self.tiling = tiling
-        self._joined: list[tuple[int, FoundBoxes, Truth]] | None = None
+        self.confusion = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
+        """(classes + 1, classes + 1): rows are targets, columns predictions, the last of each "nothing"."""
+        self._found: list[FoundBoxes] = []
+        self._targets: list[Annotations] = []
+        self._matches = Matches(len(classes))
+        self._voc = None if voc_mode == "none" else Matches(len(classes), iou=voc_iou, second_choice=False)
 
     @override
-    def update(self, indices: Iterable[int], answers: Iterable[FoundBoxes], targets: Iterable[Truth]) -> None:
-        super().update(indices, answers, targets)
-        self._joined = None
+    def reported(self) -> dict[str, bool]:
+        return dict.fromkeys([*COCO_NAMES, *([VOC_NAME] if self._voc else [])], True)
 
     @override
-    def synchronise(self) -> None:
-        super().synchronise()
-        self._joined = None
+    def add(self, prediction: FoundBoxes, target: Annotations) -> float:
+        """Takes in an image; it is the worse, the more objects are missed and boxes wrong."""
+        place = placement(target.width, target.height, self.preprocessing)
+        found = FoundBoxes(place.to_picture(prediction.boxes), prediction.scores, prediction.labels)
+        image = Comparison.of(found, target)
+        self._found.append(found)
+        self._targets.append(target)
+        self._matches.add(image)
+        if self._voc:
+            self._voc.add(image)
+        rows, columns = image.confused(self.limits)
+        np.add.at(self.confusion, (rows, columns), 1)
+        return float((rows != columns).sum())
 
     @override
-    def reset(self) -> None:
-        super().reset()
-        self._joined = None
-
-    @property
-    def by_picture(self) -> list[tuple[int, FoundBoxes, Truth]]:
-        """Number, answer and truth of every picture; what several tiles see appears once."""
-        if self.tiling is None:
-            return self.collected
-        if self._joined is None:
-            self._joined = []
-            for picture, tiles in groupby(self.collected, lambda item: item[2].picture):
-                parts = list(tiles)
-                truth = parts[0][2]
-                size = (truth.width, truth.height)
-                found = joined_boxes([part[1] for part in parts], size, self.preparation, self.tiling)
-                self._joined.append((picture, found, truth))
-        return self._joined
+    def merge(self, other: DetectionMetrics) -> None:
+        self.confusion += other.confusion
+        self._found += other._found
+        self._targets += other._targets
+        self._matches.merge(other._matches)
+        if self._voc and other._voc:
+            self._voc.merge(other._voc)
 
     @override
-    def answered(self) -> list[tuple[int, FoundBoxes]]:
-        return [(picture, found) for picture, found, _ in self.by_picture]
+    def compute(self) -> Report:
+        """COCO's twelve metrics, and VOC's where it is asked for."""
+        coco = coco_metrics(self._found, self._targets, len(self.classes))
+        by_class = self._matches.by_class()
+        values, per_class = dict(coco.totals), self._per_class(coco, by_class)
+        if self._voc:
+            voc = self._voc.by_class()
+            values[VOC_NAME] = mean_average_precision(voc, self.voc_mode)
+            for name, of_class in zip(self.classes, voc, strict=True):
+                per_class[name]["voc_AP"] = _plain(average_precision(of_class, self.voc_mode))
+        details = {
+            "per_class": per_class,
+            "per_size": coco.by_size,
+            "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": self.confusion.tolist()},
+        }
+        # The score of each class from which on boxes have the best F1 at overlap 0.5.
+        thresholds = {"kind": "per_class", "values": [best_f1_cut(of_class) for of_class in by_class]}
+        return Report(values, details, thresholds, partial(self._draw, by_class))
 
-    def on_pictures(self) -> tuple[list[FoundBoxes], list[Truth]]:
-        """Answers in pixels of the original pictures, and truths."""
-        answers, truths = [], []
-        for _, found, truth in self.by_picture:
-            place = placement(truth.width, truth.height, self.preparation)
-            answers.append(FoundBoxes(place.to_picture(found.boxes), found.scores, found.labels))
-            truths.append(truth)
-        return answers, truths
-
-    def _coco(self) -> CocoFigures:
-        return coco_figures(*self.on_pictures(), self.classes)
-
-    def _by_class(self) -> list[ClassAnswers]:
-        return answers_by_class(*self.on_pictures(), len(self.classes))
-
-    def _voc(self) -> list[ClassAnswers]:
-        return answers_by_class(
-            *self.on_pictures(), len(self.classes), overlap=self.voc_overlap, second_choice=False
-        )
-
-    def compute(self) -> dict[str, float]:
-        """COCO's twelve figures, and VOC's where it is asked for."""
-        figures = self._coco().totals
-        if self.voc_mode != "none":
-            figures[VOC_NAME] = mean_average_precision(self._voc(), self.voc_mode)
-        return figures
-
-    def details(self) -> dict[str, Any]:
-        """Figures of each class, at its threshold and over all, of each size, and the confusion matrix."""
-        figures, by_class = self._coco(), self._by_class()
-        limits = score_limits(self.stored_thresholds, len(self.classes))
-        per_class: dict[str, Any] = {}
-        for number, name in enumerate(self.classes):
-            precision, recall, f1 = by_class[number].at(limits[number])
-            per_class[name] = {
-                "AP": _plain(figures.ap[number]),
-                "AP50": _plain(figures.ap50[number]),
-                "threshold": float(limits[number]),
+    def _per_class(self, coco: CocoMetrics, by_class: list[ClassAnswers]) -> dict[str, dict[str, Any]]:
+        """Metrics of each class, over all boxes and of those at its threshold."""
+        rows: dict[str, dict[str, Any]] = {}
+        for number, (name, of_class) in enumerate(zip(self.classes, by_class, strict=True)):
+            precision, recall, f1 = of_class.at(self.limits[number])
+            rows[name] = {
+                "AP": _plain(coco.ap[number]),
+                "AP50": _plain(coco.ap50[number]),
+                "threshold": float(self.limits[number]),
                 "precision": precision,
                 "recall": recall,
                 "f1": f1,
-                "objects": by_class[number].objects,
+                "objects": of_class.objects,
             }
-        if self.voc_mode != "none":
-            for name, answers in zip(self.classes, self._voc(), strict=True):
-                per_class[name]["voc_AP"] = _plain(average_precision(answers, self.voc_mode))
-        matrix = confusion(*self.on_pictures(), limits)
-        return {
-            "per_class": per_class,
-            "per_size": figures_by_size(*self.on_pictures(), len(self.classes)),
-            "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": matrix.tolist()},
-        }
+        return rows
 
-    def pictures(self) -> dict[str, Image.Image]:
-        """The confusion matrix, and precision over recall."""
-        limits = score_limits(self.stored_thresholds, len(self.classes))
-        matrix = confusion(*self.on_pictures(), limits)
+    def _draw(self, by_class: list[ClassAnswers]) -> dict[str, Image.Image]:
+        """The confusion matrix, precision over recall, and F1, precision and recall over the threshold."""
         curves = {
-            name: (answers.curve(), answers.at(limit))
-            for name, answers, limit in zip(self.classes, self._by_class(), limits, strict=True)
+            name: (of_class.curve(), of_class.at(limit))
+            for name, of_class, limit in zip(self.classes, by_class, self.limits, strict=True)
+        }
+        by_threshold = {
+            name: threshold_curve(of_class.scores, of_class.right, of_class.objects, limit)
+            for name, of_class, limit in zip(self.classes, by_class, self.limits, strict=True)
         }
         return {
-            "confusion_matrix": draw_confusion_matrix(matrix, [*self.classes, NOTHING]),
+            "confusion_matrix": draw_confusion_matrix(self.confusion, [*self.classes, NOTHING]),
             "precision_recall": draw_curves(curves),
+            "thresholds": draw_threshold_curves(by_threshold),
         }
-
-    def ranked(self) -> list[int]:
-        """Pictures by the number of objects missed and answers wrong at the thresholds, the most first."""
-        limits = score_limits(self.stored_thresholds, len(self.classes))
-        answers, truths = self.on_pictures()
-        faults = []
-        for (index, _, _), found, truth in zip(self.by_picture, answers, truths, strict=True):
-            matrix = confusion([found], [truth], limits)
-            faults.append((int(matrix.sum() - np.trace(matrix)), index))
-        return [index for _, index in sorted(faults, key=lambda fault: (-fault[0], fault[1]))]
-
-    def thresholds(self) -> dict[str, Any]:
-        """The score of each class from which on answers have the best F1 at overlap 0.5."""
-        return {"kind": "per_class", "values": [best_f1_cut(answers) for answers in self._by_class()]}
 
 
 def _plain(value: float) -> float | None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tao_like.tasks.common.class_predictions import ClassAnswers
+from tao_like.tasks.common.class_scores import ClassAnswers
 
 SAMPLED_RECALLS = np.linspace(0, 1, 11)
 TOLERANCE = 1e-9
 
 
-def average_precision(answers: ClassAnswers, mode: str) -> float:
+def average_precision(matched: ClassAnswers, mode: str) -> float:
     """Average precision of a class; NaN where it has no object.
 
     At each recall counts the best precision at this recall or a higher one. ``SAMPLE`` takes the mean of it
@@ -21,12 +21,12 @@ def average_precision(answers: ClassAnswers, mode: str) -> float:
     VOC has done since 2010.
 
     Args:
-        answers: matched as VOC does it: an answer whose object is found already is wrong.
+        matched: boxes as VOC matches them: one whose object is found already is wrong.
         mode: ``SAMPLE`` or ``INTEGRATE``.
     """
-    if not answers.objects:
+    if not matched.objects:
         return math.nan
-    precision, recall = answers.curve()
+    precision, recall = matched.curve()
     best = np.maximum.accumulate(precision[::-1])[::-1]
     if mode == "SAMPLE":
         # A recall of 0.3 may be stored as a little less, such as 3 of 10 times 0.1.
@@ -37,5 +37,5 @@ def average_precision(answers: ClassAnswers, mode: str) -> float:
 
 def mean_average_precision(by_class: Sequence[ClassAnswers], mode: str) -> float:
     """The mean over the classes that have objects; -1 where none has."""
-    figures = [average_precision(answers, mode) for answers in by_class if answers.objects]
-    return float(np.mean(figures)) if figures else -1.0
+    values = [average_precision(matched, mode) for matched in by_class if matched.objects]
+    return float(np.mean(values)) if values else -1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ from tao_like.tasks.detection.model.yolo.detector import AnchorDetector, neck_wi
 from tao_like.tasks.detection.model.yolo.parts import CspDarknetTiny
 from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox, yolox_over
 from tao_like.tasks.detection.model.yolox.published import load_published
-from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
+from tao_like.tasks.detection.spec import YOLOX_BACKBONES, BackboneSpec, ModelSpec, Spec, is_paper_ssd
 from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
@@ -101,6 +101,13 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
+
+
+def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]]:
+    """The ONNX graph of the imported backbone that a spec names; None and nothing where it names none."""
+    if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
+        return None, {}
+    return imported_source(backbone.pretrained_backbone_path).graph, {}
 
 
 def _over_imported(

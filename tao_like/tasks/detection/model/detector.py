@@ -46,8 +46,8 @@ class Detector(nn.Module, ABC):
 
     class_outputs: tuple[str, ...]
     """How the names of the tensors begin that tell classes: new where the classes differ."""
-    answers_by_place: ClassVar[bool] = True
-    """Whether two such networks answer at the same places of a picture, so that one can teach the other."""
+    predicts_by_location: ClassVar[bool] = True
+    """Whether two such networks predict at the same locations of an image: one can then teach the other."""
 
     @property
     @abstractmethod

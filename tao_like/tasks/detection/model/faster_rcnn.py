@@ -36,9 +36,9 @@ LEVELS = 5
 POOLED_LEVELS = 4
 """The coarsest of the five maps has anchors, but regions are not read from it."""
 SMALLEST_REGION, SMALLEST_BOX = 1e-3, 1e-2
-"""Sides in pixels below which a region and an answer are dropped."""
+"""Sides in pixels below which a region and a prediction are dropped."""
 FEWEST_ANSWERS = 1000
-"""Pairs of a region and a class that are answers: so many, or one a region where that is more."""
+"""Pairs of a region and a class that are predictions: so many, or one a region where that is more."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class FasterRcnn(Detector):
     """
 
     class_outputs = ("head.roi_heads.box_predictor.",)
-    answers_by_place = False
+    predicts_by_location = False
 
     def __init__(
         self,

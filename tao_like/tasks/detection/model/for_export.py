@@ -84,8 +84,8 @@ def _kept_on_gpu(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selec
     return able[kept[: selection.limit]]
 
 
-class ShippedDetector(nn.Module):
-    """A detector whose answers need no further work.
+class DetectorForExport(nn.Module):
+    """A detector whose outputs need no further work.
 
     Args:
         network: the trained network.

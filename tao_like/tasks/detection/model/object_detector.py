@@ -13,7 +13,7 @@ from typing_extensions import override
 from tao_like.tasks.detection.model.detector import Detector
 
 PRIOR = 0.01
-"""What a new head answers everywhere (Lin et al. 2017), so that the first loss is small."""
+"""What a new head predicts everywhere (Lin et al. 2017), so that the first loss is small."""
 BOX_VALUES = 4
 
 
@@ -36,7 +36,7 @@ class ObjectHead(nn.Module):
         return [*self.class_outputs, *self.box_outputs, *self.object_outputs]
 
     def expect_little(self) -> None:
-        """Lets new layers answer `PRIOR` for every object and class."""
+        """Lets new layers predict `PRIOR` for every object and class."""
         for output in (*self.class_outputs, *self.object_outputs):
             nn.init.constant_(cast("Tensor", output.bias), -math.log((1 - PRIOR) / PRIOR))
 

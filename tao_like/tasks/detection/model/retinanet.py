@@ -31,7 +31,7 @@ STEPS_AN_OCTAVE = 3
 RATIOS = (0.5, 1.0, 2.0)
 """Height over width of the anchors."""
 FOREGROUND, BACKGROUND = 0.5, 0.4
-"""Overlaps from which on, and below which, an anchor does and does not answer for an object."""
+"""Overlaps from which on, and below which, an anchor is and is not responsible for an object."""
 
 
 class RetinaNet(Detector):

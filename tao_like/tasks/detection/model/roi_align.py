@@ -168,7 +168,7 @@ def _line(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Places and weights (K, 7, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
-        than one place outside of the map counts as nought.
+        than one place outside of the map counts as zero.
     """
     bins = torch.arange(BINS, device=edges.device, dtype=edges.dtype)
     samples = torch.arange(SAMPLES, device=edges.device, dtype=edges.dtype) + 0.5

@@ -21,9 +21,9 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSDFeatureExtractorVGG, SSDHead
 
 FOREGROUND = 0.5
-"""Overlap from which on an anchor answers for an object; the best anchor of an object does in any case."""
+"""Overlap from which on an anchor is responsible for an object; the best one of an object is in any case."""
 NEGATIVES = 3
-"""Anchors on background in the loss for each that answers for an object: those that are most wrong."""
+"""Anchors on background in the loss for each that is responsible for an object: those that are most wrong."""
 VARIANCES = (10.0, 10.0, 5.0, 5.0)
 """Factors on the box values."""
 VGG_CHANNELS = (512, 1024, 512, 256, 256, 256)

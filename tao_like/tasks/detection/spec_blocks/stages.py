@@ -41,7 +41,7 @@ class DetectionInferenceSpec(InferenceSpec):
 
     label_files: str = spec_field(
         "none",
-        "Beside detections.json (COCO's form), a KITTI label file for each picture, in `labels`",
+        "Beside COCO's form, a KITTI label file for each picture, in `labels`",
         choices=("none", "kitti"),
     )
 

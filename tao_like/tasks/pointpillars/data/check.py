@@ -176,10 +176,11 @@ def check_lidar_data(
     return report
 
 
-def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+def _same_frames(splits: Mapping[Split, Sequence[LidarRecord]]) -> Iterator[Finding]:
     """Frames of the same content, in two splits or twice in one."""
     placed = [(split, record) for split, records in splits.items() for record in records]
-    crossing, repeated = [], []
+    crossing: list[tuple[str, ...]] = []
+    repeated: list[tuple[str, ...]] = []
     for group in identical_files(record.path for _, record in placed):
         members = [placed[number] for number in group]
         crosses = len({split for split, _ in members}) > 1
@@ -201,7 +202,7 @@ def _same_frames(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Findin
         )
 
 
-def _passed_over(splits: Mapping[str, Sequence[LidarRecord]]) -> Iterator[Finding]:
+def _passed_over(splits: Mapping[Split, Sequence[LidarRecord]]) -> Iterator[Finding]:
     """Files beside the frames that hold points and are not read."""
     folders = dict.fromkeys(record.path.parent for records in splits.values() for record in records)
     files = tuple(str(path) for folder in folders for path in unread_files(folder))

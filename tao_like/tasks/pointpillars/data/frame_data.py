@@ -13,13 +13,11 @@ from typing_extensions import override
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Converts
 from tao_like.contract.data import DataReport
-from tao_like.contract.labels import Labels
-from tao_like.contract.sample import Sample, Split
+from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
-from tao_like.data.inference_files import point_sources
 from tao_like.data.lidar.echoes import largest_echo
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.points import PointsPreparation, read_points
+from tao_like.runtime.inputs.points import PointsPreparation
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.pointpillars.data.augmentation import Augmentation, Database, Scene, make_database
 from tao_like.tasks.pointpillars.data.balancing import balanced
@@ -28,10 +26,9 @@ from tao_like.tasks.pointpillars.data.convert import convert_frames
 from tao_like.tasks.pointpillars.data.dataset import FrameDataset, FrameTargets, collate_frames
 from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.spec_blocks.data import DatasetSpec
 
 
-class FrameData(SplitData, Converts):
+class FrameData(SplitData[LabelledFrames], Converts):
     """Frames of TAO's, KITTI's or OpenPCDet's layout.
 
     Args:
@@ -39,25 +36,13 @@ class FrameData(SplitData, Converts):
         trained: what a trained model says of itself; None: it is yet to be trained.
     """
 
+    key_form = "dataset.data_split.{split}"
+
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        split, classes = (trained.split, trained.classes) if trained else (None, spec.dataset.class_names)
+        super().__init__(spec.dataset, LabelledFrames(spec.dataset, classes, split))
         self.spec = spec
         self.trained = trained
-        self._frames = LabelledFrames(spec.dataset, trained.split if trained else None)
-
-    @property
-    @override
-    def block(self) -> DatasetSpec:
-        return self.spec.dataset
-
-    @property
-    @override
-    def source(self) -> LabelledFrames:
-        return self._frames
-
-    @property
-    @override
-    def labels(self) -> Labels:
-        return Labels(self.trained.classes if self.trained else self.block.class_names)
 
     @property
     @override
@@ -78,14 +63,6 @@ class FrameData(SplitData, Converts):
         )
         records = self.source.records("train") if self.block.data_path else []
         return replace(plain, largest_echo=largest_echo(records, plain))
-
-    @override
-    def key(self, split: Split) -> str:
-        return f"dataset.data_split.{split}"
-
-    @override
-    def count(self, split: Split) -> int:
-        return len(self.source.records(split))
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> FrameDataset:
@@ -115,14 +92,6 @@ class FrameData(SplitData, Converts):
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
         checked = CheckedFrames(self.source, self.labels.names, self.preprocessing, self.spec, self.dataset)
         return check_lidar_data(checked, full=full, on_progress=on_progress)
-
-    @override
-    def inference_files(self, source: str | None) -> list[Path]:
-        return [] if source is None else point_sources(source)
-
-    @override
-    def load(self, path: Path) -> Sample:
-        return Sample(str(path), read_points(path, self.preprocessing))
 
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:

@@ -19,11 +19,15 @@ class LabelledFrames:
 
     Args:
         spec: the dataset block.
+        classes: class names in the order of the outputs.
         stored_split: names of the frames of each split, out of a bundle; frames are not divided anew then.
     """
 
-    def __init__(self, spec: DatasetSpec, stored_split: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, spec: DatasetSpec, classes: list[str], stored_split: dict[str, Any] | None = None
+    ) -> None:
         self.spec = spec
+        self.classes = classes
         self._stored_split = stored_split
         self._records: dict[Split, list[LidarRecord]] = {}
 
@@ -35,6 +39,10 @@ class LabelledFrames:
     def has(self, split: Split) -> bool:
         """Whether the spec gives a split."""
         return bool(self.part(split)) or (split == "val" and self.spec.data_split.is_divided)
+
+    def count(self, split: Split) -> int:
+        """Frames of a split. Raises DatasetError, SpecError."""
+        return len(self.records(split))
 
     def records(self, split: Split) -> list[LidarRecord]:
         """The records of a split; empty where the spec gives none. Raises DatasetError, SpecError."""

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Metrics, Report
+from tao_like.contract.metrics import Goal, Metrics, Report
 from tao_like.plots.classes import draw_curves
 from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
 from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
@@ -53,12 +53,18 @@ class PointPillarsMetrics(Metrics):
         rules: ``kitti``, ``plain``, or ``auto``: KITTI's where the data has what they need.
     """
 
+    goal = Goal("mAP_3d")
+
     def __init__(self, classes: list[str], thresholds: dict[str, Any], rules: str) -> None:
         super().__init__()
         self.classes = classes
         self.rules = rules
         self.limits = score_limits(thresholds, len(classes))
         self.frames: list[ScoredFrame] = []
+
+    @override
+    def reported(self) -> dict[str, bool]:
+        return dict.fromkeys(NAMES, True)
 
     @override
     def add(self, prediction: FoundBoxes, target: FrameTarget) -> float:

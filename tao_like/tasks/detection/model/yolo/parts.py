@@ -17,7 +17,7 @@ from tao_like.tasks.detection.model.yolox.blocks import ConvNormAct, PyramidPool
 from tao_like.tasks.detection.model.yolox.parts import enlarged
 
 SLOPE = 0.1
-"""Of the leaky ReLU below nought."""
+"""Of the leaky ReLU below zero."""
 
 
 def conv(channels: int, width: int, kernel: int, stride: int = 1) -> ConvNormAct:

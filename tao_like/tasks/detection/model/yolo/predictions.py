@@ -28,13 +28,13 @@ class AnchorPredictions:
         plan: anchors of the maps.
 
     Attributes:
-        raw_boxes: (N, A, 4): centre and sides, as the head gives them.
+        raw_boxes: (N, A, 4): center and sides, as the head gives them.
         objects: (N, A) logits.
         classes: (N, A, classes) logits.
         cells: (A, 2): column and row of each pair's place in its map.
         strides: (A,) pixels between places of its map.
         anchors: (A, 2): width and height of its anchor in pixels.
-        extends: (A,) how far a centre may leave its cell, in cells, both sides together.
+        extends: (A,) how far a center may leave its cell, in cells, both sides together.
         grids: height and width of each map.
     """
 
@@ -62,11 +62,11 @@ class AnchorPredictions:
     def corners(self) -> Tensor:
         """(N, A, 4): left, top, right, bottom in pixels (Bochkovskiy et al. 2020, section 3.4; YOLOv3, 2.1).
 
-        With s = 1 + extend: centre = (s * sigmoid(x) - (s - 1) / 2 + cell) * stride, side = anchor * exp(w).
+        With s = 1 + extend: center = (s * sigmoid(x) - (s - 1) / 2 + cell) * stride, side = anchor * exp(w).
         """
         extends = self.extends[:, None]
         shifts = self.raw_boxes[..., :2].sigmoid() * (1 + extends) - extends / 2
-        centres = (shifts + self.cells) * self.strides[:, None]
+        centers = (shifts + self.cells) * self.strides[:, None]
         ratios = self.raw_boxes[..., 2:].clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
         halves = ratios * self.anchors / 2
-        return torch.cat([centres - halves, centres + halves], dim=2)
+        return torch.cat([centers - halves, centers + halves], dim=2)

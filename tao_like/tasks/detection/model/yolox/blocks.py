@@ -19,7 +19,7 @@ class ConvNormAct(nn.Module):
         kernel: side, odd; the padding keeps the size.
         stride: 1 or 2.
         groups: of the convolution.
-        slope: of a leaky ReLU below nought; None: SiLU.
+        slope: of a leaky ReLU below zero; None: SiLU.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class Predictions:
     """The head's values for all A places of a batch, side by side, in float32.
 
     Attributes:
-        raw_boxes: (N, A, 4): centre and side, as the head gives them.
+        raw_boxes: (N, A, 4): center and side, as the head gives them.
         objects: (N, A) logits.
         classes: (N, A, classes) logits.
         cells: (A, 2): column and row of each place in its map.
@@ -60,13 +60,13 @@ class Predictions:
     def corners(self) -> Tensor:
         """(N, A, 4): left, top, right, bottom in pixels."""
         scale = self.strides[:, None]
-        centres = (self.raw_boxes[..., :2] + self.cells) * scale
+        centers = (self.raw_boxes[..., :2] + self.cells) * scale
         halves = self.raw_boxes[..., 2:].clamp(max=LARGEST_LOG_SIDE).exp() * scale / 2
-        return torch.cat([centres - halves, centres + halves], dim=2)
+        return torch.cat([centers - halves, centers + halves], dim=2)
 
     def encode(self, boxes: Tensor, places: Tensor) -> Tensor:
         """What the head should say at places (P,) to give boxes (P, 4): the inverse of ``corners``."""
         scale = self.strides[places, None]
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale - self.cells[places]
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale - self.cells[places]
         sides = ((boxes[:, 2:] - boxes[:, :2]) / scale).clamp(min=1e-6).log()
-        return torch.cat([centres, sides], dim=1)
+        return torch.cat([centers, sides], dim=1)

@@ -103,6 +103,6 @@ def load_published(network: Detector, path: Path) -> str:
 
 
 def red_first(weight: Tensor) -> Tensor:
-    """The first layer's weights (width, 12, 3, 3), of four pixels of three colours, the colours reversed."""
+    """The first layer's weights (width, 12, 3, 3), of four pixels of three colors, the colors reversed."""
     width, channels = weight.shape[:2]
     return weight.reshape(width, channels // 3, 3, *weight.shape[2:]).flip(2).reshape_as(weight)
