@@ -22,7 +22,6 @@ from tao_like.stages.lib.loading import EpochSampler, SeededDataset, ready_to_fo
 from tao_like.stages.train.memory import keep_freed_memory
 from tao_like.stages.train.optim import build_optimizer, build_schedule
 from tao_like.stages.train.stage import open_phase, prepare
-from tao_like.stages.train.surroundings import own_settings
 from tao_like.tracking import Run
 
 # isort: split
@@ -53,12 +52,9 @@ def now() -> float:
 def stage_seconds(task: AnyTask, folder: Path) -> float:
     """Seconds of 50 steps in the train stage's own loop."""
     spec, times = task.spec, []
-    with (
-        Run(
-            folder, task=task.name, stage="train", spec_yaml=to_yaml(spec), console=Console(quiet=True)
-        ) as run,
-        own_settings(spec.train),
-    ):
+    with Run(
+        folder, task=task.name, stage="train", spec_yaml=to_yaml(spec), console=Console(quiet=True)
+    ) as run:
         (phase,) = task.phases()
         training = open_phase(prepare(task, spec, run), phase, None)
         step = training._optimizer_step

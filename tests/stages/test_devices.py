@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +16,7 @@ from tiny_classification import tiny_spec
 
 from tao_like.errors import SpecError
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.train.devices import Devices, choose_devices
+from tao_like.stages.train.devices import Devices, choose_devices, end_processes
 from tao_like.tracking import Run
 
 
@@ -139,3 +143,14 @@ def test_what_is_left_on_the_cpu_is_found_without_a_gpu() -> None:
             layer(inputs)
         with pytest.raises(AssertionError, match=r"shapes \[\(2,\)\] are left on the CPU"):
             shift(inputs.to(DEVICE))
+
+
+def test_processes_that_wait_for_a_failed_one_are_ended() -> None:
+    waiting, done = (
+        subprocess.Popen([sys.executable, "-c", code]) for code in ("import time; time.sleep(60)", "")
+    )
+    fabric = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=[done, waiting])))
+    end_processes(fabric, patience=2.0)  # type: ignore[arg-type]
+    assert waiting.wait(10) == -signal.SIGKILL
+    assert done.wait(10) == 0
+    end_processes(SimpleNamespace(strategy=SimpleNamespace(launcher=None)))  # type: ignore[arg-type]

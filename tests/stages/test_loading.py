@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,6 +74,33 @@ def test_scoring_takes_each_sample_once_over_all_processes(length: int) -> None:
     assert sorted(index for part in parts for index in part) == list(range(length))
 
 
+def test_scoring_leaves_the_tiles_of_an_image_to_one_process() -> None:
+    images = [0, 0, 0, 1, 2, 2, 3]
+    parts = [list(ShareSampler(7, rank, 2, images)) for rank in range(2)]
+    assert parts == [[0, 1, 2, 4, 5], [3, 6]]
+
+
+class Halves(torch.nn.Module):
+    """Keeps its input and one product of it for the backward pass, that as two views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = inputs * self.weight
+        return (hidden[:, :2] * hidden[:, 2:]).sum()
+
+
+def test_views_of_a_tensor_take_no_memory_of_their_own() -> None:
+    phase = SimpleNamespace(
+        data=SimpleNamespace(collate=torch.stack),
+        losses=lambda model, batch: {"loss": model(batch)},
+    )
+    # Two tensors of four numbers of four bytes a sample.
+    assert loading._kept_bytes(phase, Halves(), [torch.ones(4)]) == 2 * 4 * 4  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def tiny_task(class_folders: Path) -> object:
     """A task whose spec leaves batch size and workers to the machine."""
@@ -118,8 +146,8 @@ def test_auto_workers_leave_a_processor_to_the_training(
     processors: int, on_cpu: int, on_gpu: int, tiny_task: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "processors", lambda: processors)
-    assert resolve_workers(tiny_task, "cpu") == on_cpu
-    assert resolve_workers(tiny_task, "cuda") == on_gpu
+    assert resolve_workers(tiny_task.data, "cpu") == on_cpu
+    assert resolve_workers(tiny_task.data, "cuda") == on_gpu
 
 
 class Telltale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass, field
 
 import torch
@@ -135,6 +136,20 @@ def start_processes(train: TrainSpec, devices: Devices, stop: StopRequest) -> Fa
     fabric.launch()
     stop.take_back()
     return fabric
+
+
+def end_processes(fabric: Fabric, patience: float = 5.0) -> None:
+    """Ends the processes that this one has started, where it has failed and they may wait for it for ever.
+
+    Args:
+        fabric: has started them.
+        patience: seconds in which each may end by itself.
+    """
+    for process in getattr(fabric.strategy.launcher, "procs", []):
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def leave_processes() -> None:

@@ -131,6 +131,7 @@ class PhaseTraining:
                 if state.batch == len(self.data) and self._validation_is_due:
                     self.validate_epoch()
                 self._end_epoch()
+            self.reporter.curves()
         finally:
             self.reporter.close_bar()
             self.stop.disarm()

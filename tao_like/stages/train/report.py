@@ -1,19 +1,20 @@
-"""What is said of a training while it goes on: progress bar, a line an epoch, status.json, metrics.csv."""
+"""What is said of a training while it goes on: progress bar, a line an epoch, status.json, curves."""
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tao_like.config.blocks.common import TrainSpec
+from tao_like.plots.curves import write_curves
 from tao_like.stages.results import counted
 from tao_like.stages.train.state import State
 from tao_like.tracking import Progress, Run, atomic_path, is_main_process
 from tao_like.tracking.status import STATUS_FILE, duration_text, read_lines
 
-METRICS_FILE = "metrics.csv"
+DRAWING_PAUSE = 50
+"""Between two drawings of the curves lies so many times the time that one takes."""
 
 
 class Reporter:
@@ -21,7 +22,7 @@ class Reporter:
 
     Args:
         run: takes the words.
-        folder: gets metrics.csv; None: nothing is written.
+        folder: gets metrics.csv and curves.png; None: nothing is written.
         state: of the phase.
         spec: its train block.
         title: its name, where there are several.
@@ -45,6 +46,7 @@ class Reporter:
         self._title = f"{title}, " if title else ""
         self._telling = ("train_loss", "val_loss", *telling)
         self._bar: Progress | None = None
+        self._drawn = self._drawing = 0.0
 
     def begin(self, batches: int, batch_size: int, total_steps: int, device: str) -> None:
         """Says what begins, before a first step that may take long."""
@@ -99,8 +101,17 @@ class Reporter:
             max_step=self._total_steps,
             eta=self._seconds_to_go() or 0.0,
         )
-        if self.folder is not None and is_main_process():
-            write_curves(self.folder / METRICS_FILE, self.state.history)
+        self.curves(at_once=False)
+
+    def curves(self, *, at_once: bool = True) -> None:
+        """Writes metrics.csv and curves.png; not at once: where drawing takes up little of the time."""
+        if self.folder is None or not is_main_process():
+            return
+        began = time.monotonic()
+        if at_once or began - self._drawn >= DRAWING_PAUSE * self._drawing:
+            write_curves(self.folder, self.state.history, atomic_path)
+            self._drawn = time.monotonic()
+            self._drawing = self._drawn - began
 
     def _seconds_to_go(self) -> float | None:
         """Of all steps that are left; None before the first."""
@@ -116,12 +127,3 @@ class Reporter:
         told = [line["epoch"] for line in read_lines(self.run.folder / STATUS_FILE) if "epoch" in line]
         if told and told[-1] == self.state.history[-1]["epoch"] - 1:
             self.epoch()
-
-
-def write_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
-    """A row an epoch, a column for each loss and metric; empty where an epoch was not validated."""
-    columns = list(dict.fromkeys(name for values in history for name in values))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)

@@ -27,14 +27,14 @@ from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
 from tao_like.stages.train.checks import check_devices, check_phase, train_key
 from tao_like.stages.train.data import TrainingData
-from tao_like.stages.train.devices import choose_devices, leave_processes, start_processes
+from tao_like.stages.train.devices import choose_devices, end_processes, leave_processes, start_processes
 from tao_like.stages.train.finish import finish
 from tao_like.stages.train.loop import BEST, PhaseTraining
 from tao_like.stages.train.origin import Origin, open_origin, open_teacher
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
 from tao_like.stages.train.state import State
-from tao_like.stages.train.surroundings import own_settings, seed_everything
+from tao_like.stages.train.surroundings import set_up_process
 from tao_like.stages.train.watch import Diverged
 from tao_like.stages.train.work import PhaseResult, Work
 from tao_like.tracking import Run, StopRequest, atomic_path, is_main_process, is_out_of_memory, stop_requests
@@ -55,11 +55,15 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     check_devices(spec.train)
     resumed = open_resumed(task, spec)
     stop_on_errors(task.data.check(full=False), run)
-    with stop_requests() as stop, own_settings(spec.train):
+    with stop_requests() as stop:
         work = prepare(task, spec, run, stop, origin, resumed)
-        for phase in task.phases()[len(work.done) :]:
-            work.done.append(_train_phase(work, phase))
-        result = finish(work)
+        try:
+            for phase in task.phases()[len(work.done) :]:
+                work.done.append(_train_phase(work, phase))
+            result = finish(work)
+        except BaseException:
+            end_processes(work.fabric)
+            raise
         leave_processes()
     return result
 
@@ -90,8 +94,8 @@ def prepare(
         run.warning(warning)
     if resumed is not None:
         resumed.check_processes(devices.count * spec.train.num_nodes)
+    set_up_process(spec.train)
     fabric = start_processes(spec.train, devices, stop)
-    seed_everything(spec.train.seed)
     notes: list[str] = []
     if network is not None:
         model = network

@@ -14,7 +14,6 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.train.stage import open_phase, prepare
-from tao_like.stages.train.surroundings import own_settings
 from tao_like.tracking import Run
 
 
@@ -39,14 +38,13 @@ def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epoch
         seed=seed,
     )
     phase = shortened(task.phases()[-1], epochs, seed)
-    with own_settings(train):
-        work = prepare(task, replace(spec, train=train), run, network=network)
-        # The network stays in evaluation mode, as pruning has it: norm layers keep the statistics of the long
-        # training, and the one that follows pruning measures new ones.
-        training = open_phase(work, phase, None, tunes=True)
-        with safe_gradients(network):
-            training.fit()
-        training.kept_model()
+    work = prepare(task, replace(spec, train=train), run, network=network)
+    # The network stays in evaluation mode, as pruning has it: norm layers keep the statistics of the long
+    # training, and the one that follows pruning measures new ones.
+    training = open_phase(work, phase, None, tunes=True)
+    with safe_gradients(network):
+        training.fit()
+    training.kept_model()
     network.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(True)  # type: ignore[call-overload]
 
 
