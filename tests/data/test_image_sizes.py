@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from tao_like.data.boxes.annotation import BoxRecord
+from tao_like.data.boxes.sizes import picture_size
 from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
@@ -100,3 +102,14 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert read_header(path)[:2] == (30, 20)
     Image.new("RGB", (50, 20)).save(path)
     assert read_header(path)[:2] == (50, 20)
+
+
+def test_a_picture_that_cannot_be_read_has_the_size_that_is_stated(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole.png", tmp_path / "broken.png"
+    Image.new("RGB", (40, 30)).save(whole)
+    broken.write_bytes(b"no picture")
+    # A size that is stated does not count where the picture itself tells.
+    assert picture_size(BoxRecord(whole, (), width=30, height=40)) == (40, 30)
+    assert picture_size(BoxRecord(broken, (), width=30, height=40)) == (30, 40)
+    with pytest.raises(DatasetError, match="broken"):
+        picture_size(BoxRecord(broken, (), width=-1, height=40))

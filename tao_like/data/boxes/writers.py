@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.kitti import DONT_CARE
-from tao_like.data.images.files import read_header
+from tao_like.data.boxes.sizes import picture_size
 from tao_like.errors import DatasetError
 from tao_like.tracking.files import atomic_path
 
@@ -40,7 +40,7 @@ def write_boxes(
         DatasetError: two pictures would share a label file, or a picture cannot be read.
     """
     lost: Lost = Counter()
-    sizes = {record.path: _size(record) for record in records}
+    sizes = {record.path: picture_size(record) for record in records}
     if kind == "coco":
         target = folder / COCO_FILE
         _write(target, json.dumps(_coco(records, classes, sizes)))
@@ -65,20 +65,6 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _size(record: BoxRecord) -> tuple[int, int]:
-    """The picture's own size, whatever a file states: boxes are trained in pixels of the picture.
-
-    A picture that cannot be read has the size that its annotation states; `dataset_check` names it.
-    """
-    try:
-        header = read_header(record.path)
-    except DatasetError:
-        if min(record.width, record.height) > 0:
-            return record.width, record.height
-        raise
-    return header.width, header.height
 
 
 def _coco(

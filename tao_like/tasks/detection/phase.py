@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
+from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.errors import SpecError
@@ -38,6 +39,12 @@ class DetectionPhase(Phase[Detector], Distils[Detector]):
         self._backbone_spec = spec.model.backbone
         self._evaluate_spec = spec.evaluate
         self._size_steps = spec.dataset.augmentation.multi_scale_range
+
+    @property
+    @override
+    def goal(self) -> Goal:
+        # It does not depend on the classes, so that it is known where there is no data.
+        return DetectionMetrics.goal
 
     @override
     def losses(self, model: Detector, batch: DetectionBatch) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tao_like.contract.capabilities import AnchorFit
 from tao_like.data.boxes.annotation import BoxRecord, usable_boxes
-from tao_like.data.images.files import read_header
+from tao_like.data.boxes.sizes import picture_size
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.geometry.boxes import placement
 from tao_like.runtime.inputs.image import ImagePreparation
@@ -108,11 +108,11 @@ def _training_shapes(
     return shapes
 
 
-def _shapes_of(record: BoxRecord, numbers: dict[str, int], preparation: ImagePreparation) -> Shapes:
+def _shapes_of(record: BoxRecord, numbers: dict[str, int], preprocessing: ImagePreparation) -> Shapes:
     """The same of one picture, in its own size, as in the training: an annotation may state another."""
-    width, height = read_header(record.path)[:2]
+    width, height = picture_size(record)
     arrays = usable_boxes(record.boxes, numbers, width, height)
-    boxes = placement(width, height, preparation).to_input(arrays.boxes[~arrays.crowd])
+    boxes = placement(width, height, preprocessing).to_input(arrays.boxes[~arrays.crowd])
     sides: Shapes = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
     return sides
 

@@ -11,10 +11,10 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
+from tao_like.data.boxes.sizes import picture_size
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
-from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
@@ -94,14 +94,11 @@ def _histograms(records: dict[str, list[BoxRecord]], classes: list[str]) -> dict
 
 
 def _size(record: BoxRecord) -> tuple[int, int]:
-    """Width and height of a picture as its annotation or else its file states them; 0, 0: neither does."""
-    if record.width and record.height:
-        return record.width, record.height
+    """Width and height of a picture; 0, 0: they are not known."""
     try:
-        header = read_header(record.path)
+        return picture_size(record)
     except DatasetError:
         return 0, 0
-    return header.width, header.height
 
 
 def _tiles(dataset: DetectionDataset, classes: Sequence[str], limit: int) -> list[Tile]:
