@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from PIL import Image
@@ -78,9 +78,6 @@ class Metrics(ABC):
     A subclass keeps counts or plain arrays in attributes, never samples: memory must not grow with images.
     It adds to them in ``add``, joins another's in ``merge``, and ``compute`` says what they come to.
     """
-
-    goal: ClassVar[Goal]
-    """The one that a model is judged by."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -28,6 +28,8 @@ class Phase(ABC, Generic[ModelT]):
 
     name: ClassVar[str] = ""
     """Its folder below the stage's, and its key below ``train``; empty: the task has but one phase."""
+    goal: ClassVar[Goal]
+    """The metric that its validation is judged by; known without data."""
     parts: ClassVar[tuple[str, ...]] = (ONLY_PART,)
     """The parts of the network that learn; the others are frozen and in evaluation mode."""
 
@@ -39,11 +41,6 @@ class Phase(ABC, Generic[ModelT]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Phase[ModelT]:
         """A phase is shared, not copied: it may hold all the data (the moving average copies its owner)."""
         return self
-
-    @property
-    def goal(self) -> Goal:
-        """The metric that its validation is judged by."""
-        return self.metrics().goal
 
     def reported(self) -> Mapping[str, bool]:
         """Every metric that validation reports with this spec, and whether higher is better."""

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
-from tao_like.contract.metrics import Metrics
+from tao_like.contract.metrics import Goal, Metrics
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.networks.freezing import freeze_norms
@@ -36,6 +36,7 @@ from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
 class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNetwork]):
     """The training of a classifier, by its labels or by a teacher too."""
 
+    goal = Goal("accuracy")
     data: ClassificationData
 
     def __init__(self, data: ClassificationData, predictions: ClassificationPredictions, spec: Spec) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.confusion import draw_confusion_matrix
 
 REJECTION_THRESHOLDS = np.linspace(0, 1, 101)
@@ -50,8 +50,6 @@ class ClassMetrics(Metrics):
         topk: the k of the top-k accuracies; those above the number of classes are left out.
         thresholds: the stored threshold of rejection; see ``runtime.predictions.classes``.
     """
-
-    goal = Goal("accuracy")
 
     def __init__(self, classes: list[str], topk: list[int], thresholds: dict[str, Any]) -> None:
         super().__init__()

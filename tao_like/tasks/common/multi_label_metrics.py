@@ -14,7 +14,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.metrics import Metrics, Report
 from tao_like.tasks.common.class_metrics import Calibration, class_scores, per_class
 from tao_like.tasks.common.class_scores import DEFAULT_CUT, ClassAnswers, best_f1_cut
 
@@ -29,8 +29,6 @@ class MultiLabelMetrics(Metrics):
         classes: class names in the order of the columns.
         thresholds: the stored threshold of each class; see ``runtime.predictions.classes``.
     """
-
-    goal = Goal("accuracy")
 
     def __init__(self, classes: list[str], thresholds: dict[str, Any]) -> None:
         super().__init__()

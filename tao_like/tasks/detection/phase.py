@@ -30,6 +30,7 @@ DetectionBatch = Batch[DetectionTargets]
 class DetectionPhase(Phase[Detector], Distils[Detector]):
     """The training of a detector, by its boxes or by a teacher too."""
 
+    goal = Goal("mAP")
     data: DetectionData
     predictions: BoxPredictions
 
@@ -39,12 +40,6 @@ class DetectionPhase(Phase[Detector], Distils[Detector]):
         self._backbone_spec = spec.model.backbone
         self._evaluate_spec = spec.evaluate
         self._size_steps = spec.dataset.augmentation.multi_scale_range
-
-    @property
-    @override
-    def goal(self) -> Goal:
-        # It does not depend on the classes, so that it is known where there is no data.
-        return DetectionMetrics.goal
 
     @override
     def losses(self, model: Detector, batch: DetectionBatch) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from tao_like.contract.batch import Batch
+from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.runtime.predictions.boxes3d import MEANINGS
@@ -24,6 +25,8 @@ from tao_like.tasks.pointpillars.spec import Spec
 
 class PointPillarsPhase(Phase[PointPillars]):
     """The training of a LiDAR detector."""
+
+    goal = Goal("mAP_3d")
 
     def __init__(self, data: FrameData, predictions: FramePredictions, spec: Spec) -> None:
         super().__init__(data, predictions, spec.train)

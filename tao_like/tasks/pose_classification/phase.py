@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
+from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.tasks.common.class_predictions import PROBABILITIES
@@ -24,6 +25,7 @@ from tao_like.tasks.pose_classification.spec import Spec
 class PosePhase(Phase[SkeletonClassifier], Distils[SkeletonClassifier]):
     """The training of all streams, by labels or by a teacher too."""
 
+    goal = Goal("accuracy")
     data: PoseData
 
     def __init__(self, data: PoseData, predictions: PosePredictions, spec: Spec) -> None:

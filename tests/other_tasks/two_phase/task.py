@@ -63,8 +63,6 @@ class DrawnClasses(ClassPredictions):
 class ColorError(Metrics):
     """The mean absolute error of colors."""
 
-    goal = Goal("color_error", higher_is_better=False)
-
     def __init__(self) -> None:
         super().__init__()
         self.total = 0.0
@@ -93,6 +91,7 @@ class LearnColors(Phase[ColorNetwork]):
     """The encoder learns to tell the mean color."""
 
     name = "colors"
+    goal = Goal("color_error", higher_is_better=False)
     parts = ("encoder",)
 
     def losses(self, model: ColorNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:
@@ -112,6 +111,7 @@ class LearnClasses(Phase[ColorNetwork]):
     """The head learns the classes; the encoder stands still."""
 
     name = "classes"
+    goal = Goal("accuracy")
     parts = ("head",)
 
     def losses(self, model: ColorNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:

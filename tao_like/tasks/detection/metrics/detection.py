@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import placement
@@ -38,8 +38,6 @@ class DetectionMetrics(Metrics):
         voc_mode: ``SAMPLE`` or ``INTEGRATE``: gives ``voc_mAP`` too; ``none``: does not.
         voc_iou: from which overlap on a box is right for it.
     """
-
-    goal = Goal("mAP")
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like.contract.metrics import Goal, Metrics, Report
+from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves
 from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
 from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
@@ -52,8 +52,6 @@ class PointPillarsMetrics(Metrics):
         thresholds: the stored score thresholds; see ``runtime.predictions.boxes3d``.
         rules: ``kitti``, ``plain``, or ``auto``: KITTI's where the data has what they need.
     """
-
-    goal = Goal("mAP_3d")
 
     def __init__(self, classes: list[str], thresholds: dict[str, Any], rules: str) -> None:
         super().__init__()
