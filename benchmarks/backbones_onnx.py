@@ -62,7 +62,7 @@ class Pixels(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalise and classify."""
+        """Normalize and classify."""
         logits: Tensor = self.network(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
         return logits
 

@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tao_like.data.boxes.annotation import BoxArrays
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.detection.data.dataset import Annotations
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_metrics, coco_results
 
@@ -29,7 +29,7 @@ ANSWERS_A_BOX = 3
 SIDE = 640
 
 
-def make_case(seed: int) -> tuple[list[FoundBoxes], list[Annotations]]:
+def make_case(seed: int) -> tuple[list[Detections], list[Annotations]]:
     """Truths, and for each box three answers: near it, less near, and anywhere."""
     draw = np.random.default_rng(seed)
     owner = np.sort(draw.integers(0, PICTURES, BOXES))
@@ -47,11 +47,11 @@ def make_case(seed: int) -> tuple[list[FoundBoxes], list[Annotations]]:
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
         scores = np.round(draw.random(ANSWERS_A_BOX * count), 3).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        answers.append(FoundBoxes(found[order], scores[order], np.tile(labels, ANSWERS_A_BOX)[order]))
+        answers.append(Detections(found[order], scores[order], np.tile(labels, ANSWERS_A_BOX)[order]))
     return answers, truths
 
 
-def reference(answers: list[FoundBoxes], truths: list[Annotations]) -> list[float]:
+def reference(answers: list[Detections], truths: list[Annotations]) -> list[float]:
     """The figures of pycocotools, on the same dictionaries."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()

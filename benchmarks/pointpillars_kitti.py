@@ -21,7 +21,7 @@ import numpy as np
 
 import tao_like
 from tao_like.config import load_spec
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.metrics.frames import scored_frame
 from tao_like.tasks.pointpillars.metrics.scoring import DIFFICULTIES, KINDS, kitti_precision
 from tao_like.tasks.pointpillars.spec import Spec
@@ -40,7 +40,7 @@ def ceiling(overrides: list[str]) -> list[list[Any]]:
     for index in range(len(data)):
         target = data.sample(index).target
         scores = np.linspace(0.9, 0.5, len(target.labels)).astype(np.float32)
-        found = FoundBoxes(target.boxes.astype(np.float32), scores, target.labels)
+        found = Detections(target.boxes.astype(np.float32), scores, target.labels)
         frames.append(scored_frame(target, found, classes))
     precision = kitti_precision(frames, classes)
     return [

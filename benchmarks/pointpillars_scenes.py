@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tao_like
 from tao_like.config import load_spec
 from tao_like.runtime.inputs.points import Points
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.samples.catalog import write_sample
 from tao_like.samples.lidar_scenes import GROUND
 from tao_like.tasks.pointpillars.metrics.frames import scored_frame
@@ -74,7 +74,7 @@ def rectangle(points: Points) -> npt.NDArray[np.float64]:
     return best
 
 
-def baseline(points: Points) -> FoundBoxes:
+def baseline(points: Points) -> Detections:
     """Cars as clusters; the more points, the surer."""
     boxes, scores = [], []
     for cluster in clusters(points):
@@ -83,7 +83,7 @@ def baseline(points: Points) -> FoundBoxes:
             boxes.append(box)
             scores.append(1 - 1 / len(cluster))
     values = np.array(boxes, np.float32).reshape(-1, 7)
-    return FoundBoxes(values, np.array(scores, np.float32), np.zeros(len(values), np.int64))
+    return Detections(values, np.array(scores, np.float32), np.zeros(len(values), np.int64))
 
 
 def score_baseline(settings: list[str]) -> list[Any]:

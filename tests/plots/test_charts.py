@@ -25,7 +25,7 @@ from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import ACCENT, PALE, class_color, rgb
 from tao_like.plots.scatter import Point, draw_named_points
 from tao_like.stages.prune.report import Width, draw_widths
-from tao_like.tasks.common.class_scores import ClassAnswers
+from tao_like.tasks.common.class_scores import ClassScores
 
 
 def pixels(picture: Image.Image, color: str) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_curves_by_threshold_are_those_of_the_definition() -> None:
     draw = np.random.default_rng(3)
     scores = np.round(draw.random(40), 2)
     right = draw.random(40) < scores
-    answers = ClassAnswers.ordered(scores, right, 30)
+    answers = ClassScores.ordered(scores, right, 30)
     curve = threshold_curve(scores, right, 30, 0.4)
     for number in range(0, len(THRESHOLDS), 10):
         precision, recall, f1 = answers.at(float(THRESHOLDS[number]))

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.geometry.boxes import keep_best, overlaps, placement
+from tao_like.runtime.geometry.boxes import keep_best, letterbox_transform, overlaps
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.runtime.predictions.boxes import decide
-from tao_like.runtime.predictions.detections import DEFAULT_THRESHOLD, FoundBoxes
+from tao_like.runtime.predictions.detections import DEFAULT_THRESHOLD, Detections
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 333), (64, 64)])
@@ -24,22 +24,22 @@ def test_a_box_lies_where_prepare_puts_its_object(size: tuple[int, int], resize:
     box = (width // 4, height // 4, width // 4 + width // 2, height // 4 + height // 3)
     picture.paste((255, 255, 255), box)
     preparation = ImagePreparation(height=192, width=256, resize=resize, fill=0, interpolation="bilinear")
-    place = placement(width, height, preparation)
+    place = letterbox_transform(width, height, preparation)
     rows, columns = np.nonzero(prepare(picture, preparation)[..., 0] > 127)
     seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     (moved,) = place.to_input([box])
     assert moved == pytest.approx(seen, abs=1.0)
-    assert place.to_picture([moved])[0] == pytest.approx(box, abs=1e-3)
+    assert place.to_image([moved])[0] == pytest.approx(box, abs=1e-3)
 
 
 def test_boxes_are_cut_off_at_the_borders_of_the_picture() -> None:
-    place = placement(100, 50, ImagePreparation(height=100, width=100, resize="letterbox"))
-    assert place.to_picture([[-20, -20, 300, 300]])[0].tolist() == [0, 0, 100, 50]
+    place = letterbox_transform(100, 50, ImagePreparation(height=100, width=100, resize="letterbox"))
+    assert place.to_image([[-20, -20, 300, 300]])[0].tolist() == [0, 0, 100, 50]
 
 
 def test_a_preparation_that_cuts_off_is_refused() -> None:
     with pytest.raises(BundleError, match=r"preparation\.resize.*letterbox"):
-        placement(10, 10, ImagePreparation(height=8, width=8, resize="crop"))
+        letterbox_transform(10, 10, ImagePreparation(height=8, width=8, resize="crop"))
 
 
 def test_overlaps_of_boxes_worked_out_by_hand() -> None:
@@ -94,12 +94,12 @@ def test_the_limit_keeps_the_best() -> None:
     assert kept.tolist() == [3, 1, 5]
 
 
-FOUND = FoundBoxes(
+FOUND = Detections(
     np.array([[0, 25, 50, 75], [50, 25, 100, 75]], np.float32),
     np.array([0.8, 0.4], np.float32),
     np.array([1, 0]),
 )
-PLACE = placement(200, 100, ImagePreparation(height=100, width=100, resize="letterbox"))
+PLACE = letterbox_transform(200, 100, ImagePreparation(height=100, width=100, resize="letterbox"))
 
 
 def test_each_class_has_its_own_threshold() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tao_like.runtime.predictions.boxes3d import Selection3d
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.box_agreement import largest_difference
 from tao_like.tasks.common.label_files import label_files
 from tao_like.tasks.pointpillars.metrics.agreement import comparison
@@ -17,8 +17,8 @@ CAR = [10.0, 5.0, 0.0, 4.0, 2.0, 1.5, 0.5]
 FAR = [30.0, -5.0, 0.0, 4.0, 2.0, 1.5, 0.0]
 
 
-def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> FoundBoxes:
-    return FoundBoxes(
+def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+    return Detections(
         np.array(boxes, np.float32).reshape(-1, 7), np.array(scores, np.float32), np.array(labels)
     )
 
@@ -38,7 +38,7 @@ TWO = found([CAR, FAR], [0.9, 0.5], [0, 1])
         (found([CAR, FAR], [0.9, 0.5], [0, 0]), 0.4),
     ],
 )
-def test_boxes_in_space_are_compared_as_sets(other: FoundBoxes, expected: float) -> None:
+def test_boxes_in_space_are_compared_as_sets(other: Detections, expected: float) -> None:
     by = comparison(Selection3d())
     assert largest_difference([TWO], [other], by) == pytest.approx(expected, abs=1e-5)
     assert largest_difference([other], [TWO], by) == pytest.approx(expected, abs=1e-5)

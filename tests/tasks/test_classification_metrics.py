@@ -13,7 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from tao_like.contract.metrics import Metrics
 from tao_like.tasks.common.class_metrics import ClassMetrics
-from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
 
 
@@ -181,8 +181,8 @@ def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
     return 2 * hits / max(1, int(told.sum()) + int(truths.sum()))
 
 
-def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassAnswers:
-    return ClassAnswers.ordered(probabilities, truths > 0, int(truths.sum()))
+def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassScores:
+    return ClassScores.ordered(probabilities, truths > 0, int(truths.sum()))
 
 
 @settings(max_examples=60, deadline=None)
@@ -192,7 +192,7 @@ def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassAnswers:
 def test_no_cut_has_a_better_f1_than_the_best(samples: list[tuple[float, bool]]) -> None:
     probabilities = np.array([value for value, _ in samples], np.float32)
     truths = np.array([float(truth) for _, truth in samples], np.float32)
-    found = best_f1_cut(answers_of(probabilities, truths))
+    found = best_f1_threshold(answers_of(probabilities, truths))
     assert 0 <= found <= 1
     if truths.any():
         best = max(f1_at(cut, probabilities, truths) for cut in np.arange(0, 1.01, 0.025))
@@ -203,7 +203,7 @@ def test_no_cut_has_a_better_f1_than_the_best(samples: list[tuple[float, bool]])
 
 def test_the_best_cut_lies_between_two_probabilities() -> None:
     answers = answers_of(np.array([0.3, 0.9, 0.1, 0.8]), np.array([0, 1, 0, 1]))
-    assert best_f1_cut(answers) == pytest.approx(0.55)
+    assert best_f1_threshold(answers) == pytest.approx(0.55)
 
 
 def rejection(probabilities: np.ndarray, targets: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from tao_like import runtime
 from tao_like.runtime.geometry.boxes import overlaps
 from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.predictions.boxes import Detection, Selection
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.box_agreement import largest_difference
 from tao_like.tasks.detection.metrics.agreement import comparison
@@ -218,8 +218,8 @@ def test_thresholds_of_the_bundle_are_in_the_file_and_in_use(folder: Path, expor
     assert report["thresholds"] == metadata.thresholds
 
 
-def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> FoundBoxes:
-    return FoundBoxes(
+def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+    return Detections(
         np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels)
     )
 
@@ -239,7 +239,7 @@ TWO = found([[0, 0, 10, 10], [50, 50, 80, 80]], [0.9, 0.5], [0, 1])
         (found([[0, 0, 10, 10], [50, 50, 80, 80], [20, 20, 30, 30]], [0.9, 0.5, 0.0101], [0, 1, 0]), 1e-4),
     ],
 )
-def test_detections_are_compared_as_sets(other: FoundBoxes, expected: float) -> None:
+def test_detections_are_compared_as_sets(other: Detections, expected: float) -> None:
     by = comparison(Selection(), 100)
     assert largest_difference([TWO], [other], by) == pytest.approx(expected, abs=1e-6)
     assert largest_difference([other], [TWO], by) == pytest.approx(expected, abs=1e-6)

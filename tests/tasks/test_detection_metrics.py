@@ -14,8 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.predictions.detections import FoundBoxes
-from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.runtime.predictions.detections import Detections
+from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.detection.data.dataset import Annotations
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
@@ -24,7 +24,7 @@ from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 CLASSES = ["a", "b", "c"]
 
 
-def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[Annotations]]:
+def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[Annotations]]:
     """Truths of many sizes, some of them crowds, and answers that are near them or not."""
     draw = np.random.default_rng(seed)
     answers, truths = [], []
@@ -43,11 +43,11 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[FoundBoxes], list[A
         names = np.concatenate([labels, labels[:2], draw.integers(0, 3, 4)])
         scores = (draw.integers(1, 100, len(found)) / 100).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        answers.append(FoundBoxes(found[order].astype(np.float32), scores[order], names[order]))
+        answers.append(Detections(found[order].astype(np.float32), scores[order], names[order]))
     return answers, truths
 
 
-def coco_own_figures(answers: list[FoundBoxes], truths: list[Annotations]) -> list[float]:
+def coco_own_figures(answers: list[Detections], truths: list[Annotations]) -> list[float]:
     """The twelve figures of pycocotools, from annotations written out here."""
     annotations, results = [], []
     for picture, truth in enumerate(truths):
@@ -114,11 +114,11 @@ def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = No
     return Annotations(arrays, 100, 100)
 
 
-def found_of(boxes: np.ndarray, scores: list[float], labels: list[int]) -> FoundBoxes:
-    return FoundBoxes(boxes, np.array(scores, np.float32), np.array(labels, np.int64))
+def found_of(boxes: np.ndarray, scores: list[float], labels: list[int]) -> Detections:
+    return Detections(boxes, np.array(scores, np.float32), np.array(labels, np.int64))
 
 
-def matched(found: FoundBoxes, target: Annotations, num_classes: int, **how: Any) -> list[ClassAnswers]:
+def matched(found: Detections, target: Annotations, num_classes: int, **how: Any) -> list[ClassScores]:
     """The boxes of one image, class by class."""
     matches = Matches(num_classes, **how)
     matches.add(Comparison.of(found, target))
@@ -142,9 +142,9 @@ def test_an_object_is_found_once_and_the_surest_answer_gets_it() -> None:
     assert precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
     assert recall.tolist() == [0.5, 0.5, 1, 1]
     # F1 over the cuts: 2/3, 1/2, 4/5, 2/3; the best lies between 0.7 and 0.3.
-    assert best_f1_cut(answers) == pytest.approx(0.5)
+    assert best_f1_threshold(answers) == pytest.approx(0.5)
     assert answers.at(0.5) == pytest.approx((2 / 3, 1, 4 / 5))
-    assert best_f1_cut(other) == 0.5
+    assert best_f1_threshold(other) == 0.5
 
 
 def test_an_answer_on_a_crowd_is_neither_right_nor_wrong() -> None:

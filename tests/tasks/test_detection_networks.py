@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.predictions.boxes import MEANINGS, Selection, found_boxes
+from tao_like.runtime.predictions.boxes import MEANINGS, Selection, read_detections
 from tao_like.tasks.detection.model.build import build_network
 from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox
@@ -194,8 +194,8 @@ def test_suppression_in_torch_gives_what_the_runtime_makes_of_all_boxes() -> Non
         for meaning, value in zip(MEANINGS.final.values(), suppressed(boxes, scores, selection), strict=True)
     }
     raw = {"all_boxes_xyxy": boxes.numpy(), "all_box_scores": scores.numpy()}
-    for one, other in zip(found_boxes(final, selection), found_boxes(raw, selection), strict=True):
+    for one, other in zip(read_detections(final, selection), read_detections(raw, selection), strict=True):
         assert one.scores.tolist() == other.scores.tolist()
         assert one.labels.tolist() == other.labels.tolist()
         assert one.boxes.tolist() == other.boxes.tolist()
-    assert len(found_boxes(final, selection)[1]) == 0
+    assert len(read_detections(final, selection)[1]) == 0

@@ -15,8 +15,8 @@ from tiny_detection import tiny_spec
 
 from tao_like.contract.capabilities import Tiles
 from tao_like.contract.sample import Sample
-from tao_like.runtime.geometry.boxes import placement
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.geometry.boxes import letterbox_transform
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks import task_class
 
 SIZE = (248, 150)
@@ -77,7 +77,7 @@ def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task:
     for index in range(len(dataset)):
         item = dataset[index]
         scores = np.full(len(item.labels), 0.9, np.float32)
-        scored.append((index, FoundBoxes(item.boxes, scores, item.labels), item.annotations))
+        scored.append((index, Detections(item.boxes, scores, item.labels), item.annotations))
     ((image, answer, target),) = tiles.merged(scored)
     assert image == 0
     assert len(answer) == len(SQUARES)
@@ -87,7 +87,7 @@ def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task:
     whole = tiles.whole_sample(dataset, 0)
     assert (tiles.whole_key(dataset, 0), dataset.key(1)) == (whole.key, dataset.sample(1).key)
     assert whole.data.size == SIZE
-    boxes = placement(*SIZE, task.data.preprocessing).to_picture(answer.boxes)
+    boxes = letterbox_transform(*SIZE, task.data.preprocessing).to_image(answer.boxes)
     expected = [[left, top, left + side, top + side] for _, left, top, side in SQUARES]
     assert sorted(boxes.round().tolist()) == sorted(expected)
     row = task.predictions.csv_row(whole, answer)

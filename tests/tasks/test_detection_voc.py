@@ -10,16 +10,16 @@ from test_detection_metrics import CLASSES, boxes_at, found_of, matched, random_
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.tasks.common.class_scores import ClassAnswers
+from tao_like.tasks.common.class_scores import ClassScores
 from tao_like.tasks.detection.data.dataset import Annotations
 from tao_like.tasks.detection.metrics.coco import coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
 
 
-def ranked(*right: bool, objects: int) -> ClassAnswers:
+def ranked(*right: bool, objects: int) -> ClassScores:
     """Answers with falling scores."""
-    return ClassAnswers(np.linspace(0.9, 0.1, len(right)), np.array(right, np.bool_), objects)
+    return ClassScores(np.linspace(0.9, 0.1, len(right)), np.array(right, np.bool_), objects)
 
 
 def test_a_case_worked_out_by_hand() -> None:

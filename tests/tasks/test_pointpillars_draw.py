@@ -10,7 +10,7 @@ from tiny_pointpillars import TINY, camera, write_kitti
 
 from tao_like.config import load_spec
 from tao_like.data.lidar.kitti import camera_boxes
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.pointpillars.draw import LONGEST_SIDE, draw_frame, draw_on_camera
 from tao_like.tasks.pointpillars.spec import Spec
@@ -55,7 +55,7 @@ def test_a_box_on_the_cameras_picture_fills_its_2d_box() -> None:
 def test_where_there_is_a_photo_it_stands_above(tmp_path: Path) -> None:
     words = write_kitti(tmp_path, {"train": 1})
     task = PointPillarsTask(load_spec(Spec, None, [*TINY, *words]).spec)
-    nothing = FoundBoxes(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+    nothing = Detections(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
     plain = task.predictions.draw(task.data.dataset("train").sample(0), nothing)
     (tmp_path / "training" / "image_2").mkdir()
     Image.new("RGB", (1242, 375), "navy").save(tmp_path / "training" / "image_2" / "000000.png")

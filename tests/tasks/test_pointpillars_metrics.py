@@ -10,7 +10,7 @@ import pytest
 
 from tao_like.data.lidar.frame import Calibration, Object3d, frame_objects
 from tao_like.data.lidar.kitti import boxes_to_lidar
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
 from tao_like.tasks.pointpillars.metrics.average_precision import (
     ABSENT,
@@ -48,17 +48,17 @@ def frame_target(*objects: Object3d, regions: tuple[tuple[float, ...], ...] = ()
     return FrameTarget(frame_objects(objects, CLASSES, {}), CAMERA, regions)
 
 
-def as_found(one: FrameTarget, scores: list[float] | None = None) -> FoundBoxes:
+def as_found(one: FrameTarget, scores: list[float] | None = None) -> Detections:
     """The objects themselves as answers."""
     kept = one.objects.learnt
     count = int(kept.sum())
     given = scores or np.linspace(0.9, 0.5, count).tolist()
-    return FoundBoxes(
+    return Detections(
         one.objects.boxes[kept].astype(np.float32), np.array(given, np.float32), one.objects.labels[kept]
     )
 
 
-def scored(targets: list[FrameTarget], found: list[FoundBoxes]) -> list[ScoredFrame]:
+def scored(targets: list[FrameTarget], found: list[Detections]) -> list[ScoredFrame]:
     return [scored_frame(*pair, CLASSES) for pair in zip(targets, found, strict=True)]
 
 
@@ -193,7 +193,7 @@ def test_an_answer_at_a_van_is_no_wrong_car() -> None:
     frame = frame_target(car(10, 0), car(20, 5, label="Van"), car(30, -5, label="Truck"))
     boxes = frame.objects.boxes.astype(np.float32)
     for kept, precision in (([0, 1], 1.0), ([0, 1, 2], 0.5)):
-        found = FoundBoxes(boxes[kept], np.array([0.5, 0.9, 0.8], np.float32)[kept], np.zeros(len(kept), int))
+        found = Detections(boxes[kept], np.array([0.5, 0.9, 0.8], np.float32)[kept], np.zeros(len(kept), int))
         values = kitti_precision(scored([frame], [found]), CLASSES)["Car"]
         assert values["moderate"]["bev"].precision[0] == precision
 
@@ -249,7 +249,7 @@ def test_without_a_camera_every_object_counts() -> None:
 def test_figures_by_distance_leave_other_distances_out() -> None:
     near, far = car(10, 0), car(50, 0)
     frame = frame_target(near, far)
-    found = FoundBoxes(
+    found = Detections(
         np.array([near.box, (52, 5, -1, 4, 1.6, 1.5, 0)], np.float32),
         np.array([0.6, 0.9], np.float32),
         np.zeros(2, int),
@@ -263,7 +263,7 @@ def test_figures_by_distance_leave_other_distances_out() -> None:
 def test_the_worst_frames_come_first() -> None:
     good, bad = frame_target(car(10, 0)), frame_target(car(10, 0), car(20, 5), car(30, -5))
     metrics = PointPillarsMetrics(CLASSES, {}, "plain")
-    nothing = FoundBoxes(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+    nothing = Detections(np.empty((0, 7), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
     metrics.update([3, 8], [as_found(good), nothing], [good, bad])
     assert [index for index, _ in metrics.worst(2)] == [8, 3]
     assert metrics.compute().values["kitti_bev_moderate"] == -1
@@ -280,7 +280,7 @@ def test_metrics_of_two_processes_come_to_those_of_one_and_hold_no_boxes() -> No
         scores = np.sort(random.random(len(boxes)))[::-1]
         targets.append(target)
         found.append(
-            FoundBoxes(boxes.astype(np.float32), scores.astype(np.float32), np.zeros(len(boxes), int))
+            Detections(boxes.astype(np.float32), scores.astype(np.float32), np.zeros(len(boxes), int))
         )
     whole, first, second = (PointPillarsMetrics(CLASSES, {}, "auto") for _ in range(3))
     whole.update(range(12), found, targets)

@@ -1,4 +1,4 @@
-"""Normalisation layers. Scale and shift train, statistics do not."""
+"""Normalization layers. Scale and shift train, statistics do not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BatchNormOfAnyRank(nn.BatchNorm2d):
 def batch_norm(
     values: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, epsilon: float
 ) -> Tensor:
-    """Normalisation by given statistics."""
+    """Normalization by given statistics."""
     return functional.batch_norm(values, mean, variance, scale, shift, eps=epsilon)
 
 
@@ -123,7 +123,7 @@ def rms_norm(values: Tensor, scale: Tensor, axis: int, epsilon: float) -> Tensor
 
 @converter("RMSNormalization")
 def convert_rms_norm(node: NodeView) -> Value:
-    """Normalisation by the root mean square."""
+    """Normalization by the root mean square."""
     axis, epsilon = node.attribute("axis", -1), node.attribute("epsilon", 1e-5)
     scale = node.constant(1)
     if scale is not None and axis == -scale.ndim:
@@ -144,7 +144,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
 
 def instance_norm(values: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tensor:
-    """Normalisation of each channel of each sample."""
+    """Normalization of each channel of each sample."""
     return functional.instance_norm(values, weight=scale, bias=shift, eps=epsilon)
 
 
@@ -196,7 +196,7 @@ def mean_variance_norm(values: Tensor, axes: Sequence[int]) -> Tensor:
 
 @converter("MeanVarianceNormalization")
 def convert_mean_variance_norm(node: NodeView) -> Value:
-    """Normalisation without scale and shift."""
+    """Normalization without scale and shift."""
     return node.call(mean_variance_norm, node.input(0), tuple(node.attribute("axes", [0, 2, 3])))
 
 

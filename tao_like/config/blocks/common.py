@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.compare import CompareSpec
-from tao_like.config.blocks.optim import OPTIMISERS as OPTIMISERS
-from tao_like.config.blocks.optim import TAO_OPTIMISERS as TAO_OPTIMISERS
+from tao_like.config.blocks.optim import OPTIMIZERS as OPTIMIZERS
+from tao_like.config.blocks.optim import TAO_OPTIMIZERS as TAO_OPTIMIZERS
 from tao_like.config.blocks.optim import OptimSpec as OptimSpec
 from tao_like.config.blocks.prune import IGNORED_TAO_KEYS_OF_PRUNING, MOVED_TAO_KEYS, DistillSpec, PruneSpec
 from tao_like.config.blocks.quantize import IGNORED_TAO_KEYS_OF_QUANTIZATION, QuantizeSpec

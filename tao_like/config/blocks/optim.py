@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
 
-OPTIMISERS = (
+OPTIMIZERS = (
     "sgd",
     "adam",
     "adamw",
@@ -21,7 +21,7 @@ OPTIMISERS = (
     "lion",
     "adafactor",
 )
-TAO_OPTIMISERS = {"torch.optim.SGD": "sgd", "torch.optim.Adam": "adam", "torch.optim.Adamax": "adamax"}
+TAO_OPTIMIZERS = {"torch.optim.SGD": "sgd", "torch.optim.Adam": "adam", "torch.optim.Adamax": "adamax"}
 TAO_POLICIES = {"MultiStep": "multistep", "StepLR": "step"}
 
 
@@ -68,8 +68,8 @@ class OptimSpec:
     optim: str = spec_field(
         "adamw",
         "Optimiser. Built by timm's factory",
-        choices=OPTIMISERS,
-        synonyms=TAO_OPTIMISERS,
+        choices=OPTIMIZERS,
+        synonyms=TAO_OPTIMIZERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(

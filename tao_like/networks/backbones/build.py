@@ -11,17 +11,17 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.backbones.image_size import size_argument, weights_facts
 from tao_like.networks.backbones.names import resolve_name
-from tao_like.networks.backbones.table import Normalisation, backbone_table
+from tao_like.networks.backbones.table import Normalization, backbone_table
 
 # isort: split
 import timm
 from timm.models import PretrainedCfg
 
 __all__ = [
-    "Normalisation",
+    "Normalization",
     "backbone_table",
     "create_backbone",
-    "default_normalisation",
+    "default_normalization",
     "head_prefixes",
     "normalisation_of",
     "resolve_name",
@@ -87,9 +87,9 @@ def head_prefixes(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, module in model.named_modules() if id(module) in wanted)
 
 
-def normalisation_of(facts: PretrainedCfg) -> Normalisation:
+def normalisation_of(facts: PretrainedCfg) -> Normalization:
     """Return the part of timm's facts on a set of weights that says how their images were prepared."""
-    return Normalisation(
+    return Normalization(
         mean=tuple(facts.mean),
         std=tuple(facts.std),
         interpolation=facts.interpolation,
@@ -98,7 +98,7 @@ def normalisation_of(facts: PretrainedCfg) -> Normalisation:
     )
 
 
-def default_normalisation(type: str) -> Normalisation:
+def default_normalization(type: str) -> Normalization:
     """Return the preparation of the weights that timm has for an architecture; ImageNet's where it has none.
 
     Args:

@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How the pixels were prepared that a set of weights was trained on.
 
     Attributes:
@@ -66,7 +66,7 @@ class BackboneRow:
     name: str
     family: str
     parameters: int
-    normalisation: Normalisation
+    normalisation: Normalization
     licence: str
     has_weights: bool
     hub_id: str
@@ -87,7 +87,7 @@ def _row(cells: dict[str, str]) -> BackboneRow:
         name=cells["name"],
         family=cells["family"],
         parameters=int(cells["parameters"]),
-        normalisation=Normalisation(
+        normalisation=Normalization(
             mean=_numbers(cells["mean"]),
             std=_numbers(cells["std"]),
             interpolation=cells["interpolation"],

@@ -17,10 +17,10 @@ from tao_like.byom.in_place import keep
 from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
-from tao_like.networks.backbones.table import Normalisation
+from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.weights.checkpoints import SOURCE_KEY
 
-IMAGENET = Normalisation(
+IMAGENET = Normalization(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     interpolation="bilinear",

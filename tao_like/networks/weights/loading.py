@@ -18,7 +18,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.networks.backbones.build import head_prefixes, normalisation_of, resolve_name
 from tao_like.networks.backbones.image_size import weights_facts
 from tao_like.networks.backbones.names import TYPE_KEY, architecture_of
-from tao_like.networks.backbones.table import Normalisation
+from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY, read_file, state_dicts
 from tao_like.networks.weights.hub import read_timm_weights
 from tao_like.networks.weights.offline import available_offline
@@ -30,7 +30,7 @@ from tao_like.networks.weights.packages import (
 )
 from tao_like.networks.weights.sources import PACKAGE_PREFIX
 
-__all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalisation"]
+__all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalization"]
 
 TIMM_SOURCE = "timm"
 _LEAST_SHARE = 0.5
@@ -61,7 +61,7 @@ class LoadReport:
     mismatched_shape: tuple[str, ...]
     head_skipped: tuple[str, ...]
     share: float
-    normalisation: Normalisation | None
+    normalisation: Normalization | None
 
     def text(self) -> str:
         """Return the report in a few lines for a user."""
@@ -95,7 +95,7 @@ class _Match:
     share: float
 
 
-def source_normalisation(source: str, type: str) -> Normalisation | None:
+def source_normalization(source: str, type: str) -> Normalization | None:
     """Return how images are to be prepared for the weights of a source; None where it does not say.
 
     Args:
@@ -112,7 +112,7 @@ def source_normalisation(source: str, type: str) -> Normalisation | None:
     if source == TIMM_SOURCE:
         return normalisation_of(weights_facts(name))
     if Path(source).suffix == BUNDLE_SUFFIX:
-        return bundle_normalisation(read_bundle(_existing(source)))
+        return bundle_normalization(read_bundle(_existing(source)))
     return None
 
 
@@ -133,7 +133,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
         BundleError: The file is damaged, holds code, or fits less than half of the backbone.
     """
     name = resolve_name(type)
-    normalisation: Normalisation | None = None
+    normalisation: Normalization | None = None
     if source.startswith(PACKAGE_PREFIX):
         package = find_package(source, architecture_of(name))
         content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
@@ -143,7 +143,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
         normalisation = normalisation_of(weights_facts(name))
     elif Path(source).suffix == BUNDLE_SUFFIX:
         bundle = read_bundle(_existing(source))
-        content, normalisation = bundle.weights, bundle_normalisation(bundle)
+        content, normalisation = bundle.weights, bundle_normalization(bundle)
     else:
         content = read_file(Path(source))
     match = _best_match(model, content)
@@ -170,14 +170,14 @@ def _existing(source: str) -> Path:
     return path
 
 
-def bundle_normalisation(bundle: Bundle) -> Normalisation | None:
+def bundle_normalization(bundle: Bundle) -> Normalization | None:
     """Return how images are to be prepared for the weights of a bundle; None where it does not say."""
     mean, std = bundle.weights.get(_BUNDLE_MEAN), bundle.weights.get(_BUNDLE_STD)
     preparation = bundle.preparation
     needed = {"height", "width", "interpolation", "crop_pct"}
     if mean is None or std is None or not needed <= preparation.keys():
         return None
-    return Normalisation(
+    return Normalization(
         # Rounded, since a float32 of 0.485 is not the 0.485 that a person or a check expects.
         mean=tuple(round(value, 6) for value in mean.flatten().tolist()),
         std=tuple(round(value, 6) for value in std.flatten().tolist()),

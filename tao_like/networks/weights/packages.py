@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks.backbones.names import TYPE_KEY
-from tao_like.networks.backbones.table import Normalisation
+from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.weights.checkpoints import SOURCE_KEY, read_file
 from tao_like.networks.weights.sources import PACKAGE_PREFIX, WEIGHT_PACKAGES, WeightPackage
 
@@ -78,14 +78,14 @@ def package_file(package: WeightPackage) -> Path:
     return files[0]
 
 
-def package_normalisation(package: WeightPackage) -> Normalisation:
+def package_normalisation(package: WeightPackage) -> Normalization:
     """Return how images are prepared for a package's weights.
 
     EfficientNet's evaluation in TensorFlow crops the centre out of an image that is 32 pixels larger.
     """
     side = package.image_size
     half = (0.5, 0.5, 0.5)
-    return Normalisation(
+    return Normalization(
         mean=half,
         std=half,
         interpolation="bicubic",

@@ -50,8 +50,6 @@ class LetterboxTransform:
         clipped: Boxes = np.clip(moved, 0, limits)
         return clipped
 
-    to_picture = to_image
-
 
 def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float, float]) -> Boxes:
     values = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -148,7 +146,5 @@ def _rivals(
     return near
 
 
-Placement = LetterboxTransform
-placement = letterbox_transform
 overlaps = box_iou
-"""The names of version 0.1."""
+"""The name of version 0.1."""

@@ -231,7 +231,7 @@ def checked_skeleton(values: npt.NDArray[Any], preparation: SkeletonPreparation,
 
 
 def prepare_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
-    """Normalise a sequence and bring it to the network's number of frames and persons.
+    """Normalize a sequence and bring it to the network's number of frames and persons.
 
     Args:
         sequence: (C, T, V, M), of any number of frames and persons.

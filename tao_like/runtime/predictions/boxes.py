@@ -79,7 +79,7 @@ class Selection:
     candidates: int = 1000
 
 
-def found_boxes(outputs: Outputs, selection: Selection) -> list[Detections]:
+def read_detections(outputs: Outputs, selection: Selection) -> list[Detections]:
     """Splits a batch's outputs into the boxes of each image.
 
     Args:
@@ -118,7 +118,7 @@ def select(
     return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 
-def joined_boxes(
+def merge_detections(
     found: Sequence[Detections], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
 ) -> Detections:
     """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
@@ -187,12 +187,12 @@ class BoxesReader:
         """Return the detections of each image."""
         preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
-        found = found_boxes(by_meaning, stated_selection(metadata.extra, Selection))
+        found = read_detections(by_meaning, stated_selection(metadata.extra, Selection))
         if (tiling := Tiling.of(metadata.extra)) is not None:
             parts = iter(found)
             counts = [len(tiling.tiles(*size)) for size in sizes]
             found = [
-                joined_boxes(list(islice(parts, count)), size, preparation, tiling)
+                merge_detections(list(islice(parts, count)), size, preparation, tiling)
                 for count, size in zip(counts, sizes, strict=True)
             ]
         return [

@@ -79,7 +79,7 @@ class Selection3d:
     by_class: bool = False
 
 
-def found_boxes(outputs: Outputs, selection: Selection3d) -> list[Detections]:
+def read_detections(outputs: Outputs, selection: Selection3d) -> list[Detections]:
     """Splits a batch's outputs into the boxes of each frame.
 
     Args:
@@ -167,7 +167,9 @@ class Boxes3dReader:
         return [
             Boxes3dPrediction(source=source, detections=decide(found, metadata.classes, metadata.thresholds))
             for found, source in zip(
-                found_boxes(by_meaning, stated_selection(metadata.extra, Selection3d)), sources, strict=True
+                read_detections(by_meaning, stated_selection(metadata.extra, Selection3d)),
+                sources,
+                strict=True,
             )
         ]
 

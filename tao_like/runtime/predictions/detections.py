@@ -40,10 +40,6 @@ class Detections:
         return len(self.scores)
 
 
-FoundBoxes = Detections
-"""Another name for `Detections`."""
-
-
 @dataclass(frozen=True)
 class Meanings:
     """What the outputs of a kind of detector mean, in the words of its metadata.

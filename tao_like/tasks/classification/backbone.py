@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.backbones.build import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.imported.backbone import (
     IMAGENET,
@@ -16,7 +16,7 @@ from tao_like.networks.imported.backbone import (
     fill_head,
     read_imported,
 )
-from tao_like.networks.weights.loading import bundle_normalisation, load_pretrained, source_normalisation
+from tao_like.networks.weights.loading import bundle_normalization, load_pretrained, source_normalization
 
 if TYPE_CHECKING:
     from tao_like.bundle import Bundle
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tao_like.tasks.classification.spec import Spec
 
 TASK_NAME = "classification"
-IMPORTED_NORMALISATION = (
+IMPORTED_NORMALIZATION = (
     "an imported file does not say how its pictures were normalised; ImageNet's mean and deviation are used "
     "unless dataset.augmentation.mean and dataset.augmentation.std are given"
 )
@@ -39,15 +39,15 @@ def imported_bundle(spec: Spec) -> Bundle | None:
     return read_imported(backbone.pretrained_backbone_path)
 
 
-def normalisation_for(spec: Spec, *, pretrained: bool = True) -> Normalisation:
+def normalization_for(spec: Spec, *, pretrained: bool = True) -> Normalization:
     """Mean, std and resizing that the weights were trained with."""
     backbone = spec.model.backbone
     if backbone.type == IMPORTED:
         bundle = imported_bundle(spec) if pretrained else None
-        return (None if bundle is None else bundle_normalisation(bundle)) or IMAGENET
+        return (None if bundle is None else bundle_normalization(bundle)) or IMAGENET
     source = backbone.pretrained_backbone_path
-    found = source_normalisation(source, backbone.type) if source and pretrained else None
-    return found or default_normalisation(backbone.type)
+    found = source_normalization(source, backbone.type) if source and pretrained else None
+    return found or default_normalization(backbone.type)
 
 
 def build_backbone(spec: Spec, classes: list[str], trained: TrainedState | None) -> nn.Module:
@@ -87,7 +87,7 @@ def fill_backbone(spec: Spec, classes: list[str], module: nn.Module) -> list[str
             return _go_on(module, bundle, classes)
         notes = [f"{backbone.pretrained_backbone_path}: an imported network, whose weights are in it"]
         if spec.dataset.augmentation.mean is None:
-            notes.append(IMPORTED_NORMALISATION)
+            notes.append(IMPORTED_NORMALIZATION)
         return [*notes, fill_head(module, bundle.classes, classes)]
     if backbone.pretrained_backbone_path:
         return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text()]

@@ -21,7 +21,7 @@ from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
 from tao_like.plots.datasets import draw_label_histogram
 from tao_like.runtime.inputs.image import Window
-from tao_like.tasks.classification.backbone import build_backbone, normalisation_for
+from tao_like.tasks.classification.backbone import build_backbone, normalization_for
 from tao_like.tasks.classification.dataset import ImageDataset, collate_images
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.spec import Spec
@@ -119,7 +119,7 @@ def _suspect_tile(data: ImageDataset, suspect: Suspect) -> Tile:
 def _features(data: ImageDataset, spec: Spec, source: str) -> np.ndarray:
     """Pooled features (N, D) of the training images, from pretrained weights."""
     backbone = spec.model.backbone
-    module, normalisation = build_backbone(spec, data.classes, None), normalisation_for(spec)
+    module, normalisation = build_backbone(spec, data.classes, None), normalization_for(spec)
     if backbone.type != IMPORTED:
         normalisation = load_pretrained(module, source, backbone.type).normalisation or normalisation
     network = ClassificationNetwork(module, normalisation.mean, normalisation.std).eval()

@@ -14,9 +14,9 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
-from tao_like.networks.backbones.build import Normalisation
+from tao_like.networks.backbones.build import Normalization
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.tasks.classification.backbone import normalisation_for
+from tao_like.tasks.classification.backbone import normalization_for
 from tao_like.tasks.classification.check import check_classification_data
 from tao_like.tasks.classification.dataset import Augmentation, ImageDataset, collate_images
 from tao_like.tasks.classification.source import LabelledImages
@@ -40,9 +40,9 @@ class ClassificationData(ImageData[LabelledImages]):
         self.multi_label = spec.dataset.multi_label
 
     @cached_property
-    def normalisation(self) -> Normalisation:
+    def normalisation(self) -> Normalization:
         """Mean, std and resizing that the weights were trained with."""
-        return normalisation_for(self.spec)
+        return normalization_for(self.spec)
 
     @cached_property
     def preprocessing(self) -> ImagePreparation:

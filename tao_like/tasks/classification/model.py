@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tao_like.networks.backbones.build import head_prefixes
 from tao_like.networks.freezing import freeze
-from tao_like.networks.normalise import Normalise
+from tao_like.networks.normalize import Normalize
 
 HEAD_STD = 0.01
 """Standard deviation of a new head's weights, as in torchvision's and Caffe's linear classifiers."""
@@ -19,7 +19,7 @@ class ClassificationNetwork(nn.Module):
 
     def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, std)
+        self.normalise = Normalize(mean, std)
         self.backbone = backbone
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from tao_like.tasks.classification.backbone import (
     build_backbone,
     fill_backbone,
     imported_bundle,
-    normalisation_for,
+    normalization_for,
 )
 from tao_like.tasks.classification.data import ClassificationData
 from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport
@@ -58,7 +58,7 @@ class ClassificationTask(
         spec, classes = self.spec, self.data.labels.names
         backbone = build_backbone(spec, classes, self.trained)
         augmentation = spec.dataset.augmentation
-        own = self.data.normalisation if pretrained else normalisation_for(spec, pretrained=False)
+        own = self.data.normalisation if pretrained else normalization_for(spec, pretrained=False)
         model = ClassificationNetwork(backbone, augmentation.mean or own.mean, augmentation.std or own.std)
         if not pretrained:
             return model, []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 
 CLOSE_OVERLAP = 1e-3
 """Overlaps so near the threshold of suppression may fall on either side of it."""
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def largest_difference(
-    expected: Sequence[FoundBoxes], actual: Sequence[FoundBoxes], comparison: Comparison
+    expected: Sequence[Detections], actual: Sequence[Detections], comparison: Comparison
 ) -> float:
     """The largest difference of a score or of a box over all samples.
 
@@ -58,7 +58,7 @@ def largest_difference(
     return max((_of_sample(one, other, comparison) for one, other in pairs), default=0.0)
 
 
-def _of_sample(one: FoundBoxes, other: FoundBoxes, by: Comparison) -> float:
+def _of_sample(one: Detections, other: Detections, by: Comparison) -> float:
     shares = by.overlaps(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
     free = np.ones(len(other), bool)
     worst = 0.0
@@ -74,7 +74,7 @@ def _of_sample(one: FoundBoxes, other: FoundBoxes, by: Comparison) -> float:
     return max([worst, *(_excess(other, int(place), by) for place in np.flatnonzero(free))])
 
 
-def _excess(found: FoundBoxes, place: int, by: Comparison) -> float:
+def _excess(found: Detections, place: int, by: Comparison) -> float:
     """How far a detection lies above what it needed to be one."""
     needed = by.score_threshold
     if len(found) == by.limit:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from tao_like.plots.classes import class_colour
+from tao_like.plots.classes import class_color
 
 
 class Detected(Protocol):
@@ -40,7 +40,7 @@ class DrawnBox(NamedTuple):
     colour: str
 
 
-def answer_row(
+def prediction_row(
     key: str, detections: Sequence[Detected], classes: Sequence[str], truth: int | None
 ) -> dict[str, Any]:
     """The row of a sample: how many objects were found, how sure, and how many of each class.
@@ -64,11 +64,11 @@ def answer_row(
     return row | {f"n_{name}": count for name, count in counts.items()}
 
 
-def drawn_answers(detections: Sequence[Detected], classes: Sequence[str]) -> list[DrawnBox]:
+def drawn_predictions(detections: Sequence[Detected], classes: Sequence[str]) -> list[DrawnBox]:
     """Detections, surest first, as boxes with class and score; the surest is drawn last."""
     numbers = {name: number for number, name in enumerate(classes)}
     return [
-        DrawnBox(found.box, f"{found.label} {found.score:.2f}", class_colour(numbers[found.label]))
+        DrawnBox(found.box, f"{found.label} {found.score:.2f}", class_color(numbers[found.label]))
         for found in reversed(detections)
     ]
 
@@ -82,6 +82,6 @@ def drawn_objects(boxes: Tensor, labels: Tensor, classes: Sequence[str]) -> list
         classes: class names in the order of the numbers.
     """
     return [
-        DrawnBox(box, classes[label], class_colour(label))
+        DrawnBox(box, classes[label], class_color(label))
         for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)
     ]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-DEFAULT_CUT = 0.5
+DEFAULT_THRESHOLD = 0.5
 """The threshold of a class without an object to choose it by."""
 
 
 @dataclass(frozen=True)
-class ClassAnswers:
+class ClassScores:
     """All answers of one class, surest first.
 
     Attributes:
@@ -28,7 +28,7 @@ class ClassAnswers:
     @classmethod
     def ordered(
         cls, scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], objects: int
-    ) -> ClassAnswers:
+    ) -> ClassScores:
         """Answers in any order, put in theirs; of equal scores the earlier comes first."""
         order = np.argsort(-scores, kind="stable")
         return cls(scores[order], right[order], objects)
@@ -47,10 +47,10 @@ class ClassAnswers:
         return precision, recall, 2 * hits / max(int(chosen.sum()) + self.objects, 1)
 
 
-def best_f1_cut(answers: ClassAnswers) -> float:
+def best_f1_threshold(answers: ClassScores) -> float:
     """The score of the best F1, midway to the next, so that no single one decides; 0.5 without objects."""
     if not answers.objects or not answers.right.any():
-        return DEFAULT_CUT
+        return DEFAULT_THRESHOLD
     hits = np.cumsum(answers.right)
     f1 = 2 * hits / (np.arange(1, len(hits) + 1) + answers.objects)
     last_of_ties = np.append(answers.scores[1:] != answers.scores[:-1], True)

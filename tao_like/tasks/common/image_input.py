@@ -15,7 +15,7 @@ from typing_extensions import override
 from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Prepared
 from tao_like.data.inference_files import image_sources
-from tao_like.networks.normalise import Normalise
+from tao_like.networks.normalize import Normalize
 from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 
 IMAGE = "image"
@@ -87,8 +87,8 @@ def image_tensors(model: nn.Module, input_format: str, prepared: Prepared) -> tu
     return (normalize(pixels.to(normalize.mean.device).permute(0, 3, 1, 2)).contiguous(),)
 
 
-def normalization_of(model: nn.Module) -> Normalise:
+def normalization_of(model: nn.Module) -> Normalize:
     """The part of the network that scales pixels."""
     normalize = model.normalise
-    assert isinstance(normalize, Normalise)
+    assert isinstance(normalize, Normalize)
     return normalize

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multilabel_average_precision
 
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.tasks.common.class_metrics import Calibration, class_scores, per_class
-from tao_like.tasks.common.class_scores import DEFAULT_CUT, ClassAnswers, best_f1_cut
+from tao_like.tasks.common.class_scores import DEFAULT_THRESHOLD, ClassScores, best_f1_threshold
 
 
 class MultiLabelMetrics(Metrics):
@@ -33,7 +33,7 @@ class MultiLabelMetrics(Metrics):
     def __init__(self, classes: list[str], thresholds: dict[str, Any]) -> None:
         super().__init__()
         self.classes = classes
-        self.limits = np.array(thresholds.get("values") or [DEFAULT_CUT] * len(classes))
+        self.limits = np.array(thresholds.get("values") or [DEFAULT_THRESHOLD] * len(classes))
         self._calibration = Calibration()
         self._scores: list[npt.NDArray[np.float32]] = []
         self._targets: list[npt.NDArray[np.bool_]] = []
@@ -78,7 +78,7 @@ class MultiLabelMetrics(Metrics):
             "calibration_error": self._calibration.error(),
         }
         thresholds = [
-            best_f1_cut(ClassAnswers.ordered(column, truth, int(truth.sum())))
+            best_f1_threshold(ClassScores.ordered(column, truth, int(truth.sum())))
             for column, truth in zip(scores.T, targets.T, strict=True)
         ]
         details = {"per_class": per_class(self.classes, by_class, samples)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.label_files import label_files
 
 KITTI_BOX = "{left:.2f} {top:.2f} {right:.2f} {bottom:.2f}"
@@ -33,7 +33,7 @@ class ImageResult:
     key: str
     width: int
     height: int
-    found: FoundBoxes
+    found: Detections
     is_shown: npt.NDArray[np.bool_]
 
     def rows(self, *, thresholded: bool) -> Iterable[tuple[list[float], float, int]]:

@@ -13,11 +13,11 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
-from tao_like.runtime.geometry.boxes import placement
-from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, decide, found_boxes
-from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
+from tao_like.runtime.geometry.boxes import letterbox_transform
+from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, decide, read_detections
+from tao_like.runtime.predictions.detections import Detections, score_limits
 from tao_like.tasks.common.box_agreement import largest_difference
-from tao_like.tasks.common.box_predictions import answer_row, drawn_answers, drawn_objects
+from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions, prediction_row
 from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.data.dataset import Annotations, DetectionTargets
 from tao_like.tasks.detection.draw import draw_boxes
@@ -29,7 +29,7 @@ ALL_BOXES = "detections.json"
 THRESHOLDED_BOXES = "detections_thresholded.json"
 
 
-class BoxPredictions(Predictions[FoundBoxes], WritesFiles):
+class BoxPredictions(Predictions[Detections], WritesFiles):
     """All boxes of an image, in pixels of the input.
 
     Args:
@@ -51,8 +51,8 @@ class BoxPredictions(Predictions[FoundBoxes], WritesFiles):
         """Which of the network's boxes are kept."""
 
     @override
-    def from_outputs(self, outputs: Outputs) -> list[FoundBoxes]:
-        return found_boxes(MEANINGS.of_names(outputs), self.selection)
+    def from_outputs(self, outputs: Outputs) -> list[Detections]:
+        return read_detections(MEANINGS.of_names(outputs), self.selection)
 
     @override
     def targets(self, batch: Batch[DetectionTargets]) -> list[Annotations]:
@@ -64,22 +64,22 @@ class BoxPredictions(Predictions[FoundBoxes], WritesFiles):
         by = comparison(self.selection, max(preprocessing.height, preprocessing.width))
         return largest_difference(self.from_outputs(expected), self.from_outputs(actual), by)
 
-    def decided(self, sample: Sample, prediction: FoundBoxes) -> tuple[Detection, ...]:
+    def decided(self, sample: Sample, prediction: Detections) -> tuple[Detection, ...]:
         """What the runtime shows of a prediction."""
-        place = placement(*_size(sample), self.data.preprocessing)
+        place = letterbox_transform(*_size(sample), self.data.preprocessing)
         return decide(prediction, place, self.data.labels.names, self.thresholds)
 
     @override
-    def csv_row(self, sample: Sample, prediction: FoundBoxes) -> dict[str, Any]:
+    def csv_row(self, sample: Sample, prediction: Detections) -> dict[str, Any]:
         objects = None if sample.target is None else int((~sample.target.arrays.crowd).sum())
-        return answer_row(sample.key, self.decided(sample, prediction), self.data.labels.names, objects)
+        return prediction_row(sample.key, self.decided(sample, prediction), self.data.labels.names, objects)
 
     @override
-    def record(self, sample: Sample, prediction: FoundBoxes) -> ImageResult:
+    def record(self, sample: Sample, prediction: Detections) -> ImageResult:
         width, height = _size(sample)
-        boxes = placement(width, height, self.data.preprocessing).to_picture(prediction.boxes)
+        boxes = letterbox_transform(width, height, self.data.preprocessing).to_image(prediction.boxes)
         limits = score_limits(self.thresholds, len(self.data.labels))
-        found = FoundBoxes(boxes, prediction.scores, prediction.labels)
+        found = Detections(boxes, prediction.scores, prediction.labels)
         return ImageResult(sample.key, width, height, found, found.scores >= limits[found.labels])
 
     @override
@@ -98,9 +98,9 @@ class BoxPredictions(Predictions[FoundBoxes], WritesFiles):
         return [f"All boxes: {ALL_BOXES}; those that reach the threshold of their class: {THRESHOLDED_BOXES}"]
 
     @override
-    def draw(self, sample: Sample, prediction: FoundBoxes, heatmap: np.ndarray | None = None) -> Image.Image:
+    def draw(self, sample: Sample, prediction: Detections, heatmap: np.ndarray | None = None) -> Image.Image:
         del heatmap
-        drawn = drawn_answers(self.decided(sample, prediction), self.data.labels.names)
+        drawn = drawn_predictions(self.decided(sample, prediction), self.data.labels.names)
         targets = [] if sample.target is None else sample.target.arrays.boxes.tolist()
         return draw_boxes(sample.data, drawn, targets)
 

@@ -14,10 +14,10 @@ from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.runtime.inputs.image import read_image
-from tao_like.runtime.predictions.boxes3d import MEANINGS, Detection3d, Selection3d, decide, found_boxes
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.boxes3d import MEANINGS, Detection3d, Selection3d, decide, read_detections
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.box_agreement import largest_difference
-from tao_like.tasks.common.box_predictions import answer_row, drawn_answers, drawn_objects
+from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions, prediction_row
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget, FrameTargets
 from tao_like.tasks.pointpillars.data.frame_data import FrameData
 from tao_like.tasks.pointpillars.draw import draw_frame, draw_on_camera, stacked
@@ -27,7 +27,7 @@ from tao_like.tasks.pointpillars.prediction_files import FrameResult, label_text
 from tao_like.tasks.pointpillars.spec import Spec
 
 
-class FramePredictions(Predictions[FoundBoxes], WritesFiles):
+class FramePredictions(Predictions[Detections], WritesFiles):
     """Boxes of a frame.
 
     Args:
@@ -57,8 +57,8 @@ class FramePredictions(Predictions[FoundBoxes], WritesFiles):
         )
 
     @override
-    def from_outputs(self, outputs: Outputs) -> list[FoundBoxes]:
-        return found_boxes(MEANINGS.of_names(outputs), self.selection)
+    def from_outputs(self, outputs: Outputs) -> list[Detections]:
+        return read_detections(MEANINGS.of_names(outputs), self.selection)
 
     @override
     def targets(self, batch: Batch[FrameTargets]) -> list[FrameTarget]:
@@ -69,7 +69,7 @@ class FramePredictions(Predictions[FoundBoxes], WritesFiles):
         pair = self.from_outputs(expected), self.from_outputs(actual)
         return largest_difference(*pair, comparison(self.selection))
 
-    def decided(self, prediction: FoundBoxes) -> tuple[Detection3d, ...]:
+    def decided(self, prediction: Detections) -> tuple[Detection3d, ...]:
         """The boxes that reach their threshold: the stored one, or that of ``inference.viz_conf_thresh``."""
         classes, limit = self.data.labels.names, self.spec.inference.viz_conf_thresh
         thresholds = self.thresholds
@@ -78,13 +78,13 @@ class FramePredictions(Predictions[FoundBoxes], WritesFiles):
         return decide(prediction, classes, thresholds)
 
     @override
-    def csv_row(self, sample: Sample, prediction: FoundBoxes) -> dict[str, Any]:
+    def csv_row(self, sample: Sample, prediction: Detections) -> dict[str, Any]:
         target: FrameTarget | None = sample.target
         objects = None if target is None else len(target.labels)
-        return answer_row(sample.key, self.decided(prediction), self.data.labels.names, objects)
+        return prediction_row(sample.key, self.decided(prediction), self.data.labels.names, objects)
 
     @override
-    def record(self, sample: Sample, prediction: FoundBoxes) -> FrameResult:
+    def record(self, sample: Sample, prediction: Detections) -> FrameResult:
         calibration = None if sample.target is None else sample.target.calibration
         return FrameResult(sample.key, self.decided(prediction), calibration)
 
@@ -93,9 +93,9 @@ class FramePredictions(Predictions[FoundBoxes], WritesFiles):
         return label_texts(records)
 
     @override
-    def draw(self, sample: Sample, prediction: FoundBoxes, heatmap: np.ndarray | None = None) -> Image.Image:
+    def draw(self, sample: Sample, prediction: Detections, heatmap: np.ndarray | None = None) -> Image.Image:
         del heatmap
-        drawn = drawn_answers(self.decided(prediction), self.data.labels.names)
+        drawn = drawn_predictions(self.decided(prediction), self.data.labels.names)
         limits = self.data.preprocessing.point_cloud_range
         target: FrameTarget | None = sample.target
         if target is None:

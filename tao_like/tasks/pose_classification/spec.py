@@ -9,8 +9,8 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import (
     IGNORED_TAO_KEYS,
-    OPTIMISERS,
-    TAO_OPTIMISERS,
+    OPTIMIZERS,
+    TAO_OPTIMIZERS,
     CommonSpec,
     ExportSpec,
     OptimSpec,
@@ -221,8 +221,8 @@ class PoseOptimSpec(OptimSpec):
     optim: str = spec_field(
         "sgd",
         "Optimiser. Built by timm's factory; sgd has Nesterov's momentum",
-        choices=OPTIMISERS,
-        synonyms=TAO_OPTIMISERS,
+        choices=OPTIMIZERS,
+        synonyms=TAO_OPTIMIZERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
     )
     lr: float = spec_field(

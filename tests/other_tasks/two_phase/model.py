@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tao_like.networks.normalise import Normalise
+from tao_like.networks.normalize import Normalize
 
 
 class Encoder(nn.Module):
@@ -13,7 +13,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.normalise = Normalise([0.5] * 3, [0.25] * 3)
+        self.normalise = Normalize([0.5] * 3, [0.25] * 3)
         self.layers = nn.Sequential(
             nn.Conv2d(3, channels, 3, 2, 1, bias=False),
             nn.BatchNorm2d(channels),

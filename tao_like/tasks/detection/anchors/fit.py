@@ -11,7 +11,7 @@ from tao_like.contract.capabilities import AnchorFit
 from tao_like.data.boxes.annotation import BoxRecord, usable_boxes
 from tao_like.data.boxes.sizes import picture_size
 from tao_like.errors import DatasetError, SpecError
-from tao_like.runtime.geometry.boxes import placement
+from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.tasks.detection.anchors.clusters import Shapes, cluster_shapes, mean_best_overlap
 from tao_like.tasks.detection.anchors.draw import draw_anchors
@@ -112,7 +112,7 @@ def _shapes_of(record: BoxRecord, numbers: dict[str, int], preprocessing: ImageP
     """The same of one picture, in its own size, as in the training: an annotation may state another."""
     width, height = picture_size(record)
     arrays = usable_boxes(record.boxes, numbers, width, height)
-    boxes = placement(width, height, preprocessing).to_input(arrays.boxes[~arrays.crowd])
+    boxes = letterbox_transform(width, height, preprocessing).to_input(arrays.boxes[~arrays.crowd])
     sides: Shapes = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
     return sides
 

@@ -25,7 +25,7 @@ from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
 from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
-from tao_like.tasks.detection.model.build import input_normalisation
+from tao_like.tasks.detection.model.build import input_normalization
 from tao_like.tasks.detection.spec import Spec
 
 FILL = 114
@@ -59,7 +59,7 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             width=block.img_size,
             resize=block.resize,
             crop_pct=1.0,
-            interpolation=input_normalisation(self.spec.model).interpolation,
+            interpolation=input_normalization(self.spec.model).interpolation,
             fill=FILL,
             window=self.pixel_window(block.pixel_range),
         )

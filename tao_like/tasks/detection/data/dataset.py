@@ -15,7 +15,7 @@ from tao_like.contract.sample import Sample
 from tao_like.data.boxes.annotation import BoxArrays, BoxRecord, usable_boxes
 from tao_like.data.images.cache import ImageStore
 from tao_like.data.images.sample import sample_names
-from tao_like.runtime.geometry.boxes import placement
+from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.tasks.common.image_input import IMAGE
 from tao_like.tasks.detection.data.augmentation import Augmentation, Labelled
@@ -122,7 +122,7 @@ class DetectionDataset:
         sample, annotations = self._read(index)
         learnt = self._labelled(sample)
         if self.augment is None:
-            place = placement(sample.data.width, sample.data.height, self.preprocessing)
+            place = letterbox_transform(sample.data.width, sample.data.height, self.preprocessing)
             pixels = prepare(sample.data, self.preprocessing)
             boxes, plain = place.to_input(learnt.boxes), True
         else:

@@ -17,8 +17,8 @@ from tao_like.data.boxes.annotation import BoxArrays, BoxRecord
 from tao_like.data.images.files import read_header
 from tao_like.runtime.geometry.boxes import box_areas
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.predictions.boxes import joined_boxes
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.boxes import merge_detections
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.runtime.predictions.tiles import Tile, Tiling, cut
 from tao_like.tasks.detection.data.augmentation import LEAST_SIDE, LEAST_VISIBLE
 from tao_like.tasks.detection.data.dataset import Annotations, DetectionDataset
@@ -104,8 +104,8 @@ class ImageTiles(Tiles):
         return [Sample(sample.key, tile) for tile in cut(sample.data, self.data.tiling)]
 
     @override
-    def merge(self, sample: Sample, predictions: Sequence[FoundBoxes]) -> FoundBoxes:
-        return joined_boxes(predictions, sample.data.size, self.data.preprocessing, self._tiling)
+    def merge(self, sample: Sample, predictions: Sequence[Detections]) -> Detections:
+        return merge_detections(predictions, sample.data.size, self.data.preprocessing, self._tiling)
 
     @override
     def image_numbers(self, dataset: Dataset) -> Sequence[int]:
@@ -118,7 +118,7 @@ class ImageTiles(Tiles):
             target = of_tiles[0][2]
             size = (target.width, target.height)
             found = [prediction for _, prediction, _ in of_tiles]
-            yield image, joined_boxes(found, size, self.data.preprocessing, self._tiling), target
+            yield image, merge_detections(found, size, self.data.preprocessing, self._tiling), target
 
     @override
     def whole_sample(self, dataset: Dataset, number: int) -> Sample:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.detection.data.dataset import Annotations
 from tao_like.tasks.detection.metrics.sizes import AREAS, metrics_by_size
 
@@ -54,7 +54,7 @@ class CocoMetrics:
 
 
 def coco_metrics(
-    found: Sequence[FoundBoxes], targets: Sequence[Annotations], num_classes: int
+    found: Sequence[Detections], targets: Sequence[Annotations], num_classes: int
 ) -> CocoMetrics:
     """Scores boxes against targets, for COCO's sizes and finer ones in one evaluation.
 
@@ -117,7 +117,7 @@ def coco_dataset(targets: Sequence[Annotations], num_classes: int) -> dict[str, 
     }
 
 
-def coco_results(found: Sequence[FoundBoxes]) -> list[dict[str, Any]]:
+def coco_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
     """Boxes as COCO's results."""
     return [
         {

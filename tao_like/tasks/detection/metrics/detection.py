@@ -13,10 +13,10 @@ from typing_extensions import override
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
-from tao_like.runtime.geometry.boxes import placement
+from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
-from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.runtime.predictions.detections import Detections, score_limits
+from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.detection.data.dataset import Annotations
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, CocoMetrics, coco_metrics
 from tao_like.tasks.detection.metrics.matching import Comparison, Matches
@@ -55,7 +55,7 @@ class DetectionMetrics(Metrics):
         self.voc_mode = voc_mode
         self.confusion = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
         """(classes + 1, classes + 1): rows are targets, columns predictions, the last of each "nothing"."""
-        self._found: list[FoundBoxes] = []
+        self._found: list[Detections] = []
         self._targets: list[Annotations] = []
         self._matches = Matches(len(classes))
         self._voc = None if voc_mode == "none" else Matches(len(classes), iou=voc_iou, second_choice=False)
@@ -65,10 +65,10 @@ class DetectionMetrics(Metrics):
         return dict.fromkeys([*COCO_NAMES, *([VOC_NAME] if self._voc else [])], True)
 
     @override
-    def add(self, prediction: FoundBoxes, target: Annotations) -> float:
+    def add(self, prediction: Detections, target: Annotations) -> float:
         """Takes in an image; it is the worse, the more objects are missed and boxes wrong."""
-        place = placement(target.width, target.height, self.preprocessing)
-        found = FoundBoxes(place.to_picture(prediction.boxes), prediction.scores, prediction.labels)
+        place = letterbox_transform(target.width, target.height, self.preprocessing)
+        found = Detections(place.to_image(prediction.boxes), prediction.scores, prediction.labels)
         image = Comparison.of(found, target)
         self._found.append(found)
         self._targets.append(target)
@@ -105,10 +105,10 @@ class DetectionMetrics(Metrics):
             "confusion_matrix": {"names": [*self.classes, NOTHING], "counts": self.confusion.tolist()},
         }
         # The score of each class from which on boxes have the best F1 at overlap 0.5.
-        thresholds = {"kind": "per_class", "values": [best_f1_cut(of_class) for of_class in by_class]}
+        thresholds = {"kind": "per_class", "values": [best_f1_threshold(of_class) for of_class in by_class]}
         return Report(values, details, thresholds, partial(self._draw, by_class))
 
-    def _per_class(self, coco: CocoMetrics, by_class: list[ClassAnswers]) -> dict[str, dict[str, Any]]:
+    def _per_class(self, coco: CocoMetrics, by_class: list[ClassScores]) -> dict[str, dict[str, Any]]:
         """Metrics of each class, over all boxes and of those at its threshold."""
         rows: dict[str, dict[str, Any]] = {}
         for number, (name, of_class) in enumerate(zip(self.classes, by_class, strict=True)):
@@ -124,7 +124,7 @@ class DetectionMetrics(Metrics):
             }
         return rows
 
-    def _draw(self, by_class: list[ClassAnswers]) -> dict[str, Image.Image]:
+    def _draw(self, by_class: list[ClassScores]) -> dict[str, Image.Image]:
         """The confusion matrix, precision over recall, and F1, precision and recall over the threshold."""
         curves = {
             name: (of_class.curve(), of_class.at(limit))

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.geometry.boxes import box_areas, overlaps
-from tao_like.runtime.predictions.detections import FoundBoxes
-from tao_like.tasks.common.class_scores import ClassAnswers
+from tao_like.runtime.predictions.detections import Detections
+from tao_like.tasks.common.class_scores import ClassScores
 from tao_like.tasks.detection.data.dataset import Annotations
 
 RIGHT_IOU = 0.5
@@ -37,7 +37,7 @@ class Comparison:
     on_region: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, found: FoundBoxes, target: Annotations) -> Comparison:
+    def of(cls, found: Detections, target: Annotations) -> Comparison:
         """Measures boxes, by descending score and in pixels of the image, against its objects."""
         objects = target.arrays.select(~target.arrays.crowd)
         regions = target.arrays.select(target.arrays.crowd)
@@ -145,13 +145,13 @@ class Matches:
         self._labels += other._labels
         self._right += other._right
 
-    def by_class(self) -> list[ClassAnswers]:
+    def by_class(self) -> list[ClassScores]:
         """All boxes of each class by descending score; of equal scores the earlier image comes first."""
         scores = np.concatenate([np.zeros(0), *self._scores]).astype(np.float64)
         labels = np.concatenate([np.zeros(0, np.int64), *self._labels])
         right = np.concatenate([np.zeros(0, np.bool_), *self._right])
         return [
-            ClassAnswers.ordered(scores[labels == number], right[labels == number], int(objects))
+            ClassScores.ordered(scores[labels == number], right[labels == number], int(objects))
             for number, objects in enumerate(self.objects)
         ]
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tao_like.tasks.common.class_scores import ClassAnswers
+from tao_like.tasks.common.class_scores import ClassScores
 
 SAMPLED_RECALLS = np.linspace(0, 1, 11)
 TOLERANCE = 1e-9
 
 
-def average_precision(matched: ClassAnswers, mode: str) -> float:
+def average_precision(matched: ClassScores, mode: str) -> float:
     """Average precision of a class; NaN where it has no object.
 
     At each recall counts the best precision at this recall or a higher one. ``SAMPLE`` takes the mean of it
@@ -35,7 +35,7 @@ def average_precision(matched: ClassAnswers, mode: str) -> float:
     return float((np.diff(recall, prepend=0.0) * best).sum())
 
 
-def mean_average_precision(by_class: Sequence[ClassAnswers], mode: str) -> float:
+def mean_average_precision(by_class: Sequence[ClassScores], mode: str) -> float:
     """The mean over the classes that have objects; -1 where none has."""
     values = [average_precision(matched, mode) for matched in by_class if matched.objects]
     return float(np.mean(values)) if values else -1.0

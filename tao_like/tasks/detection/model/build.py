@@ -11,12 +11,12 @@ from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.networks.backbones.build import Normalisation, create_backbone, default_normalisation
+from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import BackbonePyramid
 from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
-from tao_like.networks.weights.loading import load_pretrained, source_normalisation
+from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn, FasterRcnnSettings
@@ -31,7 +31,7 @@ from tao_like.tasks.detection.spec import YOLOX_BACKBONES, BackboneSpec, ModelSp
 from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
-PIXELS = Normalisation(
+PIXELS = Normalization(
     mean=(0.0, 0.0, 0.0),
     std=(1 / 255, 1 / 255, 1 / 255),
     interpolation="bilinear",
@@ -39,7 +39,7 @@ PIXELS = Normalisation(
     input_size=(3, 640, 640),
 )
 """What YOLOX's own networks and YOLOv4-tiny's take: pixels as they are."""
-SSD_PIXELS = Normalisation(
+SSD_PIXELS = Normalization(
     mean=(0.48235, 0.45882, 0.40784),
     std=(1 / 255, 1 / 255, 1 / 255),
     interpolation="bilinear",
@@ -51,7 +51,7 @@ FASTER_RCNN_STRIDES = (4, 8, 16, 32)
 TASK_NAME = "detection"
 
 
-def input_normalisation(model: ModelSpec) -> Normalisation:
+def input_normalization(model: ModelSpec) -> Normalization:
     """How pictures are prepared for the weights that a spec names."""
     backbone = model.backbone
     if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
@@ -62,8 +62,8 @@ def input_normalisation(model: ModelSpec) -> Normalisation:
     source = backbone.pretrained_backbone_path
     if is_paper_ssd(model) and is_torchvision_file(source, model.arch):
         return SSD_PIXELS
-    found = source_normalisation(source, backbone.type) if source else None
-    return found or default_normalisation(backbone.type)
+    found = source_normalization(source, backbone.type) if source else None
+    return found or default_normalization(backbone.type)
 
 
 def build_network(
@@ -122,7 +122,7 @@ def _over_imported(
         assert bundle.graph is not None
         pyramid = build_imported_pyramid(bundle.graph, bundle.weights, size)
         notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
-    return _over_maps(model, pyramid, classes, size, input_normalisation(model))
+    return _over_maps(model, pyramid, classes, size, input_normalization(model))
 
 
 def _over_backbone(
@@ -136,7 +136,7 @@ def _over_backbone(
 ) -> Detector:
     """A detector over a timm backbone, whose weights come from a source."""
     backbone = model.backbone
-    found = input_normalisation(model) if pretrained else default_normalisation(backbone.type)
+    found = input_normalization(model) if pretrained else default_normalization(backbone.type)
     module = create_backbone(
         backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
     )
@@ -150,7 +150,7 @@ def _over_backbone(
 
 
 def _detector(
-    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalization
 ) -> Detector:
     """The detector of ``model.arch`` over a timm backbone with its weights."""
     name = model.backbone.type
@@ -170,7 +170,7 @@ def _over_maps(
     maps: BackbonePyramid | ImportedPyramid,
     classes: int,
     size: tuple[int, int],
-    found: Normalisation,
+    found: Normalization,
 ) -> Detector:
     """The detector of ``model.arch`` over maps at strides 8, 16 and 32."""
     width = model.neck.width
@@ -202,7 +202,7 @@ def _ssd(
     neck: nn.Module,
     channels: Sequence[int],
     classes: int,
-    found: Normalisation,
+    found: Normalization,
     steps: Sequence[int] | None,
 ) -> Ssd:
     scales, ratios = model.ssd.scales, model.ssd.aspect_ratios_global
@@ -210,7 +210,7 @@ def _ssd(
 
 
 def _anchored(
-    model: ModelSpec, backbone: nn.Module, classes: int, size: tuple[int, int], found: Normalisation
+    model: ModelSpec, backbone: nn.Module, classes: int, size: tuple[int, int], found: Normalization
 ) -> Detector:
     """YOLOv3, YOLOv4 or YOLOv4-tiny over a backbone."""
     plan = anchor_plan(model.arch, model.anchors, size)

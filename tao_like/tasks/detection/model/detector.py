@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tao_like.networks.normalise import Normalise
+from tao_like.networks.normalize import Normalize
 
 
 class Detector(nn.Module, ABC):
@@ -31,7 +31,7 @@ class Detector(nn.Module, ABC):
         std: Sequence[float],
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, std)
+        self.normalise = Normalize(mean, std)
         self.backbone = backbone
         self.neck = neck
         self.head = head

@@ -19,7 +19,7 @@ from tao_like.data.images.files import identical_files
 from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
 from tao_like.data.lidar.sources import unread_files
 from tao_like.errors import DatasetError
-from tao_like.plots.classes import class_colour
+from tao_like.plots.classes import class_color
 from tao_like.runtime.geometry.boxes3d import points_inside
 from tao_like.runtime.inputs.points import (
     HOW_TO_CONVERT,
@@ -348,7 +348,7 @@ def _tiles(checked: CheckedFrames, split: Split) -> list[Tile]:
         sample = dataset.sample(number * len(dataset) // count)
         objects = sample.target.objects
         boxes = [
-            DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_colour(label))
+            DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_color(label))
             for box, label, name in zip(
                 objects.boxes.tolist(), objects.labels.tolist(), objects.names, strict=True
             )

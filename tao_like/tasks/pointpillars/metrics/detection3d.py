@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves
-from tao_like.runtime.predictions.detections import FoundBoxes, score_limits
-from tao_like.tasks.common.class_scores import ClassAnswers, best_f1_cut
+from tao_like.runtime.predictions.detections import Detections, score_limits
+from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
 from tao_like.tasks.pointpillars.metrics.average_precision import Precision
 from tao_like.tasks.pointpillars.metrics.frames import ScoredFrame, scored_frame
@@ -65,7 +65,7 @@ class PointPillarsMetrics(Metrics):
         return dict.fromkeys(NAMES, True)
 
     @override
-    def add(self, prediction: FoundBoxes, target: FrameTarget) -> float:
+    def add(self, prediction: Detections, target: FrameTarget) -> float:
         frame = scored_frame(target, prediction, self.classes, with_camera=self.rules != "plain")
         self.frames.append(frame)
         return float(frame.faults(self.limits))
@@ -86,7 +86,7 @@ class PointPillarsMetrics(Metrics):
         return Report(
             self._values(plain, kitti),
             {"per_class": self._per_class(plain, kitti, of_classes), "rules": "kitti" if kitti else "plain"},
-            {"kind": "per_class", "values": [best_f1_cut(one) for one in of_classes]},
+            {"kind": "per_class", "values": [best_f1_threshold(one) for one in of_classes]},
             partial(self._draw, of_classes),
         )
 
@@ -111,7 +111,7 @@ class PointPillarsMetrics(Metrics):
         values["kitti_aos_moderate"] = mean_of(aos)
         return {name: values[name] for name in NAMES}
 
-    def _per_class(self, plain: Plain, kitti: Kitti, of_classes: Sequence[ClassAnswers]) -> dict[str, Any]:
+    def _per_class(self, plain: Plain, kitti: Kitti, of_classes: Sequence[ClassScores]) -> dict[str, Any]:
         by_distance = {
             f"{low:g}-{high:g} m": self._plain((low, high)) for low, high in itertools.pairwise(DISTANCES)
         }
@@ -133,7 +133,7 @@ class PointPillarsMetrics(Metrics):
                 }
         return per_class
 
-    def _draw(self, of_classes: Sequence[ClassAnswers]) -> dict[str, Image.Image]:
+    def _draw(self, of_classes: Sequence[ClassScores]) -> dict[str, Image.Image]:
         """Precision over recall."""
         curves = {
             name: (detections.curve(), detections.at(limit))
@@ -142,14 +142,14 @@ class PointPillarsMetrics(Metrics):
         return {"precision_recall": draw_curves(curves)}
 
 
-def class_detections(frames: Sequence[ScoredFrame], label: int) -> ClassAnswers:
+def class_detections(frames: Sequence[ScoredFrame], label: int) -> ClassScores:
     """The detections of one class in all frames, by descending score."""
     mine = [frame.detected == label for frame in frames]
     pairs = list(zip(frames, mine, strict=True))
     scores = np.concatenate([np.empty(0), *(frame.scores[chosen] for frame, chosen in pairs)])
     hits = np.concatenate([np.empty(0, bool), *(frame.hits[chosen] for frame, chosen in pairs)])
     objects = sum(int((frame.labels == label).sum()) for frame in frames)
-    return ClassAnswers.ordered(scores, hits, objects)
+    return ClassScores.ordered(scores, hits, objects)
 
 
 def _by_kind(precisions: dict[str, Precision]) -> dict[str, dict[str, float | None]]:

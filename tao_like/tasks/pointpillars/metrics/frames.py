@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tao_like.data.lidar.frame import Calibration
 from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes
 from tao_like.runtime.geometry.boxes3d import Boxes, ground_overlaps, overlaps_3d
-from tao_like.runtime.predictions.detections import FoundBoxes
+from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
 
 LEAST_IOU = 0.5
@@ -123,7 +123,7 @@ class ScoredFrame:
 
 
 def scored_frame(
-    target: FrameTarget, found: FoundBoxes, classes: Sequence[str], *, with_camera: bool = True
+    target: FrameTarget, found: Detections, classes: Sequence[str], *, with_camera: bool = True
 ) -> ScoredFrame:
     """Measures the detections of a frame against its objects, once for all rules.
 
@@ -156,7 +156,7 @@ def _distances(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return away
 
 
-def _hits(labels: npt.NDArray[np.int64], found: FoundBoxes, iou: Boxes) -> npt.NDArray[np.bool_]:
+def _hits(labels: npt.NDArray[np.int64], found: Detections, iou: Boxes) -> npt.NDArray[np.bool_]:
     """By descending score each detection takes the object of its class that it overlaps most."""
     hits = np.zeros(len(found), bool)
     if not len(labels):
@@ -172,7 +172,7 @@ def _hits(labels: npt.NDArray[np.int64], found: FoundBoxes, iou: Boxes) -> npt.N
 
 
 def _camera_view(
-    target: FrameTarget, calibration: Calibration, found: FoundBoxes, classes: Sequence[str]
+    target: FrameTarget, calibration: Calibration, found: Detections, classes: Sequence[str]
 ) -> CameraView:
     """Boxes in the camera's frame, where the ground is that of the camera and heights are along it."""
     objects = target.objects

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """Pixels of 0 to 255 to the range that the backbone's weights were trained with.
 
     Mean and standard deviation (of values from 0 to 1) are buffers: they belong to the weights and
