@@ -1,7 +1,7 @@
 """How long a training step takes by what torch's threads do while they wait: idle, and beside a busy process.
 
-libgomp's threads spin while they wait for one another, and a spinning thread keeps the processor from the one that
-it waits for. Each setting runs in a process of its own, all settings in turns.
+libgomp's threads spin while they wait for one another, and a spinning thread keeps the processor from the
+one that it waits for. Each setting runs in a process of its own, all settings in turns.
 
     python benchmarks/thread_waiting.py
 """
