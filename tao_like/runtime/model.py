@@ -10,7 +10,7 @@ from tao_like.errors import BundleError
 from tao_like.runtime.base import Arrays, Model, stacked
 from tao_like.runtime.metadata import read_metadata
 from tao_like.runtime.pipeline import load_pipeline
-from tao_like.runtime.processor import warn_of_overflow
+from tao_like.runtime.processor import overflows_here, warn_of_overflow
 from tao_like.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ def load(
     """
     if Path(path).is_dir():
         return load_pipeline(path, providers=providers, threads=threads)
-    return GraphModel(Path(path), open_session(Path(path), providers, threads))
+    session = open_session(Path(path), providers, threads)
+    model = GraphModel(Path(path), session)
+    if overflows_here(model.metadata.extra):
+        warn_of_overflow(model.path, session.get_providers())
+        model = GraphModel(Path(path), open_session(Path(path), providers, threads, exact_int8=True))
+    return model
 
 
 class GraphModel(Model):
@@ -59,7 +64,6 @@ class GraphModel(Model):
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         self._output_names = list(metadata.outputs)
-        warn_of_overflow(path, metadata.extra, session.get_providers())
 
     def _compute(self, feed: Arrays) -> Arrays:
         outputs = self._session.run(self._output_names, feed)

@@ -94,7 +94,10 @@ def _watching(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.Inferenc
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
-        watching.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        watching.SerializeToString(),
+        sess_options=options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # it would print an error to the screen and try the same again
     )
 
 
