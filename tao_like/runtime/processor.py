@@ -58,7 +58,7 @@ def warn_of_overflow(path: Path, providers: Sequence[str], stacklevel: int = 3) 
             "session.x64quantprecision to 1. Quantize again with quantize.target=any, which makes weights of "
             "7 bits.",
             RuntimeWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
 
 
