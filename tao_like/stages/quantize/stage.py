@@ -274,7 +274,7 @@ class _Quantization:
         latencies = self._latencies(model)
         types = {node.name: node.op_type for node in self.graph.graph.node}
         before, after = latencies["fp32"], latencies["int8"]
-        report = {
+        report: dict[str, Any] = {
             "checkpoint": str(self.source.origin),
             "onnx_file": str(self.final),
             "bytes": self.final.stat().st_size,
