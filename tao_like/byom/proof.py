@@ -51,8 +51,6 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # Files with int8 weights of 8 bits: without VNNI the usual kernels overflow.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     options.intra_op_num_threads = torch.get_num_threads()
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

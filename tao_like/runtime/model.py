@@ -11,7 +11,7 @@ from tao_like.runtime.base import Arrays, Model, stacked
 from tao_like.runtime.metadata import read_metadata
 from tao_like.runtime.pipeline import load_pipeline
 from tao_like.runtime.processor import overflows_here, warn_of_overflow
-from tao_like.runtime.session import open_session
+from tao_like.runtime.session import open_exact_session, open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -42,8 +42,9 @@ def load(
     session = open_session(Path(path), providers, threads)
     model = GraphModel(Path(path), session)
     if overflows_here(model.metadata.extra):
-        warn_of_overflow(model.path, session.get_providers())
-        model = GraphModel(Path(path), open_session(Path(path), providers, threads, exact_int8=True))
+        session, exact = open_exact_session(Path(path), providers, threads)
+        warn_of_overflow(model.path, session.get_providers(), exact=exact)
+        model = GraphModel(Path(path), session)
     return model
 
 

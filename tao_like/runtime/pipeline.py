@@ -13,7 +13,7 @@ from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.base import Arrays, Model
 from tao_like.runtime.pipeline_file import PipelineDescription, read_pipeline, write_pipeline
 from tao_like.runtime.processor import overflows_here, warn_of_overflow
-from tao_like.runtime.session import open_session
+from tao_like.runtime.session import open_exact_session, open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,14 +41,13 @@ def load_pipeline(
         SpecError: a provider is not available here, or ``threads`` is below 1.
     """
     description = read_pipeline(folder)
-    overflows = overflows_here(description.metadata.extra)
-    sessions = {
-        name: open_session(path, providers, threads, exact_int8=overflows)
-        for name, path in description.graphs.items()
-    }
-    if overflows:
-        used = [provider for session in sessions.values() for provider in session.get_providers()]
-        warn_of_overflow(Path(folder), used, stacklevel=4)
+    if not overflows_here(description.metadata.extra):
+        sessions = {name: open_session(path, providers, threads) for name, path in description.graphs.items()}
+        return Pipeline(Path(folder), description, sessions)
+    opened = {name: open_exact_session(path, providers, threads) for name, path in description.graphs.items()}
+    sessions = {name: session for name, (session, _) in opened.items()}
+    used = [provider for session in sessions.values() for provider in session.get_providers()]
+    warn_of_overflow(Path(folder), used, exact=all(exact for _, exact in opened.values()), stacklevel=4)
     return Pipeline(Path(folder), description, sessions)
 
 

@@ -42,24 +42,30 @@ def overflows_here(extra: Mapping[str, Any]) -> bool:
     return processors_of(extra) == WIDE_PROCESSORS and may_overflow()
 
 
-def warn_of_overflow(path: Path, providers: Sequence[str], stacklevel: int = 3) -> None:
-    """Warn of a file that `overflows_here`; the runtime itself takes kernels that do not overflow.
+def warn_of_overflow(path: Path, providers: Sequence[str], *, exact: bool, stacklevel: int = 3) -> None:
+    """Warn of a file that `overflows_here`.
 
     Args:
         path: the file, for the message.
         providers: onnxruntime's, the first in charge; only the CPU can overflow.
+        exact: it was opened with kernels that do not overflow.
         stacklevel: of the caller to name, as in `warnings.warn`.
     """
-    if list(providers[:1]) == ["CPUExecutionProvider"]:
-        warnings.warn(
-            f"{path} has int8 weights of 8 bits, which are for {WIDE_PROCESSORS}; this processor has no VNNI "
-            "and adds their products in 16 bits, where they overflow. tao_like computes them in a slower "
-            "form that does not; other programs give wrong predictions here, unless they set onnxruntime's "
-            "session.x64quantprecision to 1. Quantize again with quantize.target=any, which makes weights of "
-            "7 bits.",
-            RuntimeWarning,
-            stacklevel=stacklevel,
-        )
+    if list(providers[:1]) != ["CPUExecutionProvider"]:
+        return
+    outcome = (
+        "tao_like computes them in a slower form that does not; other programs give wrong predictions here, "
+        "unless they set onnxruntime's session.x64quantprecision to 1."
+        if exact
+        else "its predictions may be wrong here."
+    )
+    warnings.warn(
+        f"{path} has int8 weights of 8 bits, which are for {WIDE_PROCESSORS}; this processor has no VNNI and "
+        f"adds their products in 16 bits, where they overflow: {outcome} Quantize again with "
+        "quantize.target=any, which makes weights of 7 bits.",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def may_overflow(cpu_info: Path | None = None, machine: str | None = None) -> bool:

@@ -82,6 +82,19 @@ def open_session(
     return session
 
 
+def open_exact_session(
+    path: Path, providers: str | Sequence[str] | None = None, threads: int | None = None
+) -> tuple[onnxruntime.InferenceSession, bool]:
+    """Open a file with ``exact_int8``, and say whether it could be; else as `open_session` does.
+
+    onnxruntime fails to change the kernels of a file in which several layers share their weights.
+    """
+    try:
+        return open_session(path, providers, threads, exact_int8=True), True
+    except BundleError:
+        return open_session(path, providers, threads), False
+
+
 def _refuse_providers(
     wanted: Sequence[str], opened: Callable[[Sequence[str]], object], error: Exception
 ) -> None:

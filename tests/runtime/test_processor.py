@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tao_like.errors import BundleError
-from tao_like.runtime import Pipeline, load, processor, write_pipeline
+from tao_like.runtime import Pipeline, load, processor, session, write_pipeline
 from tao_like.runtime.model import GraphModel
 
 WITHOUT, WITH = "flags\t\t: fpu sse4_2 avx2 avx512f\n", "flags\t\t: fpu avx2 avx512f avx512_vnni\n"
@@ -72,11 +72,11 @@ def test_a_file_of_eight_bits_warns_without_vnni(
     assert exact(model._session) is warns
 
 
-def exact(session: Any) -> bool:
+def exact(opened: Any) -> bool:
     """Whether onnxruntime was told to take kernels that do not overflow."""
     name = "session.x64quantprecision"
     try:
-        return bool(session.get_session_options().get_session_config_entry(name) == "1")
+        return bool(opened.get_session_options().get_session_config_entry(name) == "1")
     except RuntimeError:  # it has no such entry
         return False
 
@@ -124,3 +124,23 @@ def test_a_file_that_cannot_be_opened_prints_nothing(
     with pytest.raises(BundleError, match=r"broken\.onnx cannot be opened"):
         load(path)
     assert capfd.readouterr().out == ""
+
+
+def test_a_file_that_has_no_other_kernels_is_opened_all_the_same(
+    write_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(WITHOUT)
+    monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    opened = session.open_session
+
+    def failing(*given: Any, exact_int8: bool = False) -> Any:
+        if exact_int8:
+            raise BundleError("onnxruntime attempts to replace a tensor")
+        return opened(*given)
+
+    monkeypatch.setattr(session, "open_session", failing)
+    with pytest.warns(RuntimeWarning, match="its predictions may be wrong here"):
+        model = load(write_model(extra={"quantization": {"weights": "int8"}}))
+    assert isinstance(model, GraphModel)
+    assert not exact(model._session)

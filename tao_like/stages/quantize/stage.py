@@ -31,6 +31,7 @@ from tao_like.stages.lib.onnx_cost import graph_cost
 from tao_like.stages.lib.onnx_graph import folded, load_float_graph
 from tao_like.stages.lib.processor import busy_note, this_processor
 from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
+from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
@@ -89,12 +90,14 @@ class _Quantization:
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
         self.ranges: dict[str, tuple[float, float]] = {}
+        self.means: dict[str, Array] = {}
 
     def run(self) -> QuantizeResult:
         """Calibrates, searches, writes and measures."""
         self.log.info(f"Processor: {self.processor.text()}. {self.target.text()}")
         samples = self._calibration_samples()
         self.ranges = self._calibrate(samples)
+        self.means = channel_means(self.graph, self.layers, self._feeds(samples))
         scores: dict[tuple[str, ...], dict[str, float]] = {}
         float_metrics = self._metrics(self.source.model, "fp32") if self.task.data.has("val") else {}
         search = Search([], 0.0)
@@ -182,6 +185,7 @@ class _Quantization:
     def _int8_graph(self, plan: Plan) -> onnx.ModelProto:
         """The graph of a plan, which says of itself for which processors it is."""
         graph = to_int8(self.graph, plan, self.ranges, reduce_range=self.target.reduce_range)
+        graph = correct_biases(graph, self.graph, self.means)
         _set_metadata(graph, self._metadata(plan))
         return graph
 
