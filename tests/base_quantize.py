@@ -76,6 +76,7 @@ class QuantizeStageTests:
         assert same == before
         layers = after.extra["quantization"]["int8_layers"]
         assert layers == len(quantized.report["int8_layers"]) > 0
+        assert after.extra["quantization"]["processors"] == "any"
         graph = onnx.load(quantized.onnx_file)
         onnx.checker.check_model(graph, full_check=True)
         assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
@@ -197,6 +198,8 @@ class QuantizeStageTests:
             assert len({row[key] for row in result.rows}) == 1
             assert result.rows[0][key] > 0
         assert all(0 < row["median_ms"] <= row["p95_ms"] for row in result.rows)
+        assert [row["processors"] for row in result.rows] == [None, None, "any"]
+        assert "hold on any processor" in (result.folder / "log.txt").read_text("utf-8")
         metric = goal(self.task).metric
         assert result.rows[1]["metrics"][metric] == result.rows[0]["metrics"][metric]
         expected = self.run("evaluate", tmp_path, [*data, f"evaluate.checkpoint={quantized.onnx_file}"])

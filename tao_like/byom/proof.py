@@ -56,7 +56,7 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # onnxruntime's errors have no common base that it exports
         raise ConversionError(f"onnxruntime cannot run this file: {str(error).splitlines()[0]}") from error

@@ -12,8 +12,8 @@ from tao_like.runtime.metadata import ModelMetadata, read_metadata
 from tao_like.runtime.pipeline import load_pipeline
 from tao_like.runtime.predictions import boxes, boxes3d
 from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL
-from tao_like.runtime.processor import warn_of_overflow
-from tao_like.runtime.session import open_session, run_session
+from tao_like.runtime.processor import overflows_here, warn_of_overflow
+from tao_like.runtime.session import open_exact_session, open_session, run_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,7 +44,13 @@ def load(
     """
     if Path(path).is_dir():
         return load_pipeline(path, providers=providers, threads=threads)
-    return GraphModel(Path(path), open_session(Path(path), providers, threads))
+    session = open_session(Path(path), providers, threads)
+    model = GraphModel(Path(path), session)
+    if overflows_here(model.metadata.extra):
+        session, exact = open_exact_session(Path(path), providers, threads)
+        warn_of_overflow(model.path, session.get_providers(), exact=exact)
+        model = GraphModel(Path(path), session)
+    return model
 
 
 class GraphModel(Model):
@@ -65,7 +71,6 @@ class GraphModel(Model):
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         self._output_names = list(metadata.outputs)
-        warn_of_overflow(path, metadata.extra, session.get_providers())
 
     def _compute(self, feed: Arrays) -> Arrays:
         outputs = run_session(self._session, self.path, self._output_names, feed)

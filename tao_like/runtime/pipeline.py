@@ -12,8 +12,8 @@ import numpy.typing as npt
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.base import Arrays, Model
 from tao_like.runtime.pipeline_file import PipelineDescription, read_pipeline, write_pipeline
-from tao_like.runtime.processor import warn_of_overflow
-from tao_like.runtime.session import open_session
+from tao_like.runtime.processor import overflows_here, warn_of_overflow
+from tao_like.runtime.session import open_exact_session, open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,7 +41,13 @@ def load_pipeline(
         SpecError: a provider is not available here, or ``threads`` is below 1.
     """
     description = read_pipeline(folder)
-    sessions = {name: open_session(path, providers, threads) for name, path in description.graphs.items()}
+    if not overflows_here(description.metadata.extra):
+        sessions = {name: open_session(path, providers, threads) for name, path in description.graphs.items()}
+        return Pipeline(Path(folder), description, sessions)
+    opened = {name: open_exact_session(path, providers, threads) for name, path in description.graphs.items()}
+    sessions = {name: session for name, (session, _) in opened.items()}
+    used = [provider for session in sessions.values() for provider in session.get_providers()]
+    warn_of_overflow(Path(folder), used, exact=all(exact for _, exact in opened.values()), stacklevel=4)
     return Pipeline(Path(folder), description, sessions)
 
 
@@ -126,8 +132,6 @@ class Pipeline(Model):
             self._check_graphs()
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
-        for graph in self.graphs.values():
-            warn_of_overflow(graph.path, self.metadata.extra, sessions[graph.name].get_providers())
 
     def __getitem__(self, name: str) -> Graph:
         """A graph by name. Raises SpecError."""

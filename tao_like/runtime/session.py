@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,11 @@ _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
 
 def open_session(
-    path: Path, providers: str | Sequence[str] | None = None, threads: int | None = None
+    path: Path,
+    providers: str | Sequence[str] | None = None,
+    threads: int | None = None,
+    *,
+    exact_int8: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX file.
 
@@ -37,6 +41,8 @@ def open_session(
             directml, or onnxruntime's own names. What a provider cannot compute runs on the CPU.
             None: the CPU.
         threads: threads of one operator on the CPU, 1 or more. None: onnxruntime's choice.
+        exact_int8: int8 kernels that cannot overflow where the processor has no VNNI, which are slower;
+            elsewhere nothing changes.
 
     Raises:
         SpecError: a provider is unknown, not in this onnxruntime or does not start here; or ``threads`` < 1.
@@ -55,11 +61,20 @@ def open_session(
     options.log_severity_level = _ERRORS_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(
-            _source(path), sess_options=options, providers=list(dict.fromkeys([*wanted, _CPU]))
+    if exact_int8:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+
+    def opened(names: Sequence[str]) -> onnxruntime.InferenceSession:
+        # onnxruntime's own second try prints its errors to the screen.
+        return onnxruntime.InferenceSession(
+            _source(path), sess_options=options, providers=list(dict.fromkeys(names)), enable_fallback=0
         )
+
+    try:
+        session = opened([*wanted, _CPU])
     except Exception as error:  # onnxruntime's errors share no base class but this
+        if wanted != [_CPU]:
+            _refuse_providers(wanted, opened, error)
         raise BundleError(f"{path} cannot be opened by onnxruntime: {error}") from error
     _check_texts(session, path)
     idle = [name for name in wanted if name not in session.get_providers()]
@@ -106,6 +121,33 @@ def _check_texts(session: onnxruntime.InferenceSession, path: Path) -> None:
             node.name, node.shape  # noqa: B018
     except UnicodeDecodeError as error:
         raise BundleError(f"{path} is damaged: it holds text that is not UTF-8.") from error
+
+
+def open_exact_session(
+    path: Path, providers: str | Sequence[str] | None = None, threads: int | None = None
+) -> tuple[onnxruntime.InferenceSession, bool]:
+    """Open a file with ``exact_int8``, and say whether it could be; else as `open_session` does.
+
+    onnxruntime fails to change the kernels of a file in which several layers share their weights.
+    """
+    try:
+        return open_session(path, providers, threads, exact_int8=True), True
+    except BundleError:
+        return open_session(path, providers, threads), False
+
+
+def _refuse_providers(
+    wanted: Sequence[str], opened: Callable[[Sequence[str]], object], error: Exception
+) -> None:
+    """Raise a SpecError that blames the providers, if the CPU alone can open the file."""
+    try:
+        opened([_CPU])
+    except Exception:  # the file is to blame, as the first error says
+        return
+    raise SpecError(
+        f"providers: {', '.join(wanted)} cannot open the file, which cpu can: {error}; check the driver and "
+        "libraries, or take cpu."
+    ) from error
 
 
 def _provider_names(providers: str | Sequence[str] | None, available: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from tao_like.plots.palette import rgb
 from tao_like.stages.compare import comparison_table, stage
 from tao_like.stages.compare.models import short_names
 from tao_like.stages.compare.picture import COLORS, draw_comparison
-from tao_like.stages.compare.table import short_number, table_text
+from tao_like.stages.compare.table import processor_lines, short_number, table_text
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,28 @@ def test_the_table_says_what_the_rows_say() -> None:
         "4.00",
         "123.5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("processors", "overflows", "words"),
+    [
+        ("any", True, "hold on any processor"),
+        (
+            "x86 with VNNI, ARM",
+            False,
+            "hold on x86 with VNNI, ARM (weights of 8 bits), latency on this processor;",
+        ),
+        ("x86 with VNNI, ARM", True, "a slower form"),
+        (None, False, "does not say"),
+    ],
+)
+def test_int8_figures_say_for_which_processors_they_hold(
+    processors: str | None, overflows: bool, words: str
+) -> None:
+    rows = [row("a.onnx", 0.9), row("b.onnx", 0.8, form="ONNX int8", processors=processors)]
+    (line,) = processor_lines(rows, overflows=overflows)
+    assert line.startswith("b.onnx")
+    assert words in line
 
 
 @pytest.mark.parametrize(

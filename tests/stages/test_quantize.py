@@ -17,9 +17,11 @@ from tiny_classification import data_overrides, run
 from tao_like import runtime
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.config import load_spec
-from tao_like.errors import ConversionError, DatasetError
+from tao_like.errors import ConversionError, DatasetError, SpecError
+from tao_like.stages.lib.latency import Latency
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
+from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.tasks import spec_module
 from tao_like.tasks.classification.data import ClassificationData
 
@@ -129,32 +131,98 @@ def test_weights_are_int8_with_a_scale_for_each_output_channel(
         assert weight.dtype == np.int8
         assert scale.shape == (weight.shape[0],)
         assert {item.name: item.i for item in dequantize.attribute}["axis"] == 0
-        assert np.abs(weight.reshape(len(weight), -1)).max(axis=1).min() >= 126
+        largest = np.abs(weight.astype(int).reshape(len(weight), -1)).max(axis=1)
+        assert 63 <= largest.min() <= largest.max() <= 64
 
 
-@pytest.mark.parametrize(("overflows", "bits"), [(True, 64), (False, 127)])
-def test_weights_have_7_bits_where_the_processor_needs_it(
+@pytest.mark.parametrize(
+    ("overflows", "words", "limit"),
+    [
+        (True, (), 64),
+        (False, (), 64),
+        (True, ("quantize.target=this",), 64),
+        (False, ("quantize.target=this",), 127),
+        (True, ("quantize.target=vnni",), 127),
+        (False, ("quantize.reduce_range=auto",), 127),
+        (False, ("quantize.reduce_range=true",), 64),
+    ],
+)
+def test_weights_have_the_bits_of_the_target_and_the_file_says_so(
     overflows: bool,
-    bits: int,
+    words: tuple[str, ...],
+    limit: int,
     trained: Path,
     data: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stage, "this_processor", lambda: Processor("Test", 2, "", overflows))
-    result = quantize(trained, data, tmp_path)
+    result = quantize(trained, data, tmp_path, "quantize.num_samples=4", *words)
     largest = {int(np.abs(w.astype(int)).max()) for w in int8_weights(onnx.load(result.onnx_file)).values()}
-    assert max(largest) <= bits
-    assert min(largest) > bits - 3
-    assert result.report["reduce_range"] is overflows
+    assert max(largest) <= limit
+    assert min(largest) > limit - 3
+    bits = 7 if limit == 64 else 8
+    stated = runtime.load(result.onnx_file).metadata.extra["quantization"]
+    assert stated["weight_bits"] == result.report["target"]["weight_bits"] == bits
+    assert stated["processors"] == ("any" if bits == 7 else "x86 with VNNI, ARM")
     log = (result.folder / "log.txt").read_text("utf-8")
-    assert ("Weights have 7 bits" in log) is overflows
+    assert f"Weights have {bits} bits" in log
+    assert ("a slower form" in log) is (overflows and bits == 8)
 
 
-def test_the_key_decides_over_the_processor(trained: Path, data: list[str], tmp_path: Path) -> None:
-    result = quantize(trained, data, tmp_path, "quantize.reduce_range=true")
-    largest = [np.abs(w.astype(int)).max() for w in int8_weights(onnx.load(result.onnx_file)).values()]
-    assert max(largest) <= 64
+def test_keys_that_contradict_each_other_are_named() -> None:
+    spec = spec_module("classification").Spec
+    with pytest.raises(SpecError, match=r"quantize\.reduce_range.*target: vnni"):
+        load_spec(spec, None, ["quantize.target=vnni", "quantize.reduce_range=true"])
+    with pytest.raises(SpecError, match=r"quantize\.target.*any.*arm"):
+        load_spec(spec, None, ["quantize.target=avx2"])
+
+
+# --- what it says ---
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "size", "words"),
+    [
+        (2.0, 400, []),
+        (3.0, 400, ["slower than fp32 here (3.00 ms, fp32 2.50 ms)"]),
+        (2.0, 1001, ["larger than the fp32 file (1,001 bytes, fp32 1,000)"]),
+        (3.0, 1001, ["slower", "larger"]),
+    ],
+)
+def test_a_file_that_is_slower_or_larger_than_fp32_says_so(
+    milliseconds: float, size: int, words: list[str]
+) -> None:
+    latency = {
+        name: latency_report(Latency((median,) * 3))
+        for name, median in (("fp32", 2.5), ("int8", milliseconds))
+    }
+    report: dict[str, Any] = {
+        "bytes": size,
+        "bytes_fp32": 1000,
+        "latency": latency,
+        "speed": 2.5 / milliseconds,
+        "int8_layers": ["a"],
+        "target": {"processors": "any", "weight_bits": 7},
+        "metrics": {},
+    }
+    report["drawbacks"] = drawbacks(report)
+    assert len(report["drawbacks"]) == len(words)
+    lines = summary(Path("m.onnx"), report, [], "accuracy")
+    for sentence, word in zip(report["drawbacks"], words, strict=True):
+        assert word in sentence
+        assert sentence in lines
+    assert any("any" in line and "7 bits" in line for line in lines)
+
+
+def test_the_report_of_a_run_has_the_drawbacks_that_its_figures_show(
+    trained: Path, data: list[str], tmp_path: Path
+) -> None:
+    result = quantize(trained, data, tmp_path, "quantize.num_samples=4")
+    report = result.report
+    worse = (report["speed"] < 1) + (report["bytes"] > report["bytes_fp32"])
+    assert len(report["drawbacks"]) == worse
+    assert set(report["drawbacks"]) <= set(result.summary)
 
 
 def test_pixels_are_quantized_once_and_the_end_is_in_float(

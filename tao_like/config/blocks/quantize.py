@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tao_like.config import Problem, spec_field
 
 ALGORITHMS = ("minmax", "entropy", "percentile")
+TARGETS = ("any", "this", "vnni", "arm")
 
 # TAO's keys of quantization that mean nothing here.
 IGNORED_TAO_KEYS_OF_QUANTIZATION: Mapping[str, str] = {
@@ -58,10 +59,16 @@ class QuantizeSpec:
     search_samples: int = spec_field(
         16, "Training samples on which each layer's cost is measured in that search", ge=1
     )
-    reduce_range: bool | str = spec_field(
-        "auto",
-        "Weights of 7 bits, which x86 processors without VNNI need: their sums of two products overflow; "
-        "auto: as this machine has it",
+    target: str = spec_field(
+        "any",
+        "Processors that the file is for: all (`any`, weights of 7 bits), those like this one (`this`), or "
+        "x86 with VNNI or ARM (`vnni`, `arm`: weights of 8 bits, which other processors add up wrongly)",
+        choices=TARGETS,
+    )
+    reduce_range: bool | str | None = spec_field(
+        None,
+        "Older than target, and decides over it: weights of 7 bits (true) or 8 (false); auto: as this "
+        "machine has it; empty: as target says",
         choices=("auto", True, False),
     )
     batch_size: int = spec_field(-1, "Samples at a time in scoring; -1: as dataset.batch_size", ge=-1)
@@ -70,6 +77,12 @@ class QuantizeSpec:
     )
 
     def check(self) -> Iterator[Problem]:
-        """-1 and positive numbers are batch sizes; nought is not."""
+        """-1 and positive numbers are batch sizes, zero is not; two keys must not contradict each other."""
         if self.batch_size == 0:
             yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")
+        wanted = {"this": "auto", "vnni": False, "arm": False}
+        if self.reduce_range is not None and wanted.get(self.target, self.reduce_range) != self.reduce_range:
+            yield Problem(
+                "reduce_range",
+                f"{str(self.reduce_range).lower()} contradicts target: {self.target}; leave reduce_range out",
+            )

@@ -13,6 +13,7 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.runtime.processor import processors_of
 from tao_like.stages.export import export_model, exported_file
 from tao_like.stages.lib.cost import Cost, network_cost
 from tao_like.stages.lib.engines import (
@@ -47,6 +48,7 @@ class Candidate:
         task: at work on its classes and its data.
         engine: scores and is timed.
         cost: its parameters and MACs; None where they cannot be counted.
+        processors: for which its int8 layers are right; None where it has none or does not say.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Candidate:
     task: AnyTask
     engine: Engine
     cost: Cost | None
+    processors: str | None = None
 
 
 def find_paths(spec: CommonSpec) -> list[Path]:
@@ -132,10 +135,12 @@ def _open_onnx(
         run.info(note)
     graph = read_graph(path)
     quantized = any(node.op_type in QUANTIZED_TYPES for node in graph.graph.node)
-    engine = OnnxEngine(runtime.load(path, threads=threads))
+    model = runtime.load(path, threads=threads)
+    engine = OnnxEngine(model)
     cost = _counted(graph, opened.task, engine, name, run)
     form = "ONNX int8" if quantized else "ONNX fp32"
-    return Candidate(name, path, form, "onnxruntime", opened.task, engine, cost)
+    processors = processors_of(model.metadata.extra) if quantized else None
+    return Candidate(name, path, form, "onnxruntime", opened.task, engine, cost, processors)
 
 
 def _open_bundle(

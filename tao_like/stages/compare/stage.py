@@ -13,7 +13,7 @@ from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
 from tao_like.stages.compare.picture import draw_comparison
-from tao_like.stages.compare.table import comparison_table, table_text, write_csv
+from tao_like.stages.compare.table import comparison_table, processor_lines, table_text, write_csv
 from tao_like.stages.lib.devices import processors
 from tao_like.stages.lib.folders import model_bytes
 from tao_like.stages.lib.latency import Latency, measure_in_turns
@@ -67,6 +67,8 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
     if settings.rounds and (note := busy_note()):
         run.warning(note)
     run.info(table_text(comparison_table(rows, headline)))
+    for sentence in processor_lines(rows, overflows=this_processor().overflows):
+        run.info(sentence)
     _check_drops(rows, headline, settings.max_drop)
     return CompareResult("compare", run.folder, report, [f"Table and picture: {run.folder}"], rows)
 
@@ -120,6 +122,7 @@ def _row(
         "name": candidate.name,
         "path": str(candidate.path),
         "form": candidate.form,
+        "processors": candidate.processors,
         "runs_in": candidate.runs_in,
         "metrics": metrics,
         "drop": drop,

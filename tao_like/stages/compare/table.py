@@ -11,10 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tao_like.runtime.processor import ANY_PROCESSOR
+
 Row = Mapping[str, Any]
 """One model, as it stands under ``rows`` in report.json of compare.
 
-``name``, ``path``, ``form``, ``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the headline
+``name``, ``path``, ``form``, ``processors`` (for which int8 layers are right; None: all, or not known),
+``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the headline
 against the first row, in the metric's own direction); ``bytes``; ``parameters`` and ``macs`` (None: not
 known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) and ``throughput_batch``
 (None where nothing was timed).
@@ -51,6 +54,35 @@ def comparison_table(rows: Sequence[Row], headline: str) -> Table:
             _decimals(row["throughput"], 1),
         )
     return table
+
+
+def processor_lines(rows: Sequence[Row], *, overflows: bool) -> list[str]:
+    """For each int8 model a sentence: on which processors what the table says of it holds.
+
+    Args:
+        rows: of one comparison.
+        overflows: this machine adds products of 8 bits in 16 bits, where they overflow.
+    """
+    lines = []
+    for row in rows:
+        if row["form"] != "ONNX int8":
+            continue
+        processors = row.get("processors")
+        if processors is None:
+            lines.append(
+                f"{row['name']}: its file does not say for which processors its int8 layers are right."
+            )
+        elif processors == ANY_PROCESSOR:
+            lines.append(
+                f"{row['name']}: metrics hold on any processor (weights of 7 bits), latency on this one."
+            )
+        else:
+            lines.append(
+                f"{row['name']}: metrics hold on {processors} (weights of 8 bits), latency on this processor"
+                + (", in a slower form that does not overflow" if overflows else "")
+                + "; other processors and programs predict otherwise."
+            )
+    return lines
 
 
 def table_text(table: Table, width: int = 110) -> str:

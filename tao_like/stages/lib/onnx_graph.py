@@ -85,7 +85,10 @@ def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = str(target)
         try:
             onnxruntime.InferenceSession(
-                model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+                model.SerializeToString(),
+                sess_options=options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print an error to the screen and try the same again
             )
         except Exception as error:  # onnxruntime's errors share no base class but this
             raise ConversionError(f"onnxruntime cannot prepare the graph for int8: {error}") from error

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tao_like.contract.model import Exportable
 from tao_like.errors import ConversionError
+from tao_like.stages.lib.onnx_branches import without_decided_branches
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here; for a later opset its graph is raised."""
@@ -50,7 +51,8 @@ def to_onnx(
         attempts = [("trace", _traced, opset), ("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET))]
         for name, write, version in attempts:
             try:
-                return _without_traces(write(exportable, inputs, dynamic, version)), name
+                graph = without_decided_branches(write(exportable, inputs, dynamic, version))
+                return _without_traces(graph), name
             except Exception as error:  # On what they cannot write, the exporters fail in every way there is.
                 message = str(error).strip() or type(error).__name__
                 reasons.append(f"{name}: {message.splitlines()[0]}")

@@ -8,12 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_like.runtime.processor import cpu_values, int8_instructions, may_overflow
 from tao_like.stages.lib.devices import processors
-
-CPU_INFO = Path("/proc/cpuinfo")
-DOT_PRODUCTS = {"avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX"}
-"""Instructions that add products of bytes in 32 bits, as Linux calls them."""
-_X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 @dataclass(frozen=True)
@@ -44,26 +40,19 @@ class Processor:
         return asdict(self)
 
 
-def this_processor(cpu_info: Path = CPU_INFO, machine: str | None = None) -> Processor:
+def this_processor(cpu_info: Path | None = None, machine: str | None = None) -> Processor:
     """Looks at ``/proc/cpuinfo``; where there is none, an x86 processor is taken to have no VNNI.
 
-    That is the safe guess: with VNNI, weights of 7 bits only lose a bit. ARM's and other kernels do not
-    overflow.
-
     Args:
-        cpu_info: where Linux describes the processor.
+        cpu_info: where Linux describes the processor; None: ``/proc/cpuinfo``.
         machine: kind of processor; None: this one's.
     """
     kind = (machine or platform.machine()).lower()
-    lines = cpu_info.read_text("utf-8", "replace").splitlines() if cpu_info.is_file() else []
-    values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = set(values.get("flags", "").split())
-    found = [words for flag, words in DOT_PRODUCTS.items() if flag in flags]
     return Processor(
-        name=values.get("model name") or platform.processor() or kind,
+        name=cpu_values(cpu_info).get("model name") or platform.processor() or kind,
         processors=processors(),
-        int8=", ".join(found),
-        overflows=kind in _X86 and not found,
+        int8=", ".join(int8_instructions(cpu_info)),
+        overflows=may_overflow(cpu_info, kind),
     )
 
 

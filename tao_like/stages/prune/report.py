@@ -82,7 +82,10 @@ def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Ca
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; of shapes that it works out otherwise it warns in every run
     session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        proto.SerializeToString(),
+        sess_options=options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # it would print an error to the screen and try the same again
     )
     feed = {name: tensor.numpy() for name, tensor in zip(exportable.inputs, inputs, strict=True)}
     return lambda: session.run(None, feed)

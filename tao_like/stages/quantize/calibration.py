@@ -62,10 +62,10 @@ def calibrate(
     Raises:
         ConversionError: a value is not a number, or infinite.
     """
-    session = _watching(model, tensors)
+    session = watch(model, tensors)
     spreads = {value.name: Spread() for value in float_tensors(model, tensors)}
     for feed in feeds():
-        for name, values in _values(session, feed, spreads):
+        for name, values in watched_values(session, feed, spreads):
             # numpy's minimum, unlike min(), lets a value that is not a number through.
             spreads[name].low = float(np.minimum(spreads[name].low, values.min()))
             spreads[name].high = float(np.maximum(spreads[name].high, values.max()))
@@ -75,14 +75,14 @@ def calibrate(
     if algorithm == "minmax":
         return {name: (spread.low, spread.high) for name, spread in spreads.items()}
     for feed in feeds():
-        for name, values in _values(session, feed, spreads):
+        for name, values in watched_values(session, feed, spreads):
             _count(spreads[name], values)
     if algorithm == "percentile":
         return {name: percentile_range(spread, percentile) for name, spread in spreads.items()}
     return {name: entropy_range(spread) for name, spread in spreads.items()}
 
 
-def _watching(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.InferenceSession:
+def watch(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.InferenceSession:
     """A session that gives the tensors beside its outputs."""
     watching = onnx.ModelProto()
     watching.CopyFrom(model)
@@ -94,11 +94,14 @@ def _watching(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.Inferenc
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
-        watching.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        watching.SerializeToString(),
+        sess_options=options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # it would print an error to the screen and try the same again
     )
 
 
-def _values(
+def watched_values(
     session: onnxruntime.InferenceSession, feed: Feed, wanted: Collection[str]
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """The wanted tensors of one run; an input may be one of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,13 +29,16 @@ from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.onnx_cost import graph_cost
 from tao_like.stages.lib.onnx_graph import folded, load_float_graph
-from tao_like.stages.lib.processor import Processor, busy_note, this_processor
+from tao_like.stages.lib.processor import busy_note, this_processor
 from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
+from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
+from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.stages.quantize.search import Search, find_float_layers
 from tao_like.stages.quantize.source import KEY, Source, open_source
+from tao_like.stages.quantize.target import choose_target, measurement_note
 from tao_like.stages.results import QuantizeResult, counted
 from tao_like.tracking import Run, atomic_path
 
@@ -68,7 +72,7 @@ class _Quantization:
         self.task = source.task
         self.engine = OnnxEngine(source.model)
         self.processor = this_processor()
-        self.reduce_range = _reduce_range(self.spec.reduce_range, self.processor)
+        self.target = choose_target(self.spec, self.processor)
         self.graph = folded(load_float_graph(source.onnx_file, KEY))
         if not quantizable_layers(self.graph):
             raise ConversionError(
@@ -86,12 +90,14 @@ class _Quantization:
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
         self.ranges: dict[str, tuple[float, float]] = {}
+        self.means: dict[str, Array] = {}
 
     def run(self) -> QuantizeResult:
         """Calibrates, searches, writes and measures."""
-        self.log.info(f"Processor: {self.processor.text()}. {_weights_line(self.spec, self)}")
+        self.log.info(f"Processor: {self.processor.text()}. {self.target.text()}")
         samples = self._calibration_samples()
         self.ranges = self._calibrate(samples)
+        self.means = channel_means(self.graph, self.layers, self._feeds(samples))
         scores: dict[tuple[str, ...], dict[str, float]] = {}
         float_metrics = self._metrics(self.source.model, "fp32") if self.task.data.has("val") else {}
         search = Search([], 0.0)
@@ -107,11 +113,11 @@ class _Quantization:
             "quantize",
             self.log.folder,
             report,
-            self._summary(report, plan),
+            summary(self.final, report, self._kept(plan), last_phase(self.task).goal.metric),
             self.final,
             metrics,
             float_metrics,
-            {name: reason for name, reason in plan.floats.items() if name in self.all_layers},
+            {name: plan.floats[name] for name in self._kept(plan)},
         )
 
     # --- data ---
@@ -173,9 +179,15 @@ class _Quantization:
     def _trial(self, kept: Sequence[str]) -> runtime.Model:
         """The network with these layers in float and the others in int8, open."""
         path = self.folder / "trial.onnx"
-        graph = to_int8(self.graph, self._plan(kept, {}), self.ranges, reduce_range=self.reduce_range)
-        onnx.save(graph, path)
-        return runtime.load(path)
+        onnx.save(self._int8_graph(self._plan(kept, {})), path)
+        return _open(path)
+
+    def _int8_graph(self, plan: Plan) -> onnx.ModelProto:
+        """The graph of a plan, which says of itself for which processors it is."""
+        graph = to_int8(self.graph, plan, self.ranges, reduce_range=self.target.reduce_range)
+        graph = correct_biases(graph, self.graph, self.means)
+        _set_metadata(graph, self._metadata(plan))
+        return graph
 
     def _metrics(self, model: runtime.Model, name: str) -> dict[str, float]:
         """The task's metrics on the validation data."""
@@ -233,21 +245,20 @@ class _Quantization:
 
     def _write(self, plan: Plan) -> None:
         """Writes the file; it gets its name only once the runtime can open it."""
-        graph = to_int8(self.graph, plan, self.ranges, reduce_range=self.reduce_range)
-        _set_metadata(graph, self._metadata(plan))
+        graph = self._int8_graph(plan)
         onnx.checker.check_model(graph, full_check=True)
         with atomic_path(self.final) as temporary:
             onnx.save(graph, temporary)
-            runtime.load(temporary)
+            _open(temporary)
 
     def _metadata(self, plan: Plan) -> ModelMetadata:
         metadata = self.source.model.metadata
         quantization = {
-            "weights": "int8, 7 bits" if self.reduce_range else "int8",
+            **self.target.to_dict(),
             "values": "uint8",
             "algorithm": self.spec.algorithm,
             "int8_layers": len(plan.layers),
-            "float_layers": sorted(set(plan.floats).intersection(self.all_layers)),
+            "float_layers": sorted(self._kept(plan)),
         }
         extra = {**metadata.extra, "quantization": quantization}
         return dataclasses.replace(metadata, extra=extra, tool_version=__version__)
@@ -260,18 +271,14 @@ class _Quantization:
         metrics: dict[str, float],
         calibrated: int,
     ) -> dict[str, Any]:
-        model = runtime.load(self.final)
-        if note := busy_note():
-            self.log.warning(note)
+        model = _open(self.final)
+        for note in (measurement_note(self.target, self.processor), busy_note()):
+            if note:
+                self.log.warning(note)
         latencies = self._latencies(model)
-        if latencies["int8"].median_ms > latencies["fp32"].median_ms:
-            self.log.warning(
-                "int8 is slower than fp32 here: too much of this network has no int8 form, or the machine "
-                "has none; compare shows both"
-            )
         types = {node.name: node.op_type for node in self.graph.graph.node}
         before, after = latencies["fp32"], latencies["int8"]
-        return {
+        report: dict[str, Any] = {
             "checkpoint": str(self.source.origin),
             "onnx_file": str(self.final),
             "bytes": self.final.stat().st_size,
@@ -283,7 +290,8 @@ class _Quantization:
             "max_drop": self.spec.max_drop,
             "calibration": {"split": "train", "samples": calibrated, "algorithm": self.spec.algorithm},
             "processor": self.processor.to_dict(),
-            "reduce_range": self.reduce_range,
+            "target": self.target.to_dict(),
+            "reduce_range": self.target.reduce_range,
             "int8_operators": dict(Counter(types[name] for name in (*plan.layers, *plan.carriers))),
             "float_operators": dict(Counter(types[name] for name in plan.floats)),
             "int8_layers": plan.layers,
@@ -292,9 +300,17 @@ class _Quantization:
             "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
             "largest_difference": self._difference(model),
             "cost": dataclasses.asdict(self._cost()),
-            "latency": {name: _latency_report(one) for name, one in latencies.items()},
+            "latency": {name: latency_report(one) for name, one in latencies.items()},
             "speed": before.median_ms / after.median_ms,
         }
+        report["drawbacks"] = drawbacks(report)
+        for sentence in report["drawbacks"]:
+            self.log.warning(sentence)
+        return report
+
+    def _kept(self, plan: Plan) -> list[str]:
+        """Names of the layers left in float; operators without weights do not count."""
+        return [name for name in plan.floats if name in self.all_layers]
 
     def _cost(self) -> Cost:
         prepared = self._prepared([dummy_sample(self.task.inputs)])
@@ -317,25 +333,6 @@ class _Quantization:
         prepared = self._prepared([self.task.data.dataset("train").sample(0)])
         return self.task.predictions.difference(self.engine.run(prepared), OnnxEngine(model).run(prepared))
 
-    def _summary(self, report: dict[str, Any], plan: Plan) -> list[str]:
-        metric = last_phase(self.task).goal.metric
-        kept = [name for name in plan.floats if name in self.all_layers]
-        lines = [
-            f"{self.final} ({report['bytes'] / 1e6:.1f} MB, fp32 {report['bytes_fp32'] / 1e6:.1f} MB)",
-            f"{len(plan.layers)} layers in int8, {len(kept)} in float"
-            + (f": {', '.join(kept[:5])}{' ...' if len(kept) > 5 else ''}" if kept else ""),
-        ]
-        if report["metrics"]:
-            lines.append(
-                f"{metric} on val: {report['metrics'][metric]:.4f}, fp32 {report['metrics_fp32'][metric]:.4f}"
-            )
-        before, after = report["latency"]["fp32"], report["latency"]["int8"]
-        lines.append(
-            f"Latency {after['median_ms']:.2f} ms, fp32 {before['median_ms']:.2f} ms: {report['speed']:.2f} "
-            f"times as fast (batch 1, medians of {after['rounds']} turns)"
-        )
-        return lines
-
 
 def fixed_batch(graph: onnx.ModelProto) -> int | None:
     """The batch size of a graph that was exported with one; None: any."""
@@ -348,23 +345,6 @@ def relative_error(wanted: Sequence[Outputs], given: Sequence[Outputs]) -> float
     pairs = [(one[name], other[name]) for one, other in zip(wanted, given, strict=True) for name in one]
     error = sum(float(np.square(one - other, dtype=np.float64).sum()) for one, other in pairs)
     return error / max(sum(float(np.square(one, dtype=np.float64).sum()) for one, _ in pairs), 1e-30)
-
-
-def _reduce_range(wanted: bool | str, processor: Processor) -> bool:
-    return processor.overflows if wanted == "auto" else bool(wanted)
-
-
-def _weights_line(spec: QuantizeSpec, state: _Quantization) -> str:
-    """Says why weights have 7 or 8 bits."""
-    bits = "7 bits" if state.reduce_range else "8 bits"
-    if spec.reduce_range != "auto":
-        return f"Weights have {bits}, as quantize.reduce_range says."
-    if state.reduce_range:
-        return f"Weights have {bits}: without VNNI, sums of two products of 8 bits overflow."
-    return (
-        f"Weights have {bits}; for a machine without VNNI (x86 before 2019 and many after), set "
-        "quantize.reduce_range=true."
-    )
 
 
 def _search_reasons(search: Search) -> dict[str, str]:
@@ -381,10 +361,8 @@ def _set_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> None:
     graph.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
 
 
-def _latency_report(latency: Latency) -> dict[str, Any]:
-    return {
-        "median_ms": latency.median_ms,
-        "p95_ms": latency.p95_ms,
-        "rounds": len(latency.samples_ms),
-        "batch": latency.batch,
-    }
+def _open(path: Path) -> runtime.Model:
+    """Opens an int8 file; that this processor is not one of its own is said once, by the stage."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return runtime.load(path)
