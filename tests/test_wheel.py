@@ -47,7 +47,7 @@ def files_below(folder: Path) -> set[str]:
 def test_the_wheel_holds_the_package_and_the_ready_specs_and_nothing_else(installed: Path) -> None:
     package = {f"tao_like/{name}" for name in files_below(ROOT / "tao_like")}
     specs = {f"tao_like/specs/{name}" for name in files_below(ROOT / "specs")}
-    assert {"tao_like/py.typed", "tao_like/networks/timm_backbones.csv"} <= package
+    assert {"tao_like/py.typed", "tao_like/networks/backbones/timm_backbones.csv"} <= package
     assert "tao_like/specs/classification/small_data.yaml" in specs
     about = {name for name in files_below(installed) if ".dist-info/" in name}
     assert {name.partition("/")[2] for name in about} >= {"METADATA", "entry_points.txt", "licenses/LICENSE"}

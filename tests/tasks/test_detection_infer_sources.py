@@ -25,7 +25,7 @@ def test_all_folders_are_taken_and_the_class_map_must_be_the_models(tmp_path: Pa
             f"{{image_dir: ['{tmp_path / 'one'}', '{tmp_path / 'two'}'], classmap: '{tmp_path / classmap}'}}"
         )
         spec = tiny_spec(*data_overrides(tmp_path / "data"), f"dataset.infer_data_sources={given}")
-        found: list[Path] = task_class("detection")(spec).data.inference_files(None)
+        found: list[Path] = task_class("detection")(spec).data.inference_files()
         return found
 
     assert files("right.txt") == [tmp_path / "one" / "0.png", tmp_path / "two" / "1.png"]
