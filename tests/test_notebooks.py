@@ -81,7 +81,15 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
         patch.setitem(skeleton_actions.SEQUENCES, split, ACTIONS_LEFT)
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS, ids=NAMES)
+# `make acceptance` runs all of them, and in full.
+SAMPLE = ("00_start_here", "detection", "byom")
+MARKED = [
+    pytest.param(path, marks=() if name in SAMPLE else pytest.mark.acceptance, id=name)
+    for path, name in zip(NOTEBOOKS, NAMES, strict=True)
+]
+
+
+@pytest.fixture(scope="module", params=MARKED)
 def notebook(request: pytest.FixtureRequest) -> Path:
     """Each notebook in turn."""
     path: Path = request.param
