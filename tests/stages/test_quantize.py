@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tao_like import runtime
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.config import load_spec
 from tao_like.errors import ConversionError, DatasetError, SpecError
+from tao_like.runtime.processor import warn_of_overflow
 from tao_like.stages.lib.latency import Latency
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
@@ -176,6 +178,19 @@ def test_keys_that_contradict_each_other_are_named() -> None:
         load_spec(spec, None, ["quantize.target=vnni", "quantize.reduce_range=true"])
     with pytest.raises(SpecError, match=r"quantize\.target.*any.*arm"):
         load_spec(spec, None, ["quantize.target=avx2"])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_only_where_metrics_may_be_wrong_the_runtimes_warning_stays(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        runtime, "load", lambda path: warn_of_overflow(path, ["CPUExecutionProvider"], exact=exact)
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stage._open(Path("m.onnx"))
+    assert len(caught) == (0 if exact else 1)
 
 
 # --- what it says ---

@@ -362,7 +362,10 @@ def _set_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> None:
 
 
 def _open(path: Path) -> runtime.Model:
-    """Opens an int8 file; that this processor is not one of its own is said once, by the stage."""
+    """Opens an int8 file; that it is computed in a slower form here is said once, by the stage.
+
+    Where it has no such form, so that the metrics may be wrong, the runtime's warning stays.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.filterwarnings("ignore", ".*in a slower form that does not", RuntimeWarning)
         return runtime.load(path)

@@ -75,8 +75,9 @@ def measurement_note(target: Target, processor: Processor, machine: str | None =
     """
     if not target.reduce_range and processor.overflows:
         return (
-            "This processor has no VNNI: metrics are right, for int8 is computed here in a slower form that "
-            "does not overflow, but the latency is not the target's"
+            "This processor has no VNNI: int8 is computed here in a slower form that does not overflow, so "
+            "the metrics hold, unless a warning says that a file has no such form; the latency is not "
+            "the target's"
         )
     is_arm = (machine or platform.machine()).lower() in ("aarch64", "arm64")
     if target.name == "arm" and not is_arm:
