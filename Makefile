@@ -23,6 +23,9 @@ CHECKED := tests/test_imports.py tests/test_bundle.py tests/test_two_phase_task.
 quickstart: $(VENV)/installed-demo
 	@$(BIN)/tao-like quickstart
 
+# Processes side by side leave no processor for more threads in each.
+test check: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
+
 # A file's tests stay in one process, since they share what a training has left.
 test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
