@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.errors import SpecError
-from tao_like.runtime.pipeline_file import PIPELINE_FILE
 
 BUNDLE_NAME = "model.tltb"
 CHECKPOINTS = "checkpoints"
@@ -29,6 +28,9 @@ def trained_bundle(spec: CommonSpec) -> Path:
 
 def is_model(path: Path) -> bool:
     """Whether a path can be a model: a file, or the folder of one that has several graphs."""
+    # Here, since the runtime brings numpy and Pillow along, for which the command line need not wait.
+    from tao_like.runtime.pipeline_file import PIPELINE_FILE
+
     return path.is_file() or (path / PIPELINE_FILE).is_file()
 
 
