@@ -98,6 +98,10 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
     model = runtime.load(exported.onnx_file)
     answer = model.predict(tmp_path / "in" / "a.csv")
     assert answer.probabilities == pytest.approx(row["probabilities"], abs=1e-5)
+    # The file says how many joints it takes, not which: the spec names them, for the pictures.
+    file, source = f"inference.checkpoint={exported.onnx_file}", f"inference.source={tmp_path / 'in'}"
+    with pytest.raises(SpecError, match=r"ntu-rgb\+d has 25 joints, and the model takes 18"):
+        run("inference", tmp_path / "onnx", file, source, "model.graph_layout=ntu-rgb+d")
     # A file of any length, persons added, as arrays too.
     longer = np.concatenate([sequence(3, "jump")] * 2, axis=1)
     again = model.predict([longer, longer[None]])

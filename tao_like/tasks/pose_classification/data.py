@@ -17,6 +17,7 @@ from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.data.skeletons.layouts import Layout
+from tao_like.errors import SpecError
 from tao_like.runtime.inputs.skeleton import SkeletonPreparation
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.pose_classification.augmentation import Augmentation, Sequence4
@@ -68,7 +69,18 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         )
 
     def view(self, sequence: Sequence4) -> SkeletonView:
-        """A sequence (C, T, V, M) as it is drawn."""
+        """A sequence (C, T, V, M) as it is drawn.
+
+        Raises:
+            SpecError: it has other joints than the layout. An exported file says how many joints it takes,
+                not which, so the layout is the spec's.
+        """
+        layout, joints = self.layout, sequence.shape[2]
+        if joints != len(layout.joints):
+            raise SpecError(
+                f"model.graph_layout={layout.name} has {len(layout.joints)} joints, and the model takes "
+                f"{joints}; set model.graph_layout to the layout that the model was trained on"
+            )
         return SkeletonView(sequence, self.layout, self.preprocessing.places)
 
     @override
