@@ -10,6 +10,7 @@ from typing import Any
 
 from tao_like.bundle.content import ONLY_PART
 from tao_like.errors import BundleError
+from tao_like.strict_json import parse_strict_json
 
 FORMAT = "tao_like bundle"
 FORMAT_VERSION = 2
@@ -63,12 +64,7 @@ def json_bytes(values: Mapping[str, Any], place: str) -> bytes:
 def json_object(content: bytes, name: str) -> dict[str, Any]:
     """The object that a member holds. Raises BundleError."""
     try:
-        values = json.loads(
-            content.decode("utf-8"),
-            parse_constant=_finite,
-            parse_float=_finite,
-            object_pairs_hook=_without_repetition,
-        )
+        values = parse_strict_json(content)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{name} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
@@ -178,17 +174,3 @@ def _check_plain(value: object, place: str) -> None:
             f"{place} is a {type(value).__name__}; "
             "a bundle holds texts, numbers, booleans, None, lists and dicts."
         )
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return values

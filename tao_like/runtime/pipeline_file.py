@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from tao_like.errors import BundleError, TaoLikeError
 from tao_like.runtime.metadata import ModelMetadata
+from tao_like.strict_json import parse_strict_json
 
 PIPELINE_FILE = "pipeline.json"
 SCHEMA = "tao_like pipeline"
@@ -112,12 +112,7 @@ def read_pipeline(folder: str | Path) -> PipelineDescription:
         if path.stat().st_size > _LARGEST_JSON:
             raise BundleError(f"it takes {path.stat().st_size} bytes; at most {_LARGEST_JSON} are allowed.")
         try:
-            values = json.loads(
-                path.read_bytes().decode("utf-8"),
-                parse_constant=_finite,
-                parse_float=_finite,
-                object_pairs_hook=_without_repetition,
-            )
+            values = parse_strict_json(path.read_bytes())
         except (ValueError, RecursionError) as error:
             raise BundleError(f"it is not valid JSON: {error}.") from error
         description = _parse(Path(folder), values)
@@ -201,17 +196,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(_MEBIBYTE):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return values

@@ -140,11 +140,6 @@ class Run:
         if kpi is not None:
             self.metric(kpi, step=extra.get("step"), epoch=extra.get("epoch"))
 
-    def listen(self, listener: Events) -> None:
-        """Have one more listener hear what the run tells from now on."""
-        if self._writes:
-            self._listeners.append(listener)
-
     def info(self, text: str) -> None:
         """Say something to the user, on the console and in log.txt."""
         for listener in self._listeners:
