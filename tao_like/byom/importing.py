@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch import nn
 
 from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
+from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
 from tao_like.byom.pictures import picture_inputs
@@ -26,7 +29,6 @@ from tao_like.byom.proof import (
     without_rounding,
 )
 from tao_like.byom.reading import parse_model, read_model
-from tao_like.byom.shapes import free_batch
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
@@ -153,7 +155,8 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
     shapes = input_shapes(imported.graph, None)
     try:
         for batch in batch_sizes(imported.graph, freed=True):
-            with torch.inference_mode():
+            # What torch prints of an error in a network of its own making is of no use to anybody.
+            with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
                 imported.module(*(torch.from_numpy(v) for v in noise(imported.graph, shapes, batch).values()))
     except Exception:  # where the graph is bound to one sample, any of its functions may fail
         imported = convert(source)
