@@ -23,8 +23,9 @@ _MARK = 7919
 _MOST_VALUES = 1024
 """Constants with more values than this are no shapes; their values are not needed."""
 _ARITHMETIC = frozenset(
-    """Add Cast Concat ConstantOfShape Div Equal Expand Gather Identity Mul ReduceProd Reshape Slice Squeeze Sub
-    Unsqueeze Where""".split()
+    """Add And Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
+    LessOrEqual Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Slice
+    Sqrt Squeeze Sub Tile Transpose Unsqueeze Where""".split()
 )
 """Operations of shape arithmetic, which are computed on the way."""
 

@@ -26,6 +26,8 @@ Items = NDArray[np.object_]
 """Numbers and nodes that compute numbers."""
 MOST_ITEMS = 64
 """A value with more items is no shape."""
+_POWERS = (1, 2, 3)
+"""Exponents that are written out as products."""
 Given = Sequence[Items | None]
 SizesFunction = Callable[["Arithmetic", Given, dict[str, Any]], "Items | list[Items] | None"]
 _functions: dict[str, SizesFunction] = {}
@@ -219,6 +221,18 @@ def _divide(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -
     left, right = _items(inputs, 0), _items(inputs, 1)
     whole = _kind(*left.flat, *right.flat) is int
     return arithmetic.each(host.divide_whole if whole else host.divide, left, right)
+
+
+@sizes_function("Pow")
+def _power(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items | None:
+    del attributes
+    base, exponent = _items(inputs, 0), _items(inputs, 1)
+    if exponent.size != 1 or not is_known(exponent) or exponent.item() not in _POWERS:
+        return None
+    result = base
+    for _ in range(int(exponent.item()) - 1):
+        result = arithmetic.each(host.multiply, result, base)
+    return result
 
 
 def _fold(function: Callable[..., Any]) -> SizesFunction:
