@@ -35,6 +35,8 @@ TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
 """Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+HEADS = "heads"
+"""In what a bundle says of its graph: attention layers are modules in it."""
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 _MANY = 5
 """Convolutions from which on one expects norm layers between them."""
@@ -220,7 +222,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         history=[{"stage": "byom", "source_sha256": result.report["sha256"]}],
         weights=dict(result.imported.module.state_dict()),
         graph=result.model.SerializeToString(deterministic=True),
-        extra={"cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
+        extra={HEADS: True, "cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
     )
 
 
@@ -237,7 +239,7 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
-    imported = convert(parse_model(bundle.graph))
+    imported = convert(parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)))
     if not strict:
         return imported
     try:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tao_like.byom.graph import dtype_of
 from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView
+from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _SCORES, _CAPPED, _MASKED, _PROBABILITIES = range(4)
@@ -129,10 +129,21 @@ def _bias(
     return bias
 
 
+def mask_of(node: NodeView, index: int) -> Value | None:
+    """The mask of an attention; None where it is not given, or leaves all scores as they are."""
+    if not node.has(index):
+        return None
+    values = node.constant(index)
+    if values is not None and (values.all() if values.dtype == torch.bool else not values.any()):
+        return None
+    return node.input(index)
+
+
 @converter("Attention", since=23)
 def convert_attention(node: NodeView) -> Any:
     """Attention."""
     inputs = [node.input(index) if node.has(index) else None for index in range(7)]
+    inputs[3] = mask_of(node, 3)
     if node.rank(0) == 3 and not (node.attribute("q_num_heads") and node.attribute("kv_num_heads")):
         raise ConversionError("its heads share an axis with their width, and it does not say how many there are")
     heads = (node.attribute("q_num_heads", 1), node.attribute("kv_num_heads", 1))

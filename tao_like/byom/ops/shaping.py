@@ -64,8 +64,37 @@ def convert_reshape(node: NodeView) -> Value:
         return node.call(torch.flatten, node.input(0), 1)
     if not keeps:
         sizes = [node.size(0, axis) if size == 0 else size for axis, size in enumerate(sizes)]
+    sizes = _kept(node, sizes)
     result = node.call(Tensor.reshape, node.input(0), tuple(sizes))
     return _of_rank(result, len(sizes))
+
+
+def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
+    """The sizes, of which those of axes that stay as they are follow the input.
+
+    So the network still fits where its channels are pruned, or its pictures are of another size.
+    """
+    shape = node.input(0).type.shape or ()
+    if node.constant(0) is not None or sizes.count(-1) > 1:
+        return sizes
+    kept = list(sizes)
+    if kept[:1] == [-1] and _is_number(kept[1:]) and _is_number(shape[1:]):
+        # What is left over is the input's first axis.
+        if math.prod(kept[1:]) == math.prod(int(size) for size in shape[1:]):  # type: ignore[arg-type]
+            kept[0] = node.size(0, 0)
+    for places in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
+        for place in places:
+            own = node.size(0, place % len(shape))
+            if kept[place] is own:
+                continue
+            if not isinstance(shape[place], int) or kept[place] != shape[place]:
+                break
+            kept[place] = own
+    return kept
+
+
+def _is_number(sizes: Sequence[Any]) -> bool:
+    return all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
 def _of_rank(value: Value, rank: int) -> Value:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
-from tao_like.byom.importing import TASK, from_bundle
+from tao_like.byom.importing import HEADS, TASK, from_bundle
 from tao_like.byom.in_place import keep
 from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
@@ -124,6 +124,11 @@ def read_imported(source: str) -> Bundle:
     return bundle
 
 
+def kept_extra(bundle: Bundle) -> dict[str, Any]:
+    """What a bundle that a task has trained must keep of what an imported network's bundle says."""
+    return {name: bundle.extra[name] for name in ("cut", HEADS) if name in bundle.extra}
+
+
 def build_imported(
     graph: bytes,
     extra: dict[str, Any],
@@ -147,7 +152,7 @@ def build_imported(
         SpecError: the network cannot take pictures of this size.
         ConversionError: it has nothing that a classifier could stand on.
     """
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph)
+    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source) if weights is not None else from_bundle(source, strict=False)
     shape = image_shape(imported, (img_size, img_size))
     example = torch.zeros(1, *shape)
