@@ -107,7 +107,8 @@ def stages(row: dict[str, Any], bundle: Path, folder: Path, side: int) -> None:
 def agreement(compared: Any) -> str:
     """The share of pictures on which int8 gives the answer of float."""
     last = compared.rows[-1]
-    return str(last.get("agreement", last.get("agrees", "")))
+    print(last) if not isinstance(last, dict) else None
+    return str(sorted(last) if isinstance(last, dict) else last)
 
 
 def worst_probability(model: Any, lines: list[dict[str, str]], pictures: Path) -> float:
