@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from onnx import version_converter
 from torch import Tensor
@@ -20,6 +21,8 @@ from tao_like.stages.lib.onnx_branches import without_decided_branches
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here; for a later opset its graph is raised."""
+_NOTHING = 4
+"""The level at which onnxruntime prints nothing."""
 LOWEST_CAPTURED_OPSET = 18
 """The newer exporter begins here: what it writes cannot be lowered reliably."""
 
@@ -47,11 +50,15 @@ def to_onnx(
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        # Where tracing fails, torch would print its whole graph, and the other exporter may write it yet.
+        torch._C._jit_set_onnx_log_enabled(False)  # type: ignore[attr-defined]
         reasons = []
         attempts = [("trace", _traced, opset), ("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET))]
         for name, write, version in attempts:
             try:
                 graph = without_decided_branches(write(exportable, inputs, dynamic, version))
+                if dynamic:
+                    _check_other_batch(exportable, inputs, graph)
                 return _without_traces(graph), name
             except Exception as error:  # On what they cannot write, the exporters fail in every way there is.
                 message = str(error).strip() or type(error).__name__
@@ -60,6 +67,25 @@ def to_onnx(
         f"torch cannot write this network as ONNX with opset {opset} ({'; '.join(reasons)}); another "
         "export.opset_version may help, or another architecture"
     )
+
+
+def _check_other_batch(exportable: Exportable, inputs: tuple[Tensor, ...], graph: onnx.ModelProto) -> None:
+    """Runs a graph with one sample more than the example: tracing may have written its batch down.
+
+    Raises:
+        Exception: onnxruntime's own, where the graph cannot take it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _NOTHING
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+    used = {item.name for item in session.get_inputs()}
+    feeds = {}
+    for (name, axes), given in zip(exportable.inputs.items(), inputs, strict=True):
+        more = torch.cat([given, given[:1]]) if 0 in axes else given
+        feeds[name] = more.numpy()
+    session.run(None, {name: value for name, value in feeds.items() if name in used})
 
 
 def _traced(exportable: Exportable, inputs: tuple[Tensor, ...], dynamic: bool, opset: int) -> onnx.ModelProto:
