@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from tao_like.byom.proof import (
     batch_sizes,
     compare,
     input_shapes,
+    joined_samples,
     noise,
     session,
     without_rounding,
@@ -35,6 +37,10 @@ TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
 """Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+_SAME_SAMPLE = 1e-3
+"""Largest difference of a sample's answer beside others and alone, as a share of the largest answer."""
+BATCH = "batch"
+"""In a report and a bundle: the only number of samples that the network takes; None: any."""
 HEADS = "heads"
 """In what a bundle says of its graph: attention layers are modules in it."""
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -97,6 +103,10 @@ def import_file(
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
+    own = batch_sizes(imported.graph, freed=freed)
+    bound = own[0] if len(own) == 1 else None
+    if bound is not None:
+        imported.notes.append(bound_to(bound))
     worst = max(comparisons, key=lambda item: item.difference)
     # Not `worst > tolerance`: a difference that is not a number must fail too.
     if not worst.difference <= tolerance:
@@ -121,12 +131,23 @@ def import_file(
         "comparisons": [asdict(item) for item in comparisons],
         "largest_difference": worst.difference,
         "tolerance": tolerance,
+        BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
         "head": None if head is None else asdict(head),
         "notes": imported.notes,
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def bound_to(batch: int) -> str:
+    """What to say of a network whose graph was written for a number of samples and cannot be freed of it."""
+    return (
+        f"the network takes {batch} sample{'s' * (batch > 1)} at a time, as its file was written, and cannot be "
+        "trained by a task. Have it exported with an open batch: torch.onnx.export(..., "
+        'dynamic_axes={"input": {0: "batch"}}), or dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) with '
+        "dynamo=True"
+    )
 
 
 def _without_norms(module: nn.Module) -> list[str]:
@@ -154,18 +175,35 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
     if model is None:
         return convert(source), source, False
     imported = convert(model)
-    shapes = input_shapes(imported.graph, None)
+    batch = batch_sizes(imported.graph, freed=True)[-1]
+    inputs = list(noise(imported.graph, input_shapes(imported.graph, None), batch).values())
     try:
-        for batch in batch_sizes(imported.graph, freed=True):
-            # What torch prints of an error in a network of its own making is of no use to anybody.
-            with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
-                imported.module(*(torch.from_numpy(v) for v in noise(imported.graph, shapes, batch).values()))
+        # What torch prints of an error in a network of its own making is of no use to anybody.
+        with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
+            free = _is_sample_by_sample(imported.module, [torch.from_numpy(value) for value in inputs])
     except Exception:  # where the graph is bound to one sample, any of its functions may fail
-        imported = convert(source)
-        imported.notes.append("the network takes one sample at a time: its graph is bound to a batch of one")
-        return imported, source, False
+        free = False
+    if not free:
+        return convert(source), source, False
     imported.notes.append("the file was written for a batch of one; the network takes any")
     return imported, model, True
+
+
+def _is_sample_by_sample(module: nn.Module, inputs: list[torch.Tensor]) -> bool:
+    """Whether a network gives the same for many samples as for each of them."""
+    many = module(*inputs)
+    each = [module(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
+    if not isinstance(many, tuple):
+        many, each = (many,), [(one,) for one in each]
+    for place, whole in enumerate(many):
+        parts = [one[place] for one in each]
+        joined = joined_samples([part.numpy() for part in parts], tuple(whole.shape))
+        scale = float(abs(joined).max(initial=0.0)) if joined.size else 0.0
+        if joined.shape != tuple(whole.shape) or not np.allclose(
+            joined, whole.numpy(), rtol=0, atol=_SAME_SAMPLE * scale, equal_nan=True
+        ):
+            return False
+    return True
 
 
 def _examples(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[torch.Tensor]:
@@ -222,7 +260,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         history=[{"stage": "byom", "source_sha256": result.report["sha256"]}],
         weights=dict(result.imported.module.state_dict()),
         graph=result.model.SerializeToString(deterministic=True),
-        extra={HEADS: True, "cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
+        extra={HEADS: True, BATCH: result.report[BATCH], "cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
     )
 
 

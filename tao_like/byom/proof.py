@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tao_like.byom.graph import Graph
+from tao_like.byom.reading import UnreadableModelError
 from tao_like.errors import ConversionError
 
 Array = NDArray[np.generic]
@@ -21,6 +22,7 @@ OPEN_SIZES = {2: 224, 3: 224}
 LEAST_SCALE = 1e-3
 """Outputs that are smaller than this everywhere are compared as if they were this large."""
 _OTHER_BATCH = 3
+_LONGEST_REASON = 500
 _SEED = 0
 
 
@@ -47,7 +49,7 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
     """A session of onnxruntime on the processor.
 
     Raises:
-        ConversionError: onnxruntime cannot run the file.
+        UnreadableModelError: onnxruntime cannot run the file.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -59,7 +61,12 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
             model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # onnxruntime's errors have no common base that it exports
-        raise ConversionError(f"onnxruntime cannot run this file: {str(error).splitlines()[0]}") from error
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says in one line: the file's node often stands in a later one."""
+    return " ".join(str(error).split())[:_LONGEST_REASON]
 
 
 def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -171,7 +178,7 @@ def compare(
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
     return [
-        _difference(name, _joined(parts, tuple(other.shape)), other.numpy(), batch, what)
+        _difference(name, joined_samples(parts, tuple(other.shape)), other.numpy(), batch, what)
         for name, parts, other in zip(names, expected, outputs, strict=True)
     ]
 
@@ -188,11 +195,11 @@ def _run_reference(
     try:
         runs: list[Sequence[Array]] = [reference.run(None, part) for part in parts]
     except Exception as error:  # onnxruntime's errors have no common base that it exports
-        raise ConversionError(f"onnxruntime cannot run this file: {str(error).splitlines()[0]}") from error
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
     return [list(items) for items in zip(*runs, strict=True)]
 
 
-def _joined(parts: list[Array], shape: tuple[int, ...]) -> Array:
+def joined_samples(parts: list[Array], shape: tuple[int, ...]) -> Array:
     """Answers of single samples as one, along the axis that has the batch in the network's own answer."""
     if len(parts) == 1:
         return parts[0]

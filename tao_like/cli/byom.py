@@ -143,7 +143,7 @@ def convert(
     import json
 
     from tao_like.bundle import write_bundle
-    from tao_like.byom.importing import import_file, to_bundle
+    from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
     from tao_like.byom.pictures import picture_files
     from tao_like.errors import ConversionError, SpecError
     from tao_like.tracking import atomic_path
@@ -155,6 +155,8 @@ def convert(
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     result = import_file(model, size=size, pictures=picture_files(pictures) if pictures else ())
+    if task and result.report[BATCH] is not None:
+        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
     if lacking:
         raise ConversionError(

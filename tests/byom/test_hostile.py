@@ -162,4 +162,4 @@ def test_graphs_in_graphs_without_end(tmp_path: Path) -> None:
 def test_a_node_that_is_wrong_is_named(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "bent", strides=[0, 0])]
     proto = model(nodes, {"x": [1, 3, 8, 8]}, ["y"], [random_tensor("w", 4, 3, 3, 3)])
-    assert refused(saved(proto, tmp_path / "bent.onnx"), damaged=False)
+    assert refused(saved(proto, tmp_path / "bent.onnx"))

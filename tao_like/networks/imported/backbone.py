@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
-from tao_like.byom.importing import HEADS, TASK, from_bundle
+from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
 from tao_like.byom.in_place import keep
 from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
@@ -129,6 +129,12 @@ def kept_extra(bundle: Bundle) -> dict[str, Any]:
     return {name: bundle.extra[name] for name in ("cut", HEADS) if name in bundle.extra}
 
 
+def refuse_bound(extra: dict[str, Any]) -> None:
+    """Raises a SpecError where a bundle says that its network takes a fixed number of samples."""
+    if extra.get(BATCH) is not None:
+        raise SpecError(f"{SOURCE_KEY}: {bound_to(extra[BATCH])}")
+
+
 def build_imported(
     graph: bytes,
     extra: dict[str, Any],
@@ -152,6 +158,7 @@ def build_imported(
         SpecError: the network cannot take pictures of this size.
         ConversionError: it has nothing that a classifier could stand on.
     """
+    refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source) if weights is not None else from_bundle(source, strict=False)
     shape = image_shape(imported, (img_size, img_size))

@@ -12,7 +12,7 @@ from tao_like.byom.cuts import cut_at, find_cuts, value_shapes
 from tao_like.byom.importing import TASK, from_bundle
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.backbones.pyramid import STRIDES
-from tao_like.networks.imported.backbone import SIZE_KEY, image_shape, read_imported
+from tao_like.networks.imported.backbone import SIZE_KEY, image_shape, read_imported, refuse_bound
 
 
 class ImportedPyramid(nn.Module):
@@ -67,6 +67,7 @@ def build_imported_pyramid(
         SpecError: the network cannot take pictures of this size.
         ConversionError: it has no maps at these strides.
     """
+    refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source, strict=weights is not None)
     shape = image_shape(imported, size)

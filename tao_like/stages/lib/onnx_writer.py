@@ -7,6 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -47,11 +48,9 @@ def to_onnx(
     Raises:
         ConversionError: neither exporter can write this network.
     """
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _no_graphs_printed():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        # Where tracing fails, torch would print its whole graph, and the other exporter may write it yet.
-        torch._C._jit_set_onnx_log_enabled(False)  # type: ignore[attr-defined]
         reasons = []
         attempts = [("trace", _traced, opset), ("dynamo", _captured, max(opset, LOWEST_CAPTURED_OPSET))]
         for name, write, version in attempts:
@@ -67,6 +66,25 @@ def to_onnx(
         f"torch cannot write this network as ONNX with opset {opset} ({'; '.join(reasons)}); another "
         "export.opset_version may help, or another architecture"
     )
+
+
+@contextlib.contextmanager
+def _no_graphs_printed() -> Iterator[None]:
+    """Keeps torch from printing its whole graph where tracing fails; the other exporter may write it yet.
+
+    torch 2 asks whether this was wanted before by looking at a function instead of calling it, and so finds that
+    it always was. For the time of an export there is a no in the function's place.
+    """
+    name = "_jit_is_onnx_log_enabled"
+    asked = getattr(torch._C, name, None)
+    if asked is None:
+        yield
+        return
+    setattr(torch._C, name, False)
+    try:
+        yield
+    finally:
+        setattr(torch._C, name, asked)
 
 
 def _check_other_batch(exportable: Exportable, inputs: tuple[Tensor, ...], graph: onnx.ModelProto) -> None:
