@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -12,7 +11,7 @@ from torch import Tensor, fx
 
 from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
-from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of, types_of
+from tao_like.byom.graph import NAMED_AT_MOST, Graph, TensorType, all_nodes, graph_of, types_of
 from tao_like.byom.heads import with_heads
 from tao_like.byom.patterns import recognise
 from tao_like.byom.reading import LARGEST_TENSOR
@@ -89,14 +88,6 @@ def _refuse_large(graph: Graph) -> None:
                 f"the value '{name}' would have {count} elements, which is too large; at most "
                 f"{LARGEST_TENSOR} are allowed"
             )
-
-
-def all_nodes(graph: Graph) -> Iterable[Node]:
-    """Every node, those in branches and loops included."""
-    for node in graph.nodes:
-        yield node
-        for body in bodies(node):
-            yield from all_nodes(body)
 
 
 def unknown_operations(graph: Graph) -> dict[str, list[str]]:

@@ -18,10 +18,11 @@ from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
+from tao_like.byom.graph import all_constants
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
 from tao_like.byom.pictures import picture_inputs
+from tao_like.byom.judging import Comparison
 from tao_like.byom.proof import (
-    Comparison,
     batch_sizes,
     compare,
     input_shapes,
@@ -30,13 +31,13 @@ from tao_like.byom.proof import (
     session,
     without_rounding,
 )
-from tao_like.byom.reading import parse_model, read_model
+from tao_like.byom.reading import UnreadableModelError, parse_model, read_model
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
-"""Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+"""Largest difference to onnxruntime that is allowed in any case, as a share of a channel's largest magnitude."""
 _SAME_SAMPLE = 1e-3
 """Largest difference of a sample's answer beside others and alone, as a share of the largest answer."""
 BATCH = "batch"
@@ -87,7 +88,8 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
-        tolerance: the largest difference that is allowed, as a share of the output's largest magnitude.
+        tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude; more
+            is where rounding alone does as much to this network.
         pictures: files of pictures on which they are compared as well as on noise.
 
     Raises:
@@ -98,7 +100,8 @@ def import_file(
     try:
         imported, model, freed = _converted(source)
         shapes = input_shapes(imported.graph, size)
-        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures)
+        _refuse_broken_weights(imported)
+        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures, tolerance=tolerance)
     except ConversionError as error:
         if str(path) in str(error):
             raise
@@ -107,14 +110,10 @@ def import_file(
     bound = own[0] if len(own) == 1 else None
     if bound is not None:
         imported.notes.append(bound_to(bound))
-    worst = max(comparisons, key=lambda item: item.difference)
-    # Not `worst > tolerance`: a difference that is not a number must fail too.
-    if not worst.difference <= tolerance:
-        raise ConversionError(
-            f"{path}: after conversion the output '{worst.output}' differs from onnxruntime's by "
-            f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}); at most "
-            f"{tolerance:g} is allowed. The conversion is wrong; nothing was written"
-        )
+    worst = max(comparisons, key=lambda item: item.of_allowed)
+    # Not `of_allowed > 1`: a difference that is not a number must fail too.
+    if not worst.of_allowed <= 1:
+        raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
     imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
     cuts = find_cuts(imported, inner)
@@ -129,7 +128,7 @@ def import_file(
         "outputs": {name: _described(kind) for name, kind in imported.outputs.items()},
         "compared_at": {name: list(shape) for name, shape in shapes.items()},
         "comparisons": [asdict(item) for item in comparisons],
-        "largest_difference": worst.difference,
+        "largest_difference": max(item.difference for item in comparisons),
         "tolerance": tolerance,
         BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
@@ -138,6 +137,31 @@ def import_file(
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _too_far(worst: Comparison, tolerance: float) -> str:
+    """What to say where a converted network gives other answers."""
+    place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
+    rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
+    return (
+        f"after conversion the output '{worst.output}' differs from onnxruntime's by {worst.difference:.2g} of its "
+        f"largest value (on {worst.what}, batch {worst.batch}{place}); {tolerance:g} is allowed{rounding}. The "
+        "conversion is wrong; nothing was written. With --tolerance more is allowed, which the bundle records"
+    )
+
+
+def _refuse_broken_weights(imported: Imported) -> None:
+    """Refuses a file with weights that are no numbers."""
+    held = dict(all_constants(imported.graph))
+    for use in imported.uses:
+        tensor = held.get(use.name)
+        checked = use.trains or use.role == "statistic"
+        if checked and tensor is not None and not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise UnreadableModelError(
+                f"the tensor '{use.name}' ({use.role}) holds {count} values that are NaN or infinite; nothing can "
+                "be computed or trained with it"
+            )
 
 
 def bound_to(batch: int) -> str:
@@ -218,15 +242,18 @@ def _prove(
     *,
     freed: bool,
     pictures: Sequence[Path],
+    tolerance: float,
 ) -> list[Comparison]:
     reference = session(without_rounding(source))
     comparisons = []
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = noise(imported.graph, shapes, batch)
-        comparisons += compare(imported.module, reference, inputs, "noise", one_by_one=freed)
+        comparisons += compare(
+            imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance)
     if pictures:
         inputs = picture_inputs(imported.graph, shapes, pictures, freed=freed)
-        comparisons += compare(imported.module, reference, inputs, "pictures", one_by_one=freed)
+        comparisons += compare(
+            imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance)
     return comparisons
 
 
@@ -257,7 +284,12 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         metrics={},
         thresholds={},
         split=None,
-        history=[{"stage": "byom", "source_sha256": result.report["sha256"]}],
+        history=[
+            {
+                **{"stage": "byom", "source_sha256": result.report["sha256"]},
+                **{name: result.report[name] for name in ("compared_at", "largest_difference", "tolerance")},
+            }
+        ],
         weights=dict(result.imported.module.state_dict()),
         graph=result.model.SerializeToString(deterministic=True),
         extra={HEADS: True, BATCH: result.report[BATCH], "cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},

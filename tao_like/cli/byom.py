@@ -98,7 +98,8 @@ def _show_roles(result: ImportResult) -> None:
         click.echo(f"  {role:<16} {found['values']:>12}  {state}{names}")
     for note in result.imported.notes:
         click.echo(f"note: {note}")
-    click.echo(f"Largest difference to onnxruntime: {result.largest_difference:.1e} of the output's scale.")
+    sizes = ", ".join(" x ".join(map(str, shape)) for shape in result.shapes.values())
+    click.echo(f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel's scale, at {sizes}.")
 
 
 def _some(names: list[str]) -> str:
@@ -122,6 +123,13 @@ def _some(names: list[str]) -> str:
     type=click.Path(path_type=Path),
     help="A picture, or a folder with some, to compare on too; without it, on noise alone.",
 )
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0.0, 0.1, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; the bundle records it.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
 def convert(
     model: Path,
@@ -131,6 +139,7 @@ def convert(
     size: tuple[int, int] | None,
     classes: Path | None,
     pictures: Path | None,
+    tolerance: float,
     report: Path | None,
 ) -> None:
     """Converts a file, compares it with onnxruntime and writes a bundle.
@@ -154,7 +163,8 @@ def convert(
     able = {name: cuts for name, cuts in able.items() if cuts}
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
-    result = import_file(model, size=size, pictures=picture_files(pictures) if pictures else ())
+    shown = picture_files(pictures) if pictures else ()
+    result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
     if task and result.report[BATCH] is not None:
         raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
