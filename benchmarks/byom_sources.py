@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import logging
 import warnings
 from collections.abc import Callable
@@ -123,6 +122,12 @@ CNNS: dict[str, Source] = {
     )
 }
 SOURCES = TRANSFORMERS | CNNS
+VARIANTS = (
+    *(("trace", 17, True), ("trace", 17, False), ("dynamo", 18, False), ("dynamo", 23, True)),
+    *(("trace", 20, False), ("dynamo", 20, True)),
+)
+"""Exporter, opset, and whether the batch is open; the most telling first."""
+CNN_VARIANTS = (("trace", 17, True), ("trace", 17, False))
 
 
 def network(source: Source) -> nn.Module:
@@ -149,19 +154,16 @@ def exported(source: Source, exporter: str, opset: int, *, open_batch: bool, ope
     axes = ({0: "n"} if open_batch else {}) | ({2: "h", 3: "w"} if open_size else {})
     settings: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "opset_version": opset}
     if exporter == "trace":
-        settings |= {"dynamo": False, "dynamic_axes": {"x": axes, "y": {0: "n"}} if open_batch else {"x": axes}}
+        settings |= {
+            "dynamo": False,
+            "dynamic_axes": {"x": axes, "y": {0: "n"}} if open_batch else {"x": axes},
+        }
     else:
         settings |= {"dynamo": True, "external_data": False, "verbose": False}
-        settings["dynamic_shapes"] = ({axis: torch.export.Dim.DYNAMIC for axis in axes},)
+        settings["dynamic_shapes"] = (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     example = torch.rand(2 if open_batch else 1, 3, source.side, source.side)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(network(source), (example,), buffer, **settings)
     return buffer.getvalue()
-
-
-def variants() -> list[tuple[str, int, bool]]:
-    """Exporter, opset, and whether the batch is open."""
-    kinds = (("trace", 17), ("trace", 20), ("dynamo", 18), ("dynamo", 20), ("dynamo", 23))
-    return [(exporter, opset, is_open) for (exporter, opset), is_open in itertools.product(kinds, (True, False))]

@@ -78,7 +78,7 @@ EXCLUDED_WORDS = (
         "bernoulli",
         "dynamicquantize",
     ),
-    *("swiglu", "stft", "window", "causal_conv"),
+    *("swiglu", "stft", "hannwindow", "hammingwindow", "blackmanwindow", "causal_conv"),
 )
 WEIGHTS = {
     "BatchNormalization": (1, 2, 3, 4),

@@ -23,9 +23,46 @@ _MARK = 7919
 _MOST_VALUES = 1024
 """Constants with more values than this are no shapes; their values are not needed."""
 _ARITHMETIC = frozenset(
-    """Add And Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
-    LessOrEqual Max Min Mod Mul Neg Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Slice
-    Sqrt Squeeze Sub Tile Transpose Unsqueeze Where""".split()
+    [
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "ConstantOfShape",
+        "Div",
+        "Equal",
+        "Expand",
+        "Floor",
+        "Gather",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Pow",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
 )
 """Operations of shape arithmetic, which are computed on the way."""
 
@@ -249,8 +286,10 @@ class _Freeing(_Walk):
                 continue
             new = f"{node.output[0]}_part_{place}"
             added += self._size(marked[0], axis, f"{new}_size")
-            ones = [self._constant(f"{new}_{side}", [1] * count) for side, count in
-                    (("before", axis), ("behind", len(shape) - axis - 1))]
+            ones = [
+                self._constant(f"{new}_{side}", [1] * count)
+                for side, count in (("before", axis), ("behind", len(shape) - axis - 1))
+            ]
             added += [
                 helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_sizes"], axis=0),
                 helper.make_node("Expand", [name, f"{new}_sizes"], [new]),

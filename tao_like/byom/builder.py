@@ -289,4 +289,3 @@ def attribute_at(root: nn.Module, path: str) -> Any:
     """The parameter or buffer at a path."""
     holder, _, name = path.rpartition(".")
     return getattr(root.get_submodule(holder), name)
-

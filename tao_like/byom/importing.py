@@ -18,10 +18,10 @@ from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
-from tao_like.byom.graph import all_constants
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.pictures import picture_inputs
+from tao_like.byom.graph import all_constants
 from tao_like.byom.judging import Comparison
+from tao_like.byom.pictures import picture_inputs
 from tao_like.byom.proof import (
     batch_sizes,
     compare,
@@ -249,11 +249,13 @@ def _prove(
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = noise(imported.graph, shapes, batch)
         comparisons += compare(
-            imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance)
+            imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance
+        )
     if pictures:
         inputs = picture_inputs(imported.graph, shapes, pictures, freed=freed)
         comparisons += compare(
-            imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance)
+            imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance
+        )
     return comparisons
 
 
@@ -292,7 +294,14 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         ],
         weights=dict(result.imported.module.state_dict()),
         graph=result.model.SerializeToString(deterministic=True),
-        extra={HEADS: True, BATCH: result.report[BATCH], "cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
+        extra={
+            HEADS: True,
+            BATCH: result.report[BATCH],
+            "cut": cut,
+            "head": head,
+            "cuts": result.report["cuts"],
+            "inputs": result.report["inputs"],
+        },
     )
 
 

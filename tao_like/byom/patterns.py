@@ -18,8 +18,8 @@ from torch.nn import functional
 from tao_like.byom.builder import Builder
 from tao_like.byom.graph import Graph, Node, TensorType
 from tao_like.byom.matching import DOMAIN, Found, Network, whole_node
-from tao_like.byom.ops.attention import mask_of
 from tao_like.byom.norm_patterns import group_norms, layer_norms
+from tao_like.byom.ops.attention import mask_of
 from tao_like.byom.registry import converter
 from tao_like.byom.views import NodeView, Value
 

@@ -7,16 +7,95 @@ from collections.abc import Sequence
 from tao_like.byom.graph import Node
 
 _AS_FIRST = frozenset(
-    """Abs AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Conv ConvTranspose CumSum Dropout Elu
-    Erf Exp Floor Gelu GlobalAveragePool GlobalMaxPool GroupNormalization HardSigmoid HardSwish Identity
-    InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization MaxPool
-    Mish Neg Not PRelu Pad RMSNormalization Reciprocal Relu Resize Round Selu Sigmoid Sign Slice Softmax
-    Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu Tile Transpose Trilu Upsample ScatterND
-    ScatterElements GatherElements Concat""".split()
+    [
+        "Abs",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "CastLike",
+        "Ceil",
+        "Celu",
+        "Clip",
+        "Conv",
+        "ConvTranspose",
+        "CumSum",
+        "Dropout",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "GroupNormalization",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "InstanceNormalization",
+        "IsInf",
+        "IsNaN",
+        "LRN",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "MaxPool",
+        "Mish",
+        "Neg",
+        "Not",
+        "PRelu",
+        "Pad",
+        "RMSNormalization",
+        "Reciprocal",
+        "Relu",
+        "Resize",
+        "Round",
+        "Selu",
+        "Sigmoid",
+        "Sign",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "Softsign",
+        "Split",
+        "Sqrt",
+        "Swish",
+        "Tanh",
+        "ThresholdedRelu",
+        "Tile",
+        "Transpose",
+        "Trilu",
+        "Upsample",
+        "ScatterND",
+        "ScatterElements",
+        "GatherElements",
+        "Concat",
+    ]
 )
 _WIDEST = frozenset(
-    """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Where Xor
-    MatMul""".split()
+    [
+        "Add",
+        "And",
+        "Div",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Mean",
+        "Min",
+        "Mod",
+        "Mul",
+        "Or",
+        "Pow",
+        "Sub",
+        "Sum",
+        "Where",
+        "Xor",
+        "MatMul",
+    ]
 )
 
 

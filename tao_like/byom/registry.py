@@ -56,4 +56,3 @@ def find_converter(domain: str, op: str, opset: int) -> Converter | None:
     versions = _converters.get((domain, op), {})
     fitting = [since for since in versions if since <= opset]
     return versions[max(fitting)] if fitting else None
-

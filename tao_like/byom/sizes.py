@@ -67,7 +67,9 @@ class Arithmetic:
         """A function of every item of arrays, which are broadcast."""
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         wide = [np.broadcast_to(array, shape) for array in arrays]
-        return items_of([self(function, *row) for row in zip(*(one.flat for one in wide), strict=True)], shape)
+        return items_of(
+            [self(function, *row) for row in zip(*(one.flat for one in wide), strict=True)], shape
+        )
 
     def size(self, tensor: fx.Node, axis: int) -> Any:
         """The size of an axis of a tensor."""

@@ -99,7 +99,9 @@ def _show_roles(result: ImportResult) -> None:
     for note in result.imported.notes:
         click.echo(f"note: {note}")
     sizes = ", ".join(" x ".join(map(str, shape)) for shape in result.shapes.values())
-    click.echo(f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel's scale, at {sizes}.")
+    click.echo(
+        f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel's scale, at {sizes}."
+    )
 
 
 def _some(names: list[str]) -> str:

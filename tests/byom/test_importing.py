@@ -235,7 +235,11 @@ def bound_to_one(*, mixes: bool) -> onnx.ModelProto:
     nodes = [node("Conv", ["x", "w"], ["c"], strides=[2, 2]), node("GlobalAveragePool", ["c"], ["p"])]
     if mixes:
         nodes += [node("ReduceMean", ["p"], ["m"], axes=[0], keepdims=1), node("Sub", ["p", "m"], ["d"])]
-        nodes += [node("Add", ["d", "m"], ["s"]), node("Mul", ["s", "m"], ["f"]), node("Flatten", ["f"], ["g"])]
+        nodes += [
+            node("Add", ["d", "m"], ["s"]),
+            node("Mul", ["s", "m"], ["f"]),
+            node("Flatten", ["f"], ["g"]),
+        ]
     else:
         nodes += [node("Squeeze", ["p"], ["s"]), node("Unsqueeze", ["s", "zero"], ["g"])]
     nodes.append(node("Gemm", ["g", "head"], ["y"]))

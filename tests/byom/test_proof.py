@@ -94,7 +94,10 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
 
 
 def test_pictures_of_the_proof_have_structure_and_bytes_their_whole_range() -> None:
-    nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("Relu", ["f"], ["y"])]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["f"], ["y"]),
+    ]
     proto = model(nodes, {"x": ["n", 3, 64, 64]}, ["y"])
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
     imported = convert(proto)

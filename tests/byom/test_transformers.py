@@ -84,14 +84,20 @@ def assert_like_its_file(content: bytes, folder: Path, *, batch: int | None) -> 
         expected = answers(source, pictures, one_by_one=batch == 1)
         with torch.inference_mode():
             np.testing.assert_allclose(module(pictures).numpy(), expected, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(answers(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            answers(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5
+        )
     return module
 
 
 @pytest.mark.parametrize("batch", [1, None])
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("vit_tiny_patch16_224", VIT), ("deit_tiny_distilled_patch16_224", VIT), ("swin_tiny_patch4_window7_224", SWIN)],
+    [
+        ("vit_tiny_patch16_224", VIT),
+        ("deit_tiny_distilled_patch16_224", VIT),
+        ("swin_tiny_patch4_window7_224", SWIN),
+    ],
 )
 def test_one_that_was_traced_takes_any_batch(
     name: str, sizes: dict[str, Any], batch: int | None, tmp_path: Path

@@ -145,7 +145,9 @@ def convert_attention(node: NodeView) -> Any:
     inputs = [node.input(index) if node.has(index) else None for index in range(7)]
     inputs[3] = mask_of(node, 3)
     if node.rank(0) == 3 and not (node.attribute("q_num_heads") and node.attribute("kv_num_heads")):
-        raise ConversionError("its heads share an axis with their width, and it does not say how many there are")
+        raise ConversionError(
+            "its heads share an axis with their width, and it does not say how many there are"
+        )
     heads = (node.attribute("q_num_heads", 1), node.attribute("kv_num_heads", 1))
     scale = node.attribute("scale")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
@@ -154,7 +156,10 @@ def convert_attention(node: NodeView) -> Any:
     precision = node.attribute("softmax_precision")
     settings = {
         **{"heads": heads, "scale": scale, "window": window, "cap": node.attribute("softcap", 0.0)},
-        **{"causal": bool(node.attribute("is_causal", 0)), "shown": node.attribute("qk_matmul_output_mode", 0)},
+        **{
+            "causal": bool(node.attribute("is_causal", 0)),
+            "shown": node.attribute("qk_matmul_output_mode", 0),
+        },
         "precision": None if precision is None else dtype_of(precision),
     }
     outputs = node.node.outputs

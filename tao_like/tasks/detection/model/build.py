@@ -14,8 +14,7 @@ from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import BackbonePyramid
-from tao_like.networks.imported.backbone import IMAGENET
-from tao_like.networks.imported.backbone import kept_extra
+from tao_like.networks.imported.backbone import IMAGENET, kept_extra
 from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.detection.anchors.presets import anchor_plan
@@ -70,7 +69,12 @@ def input_normalization(model: ModelSpec) -> Normalization:
 
 
 def build_network(
-    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool, graph: ImportedGraph | None = None
+    spec: Spec,
+    classes: list[str],
+    size: tuple[int, int],
+    *,
+    pretrained: bool,
+    graph: ImportedGraph | None = None,
 ) -> tuple[Detector, list[str]]:
     """The network of a spec.
 
