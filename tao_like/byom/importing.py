@@ -20,6 +20,7 @@ from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
 from tao_like.byom.graph import all_constants
+from tao_like.byom.integers import spelled_out
 from tao_like.byom.judging import Comparison
 from tao_like.byom.pictures import picture_inputs
 from tao_like.byom.proof import (
@@ -96,7 +97,7 @@ def import_file(
         ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
         DatasetError: a picture cannot be read.
     """
-    source = read_model(path)
+    source = spelled_out(read_model(path))
     try:
         imported, model, freed = _converted(source)
         shapes = input_shapes(imported.graph, size)

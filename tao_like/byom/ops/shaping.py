@@ -212,9 +212,9 @@ def slice_axes(
 
 def _backwards(values: Tensor, axis: int, first: int, last: int, step: int) -> Tensor:
     length = values.shape[axis]
-    first = min(first + length if first < 0 else first, length - 1)
+    first = max(min(first + length if first < 0 else first, length - 1), -1)
     last = max(last + length if last < 0 else last, -1)
-    return torch.arange(first, last, step, device=values.device)
+    return torch.arange(first, min(first, last), step, device=values.device)
 
 
 @converter("Slice")
