@@ -3,13 +3,15 @@
     python benchmarks/byom_path.py                          # writes benchmarks/byom_path.csv
     python benchmarks/byom_path.py "hf ViT" --exporters trace
 
-Networks of timm and transformers with random weights (byom_sources.py), each written by both exporters of torch,
-for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to onnxruntime
+Networks of timm and transformers with random weights (byom_sources.py), each written by both exporters of
+torch, for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to
+onnxruntime
 on the file, as shares of the output's scale; `other_size` is that at another side, where the source is open.
-Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`, `pruned`
+Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`,
+`pruned`
 and `int8` are the largest differences that these stages report (int8: of probabilities, after one epoch on 24
-pictures), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities to those
-of evaluate. Last both files are compared. `problem` names the first stage that failed, and why.
+pictures), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities
+to those of evaluate. Last both files are compared. `problem` names the first stage that failed, and why.
 """
 
 from __future__ import annotations

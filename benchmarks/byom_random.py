@@ -1,7 +1,7 @@
-"""Random cases of single operations: converted, against onnxruntime and onnx's reference where these two agree.
+"""Random cases of single operations against onnxruntime and onnx's reference, where these two agree.
 
-    python benchmarks/byom_random.py            # writes benchmarks/byom_random.csv
-    python benchmarks/byom_random.py --only Resize --cases 300
+python benchmarks/byom_random.py            # writes benchmarks/byom_random.csv
+python benchmarks/byom_random.py --only Resize --cases 300
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def average_pool(draw: Draw) -> Case:
     settings = _window(draw, axes) | {"count_include_pad": int(draw.integers(2))}
     if "auto_pad" not in settings:
         settings["ceil_mode"] = int(draw.integers(2))
-    return settings, [_numbers(draw, *_shape(draw, 2, 3), *(int(size) for size in draw.integers(4, 12, axes)))]
+    return settings, [
+        _numbers(draw, *_shape(draw, 2, 3), *(int(size) for size in draw.integers(4, 12, axes)))
+    ]
 
 
 def resize(draw: Draw) -> Case:
@@ -112,7 +114,13 @@ def slice_(draw: Draw) -> Case:
     steps = np.array([_pick(draw, 1, 1, 2, 3, -1, -2) for _ in chosen], np.int64)
     starts, ends = draw.integers(-9, 10, len(chosen)), draw.integers(-9, 10, len(chosen))
     axis = np.array([_pick(draw, one, one - axes) for one in chosen], np.int64)
-    return {}, [_numbers(draw, *_shape(draw, axes)), starts.astype(np.int64), ends.astype(np.int64), axis, steps]
+    return {}, [
+        _numbers(draw, *_shape(draw, axes)),
+        starts.astype(np.int64),
+        ends.astype(np.int64),
+        axis,
+        steps,
+    ]
 
 
 def gather(draw: Draw) -> Case:
@@ -158,7 +166,8 @@ def model_of(op: str, attributes: dict[str, Any], inputs: list[np.ndarray | None
     assert inputs[0] is not None
     given = helper.make_tensor_value_info("i0", TensorProto.FLOAT, inputs[0].shape)
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([helper.make_node(op, names, ["y"], **attributes)], "one", [given], [output], constants)
+    node = helper.make_node(op, names, ["y"], **attributes)
+    graph = helper.make_graph([node], "one", [given], [output], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=9)
 
 
@@ -190,7 +199,8 @@ def problem(model: onnx.ModelProto, values: np.ndarray, expected: np.ndarray) ->
 def measure(op: str, count: int) -> dict[str, Any]:
     """Random cases of an operation, until as many were agreed on as are wanted."""
     draw = np.random.default_rng(sum(map(ord, op)))
-    row: dict[str, Any] = {"op": op, "cases": 0, "agreed": 0, "equal": 0, "different": 0, "first_difference": ""}
+    row: dict[str, Any] = {"op": op, "cases": 0, "agreed": 0, "equal": 0, "different": 0}
+    row["first_difference"] = ""
     while row["agreed"] < count and row["cases"] < 10 * count:
         attributes, inputs = CASES[op](draw)
         model = model_of(op, attributes, inputs)

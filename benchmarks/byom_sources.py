@@ -123,7 +123,7 @@ CNNS: dict[str, Source] = {
 }
 SOURCES = TRANSFORMERS | CNNS
 VARIANTS = (
-    *(("trace", 17, True), ("trace", 17, False), ("dynamo", 18, False), ("dynamo", 23, True)),
+    *(("trace", 17, False), ("dynamo", 23, True), ("trace", 17, True), ("dynamo", 18, False)),
     *(("trace", 20, False), ("dynamo", 20, True)),
 )
 """Exporter, opset, and whether the batch is open; the most telling first."""

@@ -1,6 +1,7 @@
 """The batch of a file that was written for one sample, set free.
 
-The graph is walked once, with a number in the place of the batch that no network has by chance. Where it meets a
+The graph is walked once, with a number in the place of the batch that no network has by chance. Where it
+meets a
 shape that was written down for one sample, the shape is written anew. Whether the result is right is for the
 comparison with onnxruntime to say: sample by sample the source must give the same.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -186,8 +188,7 @@ class _Walk:
             return sizes is not None
         if node.op_type not in _ARITHMETIC or any(name and name not in self.known for name in node.input):
             return False
-        sizes = self.known[node.input[0]] if node.op_type == "ConstantOfShape" else np.zeros(0)
-        if node.op_type == "ConstantOfShape" and math.prod(sizes.tolist()) > _MOST_VALUES:
+        if self._size_after(node) > _MOST_VALUES:
             return False
         try:
             result = self._run(node)
@@ -196,6 +197,17 @@ class _Walk:
         if result.size <= _MOST_VALUES:
             self.set_known(node.output[0], result)
         return result.size <= _MOST_VALUES
+
+    def _size_after(self, node: onnx.NodeProto) -> float:
+        """How many values a node makes that can make many of few."""
+        given = [self.known[name].astype(np.float64) for name in node.input if name]
+        if node.op_type == "ConstantOfShape":
+            return float(given[0].prod())
+        if node.op_type in ("Expand", "Tile"):
+            return float(given[1].prod() * max(given[0].size, 1))
+        if node.op_type == "Range":
+            return float(((given[1] - given[0]) / given[2]).max()) if given[2].all() else math.inf
+        return 0.0
 
     def _run(self, node: onnx.NodeProto) -> NDArray[np.generic]:
         from onnx.reference import ReferenceEvaluator
@@ -208,7 +220,8 @@ class _Walk:
         output = onnx.ValueInfoProto(name=node.output[0])
         graph = helper.make_graph([node], "arithmetic", infos, [output])
         model = helper.make_model(graph, opset_imports=list(self.model.opset_import))
-        return np.asarray(ReferenceEvaluator(model).run(None, inputs)[0])
+        results: Any = ReferenceEvaluator(model).run(None, inputs)
+        return np.asarray(results[0])
 
 
 class _Freeing(_Walk):

@@ -1,4 +1,4 @@
-"""The imported network in double precision: how much of a difference the rounding of single precision explains."""
+"""The imported network in double precision, which shows what the rounding of single precision does to it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Attention layers of an imported network as modules that know their heads, so that heads can be pruned.
 
-What lies between the linear layers of an attention is found by walking from its product, and recognised by what
-it computes: the module takes its place only where both give the same for random tokens.
+What lies between the linear layers of an attention is found by walking from its product, and recognised by
+what it computes: the module takes its place only where both give the same for random tokens.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def _is_linear(module: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node calls a linear layer that nobody else calls."""
     if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.Linear):
         return False
-    return sum(other.target == node.target for other in module.graph.nodes) == 1
+    calls = [other for other in module.graph.nodes if other.target == node.target]
+    return len(calls) == 1
 
 
 def _layer_before(module: fx.GraphModule, node: Any) -> fx.Node | None:
@@ -289,12 +290,18 @@ class _Run:
         except Exception:  # other numbers of tokens may fail anywhere in torch
             return None, None
         product = self.found.product
-        arguments = fx.node.map_arg(product.args, lambda one: values[one])
-        self._factor = self._measured(arguments, values)
-        query = arguments[0]
+        given: tuple[Any, ...] = tuple(
+            values[one] if isinstance(one, fx.Node) else self._numbers_of(one, values) for one in product.args
+        )
+        self._factor = self._measured(given, values)
+        query = given[0]
         if query.ndim == 3 and product.target is attention:
-            query = query.unflatten(2, (arguments[5][0], -1)).transpose(1, 2)
+            query = query.unflatten(2, (given[5][0], -1)).transpose(1, 2)
         return values[self.found.last], query
+
+    @staticmethod
+    def _numbers_of(argument: Any, values: dict[fx.Node, Any]) -> Any:
+        return fx.node.map_arg(argument, lambda one: values[one])
 
     def _measured(self, arguments: tuple[Any, ...], values: dict[fx.Node, Any]) -> float | None:
         """The scale of the scores, with what multiplies queries and keys on their way from the layers."""

@@ -38,7 +38,7 @@ from tao_like.errors import BundleError, ConversionError
 TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
-"""Largest difference to onnxruntime that is allowed in any case, as a share of a channel's largest magnitude."""
+"""Difference to onnxruntime that is allowed in any case, as a share of a channel's largest magnitude."""
 _SAME_SAMPLE = 1e-3
 """Largest difference of a sample's answer beside others and alone, as a share of the largest answer."""
 BATCH = "batch"
@@ -89,7 +89,8 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
-        tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude; more
+        tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude;
+            more
             is where rounding alone does as much to this network.
         pictures: files of pictures on which they are compared as well as on noise.
 
@@ -145,9 +146,10 @@ def _too_far(worst: Comparison, tolerance: float) -> str:
     place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
     rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
     return (
-        f"after conversion the output '{worst.output}' differs from onnxruntime's by {worst.difference:.2g} of its "
-        f"largest value (on {worst.what}, batch {worst.batch}{place}); {tolerance:g} is allowed{rounding}. The "
-        "conversion is wrong; nothing was written. With --tolerance more is allowed, which the bundle records"
+        f"after conversion the output '{worst.output}' differs from onnxruntime's by "
+        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{place}); "
+        f"{tolerance:g} is allowed{rounding}. The conversion is wrong; nothing was written. With --tolerance "
+        "more is allowed, which the bundle records"
     )
 
 
@@ -160,16 +162,16 @@ def _refuse_broken_weights(imported: Imported) -> None:
         if checked and tensor is not None and not bool(torch.isfinite(tensor).all()):
             count = int((~torch.isfinite(tensor)).sum())
             raise UnreadableModelError(
-                f"the tensor '{use.name}' ({use.role}) holds {count} values that are NaN or infinite; nothing can "
-                "be computed or trained with it"
+                f"the tensor '{use.name}' ({use.role}) holds {count} values that are NaN or infinite; "
+                "nothing can be computed or trained with it"
             )
 
 
 def bound_to(batch: int) -> str:
     """What to say of a network whose graph was written for a number of samples and cannot be freed of it."""
     return (
-        f"the network takes {batch} sample{'s' * (batch > 1)} at a time, as its file was written, and cannot be "
-        "trained by a task. Have it exported with an open batch: torch.onnx.export(..., "
+        f"the network takes {batch} sample{'s' * (batch > 1)} at a time, as its file was written, and cannot "
+        "be trained by a task. Have it exported with an open batch: torch.onnx.export(..., "
         'dynamic_axes={"input": {0: "batch"}}), or dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) with '
         "dynamo=True"
     )

@@ -26,8 +26,8 @@ def hardswish_over(values: Tensor) -> Tensor:
 def add_over(values: Tensor, other: Tensor) -> Tensor:
     """The sum; without gradients it is written over the first.
 
-    What a linear layer gives for tokens is a view of a matrix. With gradients, writing over a view costs a copy,
-    and takes the layer out of the graph that pruning follows.
+    What a linear layer gives for tokens is a view of a matrix. With gradients, writing over a view costs a
+    copy, and takes the layer out of the graph that pruning follows.
     """
     return values + other if torch.is_grad_enabled() else values.add_(other)
 

@@ -1,7 +1,7 @@
 """Whole-number products of quantised files, spelled out: as products of floats between roundings.
 
-What is left then are pairs of QuantizeLinear and DequantizeLinear, of which the rounding is left out like that of
-any other quantised file.
+What is left then are pairs of QuantizeLinear and DequantizeLinear, of which the rounding is left out like
+that of any other quantised file.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ import onnx
 from onnx import helper, numpy_helper
 
 _FLOAT = onnx.TensorProto.FLOAT
-_PRODUCTS = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul", "ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+_PRODUCTS = {
+    "QLinearConv": "Conv",
+    "QLinearMatMul": "MatMul",
+    "ConvInteger": "Conv",
+    "MatMulInteger": "MatMul",
+}
 
 
 def spelled_out(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with float products in the place of whole-number ones; itself where it has none.
 
-    ``ConvInteger`` and ``MatMulInteger`` are taken where a Cast to float follows, as quantising tools write them.
+    ``ConvInteger`` and ``MatMulInteger`` are taken where a Cast to float follows, as quantising tools write
+    them.
     """
     if not any(node.op_type in _PRODUCTS and _is_standard(node) for node in model.graph.node):
         return model
@@ -83,9 +89,7 @@ class _Spelling:
         end = helper.make_node("QuantizeLinear", [f"{name}_float", y_scale, y_zero], [name])
         return [*parts, product, end]
 
-    def _bias(
-        self, bias: str, x_scale: str, w_scale: str, name: str, parts: list[onnx.NodeProto]
-    ) -> str:
+    def _bias(self, bias: str, x_scale: str, w_scale: str, name: str, parts: list[onnx.NodeProto]) -> str:
         """A bias in floats: its scale is that of the product."""
         held = [self.constants.get(one) for one in (bias, x_scale, w_scale)]
         if None not in held:

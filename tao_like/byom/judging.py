@@ -12,8 +12,8 @@ from tao_like.errors import ConversionError
 
 Array = NDArray[np.generic]
 _ROUNDINGS = 16
-"""A difference of so many times what single precision does to the network is rounding still: onnxruntime adds in
-another order, and the largest of many roundings is not always met."""
+"""A difference of so many times what single precision does to the network is rounding still: onnxruntime
+adds in another order, and the largest of many roundings is not always met."""
 _STEP = float(np.finfo(np.float32).eps)
 _MOST_CHANNELS = 1024
 
@@ -123,7 +123,7 @@ def judged(
     )
 
 
-def _apart(left: Array, right: Array) -> NDArray[np.float64]:
+def _apart(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences; two infinities of a sign, or two that are no numbers, are the same."""
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     with np.errstate(invalid="ignore"):

@@ -112,7 +112,8 @@ def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
 
 
 def noise(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
-    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole numbers."""
+    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole
+    numbers."""
     generator = np.random.default_rng(_SEED)
     inputs: dict[str, Array] = {}
     for name, shape in shapes.items():

@@ -127,7 +127,7 @@ def _simplified(function: Callable[..., Any], items: Sequence[Any]) -> Any:
         return {host.equal: True, host.subtract: 0, host.smaller: left, host.larger: left}.get(function)
     if function in (host.add, host.multiply, host.larger) and not isinstance(left, fx.Node):
         left, right = right, left
-    if isinstance(right, fx.Node) or isinstance(right, float):
+    if isinstance(right, fx.Node | float):
         return None
     if (right == 0 and function in (host.add, host.subtract)) or (
         right == 1 and function in (host.multiply, host.divide_whole)

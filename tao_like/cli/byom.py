@@ -100,7 +100,7 @@ def _show_roles(result: ImportResult) -> None:
         click.echo(f"note: {note}")
     sizes = ", ".join(" x ".join(map(str, shape)) for shape in result.shapes.values())
     click.echo(
-        f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel's scale, at {sizes}."
+        f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel, at {sizes}."
     )
 
 
@@ -130,7 +130,7 @@ def _some(names: list[str]) -> str:
     type=click.FloatRange(0.0, 0.1, min_open=True),
     default=1e-4,
     show_default=True,
-    help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; the bundle records it.",
+    help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; is recorded.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
 def convert(

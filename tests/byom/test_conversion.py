@@ -366,7 +366,8 @@ def one_node(op: str, inputs: list[object], values: np.ndarray, **attributes: ob
         for place, value in enumerate(inputs)
         if value is not None
     ]
-    proto = model([helper.make_node(op, names, ["y"], **attributes)], {"x": list(values.shape)}, ["y"], constants)
+    node = helper.make_node(op, names, ["y"], **attributes)
+    proto = model([node], {"x": list(values.shape)}, ["y"], constants)
     result: list[float] = convert(proto).module(torch.from_numpy(values)).flatten().tolist()
     return result
 

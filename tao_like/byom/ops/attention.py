@@ -49,7 +49,8 @@ def attention(
 
 def _by_head(values: Tensor, heads: int) -> Tensor:
     """(N, L, heads * E) as (N, heads, L, E)."""
-    return values.unflatten(2, (heads, -1)).transpose(1, 2)
+    parts: Tensor = values.unflatten(2, (heads, -1))
+    return parts.transpose(1, 2)
 
 
 def _for_each(values: Tensor, query: Tensor) -> Tensor:

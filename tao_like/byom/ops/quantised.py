@@ -84,5 +84,6 @@ def quantise_dynamically(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @converter("DynamicQuantizeLinear")
 def dynamic_quantize_linear(node: NodeView) -> tuple[Value, ...]:
     """Floats to whole numbers by their own range. Where a product follows, it gets the floats."""
-    node.note(f"{node.node.outputs[0]} was quantised by its own range; here it is float where a product follows")
+    name = node.node.outputs[0]
+    node.note(f"{name} was quantised by its own range; here it is float where a product follows")
     return node.calls(3, quantise_dynamically, node.input(0))

@@ -78,10 +78,11 @@ def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
     if node.constant(0) is not None or sizes.count(-1) > 1:
         return sizes
     kept = list(sizes)
-    if kept[:1] == [-1] and _is_number(kept[1:]) and _is_number(shape[1:]):
+    numbers = [size for size in shape[1:] if isinstance(size, int)]
+    known = len(numbers) == len(shape) - 1 and all(isinstance(size, int) and size >= 0 for size in kept[1:])
+    if kept[:1] == [-1] and known and math.prod(kept[1:]) == math.prod(numbers):
         # What is left over is the input's first axis.
-        if math.prod(kept[1:]) == math.prod(int(size) for size in shape[1:]):  # type: ignore[arg-type]
-            kept[0] = node.size(0, 0)
+        kept[0] = node.size(0, 0)
     for places in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
         for place in places:
             own = node.size(0, place % len(shape))
@@ -91,10 +92,6 @@ def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
                 break
             kept[place] = own
     return kept
-
-
-def _is_number(sizes: Sequence[Any]) -> bool:
-    return all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
 def _of_rank(value: Value, rank: int) -> Value:

@@ -216,7 +216,7 @@ def max_roi_pool(values: Tensor, boxes: Tensor, height: int, width: int, scale: 
     results = []
     for box in boxes.detach():
         # Halves are rounded away from nought, as C does.
-        left, top, right, bottom = (int(math.floor(float(side) * scale + 0.5)) for side in box[1:])
+        left, top, right, bottom = (math.floor(float(side) * scale + 0.5) for side in box[1:])
         ys = _cells(top, bottom, height, rows)
         xs = _cells(left, right, width, columns)
         part = values[int(box[0])]

@@ -72,8 +72,8 @@ def to_onnx(
 def _no_graphs_printed() -> Iterator[None]:
     """Keeps torch from printing its whole graph where tracing fails; the other exporter may write it yet.
 
-    torch 2 asks whether this was wanted before by looking at a function instead of calling it, and so finds that
-    it always was. For the time of an export there is a no in the function's place.
+    torch 2 asks whether this was wanted before by looking at a function instead of calling it, and so finds
+    that it always was. For the time of an export there is a no in the function's place.
     """
     name = "_jit_is_onnx_log_enabled"
     asked = getattr(torch._C, name, None)

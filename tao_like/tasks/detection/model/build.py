@@ -83,7 +83,8 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
-        graph: of an imported backbone and what is said of it, from the bundle of a trained detector; None: the spec names one.
+        graph: of an imported backbone and what is said of it, from the bundle of a trained detector; None: the
+            spec names one.
 
     Returns:
         The network, and what to tell the user of the weights that it starts from.
