@@ -41,6 +41,15 @@ _SIZE = click.option(
 )
 
 
+_TIME = click.option(
+    "--time-limit",
+    type=click.FloatRange(0.0, min_open=True),
+    default=900.0,
+    show_default=True,
+    help="Seconds after which the command gives up: a file may hold a loop without an end.",
+)
+
+
 @click.group(
     "byom",
     short_help="Turn a foreign ONNX file into a network that trains.",
@@ -53,11 +62,13 @@ def byom() -> None:
 @byom.command("inspect", short_help="Show what a file holds, and where it can be cut.")
 @_MODEL
 @_SIZE
-def inspect(model: Path, size: tuple[int, int] | None) -> None:
+@_TIME
+def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> None:
     """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
     from tao_like.byom.graph import graph_of
     from tao_like.byom.importing import import_file
+    from tao_like.byom.limits import limits
     from tao_like.byom.reading import read_model
 
     graph = graph_of(read_model(model))
@@ -75,7 +86,8 @@ def inspect(model: Path, size: tuple[int, int] | None) -> None:
         known = sum(operation_counts(graph).values()) - sum(map(len, unknown.values()))
         click.echo(f"{known} nodes can be converted, {sum(map(len, unknown.values()))} cannot.")
         return
-    result = import_file(model, size=size)
+    with limits(model, time_limit):
+        result = import_file(model, size=size)
     _show_cuts(result)
     _show_roles(result)
 
@@ -132,6 +144,7 @@ def _some(names: list[str]) -> str:
     show_default=True,
     help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; is recorded.",
 )
+@_TIME
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
 def convert(
     model: Path,
@@ -142,6 +155,7 @@ def convert(
     classes: Path | None,
     pictures: Path | None,
     tolerance: float,
+    time_limit: float,
     report: Path | None,
 ) -> None:
     """Converts a file, compares it with onnxruntime and writes a bundle.
@@ -155,6 +169,7 @@ def convert(
 
     from tao_like.bundle import write_bundle
     from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
+    from tao_like.byom.limits import limits
     from tao_like.byom.pictures import picture_files
     from tao_like.errors import ConversionError, SpecError
     from tao_like.tracking import atomic_path
@@ -166,7 +181,8 @@ def convert(
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     shown = picture_files(pictures) if pictures else ()
-    result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
+    with limits(model, time_limit):
+        result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
     if task and result.report[BATCH] is not None:
         raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}

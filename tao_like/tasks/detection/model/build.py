@@ -83,7 +83,7 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
-        graph: of an imported backbone and what is said of it, from the bundle of a trained detector; None: the
+        graph: of an imported backbone and what is said of it, from a trained bundle; None: the
             spec names one.
 
     Returns:
