@@ -13,6 +13,7 @@ from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
 from tao_like.byom.graph import NAMED_AT_MOST, Graph, TensorType, all_nodes, graph_of, types_of
 from tao_like.byom.heads import with_heads
+from tao_like.byom.kept_widths import keep_widths_of_heads
 from tao_like.byom.patterns import recognise
 from tao_like.byom.reading import LARGEST_TENSOR
 from tao_like.byom.registry import find_converter
@@ -76,6 +77,7 @@ def convert(model: onnx.ModelProto, *, heads: bool = True) -> Imported:
     built = Builder(recognise(graph)).build()
     built.module.eval()
     uses = with_heads(built.module, built.uses, built.places) if heads else built.uses
+    keep_widths_of_heads(built.module)
     return Imported(built.module, graph, uses, built.places, built.notes)
 
 

@@ -24,9 +24,11 @@ from tao_like.byom import convert, host
 from tao_like.byom.heads import ImportedAttention
 from tao_like.byom.importing import HEADS, from_bundle, import_file, to_bundle
 from tao_like.byom.proof import session
-from tao_like.contract.model import Exportable
+from tao_like.contract.model import Exportable, Prunable
 from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.networks.imported.backbone import build_imported
 from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.prune.units import find_units
 
 # isort: split
 import timm
@@ -225,10 +227,6 @@ def test_it_goes_the_whole_path(tmp_path: Path) -> None:
 
 def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
     """The same units: each head, and each hidden value of the layers between."""
-    from tao_like.contract.model import Prunable
-    from tao_like.networks.imported.backbone import build_imported
-    from tao_like.stages.prune.units import find_units
-
     network = timm.create_model("vit_tiny_patch16_224", num_classes=2, **VIT)
     path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "model.onnx")
     bundle = to_bundle(import_file(path), classes=[])
@@ -240,3 +238,36 @@ def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
         for one in (network, imported)
     ]
     assert sizes[0] == sizes[1] == [2, 128, 2, 128]
+
+
+class BiasedAttention(nn.Module):
+    """Attention with a table of biases and its queries, keys and values apart, as Swin has it; a hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.norm, self.head = nn.Conv2d(3, 16, 8, 8), nn.LayerNorm(16), nn.Linear(16, 5)
+        self.q, self.k, self.v, self.o = (nn.Linear(16, 16) for _ in range(4))
+        self.wide, self.narrow = nn.Linear(16, 24), nn.Linear(24, 16)
+        self.bias = nn.Parameter(torch.randn(1, 2, 16, 16))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        tokens = self.patch(pixels).flatten(2).transpose(1, 2)
+        parts = [
+            one(self.norm(tokens)).reshape(len(tokens), 16, 2, 8).transpose(1, 2)
+            for one in (self.q, self.k, self.v)
+        ]
+        weights = (parts[0] @ parts[1].transpose(-2, -1) * 0.35 + self.bias).softmax(-1)
+        tokens = tokens + self.o((weights @ parts[2]).transpose(1, 2).reshape(len(tokens), 16, 16))
+        tokens = tokens + self.narrow(nn.functional.gelu(self.wide(tokens)))
+        result: torch.Tensor = self.head(tokens.mean(1))
+        return result
+
+
+def test_layers_of_heads_that_nobody_recognised_keep_their_width(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported(BiasedAttention(), batch=1))
+    bundle = to_bundle(import_file(path), classes=[])
+    assert bundle.graph is not None
+    network = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
+    found = find_units(network, Prunable((torch.rand(1, 3, 32, 32),), [network.head]), granularity=2)
+    assert [unit.size for unit in found] == [24]
