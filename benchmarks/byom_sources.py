@@ -103,7 +103,7 @@ TRANSFORMERS: dict[str, Source] = {
     ),
     "hf CLIP vision": Source(_hugging("CLIPVisionModelWithProjection", "image_embeds", **_ENCODER), 32),
     "hf DINOv2": Source(
-        _hugging("Dinov2ForImageClassification", **{**_ENCODER, "patch_size": 8, "mlp_ratio": 2}), 32, 48
+        _hugging("Dinov2ForImageClassification", **{**_ENCODER, "patch_size": 8, "mlp_ratio": 2}), 32
     ),
     "hf SegFormer": Source(
         _hugging(

@@ -31,9 +31,9 @@ def keep_widths_of_heads(module: fx.GraphModule) -> None:
         if node.target in (attend, attention, full_attention):
             starts += node.all_input_nodes
         elif node.target is torch.softmax:
-            starts.append(node)
+            # A softmax without a product behind it gives classes.
             for user in _behind(node):
-                starts += [one for one in user.all_input_nodes if one is not node]
+                starts += user.all_input_nodes
     for node in _layers_before(module, starts):
         layer = module.get_submodule(str(node.target))
         if type(layer) in _KINDS:

@@ -241,7 +241,7 @@ def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
 
 
 class BiasedAttention(nn.Module):
-    """Attention with a table of biases and its queries, keys and values apart, as Swin has it; a hidden layer."""
+    """Attention with a table of biases, queries, keys and values apart, as in Swin; a hidden layer."""
 
     def __init__(self) -> None:
         super().__init__()
