@@ -17,7 +17,7 @@ from tao_like.byom import convert
 from tao_like.byom.importing import ImportResult, import_file
 
 
-class Pictures(CalibrationDataReader):
+class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """A few pictures for calibration."""
 
     def __init__(self) -> None:

@@ -86,7 +86,7 @@ def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
     for places in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
         for place in places:
             own = node.size(0, place % len(shape))
-            if kept[place] is own:
+            if kept[place] is own or (not isinstance(kept[place], int) and not isinstance(shape[place], int)):
                 continue
             if not isinstance(shape[place], int) or kept[place] != shape[place]:
                 break
