@@ -99,10 +99,10 @@ def _boxes(boxes: npt.NDArray[np.float32], size: tuple[int, int]) -> tv_tensors.
 
 
 def boxes_of_masks(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(N, 4) the smallest boxes around masks (N, H, W); all 0 where a mask is empty."""
+    """(N, 4) the smallest boxes around masks (N, H, W) of 0 and 1; all 0 where a mask is empty."""
     boxes = np.zeros((len(masks), 4), np.float32)
-    rows, columns = masks.any(axis=2), masks.any(axis=1)
-    filled = rows.any(axis=1)
+    rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
+    filled = np.any(rows, axis=1)
     height, width = masks.shape[1:]
     # argmax finds the first of equals.
     boxes[:, 0], boxes[:, 1] = columns.argmax(axis=1), rows.argmax(axis=1)
@@ -150,7 +150,7 @@ def visible_instances(
         _boxes(boxes[kept], size),
         annotations.labels[which],
         annotations.crowd[which],
-        tv_tensors.Mask(torch.from_numpy(masks[kept])),
+        tv_tensors.Mask(torch.from_numpy(masks if kept.all() else masks[kept])),
     )
 
 
@@ -163,4 +163,5 @@ def is_left(
 
 
 def _areas(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    return np.count_nonzero(masks, axis=(1, 2)).astype(np.float64)
+    # Counted mask by mask: over an axis numpy takes ten times as long.
+    return np.array([np.count_nonzero(mask) for mask in masks.view(np.bool_)], np.float64)

@@ -69,15 +69,23 @@ class Warp(ABC):
             mask: of the picture.
             fill: where the picture is not.
         """
-        width, height = self.canvas
-        x, y = self.source_points(np.arange(width)[None, :] + 0.5, np.arange(height)[:, None] + 0.5)
-        x, y = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-        wide, high = self.source
-        is_inside = (x >= 0) & (x < wide) & (y >= 0) & (y < high)
-        moved = mask[..., y.clip(0, high - 1), x.clip(0, wide - 1)]
-        if not is_inside.all():
-            moved[..., ~is_inside] = fill
-        return moved
+        (width, height), (wide, high) = self.canvas, self.source
+        across, down = np.arange(width, dtype=np.float64) + 0.5, np.arange(height, dtype=np.float64) + 0.5
+        x, y = self.source_points(across[None, :], down[:, None])
+        columns, rows = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        is_column, is_row = (columns >= 0) & (columns < wide), (rows >= 0) & (rows < high)
+        if columns.shape[0] == rows.shape[1] == 1:
+            moved = np.full((*mask.shape[:-2], height, width), fill, np.uint8)
+            seen = np.flatnonzero(is_row), np.flatnonzero(is_column)
+            if len(seen[0]) and len(seen[1]):
+                part = mask.take(rows[is_row], axis=-2).take(columns[is_column], axis=-1)
+                moved[..., seen[0][0] : seen[0][-1] + 1, seen[1][0] : seen[1][-1] + 1] = part
+            return moved
+        # One pixel more than there are: what lies outside of the picture.
+        flat = np.full((mask[..., 0, 0].size, high * wide + 1), fill, np.uint8)
+        flat[:, :-1] = mask.reshape(-1, high * wide)
+        pixels = np.where(is_column & is_row, rows * wide + columns, high * wide)
+        return flat.take(pixels.ravel(), axis=1).reshape(*mask.shape[:-2], height, width)
 
     def target(self, target: Annotations | tv_tensors.Mask | None) -> Annotations | tv_tensors.Mask | None:
         """What is known of the picture, on the canvas; objects of which too little is left are dropped."""
