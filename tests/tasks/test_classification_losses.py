@@ -105,7 +105,7 @@ def test_both_kinds_of_blending_come_by_turns() -> None:
 
 
 def test_every_picture_is_blended_with_one_other_and_is_the_other_of_one() -> None:
-    """The mean weight of a picture itself is that of the beta distribution, 1/2; cutmix cuts off at borders."""
+    """A picture keeps the mean of the beta distribution, 1/2; more in cutmix, cut off at borders."""
     own: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(300):
         _, mixed, targets = blended(1.0, seed)
