@@ -31,7 +31,7 @@ _WIDE_FONTS = (
 _UNFIT_FONTS = ("Last Resort", "LastResort", "Emoji")
 _ELLIPSIS = "…"
 _MATPLOTLIB = threading.RLock()
-"""matplotlib's settings, its font cache and its logger belong to the whole process: one thread draws at a time."""
+"""matplotlib's settings, font cache and logger belong to the whole process: one thread draws at a time."""
 
 
 @contextmanager
