@@ -128,7 +128,7 @@ class _Quantization:
         if not self.task.data.has("train"):
             raise DatasetError(
                 "quantize takes the ranges of values from training data, and there is none; give "
-                "dataset.train_dataset"
+                f"{self.task.data.key('train')}"
             )
         available = self.task.data.count("train")
         count = min(self.spec.num_samples, available)
