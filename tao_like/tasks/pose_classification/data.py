@@ -118,9 +118,8 @@ def _check_layout(stored: Mapping[str, Any], layout: Layout) -> None:
         SpecError: joints or edges are others, so that the model would take a knee for an elbow.
     """
     joints, edges = stored.get("joints"), stored.get("edges")
-    if joints is None or (
-        list(joints) == list(layout.joints) and edges == [list(edge) for edge in layout.edges]
-    ):
+    own = list(layout.joints), [list(edge) for edge in layout.edges]
+    if joints is None or (joints, edges) == own:
         return
     name = stored.get("layout")
     remedy = (
