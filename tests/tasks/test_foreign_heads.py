@@ -32,7 +32,7 @@ FOREIGN = ["cat", "dog", "owl"]
 TURNED = ["fly", "ant", "bee"]
 
 
-def classifier() -> ClassificationNetwork:
+def classifier() -> Any:
     module = create_backbone(BACKBONE, num_classes=3, img_size=32)
     return ClassificationNetwork(module, (0.5,) * 3, (0.5,) * 3)
 
@@ -138,9 +138,10 @@ def test_yolox_takes_the_backbone_of_a_bundle_alone(tmp_path: Path) -> None:
 def test_a_pose_network_keeps_its_last_layer_for_the_same_classes(
     theirs: list[str], rows: list[int] | None, tmp_path: Path
 ) -> None:
-    source, _ = build_pose(tiny_pose.tiny_spec(), theirs, pretrained=False)
+    source: Any = build_pose(tiny_pose.tiny_spec(), theirs, pretrained=False)[0]
     path = bundle(tmp_path / "a.tltb", "pose_classification", {}, theirs, source.state_dict())
     given = tiny_pose.tiny_spec(f"train.pretrained_model_path={path}")
+    network: Any
     network, notes = build_pose(given, OWN, pretrained=True)
     head, known = network.streams["joint"].head.weight, source.streams["joint"].head.weight
     if rows is None:
@@ -157,7 +158,7 @@ def test_pillars_keep_their_head_for_the_same_classes(tmp_path: Path) -> None:
         path = bundle(tmp_path / "a.tltb", "pointpillars", {}, theirs, source.state_dict())
         given = pillars_spec(f"train.pretrained_model_path={path}")
         network, notes = build_pillars(given, own, pretrained=True)
-        same = torch.equal(network.head.boxes.weight, source.head.boxes.weight)  # type: ignore[union-attr]
+        same = torch.equal(network.head.boxes.weight, source.head.boxes.weight)
         assert same == (theirs == own)
         assert words in notes[0]
     # OpenPCDet's files do not name theirs; those that are published tell these three.

@@ -34,8 +34,8 @@ def comparison_table(rows: Sequence[Row], headline: str) -> Table:
         rows: of one comparison, the reference first.
         headline: the metric to show; the others are in the CSV.
     """
-    title = _name(f"Compared with {rows[0]['name']}")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    heading = _name(f"Compared with {rows[0]['name']}")
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("form")
     for title in (headline, "lost", "MB", "params", "MACs", "ms", "p95", "x", f"/s at {_batch(rows)}"):
