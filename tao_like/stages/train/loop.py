@@ -175,8 +175,9 @@ class PhaseTraining:
             self.watch.add_norm(whole(norm))
         if self.watch.is_due:
             self._agreed = self.watch.look(self.stop.number)
+        self.reporter.step(self.optimizer, losses)
         if self.board is not None:
-            self.board.step(self.optimizer, losses, self.model.named_parameters())
+            self.board.step(self.model.named_parameters())
         self.fabric.strategy.optimizer_step(self.optimizer)
         self.optimizer.zero_grad()
         self.schedule.step()
@@ -195,7 +196,7 @@ class PhaseTraining:
         self.watch.check_validation(values, goal.metric, self.rate)
         self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
         if self.board is not None:
-            self.board.validation(values, report, metrics, model, self.data.val)
+            self.board.validation(report, metrics, model, self.data.val)
         if self.sharded is not None:
             self.sharded.whole.cpu()
         self._validation = values
@@ -235,6 +236,8 @@ class PhaseTraining:
         state.validated = True
         if is_whole:  # else `train.max_steps` has cut it
             state.epoch, state.batch, state.loss_sum = number, 0, 0.0
+        # Before the checkpoint, since points of earlier steps are not drawn again from there on.
+        self.reporter.metrics()
         asked = self._is_asked()
         if asked or due:
             self.save()
