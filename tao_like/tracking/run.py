@@ -162,7 +162,7 @@ class Run:
 
     @contextmanager
     def listening(self, listener: Events) -> Iterator[None]:
-        """Tell one more listener what happens inside the block; of a parallel run, what the first process does."""
+        """Tell one more listener what happens inside the block, in the process that tells things."""
         if not self._writes:
             yield
             return
