@@ -108,9 +108,7 @@ class Store:
     def set_spec(self, identity: str, spec: dict[str, Any]) -> None:
         """Change a job's spec, before it starts again."""
         with self._writing() as connection:
-            connection.execute(
-                update(job_details).where(job_details.c.job_id == identity).values(spec=spec)
-            )
+            connection.execute(update(job_details).where(job_details.c.job_id == identity).values(spec=spec))
 
     def list(
         self,
@@ -295,9 +293,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _note(connection: Connection, identity: str, status: JobStatus, message: str) -> None:
     connection.execute(
-        insert(state_changes).values(
-            job_id=identity, time=time.time(), status=status.value, message=message
-        )
+        insert(state_changes).values(job_id=identity, time=time.time(), status=status.value, message=message)
     )
 
 

@@ -88,4 +88,4 @@ def _locked(descriptor: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(JobFolder(Path(sys.argv[1])), int(sys.argv[2])) and 0)
+    supervise(JobFolder(Path(sys.argv[1])), int(sys.argv[2]))
