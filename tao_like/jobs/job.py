@@ -90,7 +90,7 @@ class Dataset:
     Attributes:
         path: its folder on the server; owned: the server made the folder, and removes it with the data set.
         task: the task that it is for; spec: keys that the task's ``init`` suggests for it.
-        status: ``ready``, or ``invalid`` where the task finds no layout that it knows; message: what was found.
+        status: ``ready``, or ``invalid`` where the task cannot read it; message: what was found.
         bytes: of the upload; sha256: of the upload; both empty for a folder that was there.
     """
 

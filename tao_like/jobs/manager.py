@@ -16,7 +16,7 @@ from tao_like.errors import TaoLikeError
 from tao_like.jobs import told
 from tao_like.jobs.command import RESUMABLE, last_checkpoint, submission
 from tao_like.jobs.executors.base import Executor, Seen
-from tao_like.jobs.folder import JobFolder
+from tao_like.jobs.folder import REQUEST_FILE, JobFolder
 from tao_like.jobs.job import Job
 from tao_like.jobs.process import end_marked
 from tao_like.jobs.slots import Slots
@@ -260,6 +260,11 @@ class Manager:
     def _lost(self, job: Job, folder: JobFolder) -> None:
         """Neither a process nor a word: the machine went down, or somebody killed both."""
         end_marked(folder.mark(job.attempt))
+        if job.status is JobStatus.STARTED and folder.read(REQUEST_FILE).get("attempt") != job.attempt:
+            # The server went down before it had handed the job on.
+            before = [change.status for change in self.store.history(job.id)][-2]
+            self._end(job, JobStatus(before), "was not handed on; it waits again", {"gpu_ids": ()})
+            return
         values: dict[str, Any] = {
             "ended": time.time(),
             "gpu_ids": (),

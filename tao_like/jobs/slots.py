@@ -30,8 +30,8 @@ class Slots:
     def next(self, running: list[Job], queue: list[Job]) -> tuple[Job, tuple[int, ...]] | None:
         """The job that starts now, and its devices.
 
-        It is the first of the queue, or none: one that waits for devices is not overtaken by smaller ones, which
-        could keep it waiting for ever.
+        It is the first of the queue, or none: smaller ones do not overtake one that waits for devices, as it
+        could wait for ever then.
         """
         if not queue or len(running) >= self.jobs:
             return None

@@ -1,4 +1,4 @@
-"""Jobs in a database. Every change of a state is a compare-and-swap, so two who want the same job cannot both win."""
+"""Jobs in a database. A state changes by compare-and-swap: of two who want the same job, one wins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tao_like.errors import TaoLikeError
 from tao_like.jobs.job import Dataset, Job, NewJob, StateChange, Token
-from tao_like.jobs.states import FOLLOWS, JobStatus
+from tao_like.jobs.states import ENDED, FOLLOWS, JobStatus
 from tao_like.jobs.tables import datasets, job_details, jobs, metadata, state_changes, tokens
 
 _JOB_COLUMNS = [column for column in jobs.c if column.name != "idempotency_key"]
@@ -82,7 +82,7 @@ class Store:
                 raise
             if known.request_sha256 != new.request_sha256:
                 raise TaoLikeError(
-                    f"the idempotency key {new.idempotency_key!r} was used for another request; give a new one"
+                    f"the idempotency key {new.idempotency_key!r} stands for another request; give a new one"
                 ) from None
             return known, False
         job = self.get(identity)
@@ -117,7 +117,8 @@ class Store:
         limit: int = 50,
         statuses: Collection[JobStatus] = (),
         task: str | None = None,
-        action: str | None = None,
+        actions: Collection[str] = (),
+        dataset_id: str | None = None,
     ) -> list[Job]:
         """Jobs, the newest first; ``before``: those with a smaller number."""
         query = select(*_JOB_COLUMNS).order_by(jobs.c.number.desc()).limit(limit)
@@ -127,8 +128,10 @@ class Store:
             query = query.where(jobs.c.status.in_([status.value for status in statuses]))
         if task is not None:
             query = query.where(jobs.c.task == task)
-        if action is not None:
-            query = query.where(jobs.c.action == action)
+        if actions:
+            query = query.where(jobs.c.action.in_(actions))
+        if dataset_id is not None:
+            query = query.where(jobs.c.dataset_id == dataset_id)
         return self._many(query)
 
     def queue(self, limit: int) -> list[Job]:
@@ -145,7 +148,7 @@ class Store:
         """Number of jobs in each state."""
         query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
         with self.engine.connect() as connection:
-            return {status: number for status, number in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def move(
         self,
@@ -240,6 +243,13 @@ class Store:
         with self.engine.connect() as connection:
             return [Dataset(**row._mapping) for row in connection.execute(query)]
 
+    def uses_dataset(self, identity: str) -> bool:
+        """Whether a job that has not ended is to have a data set."""
+        ended = [status.value for status in ENDED]
+        query = select(func.count()).where(jobs.c.dataset_id == identity, jobs.c.status.not_in(ended))
+        with self.engine.connect() as connection:
+            return bool(connection.execute(query).scalar_one())
+
     def remove_dataset(self, identity: str) -> None:
         """Forget a data set; its files are the caller's business."""
         with self._writing() as connection:
@@ -267,7 +277,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """A transaction. Its first statement must be one that writes: SQLite lets no reader become a writer."""
+        """A transaction that begins with a statement that writes: SQLite lets no reader become a writer."""
         with self._writer, self.engine.begin() as connection:
             yield connection
 

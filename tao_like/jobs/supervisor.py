@@ -1,6 +1,6 @@
-"""Starts a job's process, waits for it, and writes how it ended: ``python -m tao_like.jobs.supervisor FOLDER N``.
+"""Starts a job's process, waits for it, writes how it ended: ``python -m tao_like.jobs.supervisor FOLDER N``.
 
-It is in a session of its own, so that it outlives whoever started it, and imports little, so that it is small.
+It is in a session of its own, so it outlives whoever started it, and imports little, so it is small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOT_STARTED = 127
 
 
 def supervise(folder: JobFolder, attempt: int) -> int:
-    """Run an attempt of the job in ``folder``; gives its exit code, 0 where it was not this process's turn."""
+    """Run an attempt of the job in ``folder``; gives its exit code, 0 where it is another's to run."""
     with (folder.path / LOCK_FILE).open("a") as lock:
         if not _locked(lock.fileno()):
             return 0

@@ -14,7 +14,7 @@ from tao_like.jobs.manager import Manager
 from tao_like.jobs.store import Store
 from tao_like.service.context import Context
 from tao_like.service.problems import MEDIA_TYPE, add_handlers
-from tao_like.service.routes import jobs, output, system
+from tao_like.service.routes import datasets, jobs, models, output, system
 from tao_like.service.schemas import ProblemOut
 from tao_like.service.security import Guard
 from tao_like.service.settings import Settings
@@ -57,7 +57,7 @@ def create_app(settings: Settings, *, manages: bool = True) -> FastAPI:
     app = FastAPI(
         title="tao_like",
         version=tao_like.__version__,
-        description="Trains, evaluates and exports vision models as jobs, in the shape of TAO's API version 2.",
+        description="Trains, evaluates and exports vision models as jobs, in the shape of TAO's API v2.",
         lifespan=lifespan,
         openapi_url=f"{PREFIX}/openapi.json",
         # The pages of Swagger and Redoc load their scripts from elsewhere; this server works offline.
@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, manages: bool = True) -> FastAPI:
     app.state.context = Context(settings, store, manager)
     add_handlers(app)
     api = APIRouter(prefix=PREFIX, responses=_ERRORS)
-    for module in (output, jobs, system):  # the narrower paths first
+    for module in (output, jobs, datasets, models, system):  # the narrower paths first
         api.include_router(module.router)
     app.include_router(api)
     app.add_middleware(Guard, store=store, settings=settings)

@@ -33,7 +33,7 @@ _HEADERS = (
 
 
 def hash_of(secret: str) -> str:
-    """What is stored of a token. It has 256 random bits, so nobody finds it by trying, and no salt is needed."""
+    """What is stored of a token. Nobody finds its 256 random bits by trying, so it needs no salt."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -45,7 +45,7 @@ def make_token(store: Store, name: str, role: str) -> str:
 
 
 def first_token(store: Store, path: Path) -> str | None:
-    """The administrator's secret, where nobody has one yet; written to a file that its owner alone can read."""
+    """The administrator's secret, where nobody has one; written to a file that its owner alone can read."""
     if store.tokens():
         return None
     secret = make_token(store, ADMIN, ADMIN)
@@ -69,9 +69,9 @@ def owner_of(secret: str, tokens: Iterable[Token]) -> Token | None:
 class Guard:
     """Looks at every request before the application does.
 
-    A name of the server that is not one of its own is refused, since a foreign page may have its name point to this
-    address; so is a request that changes something and comes from a foreign page. The role ``read`` may read,
-    ``user`` may do all but give out tokens.
+    A name of the server that is not one of its own is refused, since a foreign page may have its name point to
+    this address; so is a request that changes something and comes from a foreign page. The role ``read`` may
+    read, ``user`` may do all but give out tokens.
     """
 
     def __init__(self, app: ASGIApp, store: Store, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A job's spec: laid together from data set, parent and request, checked, and its paths kept within the roots."""
+"""A job's spec: laid together from data set, parent and request, and checked, its paths too."""
 
 from __future__ import annotations
 

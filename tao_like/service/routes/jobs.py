@@ -102,11 +102,19 @@ def list_jobs(
     cursor: Cursor = None,
     status: Annotated[list[JobStatus] | None, Query(description="May be given several times.")] = None,
     task: str | None = None,
-    action: str | None = None,
+    action: Annotated[list[str] | None, Query(description="May be given several times.")] = None,
+    dataset_id: str | None = None,
 ) -> Response:
     """The newest first. Jobs that are added meanwhile shift nothing: a cursor stands behind a job."""
     before = number_of(cursor)
-    found = here.store.list(before=before, limit=limit + 1, statuses=status or (), task=task, action=action)
+    found = here.store.list(
+        before=before,
+        limit=limit + 1,
+        statuses=status or (),
+        task=task,
+        actions=action or (),
+        dataset_id=dataset_id,
+    )
     after = cursor_after(found[limit - 1].number) if len(found) > limit else None
     return json_response({"jobs": [job_json(job) for job in found[:limit]], "next_cursor": after})
 
