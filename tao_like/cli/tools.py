@@ -9,6 +9,7 @@ import click
 
 from tao_like import tasks
 from tao_like.cli.byom import byom
+from tao_like.cli.jobs import jobs
 from tao_like.cli.server import server
 from tao_like.cli.specs import specs
 
@@ -175,6 +176,7 @@ TOOLS: dict[str, Any] = {
         samples,
         status,
         server,
+        jobs,
         doctor,
         completion,
     )

@@ -80,7 +80,7 @@ def _write(members: Iterator[_Member], target: Path, max_members: int, max_bytes
                     left -= len(chunk)
                     if left < 0:
                         raise DatasetError(
-                            f"the archive holds more than {max_bytes} bytes; it is too large from {member.name} on"
+                            f"the archive holds more than {max_bytes} bytes; the rest begins in {member.name}"
                         )
                     out.write(chunk)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

@@ -35,7 +35,7 @@ class OpenModels:
         began = time.perf_counter()
         prediction = model.predict(image_file)
         seconds = time.perf_counter() - began
-        height, width = read_image(image_file).shape[:2]
+        width, height = read_image(image_file).size
         content = to_plain(prediction)
         content.pop("source", None)
         return {

@@ -70,6 +70,11 @@ def add_handlers(app: FastAPI) -> None:
         detail = "; ".join(f"{problem.key}: {problem.text}" for problem in problems)
         return _answer(422, detail, problems)
 
+    @app.exception_handler(Exception)
+    async def unforeseen(_request: Request, error: Exception) -> JSONResponse:
+        # What went wrong stands in the server's log, and is nobody else's business.
+        return _answer(500, f"the server has a fault ({type(error).__name__}); its log has more")
+
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
         return _answer(error.status_code, str(error.detail), (), **dict(error.headers or {}))

@@ -69,9 +69,9 @@ def owner_of(secret: str, tokens: Iterable[Token]) -> Token | None:
 class Guard:
     """Looks at every request before the application does.
 
-    A name of the server that is not one of its own is refused, since a foreign page may have its name point to
-    this address; so is a request that changes something and comes from a foreign page. The role ``read`` may
-    read, ``user`` may do all but give out tokens.
+    A name that is not the server's own is refused, since a foreign page may have its name point to this
+    address; so is a request that changes something and comes from a foreign page. The role ``read`` may read,
+    ``user`` may do all but give out tokens.
     """
 
     def __init__(self, app: ASGIApp, store: Store, settings: Settings) -> None:
