@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
 
 import tao_like
 from tao_like.jobs.executors import LocalExecutor
@@ -20,6 +23,7 @@ from tao_like.service.security import Guard
 from tao_like.service.settings import Settings
 
 PREFIX = "/api/v2"
+PAGE = Path(__file__).parent / "page"
 _PROBLEM = {
     "model": ProblemOut,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
@@ -70,5 +74,11 @@ def create_app(settings: Settings, *, manages: bool = True) -> FastAPI:
     for module in (output, jobs, datasets, models, system):  # the narrower paths first
         api.include_router(module.router)
     app.include_router(api)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
     app.add_middleware(Guard, store=store, settings=settings)
     return app

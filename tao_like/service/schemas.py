@@ -37,6 +37,9 @@ class JobRequest(Request):
     parent_job_id: str | None = Field(
         None, description="Job whose spec is the base, and whose model the action takes."
     )
+    model_ids: list[str] | None = Field(
+        None, max_length=100, description="Models to compare, by their ids, the first as the reference."
+    )
     backend: Literal["local"] = Field("local", description="Where it runs.")
     num_gpu: int | None = Field(
         None, ge=0, le=1024, description="Devices; left out: 1 where the machine has some, else 0."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def composed(
     settings: Settings,
     dataset: Dataset | None = None,
     parent: tuple[Job, Mapping[str, Any]] | None = None,
+    models: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The whole spec of a job.
 
@@ -90,6 +91,7 @@ def composed(
         settings: have the roots.
         dataset: gives the keys that suit it.
         parent: the job before and its spec; its model is what the action takes.
+        models: files to compare, in place of the parent's model.
 
     Raises:
         ApiError: data set or parent do not fit, or the parent has left no model.
@@ -109,7 +111,11 @@ def composed(
         if dataset.status != "ready":
             raise ApiError(409, f"the data set cannot be used: {dataset.message}")
         spec = merged(spec, dataset.spec)
-    if parent is not None:
+    if models:
+        if action != "compare":
+            raise ApiError(422, f"model_ids: {action} takes none; they are for compare")
+        spec = merged(spec, {"compare": {"checkpoints": list(models)}})
+    elif parent is not None:
         spec = merged(spec, _with_model(action, parent[0], settings))
     spec = merged(spec, given)
     spec.pop("results_dir", None)

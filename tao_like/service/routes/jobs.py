@@ -15,6 +15,7 @@ from tao_like.jobs.job import Job, NewJob
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.states import ENDED, QUEUED, JobStatus
 from tao_like.service.context import Context, context_of, cursor_after, job_json, json_response, number_of
+from tao_like.service.files import file_of
 from tao_like.service.problems import ApiError
 from tao_like.service.schemas import JobChange, JobOut, JobPage, JobRequest, ResumeRequest
 from tao_like.service.specs import composed, given_spec, merged, task_spec
@@ -60,6 +61,7 @@ def create(
         settings=here.settings,
         dataset=here.dataset(request.dataset_id) if request.dataset_id else None,
         parent=(parent, here.store.details(parent.id)[0]) if parent else None,
+        models=[model_file(here, identity) for identity in request.model_ids or ()],
     )
     gpus = request.num_gpu if request.num_gpu is not None else min(1, len(here.settings.slots.gpus))
     if gpus > len(here.settings.slots.gpus):
@@ -87,6 +89,18 @@ def create(
         raise ApiError(409, str(error)) from error
     here.manager.wake()
     return _answer(here, job, 201 if new else 200)
+
+
+def model_file(here: Context, identity: str) -> str:
+    """The file of a model, by its id. Raises ApiError (422)."""
+    job_id, _, path = identity.partition(":")
+    job = here.store.get(job_id)
+    if job is None or not path:
+        raise ApiError(422, f"model_ids: there is no model {identity}")
+    try:
+        return str(file_of(here.manager.folder_of(job).results, path))
+    except ApiError as error:
+        raise ApiError(422, f"model_ids: there is no model {identity}") from error
 
 
 def _same(here: Context, job: Job, sha256: str) -> Response:

@@ -13,11 +13,11 @@ from tao_like.errors import TaoLikeError
 from tao_like.jobs.job import Job
 from tao_like.jobs.states import JobStatus
 from tao_like.service.context import Context, cursor_after, json_response, number_of, when
+from tao_like.service.files import file_of
 from tao_like.service.predict import OpenModels
 from tao_like.service.problems import ApiError
 from tao_like.service.routes.datasets import _BODY as BINARY_BODY
 from tao_like.service.routes.jobs import Cursor, Here, JobId, Limit
-from tao_like.service.routes.output import file_of
 from tao_like.service.schemas import ModelPage, PredictionOut
 from tao_like.service.uploads import receive
 

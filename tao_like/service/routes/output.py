@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from tao_like.jobs.states import ENDED, JobStatus
 from tao_like.service.context import Context, when
+from tao_like.service.files import file_of
 from tao_like.service.problems import ApiError
 from tao_like.service.routes.jobs import Here, JobId
 from tao_like.service.schemas import FileList
@@ -203,22 +204,6 @@ def download(
         filename=file.name,
         content_disposition_type="inline" if shown else "attachment",
     )
-
-
-def file_of(results: FilePath, path: str) -> FilePath:
-    """A file in a job's results. Raises ApiError (404) for whatever is not one, or lies elsewhere."""
-    missing = ApiError(404, f"the job has no file {path}")
-    if "\0" in path:
-        raise missing
-    root = results.resolve()
-    try:
-        file = (root / path).resolve()
-        known = file.is_relative_to(root) and file.is_file()
-    except OSError:  # a name that is too long
-        known = False
-    if not known:
-        raise missing
-    return file
 
 
 class _Pieces(io.RawIOBase):
