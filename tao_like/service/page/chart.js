@@ -11,7 +11,7 @@ export function ticks(low, high, count = 5) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough);
   const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9; value += step) found.push(value);
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9; value += step) found.push(Number(value.toPrecision(12)));
   return found;
 }
 
@@ -20,6 +20,12 @@ export function thinned(points, most = MOST) {
   if (points.length <= most) return points;
   const every = Math.ceil(points.length / most);
   return points.filter((_, index) => index % every === 0 || index === points.length - 1);
+}
+
+/** A number at an axis, in few letters. */
+function short(value) {
+  const rounded = Number(value.toPrecision(3));
+  return rounded !== 0 && (Math.abs(rounded) < 0.001 || Math.abs(rounded) >= 1e5) ? rounded.toExponential() : String(rounded);
 }
 
 /** A chart of series {name, points: [[x, y], ...]}; null where there is nothing to draw. */
@@ -38,7 +44,7 @@ export function chart(title, unit, series) {
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": `${title} by ${unit}` });
   for (const value of ticks(low, high)) {
     picture.append(svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), class: "grid" }));
-    picture.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, number(Number(value.toPrecision(6)))));
+    picture.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   }
   for (const value of ticks(left, right).filter(Number.isInteger)) {
     picture.append(svg("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, String(value)));
