@@ -28,6 +28,7 @@ def submission(
     command: Sequence[str] = (),
     resume: bool = False,
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Submission:
     """An attempt that runs a stage; writes its spec into the folder.
 
@@ -38,6 +39,7 @@ def submission(
         command: other words to run in its place.
         resume: go on from the last checkpoint, where there is one.
         environment: further variables.
+        cwd: the working folder; None: the job's.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     words = list(command)
@@ -48,7 +50,7 @@ def submission(
         if checkpoint is not None:
             words.append(f"{RESUME_KEY}={checkpoint}")
     variables = {EVENTS_FILE_VARIABLE: str(folder.events), "PYTHONUNBUFFERED": "1", **(environment or {})}
-    return Submission(folder, attempt, words, variables, folder.path)
+    return Submission(folder, attempt, words, variables, cwd or folder.path)
 
 
 def write_spec(folder: JobFolder, spec: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ class JobFolder:
 
     def mark(self, attempt: int) -> str:
         """What the environment of the processes of an attempt says."""
-        return f"{self.path.name}/{attempt}"
+        return f"{self.path.absolute()}/{attempt}"
 
     def exit(self, attempt: int) -> Exit | None:
         """How an attempt ended; None where it has not, or nobody could say."""

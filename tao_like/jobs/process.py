@@ -13,7 +13,8 @@ from typing import Any
 from tao_like.tracking.process import Process, this_process
 
 MARK = "TAO_LIKE_JOB"
-"""The environment variable that every process of a job inherits: its folder's name and the attempt."""
+"""The environment variable that every process of a job inherits: its folder and the attempt, a line each for
+the job and for those that have started it."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -67,13 +68,15 @@ def start_ticks(pid: int) -> int | None:
 
 def marked(mark: str) -> Iterator[int]:
     """The processes that bear a job's mark, whatever session they have moved to."""
-    wanted = f"{MARK}={mark}".encode()
+    wanted = os.fsencode(mark)
+    start = f"{MARK}=".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if wanted in environment.split(b"\0") and int(folder.name) != os.getpid():
+        marks = [one[len(start) :] for one in environment.split(b"\0") if one.startswith(start)]
+        if any(wanted in one.split(b"\n") for one in marks) and int(folder.name) != os.getpid():
             yield int(folder.name)
 
 

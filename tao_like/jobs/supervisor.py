@@ -44,7 +44,8 @@ def _run(folder: JobFolder, attempt: int, request: dict[str, object], me: dict[s
     command, environment, cwd = request["command"], request["environment"], request["cwd"]
     assert isinstance(command, list)
     assert isinstance(environment, dict)
-    variables = {**os.environ, **environment, MARK: folder.mark(attempt)}
+    marks = [*filter(None, [os.environ.get(MARK)]), folder.mark(attempt)]
+    variables = {**os.environ, **environment, MARK: "\n".join(marks)}
     with folder.log.open("ab") as log:
         try:
             child = subprocess.Popen(

@@ -54,7 +54,7 @@ def task_spec(task: str, action: str) -> Any:
 
 def actions_of(module: Any) -> list[str]:
     """What a task can do."""
-    return [*module.STAGES]
+    return [*module.STAGES, *(["automl"] if "train" in module.STAGES else [])]
 
 
 def given_spec(task: str, action: str, specs: Mapping[str, Any], text: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from waiting import pids, until, wait_for
 
 from tao_like.jobs.executors import LocalExecutor
-from tao_like.jobs.folder import PROCESS_FILE
+from tao_like.jobs.folder import PROCESS_FILE, JobFolder
 from tao_like.jobs.job import Job, NewJob, OnLost
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.process import marked
@@ -78,14 +78,14 @@ class Scene:
         wait_for(lambda: self.job.status is status)
         # Once, and nobody is left.
         assert self.words().count(status.value) == 1
-        assert list(marked(f"{self.id}/{self.job.attempt}")) == []
+        assert list(marked(JobFolder(self.folder / "jobs" / self.id).mark(self.job.attempt))) == []
 
     def close(self) -> None:
         self.gate.touch()
         self.kill_server()
         if self.manager is not None:
             self.manager.stop()
-        for pid in marked(f"{self.id}/1"):
+        for pid in marked(JobFolder(self.folder / "jobs" / self.id).mark(1)):
             os.kill(pid, signal.SIGKILL)
         self.store.close()
 
