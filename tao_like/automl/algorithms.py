@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from tao_like.errors import SpecError
 if TYPE_CHECKING:
     import optuna
 
-STUDY_FILE = "study.db"
+STUDY_FILE = "study.jsonl"
 STUDY = "automl"
 
 
@@ -52,14 +54,11 @@ def open_study(
         SpecError: the search that was broken off had other parameters or another algorithm.
     """
     import optuna
-    from sqlalchemy.pool import NullPool
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{folder / STUDY_FILE}",
-        engine_kwargs={"poolclass": NullPool, "connect_args": {"timeout": 30}},
-        skip_compatibility_check=False,
-    )
+    # A line an event: killed in the midst of one, it loses that one. A dead process's lock ends by itself.
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
     study = optuna.create_study(
         storage=storage,
         study_name=STUDY,
@@ -77,9 +76,22 @@ def open_study(
             f"automl: {folder} holds a search that was broken off, over {'; '.join(before['parameters'])} by "
             f"{before['algorithm']}; go on with the same spec, or choose another results_dir"
         )
+    if settings.algorithm == "grid" and not study.trials:
+        # Not Optuna's GridSampler, which asks a study that is only told to stop itself, and fails.
+        for point in _grid(settings, parameters):
+            study.enqueue_trial(point)
     # A search that goes on must not try the same random values again.
     study.sampler = _sampler(settings, parameters, done=len(study.trials))
     return study
+
+
+def _grid(settings: AutomlSpec, parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """The points of a grid, in random order where not all of them are tried."""
+    keys = [one.key for one in parameters]
+    points = [dict(zip(keys, values, strict=True)) for values in product(*(one.grid() for one in parameters))]
+    if len(points) > settings.max_trials:
+        random.Random(settings.seed).shuffle(points)
+    return points[: settings.max_trials]
 
 
 def _sampler(settings: AutomlSpec, parameters: Sequence[Parameter], done: int) -> Any:
@@ -89,8 +101,6 @@ def _sampler(settings: AutomlSpec, parameters: Sequence[Parameter], done: int) -
     if settings.algorithm in ("bayesian", "bfbo"):
         startup = min(10, max(4, settings.max_trials // 3))
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
-    if settings.algorithm == "grid":
-        return optuna.samplers.GridSampler({one.key: one.grid() for one in parameters}, seed=settings.seed)
     if settings.algorithm == "bohb":
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=5)
     return optuna.samplers.RandomSampler(seed=seed)

@@ -34,7 +34,7 @@ def run_automl(
     Raises:
         SpecError: Optuna is not installed, or the spec is wrong. TaoLikeError: no trial succeeded.
     """
-    for name in ("optuna", "scipy", "sqlalchemy"):
+    for name in ("optuna", "scipy"):
         if find_spec(name) is None:
             raise SpecError(f"automl needs {name}; pip install 'tao_like[automl]'")
     with process_state_kept():

@@ -86,7 +86,7 @@ class Search:
         self._take_up()
         try:
             with self.run.progress("automl", wanted) as bar:
-                bar.advance(len(self.study.trials) - len(self.running))
+                bar.advance(self._begun() - len(self.running))
                 while True:
                     while len(self.running) < self.spec.automl.max_concurrent and self._more(wanted):
                         self._begin(self.study.ask(distributions(self.parameters)))
@@ -105,7 +105,14 @@ class Search:
     # --- one trial ---
 
     def _more(self, wanted: int) -> bool:
-        return len(self.study.trials) < wanted
+        return self._begun() < wanted
+
+    def _begun(self) -> int:
+        """Trials that have begun; those of a grid wait in the study from the beginning."""
+        import optuna
+
+        waiting = optuna.trial.TrialState.WAITING
+        return sum(trial.state is not waiting for trial in self.study.get_trials(deepcopy=False))
 
     def _take_up(self) -> None:
         """Go on with what a broken-off search has left: its trials that had not ended."""
