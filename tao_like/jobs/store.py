@@ -27,12 +27,16 @@ class Store:
 
     Args:
         path: the SQLite file; it is made where there is none.
+
+    Attributes:
+        changes: grows with every change; an answer is good as long as it stands still.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # In the same process writers queue up here; SQLite itself would have them poll.
         self._writer = threading.Lock()
+        self.changes = 0
         self.engine = _open(path)
         metadata.create_all(self.engine)
         path.chmod(0o600)
@@ -278,8 +282,12 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """A transaction that begins with a statement that writes: SQLite lets no reader become a writer."""
-        with self._writer, self.engine.begin() as connection:
-            yield connection
+        with self._writer:
+            try:
+                with self.engine.begin() as connection:
+                    yield connection
+            finally:
+                self.changes += 1
 
     def _one(self, query: Any) -> Job | None:
         found = self._many(query)

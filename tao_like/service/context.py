@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +19,27 @@ from tao_like.jobs.store import Store
 from tao_like.service.problems import ApiError
 from tao_like.service.settings import Settings
 
+_MOST_ANSWERS = 64
+
+
+class Answers:
+    """Answers that are given again while nothing has changed: many people watch the same list."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._changes, self._known = -1, dict[Any, bytes]()
+
+    def get(self, key: Any, make: Callable[[], Any]) -> bytes:
+        """The JSON of what ``make`` gives, or gave since the last change."""
+        with self._lock:  # of many who ask after a change, one makes it
+            changes = self._store.changes  # read before the data: what changes meanwhile is not kept for new
+            if changes != self._changes or len(self._known) > _MOST_ANSWERS:
+                self._changes, self._known = changes, {}
+            if key not in self._known:
+                self._known[key] = as_json(make())
+            return self._known[key]
+
 
 @dataclass(frozen=True)
 class Context:
@@ -25,6 +48,7 @@ class Context:
     settings: Settings
     store: Store
     manager: Manager
+    answers: Answers
 
     def job(self, identity: str) -> Job:
         """A job. Raises ApiError (404)."""
@@ -55,8 +79,12 @@ def caller_of(request: Request) -> Token:
 
 def json_response(content: Any, status: int = 200, **headers: str) -> Response:
     """A response that was made by hand: quicker than having it checked again."""
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Response(body, status, media_type="application/json", headers=headers or None)
+    return Response(as_json(content), status, media_type="application/json", headers=headers or None)
+
+
+def as_json(content: Any) -> bytes:
+    """Content as the body of a response."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def job_json(job: Job, specs: dict[str, Any] | None = None) -> dict[str, Any]:

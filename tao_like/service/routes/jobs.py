@@ -121,16 +121,21 @@ def list_jobs(
 ) -> Response:
     """The newest first. Jobs that are added meanwhile shift nothing: a cursor stands behind a job."""
     before = number_of(cursor)
-    found = here.store.list(
-        before=before,
-        limit=limit + 1,
-        statuses=status or (),
-        task=task,
-        actions=action or (),
-        dataset_id=dataset_id,
-    )
-    after = cursor_after(found[limit - 1].number) if len(found) > limit else None
-    return json_response({"jobs": [job_json(job) for job in found[:limit]], "next_cursor": after})
+
+    def page() -> dict[str, Any]:
+        found = here.store.list(
+            before=before,
+            limit=limit + 1,
+            statuses=status or (),
+            task=task,
+            actions=action or (),
+            dataset_id=dataset_id,
+        )
+        after = cursor_after(found[limit - 1].number) if len(found) > limit else None
+        return {"jobs": [job_json(job) for job in found[:limit]], "next_cursor": after}
+
+    key = (limit, before, tuple(status or ()), task, tuple(action or ()), dataset_id)
+    return Response(here.answers.get(key, page), media_type="application/json")
 
 
 @router.post("/jobs/{job_id}:cancel", operation_id="cancel_job", response_model=JobOut, summary="End a job")
