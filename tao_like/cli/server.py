@@ -72,6 +72,33 @@ def start(
     serve(settings, click.echo)
 
 
+@server.command("token", short_help="Give somebody a token.")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["admin", "user", "read"]), default="user", show_default=True)
+@click.option("--revoke", is_flag=True, help="End the token of that name instead.")
+@click.option(
+    "-f",
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("tao_like_service"),
+    show_default=True,
+    help="The server's.",
+)
+def token(name: str, role: str, revoke: bool, folder: Path) -> None:
+    """Gives NAME a new token and prints it, once; an older one of that name ends. The server may be running."""
+    _require_service()
+    from tao_like.jobs.store import Store
+    from tao_like.service.security import make_token
+    from tao_like.service.settings import Settings
+
+    store = Store(Settings(folder).database)
+    if not revoke:
+        click.echo(make_token(store, name, role))
+    elif not store.remove_token(name):
+        raise click.UsageError(f"There is no token of {name}.")
+    store.close()
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     if text == "none":
         return ()
