@@ -110,7 +110,9 @@ def _history(search: Search, trials: list[optuna.trial.FrozenTrial]) -> Image:
     import optuna
 
     better = max if search.goal.higher_is_better else min
-    numbers, values, best = [], [], []
+    numbers: list[float] = []
+    values: list[float] = []
+    best: list[float] = []
     for trial in trials:
         if trial.state is optuna.trial.TrialState.COMPLETE and trial.value is not None:
             numbers.append(float(trial.number))

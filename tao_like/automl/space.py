@@ -10,7 +10,7 @@ from typing import Any
 from tao_like.config import iter_fields
 from tao_like.config.blocks.automl import AutomlParameterSpec
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.config.structure import Member, describe
+from tao_like.config.structure import Block, Member, describe
 from tao_like.errors import Problem, SpecError
 
 DEFAULT_KEYS = ("train.optim.lr", "train.optim.weight_decay")
@@ -175,16 +175,16 @@ def _range(member: Member, value: Any, asked: AutomlParameterSpec, whole: bool) 
 
 def _find(spec: CommonSpec, key: str) -> tuple[Member, Any]:
     """The declaration of a key, and its value."""
-    block, value = describe(type(spec)), spec
-    *parents, name = key.split(".")
-    for parent in (*parents, name):
-        member = block.members.get(parent)
-        if member is None or (parent is not name and member.kind.block is None):
+    block: Block | None = describe(type(spec))
+    value: Any = spec
+    for name in key.split("."):
+        member = block.members.get(name) if block is not None else None
+        if member is None:
             raise _Unusable("parameter", f"there is no key {key}; use the names that default_specs prints")
-        value = getattr(value, parent)  # type: ignore[assignment]
-        if member.kind.block is not None:
-            block = describe(member.kind.block)
-    if member.kind.block is not None or key.startswith(_NOT_VARIED):
+        value = getattr(value, name)
+        block = describe(member.kind.block) if member.kind.block is not None else None
+    assert member is not None
+    if block is not None or key.startswith(_NOT_VARIED):
         raise _Unusable("parameter", f"{key} cannot be varied in a training; name a key of its own")
     return member, value
 

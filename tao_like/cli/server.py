@@ -85,7 +85,7 @@ def start(
     help="The server's.",
 )
 def token(name: str, role: str, revoke: bool, folder: Path) -> None:
-    """Gives NAME a new token and prints it, once; an older one of that name ends. The server may be running."""
+    """Gives NAME a new token and prints it, once; an older one of that name ends. A server may be at work."""
     _require_service()
     from tao_like.jobs.store import Store
     from tao_like.service.security import make_token

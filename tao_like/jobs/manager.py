@@ -102,7 +102,7 @@ class Manager:
                 running.append(started)
 
     def _running(self) -> list[Job]:
-        return self.store.list(statuses=OCCUPYING, limit=_LARGEST)
+        return self.store.find(statuses=OCCUPYING, limit=_LARGEST)
 
     # --- what people ask for ---
 

@@ -114,7 +114,7 @@ class Store:
         with self._writing() as connection:
             connection.execute(update(job_details).where(job_details.c.job_id == identity).values(spec=spec))
 
-    def list(
+    def find(
         self,
         *,
         before: int | None = None,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tao_like.jobs.job import Token
 from tao_like.jobs.store import Store
@@ -92,12 +92,12 @@ class Guard:
             await _refuse(send, *refused)
             return
 
-        async def send_on(message: dict[str, object]) -> None:
+        async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]  # type: ignore[misc]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self.app(scope, receive, send_on)  # type: ignore[arg-type]
+        await self.app(scope, receive, send_on)
 
     def _refused(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
         host = _name_of(headers.get(b"host", ""))

@@ -79,7 +79,7 @@ def test_first_in_first_out_but_for_priority(store: Store, tmp_path: Path) -> No
     manager, executor = manager_of(store, tmp_path)
     for _ in jobs:
         manager.look()
-        (running,) = store.list(statuses=[JobStatus.STARTED, JobStatus.RUNNING])
+        (running,) = store.find(statuses=[JobStatus.STARTED, JobStatus.RUNNING])
         executor.end(running)
         manager.look()
     assert [submission.folder.path.name for submission in executor.submitted] == [
@@ -183,7 +183,7 @@ def test_a_failed_job_says_why(store: Store, tmp_path: Path) -> None:
     manager.start()
     wait_for(lambda: store.counts() == {"Error": 1})
     manager.stop()
-    (job,) = store.list()
+    (job,) = store.find()
     assert (job.exit_code, job.error) == (2, "no data there")
 
 
@@ -208,16 +208,16 @@ def test_200_jobs_of_which_some_are_canceled_and_none_is_lost(store: Store, tmp_
     jobs = [add(store) for _ in range(200)]
     chance = random.Random(1)
     canceled = set()
-    while not all(job.status in ENDED for job in store.list(limit=500)):
+    while not all(job.status in ENDED for job in store.find(limit=500)):
         manager.look()
-        for job in store.list(statuses=[JobStatus.RUNNING, JobStatus.STARTED], limit=500):
+        for job in store.find(statuses=[JobStatus.RUNNING, JobStatus.STARTED], limit=500):
             if chance.random() < 0.5:
                 executor.end(job)
         for job in chance.sample(jobs, 3):
             if chance.random() < 0.5 and manager.cancel(now(store, job)).status is not JobStatus.DONE:
                 canceled.add(job.id)
     assert sum(store.counts().values()) == 200
-    ended = {job.id: job.status for job in store.list(limit=500)}
+    ended = {job.id: job.status for job in store.find(limit=500)}
     assert set(ended) == {job.id for job in jobs}
     # One that was just done when it was to be canceled is done.
     assert {identity for identity, status in ended.items() if status is JobStatus.CANCELED} <= canceled

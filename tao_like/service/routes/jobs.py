@@ -123,7 +123,7 @@ def list_jobs(
     before = number_of(cursor)
 
     def page() -> dict[str, Any]:
-        found = here.store.list(
+        found = here.store.find(
             before=before,
             limit=limit + 1,
             statuses=status or (),

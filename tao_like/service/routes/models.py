@@ -32,7 +32,7 @@ _open_models = OpenModels()
 @router.get("/models", operation_id="list_models", response_model=ModelPage, summary="List models")
 def list_models(here: Here, limit: Limit = 50, cursor: Cursor = None, task: str | None = None) -> Response:
     """Bundles and ONNX files of jobs that are done, the newest job first; the page is one of jobs."""
-    found = here.store.list(
+    found = here.store.find(
         before=number_of(cursor),
         limit=limit + 1,
         statuses=(JobStatus.DONE,),
