@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tao_like.errors import Problem, SpecError, TaoLikeError
+from tao_like.tracking.files import to_plain
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -40,7 +41,9 @@ def problem_body(status: int, detail: str, problems: Sequence[Problem] = ()) -> 
     }
     if problems:
         body["errors"] = [vars(problem) for problem in problems]
-    return body
+    # What was given stands in the sentences, whatever it was.
+    plain: dict[str, Any] = to_plain(body)
+    return plain
 
 
 def _answer(status: int, detail: str, problems: Sequence[Problem] = (), **headers: str) -> JSONResponse:

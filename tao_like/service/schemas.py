@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tao_like.jobs.states import JobStatus
 
@@ -17,6 +18,16 @@ class Request(BaseModel):
     """A body; what it does not know is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def whole_characters(cls, content: Any) -> Any:
+        """Refuse halves of a character, which JSON can name and no file or database can hold."""
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("it holds half of a character (\\ud800 to \\udfff)") from error
+        return content
 
 
 class JobRequest(Request):
