@@ -177,7 +177,13 @@ def is_allowed(value: str, settings: Settings) -> bool:
     """Whether a path lies below a root, once links and ``..`` are resolved."""
     if value.startswith(_SCHEMES) and "/" not in value.partition(":")[0]:
         return ".." not in value
-    path = Path(value).expanduser()
+    try:
+        return _lies_below(Path(value).expanduser(), settings)
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, or a home of nobody
+        return False
+
+
+def _lies_below(path: Path, settings: Settings) -> bool:
     # A job's working folder is its own; what is relative lies there.
     path = path if path.is_absolute() else settings.jobs / "any" / path
     fixed = path

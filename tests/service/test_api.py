@@ -88,7 +88,17 @@ def test_errors_of_a_yaml_text_name_the_line(server: Served) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc", "{root}/../x", "{root}/link/x", "../../../../../etc", "{root}/*/../../x", "~/x", "{root}extra"],
+    [
+        "/etc",
+        "{root}/../x",
+        "{root}/link/x",
+        "../../../../../etc",
+        "{root}/*/../../x",
+        "~/x",
+        "~nobody-there/x",
+        "a\0b",
+        "{root}extra",
+    ],
 )
 def test_paths_outside_the_roots_are_refused(server: Served, path: str) -> None:
     root = server.settings.roots[0]
@@ -100,7 +110,7 @@ def test_paths_outside_the_roots_are_refused(server: Served, path: str) -> None:
     problem = send(server, "POST", "/jobs", {**TRAIN, "specs": specs})[2]
     (error,) = problem["errors"]
     assert error["key"] == "dataset.train_dataset.images_dir"
-    assert "outside" in error["text"]
+    assert "outside" in error["text"] or "\0" in path
     assert send(server, "POST", "/datasets", {"task": "classification", "path": given})[0] == 422
 
 
@@ -262,6 +272,40 @@ def test_files_of_a_job_and_nothing_else(server: Served, tmp_path: Path) -> None
     with zipfile.ZipFile(client.download_job_file(job["id"], tmp_path / "all.zip")) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["train/a.html"]
+
+
+def test_a_comparison_takes_models_by_their_ids(server: Served) -> None:
+    client = server.client
+    job = client.create_job("classification", "train")
+    folder = server.context.manager.folder_of(job["id"])
+    (folder.results / "train").mkdir(parents=True)
+    file = folder.results / "train" / "model.tltb"
+    file.touch()
+    models = [f"{job['id']}:train/model.tltb"] * 2
+    compare = client.create_job("classification", "compare", model_ids=models)
+    assert compare["specs"] == {"compare": {"checkpoints": [str(file)] * 2}}
+    for wrong in ("x", f"{job['id']}:../../../jobs.db", f"{job['id']}:train/none.onnx"):
+        with pytest.raises(ServerError, match="there is no model"):
+            client.create_job("classification", "compare", model_ids=[wrong])
+    with pytest.raises(ServerError, match="for compare"):
+        client.create_job("classification", "train", model_ids=models)
+
+
+def test_a_job_takes_its_parents_spec_and_model(server: Served) -> None:
+    client = server.client
+    job = client.create_job("classification", "prune", {"train": {"num_epochs": 4}})
+    with pytest.raises(ServerError, match="has left no model"):
+        client.create_job("classification", "train", parent_job_id=job["id"])
+    folder = server.context.manager.folder_of(job["id"])
+    (folder.results / "prune").mkdir(parents=True)
+    file = folder.results / "prune" / "model.tltb"
+    file.touch()
+    child = client.create_job("classification", "train", {"train": {"seed": 3}}, parent_job_id=job["id"])
+    assert child["specs"] == {"train": {"num_epochs": 4, "pruned_model_path": str(file), "seed": 3}}
+    other = client.create_job("classification", "evaluate", parent_job_id=job["id"])
+    assert other["specs"]["evaluate"] == {"checkpoint": str(file)}
+    with pytest.raises(ServerError, match="one of classification"):
+        client.create_job("detection", "evaluate", parent_job_id=job["id"])
 
 
 def test_what_the_server_says_of_itself(server: Served) -> None:

@@ -59,12 +59,12 @@ function drawn({ kind, width, height, seconds, prediction }, url, name) {
     const labels = [...new Set(prediction.detections.map((one) => one.label))];
     const style = (label) => `s${labels.indexOf(label) % 6}`;
     const layer = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-    const size = Math.max(width, height) / 45;
+    const size = Math.max(width, height) / 28;
     for (const { label, score, box: [left, top, right, bottom] } of prediction.detections) {
       layer.append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: style(label) }));
       layer.append(svg("text", { x: left, y: Math.max(top - size * 0.3, size), "font-size": size, class: style(label) }, `${label} ${(score * 100).toFixed(0)}%`));
     }
-    const counts = labels.map((label) => `${prediction.detections.filter((one) => one.label === label).length} ${label}`).join(", ");
+    const counts = labels.map((label) => `${label}: ${prediction.detections.filter((one) => one.label === label).length}`).join(", ");
     return [el("p", {}, counts || "Nothing was found."), el("div.answer", {}, picture, layer), time,
       el("details", {}, el("summary", {}, "As a table"), table("Detections", [
         { title: "Label", value: (one) => one.label }, { title: "Score", value: (one) => one.score, number: true },
