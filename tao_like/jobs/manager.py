@@ -28,6 +28,7 @@ GRACE_SECONDS = 30.0
 MOST_RESTARTS = 5
 """Times that a lost job is resumed."""
 _PAUSE_SECONDS = 0.25
+_NOTED_SECONDS = 1.0
 _LARGEST = 1 << 20
 
 logger = logging.getLogger("tao_like.jobs")
@@ -55,6 +56,7 @@ class Manager:
     ) -> None:
         self.store, self.executor, self.slots = store, executor, slots or Slots()
         self.folder, self.grace = folder, grace
+        self._noted: dict[str, float] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -220,9 +222,16 @@ class Manager:
         else:
             if job.status is JobStatus.STARTED and seen.state == "running":
                 job = self.store.move(job, JobStatus.RUNNING, f"runs (attempt {job.attempt})") or job
-            now = told.progress(folder, job.progress)
-            if now != job.progress:
-                self.store.set(job, progress=now)
+            self._note_progress(job, folder)
+
+    def _note_progress(self, job: Job, folder: JobFolder) -> None:
+        """Write down how far a job is; not more often than anybody would look."""
+        if time.monotonic() - self._noted.get(job.id, -_NOTED_SECONDS) < _NOTED_SECONDS:
+            return
+        now = told.progress(folder, job.progress)
+        if now != job.progress:
+            self._noted[job.id] = time.monotonic()
+            self.store.set(job, progress=now)
 
     def _press(self, job: Job, folder: JobFolder, seen: Seen) -> None:
         """Ask a process to end, once; after the grace end it by force."""
@@ -287,6 +296,7 @@ class Manager:
             self._end(job, JobStatus.ERROR, reason, {**values, "error": reason})
 
     def _end(self, job: Job, to: JobStatus, message: str, values: dict[str, Any]) -> None:
+        self._noted.pop(job.id, None)
         if self.store.move(job, to, message, **values) is not None:
             logger.info("job %s: %s, %s", job.id, to.value, message)
 

@@ -19,9 +19,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import IO, Any, TypedDict, cast
+from typing import IO, Any, cast
 
 from tao_like.errors import Problem, SpecError, TaoLikeError
+from tao_like.service.answers import Dataset, Event, Job, Model, Prediction
 
 URL_VARIABLE = "TAO_LIKE_SERVER"
 TOKEN_VARIABLE = "TAO_LIKE_TOKEN"
@@ -29,79 +30,6 @@ CONFIG_FILE = Path("~/.config/tao_like/server.yaml")
 DEFAULT_URL = "http://127.0.0.1:8042"
 _SETTLED = ("Done", "Error", "Canceled", "Paused")
 _CHUNK = 1 << 20
-
-
-class Job(TypedDict, total=False):
-    """A job, as the server shows it; ``specs`` of a single one alone."""
-
-    id: str
-    name: str
-    task: str
-    action: str
-    status: str
-    priority: int
-    num_gpu: int
-    gpu_ids: list[int]
-    attempt: int
-    parent_job_id: str | None
-    dataset_id: str | None
-    on_lost: str
-    tags: list[str]
-    created_on: str
-    started_on: str | None
-    ended_on: str | None
-    exit_code: int | None
-    error: str | None
-    progress: dict[str, Any]
-    specs: dict[str, Any] | None
-
-
-class Dataset(TypedDict):
-    """A data set, as the server shows it; ``specs`` suit it."""
-
-    id: str
-    name: str
-    task: str
-    path: str
-    status: str
-    message: str
-    specs: dict[str, Any]
-    created_on: str
-    bytes: int
-    sha256: str
-
-
-class Model(TypedDict):
-    """A bundle or an ONNX file that a job left."""
-
-    id: str
-    job_id: str
-    job_name: str
-    path: str
-    task: str
-    action: str
-    kind: str
-    bytes: int
-    created_on: str
-    metrics: dict[str, float]
-
-
-class Prediction(TypedDict):
-    """What a model says of a picture, in pixels of that picture."""
-
-    kind: str
-    width: int
-    height: int
-    seconds: float
-    prediction: dict[str, Any]
-
-
-class Event(TypedDict):
-    """Something that a job told; with its ``id`` one goes on behind it."""
-
-    id: str
-    event: str
-    data: dict[str, Any]
 
 
 class ServerError(TaoLikeError):

@@ -159,7 +159,7 @@ def test_all_are_gone_and_the_job_goes_on_where_that_was_asked_for(scene: Scene)
     scene.work(on_lost="resume")
     kill_all(scene)
     scene.return_of_server()
-    wait_for(lambda: len(pids(scene.begun)) == 2)
+    wait_for(lambda: len(pids(scene.begun)) == 2 and scene.job.status is JobStatus.RUNNING)
     scene.gate.touch()
     scene.ends(JobStatus.DONE)
     assert scene.job.attempt == 2
