@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from PIL import Image
 from tiny_classification import UNCHANGED, data_overrides, tiny_spec
 from torch.utils.data import DataLoader
 
+from tao_like.config.blocks.augmentation import RandomCropSpec
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
-from tao_like.tasks.classification.dataset import Augmentation, area_shares
-from tao_like.tasks.classification.spec import RandomCropSpec
+from tao_like.tasks.classification.dataset import augmentation_of
+from tao_like.tasks.common.augmentation.crops import area_shares
 
 SIZE = ImagePreparation(height=32, width=32, resize="squash", interpolation="bilinear")
 ALL_KINDS = (
@@ -25,9 +27,9 @@ ALL_KINDS = (
 )
 
 
-def changes(*overrides: str) -> Augmentation:
+def changes(*overrides: str) -> Callable[[Image.Image], np.ndarray]:
     """The augmentation of a spec in which nothing is on but what is given."""
-    return Augmentation(tiny_spec(*UNCHANGED, *overrides).dataset.augmentation, SIZE)
+    return augmentation_of(tiny_spec(*UNCHANGED, *overrides).dataset.augmentation, SIZE).pixels
 
 
 def gradient(side: int = 64) -> Image.Image:

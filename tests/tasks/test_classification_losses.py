@@ -10,10 +10,10 @@ from torch.nn import functional
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,
-    mixup_or_cutmix,
     multi_label_loss,
     targets_to_probabilities,
 )
+from tao_like.tasks.common.augmentation.mixing import MixUpOrCutMix
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 4.0])
 
@@ -80,7 +80,7 @@ def blended(alpha: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 12, 16) * 10
     targets = torch.eye(5)
     torch.manual_seed(seed)
-    mixed, mixed_targets = mixup_or_cutmix(pictures, targets, alpha)
+    mixed, mixed_targets = MixUpOrCutMix(alpha)(pictures, targets)
     return pictures.float(), mixed, mixed_targets
 
 
@@ -119,6 +119,6 @@ def test_the_caller_s_pictures_and_targets_are_left_alone() -> None:
     pixels, targets = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.eye(4)
     for seed in range(6):
         torch.manual_seed(seed)
-        mixup_or_cutmix(pixels, targets, 0.4)
+        MixUpOrCutMix(0.4)(pixels, targets)
     assert (pixels == 7).all()
     assert targets.equal(torch.eye(4))

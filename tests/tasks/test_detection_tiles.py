@@ -77,7 +77,7 @@ def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task:
     for index in range(len(dataset)):
         item = dataset[index]
         scores = np.full(len(item.labels), 0.9, np.float32)
-        scored.append((index, Detections(item.boxes, scores, item.labels), item.annotations))
+        scored.append((index, Detections(item.boxes, scores, item.labels), item.ground_truth))
     ((image, answer, target),) = tiles.merged(scored)
     assert image == 0
     assert len(answer) == len(SQUARES)
@@ -101,4 +101,4 @@ def test_training_draws_on_other_tiles_too(task: Any) -> None:
     augmented.set_epoch(0)
     item = augmented[3]
     assert item.pixels.shape == (64, 96, 3)
-    assert item.annotations.image == 0
+    assert item.ground_truth.image == 0
