@@ -13,7 +13,7 @@ from tao_like.plots.palette import IGNORED, INK, RIGHT, WRONG, class_color, rgb
 from tao_like.plots.text import fit_text, load_font
 
 OPACITY = 0.55
-SIDE = 480
+SIDE = 320
 GAP = 4
 _LINE, _SWATCH = 18, 12
 

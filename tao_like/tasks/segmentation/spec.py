@@ -31,6 +31,11 @@ _SEGMENT_KEYS = (
     *("validation_split", "test_split", "predict_split", "label_transform", "palette"),
 )
 
+_AUGMENTATION_KEYS = (
+    *("random_flip", "random_rotate", "random_color", "with_scale_random_crop", "with_random_blur"),
+    *("mean", "std"),
+)
+
 
 @dataclass
 class Spec(CommonSpec):
@@ -52,6 +57,7 @@ class Spec(CommonSpec):
         "model.decode_head.align_corners": "pixels have their centers at half numbers, always",
         "dataset.segment.dataset": "there is one kind of dataset",
         "dataset.segment.quant_calibration_dataset": "quantize calibrates on the training data",
+        "dataset.segment.augmentation.with_random_crop": "with_scale_random_crop does it",
         "train.use_distributed_sampler": "several processes share the data by themselves",
         "train.sync_batchnorm": "several processes keep their own statistics",
         "train.checkpointer": "train.checkpoint_interval says it",
@@ -59,6 +65,7 @@ class Spec(CommonSpec):
     }
     moved: ClassVar[Mapping[str, str]] = {
         **MOVED_TAO_KEYS,
+        **{f"dataset.segment.augmentation.{name}": f"dataset.augmentation.{name}" for name in _AUGMENTATION_KEYS},
         **{f"dataset.segment.{name}": f"dataset.{name}" for name in _SEGMENT_KEYS},
         "train.segment.loss": "model.loss.type",
         "train.segment.weights": "model.loss.weights",

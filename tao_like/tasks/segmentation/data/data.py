@@ -22,8 +22,9 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
+from tao_like.tasks.segmentation.data.augmentation import MaskAugmentation
 from tao_like.tasks.segmentation.data.check import check_segmentation_data
-from tao_like.tasks.segmentation.data.dataset import Augment, SegmentationDataset, collate_items
+from tao_like.tasks.segmentation.data.dataset import SegmentationDataset, collate_items
 from tao_like.tasks.segmentation.data.source import LabelledMasks, prediction_files
 from tao_like.tasks.segmentation.data.targets import SegmentationTargets
 from tao_like.tasks.segmentation.data.tiles import PhotoTiles, TiledDataset, tiles_of
@@ -104,11 +105,8 @@ class SegmentationData(ImageData[LabelledMasks]):
             self.source.coding,
             self.preprocessing,
             self.image_store([record.path for record in records]),
-            augment=self._augmentation() if augment else None,
+            augment=MaskAugmentation(self.block.augmentation, self.preprocessing) if augment else None,
         )
-
-    def _augmentation(self) -> Augment | None:
-        return None
 
     @override
     def collate(self, samples: Sequence[Any]) -> Batch[SegmentationTargets]:

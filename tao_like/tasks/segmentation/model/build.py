@@ -138,7 +138,13 @@ def build_network(
     inner = create_network(model, len(classes), size)
     if source:
         notes.append(_fill_backbone(inner, model, source, size))
-    network = Segmenter(inner, found.mean, found.std)
+    augmentation = spec.dataset.augmentation
+    mean, std = (found.mean, found.std)
+    if pretrained and augmentation.mean and augmentation.std:
+        if tuple(augmentation.mean) != tuple(mean):
+            notes.append(f"dataset.augmentation.mean is {augmentation.mean}; if it were not given: {list(mean)}")
+        mean, std = (tuple(augmentation.mean), tuple(augmentation.std))
+    network = Segmenter(inner, mean, std)
     if pretrained and spec.train.pretrained_model_path:
         notes.append(_warm_start(network, Path(spec.train.pretrained_model_path), classes))
     elif pretrained and not source:

@@ -15,6 +15,7 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
+from tao_like.tasks.segmentation.spec_blocks.augmentation import AugmentationSpec
 
 MULTIPLE = 32
 """Sides of the input are multiples of the coarsest stride."""
@@ -155,6 +156,7 @@ class DatasetSpec:
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()
     cache: str = cache_field()
+    augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
     def check(self) -> Iterator[Problem]:
         """Sides are multiples of the coarsest stride, and names come from one place."""
