@@ -15,8 +15,7 @@ from tao_like.tasks import spec_module
 
 TINY = (
     "model.backbone.type=test_resnet",
-    "model.decode_head.channels=[16]",
-    "model.arch=fpn",
+    "model.decode_head.channels=[32,16,16,8,8]",
     "dataset.img_size=64",
     "dataset.img_height=64",
     "dataset.batch_size=4",

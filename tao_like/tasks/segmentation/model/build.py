@@ -92,8 +92,8 @@ def create_network(model: ModelSpec, classes: int, size: tuple[int, int]) -> nn.
         )
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError, NotImplementedError, IndexError) as error:
         raise SpecError(
-            f"model.backbone.type: {arch} cannot stand over {backbone.type} ({error}); take another backbone, such "
-            "as resnet34, or arch=fpn or segformer"
+            f"model.backbone.type: {arch} cannot be built over {backbone.type} with these settings ({error}); take "
+            "another backbone, such as resnet34, other decode_head.channels, or another arch"
         ) from error
     return network
 
