@@ -26,6 +26,7 @@ ARCHITECTURES = (
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 TAO_NETWORKS = {"unet": "model.arch=unet", "segformer": "model.arch=segformer"}
 """TAO's networks that are this task, and the key that chooses each."""
+PAN_SIDE = 128
 _SEGMENT_KEYS = (
     *("root_dir", "num_classes", "img_size", "batch_size", "workers", "shuffle", "train_split"),
     *("validation_split", "test_split", "predict_split", "label_transform", "palette"),
@@ -87,6 +88,11 @@ class Spec(CommonSpec):
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, or set "
                 "train.keep=last",
+            )
+        smallest = min(data.img_size, data.img_height or data.img_size)
+        if self.model.arch == "pan" and smallest < PAN_SIDE:
+            yield Problem(
+                "dataset.img_size", f"{smallest} is too small for pan, which halves it seven times; give {PAN_SIDE}"
             )
         if data.label_transform == "norm" and data.num_classes not in (None, 2):
             yield Problem(

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.normalize import Normalize
-
-# isort: split
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPPPooling
+from tao_like.tasks.segmentation.model.adjusting import adjust
 
 
 class Segmenter(nn.Module):
@@ -32,7 +29,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.normalise = Normalize(mean, std)
         self.network = network
-        _steady_pooled_norms(network)
+        adjust(cast("nn.Module", network.decoder))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (N, 3, H, W), 0 to 255, to logits (N, classes, H, W); H and W are multiples of 32."""
@@ -55,33 +52,6 @@ class Segmenter(nn.Module):
     def class_layer(self) -> nn.Module:
         """The last layer, whose channels are the classes."""
         return cast("nn.Sequential", self.network.segmentation_head)[0]
-
-
-class SteadyBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization that uses its running statistics where a batch has one value a channel.
-
-    Such is the branch of DeepLab's pyramid that pools the whole image, with a batch of one: torch refuses to
-    train it, since one value has no variance.
-    """
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """As nn.BatchNorm2d."""
-        if self.training and inputs.numel() == inputs.shape[1]:
-            return functional.batch_norm(
-                inputs, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        return super().forward(inputs)
-
-
-def _steady_pooled_norms(network: nn.Module) -> None:
-    for module in network.modules():
-        if not isinstance(module, ASPPPooling):
-            continue
-        for place, layer in enumerate(module):
-            if type(layer) is nn.BatchNorm2d:
-                steady = SteadyBatchNorm2d(layer.num_features, layer.eps, layer.momentum)
-                steady.load_state_dict(layer.state_dict())
-                module[place] = steady
 
 
 class SegmenterForExport(nn.Module):
