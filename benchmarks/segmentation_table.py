@@ -128,7 +128,9 @@ def quantized(run: Any, results: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="test_resnet")
     parser.add_argument("--arch", nargs="*", default=list(DECODERS))
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))

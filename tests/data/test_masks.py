@@ -95,7 +95,9 @@ def test_gray_palettes_of_tao_name_values_and_norm_means_0_and_255() -> None:
     assert normed.decode(np.array([[0, 255]], np.uint8), "x").tolist() == [[0, 1]]
     with pytest.raises(DatasetError, match="value 1"):
         normed.decode(np.array([[0, 1]], np.uint8), "x")
-    shifted = coding_of_palette([PaletteEntry(0, "a", "a", (80,)), PaletteEntry(1, "b", "b", (90,))], 255, False)
+    shifted = coding_of_palette(
+        [PaletteEntry(0, "a", "a", (80,)), PaletteEntry(1, "b", "b", (90,))], 255, False
+    )
     assert shifted.decode(np.array([[80, 90, 255]], np.uint8), "x").tolist() == [[0, 1, IGNORE]]
 
 
@@ -125,7 +127,10 @@ def test_photos_and_masks_are_paired_by_name_and_both_missing_sides_are_named(tm
     (tmp_path / "images" / "a.jpg").unlink()
     (tmp_path / "masks" / "d.png").unlink()
     records = read_masks(source, "dataset.train_dataset")
-    assert [(record.path.stem, record.mask.stem) for record in records if record.mask] == [("b", "b"), ("c", "c")]
+    assert [(record.path.stem, record.mask.stem) for record in records if record.mask] == [
+        ("b", "b"),
+        ("c", "c"),
+    ]
 
 
 def test_cityscapes_folders_give_ids_and_not_colors(tmp_path: Path) -> None:
@@ -134,7 +139,9 @@ def test_cityscapes_folders_give_ids_and_not_colors(tmp_path: Path) -> None:
         for ending in ("labelIds", "color", "instanceIds"):
             save(tmp_path / "gtFine" / "train" / city / f"x_0_gtFine_{ending}.png", SMALL)
     records = read_masks(MaskSource(tmp_path / "leftImg8bit" / "train", tmp_path / "gtFine" / "train"), "x")
-    assert [record.key for record in records] == [f"{city}/x_0_leftImg8bit.png" for city in ("aachen", "bonn")]
+    assert [record.key for record in records] == [
+        f"{city}/x_0_leftImg8bit.png" for city in ("aachen", "bonn")
+    ]
     assert all(record.mask and record.mask.stem.endswith("labelIds") for record in records)
     assert set(survey_masks(tmp_path).sources) == {"train"}
 
@@ -215,7 +222,9 @@ def test_the_check_counts_every_value_and_names_what_is_wrong(tmp_path: Path) ->
     assert report.pixels["train"] == {"road": 2, "car": 3, "tree": 0}
 
 
-@pytest.mark.parametrize("layout", ["images/train masks/train", "train/images train/masks", "train trainannot"])
+@pytest.mark.parametrize(
+    "layout", ["images/train masks/train", "train/images train/masks", "train trainannot"]
+)
 def test_the_survey_finds_layouts_and_kinds(layout: str, tmp_path: Path) -> None:
     photos, masks = (tmp_path / part for part in layout.split())
     for number, value in enumerate((0, 255)):

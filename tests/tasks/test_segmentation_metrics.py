@@ -17,12 +17,12 @@ from tao_like.tasks.segmentation.prediction import Segmented
 PREPARATION = ImagePreparation(64, 96, resize="letterbox")
 
 
-def scored(pairs: list[tuple[list[list[int]], list[list[int]]]], classes: int, boundary: bool = False) -> PixelMetrics:
+def scored(
+    pairs: list[tuple[list[list[int]], list[list[int]]]], classes: int, boundary: bool = False
+) -> PixelMetrics:
     metrics = PixelMetrics([f"c{number}" for number in range(classes)], boundary=boundary)
     predictions = [Segmented.ready(np.array(found, np.uint8), PREPARATION) for found, _ in pairs]
-    targets = [
-        MaskTarget(len(target[0]), len(target), np.array(target, np.uint8)) for _, target in pairs
-    ]
+    targets = [MaskTarget(len(target[0]), len(target), np.array(target, np.uint8)) for _, target in pairs]
     metrics.update(range(len(pairs)), predictions, targets)
     return metrics
 

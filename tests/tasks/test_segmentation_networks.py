@@ -148,7 +148,9 @@ def test_weights_of_a_classifier_fill_the_backbone() -> None:
 
 def test_a_decoder_that_cannot_stand_over_a_backbone_is_named() -> None:
     for arch, backbone in (("unet", "vit_tiny_patch16_224"), ("deeplabv3", "swin_tiny_patch4_window7_224")):
-        with pytest.raises(SpecError, match=rf"model\.backbone\.type.*{arch} cannot be built over {backbone}"):
+        with pytest.raises(
+            SpecError, match=rf"model\.backbone\.type.*{arch} cannot be built over {backbone}"
+        ):
             create_network(model_spec(arch, backbone), 3, (224, 224))
     with pytest.raises(SpecError, match=r"mit_b0: only weights of timm"):
         spec = tiny_spec(

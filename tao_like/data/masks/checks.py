@@ -103,7 +103,10 @@ def _size_findings(records: Sequence[MaskRecord]) -> Iterator[Finding]:
         yield Finding("error", "corrupt_mask", f"{len(unreadable)} masks cannot be read:", tuple(unreadable))
     if different:
         yield Finding(
-            "error", "mask_size", f"{len(different)} masks are not as large as their photos:", tuple(different)
+            "error",
+            "mask_size",
+            f"{len(different)} masks are not as large as their photos:",
+            tuple(different),
         )
     if turned:
         yield Finding(

@@ -103,7 +103,12 @@ def _in_json(folder: Path) -> Iterator[tuple[str, MaskSource]]:
         for entry in listing(place):
             path = Path(entry.path)
             split = next(
-                (split_name(part) for part in path.stem.lower().replace("-", "_").split("_") if split_name(part)), None
+                (
+                    split_name(part)
+                    for part in path.stem.lower().replace("-", "_").split("_")
+                    if split_name(part)
+                ),
+                None,
             )
             if split is None or path.suffix.lower() not in (".json", ".jsonl"):
                 continue
@@ -111,4 +116,7 @@ def _in_json(folder: Path) -> Iterator[tuple[str, MaskSource]]:
                 yield split, MaskSource(json_file=path)
                 continue
             wanted = (folder / "images" / path.stem, folder / path.stem, folder / "images")
-            yield split, MaskSource(images_dir=next((one for one in wanted if one.is_dir()), folder), json_file=path)
+            yield (
+                split,
+                MaskSource(images_dir=next((one for one in wanted if one.is_dir()), folder), json_file=path),
+            )

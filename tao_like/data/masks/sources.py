@@ -56,7 +56,11 @@ class MaskSource:
     @property
     def root(self) -> Path:
         """What the names of its photos start from."""
-        for folder in (self.images_dir, self.images_list and self.images_list.parent, self.json_file and self.json_file.parent):
+        for folder in (
+            self.images_dir,
+            self.images_list and self.images_list.parent,
+            self.json_file and self.json_file.parent,
+        ):
             if folder is not None:
                 return folder
         return Path()
@@ -122,7 +126,9 @@ def check_pairs(photos: dict[str, Path], masks: dict[str, Path], images_dir: Pat
     if alone:
         parts.append(f"{len(alone)} photos have no mask of their name in {masks_dir}:\n{first_of(alone)}")
     if orphans:
-        parts.append(f"{len(orphans)} masks have no photo of their name in {images_dir}:\n{first_of(orphans)}")
+        parts.append(
+            f"{len(orphans)} masks have no photo of their name in {images_dir}:\n{first_of(orphans)}"
+        )
     lossy = [path for path in find_images(masks_dir) if path.suffix.lower() in LOSSY_SUFFIXES]
     if alone and lossy and not masks:
         parts.append(f"{len(lossy)} files there are JPEG, whose values are blurred; save masks as PNG")

@@ -109,7 +109,9 @@ def _meaning(
     found = next((one / CLASSES_FILE for one in near if (one / CLASSES_FILE).is_file()), None)
     if found is not None:
         return "index", (), found, ()
-    entries = tuple(PaletteEntry(value, f"class_{value}", f"class_{value}") for value in seen if value != IGNORE)
+    entries = tuple(
+        PaletteEntry(value, f"class_{value}", f"class_{value}") for value in seen if value != IGNORE
+    )
     note = "no classes.txt says what the values mean; give the classes of dataset.palette names"
     return "index", entries, None, (note,)
 
@@ -123,7 +125,8 @@ def _color_palette(
             if (folder / name).is_file():
                 named = _named_colors(folder / name)
                 entries = tuple(
-                    PaletteEntry(number, label, label, color) for number, (color, label) in enumerate(named.items())
+                    PaletteEntry(number, label, label, color)
+                    for number, (color, label) in enumerate(named.items())
                 )
                 return entries, None, (f"names of colors come from {folder / name}",)
     if len(values.color_pixels) > _MOST_COLORS:
@@ -132,7 +135,9 @@ def _color_palette(
         )
     colors = [color for color, _ in values.color_pixels.most_common()]
     entries = tuple(
-        PaletteEntry(number, f"color_{'_'.join(map(str, color))}", f"color_{'_'.join(map(str, color))}", color)
+        PaletteEntry(
+            number, f"color_{'_'.join(map(str, color))}", f"color_{'_'.join(map(str, color))}", color
+        )
         for number, color in enumerate(colors)
     )
     note = (

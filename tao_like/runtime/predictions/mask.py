@@ -76,7 +76,9 @@ def palette_image(mask: ClassMap, colors: Sequence[tuple[int, int, int]]) -> Ima
 def encode_runs(mask: ClassMap) -> tuple[int, ...]:
     """A class map as class number and number of pixels in turn, row by row."""
     flat = mask.ravel()
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1]) if len(flat) else np.zeros(0, int)
+    starts = (
+        np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1]) if len(flat) else np.zeros(0, int)
+    )
     lengths = np.diff(np.concatenate([starts, [len(flat)]]))
     return tuple(np.stack([flat[starts].astype(np.int64), lengths], axis=1).ravel().tolist())
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     import onnx
 
 
-
 def float_tail(
     graph: onnx.GraphProto, layers: Collection[str], *, last_layer: str, behind: str
 ) -> dict[str, str]:

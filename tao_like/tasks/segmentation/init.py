@@ -80,7 +80,9 @@ def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
     least = min(survey.shares.values(), default=1.0)
     if least < RARE_SHARE:
         yield AnnotatedValue(
-            "model.loss.type", "ce_dice", f"the rarest class has {least:.2%} of the pixels; Dice counts it like others"
+            "model.loss.type",
+            "ce_dice",
+            f"the rarest class has {least:.2%} of the pixels; Dice counts it like others",
         )
 
 
@@ -98,7 +100,9 @@ def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
         yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
         yield AnnotatedValue("dataset.split.test", 0.0)
     if survey.classes_file is not None:
-        yield AnnotatedValue("dataset.classes_file", str(survey.classes_file), "the names of the values from 0 on")
+        yield AnnotatedValue(
+            "dataset.classes_file", str(survey.classes_file), "the names of the values from 0 on"
+        )
     if survey.palette:
         entries: list[dict[str, Any]] = [
             {"label_id": one.label_id, "seg_class": one.name, **({"rgb": list(one.rgb)} if one.rgb else {})}
@@ -110,7 +114,9 @@ def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
             "what the masks hold; rename seg_class, and give several one mapping_class to merge them",
         )
     if survey.kind == "binary":
-        yield AnnotatedValue("dataset.label_transform", "norm", "the masks hold 0 and 255 in the place of 0 and 1")
+        yield AnnotatedValue(
+            "dataset.label_transform", "norm", "the masks hold 0 and 255 in the place of 0 and 1"
+        )
 
 
 def _plain(source: MaskSource) -> Iterator[tuple[str, str]]:
@@ -123,16 +129,24 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     most = GPU_WIDTH if has_gpu else CPU_WIDTH
     width = min(most, _rounded(survey.width))
     is_big = survey.width > BIG * most
-    why = "the photos' own" if width >= survey.width else "what is done in bearable time here; time grows with area"
+    why = (
+        "the photos' own"
+        if width >= survey.width
+        else "what is done in bearable time here; time grows with area"
+    )
     yield AnnotatedValue("dataset.img_size", width, why)
     height = _rounded(width * (1.0 if is_big else survey.height / survey.width))
     if height != width:
         yield AnnotatedValue(
-            "dataset.img_height", height, f"photos of {survey.width} x {survey.height} then have hardly any borders"
+            "dataset.img_height",
+            height,
+            f"photos of {survey.width} x {survey.height} then have hardly any borders",
         )
     if is_big:
         yield AnnotatedValue(
-            "dataset.tiling.enable", True, f"photos of {survey.width} pixels would lose thin parts in the input"
+            "dataset.tiling.enable",
+            True,
+            f"photos of {survey.width} pixels would lose thin parts in the input",
         )
     bytes_needed = 3 * survey.width * survey.height * sum(survey.photos.values())
     if bytes_needed < MEMORY_SHARE * free_memory():

@@ -75,7 +75,9 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
 
     def mask_of(self, sample: Sample, prediction: Segmented) -> np.ndarray:
         """(H, W) class numbers of a photo, which need not be at hand where there is a target."""
-        width, height = sample.data.size if sample.data is not None else (sample.target.width, sample.target.height)
+        width, height = (
+            sample.data.size if sample.data is not None else (sample.target.width, sample.target.height)
+        )
         return prediction.at(width, height)
 
     @override

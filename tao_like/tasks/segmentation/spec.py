@@ -66,7 +66,10 @@ class Spec(CommonSpec):
     }
     moved: ClassVar[Mapping[str, str]] = {
         **MOVED_TAO_KEYS,
-        **{f"dataset.segment.augmentation.{name}": f"dataset.augmentation.{name}" for name in _AUGMENTATION_KEYS},
+        **{
+            f"dataset.segment.augmentation.{name}": f"dataset.augmentation.{name}"
+            for name in _AUGMENTATION_KEYS
+        },
         **{f"dataset.segment.{name}": f"dataset.{name}" for name in _SEGMENT_KEYS},
         "train.segment.loss": "model.loss.type",
         "train.segment.weights": "model.loss.weights",
@@ -92,7 +95,8 @@ class Spec(CommonSpec):
         smallest = min(data.img_size, data.img_height or data.img_size)
         if self.model.arch == "pan" and smallest < PAN_SIDE:
             yield Problem(
-                "dataset.img_size", f"{smallest} is too small for pan, which halves it seven times; give {PAN_SIDE}"
+                "dataset.img_size",
+                f"{smallest} is too small for pan, which halves it seven times; give {PAN_SIDE}",
             )
         if data.label_transform == "norm" and data.num_classes not in (None, 2):
             yield Problem(

@@ -90,7 +90,12 @@ class PixelMetrics(Metrics):
         strips = _ratio(self.strips[0], self.strips[1])
         if self.boundary:
             values["boundary_iou"] = _mean(strips)
-        columns = {"iou": of_classes, "accuracy": accuracy, "precision": _ratio(hits, predicted), "dice": dice}
+        columns = {
+            "iou": of_classes,
+            "accuracy": accuracy,
+            "precision": _ratio(hits, predicted),
+            "dice": dice,
+        }
         if self.boundary:
             columns["boundary_iou"] = strips
         details = {

@@ -83,14 +83,24 @@ def create_network(model: ModelSpec, classes: int, size: tuple[int, int]) -> nn.
     else:
         timm_name = resolve_name(backbone.type)
         name = f"tu-{timm_name}"
-        arguments |= {key: value for key, value in size_argument(timm_name, size).items() if key == "img_size"}
+        arguments |= {
+            key: value for key, value in size_argument(timm_name, size).items() if key == "img_size"
+        }
         if backbone.drop_path_rate:
             arguments["drop_path_rate"] = backbone.drop_path_rate
     try:
         network: nn.Module = _CLASSES[arch](
             encoder_name=name, encoder_weights=None, in_channels=3, classes=classes, **arguments
         )
-    except (TypeError, ValueError, AssertionError, RuntimeError, KeyError, NotImplementedError, IndexError) as error:
+    except (
+        TypeError,
+        ValueError,
+        AssertionError,
+        RuntimeError,
+        KeyError,
+        NotImplementedError,
+        IndexError,
+    ) as error:
         raise SpecError(
             f"model.backbone.type: {arch} cannot be built over {backbone.type} with these settings ({error}); take "
             "another backbone, such as resnet34, other decode_head.channels, or another arch"
@@ -142,7 +152,9 @@ def build_network(
     mean, std = (found.mean, found.std)
     if pretrained and augmentation.mean and augmentation.std:
         if tuple(augmentation.mean) != tuple(mean):
-            notes.append(f"dataset.augmentation.mean is {augmentation.mean}; if it were not given: {list(mean)}")
+            notes.append(
+                f"dataset.augmentation.mean is {augmentation.mean}; if it were not given: {list(mean)}"
+            )
         mean, std = (tuple(augmentation.mean), tuple(augmentation.std))
     network = Segmenter(inner, mean, std)
     if pretrained and spec.train.pretrained_model_path:
@@ -187,7 +199,11 @@ def _warm_start(network: Segmenter, path: Path, classes: list[str]) -> str:
     own = network.state_dict()
     same = bundle.classes == classes
     last = () if same else (network.CLASS_OUTPUT,)
-    taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)} if last else dict(bundle.weights)
+    taken = (
+        {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
+        if last
+        else dict(bundle.weights)
+    )
     wanted = {name: tensor for name, tensor in own.items() if not (last and name.startswith(last))}
     if {name: tensor.shape for name, tensor in taken.items()} != {
         name: tensor.shape for name, tensor in wanted.items()

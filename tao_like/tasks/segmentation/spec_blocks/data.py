@@ -66,7 +66,10 @@ class PaletteEntrySpec:
         "", "Class that it is learnt as: entries of one mapping_class are merged; empty: seg_class"
     )
     rgb: list[int] = spec_field(
-        [], "Color in color masks (three numbers), or a gray value (one); empty: none", element_ge=0, element_le=255
+        [],
+        "Color in color masks (three numbers), or a gray value (one); empty: none",
+        element_ge=0,
+        element_le=255,
     )
     class_weight: float = spec_field(1.0, "Weight of the class in the loss; 1 for all: none", ge=0)
 
@@ -90,7 +93,9 @@ class TilingSpec:
     enable: bool = spec_field(
         False, "Look at photos window by window, in training, evaluation and the exported file"
     )
-    tile_width: int | None = spec_field(None, "Width of a window; empty: that of the input", unit="pixels", ge=32)
+    tile_width: int | None = spec_field(
+        None, "Width of a window; empty: that of the input", unit="pixels", ge=32
+    )
     tile_height: int | None = spec_field(
         None, "Height of a window; empty: that of the input", unit="pixels", ge=32
     )
@@ -108,7 +113,9 @@ class DatasetSpec:
     )
     train_split: str = spec_field("train", "Name of the training folder below root_dir")
     validation_split: str = spec_field("val", "Name of the validation folder below root_dir")
-    test_split: str = spec_field("test", "Name of the test folder below root_dir; where it is not there: none")
+    test_split: str = spec_field(
+        "test", "Name of the test folder below root_dir; where it is not there: none"
+    )
     predict_split: str = spec_field(
         "test", "Name of the folder below root_dir/images for inference without `inference.source`"
     )
@@ -142,9 +149,7 @@ class DatasetSpec:
     img_size: int = spec_field(
         320, "Input width, and height where that is not given", unit="pixels", ge=32, le=4096, automl=False
     )
-    img_height: int | None = spec_field(
-        None, "Input height; empty: a square", unit="pixels", ge=32, le=4096
-    )
+    img_height: int | None = spec_field(None, "Input height; empty: a square", unit="pixels", ge=32, le=4096)
     resize: str = spec_field(
         "letterbox",
         "How a photo becomes the input: in its own shape with borders that are not scored, or squashed",
