@@ -1,9 +1,10 @@
 """Which segmentation networks export, prune and quantize, and how much their answers change.
 
-Each architecture is trained for one epoch on a few drawn scenes, then pruned to half of its arithmetic, exported (at any
-size) and quantized, by the stages that users call. Exported files are compared with torch at two sizes and two batches.
+Each architecture is trained for one epoch on a few drawn scenes, then pruned to half of its arithmetic,
+exported (at any size) and quantized, by the stages that users call. Exported files are compared with torch at
+two sizes and two batches.
 
-    python benchmarks/segmentation_table.py [--backbone test_resnet] [--output benchmarks/segmentation_table.csv]
+    python benchmarks/segmentation_table.py [--backbone test_resnet] [--output segmentation_table.csv]
 """
 
 from __future__ import annotations

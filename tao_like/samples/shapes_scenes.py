@@ -32,15 +32,15 @@ README = """\
 Scenes of shapes
 ================
 
-{pictures} pictures of {width} x {height} pixels in train, val and test, drawn by a program: disks, rings (with a
-hole), squares, crosses and thin rods of 2 to 4 pixels that cover each other in part, on a ground of soft patches and
-noise. Classes have hues of their own that scatter; rods are as likely to lie in front as behind.
+{pictures} pictures of {width} x {height} pixels in train, val and test, drawn by a program: disks, rings
+(with a hole), squares, crosses and thin rods of 2 to 4 pixels that cover each other in part, on a ground of
+soft patches and noise. Classes have hues of their own that scatter.
 
 Two forms of the same truth:
-- semantic: masks/<split>/<name>.png, 8-bit index images; the value of a pixel is the number of a line in classes.txt,
-  from 0 (ground). Every pixel has a class.
-- instances: annotations/<split>.json in COCO's form, an annotation a shape with the pixels that can be seen of it as
-  uncompressed run lengths, and its box. Category ids are the masks' values.
+- semantic: masks/<split>/<name>.png, 8-bit index images; the value of a pixel is the number of a line in
+  classes.txt, from 0 (ground). Every pixel has a class.
+- instances: annotations/<split>.json in COCO's form, an annotation a shape with the pixels that can be seen
+  of it as uncompressed run lengths, and its box. Category ids are the masks' values.
 
 Made with seed {seed}.
 """

@@ -162,7 +162,7 @@ def test_lists_and_ade_lines_name_pairs(tmp_path: Path) -> None:
             ("b.jpg", "truth of b.png"),
         ]
     (tmp_path / "masks.txt").write_text("truth of a.png\n")
-    with pytest.raises(DatasetError, match="2 lines and .* 1"):
+    with pytest.raises(DatasetError, match=r"2 lines and .* 1"):
         read_masks(lists, "x")
 
 

@@ -18,7 +18,8 @@ from tao_like.tasks.segmentation.model.build import build_network, create_networ
 from tao_like.tasks.segmentation.model.segmenter import Segmenter, SegmenterForExport
 from tao_like.tasks.segmentation.spec_blocks.model import DECODERS, ModelSpec
 
-# Counted with segmentation_models_pytorch 0.6.0 and, of SegFormer, with transformers 5.24, whose widths are the paper's.
+# Counted with segmentation_models_pytorch 0.6.0 and, of SegFormer, with transformers 5.24, whose widths are
+# the paper's.
 COUNTS = {
     ("unet", "resnet18", 11): 14_329_659,
     ("unet", "resnet34", 1): 24_436_369,
@@ -152,9 +153,9 @@ def test_a_decoder_that_cannot_stand_over_a_backbone_is_named() -> None:
             SpecError, match=rf"model\.backbone\.type.*{arch} cannot be built over {backbone}"
         ):
             create_network(model_spec(arch, backbone), 3, (224, 224))
+    spec = tiny_spec(
+        *("model.arch=segformer", "model.backbone.type=mit_b0", "model.decode_head.channels=[]"),
+        "model.backbone.pretrained_backbone_path=x.pth",
+    )
     with pytest.raises(SpecError, match=r"mit_b0: only weights of timm"):
-        spec = tiny_spec(
-            *("model.arch=segformer", "model.backbone.type=mit_b0", "model.decode_head.channels=[]"),
-            "model.backbone.pretrained_backbone_path=x.pth",
-        )
         build_network(spec, ["a", "b"], SIZE, pretrained=True)

@@ -112,8 +112,8 @@ def _size_findings(records: Sequence[MaskRecord]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "exif_turned",
-            f"{len(turned)} photos are turned or mirrored by EXIF, and their masks have the size of the upright "
-            "photo; look whether they fit:",
+            f"{len(turned)} photos are turned or mirrored by EXIF, and their masks have the size of the "
+            "upright photo; look whether they fit:",
             tuple(turned),
         )
 

@@ -204,8 +204,8 @@ def _of_lists(source: MaskSource, key: str) -> list[MaskRecord]:
     masks = _lines(source.masks_list)
     if len(photos) != len(masks):
         raise DatasetError(
-            f"{source.images_list} has {len(photos)} lines and {source.masks_list} {len(masks)}; the mask of a "
-            "photo stands on the same line as the photo"
+            f"{source.images_list} has {len(photos)} lines and {source.masks_list} {len(masks)}; the mask "
+            "of a photo stands on the same line as the photo"
         )
     records = []
     images_root = source.images_dir or source.images_list.parent

@@ -131,7 +131,8 @@ def _color_palette(
                 return entries, None, (f"names of colors come from {folder / name}",)
     if len(values.color_pixels) > _MOST_COLORS:
         raise DatasetError(
-            f"the masks have more than {_MOST_COLORS} colors, as pictures saved with loss have; save masks as PNG"
+            f"the masks have more than {_MOST_COLORS} colors, as pictures saved with loss have; save "
+            "masks as PNG"
         )
     colors = [color for color, _ in values.color_pixels.most_common()]
     entries = tuple(
@@ -141,8 +142,8 @@ def _color_palette(
         for number, color in enumerate(colors)
     )
     note = (
-        "no file says what the colors mean; give the classes of dataset.palette names, and take out the color of "
-        "pixels that belong to no class"
+        "no file says what the colors mean; give the classes of dataset.palette names, and take out the "
+        "color of pixels that belong to no class"
     )
     return entries, None, (note,)
 

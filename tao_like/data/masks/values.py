@@ -58,8 +58,8 @@ class MaskCoding:
         """Refuse more classes than a byte can tell apart, with a SpecError."""
         if len(self.classes) > MOST_CLASSES:
             raise SpecError(
-                f"the masks have {len(self.classes)} classes; {MOST_CLASSES} can be told apart at most. Merge "
-                "some by dataset.palette's mapping_class"
+                f"the masks have {len(self.classes)} classes; {MOST_CLASSES} can be told apart at most. "
+                "Merge some by dataset.palette's mapping_class"
             )
 
     def decode(self, values: npt.NDArray[np.integer], name: str) -> ClassMap:
@@ -99,8 +99,8 @@ class MaskCoding:
     def _decode_colors(self, values: npt.NDArray[np.integer], name: str) -> ClassMap:
         if not self.of_color:
             raise DatasetError(
-                f"{name}: this is a color mask, and no color is known; give dataset.palette with rgb, or masks "
-                "whose values are label ids"
+                f"{name}: this is a color mask, and no color is known; give dataset.palette with rgb, or "
+                "masks whose values are label ids"
             )
         packed = pack_colors(values)
         found, inverse = np.unique(packed, return_inverse=True)
@@ -111,7 +111,8 @@ class MaskCoding:
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise DatasetError(
                 f"{name}: the mask has the colors {', '.join(map(str, unknown[:5]))}{more}, which "
-                "dataset.palette does not name; a mask must be saved without loss (PNG), and every color named"
+                "dataset.palette does not name; a mask must be saved without loss (PNG), and every color "
+                "named"
             )
         numbers = np.array([meaning[int(color)] for color in found], np.uint8)
         return numbers[inverse].reshape(packed.shape)

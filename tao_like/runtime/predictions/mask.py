@@ -137,7 +137,7 @@ def scaled_channel(channel: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDAr
 def merged_map(
     found: Sequence[npt.NDArray[Any]], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
 ) -> ClassMap:
-    """The class map of a photo from the probabilities (classes, H, W) of its tiles, averaged where they meet."""
+    """The class map of a photo from its tiles' probabilities (classes, H, W), averaged where they meet."""
     tiles = tiling.tiles(*size)
     total = np.zeros((len(found[0]), size[1], size[0]), np.float32)
     count = np.zeros((size[1], size[0]), np.float32)
@@ -153,7 +153,7 @@ def merged_map(
 
 
 class MaskReader:
-    """Reads a segmentation network's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
+    """Reads a segmentation network's predictions; see `runtime.predictions.base.PredictionReader`."""
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes or one known output, with class maps of tiles, or odd colors."""
@@ -162,8 +162,8 @@ class MaskReader:
         meanings = list(metadata.outputs.values())
         if len(meanings) != 1 or meanings[0] not in MEANINGS:
             raise BundleError(
-                f"a segmentation model has one output, with the meaning {' or '.join(MEANINGS)}; the metadata "
-                f"has {', '.join(meanings) or 'none'}."
+                f"a segmentation model has one output, with the meaning {' or '.join(MEANINGS)}; the "
+                f"metadata has {', '.join(meanings) or 'none'}."
             )
         if Tiling.of(metadata.extra) is not None and meanings[0] == CLASS_MAP:
             raise BundleError("tiles can be merged by their probabilities, and the model gives class maps.")
@@ -207,8 +207,8 @@ def class_colors(metadata: ModelMetadata) -> tuple[tuple[int, int, int], ...]:
         raise BundleError(f"the model's metadata has odd colors {given!r:.80}: {error}.") from error
     if len(colors) != len(metadata.classes) or not all(0 <= value <= 255 for rgb in colors for value in rgb):
         raise BundleError(
-            f"the model's metadata has {len(colors)} colors for {len(metadata.classes)} classes; each class has "
-            "one, of three numbers from 0 to 255."
+            f"the model's metadata has {len(colors)} colors for {len(metadata.classes)} classes; each "
+            "class has one, of three numbers from 0 to 255."
         )
     return colors
 

@@ -51,8 +51,8 @@ class SegmentationPhase(Phase[Segmenter], Distils[Segmenter]):
         if loss.weights:
             if len(loss.weights) != len(classes):
                 raise SpecError(
-                    f"model.loss.weights has {len(loss.weights)} numbers, and there are {len(classes)} classes "
-                    f"({', '.join(classes[:10])}); give one for each"
+                    f"model.loss.weights has {len(loss.weights)} numbers, and there are {len(classes)} "
+                    f"classes ({', '.join(classes[:10])}); give one for each"
                 )
             return loss.weights
         if loss.class_weights != "none" and self.data.has("train"):

@@ -20,8 +20,8 @@ from tao_like.tasks.segmentation.spec_blocks.stages import (
 )
 
 ARCHITECTURES = (
-    "unet, unetplusplus, fpn, linknet, pspnet, pan, manet, deeplabv3, deeplabv3plus, upernet and segformer over "
-    "timm backbones that give features at several strides, or over mit_b0 to mit_b5"
+    "unet, unetplusplus, fpn, linknet, pspnet, pan, manet, deeplabv3, deeplabv3plus, upernet and "
+    "segformer over timm backbones that give features at several strides, or over mit_b0 to mit_b5"
 )
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 TAO_NETWORKS = {"unet": "model.arch=unet", "segformer": "model.arch=segformer"}
@@ -89,8 +89,8 @@ class Spec(CommonSpec):
         if self.train.keep == "best" and not has_val:
             yield Problem(
                 "train.keep",
-                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, or set "
-                "train.keep=last",
+                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, or "
+                "set train.keep=last",
             )
         smallest = min(data.img_size, data.img_height or data.img_size)
         if self.model.arch == "pan" and smallest < PAN_SIDE:
@@ -101,5 +101,6 @@ class Spec(CommonSpec):
         if data.label_transform == "norm" and data.num_classes not in (None, 2):
             yield Problem(
                 "dataset.label_transform",
-                f"norm is not allowed with num_classes={data.num_classes}: 0 and 255 tell two classes; give auto",
+                f"norm is not allowed with num_classes={data.num_classes}: 0 and 255 tell two classes; "
+                "give auto",
             )

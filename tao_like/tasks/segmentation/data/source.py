@@ -226,7 +226,7 @@ def palette_entries(spec: DatasetSpec) -> list[PaletteEntry]:
 
 def palette_weights(spec: DatasetSpec, classes: Sequence[str]) -> list[float] | None:
     """The class weights that a palette states; None: all are 1."""
-    weights = {name: 1.0 for name in classes}
+    weights = dict.fromkeys(classes, 1.0)
     for entry in spec.palette:
         weights[entry.class_name] = entry.class_weight
     found = [weights[name] for name in classes]

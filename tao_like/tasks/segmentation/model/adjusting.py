@@ -17,8 +17,8 @@ from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 class SteadyBatchNorm2d(nn.BatchNorm2d):
     """Batch normalization that uses its running statistics where a batch has one value a channel.
 
-    Such is a branch that pools the whole image, with a batch of one: torch refuses to train it, since one value
-    has no variance.
+    Such is a branch that pools the whole image, with a batch of one: torch refuses to train it, since one
+    value has no variance.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class SteadyBatchNorm2d(nn.BatchNorm2d):
 
 
 class BinnedPool2d(nn.AdaptiveAvgPool2d):
-    """Adaptive average pooling that exports at any size, also where bins overlap: as two products of matrices."""
+    """Adaptive average pooling that exports at any size, also where bins overlap: as two matrix products."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """As nn.AdaptiveAvgPool2d."""
@@ -53,7 +53,7 @@ def _bins(length: int, bins: int) -> Tensor:
 
 
 class PyramidBlock(nn.Module):
-    """A level of PSPNet's pyramid under the names of the library's, with the centers of pixels at half numbers.
+    """A level of PSPNet's pyramid: the library's, but with the centers of pixels at half numbers.
 
     Args:
         block: the library's.

@@ -102,7 +102,8 @@ def create_network(model: ModelSpec, classes: int, size: tuple[int, int]) -> nn.
         IndexError,
     ) as error:
         raise SpecError(
-            f"model.backbone.type: {arch} cannot be built over {backbone.type} with these settings ({error}); take "
+            f"model.backbone.type: {arch} cannot be built over {backbone.type} with these settings "
+            f"({error}); take "
             "another backbone, such as resnet34, other decode_head.channels, or another arch"
         ) from error
     return network
@@ -169,7 +170,8 @@ def _fill_backbone(network: nn.Module, model: ModelSpec, source: str, size: tupl
     encoder = cast("nn.Module", network.encoder)
     if model.backbone.type in MIT_BACKBONES:
         raise SpecError(
-            f"model.backbone.pretrained_backbone_path: {source} cannot be read into {model.backbone.type}: only "
+            f"model.backbone.pretrained_backbone_path: {source} cannot be read into "
+            f"{model.backbone.type}: only "
             "weights of timm's backbones can; leave it empty, or start from a bundle with "
             "train.pretrained_model_path"
         )
@@ -183,7 +185,8 @@ def _fill_backbone(network: nn.Module, model: ModelSpec, source: str, size: tupl
     if missing or any(filled[name].shape != own[name].shape for name in filled):
         raise SpecError(
             f"model.backbone.type: {model.backbone.type} gives its features by other layers than it has as a "
-            f"classifier ({len(missing)} of {len(own)} are new), so weights cannot be loaded; take another backbone"
+            f"classifier ({len(missing)} of {len(own)} are new), so weights cannot be loaded; take "
+            "another backbone"
         )
     encoder.load_state_dict(filled)
     return text

@@ -14,8 +14,9 @@ from segmentation_models_pytorch.encoders.mix_transformer import Attention, Bloc
 def protected_layers(model: Segmenter) -> list[nn.Module]:
     """Layers whose outputs keep their channels.
 
-    They are the last layer, and in SegFormer's backbones all that writes into the residual stream or takes part
-    in attention, whose code divides its width by the number of heads: there the hidden layers of the MLPs shrink.
+    They are the last layer, and in SegFormer's backbones all that writes into the residual stream or takes
+    part in attention, whose code divides its width by the number of heads: there the hidden layers of the
+    MLPs shrink.
     """
     kept: list[nn.Module] = [model.class_layer]
     for module in model.backbone.modules():

@@ -59,8 +59,8 @@ class SegmenterForExport(nn.Module):
 
     Args:
         network: the trained network.
-        input_format: ``uint8_nhwc``: pixels (N, H, W, 3) as they are; ``float_nchw``: (N, 3, H, W), normalized
-            by the caller.
+        input_format: ``uint8_nhwc``: pixels (N, H, W, 3) as they are; ``float_nchw``: (N, 3, H, W),
+            normalized by the caller.
         probabilities: give the probabilities of all classes in the place of the likeliest class.
     """
 

@@ -39,8 +39,8 @@ class MaskDataSpec:
     )
     json_file: str | None = spec_field(
         None,
-        "In the place of masks: COCO annotations, whose outlines are filled; or JSON lines (.jsonl) of img and "
-        "segm, as TAO's `ade` data has them",
+        "In the place of masks: COCO annotations, whose outlines are filled; or JSON lines (.jsonl) of "
+        "img and segm, as TAO's `ade` data has them",
         path=True,
         aliases=("annot_file",),
     )
@@ -130,8 +130,8 @@ class DatasetSpec:
     )
     classes_file: str | None = spec_field(
         None,
-        "Class names, one a line: the value 0 is the first; empty: classes.txt beside the masks, else class_0, "
-        "class_1, ... for the values that the training masks have",
+        "Class names, one a line: the value 0 is the first; empty: classes.txt beside the masks, else "
+        "class_0, class_1, ... for the values that the training masks have",
         path=True,
     )
     num_classes: int | None = spec_field(
@@ -142,8 +142,8 @@ class DatasetSpec:
     )
     label_transform: str = spec_field(
         "auto",
-        "`norm`: masks hold 0 and 255 in the place of 0 and 1; `None`: values are as they stand; `auto`: norm "
-        "where there are two classes and the training masks have these two values alone",
+        "`norm`: masks hold 0 and 255 in the place of 0 and 1; `None`: values are as they stand; `auto`: "
+        "norm where there are two classes and the training masks have these two values alone",
         choices=("auto", "norm", "None"),
     )
     img_size: int = spec_field(

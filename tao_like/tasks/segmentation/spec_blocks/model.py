@@ -55,8 +55,8 @@ class DecoderParamsSpec:
 
     embed_dim: int | None = spec_field(
         None,
-        "Width of SegFormer's decoder; empty: the paper's, 256 over mit_b0 and mit_b1 and 768 over larger ones "
-        "(256 over other backbones)",
+        "Width of SegFormer's decoder; empty: the paper's, 256 over mit_b0 and mit_b1 and 768 over larger "
+        "ones (256 over other backbones)",
         ge=8,
         le=2048,
     )
@@ -68,8 +68,8 @@ class DecodeHeadSpec:
 
     channels: list[int] = spec_field(
         [],
-        "Widths of the decoder: five, coarse to fine, for unet, unetplusplus and manet (256, 128, 64, 32, 16); "
-        "one for the others; empty: those of the papers",
+        "Widths of the decoder: five, coarse to fine, for unet, unetplusplus and manet (256, 128, 64, 32, "
+        "16); one for the others; empty: those of the papers",
         element_ge=4,
         element_le=2048,
     )
