@@ -104,6 +104,18 @@ def test_both_kinds_of_blending_come_by_turns() -> None:
     assert 8 < sum(kinds) < len(kinds) - 8
 
 
+def test_every_picture_is_blended_with_one_other_and_is_the_other_of_one() -> None:
+    """A picture keeps the mean of the beta distribution, 1/2; more in cutmix, cut off at borders."""
+    own: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(300):
+        _, mixed, targets = blended(1.0, seed)
+        torch.testing.assert_close(targets.sum(dim=0), torch.ones(5))
+        assert ((targets > 0).sum(dim=1) <= 2).all()
+        own[bool((mixed % 10 == 0).all())].append(float(targets.diagonal().mean()))
+    assert sum(own[False]) / len(own[False]) == pytest.approx(0.5, abs=0.07)
+    assert 0.5 < sum(own[True]) / len(own[True]) < 0.75
+
+
 def test_cutmix_pastes_one_rectangle() -> None:
     for seed in range(40):
         pictures, mixed, _ = blended(1.0, seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tao_like.config import load_spec
 from tao_like.contract.batch import Batch
@@ -111,6 +112,48 @@ def test_rescaled_at_random() -> None:
     move = RandomPlacement(SIZE, (0.5, 1.6), 0.3)
     for seed in range(30):
         assert_found(move(square(seed)))
+
+
+def test_the_draws_come_in_one_order() -> None:
+    """Whether a mosaic, scale, shift right, shift down, two flips; the same picture by Pillow alone."""
+    change = augmentation_of(
+        spec(
+            "random_affine.scale_range=[0.5,1.6]",
+            "random_affine.translate=0.3",
+            "random_color.enable=false",
+            "vertical_flip_prob=0.4",
+        ).dataset.augmentation,
+        SIZE,
+    )
+    for seed in range(20):
+        sample = square(seed)
+        torch.manual_seed(seed)
+        torch.rand(())
+        scale, right, down, mirror, over = (float(torch.rand(())) for _ in range(5))
+        scale, right, down = 0.5 + 1.1 * scale, -0.3 + 0.6 * right, -0.3 + 0.6 * down
+        ratio = min(SIZE.width / sample.image.width, SIZE.height / sample.image.height)
+        width, height = (round(round(side * ratio) * scale) for side in sample.image.size)
+        left = math.floor((SIZE.width - width) / 2 + right * SIZE.width)
+        top = math.floor((SIZE.height - height) / 2 + down * SIZE.height)
+        expected = Image.new("RGB", CANVAS, (SIZE.fill,) * 3)
+        expected.paste(sample.image.resize((width, height), Image.Resampling.BILINEAR), (left, top))
+        if mirror < 0.5:
+            expected = ImageOps.mirror(expected)
+        if over < 0.4:
+            expected = ImageOps.flip(expected)
+        torch.manual_seed(seed)
+        found = change(sample, dark_image)
+        difference = np.asarray(found.image).astype(int) - np.asarray(expected)
+        # A part of a picture, resized, may be one level from the part of the resized picture.
+        assert np.abs(difference).max() <= 1
+        box = boxes_of(sample)[0] * np.tile([width / sample.image.width, height / sample.image.height], 2)
+        box = np.clip(box + np.tile([left, top], 2), 0, np.tile(CANVAS, 2))
+        if mirror < 0.5:
+            box[[0, 2]] = CANVAS[0] - box[[2, 0]]
+        if over < 0.4:
+            box[[1, 3]] = CANVAS[1] - box[[3, 1]]
+        for seen in boxes_of(found):
+            assert seen == pytest.approx(box, abs=1e-3)
 
 
 def turned_square(sample: LabeledImage, matrix: np.ndarray) -> LabeledImage:

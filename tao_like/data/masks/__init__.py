@@ -1,1 +1,1 @@
-"""Masks: images that say for each pixel of a photo what it shows."""
+"""Masks: of objects as COCO's runs and polygons, and images that give each pixel of a photo a class."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +27,16 @@ IGNORE = 255
 """Class index of pixels that count for nothing, in a mask of a class a pixel: those outside the photo."""
 
 
+Region = tuple[int, int, int, int]
+"""Left, top, right and bottom in whole pixels."""
+
+
 class Annotations(NamedTuple):
     """The objects on a picture. A named tuple, so that torchvision's transforms see the tensors in it.
 
     Attributes:
-        boxes: (N, 4) float32: left, top, right, bottom in pixels of the picture.
+        boxes: (N, 4) float32: left, top, right, bottom in pixels of the picture; around the masks where
+            there are some.
         labels: (N,) int64, class numbers.
         crowd: (N,) bool, whether it stands for a group and is no object to learn.
         masks: (N, H, W) uint8, 1 where the object is; None: only boxes are known.
@@ -98,18 +105,17 @@ def _boxes(boxes: npt.NDArray[np.float32], size: tuple[int, int]) -> tv_tensors.
     return tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(size[1], size[0]))
 
 
+def box_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """The smallest box around a mask (H, W): left, top, right, bottom; all 0 where it is empty."""
+    rows, columns = np.flatnonzero(np.any(mask, axis=1)), np.flatnonzero(np.any(mask, axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def boxes_of_masks(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(N, 4) the smallest boxes around masks (N, H, W); all 0 where a mask is empty."""
-    boxes = np.zeros((len(masks), 4), np.float32)
-    rows, columns = masks.any(axis=2), masks.any(axis=1)
-    filled = rows.any(axis=1)
-    height, width = masks.shape[1:]
-    # argmax finds the first of equals.
-    boxes[:, 0], boxes[:, 1] = columns.argmax(axis=1), rows.argmax(axis=1)
-    boxes[:, 2] = width - columns[:, ::-1].argmax(axis=1)
-    boxes[:, 3] = height - rows[:, ::-1].argmax(axis=1)
-    boxes[~filled] = 0
-    return boxes
+    """(N, 4) the smallest boxes around masks (N, H, W)."""
+    return np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4)
 
 
 def visible_annotations(
@@ -132,25 +138,41 @@ def visible_annotations(
 
 
 def visible_instances(
-    annotations: Annotations, masks: npt.NDArray[np.uint8], factor: float, size: tuple[int, int]
+    annotations: Annotations,
+    parts: Sequence[npt.NDArray[np.uint8]],
+    regions: Sequence[Region],
+    factor: float,
+    size: tuple[int, int],
 ) -> Annotations:
     """Moved objects with masks: their boxes are those of what is left of the masks.
 
     Args:
         annotations: before they were moved.
-        masks: (N, H, W) after that.
+        parts: of each object, its mask after that within its region.
+        regions: of the picture, which hold all of a mask.
         factor: by which areas have grown.
         size: width and height of the picture after that.
     """
     assert annotations.masks is not None
-    boxes = boxes_of_masks(masks)
-    kept = is_left(boxes, _areas(masks), _areas(annotations.masks.numpy()) * factor)
+    before = zip(annotations.masks.numpy(), annotations.boxes.tolist(), strict=True)
+    whole = [
+        np.count_nonzero(mask[int(top) : math.ceil(bottom), int(left) : math.ceil(right)])
+        for mask, (left, top, right, bottom) in before
+    ]
+    corners = np.array([region[:2] * 2 for region in regions], np.float32).reshape(-1, 4)
+    boxes = corners + np.array([box_of_mask(part) for part in parts], np.float32).reshape(-1, 4)
+    seen = np.array([np.count_nonzero(part) for part in parts], np.float64)
+    kept = is_left(boxes, seen, np.array(whole, np.float64) * factor)
     which = torch.from_numpy(kept)
+    masks = np.zeros((np.count_nonzero(kept), size[1], size[0]), np.uint8)
+    for mask, number in zip(masks, np.flatnonzero(kept).tolist(), strict=True):
+        left, top, right, bottom = regions[number]
+        mask[top:bottom, left:right] = parts[number]
     return Annotations(
         _boxes(boxes[kept], size),
         annotations.labels[which],
         annotations.crowd[which],
-        tv_tensors.Mask(torch.from_numpy(masks[kept])),
+        tv_tensors.Mask(torch.from_numpy(masks)),
     )
 
 
@@ -160,7 +182,3 @@ def is_left(
     """(N,) whether enough of each object is seen: its box's sides, and the share of its area."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray((sides >= LEAST_SIDE).all(axis=1) & (seen >= LEAST_VISIBLE * whole))
-
-
-def _areas(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    return np.count_nonzero(masks, axis=(1, 2)).astype(np.float64)

@@ -48,7 +48,7 @@ class Mosaic(v2.Transform):
         image = Image.new("RGB", canvas, (preprocessing.fill,) * 3)
         targets = []
         for number, sample in enumerate(inputs):
-            _, _, width, height = letterbox_place(*sample.image.size, preprocessing)
+            _, _, width, height = letterbox_place(sample.image.width, sample.image.height, preprocessing)
             left = center[0] - width if number % 2 == 0 else center[0]
             top = center[1] - height if number < 2 else center[1]
             image.paste(sample.image.resize((width, height), resampling), (left, top))

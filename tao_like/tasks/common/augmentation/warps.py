@@ -23,6 +23,7 @@ from tao_like.tasks.common.augmentation.annotations import (
     IGNORE,
     Annotations,
     LabeledImage,
+    Region,
     visible_annotations,
     visible_instances,
 )
@@ -62,21 +63,24 @@ class Warp(ABC):
     def source_points(self, columns: Points, rows: Points) -> tuple[Points, Points]:
         """Points of the picture at columns (1, W) and rows (H, 1) of the canvas; they broadcast to (H, W)."""
 
-    def mask(self, mask: npt.NDArray[np.uint8], fill: int) -> npt.NDArray[np.uint8]:
-        """Masks (..., h, w) on the canvas (..., H, W): each pixel is the nearest of the picture's.
+    def mask(
+        self, mask: npt.NDArray[np.uint8], fill: int, region: Region | None = None
+    ) -> npt.NDArray[np.uint8]:
+        """A mask (h, w) on the canvas (H, W): each pixel is the nearest of the picture's.
 
         Args:
             mask: of the picture.
             fill: where the picture is not.
+            region: the part of the canvas that is wanted; None: all of it.
         """
-        width, height = self.canvas
-        x, y = self.source_points(np.arange(width)[None, :] + 0.5, np.arange(height)[:, None] + 0.5)
-        x, y = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        left, top, right, bottom = region or (0, 0, *self.canvas)
         wide, high = self.source
-        is_inside = (x >= 0) & (x < wide) & (y >= 0) & (y < high)
-        moved = mask[..., y.clip(0, high - 1), x.clip(0, wide - 1)]
-        if not is_inside.all():
-            moved[..., ~is_inside] = fill
+        across, down = np.arange(left, right, dtype=np.float64), np.arange(top, bottom, dtype=np.float64)
+        x, y = self.source_points(across[None, :] + 0.5, down[:, None] + 0.5)
+        columns, rows = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        is_inside = (columns >= 0) & (columns < wide) & (rows >= 0) & (rows < high)
+        moved = mask[rows.clip(0, high - 1), columns.clip(0, wide - 1)]
+        moved[~is_inside] = fill
         return moved
 
     def target(self, target: Annotations | tv_tensors.Mask | None) -> Annotations | tv_tensors.Mask | None:
@@ -85,14 +89,28 @@ class Warp(ABC):
             return None
         if isinstance(target, tv_tensors.Mask):
             return tv_tensors.Mask(torch.from_numpy(self.mask(target.numpy(), IGNORE)))
-        if target.masks is not None:
-            masks = self.mask(target.masks.numpy(), 0)
-            return visible_instances(target, masks, self.area_factor, self.canvas)
-        return visible_annotations(target, *self.boxes(target.boxes.numpy()), self.canvas)
+        seen, whole = self.boxes(target.boxes.numpy())
+        if target.masks is None:
+            return visible_annotations(target, seen, whole, self.canvas)
+        regions = [_around(box, self.canvas) for box in seen]
+        masks = target.masks.numpy()
+        parts = [self.mask(mask, 0, region) for mask, region in zip(masks, regions, strict=True)]
+        return visible_instances(target, parts, regions, self.area_factor, self.canvas)
 
     def __call__(self, sample: LabeledImage) -> LabeledImage:
         """The canvas with the picture on it, and the target."""
         return LabeledImage(self.pixels(sample.image), self.target(sample.target))
+
+
+def _around(box: Boxes, canvas: tuple[int, int]) -> Region:
+    """The pixels of a canvas that a mask within a box may touch; a pixel more on each side for rounding."""
+    left, top, right, bottom = (float(side) for side in box)
+    return (
+        max(0, math.floor(left) - 1),
+        max(0, math.floor(top) - 1),
+        min(canvas[0], math.ceil(right) + 1),
+        min(canvas[1], math.ceil(bottom) + 1),
+    )
 
 
 @dataclass(frozen=True)
