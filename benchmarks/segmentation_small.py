@@ -26,7 +26,7 @@ from tao_like.config.shipped import shipped_specs
 
 SPEC = shipped_specs() / "segmentation" / "small_data.yaml"
 FIELDS = (
-    *("data", "seed", "form", "mIoU", "pixel_accuracy", "boundary_iou", "parameters", "bytes"),
+    *("data", "seed", "form", "mIoU", "pixel_accuracy", "boundary_iou", "bytes"),
     *("minutes", "cpu_minutes", "ious"),
 )
 MULTIPLE = 32
@@ -110,8 +110,9 @@ def clocks() -> tuple[float, float]:
 
 def main() -> None:
     """Writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter) parser.add_argument("data", type=Path)
+    way = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=way)
+    parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--again", type=int, default=12, help="epochs after pruning")
     parser.add_argument("--seeds", type=int, default=1)
