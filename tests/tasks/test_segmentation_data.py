@@ -206,7 +206,7 @@ def test_a_spec_of_tao_s_unet_written_as_yaml_loads(tmp_path: Path) -> None:
     """TAO's own is a protobuf text; its names are understood."""
     (tmp_path / "unet.yaml").write_text(
         """
-model_config: {arch: resnet, num_layers: 18, model_input_width: 320, model_input_height: 320, use_batch_norm: true}
+model_config: {arch: resnet, num_layers: 18, model_input_width: 320, model_input_height: 320}
 training_config: {batch_size: 3, epochs: 30, learning_rate: 0.0001, loss: cross_dice_sum, use_amp: false}
 dataset_config:
   dataset: custom
