@@ -54,6 +54,17 @@ COUNTS = {
     ("segformer", "mit_b5", 150): 84_708_694,
 }
 SIZE = (64, 96)
+# One with bins that are pooled, one with attention; `make acceptance` takes the others through too.
+SAMPLE = ("unet", "pspnet", "segformer")
+MARKED = [pytest.param(arch, marks=() if arch in SAMPLE else pytest.mark.acceptance) for arch in DECODERS]
+OVER = [
+    *((arch, "test_resnet") for arch in DECODERS),
+    ("segformer", "mit_b0"),
+]
+MARKED_OVER = [
+    pytest.param(arch, backbone, marks=() if arch in SAMPLE else pytest.mark.acceptance)
+    for arch, backbone in OVER
+]
 
 
 def model_spec(arch: str, backbone: str) -> ModelSpec:
@@ -101,7 +112,7 @@ def test_every_network_keeps_the_size_and_trains_with_a_batch_of_one(arch: str) 
     assert sum(gradient is None for gradient in gradients) <= 4
 
 
-@pytest.mark.parametrize("arch", DECODERS)
+@pytest.mark.parametrize("arch", MARKED)
 def test_a_graph_of_any_size_gives_torch_s_probabilities(arch: str, tmp_path: Path) -> None:
     network = SegmenterForExport(small(arch), "uint8_nhwc", probabilities=True).eval()
     file = tmp_path / "model.onnx"
@@ -135,9 +146,7 @@ def test_bins_pool_as_torch_does_where_a_graph_is_written(
         torch.testing.assert_close(BinnedPool2d(bins)(inputs), expected)
 
 
-@pytest.mark.parametrize(
-    ("arch", "backbone"), [*((arch, "test_resnet") for arch in DECODERS), ("segformer", "mit_b0")]
-)
+@pytest.mark.parametrize(("arch", "backbone"), MARKED_OVER)
 def test_every_network_is_pruned_to_half_and_comes_back_to_the_bit(arch: str, backbone: str) -> None:
     network = small(arch, backbone)
     pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
