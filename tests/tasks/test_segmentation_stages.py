@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import onnxruntime
 import pytest
 from base import TaskStagesTest
 from pictures import damage
 from PIL import Image
-from stage_runs import csv_rows
+from stage_runs import assert_rows_agree, csv_rows
 from tiny_segmentation import CLASSES, HEIGHT, SIZES, TINY, WIDTH, data_overrides, scene, write_masks
 
 from tao_like.data.video import VideoReader, VideoWriter
-from tao_like.stages.results import TrainResult
+from tao_like.stages.results import ExportResult, TrainResult
 
 
 class TestSegmentation(TaskStagesTest):
@@ -66,6 +68,23 @@ class TestSegmentation(TaskStagesTest):
         if corrupt:
             damage(files[1])
         return files
+
+    def test_probabilities_at_any_size_are_exported_and_scored_as_the_bundle_s(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        words = [*data, "export.output=probabilities", "export.dynamic_size=true"]
+        result = self.run("export", tmp_path, [*words, f"export.checkpoint={trained.bundle}"])
+        assert isinstance(result, ExportResult)
+        scored = [
+            self.run("evaluate", tmp_path / name, [*words, f"evaluate.checkpoint={path}"])
+            for name, path in (("bundle", trained.bundle), ("onnx", result.onnx_file))
+        ]
+        rows = [csv_rows(one.folder / "predictions.csv") for one in scored]
+        assert_rows_agree(*rows)
+        session = onnxruntime.InferenceSession(result.onnx_file, providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {"image": np.zeros((1, 96, 160, 3), np.uint8)})
+        assert found.shape == (1, len(CLASSES), 96, 160)
+        assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
     def test_a_video_gives_a_row_a_frame_and_frames_of_one_size(
         self, trained: TrainResult, data: list[str], tmp_path: Path
