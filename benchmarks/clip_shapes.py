@@ -1,7 +1,8 @@
 """What the sample shapes_captions shows: words learnt apart name pictures that were never seen together.
 
-Trains the shipped spec with several seeds, scores the test pictures of trained and of held-out pairs of color
-and shape, and trains once with captions that are shuffled among the pictures. Writes a CSV beside this script.
+Trains the shipped spec with several seeds, scores the test pictures of trained and of held-out pairs of
+color and shape, and trains once with captions that are shuffled among the pictures. Writes a CSV beside
+this script.
 
     python benchmarks/clip_shapes.py [--seeds 3] [--tune] [key=value ...]
 

@@ -65,7 +65,7 @@ class Phase(ABC, Generic[ModelT]):
         del model
 
     def finish(self, model: ModelT) -> None:
-        """Called at the end of the phase, with the weights that are kept, before they are scored and shipped."""
+        """Called at the end of the phase with the weights that are kept, before these are scored."""
         del model
 
     def backbone(self, model: ModelT) -> list[nn.Module]:

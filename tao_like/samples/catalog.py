@@ -68,8 +68,8 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample(
             "shapes_captions",
-            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are left for "
-            "the test (clip)",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are in "
+            "the test alone (clip)",
             write_shapes_captions,
         ),
     )

@@ -1,4 +1,4 @@
-"""Small pictures of one colored shape each, with captions; some pairs of color and shape are never trained."""
+"""Pictures of one colored shape each, with captions; some pairs of color and shape are never trained."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ Shapes with captions
 
 {total} drawn pictures of {side} x {side} pixels, each of one shape on a grey ground, with captions that say
 size, color, shape and place: 4 shapes, 6 colors, 2 sizes, 5 places, so 240 captions. The files train.jsonl,
-val.jsonl and test.jsonl have a line a picture: its file, its captions (three wordings of the whole, and one of
-color and shape alone), its label (color and shape) and its group.
+val.jsonl and test.jsonl have a line a picture: its file, its captions (three wordings of the whole, and three
+that say a part of it), its label (color and shape) and its group.
 
 {held_out} are never trained and never validated: test.jsonl has them in the group `held_out`, and all others
 in the group `trained`. Who learns the words by themselves knows these pictures too.
@@ -75,12 +75,14 @@ class Shape:
         return (self.color, self.shape) in HELD_OUT
 
     def captions(self) -> list[str]:
-        """The whole in three wordings, and color and shape alone."""
+        """The whole in three wordings, and three times a part of it."""
         return [
             f"a {self.size} {self.color} {self.shape} {self.place}",
             f"{self.place} there is a {self.size} {self.color} {self.shape}",
             f"a {self.color} {self.shape}, {self.size}, {self.place}",
             f"a {self.color} {self.shape}",
+            f"a {self.size} {self.shape} {self.place}",
+            f"something {self.size} and {self.color} {self.place}",
         ]
 
 
@@ -148,7 +150,8 @@ def draw_shape(one: Shape, generator: np.random.Generator, side: int = SIDE) -> 
     ground = 128 + 255 * generator.uniform(-0.06, 0.06)
     pixels = mask * np.array(COLORS[one.color]) + (1 - mask) * ground
     pixels = pixels + generator.normal(0, 0.02 * 255, pixels.shape)
-    return pixels.round().clip(0, 255).astype(np.uint8)
+    drawn: npt.NDArray[np.uint8] = pixels.round().clip(0, 255).astype(np.uint8)
+    return drawn
 
 
 def _inside(shape: str, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

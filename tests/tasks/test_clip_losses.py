@@ -1,4 +1,4 @@
-"""The losses of pairs against the formulas written out, rest batches, other processes, and the scale's limit."""
+"""The losses of pairs against formulas written out, rest batches, other processes, the scale's limit."""
 
 from __future__ import annotations
 

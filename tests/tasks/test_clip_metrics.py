@@ -104,5 +104,7 @@ def test_a_collapse_is_said_with_a_remedy() -> None:
     assert "train.optim.lr" in note
     healthy = metrics()
     spread = directions(*range(0, 360, 36))
-    healthy.update(range(10), [PairPrediction(one, one) for one in spread], [PairTarget(0, n, 0) for n in range(10)])
+    healthy.update(
+        range(10), [PairPrediction(one, one) for one in spread], [PairTarget(0, n, 0) for n in range(10)]
+    )
     assert healthy.compute().notes == []

@@ -1,4 +1,4 @@
-"""The towers: sizes of the published ones, other people's weights, the end of a text, both losses' parameters."""
+"""The towers: published sizes, other people's weights, the end of a text, what learns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLISHED = {
     "ViT-g-14": (1_366_678_273, 1_012_645_632, 354_032_641),
     "ViT-bigG-14": (2_539_567_105, 1_844_907_264, 694_659_841),
 }
-"""Parameters of open_clip's models of these names: all, the image tower's, the text tower's with the scale."""
+"""Parameters of open_clip's models: all, the image tower's, the text tower's with the scale."""
 VOCABULARY, END, LENGTH = 120, 119, 10
 
 
@@ -56,7 +56,9 @@ def test_towers_have_the_published_sizes(name: str) -> None:
     assert (size(network), size(network.image), size(network.text)) == PUBLISHED[name]
 
 
-def small(activation: str | None = "quick_gelu", loss: str = "clip", **changes: Any) -> tuple[ModelSpec, PairNetwork]:
+def small(
+    activation: str | None = "quick_gelu", loss: str = "clip", **changes: Any
+) -> tuple[ModelSpec, PairNetwork]:
     """A vision transformer of 32 channels and a text tower as wide."""
     values = {"type": "vit_tiny", "image_size": 16, "embed_dim": 24, **changes}
     spec = ModelSpec(activation=activation, text=TextTowerSpec(width=32, layers=2, heads=4), **values)
@@ -187,12 +189,12 @@ def test_another_activation_is_an_error_and_a_missing_one_is_not_guessed(
 
 def test_other_towers_and_files_with_code_are_refused(folder: Path, tmp_path: Path) -> None:
     spec, network = small(embed_dim=16)
-    with pytest.raises(SpecError, match="another image tower.*head.weight"):
+    with pytest.raises(SpecError, match=r"another image tower.*head\.weight"):
         load_foreign(network, folder, spec)
     spec, network = small()
     scripted = tmp_path / "scripted.pt"
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(scripted))
-    with pytest.raises(BundleError, match="TorchScript archive.*holds code"):
+    with pytest.raises(BundleError, match=r"TorchScript archive.*holds code"):
         load_foreign(network, scripted, spec)
     with pytest.raises(SpecError, match=r"train\.pretrained_model_path.*no file"):
         load_foreign(network, tmp_path / "none.safetensors", spec)

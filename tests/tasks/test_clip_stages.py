@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx
 import pytest
 from base import TaskStagesTest, given
@@ -132,7 +130,16 @@ class TestClip(TaskStagesTest):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         answers, modules = json.loads(done.stdout)
-        unwanted = {"torch", "timm", "torchvision", "lightning_fabric", "onnx", "yaml", "tokenizers", "transformers"}
+        unwanted = {
+            "torch",
+            "timm",
+            "torchvision",
+            "lightning_fabric",
+            "onnx",
+            "yaml",
+            "tokenizers",
+            "transformers",
+        }
         assert not unwanted & set(modules)
         rows = [*csv_rows(expected.predictions), *csv_rows(named.predictions)]
         for (source, label, score, probabilities), row in zip(answers, rows, strict=True):

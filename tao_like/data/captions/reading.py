@@ -209,8 +209,8 @@ def _entries(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, tuple[
     image, given = first(FILE_HEADERS), first(CAPTION_HEADERS)
     if not isinstance(image, str) or not image or not isinstance(given, str | list):
         raise DatasetError(
-            f"{path}: line {line}: an entry needs `image` and `caption` (or `captions`, a list); this one has "
-            f"{', '.join(row) or 'nothing'}"
+            f"{path}: line {line}: an entry needs `image` and `caption` (or `captions`, a list); this one "
+            f"has {', '.join(row) or 'nothing'}"
         )
     texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given
     if not all(isinstance(text, str) for text in texts):

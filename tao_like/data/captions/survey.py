@@ -67,7 +67,7 @@ def caption_findings(
             yield Finding(
                 "info",
                 "unknown_words",
-                f"{of_split['unknown']:.1%} of the words of {name} do not occur in the training captions, and "
+                f"{of_split['unknown']:.1%} of the words of {name} do not occur in the training captions; "
                 "all of them are one word to the network; model.tokenizer.type=bpe tells them apart",
             )
         if of_split["equal"]:

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from tao_like.errors import DatasetError, SpecError
@@ -64,7 +65,7 @@ def _merges(words: list[tuple[list[str], int]], most: int) -> list[str]:
     totals: Counter[tuple[str, str]] = Counter()
     holders: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for number, (parts, count) in enumerate(words):
-        for pair in zip(parts, parts[1:], strict=False):
+        for pair in pairwise(parts):
             totals[pair] += count
             holders[pair].add(number)
     merges: list[str] = []
@@ -90,7 +91,7 @@ def _count(
     count: int,
 ) -> None:
     """Adds a word's pairs to the totals, or with a negative count takes them out."""
-    for pair in zip(parts, parts[1:], strict=False):
+    for pair in pairwise(parts):
         totals[pair] += count
         if count > 0:
             holders[pair].add(number)
@@ -121,6 +122,7 @@ def read_merges(path: Path) -> list[str]:
                 content = packed.read(_LARGEST_FILE).decode("utf-8")
         else:
             content = path.read_text("utf-8")
+        vocabulary: dict[str, int] | None
         if path.suffix == ".json":
             merges, vocabulary = _of_json(json.loads(content))
         else:
@@ -154,7 +156,7 @@ def _of_json(content: dict[str, dict[str, object]]) -> tuple[list[str], dict[str
     if model["type"] != "BPE":
         raise ValueError(f"its model is {model['type']}, not BPE")
     merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]  # type: ignore[attr-defined]
-    return merges, dict(model["vocab"])  # type: ignore[call-overload,no-any-return]
+    return merges, dict(model["vocab"])  # type: ignore[call-overload]
 
 
 def _beside(path: Path) -> dict[str, int] | None:

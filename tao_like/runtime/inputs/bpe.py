@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 WORD_END = "</w>"
 SPECIALS = ("<|startoftext|>", "<|endoftext|>")
@@ -14,7 +15,7 @@ _MOST_CACHED = 2**16
 
 @lru_cache(maxsize=1)
 def byte_symbols() -> dict[int, str]:
-    """A printable character for each byte, in the order of their ids: printable bytes stand for themselves."""
+    """A printable character for each byte, in the order of their ids; printable bytes are themselves."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {
@@ -97,7 +98,7 @@ class BytePairs:
         parts = [symbols[byte] for byte in token.encode("utf-8")]
         parts[-1] += WORD_END
         while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
+            pairs = list(pairwise(parts))
             best = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break

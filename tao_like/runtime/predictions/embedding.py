@@ -113,9 +113,11 @@ def class_probabilities(
     """Probabilities (N, classes) from cosines: softmax where one class applies, else each by itself."""
     logits = np.asarray(cosines, np.float64) * scale + bias
     if not one_applies:
-        return 1 / (1 + np.exp(-logits))
+        found: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+        return found
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    shares: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def averaged(vectors: Array, counts: Sequence[int]) -> Array:

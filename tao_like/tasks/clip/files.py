@@ -30,7 +30,7 @@ _MOST_COLUMNS = 40
 
 @dataclass
 class FileRecord:
-    """What is kept of a sample: its name, its embedding, and a small picture of the first ones or the best."""
+    """What is kept of a sample: name, embedding, and a small picture of the first ones or the best."""
 
     key: str
     embedding: np.ndarray

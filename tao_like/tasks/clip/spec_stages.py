@@ -30,6 +30,14 @@ class ClipOptimSpec(OptimSpec):
         automl=True,
         aliases=("vision_lr",),
     )
+    warmup_epochs: float = spec_field(
+        2.0,
+        "Epochs in which the rate rises from nought, half of the training at most where this would fill it; "
+        "without it small sets often collapse to one embedding",
+        unit="epochs",
+        ge=0,
+        aliases=("warmup_epoch",),
+    )
     betas: list[float] = spec_field([0.9, 0.98], "Betas of the Adam family")
     weight_decay: float = spec_field(
         0.2,

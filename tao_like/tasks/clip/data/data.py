@@ -15,7 +15,7 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.labels import Labels
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
-from tao_like.data.captions.record import class_captions
+from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
@@ -131,7 +131,9 @@ class PairData(ImageData[CaptionedImages]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        records = {split: self.source.records(split) for split in SPLITS if self.has(split)}
+        records: dict[str, list[CaptionRecord]] = {
+            split: self.source.records(split) for split in SPLITS if self.has(split)
+        }
         names = self.labels.names
         if full:
             window = self.preprocessing.window

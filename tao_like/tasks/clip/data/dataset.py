@@ -51,7 +51,8 @@ class PairTargets:
     rows: Tensor
 
 
-class Item(NamedTuple):
+@dataclass
+class Item:
     """A preprocessed sample: pixels (H, W, 3) uint8, ids (L,), its target and number."""
 
     pixels: np.ndarray

@@ -90,7 +90,7 @@ class PairMetrics(Metrics):
         badness = 1 - float(prediction.image @ prediction.text)
         if prediction.cosines is not None and target.label != NO_LABEL:
             # A wrong class is worse than any distance of a caption.
-            badness += 2 * (int(prediction.cosines.argmax()) != target.label)
+            badness += 2 * (prediction.cosines.argmax() != target.label)
         return badness
 
     @override
@@ -157,7 +157,7 @@ class PairMetrics(Metrics):
     ) -> dict[str, Any]:
         names = self.classes.names
         details: dict[str, Any] = {
-            "captions": int(len(np.unique(targets[:, 1]))),
+            "captions": len(np.unique(targets[:, 1])),
             "classes": names,
             "templates": len(self.classes.templates),
         }

@@ -45,7 +45,7 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
     heads = spec.text.heads or preset.text_heads
     if width % heads:
         raise SpecError(
-            f"model.text.heads={heads} does not divide model.text.width={width}; each head takes an equal share"
+            f"model.text.heads={heads} does not divide model.text.width={width}; heads are of one size"
         )
     scale = FIRST_SCALE[loss_type] if spec.init_logit_scale is None else spec.init_logit_scale
     bias = None

@@ -109,8 +109,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         with zipfile.ZipFile(path) as archive:
             if any("/code/" in name for name in archive.namelist()):
                 raise BundleError(
-                    f"{KEY}={path} is a TorchScript archive, as OpenAI ships its models: it holds code, which "
-                    "is not run here. Store its weights alone, where you trust it: "
+                    f"{KEY}={path} is a TorchScript archive, as OpenAI ships its models: it holds code, "
+                    "which is not run here. Store its weights alone, where you trust it: "
                     "safetensors.torch.save_file({k: v.float().contiguous() for k, v in "
                     "torch.jit.load('ViT-B-32.pt', map_location='cpu').state_dict().items()}, "
                     "'ViT-B-32.safetensors')"
@@ -166,8 +166,8 @@ def _check_activation(facts: _Facts, spec: ModelSpec, path: Path) -> list[str]:
     if facts.activation is None:
         if wanted is None:
             raise SpecError(
-                f"{KEY}={path}: nothing beside the file ({' or '.join(_CONFIGS)}) says which activation it was "
-                "trained with, and with another one its answers are silently worse; give "
+                f"{KEY}={path}: nothing beside the file ({' or '.join(_CONFIGS)}) says which activation it "
+                "was trained with, and with another one its answers are silently worse; give "
                 "model.activation=quick_gelu (OpenAI's weights and those converted from them) or gelu"
             )
         return [f"the activation is {wanted}, as the spec says; nothing beside the file could confirm it"]
@@ -253,7 +253,7 @@ def _fill(module: nn.Module, weights: Mapping[str, Tensor], tower: str, path: Pa
         ]
         raise SpecError(
             f"{KEY}={path} has another {tower} tower than model.type={spec.type} with the tokenizer of "
-            f"model.tokenizer (type {spec.tokenizer.type}): {'; '.join(told[:4])}. CLIP's own weights go with "
-            "CLIP's own vocabulary: model.tokenizer.type=file and its path"
+            f"model.tokenizer (type {spec.tokenizer.type}): {'; '.join(told[:4])}. CLIP's own weights go "
+            "with CLIP's own vocabulary: model.tokenizer.type=file and its path"
         )
     module.load_state_dict(dict(weights))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 
 # isort: split
-from timm.layers import QuickGELU  # type: ignore[attr-defined]
+from timm.layers import QuickGELU
 from timm.models.vision_transformer import Block
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}

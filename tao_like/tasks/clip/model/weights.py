@@ -43,8 +43,8 @@ def load_start(network: PairNetwork, path: Path, spec: ModelSpec) -> list[str]:
         if expected != {key: tensor.shape for key, tensor in weights.items()}:
             theirs = bundle.spec["model"]["type"]
             raise SpecError(
-                f"{KEY}={path} holds another {name} tower (of {theirs}, with the tokenizer that it was trained "
-                f"with) than the one that model.type={spec.type} describes; make them agree"
+                f"{KEY}={path} holds another {name} tower (of {theirs}, with the tokenizer that it was "
+                f"trained with) than the one that model.type={spec.type} describes; make them agree"
             )
         module.load_state_dict(weights)
     return [f"all weights come from {path}"]
