@@ -26,6 +26,7 @@ from tao_like.tasks.common.image_input import IMAGE
 _SHOWN = 24
 _THUMBNAIL = 336
 _MOST_COLUMNS = 40
+_WRITTEN_SIDE, _SMALLEST_FONT = 224, 8
 
 
 @dataclass
@@ -170,9 +171,16 @@ class InferenceFiles:
 
 def write_word(picture: Image.Image, word: str) -> Image.Image:
     """The picture with a white label in its middle that bears a word."""
-    written = picture.copy()
+    # Small pictures are enlarged first, or the word would be a few dots.
+    factor = max(1, _WRITTEN_SIDE // max(picture.size))
+    written = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    picture = written
     pen = ImageDraw.Draw(written)
-    font = load_font(max(8, picture.height // 6), word)
+    size = picture.height // 5
+    font = load_font(size, word)
+    while size > _SMALLEST_FONT and pen.textlength(word, font=font) > 0.85 * picture.width:
+        size -= 1
+        font = load_font(size, word)
     box = pen.textbbox((0, 0), word, font=font)
     width, height = box[2] - box[0], box[3] - box[1]
     left, top = (picture.width - width) // 2, (picture.height - height) // 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from tao_like.contract.sample import Prepared
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.networks.structure import refresh_widths
+from tao_like.runtime.predictions.embedding import PAIR_LOSS
 from tao_like.tasks.clip.data.data import PairData
 from tao_like.tasks.clip.data.dataset import TEXT
 from tao_like.tasks.clip.model.build import Vocabulary, build_pair
@@ -45,6 +48,8 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     predictions: PairPredictions
 
     def __init__(self, spec: ClipSpec, trained: TrainedState | None = None) -> None:
+        if trained is not None:
+            spec = _of_file(spec, trained.extra)
         super().__init__(spec, trained)
         data = PairData(spec, trained)
         predictions = PairPredictions(data, spec)
@@ -90,7 +95,8 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     def prunable(self, model: PairNetwork) -> dict[str, Prunable]:
         pixels = self.image.pixels()
         backbone = model.image.backbone
-        head = backbone.get_classifier() if hasattr(backbone, "get_classifier") else backbone.head  # type: ignore[operator]
+        # Of timm's networks, or of the convolutions.
+        find_head: Any = getattr(backbone, "get_classifier", lambda: backbone.head)
         ids = torch.from_numpy(self.data.tokenizer.ids("a photo"))[None]
 
         def refresh() -> None:
@@ -98,7 +104,7 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
                 refresh_widths(backbone, model.image.normalise(pixels))
 
         return {
-            IMAGE: Prunable((pixels,), [head], refresh),
+            IMAGE: Prunable((pixels,), [find_head()], refresh),
             TEXT: Prunable((ids,), [model.text.projection]),
         }
 
@@ -107,8 +113,18 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     def restored_spec(cls, spec: ClipSpec, stored: ClipSpec) -> ClipSpec:
         # Whether one class applies or any number follows from the loss.
         restored = super().restored_spec(spec, stored)
-        restored.train.loss_type = stored.train.loss_type
-        return restored
+        return replace(restored, train=replace(restored.train, loss_type=stored.train.loss_type))
+
+
+def _of_file(spec: ClipSpec, extra: dict[str, Any]) -> ClipSpec:
+    """The spec with what an exported file says of its training; a bundle holds a spec of its own."""
+    templates = extra.get("templates", spec.dataset.templates)
+    loss = extra.get(PAIR_LOSS, spec.train.loss_type)
+    return replace(
+        spec,
+        dataset=replace(spec.dataset, templates=templates),
+        train=replace(spec.train, loss_type=loss),
+    )
 
 
 def _ids(prepared: Prepared) -> tuple[Tensor]:
