@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from tao_like.contract.batch import Batch
@@ -34,7 +33,7 @@ from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.devices import channels_together
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
-from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
+from tao_like.stages.train.sharding import divided, load_optimizer, take_from_first, whole, whole_state
 from tao_like.stages.train.state import State
 from tao_like.stages.train.step import Losses, TrainingStep
 from tao_like.stages.train.validation import validate
@@ -87,7 +86,7 @@ class PhaseTraining:
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
         self.model = channels_together(model)
-        self.sharded = self._divided() if sharded else None
+        self.sharded = divided(self.model, fabric) if sharded else None
         if not sharded:
             fabric.to_device(self.model)
         if self.spec.compile:
@@ -300,12 +299,6 @@ class PhaseTraining:
             model.load_state_dict(shown.state_dict())
         self.watch.check_weights(model, self.rate)
         return model
-
-    def _divided(self) -> ShardedNetwork:
-        mesh = init_device_mesh(
-            self.fabric.device.type, (self.fabric.world_size,), mesh_dim_names=("data_parallel",)
-        )
-        return ShardedNetwork(self.model, mesh)
 
     def _gradients_shared(self, steps: bool) -> AbstractContextManager[Any]:
         """Gradients go to the other processes with the last batch of a step alone."""
