@@ -17,6 +17,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.tasks.clip.model.build import Vocabulary, build_pair
 from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
+from tao_like.tasks.clip.model.weights import load_vision
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec, TextTowerSpec
 
@@ -236,3 +237,21 @@ def test_any_backbone_of_timm_is_an_image_tower() -> None:
     assert torch.allclose(found.image.norm(dim=1), torch.ones(2))
     with pytest.raises(SpecError, match="Did you mean ViT-B-32"):
         find_preset("ViT-B-33")
+
+
+def test_an_image_tower_starts_from_weights_of_timm_but_for_its_last_layer(tmp_path: Path) -> None:
+    import timm
+
+    donor = timm.create_model("test_resnet", num_classes=12)
+    file = tmp_path / "donor.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in donor.state_dict().items()}, file)
+    spec = ModelSpec(type="test_resnet", image_size=32, embed_dim=12, pretrained_vision_path=str(file))
+    network = build_pair(spec, "clip", Vocabulary(VOCABULARY, END, LENGTH))
+    assert any("text tower are new" in note for note in load_vision(network, spec))
+    ours, theirs = network.image.backbone.state_dict(), donor.state_dict()
+    assert ours["layer1.0.conv1.weight"].equal(theirs["layer1.0.conv1.weight"])
+    # A classifier of as many outputs knows nothing of directions.
+    assert not ours["fc.weight"].equal(theirs["fc.weight"])
+    spec.pretrained_vision_path = str(tmp_path / "none.pth")
+    with pytest.raises(SpecError, match=r"model\.pretrained_vision_path.*no file"):
+        load_vision(network, spec)

@@ -13,6 +13,7 @@ from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.files import read_header
 from tao_like.data.text.vocabulary import words_preparation
 from tao_like.errors import DatasetError
+from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import Spec
@@ -87,6 +88,10 @@ def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
             LARGER_BACKBONE,
             "quick on a CPU; a pretrained pair of towers is better, see the README",
         )
+        weights = available_offline(LARGER_BACKBONE)
+        if weights:
+            why = "ImageNet weights from an installed package"
+            yield AnnotatedValue("model.pretrained_vision_path", weights, why)
         yield AnnotatedValue("model.image_size", 128, "larger shows more, and takes longer")
     captions = [caption for record in records for caption in record.captions]
     tokenizer = Tokenizer(words_preparation(captions, 77, most_words=10**6))
@@ -117,8 +122,8 @@ def _dataset(places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
 def _training(records: Sequence[CaptionRecord], places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
     batch = min(96, max(8, len(records) // 4))
     yield AnnotatedValue("dataset.batch_size", batch, "each picture is told from the others of its batch")
-    epochs = max(10, min(300, round(STEPS / max(1, len(records) / batch))))
-    yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps")
+    epochs = max(10, min(100, round(STEPS / max(1, len(records) / batch))))
+    yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps, or as many as 100 epochs have")
     yield AnnotatedValue(
         "train.optim.warmup_epochs", round(epochs / 20, 1), "the scale of the loss is steep at first"
     )

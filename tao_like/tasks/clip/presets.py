@@ -64,6 +64,8 @@ PRESETS: Mapping[str, Preset] = {
     "ViT-g-14": Preset("vit_giant_patch14_clip_224", 1024, 224, 1024, 24, 16),
     "ViT-bigG-14": Preset("vit_gigantic_patch14_clip_224", 1280, 224, 1280, 32, 20),
 }
+OWN_TOWERS = ("conv_tiny", "vit_tiny")
+"""Presets whose image tower is nobody else's, so that there are no weights for it."""
 _SMALL_TEXT = Preset("", 256, 224, 256, 4, 4)
 
 

@@ -20,7 +20,7 @@ from tao_like.config.blocks.split_data import (
 from tao_like.data.captions.reading import LAYOUTS
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.text import LONGEST_CONTEXT, WORDS
-from tao_like.tasks.clip.presets import PRESETS, find_preset
+from tao_like.tasks.clip.presets import OWN_TOWERS, PRESETS, find_preset
 from tao_like.tasks.clip.spec_stages import (
     ClipEvaluateSpec,
     ClipInferenceSpec,
@@ -94,6 +94,12 @@ class ModelSpec:
         "weights that does not say its own is refused",
         choices=("gelu", "quick_gelu"),
     )
+    pretrained_vision_path: str | None = spec_field(
+        None,
+        "Weights of the image tower alone, where it is a timm backbone: a file, `timm` (needs a network) or "
+        "`package:efficientnet_lite0`; empty: random weights",
+        path=True,
+    )
     canonicalize_text: bool = spec_field(False, "Take punctuation out of texts, as SigLIP does")
     init_logit_scale: float | None = spec_field(
         None, "Logarithm of the first scale; empty: ln(1/0.07) for clip, ln 10 for siglip", ge=-5, le=4.6052
@@ -112,6 +118,12 @@ class ModelSpec:
             find_preset(self.type)
         except SpecError as error:
             yield Problem("type", str(error))
+        if self.pretrained_vision_path and self.type.lower() in OWN_TOWERS:
+            yield Problem(
+                "pretrained_vision_path",
+                f"is {self.pretrained_vision_path}, and there are no weights for {self.type}; leave it out, "
+                "or take a timm backbone as type",
+            )
         if (self.mean is None) != (self.std is None):
             yield Problem(
                 "mean" if self.mean is None else "std", "mean and std are given together or not at all"

@@ -22,7 +22,7 @@ from tao_like.tasks.clip.data.data import PairData
 from tao_like.tasks.clip.data.dataset import TEXT
 from tao_like.tasks.clip.model.build import Vocabulary, build_pair
 from tao_like.tasks.clip.model.pair import ImageTowerForExport, PairNetwork, TextTowerForExport
-from tao_like.tasks.clip.model.weights import load_start
+from tao_like.tasks.clip.model.weights import load_start, load_vision
 from tao_like.tasks.clip.phase import PairPhase
 from tao_like.tasks.clip.predictions import PairPredictions
 from tao_like.tasks.clip.spec import Spec as ClipSpec
@@ -65,8 +65,10 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     def model(self, *, pretrained: bool) -> tuple[PairNetwork, list[str]]:
         spec = self.spec
         network = build_pair(spec.model, spec.train.loss_type, Vocabulary.of(self.data.tokenizer))
-        if not pretrained or not spec.train.pretrained_model_path:
+        if not pretrained:
             return network, []
+        if not spec.train.pretrained_model_path:
+            return network, load_vision(network, spec.model) if spec.model.pretrained_vision_path else []
         return network, load_start(network, Path(spec.train.pretrained_model_path), spec.model)
 
     @override

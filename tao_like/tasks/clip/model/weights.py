@@ -4,14 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
+from tao_like.networks.weights.checkpoints import SOURCE_KEY
+from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
+from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec
 
 KEY = "train.pretrained_model_path"
 BUNDLE_SUFFIX = ".tltb"
+
+
+def load_vision(network: PairNetwork, spec: ModelSpec) -> list[str]:
+    """Fills the image tower, all but its last layer, with the weights that the spec names.
+
+    Returns:
+        What to tell the user.
+
+    Raises:
+        SpecError, BundleError: there are none, or they do not fit.
+    """
+    assert spec.pretrained_vision_path is not None
+    preset = find_preset(spec.type)
+    try:
+        report = load_pretrained(network.image.backbone, spec.pretrained_vision_path, preset.image, [])
+    except SpecError as error:
+        raise SpecError(str(error).replace(SOURCE_KEY, "model.pretrained_vision_path")) from error
+    scaling = report.normalisation
+    if scaling is not None and spec.mean is None:
+        network.image.normalise.mean.copy_(torch.tensor(scaling.mean))
+        network.image.normalise.std.copy_(torch.tensor(scaling.std))
+    return [report.text(), "the image tower's last layer and the text tower are new"]
 
 
 def load_start(network: PairNetwork, path: Path, spec: ModelSpec) -> list[str]:
