@@ -40,6 +40,14 @@ CAPS = (
     "train.tensorboard.num_images=2",
 )
 SMALL = {
+    # The towers' weights are the user's to bring, and so is their vocabulary.
+    "clip": (
+        "dataset.cache=none",
+        "model.type=conv_tiny",
+        "model.image_size=32",
+        "model.tokenizer={type: words, path: null}",
+        "train.pretrained_model_path=null",
+    ),
     "classification": ("dataset.img_size=32", "dataset.cache=none"),
     "detection": (
         "dataset.cache=none",
@@ -109,6 +117,10 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
             words = [f"dataset.train_dataset.{key}_dir={photos / part}" for key, part in parts]
             return [*words, f"dataset.classes_file={photos / 'classes.txt'}"]
         return [f"dataset.root_dir={photos}"]
+    if path.parent.name == "clip":
+        named = (split for split in ("train", "val", "test") if f"{split}_dataset" in dataset)
+        blocks = ((split, class_folders / split) for split in named)
+        return [f"dataset.{s}_dataset={{images_dir: '{place}', captions_file: null}}" for s, place in blocks]
     if path.parent.name == "pose_classification":
         layout = yaml.safe_load(path.read_text("utf-8"))["model"]["graph_layout"]
         words = skeleton_overrides(write_actions(folder / "data", layout))

@@ -181,6 +181,7 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
                 scope.enter_context(work.run.listening(training.board.events))
             training.fit()
         work.model = training.kept_model()
+        phase.finish(work.model)
         seconds = time.monotonic() - began
         metrics: dict[str, float] = {}
         thresholds: dict[str, Any] = {}
