@@ -18,6 +18,7 @@ from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, Detec
 from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
 from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
+from tao_like.runtime.predictions.picture import PicturePrediction
 
 __all__ = [
     "Answer",
@@ -34,6 +35,7 @@ __all__ = [
     "InputMetadata",
     "Model",
     "ModelMetadata",
+    "PicturePrediction",
     "Pipeline",
     "Prediction",
     "SkeletonPreparation",

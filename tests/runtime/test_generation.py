@@ -181,7 +181,8 @@ class Codes:
         past = given.get("past", np.zeros((count, 0)))
         logits = np.full((count, 4), -30.0, np.float32)
         logits[np.arange(count), (last + 1) % 4] = 5.0
-        return {"logits": logits, "past": np.concatenate([past, np.zeros((count, 1))], axis=1)}
+        name = "past_next" if graph == "next" else "past"
+        return {"logits": logits, name: np.concatenate([past, np.zeros((count, 1))], axis=1)}
 
 
 def test_codes_are_drawn_in_order() -> None:

@@ -49,6 +49,7 @@ class AutoregressiveGenerator:
     guidance_scale: float = 1.0
 
     kind = "autoregressive"
+    graphs = (BEGIN_GRAPH, NEXT_GRAPH, DECODE_GRAPH)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""
@@ -89,13 +90,15 @@ class AutoregressiveGenerator:
         if double:
             text = np.concatenate([text, np.zeros_like(text)])
         state = call(BEGIN_GRAPH, {TEXT: text})
+        past = state["past"]
         drawn = []
         for number in range(self.grid**2):
             code = self.draw(self._guided(state["logits"], double), noise.uniform())
             drawn.append(code)
             if number + 1 < self.grid**2:
                 both = np.concatenate([code, code]) if double else code
-                state = call(NEXT_GRAPH, {TEXT: text, "code": both, "past": state["past"]})
+                state = call(NEXT_GRAPH, {TEXT: text, "code": both, "past": past})
+                past = state["past_next"]
         codes = np.stack(drawn, axis=1).reshape(-1, self.grid, self.grid)
         pixels = call(DECODE_GRAPH, {"codes": codes})["pixels"]
         return {PICTURE: np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}

@@ -23,7 +23,14 @@ TEXT = "text"
 
 
 class Generator(Protocol):
-    """How a model's graphs make a picture of what its inputs are given."""
+    """How a model's graphs make a picture of what its inputs are given.
+
+    Attributes:
+        graphs: the names of those that it runs.
+    """
+
+    graphs: tuple[str, ...]
+    kind: str
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """The outputs for a batch.

@@ -87,6 +87,7 @@ class DiffusionGenerator:
     clip_denoised: bool = True
 
     kind = "diffusion"
+    graphs = (TEXT_GRAPH, STEP_GRAPH)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""

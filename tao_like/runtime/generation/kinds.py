@@ -18,7 +18,7 @@ GENERATORS: dict[str, type[AutoregressiveGenerator | DiffusionGenerator]] = {
 }
 
 
-def generator_metadata(generator: AutoregressiveGenerator | DiffusionGenerator) -> dict[str, Any]:
+def generator_metadata(generator: Generator) -> dict[str, Any]:
     """What stands in a model's metadata for it."""
     return {GENERATION: {"kind": generator.kind, **generator.to_dict()}}
 

@@ -27,8 +27,19 @@ Attributes = Mapping[str, Sequence[str]]
 """For each attribute its words: ``{"shape": ["circle", "square"], "color": ["red", "blue"]}``."""
 
 
+WHOLE = "caption"
+"""The only attribute where none are named: the whole caption, in lower case."""
+
+
+def attribute_names(attributes: Attributes) -> list[str]:
+    """What is judged: the attributes, or where there are none the caption as a whole."""
+    return list(attributes) or [WHOLE]
+
+
 def words_of(caption: str, attributes: Attributes) -> dict[str, str]:
     """For each attribute the word that a caption names first; attributes that it leaves out are missing."""
+    if not attributes:
+        return {WHOLE: caption.lower()}
     spoken = re.findall(r"\w+", caption.lower())
     found = {}
     for name, words in attributes.items():
@@ -78,6 +89,7 @@ class Judge:
 
     Attributes:
         attributes: their words.
+        names: of what is judged.
         looks_at: for each attribute ``silhouette`` or ``color``, whichever tells it better.
         accuracy: for each attribute how often a real picture is judged right by the others.
 
@@ -97,12 +109,14 @@ class Judge:
         step = max(1, -(-len(pictures) // MOST_REFERENCES))
         self._features = Features.of(pictures[::step])
         named = [words_of(caption, attributes) for caption in captions[::step]]
-        self._words = {name: [one.get(name, "") for one in named] for name in attributes}
+        self.names = attribute_names(attributes)
+        self._words = {name: [one.get(name, "") for one in named] for name in self.names}
         for name, words in self._words.items():
-            if len(set(words) - {""}) < 2:
+            if name in attributes and len(set(words) - {""}) < 2:
                 raise DatasetError(
-                    f"evaluate.attributes.{name}: the training captions name {', '.join(set(words) - {''}) or 'none'} "
-                    f"of {', '.join(attributes[name])}; a judge needs two words or more that occur"
+                    f"dataset.attributes.{name}: the training captions name "
+                    f"{', '.join(set(words) - {''}) or 'none'} of {', '.join(attributes[name])}; a judge needs "
+                    "two words or more that occur"
                 )
         self.looks_at: dict[str, str] = {}
         self.accuracy: dict[str, float] = {}
@@ -110,7 +124,7 @@ class Judge:
             near = self._features.near(self._features, kind)
             np.fill_diagonal(near, -np.inf)
             order = _nearest(near)
-            for name in attributes:
+            for name in self.names:
                 right = np.mean(
                     [
                         found == wanted
@@ -127,7 +141,7 @@ class Judge:
         orders = {
             kind: _nearest(features.near(self._features, kind)) for kind in set(self.looks_at.values())
         }
-        found = {name: self._voted(name, orders[self.looks_at[name]]) for name in self.attributes}
+        found = {name: self._voted(name, orders[self.looks_at[name]]) for name in self.names}
         return [{name: words[number] for name, words in found.items()} for number in range(len(pictures))]
 
     def _voted(self, name: str, order: npt.NDArray[np.int64]) -> list[str]:
