@@ -37,15 +37,21 @@ def attribute_names(attributes: Attributes) -> list[str]:
 
 
 def words_of(caption: str, attributes: Attributes) -> dict[str, str]:
-    """For each attribute the word that a caption names first; attributes that it leaves out are missing."""
+    """For each attribute the word that a caption names first; attributes that it leaves out are missing.
+
+    A word may be several, such as ``top left``; of those that begin at one place the longest is meant.
+    """
     if not attributes:
         return {WHOLE: caption.lower()}
-    spoken = re.findall(r"\w+", caption.lower())
     found = {}
     for name, words in attributes.items():
-        named = [word for word in spoken if word in words]
-        if named:
-            found[name] = named[0]
+        places = [
+            (match.start(), -len(word), word)
+            for word in words
+            if (match := re.search(rf"\b{re.escape(word)}\b", caption, re.IGNORECASE))
+        ]
+        if places:
+            found[name] = min(places)[2]
     return found
 
 

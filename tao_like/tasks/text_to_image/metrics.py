@@ -12,6 +12,7 @@ from tao_like.contract.metrics import Metrics, Report
 from tao_like.tasks.text_to_image.data.data import Target
 from tao_like.tasks.text_to_image.judge import Attributes, Judge, attribute_names, words_of
 
+Row = tuple[tuple[str, ...], tuple[str, ...]]
 SIDE = 4
 """Pictures are looked at in so many rows and columns of mean colors for the Frechet distance."""
 
@@ -31,6 +32,7 @@ class JudgedMetrics(Metrics):
         self._judge: Callable[[], Judge] | None = judge
         self.found: list[tuple[str, ...]] = []
         self.wanted: list[tuple[str, ...]] = []
+        self.groups: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
         # The judge holds all training pictures, and other processes have theirs.
@@ -45,21 +47,31 @@ class JudgedMetrics(Metrics):
         wanted = words_of(target.caption, self.attributes)
         self.found.append(tuple(found[name] for name in self.names))
         self.wanted.append(tuple(wanted.get(name, "") for name in self.names))
+        self.groups.append(target.group)
         return float(sum(a != b for a, b in zip(self.found[-1], self.wanted[-1], strict=True) if b))
 
     def merge(self, other: JudgedMetrics) -> None:
         self.found += other.found
         self.wanted += other.wanted
+        self.groups += other.groups
 
     def compute(self) -> Report:
         rows = list(zip(self.found, self.wanted, strict=True))
+        details: dict[str, Any] = {}
+        if self._judge and rows and self.attributes:
+            details["judge_accuracy_on_real_pictures"] = self._judge().accuracy
+        if len(set(self.groups)) > 1:
+            details["groups"] = {
+                group: self._values([row for row, one in zip(rows, self.groups, strict=True) if one == group])
+                for group in sorted(set(self.groups))
+            }
+        return Report(self._values(rows), details)
+
+    def _values(self, rows: list[Row]) -> dict[str, float]:
         right = {name: _share(rows, number) for number, name in enumerate(self.names)}
         whole = [all(a == b for a, b in zip(*row, strict=True) if b) for row in rows]
-        values = {"accuracy": _mean(right.values())}
-        values |= {name: right[name] for name in self._own()}
-        values["all_right"] = _mean(whole)
-        accuracy = self._judge().accuracy if self._judge and rows and self.attributes else {}
-        return Report(values, {"judge_accuracy_on_real_pictures": accuracy} if accuracy else {})
+        own = {name: right[name] for name in self._own()}
+        return {"accuracy": _mean(right.values()), **own, "all_right": _mean(whole)}
 
     def _own(self) -> list[str]:
         return list(self.attributes)
@@ -180,7 +192,7 @@ def _spread(features: list[np.ndarray]) -> float:
     return float(distances.sum() / (len(array) * (len(array) - 1)))
 
 
-def _share(rows: list[tuple[tuple[str, ...], tuple[str, ...]]], number: int) -> float:
+def _share(rows: list[Row], number: int) -> float:
     return _mean(found[number] == wanted[number] for found, wanted in rows if wanted[number])
 
 

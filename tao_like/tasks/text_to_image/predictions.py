@@ -41,11 +41,12 @@ class MadePictures(Predictions[np.ndarray]):
     def targets(self, batch: Batch[Pictures]) -> list[Target]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         seeds = batch.inputs[SEED].tolist()
-        return [Target(*one) for one in zip(batch.targets.captions, seeds, pixels, strict=True)]
+        given = batch.targets
+        return [Target(*one) for one in zip(given.captions, seeds, pixels, given.groups, strict=True)]
 
     def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
         prompt, seed = asked(sample)
-        found = self._judge()([prediction][0][None])[0] if self._judge and self.attributes else {}
+        found = self._judge()(prediction[None])[0] if self._judge and self.attributes else {}
         return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
 
     def draw(

@@ -13,6 +13,7 @@ from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
     GenerateEvaluateSpec,
+    GenerateExportSpec,
     GenerateInferenceSpec,
     GenerateTrainSpec,
 )
@@ -225,6 +226,7 @@ class Spec(CommonSpec):
     train: GenerateTrainSpec = spec_block(GenerateTrainSpec, "Training")
     evaluate: GenerateEvaluateSpec = spec_block(GenerateEvaluateSpec, "Evaluation")
     inference: GenerateInferenceSpec = spec_block(GenerateInferenceSpec, "Inference")
+    export: GenerateExportSpec = spec_block(GenerateExportSpec, "Export to ONNX")
 
     def check(self) -> Iterator[Problem]:
         """A process has the steps that are taken of it."""

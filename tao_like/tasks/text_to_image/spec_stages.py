@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tao_like.config import Problem, spec_block, spec_field
-from tao_like.config.blocks.common import EvaluateSpec, InferenceSpec, TrainSpec
+from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
 
 
 @dataclass
@@ -79,6 +79,16 @@ class GenerateEvaluateSpec(EvaluateSpec):
         yield from super().check()
         if len(set(self.guidance)) != len(self.guidance):
             yield Problem("guidance", f"{self.guidance} names a scale twice")
+
+
+@dataclass
+class GenerateExportSpec(ExportSpec):
+    """Writes a bundle as a folder of ONNX graphs, and proves that they make the same pictures."""
+
+    input_format: str = spec_field("ids_int64", "Captions as tokens, int64", choices=("ids_int64",))
+    tolerance: float = spec_field(
+        1e-3, "Largest difference of a pixel, 0 to 1, to torch's picture of the same seed", gt=0, le=1
+    )
 
 
 @dataclass

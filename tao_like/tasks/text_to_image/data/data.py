@@ -44,11 +44,13 @@ class Target:
         caption: in words.
         seed: of its noise.
         pixels: (H, W, 3) uint8: the real picture; None where it is not at hand.
+        group: that the data puts it in, such as ``held_out``; empty: none.
     """
 
     caption: str
     seed: int
     pixels: np.ndarray | None = None
+    group: str = ""
 
 
 @dataclass
@@ -58,10 +60,12 @@ class Pictures:
     Attributes:
         pixels: (N, 3, H, W) uint8.
         captions: in words.
+        groups: of the data.
     """
 
     pixels: Tensor
     captions: list[str]
+    groups: list[str]
 
     @property
     def values(self) -> Tensor:
@@ -98,18 +102,21 @@ class CaptionDataset:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int, np.ndarray, str]:
-        captions = self.records[index].captions
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, np.ndarray, str, str]:
+        record = self.records[index]
+        captions = record.captions
         number = int(torch.randint(len(captions), ())) if self.draws and len(captions) > 1 else 0
-        return self.tokenizer.ids(captions[number]), index, self.pixels(index), captions[number]
+        caption = captions[number]
+        return self.tokenizer.ids(caption), index, self.pixels(index), caption, record.group
 
     def pixels(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8."""
         return prepare(self.store.read(self.records[index].path), self.preprocessing)
 
     def sample(self, index: int) -> Sample:
-        caption = self.records[index].captions[0]
-        target = Target(caption, index, self.pixels(index))
+        record = self.records[index]
+        caption = record.captions[0]
+        target = Target(caption, index, self.pixels(index), record.group)
         return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
 
     def key(self, index: int) -> str:
@@ -218,11 +225,11 @@ class CaptionData(Data):
 
     @override
     def collate(self, samples: Sequence[Any]) -> Batch[Pictures]:
-        ids, indices, pixels, captions = zip(*samples, strict=True)
+        ids, indices, pixels, captions, groups = zip(*samples, strict=True)
         numbers = torch.tensor(indices)
         pictures = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
         inputs = {TEXT: torch.from_numpy(np.stack(ids)), SEED: numbers}
-        return Batch(inputs, Pictures(pictures, list(captions)), numbers)
+        return Batch(inputs, Pictures(pictures, list(captions), list(groups)), numbers)
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
