@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from torch import Tensor
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import ModelT, Prunable
-from tao_like.contract.sample import Prepared, Sample
+from tao_like.contract.sample import Outputs, Prepared, Sample
 from tao_like.runtime.generation.base import Generator
 
 if TYPE_CHECKING:
@@ -126,6 +126,26 @@ class Explains(ABC, Generic[ModelT]):
         """For each sample a heatmap (H, W), 0 to 1; None: this architecture cannot tell."""
 
 
+Purpose = Literal["score", "inference", "export"]
+
+
+class AsksFirst(ABC):
+    """Its predictions need what the network makes of inputs of its own, such as the sentences for classes."""
+
+    @abstractmethod
+    def ask(self, run: Callable[[Prepared], Outputs], purpose: Purpose) -> None:
+        """Asks the network what it must know, before a scoring, an inference or an export.
+
+        Args:
+            run: gives the outputs for a prepared batch; of a network of several inputs it takes some of them
+                too, and then gives the outputs that need no others.
+            purpose: what follows.
+
+        Raises:
+            SpecError, DatasetError: what the spec wants to know cannot be asked.
+        """
+
+
 class WritesFiles(ABC):
     """Predictions go into further files beside predictions.csv."""
 
@@ -134,8 +154,8 @@ class WritesFiles(ABC):
         """What the files need of a sample and its prediction; a sample with target needs no data."""
 
     @abstractmethod
-    def files(self, records: Sequence[Any]) -> dict[str, str]:
-        """Path below the stage's folder to text."""
+    def files(self, records: Sequence[Any]) -> Mapping[str, str | bytes]:
+        """Path below the stage's folder to content."""
 
     def notes(self) -> list[str]:
         """What to tell people of the files, a line each."""

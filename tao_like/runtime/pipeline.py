@@ -16,6 +16,7 @@ from tao_like.runtime.base import Arrays, Model
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.kinds import generator_of
 from tao_like.runtime.pipeline_file import PipelineDescription, read_pipeline, write_pipeline
+from tao_like.runtime.predictions.embedding import outputs_of
 from tao_like.runtime.processor import overflows_here, warn_of_overflow
 from tao_like.runtime.session import open_exact_session, open_session
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "Pipeline", "load_pipeline", "read_pipeline", "write_pipeline"]
 
-_ELEMENT_TYPES: dict[str, npt.DTypeLike] = {
+ELEMENT_TYPES: dict[str, npt.DTypeLike] = {
     "tensor(float16)": np.float16,
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -222,8 +223,10 @@ class Pipeline(Model):
         for name in self.order:
             graph = self.graphs[name]
             given = self._constants_of(graph)
-            values |= graph.run({**{key: values[key] for key in graph.inputs if key not in given}, **given})
-        return {name: values[name] for name in self.metadata.outputs}
+            wanted = [key for key in graph.inputs if key not in given]
+            if all(key in values for key in wanted):
+                values |= graph.run({**{key: values[key] for key in wanted}, **given})
+        return {name: values[name] for name in outputs_of(self.metadata, feed)}
 
     def _constants_of(self, graph: Graph) -> Arrays:
         return {name: value for (owner, name), value in self._fed.items() if owner == graph.name}
@@ -257,11 +260,11 @@ class Pipeline(Model):
 
 def _constant(name: str, value: Any, element_type: str) -> npt.NDArray[Any]:
     """A constant as a graph's input takes it. Raises BundleError."""
-    if element_type not in _ELEMENT_TYPES:
+    if element_type not in ELEMENT_TYPES:
         raise BundleError(
             f"constants.{name} is for an input of the type {element_type}, which JSON cannot hold."
         )
     try:
-        return np.asarray(value, dtype=_ELEMENT_TYPES[element_type])
+        return np.asarray(value, dtype=ELEMENT_TYPES[element_type])
     except (TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"constants.{name} is no array of numbers: {error}.") from error

@@ -13,6 +13,7 @@ from tao_like.errors import DatasetError, SpecError
 from tao_like.samples.digit_scenes import write_scenes
 from tao_like.samples.digits import write_digits
 from tao_like.samples.lidar_scenes import write_lidar_scenes
+from tao_like.samples.shapes_captions import write_shapes_captions
 from tao_like.samples.skeleton_actions import write_skeleton_actions
 
 MARKER = ".tao_like_sample.json"
@@ -64,6 +65,12 @@ SAMPLES: dict[str, Sample] = {
             "lidar_scenes",
             "360 frames of a ray-cast LiDAR: cars, pedestrians and cyclists among clutter (pointpillars)",
             write_lidar_scenes,
+        ),
+        Sample(
+            "shapes_captions",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are left for "
+            "the test (clip)",
+            write_shapes_captions,
         ),
     )
 }

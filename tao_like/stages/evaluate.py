@@ -56,6 +56,8 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
                 add_row,
             )
     found = metrics.compute()
+    for note in found.notes:
+        run.warning(note)
     variants = _score_variants(model, dataset, spec, run)
     run.status(f"{path.name} scored on {split}", kpi=found.values)
     report = {

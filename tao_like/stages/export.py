@@ -11,7 +11,7 @@ import torch
 from tao_like import __version__, runtime
 from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec, ExportSpec
-from tao_like.contract.capabilities import Describes, Generates
+from tao_like.contract.capabilities import AsksFirst, Describes, Generates
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Sample
@@ -91,6 +91,9 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
         final = final.with_suffix("")
     with atomic_folder(final, PIPELINE_FILE) if len(graphs) > 1 else atomic_path(final) as temporary:
         written = _graphs(model.task, graphs, samples, settings)
+        asks = model.task.capability(AsksFirst)
+        if asks is not None:
+            asks.ask(model.engine.run, "export")
         assert isinstance(model.engine, TorchEngine)
         metadata = _metadata(model, model.engine.final, settings, file_sha256(model.path))
         _save(temporary, {name: proto for name, (proto, _) in written.items()}, metadata)

@@ -13,7 +13,7 @@ from typing import Any
 from tao_like import runtime
 from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec, InferenceSpec
-from tao_like.contract.capabilities import Animates, Explains, Generates, Tiles
+from tao_like.contract.capabilities import Animates, AsksFirst, Explains, Generates, Tiles
 from tao_like.contract.inputs import preprocess
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
@@ -105,10 +105,13 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
     model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids, "inference.gpu_ids", run))
     if spec.inference.explain and model.network is None:
         raise SpecError("inference.explain needs a bundle: an ONNX file has no gradients; give model.tltb")
+    asks = model.task.capability(AsksFirst)
+    if asks is not None:
+        asks.ask(model.engine.run, "inference")
     skipped: list[str] = []
     video = _video(model.task, spec.inference)
     if video is not None:
-        count, samples = video.count, _frames(video)
+        count, samples = video.count, _frames(video, model.task)
     else:
         count, samples = _samples(model.task, spec.inference, skipped, run)
     with ExitStack() as stack, run.progress(f"running {path.name}", count) as bar:
@@ -152,13 +155,18 @@ def _video(task: AnyTask, spec: InferenceSpec) -> VideoReader | None:
 
 
 def _takes_images(task: AnyTask) -> bool:
-    return [one.kind for one in task.inputs.values()] == ["image"]
+    return next(iter(task.inputs.values())).kind == "image"
 
 
-def _frames(video: VideoReader) -> Iterator[Sample]:
+def _frames(video: VideoReader, task: AnyTask) -> Iterator[Sample]:
     """The pictures of a video as samples, by number."""
     for number, picture in enumerate(video):
-        yield Sample(f"{video.path}#{number:06d}", picture)
+        yield _sample(task, f"{video.path}#{number:06d}", picture)
+
+
+def _sample(task: AnyTask, key: str, data: Any) -> Sample:
+    """A sample of a file's data: the first input's, and of a task of several inputs nothing else."""
+    return Sample(key, data if len(task.inputs) == 1 else {next(iter(task.inputs)): data})
 
 
 def _samples(
@@ -168,7 +176,7 @@ def _samples(
     generates = task.capability(Generates)
     if generates is not None and (asked := generates.prompts()):
         return len(asked), iter(asked)
-    # A source is files of one kind; a task of several inputs takes its labelled samples.
+    # A source is files of one kind, those of the first input.
     source = next(iter(task.inputs.values()))
     if generates is not None:
         files = []
@@ -180,7 +188,7 @@ def _samples(
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
         return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
     return len(files), _read(
-        lambda path: Sample(str(path), source.read(path)), files, spec.on_error, skipped, run
+        lambda path: _sample(task, str(path), source.read(path)), files, spec.on_error, skipped, run
     )
 
 

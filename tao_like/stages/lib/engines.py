@@ -65,13 +65,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def run(self, prepared: Prepared) -> Outputs:
-        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch."""
+        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch.
+
+        Graphs that take an input which the batch lacks are left out.
+        """
         if self.generator is not None:
             return self.generator.run(self.run_graph, prepared)
         outputs: Outputs = {}
         for graph in self.graphs.values():
-            outputs |= self._run(graph, prepared | outputs)
-        return {name: outputs[name] for name in self.final}
+            if graph.takes is None or all(name in prepared or name in outputs for name in graph.takes):
+                outputs |= self._run(graph, prepared | outputs)
+        return {name: outputs[name] for name in self.final if name in outputs}
 
     @torch.inference_mode()
     def run_graph(self, name: str, prepared: Prepared) -> Outputs:
@@ -149,11 +153,15 @@ class OnnxEngine:
 
     def feed(self, prepared: Prepared) -> dict[str, Any]:
         """What the graph's inputs are given for a batch."""
-        return self.model.feed(prepared if len(prepared) > 1 else single(prepared))
+        return self.model.feed(self._given(prepared))
 
     def run(self, prepared: Prepared) -> Outputs:
         """The outputs for a batch of prepared samples, by name."""
-        return self.model.run_prepared(prepared if len(prepared) > 1 else single(prepared))
+        return self.model.run_prepared(self._given(prepared))
+
+    def _given(self, prepared: Prepared) -> Any:
+        """As the runtime takes it: of a model with one input without that input's name."""
+        return prepared if len(self.model.inputs) > 1 else single(prepared)
 
 
 @dataclass

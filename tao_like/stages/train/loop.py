@@ -126,6 +126,8 @@ class PhaseTraining:
         self.stop.arm()
         try:
             self._begin()
+            if self.phase.scores_start and state.step == 0 and self.data.val is not None:
+                self.score_start()
             while state.epoch < self.spec.num_epochs and not self._is_over:
                 self.train_epoch()
                 if state.batch == len(self.data) and self._validation_is_due:
@@ -183,6 +185,14 @@ class PhaseTraining:
             self.average.update()
         self.state.step += 1
 
+    def score_start(self) -> None:
+        """Scores the weights that the training begins with; the first line of the metrics."""
+        values, _, _ = self.validate(self.shown_model(), self.fabric.autocast())
+        if self.sharded is not None:
+            self.sharded.whole.cpu()
+        self.state.history.append({"epoch": 0, **values})
+        self.reporter.started(values, f"val_{self.phase.goal.metric}")
+
     def validate_epoch(self) -> None:
         """Scores the weights as they are now, and keeps them where they are the best so far."""
         state, goal = self.state, self.monitor
@@ -193,6 +203,8 @@ class PhaseTraining:
         values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
         self.watch.check_validation(values, goal.metric, self.rate)
         self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
+        for note in report.notes:
+            self.run.warning(note)
         if self.board is not None:
             self.board.validation(values, report, metrics, model, self.data.val)
         if self.sharded is not None:
@@ -211,6 +223,7 @@ class PhaseTraining:
     ) -> tuple[dict[str, float], Report, Metrics]:
         """Loss and metrics of all validation data; see `validate`."""
         model.to(self.fabric.device).eval()
+        self.phase.prepare_validation(model)
 
         def step(batch: Batch[Any]) -> tuple[dict[str, Tensor], Outputs]:
             with torch.inference_mode(), precision:

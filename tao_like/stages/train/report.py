@@ -60,6 +60,12 @@ class Reporter:
             )
         self._tell_untold_epoch()
 
+    def started(self, values: Mapping[str, float], goal: str) -> None:
+        """Says what the weights can do that the training begins with."""
+        shown = ", ".join(f"{name} {values[name]:.4f}" for name in ("val_loss", goal) if name in values)
+        self.run.info(f"{self._title}before the first step: {shown}")
+        self.run.status(f"{self._title}before the first step", kpi=dict(values))
+
     def batch(self, loss: float) -> None:
         """Moves the bar by a batch, with the last loss and the time that the whole training still takes."""
         if self._bar is None:

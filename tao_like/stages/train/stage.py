@@ -179,6 +179,7 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
         with safe_gradients(training.model):
             training.fit()
         work.model = training.kept_model()
+        phase.finish(work.model)
         seconds = time.monotonic() - began
         metrics: dict[str, float] = {}
         thresholds: dict[str, Any] = {}
