@@ -118,7 +118,7 @@ def test_the_mean_of_a_ddpm_step_is_that_of_torch() -> None:
 
 
 def test_ddim_with_eta_one_is_ddpm() -> None:
-    """Song et al. 2021, section 4.1: where the picture is not clipped, the two steps have one distribution."""
+    """Song et al. 2021, section 4.1: where the picture is not clipped, the two steps are one."""
     settings: dict[str, Any] = {"clip_denoised": False, "timesteps": spaced(1000, 20)}
     ddim = DiffusionGenerator(4, 4, sampler="ddim", eta=1.0, **settings)
     ddpm = DiffusionGenerator(4, 4, sampler="ddpm", **settings)

@@ -78,7 +78,9 @@ def test_no_code_sees_itself_or_what_comes_after() -> None:
 
 def test_masks_are_those_that_can_be_counted_by_hand() -> None:
     """A caption of two tokens, and a picture of three by three codes; the last place is its corner."""
-    last = {kind: attention_mask(kind, 2, 3, kernel=3)[-1].int().tolist() for kind in ("full", "row", "column")}
+    last = {
+        kind: attention_mask(kind, 2, 3, kernel=3)[-1].int().tolist() for kind in ("full", "row", "column")
+    }
     assert last["full"] == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     assert last["row"] == [1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert last["column"] == [1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1]

@@ -102,7 +102,7 @@ class DiffusionGenerator:
                     f"generation.{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
                 )
         steps = self.timesteps
-        rising = steps == sorted(set(steps)) and steps and 0 <= steps[0] and steps[-1] < self.train_steps
+        rising = steps == sorted(set(steps)) and steps and steps[0] >= 0 and steps[-1] < self.train_steps
         if not rising:
             raise BundleError(
                 f"generation.timesteps must be rising numbers from 0 to {self.train_steps - 1}, not {steps}."
@@ -140,9 +140,7 @@ class DiffusionGenerator:
             if self.guidance_scale == 0:
                 condition = without
             else:
-                condition = {
-                    name: np.concatenate([condition[name], without[name]]) for name in condition
-                }
+                condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
         x = noise.normal((3, self.height, self.width))
         process = Process.of(self.schedule, self.train_steps, self.timesteps)
         for number in reversed(range(len(self.timesteps))):

@@ -62,7 +62,7 @@ class SeedInput:
         """They are int64, one a sample."""
         if batch.dtype != np.int64 or batch.ndim != 1 or len(batch) == 0:
             raise DatasetError(
-                f"the seeds are {batch.dtype} of shape {batch.shape}; {path} takes int64 of shape (1 or more,)."
+                f"the seeds are {batch.dtype} of shape {batch.shape}; {path} takes int64 of shape (N,)."
             )
 
     def graph_values(self, batch: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

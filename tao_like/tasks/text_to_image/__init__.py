@@ -1,1 +1,1 @@
-"""Make pictures from sentences: DALL-E (codes, one after another) and GLIDE (out of noise), trained on your own pairs."""
+"""Make pictures of sentences: DALL-E (code by code) and GLIDE (out of noise), trained on your own pairs."""

@@ -121,7 +121,7 @@ class Judge:
             if name in attributes and len(set(words) - {""}) < 2:
                 raise DatasetError(
                     f"dataset.attributes.{name}: the training captions name "
-                    f"{', '.join(set(words) - {''}) or 'none'} of {', '.join(attributes[name])}; a judge needs "
+                    f"{', '.join(set(words) - {''}) or 'none'} of {', '.join(attributes[name])}; a judge "
                     "two words or more that occur"
                 )
         self.looks_at: dict[str, str] = {}
@@ -144,9 +144,7 @@ class Judge:
     def __call__(self, pictures: npt.NDArray[np.uint8]) -> list[dict[str, str]]:
         """For each picture (N, H, W, 3) the word of each attribute."""
         features = Features.of(pictures)
-        orders = {
-            kind: _nearest(features.near(self._features, kind)) for kind in set(self.looks_at.values())
-        }
+        orders = {kind: _nearest(features.near(self._features, kind)) for kind in set(self.looks_at.values())}
         found = {name: self._voted(name, orders[self.looks_at[name]]) for name in self.names}
         return [{name: words[number] for name, words in found.items()} for number in range(len(pictures))]
 

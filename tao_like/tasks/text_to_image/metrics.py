@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.tasks.text_to_image.data.data import Target
@@ -38,9 +39,11 @@ class JudgedMetrics(Metrics):
         # The judge holds all training pictures, and other processes have theirs.
         return {**self.__dict__, "_judge": None}
 
+    @override
     def reported(self) -> Mapping[str, bool]:
         return {"accuracy": True, **dict.fromkeys(self._own(), True), "all_right": True}
 
+    @override
     def add(self, prediction: Any, target: Target) -> float:
         assert self._judge is not None
         (found,) = self._judge()(prediction[None])
@@ -50,11 +53,13 @@ class JudgedMetrics(Metrics):
         self.groups.append(target.group)
         return float(sum(a != b for a, b in zip(self.found[-1], self.wanted[-1], strict=True) if b))
 
+    @override
     def merge(self, other: JudgedMetrics) -> None:
         self.found += other.found
         self.wanted += other.wanted
         self.groups += other.groups
 
+    @override
     def compute(self) -> Report:
         rows = list(zip(self.found, self.wanted, strict=True))
         details: dict[str, Any] = {}
@@ -91,21 +96,25 @@ class GenerationMetrics(JudgedMetrics):
         self.made: list[np.ndarray] = []
         self.real: list[np.ndarray] = []
 
+    @override
     def reported(self) -> Mapping[str, bool]:
         return {**super().reported(), "caption_swap": False, "diversity": True, "ffd": False}
 
+    @override
     def add(self, prediction: Any, target: Target) -> float:
         self.made.append(_fields(prediction))
         if target.pixels is not None:
             self.real.append(_fields(target.pixels))
         return super().add(prediction, target)
 
+    @override
     def merge(self, other: JudgedMetrics) -> None:
         super().merge(other)
         assert isinstance(other, GenerationMetrics)
         self.made += other.made
         self.real += other.real
 
+    @override
     def compute(self) -> Report:
         report = super().compute()
         others = self.wanted[1:] + self.wanted[:1]
@@ -131,9 +140,11 @@ class ReconstructionMetrics(JudgedMetrics):
         self.error = 0.0
         self.counts = np.zeros(codes, np.int64)
 
+    @override
     def reported(self) -> Mapping[str, bool]:
         return {"psnr": True, "codes_used": True, "entropy": True, **super().reported()}
 
+    @override
     def add(self, prediction: Any, target: Target) -> float:
         pixels, codes = prediction
         assert target.pixels is not None
@@ -143,12 +154,14 @@ class ReconstructionMetrics(JudgedMetrics):
         super().add(pixels, target)
         return error
 
+    @override
     def merge(self, other: JudgedMetrics) -> None:
         super().merge(other)
         assert isinstance(other, ReconstructionMetrics)
         self.error += other.error
         self.counts += other.counts
 
+    @override
     def compute(self) -> Report:
         report = super().compute()
         shares = self.counts[self.counts > 0] / max(self.counts.sum(), 1)

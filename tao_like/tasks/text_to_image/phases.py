@@ -41,6 +41,7 @@ class DvaePhase(Phase[DalleModel]):
     parts = ("dvae",)
     data: CaptionData
 
+    @override
     def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         pixels = batch.targets.values
         statistics, _ = model.dvae(pixels)
@@ -48,12 +49,14 @@ class DvaePhase(Phase[DalleModel]):
         made = (torch.sigmoid(statistics[:, :3]) - LOGIT_LAPLACE_EPS) / (1 - 2 * LOGIT_LAPLACE_EPS)
         return {"loss": functional.mse_loss(made, pixels)}
 
+    @override
     def validate(self, model: DalleModel, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
         losses = self.losses(model, batch)
         codes = model.dvae.encode(batch.targets.values)
         made = model.dvae.decode(codes).permute(0, 2, 3, 1)
         return losses, {PICTURE: made.float().cpu().numpy(), "codes": codes.cpu().numpy()}
 
+    @override
     def metrics(self) -> ReconstructionMetrics:
         spec = self.data.spec
         codes = 1
@@ -99,9 +102,7 @@ class _Generating(Phase[Any]):
             graph = graphs[name]
             outputs = graph.module(*(tensor.to(batch.device) for tensor in graph.to_inputs(values)))
             named = outputs if isinstance(outputs, tuple) else (outputs,)
-            return {
-                key: value.float().cpu().numpy() for key, value in zip(graph.outputs, named, strict=True)
-            }
+            return {key: value.float().cpu().numpy() for key, value in zip(graph.outputs, named, strict=True)}
 
         given = {TEXT: batch.inputs[TEXT].cpu().numpy(), SEED: batch.inputs[SEED].cpu().numpy()}
         return losses, self.generator.run(call, given)
@@ -132,6 +133,7 @@ class TransformerPhase(_Generating):
             metrics.update(batch.indices.tolist(), predictions, gate.predictions.targets(batch))
         _pass_gate(metrics.compute().values, self.spec.gate, judged=bool(self.data.spec.dataset.attributes))
 
+    @override
     def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         with torch.no_grad():
             codes = model.dvae.encode(batch.targets.values).flatten(1)
@@ -174,6 +176,7 @@ class BasePhase(_Generating):
         self.diffusion = diffusion
         self.kept = torch.from_numpy(alphas_cumprod(diffusion.schedule, diffusion.steps)).float()
 
+    @override
     def losses(self, model: GlideModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         text = batch.inputs[TEXT]
         if model.base.training:

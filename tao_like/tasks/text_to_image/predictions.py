@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from tao_like import __version__
 from tao_like.contract.batch import Batch
@@ -35,23 +36,25 @@ class MadePictures(Predictions[np.ndarray]):
         self.attributes = attributes
         self._judge = judge
 
+    @override
     def from_outputs(self, outputs: Outputs) -> list[np.ndarray]:
         return list(to_pixels(outputs[PICTURE]))
 
+    @override
     def targets(self, batch: Batch[Pictures]) -> list[Target]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         seeds = batch.inputs[SEED].tolist()
         given = batch.targets
         return [Target(*one) for one in zip(given.captions, seeds, pixels, given.groups, strict=True)]
 
+    @override
     def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
         prompt, seed = asked(sample)
         found = self._judge()(prediction[None])[0] if self._judge and self.attributes else {}
         return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
 
-    def draw(
-        self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None
-    ) -> Image.Image:
+    @override
+    def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Image.Image:
         del heatmap
         prompt, seed = asked(sample)
         lines, color = [prompt, f"seed {seed}"], NEUTRAL
@@ -63,6 +66,7 @@ class MadePictures(Predictions[np.ndarray]):
             lines[1] += f": looks {', '.join(wrong)}" if wrong else ""
         return draw_card(Image.fromarray(prediction), lines, color)
 
+    @override
     def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         return [
@@ -87,16 +91,20 @@ class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
 
     kind = "reconstruction"
 
+    @override
     def from_outputs(self, outputs: Outputs) -> list[tuple[np.ndarray, np.ndarray]]:
         return list(zip(to_pixels(outputs[PICTURE]), outputs["codes"], strict=True))
 
+    @override
     def targets(self, batch: Batch[Pictures]) -> list[Target]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         return [Target(caption, 0, one) for caption, one in zip(batch.targets.captions, pixels, strict=True)]
 
+    @override
     def csv_row(self, sample: Sample, prediction: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
         return {"path": sample.key, "codes": prediction[1].ravel().tolist()}
 
+    @override
     def draw(
         self, sample: Sample, prediction: tuple[np.ndarray, np.ndarray], heatmap: np.ndarray | None = None
     ) -> Image.Image:
@@ -106,6 +114,7 @@ class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
         both = [made] if real is None else [Image.fromarray(real), made]
         return draw_card(picture_grid(both, columns=2, gap=1), [asked(sample)[0]], NEUTRAL)
 
+    @override
     def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
         return []
 

@@ -28,7 +28,9 @@ class DalleSpec:
     """DALL-E: a dVAE makes codes of a picture, and a transformer learns to say them after the caption."""
 
     levels: list[int] = spec_field(
-        [8, 6, 5], "Levels of each dimension of a code (FSQ); their product is the number of codes", element_ge=2
+        [8, 6, 5],
+        "Levels of each dimension of a code (FSQ); their product is the number of codes",
+        element_ge=2,
     )
     dvae_width: int = spec_field(48, "Channels of the dVAE's first group; each group has twice as many", ge=4)
     dvae_groups: int = spec_field(
@@ -40,7 +42,7 @@ class DalleSpec:
     heads: int = spec_field(4, "Attention heads; they divide the width", ge=1)
     attention: str = spec_field(
         "full",
-        "What a code sees of the codes before it: all; or as in the paper row, column and neighborhood by layer",
+        "What a code sees of those before it: all; or, as in the paper, row, column or neighborhood by layer",
         choices=("full", "sparse"),
     )
     caption_sum: bool = spec_field(
@@ -76,7 +78,7 @@ class GlideSpec:
     )
     coordinates: bool = spec_field(
         True,
-        "Two more channels that say where a place is: not in GLIDE, and words of place are learnt sooner with it",
+        "Two more channels that say where a place is: not in GLIDE; words of place are learnt sooner",
     )
     text_width: int = spec_field(64, "Channels of the text transformer", ge=8)
     text_layers: int = spec_field(1, "Its layers", ge=1)
@@ -133,11 +135,14 @@ class ModelSpec:
         """The side can be halved as often as the network halves it."""
         halved = 2 ** (self.dalle.dvae_groups - 1)
         if self.arch == DALLE and self.image_size % halved:
-            yield Problem("image_size", f"{self.image_size} is no multiple of {halved}, as dvae_groups wants it")
+            yield Problem(
+                "image_size", f"{self.image_size} is no multiple of {halved}, as dvae_groups wants it"
+            )
         halved = self.glide.patch * 2 ** (len(self.glide.multipliers) - 1)
         if self.arch == GLIDE and self.image_size % halved:
             yield Problem(
-                "image_size", f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it"
+                "image_size",
+                f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it",
             )
 
 
@@ -176,7 +181,7 @@ class DatasetSpec:
     )
     attributes: dict[str, list[str]] = spec_field(
         {},
-        "What pictures are judged by, each with its words, such as `color: [red, blue]`; empty: by whether the "
+        "What pictures are judged by, each with its words, such as `color: [red, blue]`; empty: whether the "
         "nearest real picture has the same caption",
     )
     batch_size: int | str = batch_size_field(default=64)

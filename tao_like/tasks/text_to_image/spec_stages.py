@@ -14,7 +14,9 @@ class PhaseSpec:
     """One step of a training, where it is not as `train` says."""
 
     num_epochs: int | None = spec_field(None, "Passes over the data; empty: train.num_epochs", ge=1)
-    lr: float | None = spec_field(None, "Highest learning rate; empty: train.optim.lr", gt=0, le=10, automl=True)
+    lr: float | None = spec_field(
+        None, "Highest learning rate; empty: train.optim.lr", gt=0, le=10, automl=True
+    )
     weight_decay: float | None = spec_field(None, "Empty: train.optim.weight_decay", ge=0, le=1)
 
 
@@ -22,7 +24,9 @@ class PhaseSpec:
 class GateSpec:
     """What the dVAE must reach before the transformer begins: pictures get no better than its own."""
 
-    psnr: float = spec_field(20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0)
+    psnr: float = spec_field(
+        20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0
+    )
     codes_used: float = spec_field(0.1, "Share of the codes that occur", ge=0, le=1)
     accuracy: float = spec_field(0.9, "Mean over the attributes, as they are judged after it", ge=0, le=1)
 
@@ -96,7 +100,9 @@ class GenerateInferenceSpec(InferenceSpec):
     """Makes pictures of sentences."""
 
     source: str | None = spec_field(
-        None, "Text file of prompts, one a line; empty: `prompts`, or the captions of the test split", path=True
+        None,
+        "Text file of prompts, one a line; empty: `prompts`, or the captions of the test split",
+        path=True,
     )
     prompts: list[str] = spec_field([], "What to make pictures of")
     num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)

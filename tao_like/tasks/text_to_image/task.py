@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from typing_extensions import override
 
 from tao_like.contract.capabilities import Describes, Generates
 from tao_like.contract.model import Exportable
@@ -64,6 +65,7 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
         )
         return [base]
 
+    @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
         build = build_dalle if self.spec.model.arch == DALLE else build_glide
         model = build(self.spec.model, self.data.tokenizer.vocabulary_size)
@@ -71,6 +73,7 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
         notes = load_weights(model, Path(path), self.data.text) if pretrained and path else []
         return model, notes
 
+    @override
     def exports(self, model: Any, input_format: str) -> dict[str, Exportable]:
         del input_format  # captions have one form
         if isinstance(model, DalleModel):
@@ -80,15 +83,18 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
 
     # --- capabilities ---
 
+    @override
     def generator(self) -> Generator:
         return self._generator
 
+    @override
     def variants(self) -> dict[str, Generator]:
         return {
             f"guidance_{scale:g}": self._generator.changed(guidance_scale=scale)
             for scale in self.spec.evaluate.guidance
         }
 
+    @override
     def prompts(self) -> list[Sample]:
         inference = self.spec.inference
         texts = list(inference.prompts)
@@ -106,9 +112,11 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
         seeds = range(inference.seed, inference.seed + inference.num_images)
         return [Sample(text, {TEXT: text, SEED: seed}) for text in texts for seed in seeds]
 
+    @override
     def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:
         self.predictions.save(path, sample, prediction, model)
 
+    @override
     def metadata_extra(self) -> dict[str, Any]:
         return generator_metadata(self._generator)
 

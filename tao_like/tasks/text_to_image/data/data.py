@@ -113,12 +113,14 @@ class CaptionDataset:
         """(H, W, 3) uint8."""
         return prepare(self.store.read(self.records[index].path), self.preprocessing)
 
+    @override
     def sample(self, index: int) -> Sample:
         record = self.records[index]
         caption = record.captions[0]
         target = Target(caption, index, self.pixels(index), record.group)
         return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
 
+    @override
     def key(self, index: int) -> str:
         return self.records[index].key
 

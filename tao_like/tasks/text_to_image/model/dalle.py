@@ -243,7 +243,7 @@ class DalleTransformer(nn.Module):
 def transformer_losses(
     model: DalleTransformer, text: Tensor, codes: Tensor, text_weight: float
 ) -> dict[str, Tensor]:
-    """Cross-entropies, the caption's with a weight and the picture's with the rest (1/8 and 7/8 in the paper)."""
+    """Cross-entropies: the caption's with a weight, the picture's with the rest (in the paper 1/8, 7/8)."""
     text_logits, code_logits = model(text, codes)
     of_text = functional.cross_entropy(text_logits.flatten(0, 1), model.padded(text).flatten())
     of_image = functional.cross_entropy(code_logits.flatten(0, 1), codes.flatten())

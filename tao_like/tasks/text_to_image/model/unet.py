@@ -1,4 +1,4 @@
-"""The U-Net of GLIDE and unCLIP: residual blocks and attention, to which text is joined (openai/glide-text2im)."""
+"""The U-Net of GLIDE and unCLIP: residual blocks, and attention that text is joined to."""
 
 from __future__ import annotations
 
@@ -187,9 +187,7 @@ class UNet(nn.Module):
                 channels = wanted
                 if level and number == size.blocks:
                     self.up.append(_Level(self._block(channels, channels, "up"), None))
-        self.last = nn.Sequential(
-            norm(channels), nn.SiLU(), zero(nn.Conv2d(channels, outputs, 3, padding=1))
-        )
+        self.last = nn.Sequential(norm(channels), nn.SiLU(), zero(nn.Conv2d(channels, outputs, 3, padding=1)))
 
     def _block(self, inputs: int, outputs: int, resize: str = "") -> ResBlock:
         size = self.size
@@ -277,4 +275,3 @@ class TextEncoder(nn.Module):
         x = torch.where((text != 0)[..., None], x, self.padding)
         x = self.norm(self.transformer(x))
         return x, self.proj(x[:, -1])
-
