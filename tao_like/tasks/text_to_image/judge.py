@@ -122,7 +122,7 @@ class Judge:
                 raise DatasetError(
                     f"dataset.attributes.{name}: the training captions name "
                     f"{', '.join(set(words) - {''}) or 'none'} of {', '.join(attributes[name])}; a judge "
-                    "two words or more that occur"
+                    "needs two words or more that occur"
                 )
         self.looks_at: dict[str, str] = {}
         self.accuracy: dict[str, float] = {}

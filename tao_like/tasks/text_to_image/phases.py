@@ -168,7 +168,6 @@ class BasePhase(_Generating):
         diffusion: schedule and what the network says.
     """
 
-    name = "base"
     parts = ("base",)
 
     def __init__(self, *args: Any, diffusion: DiffusionSpec, **settings: Any) -> None:

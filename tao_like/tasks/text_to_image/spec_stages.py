@@ -50,7 +50,6 @@ class GenerateTrainSpec(TrainSpec):
     )
     dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: pictures to codes and back")
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
-    base: PhaseSpec = spec_block(PhaseSpec, "glide: noise to pictures")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> TrainSpec:
@@ -90,6 +89,7 @@ class GenerateExportSpec(ExportSpec):
     """Writes a bundle as a folder of ONNX graphs, and proves that they make the same pictures."""
 
     input_format: str = spec_field("ids_int64", "Captions as tokens, int64", choices=("ids_int64",))
+    batch_size: int = spec_field(-1, "Any: guidance doubles it", choices=(-1,))
     tolerance: float = spec_field(
         1e-3, "Largest difference of a pixel, 0 to 1, to torch's picture of the same seed", gt=0, le=1
     )

@@ -61,7 +61,7 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
                 TransformerPhase(data, predictions, train.of_phase("transformer"), **generating),
             ]
         base = BasePhase(
-            data, predictions, train.of_phase("base"), diffusion=self.spec.model.diffusion, **generating
+            data, predictions, train, diffusion=self.spec.model.diffusion, **generating
         )
         return [base]
 
