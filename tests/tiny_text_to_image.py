@@ -15,7 +15,7 @@ ATTRIBUTES = (
     "{shape: [circle, square, triangle, cross], color: [red, green, blue, yellow, purple, cyan], "
     "size: [small, large]}"
 )
-TINY = (
+SMALLEST = (
     f"model.image_size={SIDE}",
     "model.context_length=12",
     "model.dalle.dvae_width=8",
@@ -29,13 +29,19 @@ TINY = (
     "model.glide.text_width=16",
     "model.glide.text_heads=2",
     "model.glide.head_channels=8",
+    "model.glide.blocks=1",
+    "model.glide.attention=[2]",
+    "model.glide.text_layers=1",
     "sampling.steps=4",
+    "train.gate={psnr: 0, codes_used: 0, accuracy: 0}",
+)
+TINY = (
+    *SMALLEST,
     f"dataset.attributes={ATTRIBUTES}",
     "dataset.batch_size=8",
     "train.optim.lr=3e-3",
     "train.enable_ema=false",
     "train.keep=best",
-    "train.gate={psnr: 0, codes_used: 0, accuracy: 0}",
     "train.accelerator=cpu",
     "train.tensorboard.enabled=false",
     "inference.num_images=1",
