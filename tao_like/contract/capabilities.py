@@ -207,6 +207,10 @@ class Generates(ABC):
         """How that is done, with the settings of the spec."""
 
     @abstractmethod
+    def generator_for_prompts(self) -> Generator:
+        """The same as the spec's inference block wants it, such as with a picture to change."""
+
+    @abstractmethod
     def variants(self) -> dict[str, Generator]:
         """The same with other settings, by name, which evaluate scores beside it."""
 

@@ -21,7 +21,7 @@ from tao_like.data.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_vid
 from tao_like.errors import DatasetError, SpecError
 from tao_like.plots.grids import picture_grid
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, with_generator
 from tao_like.stages.lib.prediction_files import PREDICTIONS, PredictionWriter, prediction_writer
 from tao_like.stages.lib.scoring import choose_split, scoring_batch_size
 from tao_like.stages.results import InferenceResult
@@ -108,6 +108,9 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
     asks = model.task.capability(AsksFirst)
     if asks is not None:
         asks.ask(model.engine.run, "inference")
+    generates = model.task.capability(Generates)
+    if generates is not None:
+        model.engine = with_generator(model.engine, generates.generator_for_prompts())
     skipped: list[str] = []
     video = _video(model.task, spec.inference)
     if video is not None:

@@ -129,6 +129,37 @@ def test_ddim_with_eta_one_is_ddpm() -> None:
     np.testing.assert_allclose(*steps, rtol=1e-4, atol=1e-4)
 
 
+def test_painting_keeps_every_pixel_outside_of_the_mask() -> None:
+    """Inside is what the network knows, outside the picture as it was given."""
+    known = np.linspace(-0.9, 0.9, 3 * 4 * 4, dtype=np.float32).reshape(1, 3, 4, 4)
+    generator = DiffusionGenerator(4, 4, timesteps=spaced(1000, 10))
+    image = np.full((4, 4, 3), 51, np.uint8)
+    mask = np.zeros((4, 4), np.uint8)
+    mask[:, 2:] = 255
+    edited = generator.changed(image=image, mask=mask)
+    given = {TEXT: np.ones((2, 2), np.int64), SEED: np.array([1, 2])}
+    found = edited.run(Known(known, generator), given)[PICTURE]
+    np.testing.assert_allclose(found[:, :, :2], 0.2, atol=1e-6)
+    expected = ((known[0] + 1) / 2).transpose(1, 2, 0)
+    np.testing.assert_allclose(found[:, :, 2:], expected[None, :, 2:].repeat(2, axis=0), atol=2e-3)
+    assert "edit" not in edited.to_dict()
+
+
+def test_little_strength_takes_few_steps_and_begins_from_the_picture() -> None:
+    generator = DiffusionGenerator(2, 2, timesteps=spaced(1000, 10), guidance_scale=1.0)
+    network = Counting()
+    given = {TEXT: np.ones((1, 3), np.int64), SEED: np.array([0])}
+    image = np.full((2, 2, 3), 200, np.uint8)
+    generator.changed(image=image, strength=0.3).run(network, given)
+    assert len(network.calls) == 3
+    with pytest.raises(SpecError, match="without a mask"):
+        generator.changed(image=image)
+    with pytest.raises(SpecError, match="without an image"):
+        generator.changed(strength=0.5)
+    with pytest.raises(SpecError, match=r"shape \(2, 2, 3\); it must be uint8 of shape \(4, 4, 3\)"):
+        DiffusionGenerator(4, 4).changed(image=image, strength=0.5)
+
+
 class Counting:
     """A network that tells captions apart: with one it says 1, without one 0."""
 

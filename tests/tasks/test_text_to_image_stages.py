@@ -17,7 +17,7 @@ from base import TaskStagesTest, given
 from base_prune import PruneStageTests
 from base_quantize import QuantizeStageTests
 from PIL import Image
-from stage_runs import assert_rows_agree, csv_rows
+from stage_runs import assert_rows_agree
 from tiny_text_to_image import SIDE, TINY, data_overrides, write_pairs
 
 import tao_like
@@ -97,7 +97,9 @@ class TestGlide(TaskStagesTest):
             assert abs(difference).max() <= 1
         assert (bundle.folder / "sheet.png").is_file()
 
-    def test_prompts_come_from_a_file_too(self, trained: TrainResult, data: list[str], tmp_path: Path) -> None:
+    def test_prompts_come_from_a_file_too(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
         (tmp_path / "prompts.txt").write_text(f"{PROMPT}\n\na blue cross\n", encoding="utf-8")
         result = self.infer(tmp_path / "prompts.txt", trained, data, tmp_path)
         assert [row["prompt"] for row in result.rows] == [PROMPT, "a blue cross"]
@@ -142,12 +144,26 @@ class TestGlide(TaskStagesTest):
         made = []
         for number, prompt in enumerate(("a red circle", "a large blue cross at the top left")):
             more = [*data, *given("inference", trained), f"inference.prompts=['{prompt}']"]
-            asked = self.run(
-                "inference", tmp_path / str(number), [*more, "sampling.guidance_scale=0"]
-            )
+            asked = self.run("inference", tmp_path / str(number), [*more, "sampling.guidance_scale=0"])
             (path,) = (asked.folder / "pictures").iterdir()
             made.append(np.asarray(Image.open(path)))
         assert np.array_equal(*made)
+
+    def test_a_picture_is_painted_where_the_mask_is_white(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        image = np.full((SIDE, SIDE, 3), 90, np.uint8)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[4:12, 4:12] = 255
+        Image.fromarray(image).save(tmp_path / "image.png")
+        Image.fromarray(mask).save(tmp_path / "mask.png")
+        words = [*data, *given("inference", trained), f"inference.prompts=['{PROMPT}']"]
+        words += [f"inference.{name}={tmp_path / f'{name}.png'}" for name in ("image", "mask")]
+        made = self.run("inference", tmp_path, words)
+        (path,) = (made.folder / "pictures").iterdir()
+        found = np.asarray(Image.open(path))
+        assert (found[mask == 0] == 90).all()
+        assert (found[mask > 0] != 90).any()
 
     def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
         raise NotImplementedError  # the tests that call it are replaced above
@@ -160,7 +176,7 @@ def leave_out(cls: type[Any], others: type[Any], but: tuple[str, ...] = ()) -> N
             setattr(cls, name, None)
 
 
-# Channels of a U-Net are tied by its skips, and int8 of a sampler needs a proof of its own: neither is offered.
+# Skips tie the channels of a U-Net, and int8 of a sampler needs a proof of its own: neither is offered.
 leave_out(TestGlide, PruneStageTests)
 leave_out(TestGlide, QuantizeStageTests)
 

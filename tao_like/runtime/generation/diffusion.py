@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tao_like.runtime.generation.base import (
     required,
     unknown_settings,
 )
+from tao_like.runtime.generation.edit import EDITS, Edit
 from tao_like.runtime.generation.schedules import SCHEDULES, alphas_cumprod, spaced
 
 PREDICTIONS = ("epsilon", "v", "x0")
@@ -72,6 +73,7 @@ class DiffusionGenerator:
         guidance_scale: s in e0 + s (e1 - e0), e0 without and e1 with the caption: 1 is the plain network
             with its caption, 0 the one without.
         clip_denoised: the picture that is foreseen stays between -1 and 1.
+        edit: a picture to change; None: pictures are made of noise alone. It is no part of a file.
     """
 
     height: int
@@ -85,6 +87,7 @@ class DiffusionGenerator:
     eta: float = 0.0
     guidance_scale: float = 3.0
     clip_denoised: bool = True
+    edit: Edit | None = None
 
     kind = "diffusion"
     graphs = (TEXT_GRAPH, STEP_GRAPH)
@@ -111,16 +114,25 @@ class DiffusionGenerator:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffusionGenerator:
         """Reads what `to_dict` gave. Raises BundleError."""
-        return cls(**required(values, tuple(one.name for one in fields(cls))))
+        return cls(**required(values, _setting_names()))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _setting_names()}
 
     def changed(self, **settings: Any) -> DiffusionGenerator:
-        """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``. Raises SpecError."""
+        """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``.
+
+        ``image`` (with ``mask`` or ``strength``) is a picture to change, see `Edit`.
+
+        Raises:
+            SpecError: a setting is unknown or has no meaning.
+        """
         ranges = {"guidance_scale": (0.0, MOST_GUIDANCE), "eta": (0.0, 1.0), "steps": (1, self.train_steps)}
-        unknown_settings(settings, {**ranges, "sampler": SAMPLERS}, "takes noise away")
+        unknown_settings(settings, {**ranges, "sampler": SAMPLERS, **EDITS}, "takes noise away")
+        given = {name: settings.pop(name) for name in EDITS if settings.get(name) is not None}
+        if given:
+            settings["edit"] = Edit.of(given, self.height, self.width)
         for name, (low, high) in ranges.items():
             if name in settings:
                 check_setting(name, settings[name], low, high)
@@ -143,9 +155,15 @@ class DiffusionGenerator:
                 condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
         x = noise.normal((3, self.height, self.width))
         process = Process.of(self.schedule, self.train_steps, self.timesteps)
-        for number in reversed(range(len(self.timesteps))):
+        steps, own = len(self.timesteps), x
+        if self.edit is not None:
+            steps = self.edit.steps(steps)
+            x = self.edit.noisy(float(process.kept[steps - 1]), own)
+        for number in reversed(range(steps)):
             found = self._guided(call, x, int(process.timesteps[number]), condition)
             x = self.step(process, number, x, found, noise)
+            if self.edit is not None:
+                x = self.edit.kept(x, process.before(number), own)
         return {PICTURE: np.ascontiguousarray(((x + 1) / 2).clip(0, 1).transpose(0, 2, 3, 1))}
 
     def _guided(self, call: GraphCall, x: Floats, timestep: int, condition: Arrays) -> Floats:
@@ -217,3 +235,8 @@ class DiffusionGenerator:
         share = (found[:, 3:] + 1) / 2
         logarithm = share * np.log(beta) + (1 - share) * np.log(small)
         return np.exp(0.5 * logarithm)
+
+
+def _setting_names() -> tuple[str, ...]:
+    """What of a generator stands in a file."""
+    return tuple(one.name for one in fields(DiffusionGenerator) if one.name != "edit")

@@ -240,6 +240,8 @@ class Spec(CommonSpec):
                 "sampling.steps",
                 f"{self.sampling.steps} is more than model.diffusion.steps={self.model.diffusion.steps}",
             )
+        if self.model.arch == DALLE and self.inference.image:
+            yield Problem("inference.image", "is for model.arch=glide: dalle cannot change a picture")
         val = self.dataset.val_dataset
         if self.train.keep == "best" and not (val.images_dir or val.captions_file):
             yield Problem(

@@ -107,6 +107,20 @@ class GenerateInferenceSpec(InferenceSpec):
     prompts: list[str] = spec_field([], "What to make pictures of")
     num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)
     seed: int = spec_field(0, "Seed of the first picture of each prompt", ge=0)
+    image: str | None = spec_field(
+        None, "For glide: a picture to change, with `mask` or `strength`", path=True
+    )
+    mask: str | None = spec_field(
+        None,
+        "For glide: a picture that is white where `image` is painted anew; the rest of it stays",
+        path=True,
+    )
+    strength: float | None = spec_field(
+        None,
+        "For glide: the share of the steps that is taken, from `image` made noisy; less keeps more of it",
+        gt=0,
+        le=1,
+    )
 
     def check(self) -> Iterator[Problem]:
         """Prompts come from one place, and say something."""
@@ -115,3 +129,10 @@ class GenerateInferenceSpec(InferenceSpec):
             yield Problem("prompts", "is given together with source; both name the prompts: keep one")
         if any(not prompt.strip() for prompt in self.prompts):
             yield Problem("prompts", "has an empty text; give words")
+        if self.image and self.mask is None and self.strength is None:
+            yield Problem(
+                "image", "is given alone; give mask (what to paint) or strength (how much to change) too"
+            )
+        for key in ("mask", "strength"):
+            if getattr(self, key) is not None and not self.image:
+                yield Problem(key, "is given without image, the picture to change")

@@ -18,6 +18,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.kinds import generator_metadata
+from tao_like.runtime.inputs.image import prepare, read_image
 from tao_like.tasks.text_to_image.data.data import CaptionData
 from tao_like.tasks.text_to_image.data.inputs import SeedInput, TextInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
@@ -60,9 +61,7 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
                 DvaePhase(data, Reconstructions(), train.of_phase("dvae")),
                 TransformerPhase(data, predictions, train.of_phase("transformer"), **generating),
             ]
-        base = BasePhase(
-            data, predictions, train, diffusion=self.spec.model.diffusion, **generating
-        )
+        base = BasePhase(data, predictions, train, diffusion=self.spec.model.diffusion, **generating)
         return [base]
 
     @override
@@ -86,6 +85,18 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
     @override
     def generator(self) -> Generator:
         return self._generator
+
+    @override
+    def generator_for_prompts(self) -> Generator:
+        inference = self.spec.inference
+        if inference.image is None:
+            return self._generator
+        edit: dict[str, Any] = {"image": _pixels(self.data, inference.image, "image")}
+        if inference.mask is not None:
+            edit["mask"] = _pixels(self.data, inference.mask, "mask").mean(axis=2).round().astype(np.uint8)
+        if inference.strength is not None:
+            edit["strength"] = inference.strength
+        return self._generator.changed(**edit)
 
     @override
     def variants(self) -> dict[str, Generator]:
@@ -119,6 +130,13 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
     @override
     def metadata_extra(self) -> dict[str, Any]:
         return generator_metadata(self._generator)
+
+
+def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
+    """A picture of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
+    if not Path(path).is_file():
+        raise DatasetError(f"inference.{name}: there is no file {path}")
+    return prepare(read_image(Path(path)), data.preprocessing)
 
 
 TASK = TextToImage
