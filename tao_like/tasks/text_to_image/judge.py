@@ -112,6 +112,7 @@ class Judge:
         self, pictures: npt.NDArray[np.uint8], captions: Sequence[str], attributes: Attributes
     ) -> None:
         self.attributes = attributes
+        self._last: tuple[bytes, dict[str, str]] | None = None
         step = max(1, -(-len(pictures) // MOST_REFERENCES))
         self._features = Features.of(pictures[::step])
         named = [words_of(caption, attributes) for caption in captions[::step]]
@@ -147,6 +148,13 @@ class Judge:
         orders = {kind: _nearest(features.near(self._features, kind)) for kind in set(self.looks_at.values())}
         found = {name: self._voted(name, orders[self.looks_at[name]]) for name in self.names}
         return [{name: words[number] for name, words in found.items()} for number in range(len(pictures))]
+
+    def one(self, pixels: npt.NDArray[np.uint8]) -> dict[str, str]:
+        """The word of each attribute of a picture (H, W, 3); the last one asked about is remembered."""
+        content = pixels.tobytes()
+        if self._last is None or self._last[0] != content:
+            self._last = (content, self(pixels[None])[0])
+        return self._last[1]
 
     def _voted(self, name: str, order: npt.NDArray[np.int64]) -> list[str]:
         """The word that most of the nearest pictures bear; of equally many the nearest's."""

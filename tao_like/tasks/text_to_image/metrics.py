@@ -46,7 +46,7 @@ class JudgedMetrics(Metrics):
     @override
     def add(self, prediction: Any, target: Target) -> float:
         assert self._judge is not None
-        (found,) = self._judge()(prediction[None])
+        found = self._judge().one(prediction)
         wanted = words_of(target.caption, self.attributes)
         self.found.append(tuple(found[name] for name in self.names))
         self.wanted.append(tuple(wanted.get(name, "") for name in self.names))

@@ -50,7 +50,7 @@ class MadePictures(Predictions[np.ndarray]):
     @override
     def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
         prompt, seed = asked(sample)
-        found = self._judge()(prediction[None])[0] if self._judge and self.attributes else {}
+        found = self._judge().one(prediction) if self._judge and self.attributes else {}
         return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
 
     @override
@@ -59,7 +59,7 @@ class MadePictures(Predictions[np.ndarray]):
         prompt, seed = asked(sample)
         lines, color = [prompt, f"seed {seed}"], NEUTRAL
         if self._judge and self.attributes:
-            (found,) = self._judge()(prediction[None])
+            found = self._judge().one(prediction)
             wanted = words_of(prompt, self.attributes)
             wrong = [found[name] for name, word in wanted.items() if found[name] != word]
             color = WRONG if wrong else RIGHT
