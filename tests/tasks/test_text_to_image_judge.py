@@ -160,3 +160,20 @@ def test_data_gives_tokens_pictures_and_seeds(tmp_path: Path) -> None:
 def test_a_spec_that_cannot_be_is_named_by_its_key(words: list[str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         load_spec(Spec, None, words)
+
+
+def test_init_writes_a_spec_that_loads(tmp_path: Path) -> None:
+    from tao_like.tasks.text_to_image.init import write_spec
+
+    write_pairs(tmp_path / "pairs")
+    lines = write_spec(tmp_path / "pairs", tmp_path / "spec.yaml", force=False)
+    assert any("train 40, val 8, test 8 pictures" in line for line in lines)
+    spec = load_spec(Spec, tmp_path / "spec.yaml").spec
+    assert (spec.model.image_size, spec.model.glide.patch) == (16, 2)
+    assert spec.dataset.val_dataset.images_dir == str(tmp_path / "pairs" / "val")
+    # "at the top left there is a small red circle": ten words, start and end.
+    assert spec.model.context_length == 10 + 2
+    with pytest.raises(SpecError, match="is there already"):
+        write_spec(tmp_path / "pairs", tmp_path / "spec.yaml", force=False)
+    with pytest.raises(DatasetError, match="there is no folder"):
+        write_spec(tmp_path / "nothing", tmp_path / "other.yaml", force=False)
