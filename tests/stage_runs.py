@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,25 @@ PROBABILITY_TOLERANCE = 1e-4
 def status_lines(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run folder's status.json."""
     return [json.loads(line) for line in (folder / "status.json").read_text("utf-8").splitlines()]
+
+
+def graph_file(path: Path) -> Path:
+    """An exported model's file; of one that is a folder of several graphs the first."""
+    return path if path.is_file() else sorted(path.glob("*.onnx"))[0]
+
+
+def model_size(path: Path) -> int:
+    """Bytes of a model's file, or of all files of a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
+def copy_model(path: Path, target: Path) -> None:
+    """Copies a model's file, or its folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copyfile(path, target)
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:

@@ -314,7 +314,8 @@ class _Quantization:
 
     def _cost(self) -> Cost:
         prepared = self._prepared([dummy_sample(self.task.inputs)])
-        (example,) = self.engine.feed(prepared).values()
+        # Of several inputs the first: the others are open in their batch alone.
+        example = next(iter(self.engine.feed(prepared).values()))
         return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:

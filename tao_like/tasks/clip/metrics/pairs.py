@@ -205,6 +205,4 @@ class PairMetrics(Metrics):
 
 def _accuracies(places: Numbers, labelled: npt.NDArray[np.bool_], tops: Sequence[int]) -> dict[str, float]:
     count = int(labelled.sum())
-    return {
-        f"zero_shot_top{top}": float((places[labelled] < top).mean()) if count else 0.0 for top in tops
-    }
+    return {f"zero_shot_top{top}": float((places[labelled] < top).mean()) if count else 0.0 for top in tops}
