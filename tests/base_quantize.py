@@ -230,7 +230,7 @@ class QuantizeStageTests:
         bundle = read_bundle(trained.bundle)
         others: dict[str, Any] = {
             "juggling": dataclasses.replace(bundle, task="juggling"),
-            "fish": dataclasses.replace(bundle, classes=["fish", *bundle.classes[1:]]),
+            "fish": dataclasses.replace(bundle, classes=["fish", *bundle.classes[1:]], prompts={}),
         }
         for word, other in others.items():
             write_bundle(tmp_path / f"{word}.tltb", other)

@@ -39,6 +39,7 @@ print(json.dumps([answers, modules]))
 class TestClip(TaskStagesTest):
     task: ClassVar[str] = "clip"
     tiny: ClassVar[tuple[str, ...]] = TINY
+    device_tolerance: ClassVar[float] = 1e-4
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
