@@ -296,7 +296,9 @@ class Model(ABC):
             return self._only.batch(samples)
         names = samples[0].keys()
         if any(one.keys() != names for one in samples):
-            raise DatasetError("some of the samples have other inputs than others; ask for each kind by itself.")
+            raise DatasetError(
+                "some of the samples have other inputs than others; ask for each kind by itself."
+            )
         return {name: self.inputs[name].batch([one[name] for one in samples]) for name in names}
 
     def _predict_in_batches(

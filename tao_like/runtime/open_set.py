@@ -39,7 +39,11 @@ def with_classes(model: Model, classes: Classes) -> ModelMetadata:
     flat = [sentence for one in sentences.values() for sentence in one]
     found = [
         model.run_prepared(
-            {texts[0]: np.stack([model.inputs[texts[0]].preprocess(text)[0] for text in flat[at : at + _TEXT_BATCH]])}
+            {
+                texts[0]: np.stack(
+                    [model.inputs[texts[0]].preprocess(text)[0] for text in flat[at : at + _TEXT_BATCH]]
+                )
+            }
         )
         for at in range(0, len(flat), _TEXT_BATCH)
     ]

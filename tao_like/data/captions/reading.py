@@ -37,6 +37,7 @@ class CaptionSource:
         suffix: of these text files.
         layout: one of ``LAYOUTS``, where there is no list.
         templates: sentences for the classes of class folders.
+        training: whether it is to be trained on: then an empty class folder, or one class alone, is an error.
     """
 
     key: str
@@ -46,6 +47,7 @@ class CaptionSource:
     suffix: str = ".txt"
     layout: str = "auto"
     templates: tuple[str, ...] = ("a photo of a {}",)
+    training: bool = True
 
     @property
     def root(self) -> Path:
@@ -72,7 +74,8 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
     if source.captions_file is not None:
         found = _of_list(source, source.captions_file)
     elif _is_class_folders(source):
-        records = read_class_folders(source.root, key=f"{source.key}.images_dir")
+        key = f"{source.key}.images_dir"
+        records = read_class_folders(source.root, training=source.training, key=key)
         found = ReadCaptions([_of_class(record, source) for record in records])
     else:
         found = _of_text_files(source)
@@ -215,5 +218,3 @@ def _entries(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, tuple[
     label, group = (str(first(names) or "") for names in (LABEL_HEADERS, ("group",)))
     captions = tuple(text.strip() for text in texts if text.strip())
     return image, captions, label_text(label.strip()), group.strip()
-
-

@@ -112,7 +112,9 @@ def read_merges(path: Path) -> list[str]:
     key = f"model.tokenizer.path={path}"
     path = _file(path, key)
     if path.stat().st_size > _LARGEST_FILE:
-        raise DatasetError(f"{key}: the file is larger than {_LARGEST_FILE // 2**20} MiB; that is no vocabulary")
+        raise DatasetError(
+            f"{key}: the file is larger than {_LARGEST_FILE // 2**20} MiB; that is no vocabulary"
+        )
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as packed:
@@ -141,7 +143,9 @@ def _file(path: Path, key: str) -> Path:
             if (path / name).is_file():
                 return path / name
     if not path.is_file():
-        raise SpecError(f"{key}: there is no such vocabulary; give merges.txt or bpe_simple_vocab_16e6.txt.gz")
+        raise SpecError(
+            f"{key}: there is no such vocabulary; give merges.txt or bpe_simple_vocab_16e6.txt.gz"
+        )
     return path
 
 

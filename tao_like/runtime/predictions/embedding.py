@@ -149,7 +149,9 @@ def stored_class_texts(values: Any) -> tuple[Array, float, float]:
         vectors = content.reshape(values["shape"]).astype(np.float32)
         scale, bias = float(values["scale"]), float(values["bias"])
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise BundleError(f"the model's metadata is wrong: {CLASS_TEXTS} cannot be read ({error}).") from error
+        raise BundleError(
+            f"the model's metadata is wrong: {CLASS_TEXTS} cannot be read ({error})."
+        ) from error
     if vectors.ndim != 2 or not np.isfinite([*vectors.sum(axis=1), scale, bias]).all():
         raise BundleError(f"the model's metadata is wrong: {CLASS_TEXTS} are no vectors of numbers.")
     return vectors, scale, bias

@@ -153,7 +153,9 @@ class InferenceFiles:
                     Tile(written, self._two(after, own, wrong), WRONG if after.argmax() == wrong else RIGHT),
                 ]
             )
-        self.notes.append(f"{fooled} of {len(shown)} pictures are taken for the word written on them: attack.png")
+        self.notes.append(
+            f"{fooled} of {len(shown)} pictures are taken for the word written on them: attack.png"
+        )
         pairs = [[*first, *second] for first, second in zip(rows[::2], [*rows[1::2], []], strict=False)]
         return contact_sheet(pairs, title="Pictures, and the same with a word on them")
 

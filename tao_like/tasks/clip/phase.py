@@ -71,9 +71,7 @@ class PairPhase(Phase[PairNetwork]):
         return self._loss(rows, columns, right_pairs(own, everyone))
 
     @override
-    def validate(
-        self, model: PairNetwork, batch: Batch[PairTargets]
-    ) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: PairNetwork, batch: Batch[PairTargets]) -> tuple[dict[str, Tensor], Outputs]:
         if self.predictions.classes.names and self.predictions.classes.embeddings is None:
             self.prepare_validation(model)
         rows = model(batch.inputs[IMAGE], batch.inputs[TEXT])

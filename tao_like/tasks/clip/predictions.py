@@ -97,7 +97,9 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
     def _embed_training(self, run: Run, classes: ClassTexts) -> None:
         """Embeddings of the labelled training pictures."""
         if not self.data.has("train"):
-            raise DatasetError("evaluate.linear_probe learns from training pictures; give dataset.train_dataset")
+            raise DatasetError(
+                "evaluate.linear_probe learns from training pictures; give dataset.train_dataset"
+            )
         dataset = self.data.dataset("train")
         chosen = [n for n, target in enumerate(dataset.targets) if target.label != NO_LABEL]
         if not chosen:

@@ -104,9 +104,7 @@ class ModelSpec:
     mean: list[float] | None = spec_field(
         None, "Mean of the normalization, 0 to 1; empty: as the weights were trained with, else CLIP's"
     )
-    std: list[float] | None = spec_field(
-        None, "Standard deviation of the normalization; empty: as for mean"
-    )
+    std: list[float] | None = spec_field(None, "Standard deviation of the normalization; empty: as for mean")
 
     def check(self) -> Iterator[Problem]:
         """Known towers; mean and std together."""
@@ -169,7 +167,9 @@ class AugmentationSpec:
     def check(self) -> Iterator[Problem]:
         """A rising range of shares."""
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
-            yield Problem("scale", f"{self.scale} is not allowed; give two numbers up to 1, the smaller first")
+            yield Problem(
+                "scale", f"{self.scale} is not allowed; give two numbers up to 1, the smaller first"
+            )
 
 
 @dataclass
@@ -231,9 +231,7 @@ class Spec(CommonSpec):
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (
-            self.dataset.split.val or val.images_dir or val.captions_file
-        ):
+        if self.train.keep == "best" and not (self.dataset.split.val or val.images_dir or val.captions_file):
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
@@ -241,7 +239,9 @@ class Spec(CommonSpec):
             )
         model, loss = self.model, self.train.loss_type
         if model.init_logit_bias is not None and loss == "clip":
-            yield Problem("model.init_logit_bias", "is for train.loss_type=siglip; the loss `clip` has no bias")
+            yield Problem(
+                "model.init_logit_bias", "is for train.loss_type=siglip; the loss `clip` has no bias"
+            )
         if model.freeze_vision_encoder and model.freeze_text_encoder:
             yield Problem(
                 "model.freeze_text_encoder",

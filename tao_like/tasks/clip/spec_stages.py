@@ -103,9 +103,7 @@ class ClipInferenceSpec(InferenceSpec):
     classes: list[str] = spec_field(
         [], "Words or sentences to tell pictures apart by; empty: the model's own classes"
     )
-    templates: list[str] = spec_field(
-        [], "Sentences for a class; empty: the model's own"
-    )
+    templates: list[str] = spec_field([], "Sentences for a class; empty: the model's own")
     output: str = spec_field(
         "scores",
         "Beside predictions.csv: scores: nothing; embeddings: embeddings.npz; search: the pictures by how "

@@ -94,7 +94,8 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
         ids = torch.from_numpy(self.data.tokenizer.ids("a photo"))[None]
 
         def refresh() -> None:
-            refresh_widths(backbone, model.image.normalise(pixels))
+            if hasattr(backbone, "forward_features"):
+                refresh_widths(backbone, model.image.normalise(pixels))
 
         return {
             IMAGE: Prunable((pixels,), [head], refresh),

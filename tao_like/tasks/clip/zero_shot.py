@@ -77,9 +77,7 @@ def embed_texts(run: Run, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[A
         run({TEXT: np.stack([tokenizer.ids(text) for text in texts[at : at + TEXT_BATCH]])})
         for at in range(0, len(texts), TEXT_BATCH)
     ]
-    first, second = (
-        np.concatenate([one[name] for one in outputs]) for name in (TEXT_EMBEDDING, SCALING)
-    )
+    first, second = (np.concatenate([one[name] for one in outputs]) for name in (TEXT_EMBEDDING, SCALING))
     return first, second
 
 

@@ -98,9 +98,7 @@ class PairData(ImageData[CaptionedImages]):
         length = settings.context_length or find_preset(model.type).context_length
         cleans = model.canonicalize_text
         if settings.path is not None:
-            return TextPreparation(
-                BPE, length, merges=read_merges(Path(settings.path)), canonicalize=cleans
-            )
+            return TextPreparation(BPE, length, merges=read_merges(Path(settings.path)), canonicalize=cleans)
         captions = [caption for record in self.source.records("train") for caption in record.captions]
         captions += [prompt for prompts in self.labels.prompts.values() for prompt in prompts]
         size = settings.vocabulary_size
@@ -164,5 +162,3 @@ def _stored_text(path: Path) -> TextPreparation:
     if not isinstance(stored, dict) or TEXT not in stored:
         raise BundleError(f"train.pretrained_model_path={path} is no bundle of the task clip")
     return TextPreparation.from_dict(stored[TEXT])
-
-

@@ -45,7 +45,9 @@ class CaptionedImages(SplitSource[CaptionRecord]):
         if self.spec.classes_file:
             return read_class_list(Path(self.spec.classes_file))
         splits = [split for split in SPLITS if self.has(split)]
-        return sorted({label for split in splits for record in self.records(split) for label in record.labels})
+        return sorted(
+            {label for split in splits for record in self.records(split) for label in record.labels}
+        )
 
     @override
     def labels_text(self, record: CaptionRecord) -> tuple[str, ...]:
@@ -95,4 +97,5 @@ class CaptionedImages(SplitSource[CaptionRecord]):
             block.caption_file_suffix,
             block.layout,
             tuple(self.spec.templates),
+            training=split == "train",
         )

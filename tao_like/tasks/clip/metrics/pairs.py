@@ -74,7 +74,7 @@ class PairMetrics(Metrics):
             names[f"zero_shot_top{top}"] = True
         if self.probes:
             names["linear_probe"] = True
-        return {**names, "mean_cosine": False, "effective_rank": True}
+        return {**names, "mean_cosine": False, "spread": True}
 
     @property
     def _tops(self) -> list[int]:
@@ -112,13 +112,14 @@ class PairMetrics(Metrics):
         values |= _accuracies(places, labelled, self._tops)
         if self.probes:
             values["linear_probe"] = self._probe(images, targets[:, 0], labelled)
-        values |= {"mean_cosine": mean_pairwise_cosine(images), "effective_rank": effective_rank(images)}
-        details = self._details(ranks, targets, places, found, labelled)
+        rank = effective_rank(images)
+        values |= {"mean_cosine": mean_pairwise_cosine(images), "spread": rank / images.shape[1]}
+        details = {**self._details(ranks, targets, places, found, labelled), "effective_rank": rank}
         return Report(
             values,
             details,
             draw=partial(self._draw, images, texts, targets, found, labelled),
-            notes=self._notes(values),
+            notes=self._notes(values["mean_cosine"], rank),
         )
 
     def _recalls(self, ranks: Ranks, chosen: npt.NDArray[np.bool_] | None = None) -> dict[str, float]:
@@ -172,8 +173,7 @@ class PairMetrics(Metrics):
             details["groups"] = of_groups
         return details
 
-    def _notes(self, values: Mapping[str, float]) -> list[str]:
-        cosine, rank = values["mean_cosine"], values["effective_rank"]
+    def _notes(self, cosine: float, rank: float) -> list[str]:
         if len(self.images) < _FEWEST_TO_JUDGE or (cosine < COLLAPSED_COSINE and rank > COLLAPSED_RANK):
             return []
         return [
@@ -205,6 +205,4 @@ class PairMetrics(Metrics):
 
 def _accuracies(places: Numbers, labelled: npt.NDArray[np.bool_], tops: Sequence[int]) -> dict[str, float]:
     count = int(labelled.sum())
-    return {
-        f"zero_shot_top{top}": float((places[labelled] < top).mean()) if count else 0.0 for top in tops
-    }
+    return {f"zero_shot_top{top}": float((places[labelled] < top).mean()) if count else 0.0 for top in tops}

@@ -23,7 +23,12 @@ from tao_like.tasks.clip.spec import ModelSpec
 from timm.models import byobnet, vision_transformer
 
 KEY = "train.pretrained_model_path"
-_WEIGHTS = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
+_WEIGHTS = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+)
 _CONFIGS = ("config.json", "open_clip_config.json")
 _OUR_TEXT_NAMES = (
     ("transformer.resblocks.", "blocks."),
@@ -117,7 +122,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     readings = list(state_dicts(content))
     for state in readings:
         if "logit_scale" in state:
-            return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+            return {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in state.items()
+            }
     return readings[0] if readings else {}
 
 
@@ -125,7 +133,10 @@ def _facts(folder: Path) -> _Facts:
     """What transformers' or open_clip's configuration says."""
     config = _json(folder / "config.json")
     if "vision_config" in config:
-        acts = {_mapping(config.get(name)).get("hidden_act", "quick_gelu") for name in ("vision_config", "text_config")}
+        acts = {
+            _mapping(config.get(name)).get("hidden_act", "quick_gelu")
+            for name in ("vision_config", "text_config")
+        }
         activation = str(acts.pop()) if len(acts) == 1 else ", ".join(map(str, sorted(acts)))
         scaling = _json(folder / "preprocessor_config.json")
         return _Facts(activation, scaling.get("image_mean"), scaling.get("image_std"))
@@ -235,7 +246,11 @@ def _fill(module: nn.Module, weights: Mapping[str, Tensor], tower: str, path: Pa
         if name in weights and weights[name].shape != known[name].shape
     ]
     if lacking or other or shapes:
-        told = [*shapes, *(f"{name} is not there" for name in lacking), *(f"{name} is not here" for name in other)]
+        told = [
+            *shapes,
+            *(f"{name} is not there" for name in lacking),
+            *(f"{name} is not here" for name in other),
+        ]
         raise SpecError(
             f"{KEY}={path} has another {tower} tower than model.type={spec.type} with the tokenizer of "
             f"model.tokenizer (type {spec.tokenizer.type}): {'; '.join(told[:4])}. CLIP's own weights go with "
