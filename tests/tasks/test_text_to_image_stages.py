@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from base import TaskStagesTest, given
@@ -43,6 +44,8 @@ class TestGlide(TaskStagesTest):
     tiny: ClassVar[tuple[str, ...]] = ("model.arch=glide", *TINY)
     input_formats: ClassVar[tuple[str, ...]] = ("ids_int64",)
     fixed_batch: ClassVar[int] = -1
+    # Attention in inference takes another way on the CPU, which rounds otherwise.
+    device_tolerance: ClassVar[float] = 1e-5
     # Captions have no classes.
     tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
 
@@ -50,6 +53,8 @@ class TestGlide(TaskStagesTest):
     test_inference_answers_a_file_a_folder_and_a_pattern_alike = None
     test_inference_skips_a_corrupt_file_or_stops = None
     test_the_runtime_answers_as_inference_does_and_loads_no_torch = None
+    # Its file is a folder of graphs, whose batch is open, since guidance doubles it.
+    test_an_exported_file_describes_itself_and_answers_as_the_bundle = None
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
@@ -106,6 +111,18 @@ class TestGlide(TaskStagesTest):
         (tmp_path / "prompts.txt").write_text("\n", encoding="utf-8")
         with pytest.raises(DatasetError, match=r"inference\.source.*has no prompt"):
             self.infer(tmp_path / "prompts.txt", trained, data, tmp_path)
+
+    def test_the_folder_describes_itself(self, trained: TrainResult, exported: ExportResult) -> None:
+        model = runtime.load(exported.onnx_file)
+        assert set(model.graphs) == {"text_encoder", "denoiser"}
+        for name in model.graphs:
+            graph = onnx.load(exported.onnx_file / f"{name}.onnx")
+            onnx.checker.check_model(graph, full_check=True)
+            assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
+        assert model.metadata.task == self.task
+        assert model.metadata.bundle_sha256 == file_sha256(trained.bundle)
+        told = model.metadata.extra["generation"]
+        assert (told["kind"], told["prediction"], len(told["timesteps"])) == ("diffusion", "v", 4)
 
     def test_the_runtime_makes_the_same_pictures_without_torch(
         self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
