@@ -14,6 +14,7 @@ from tao_like import __version__
 from tao_like.contract.batch import Batch
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
+from tao_like.errors import DatasetError
 from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
 from tao_like.plots.grids import picture_grid
 from tao_like.runtime.generation.base import PICTURE, SEED, TEXT
@@ -50,7 +51,7 @@ class MadePictures(Predictions[np.ndarray]):
     @override
     def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
         prompt, seed = asked(sample)
-        found = self._judge().one(prediction) if self._judge and self.attributes else {}
+        found = self._looks(prediction)
         return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
 
     @override
@@ -58,13 +59,23 @@ class MadePictures(Predictions[np.ndarray]):
         del heatmap
         prompt, seed = asked(sample)
         lines, color = [prompt, f"seed {seed}"], NEUTRAL
-        if self._judge and self.attributes:
-            found = self._judge().one(prediction)
+        if found := self._looks(prediction):
             wanted = words_of(prompt, self.attributes)
             wrong = [found[name] for name, word in wanted.items() if found[name] != word]
             color = WRONG if wrong else RIGHT
             lines[1] += f": looks {', '.join(wrong)}" if wrong else ""
         return draw_card(Image.fromarray(prediction), lines, color)
+
+    def _looks(self, prediction: np.ndarray) -> dict[str, str]:
+        """What a picture looks like; empty where there is nothing to judge by."""
+        if self._judge is None or not self.attributes:
+            return {}
+        try:
+            return self._judge().one(prediction)
+        except DatasetError:
+            # Pictures can be made without any data; who scores them is told of it by the metrics.
+            self._judge = None
+            return {}
 
     @override
     def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
