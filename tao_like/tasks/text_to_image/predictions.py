@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from tao_like import __version__
 from tao_like.contract.batch import Batch
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
@@ -88,12 +87,7 @@ class MadePictures(Predictions[np.ndarray]):
     def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:
         """See `Generates.save`."""
         prompt, seed = asked(sample)
-        made_of = {
-            "prompt": prompt,
-            "seed": str(seed),
-            "model": model,
-            "Software": f"tao_like {__version__}",
-        }
+        made_of = {"prompt": prompt, "seed": str(seed), "model": model}
         save_picture(Image.fromarray(prediction), path, made_of)
 
 
