@@ -49,10 +49,12 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> ExportResult:
     final = Path(report["onnx_file"])
     worst = report["largest_difference"]
     tested = " and ".join(map(str, report["difference_by_batch"]))
+    generates = model.task.capability(Generates)
+    call = "generate('PROMPT', seed=0)" if generates else "predict('FILE')"
     summary = [
         f"{final} ({report['bytes'] / 1e6:.1f} MB), largest difference to torch {worst:.1e} on "
         f"{report['checked_on']} at batch {tested}",
-        f"Use it: from tao_like.runtime import load; load('{final}').predict('FILE')",
+        f"Use it: from tao_like.runtime import load; load('{final}').{call}",
     ]
     return ExportResult("export", run.folder, report, summary, final, worst)
 

@@ -146,7 +146,8 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         report["video"] = target.name
         summary.append(f"Video: {run.folder / target.name}")
     if predicted.drawn:
-        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}")
+        together = f"; together: {run.folder / SHEET}" if predicted.cards else ""
+        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}{together}")
     return InferenceResult("inference", run.folder, report, summary, predicted.rows, predictions, skipped)
 
 

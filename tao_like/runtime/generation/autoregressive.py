@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,8 @@ class AutoregressiveGenerator:
     top_p: float = 1.0
     guidance_scale: float = 1.0
 
-    kind = "autoregressive"
-    graphs = (BEGIN_GRAPH, NEXT_GRAPH, DECODE_GRAPH)
+    kind: ClassVar[str] = "autoregressive"
+    graphs: ClassVar[tuple[str, ...]] = (BEGIN_GRAPH, NEXT_GRAPH, DECODE_GRAPH)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,11 @@ class Generator(Protocol):
 
     Attributes:
         graphs: the names of those that it runs.
+        kind: the word for it in a file.
     """
 
-    graphs: tuple[str, ...]
-    kind: str
+    graphs: ClassVar[tuple[str, ...]]
+    kind: ClassVar[str]
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """The outputs for a batch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -89,8 +89,8 @@ class DiffusionGenerator:
     clip_denoised: bool = True
     edit: Edit | None = None
 
-    kind = "diffusion"
-    graphs = (TEXT_GRAPH, STEP_GRAPH)
+    kind: ClassVar[str] = "diffusion"
+    graphs: ClassVar[tuple[str, ...]] = (TEXT_GRAPH, STEP_GRAPH)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""
