@@ -21,7 +21,7 @@ from pycocotools.cocoeval import COCOeval
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_metrics, coco_results
 
 PICTURES, BOXES, CLASSES = 5000, 36_000, 80
@@ -29,7 +29,7 @@ ANSWERS_A_BOX = 3
 SIDE = 640
 
 
-def make_case(seed: int) -> tuple[list[Detections], list[Annotations]]:
+def make_case(seed: int) -> tuple[list[Detections], list[GroundTruth]]:
     """Truths, and for each box three answers: near it, less near, and anywhere."""
     draw = np.random.default_rng(seed)
     owner = np.sort(draw.integers(0, PICTURES, BOXES))
@@ -41,7 +41,7 @@ def make_case(seed: int) -> tuple[list[Detections], list[Annotations]]:
         boxes = np.concatenate([corner, np.minimum(corner + size, SIDE)], axis=1).astype(np.float32)
         labels = draw.integers(0, CLASSES, count)
         areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float32)
-        truths.append(Annotations(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
+        truths.append(GroundTruth(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
         jitters = [boxes + draw.normal(0, spread, boxes.shape) for spread in (3, 15, 120)]
         found = np.concatenate(jitters).astype(np.float32)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
@@ -51,7 +51,7 @@ def make_case(seed: int) -> tuple[list[Detections], list[Annotations]]:
     return answers, truths
 
 
-def reference(answers: list[Detections], truths: list[Annotations]) -> list[float]:
+def reference(answers: list[Detections], truths: list[GroundTruth]) -> list[float]:
     """The figures of pycocotools, on the same dictionaries."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()

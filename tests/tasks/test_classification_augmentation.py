@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,17 @@ from PIL import Image
 from tiny_classification import UNCHANGED, data_overrides, tiny_spec
 from torch.utils.data import DataLoader
 
+from tao_like.networks import _torchvision  # noqa: F401
+
+# isort: split
+from torchvision.transforms import v2
+
+from tao_like.config.blocks.augmentation import RandomCropSpec
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
-from tao_like.tasks.classification.dataset import Augmentation, area_shares
-from tao_like.tasks.classification.spec import RandomCropSpec
+from tao_like.tasks.classification.dataset import augmentation_of
+from tao_like.tasks.common.augmentation.crops import area_shares
 
 SIZE = ImagePreparation(height=32, width=32, resize="squash", interpolation="bilinear")
 ALL_KINDS = (
@@ -25,9 +32,9 @@ ALL_KINDS = (
 )
 
 
-def changes(*overrides: str) -> Augmentation:
+def changes(*overrides: str) -> Callable[[Image.Image], np.ndarray]:
     """The augmentation of a spec in which nothing is on but what is given."""
-    return Augmentation(tiny_spec(*UNCHANGED, *overrides).dataset.augmentation, SIZE)
+    return augmentation_of(tiny_spec(*UNCHANGED, *overrides).dataset.augmentation, SIZE).pixels
 
 
 def gradient(side: int = 64) -> Image.Image:
@@ -108,6 +115,32 @@ def test_erasing_blots_out_one_rectangle() -> None:
         erased = (augment(white) != 255).any(axis=2)
         assert erased.any()
         assert erased.sum() == erased.any(axis=0).sum() * erased.any(axis=1).sum()
+
+
+def test_the_draws_are_torchvision_s_one_after_the_other() -> None:
+    """What training sees is what a list of torchvision's own transforms gives from the same seed."""
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
+    crop = "{enable: true, scale_range: [0.3, 1], ratio_range: [0.5, 2]}"
+    change = changes(
+        f"dataset.augmentation.with_scale_random_crop={crop}",
+        "dataset.augmentation.random_flip={enable: true, hflip_probability: 0.6, vflip_probability: 0.3}",
+        "dataset.augmentation.random_rotate={enable: true, rotate_probability: 0.7, angle_list: [20, 90]}",
+        "dataset.augmentation.random_color={enable: true, color_probability: 0.6, hue: 0.1}",
+        "dataset.augmentation.random_erase={enable: true, erase_probability: 0.5}",
+    )
+    for seed in range(25):
+        torch.manual_seed(seed)
+        image = Image.fromarray(pixels)
+        image = v2.RandomResizedCrop((32, 32), (0.3, 1.0), (0.5, 2.0))(image)
+        image = v2.RandomVerticalFlip(0.3)(v2.RandomHorizontalFlip(0.6)(image))
+        if torch.rand(()) < 0.7:
+            image = image.rotate((20, 90)[int(torch.randint(2, ()))], Image.Resampling.BILINEAR)
+        if torch.rand(1) < 0.6:
+            image = v2.ColorJitter(0.2, 0.2, 0.2, 0.1)(image)
+        expected = v2.RandomErasing(0.5)(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        torch.manual_seed(seed)
+        found = change(Image.fromarray(pixels))
+        np.testing.assert_array_equal(found, expected.permute(1, 2, 0).numpy())
 
 
 def training_pixels(folder: Path, workers: int, epoch: int, seed: int = 3) -> dict[int, np.ndarray]:

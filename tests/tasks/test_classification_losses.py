@@ -10,10 +10,10 @@ from torch.nn import functional
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,
-    mixup_or_cutmix,
     multi_label_loss,
     targets_to_probabilities,
 )
+from tao_like.tasks.common.augmentation.mixing import MixUpOrCutMix
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 4.0])
 
@@ -80,7 +80,7 @@ def blended(alpha: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 12, 16) * 10
     targets = torch.eye(5)
     torch.manual_seed(seed)
-    mixed, mixed_targets = mixup_or_cutmix(pictures, targets, alpha)
+    mixed, mixed_targets = MixUpOrCutMix(alpha)(pictures, targets)
     return pictures.float(), mixed, mixed_targets
 
 
@@ -104,6 +104,18 @@ def test_both_kinds_of_blending_come_by_turns() -> None:
     assert 8 < sum(kinds) < len(kinds) - 8
 
 
+def test_every_picture_is_blended_with_one_other_and_is_the_other_of_one() -> None:
+    """A picture keeps the mean of the beta distribution, 1/2; more in cutmix, cut off at borders."""
+    own: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(300):
+        _, mixed, targets = blended(1.0, seed)
+        torch.testing.assert_close(targets.sum(dim=0), torch.ones(5))
+        assert ((targets > 0).sum(dim=1) <= 2).all()
+        own[bool((mixed % 10 == 0).all())].append(float(targets.diagonal().mean()))
+    assert sum(own[False]) / len(own[False]) == pytest.approx(0.5, abs=0.07)
+    assert 0.5 < sum(own[True]) / len(own[True]) < 0.75
+
+
 def test_cutmix_pastes_one_rectangle() -> None:
     for seed in range(40):
         pictures, mixed, _ = blended(1.0, seed)
@@ -119,6 +131,6 @@ def test_the_caller_s_pictures_and_targets_are_left_alone() -> None:
     pixels, targets = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.eye(4)
     for seed in range(6):
         torch.manual_seed(seed)
-        mixup_or_cutmix(pixels, targets, 0.4)
+        MixUpOrCutMix(0.4)(pixels, targets)
     assert (pixels == 7).all()
     assert targets.equal(torch.eye(4))

@@ -94,7 +94,7 @@ def test_crowds_are_scored_but_not_learnt(folder: Path) -> None:
     data.records[1] = dataclasses.replace(record, boxes=(*record.boxes, crowd))
     item = data[1]
     assert len(item.labels) == len(record.boxes)
-    assert item.annotations.arrays.crowd.tolist() == [False] * len(record.boxes) + [True]
+    assert item.ground_truth.arrays.crowd.tolist() == [False] * len(record.boxes) + [True]
 
 
 def test_batches_move_to_a_device_with_their_targets(folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_batches_move_to_a_device_with_their_targets(folder: Path) -> None:
     moved = batch.to(torch.device("meta"))
     assert moved.input.device.type == "meta"
     assert {box.device.type for box in moved.targets.boxes} == {"meta"}
-    assert moved.targets.annotations == batch.targets.annotations
+    assert moved.targets.ground_truth == batch.targets.ground_truth
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
 from tao_like.tasks.detection.metrics.matching import Comparison, Matches
@@ -24,7 +24,7 @@ from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 CLASSES = ["a", "b", "c"]
 
 
-def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[Annotations]]:
+def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[GroundTruth]]:
     """Truths of many sizes, some of them crowds, and answers that are near them or not."""
     draw = np.random.default_rng(seed)
     answers, truths = [], []
@@ -35,7 +35,7 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[A
         labels = draw.integers(0, 2 if seed % 2 else 3, count)
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = (sides.prod(axis=1) * draw.uniform(0.5, 1, count)).astype(np.float32)
-        truths.append(Annotations(BoxArrays(boxes, labels, draw.random(count) < 0.15, areas), 500, 500))
+        truths.append(GroundTruth(BoxArrays(boxes, labels, draw.random(count) < 0.15, areas), 500, 500))
         near = boxes + draw.normal(0, 6, boxes.shape)
         far = draw.uniform(0, 300, (4, 2))
         found = np.concatenate([near, near[:2] + 2, np.concatenate([far, far + 60], axis=1)])
@@ -47,7 +47,7 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[A
     return answers, truths
 
 
-def coco_own_figures(answers: list[Detections], truths: list[Annotations]) -> list[float]:
+def coco_own_figures(answers: list[Detections], truths: list[GroundTruth]) -> list[float]:
     """The twelve figures of pycocotools, from annotations written out here."""
     annotations, results = [], []
     for picture, truth in enumerate(truths):
@@ -103,7 +103,7 @@ def boxes_at(*places: tuple[float, float]) -> np.ndarray:
     return np.array([[x, y, x + 10, y + 10] for x, y in places], np.float32).reshape(-1, 4)
 
 
-def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = None) -> Annotations:
+def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = None) -> GroundTruth:
     count = len(boxes)
     arrays = BoxArrays(
         boxes,
@@ -111,14 +111,14 @@ def truth_of(boxes: np.ndarray, labels: list[int], crowd: list[bool] | None = No
         np.array(crowd or [False] * count, bool),
         np.full(count, 100, np.float32),
     )
-    return Annotations(arrays, 100, 100)
+    return GroundTruth(arrays, 100, 100)
 
 
 def found_of(boxes: np.ndarray, scores: list[float], labels: list[int]) -> Detections:
     return Detections(boxes, np.array(scores, np.float32), np.array(labels, np.int64))
 
 
-def matched(found: Detections, target: Annotations, num_classes: int, **how: Any) -> list[ClassScores]:
+def matched(found: Detections, target: GroundTruth, num_classes: int, **how: Any) -> list[ClassScores]:
     """The boxes of one image, class by class."""
     matches = Matches(num_classes, **how)
     matches.add(Comparison.of(found, target))
@@ -167,7 +167,7 @@ def test_the_confusion_matrix_of_a_case_worked_out_by_hand() -> None:
 def test_metrics_are_in_pixels_of_the_original_picture() -> None:
     preparation = ImagePreparation(height=50, width=50, resize="letterbox")
     metrics = DetectionMetrics(["a"], preparation, {})
-    truth = Annotations(
+    truth = GroundTruth(
         BoxArrays(
             np.array([[20, 20, 60, 60]], np.float32),
             np.array([0]),

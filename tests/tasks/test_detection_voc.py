@@ -11,7 +11,7 @@ from test_detection_metrics import CLASSES, boxes_at, found_of, matched, random_
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.tasks.common.class_scores import ClassScores
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
@@ -90,7 +90,7 @@ def test_each_size_has_its_own_row() -> None:
     boxes = np.array([[0, 0, 10, 10], [40, 40, 60, 60]], np.float32)
     arrays = BoxArrays(boxes, np.zeros(2, np.int64), np.zeros(2, bool), np.array([100, 400], np.float32))
     answers = [found_of(boxes[:1], [0.9], [0])]
-    rows = {row["size"]: row for row in coco_metrics(answers, [Annotations(arrays, 100, 100)], 1).by_size}
+    rows = {row["size"]: row for row in coco_metrics(answers, [GroundTruth(arrays, 100, 100)], 1).by_size}
     assert [rows["8 to 16"][name] for name in ("objects", "AP", "recall")] == [1, 1.0, 1.0]
     assert [rows["16 to 32"][name] for name in ("objects", "AP", "recall")] == [1, 0.0, 0.0]
     assert (rows["small"]["objects"], rows["small"]["recall"]) == (2, 0.5)

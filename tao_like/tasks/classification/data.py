@@ -18,7 +18,7 @@ from tao_like.networks.backbones.build import Normalization
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.tasks.classification.backbone import normalization_for
 from tao_like.tasks.classification.check import check_classification_data
-from tao_like.tasks.classification.dataset import Augmentation, ImageDataset, collate_images
+from tao_like.tasks.classification.dataset import ImageDataset, augmentation_of, collate_images
 from tao_like.tasks.classification.source import LabelledImages
 from tao_like.tasks.classification.spec import Spec
 from tao_like.tasks.common.image_data import ImageData
@@ -79,7 +79,7 @@ class ClassificationData(ImageData[LabelledImages]):
             self.preprocessing,
             self.image_store([record.path for record in records]),
             multi_label=self.multi_label,
-            augment=Augmentation(self.block.augmentation, self.preprocessing) if augment else None,
+            augment=augmentation_of(self.block.augmentation, self.preprocessing).pixels if augment else None,
         )
 
     @override
@@ -88,7 +88,7 @@ class ClassificationData(ImageData[LabelledImages]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        return check_classification_data(
+        report = check_classification_data(
             {split: self.source.records(split) for split in SPLITS if self.has(split)},
             self.labels.names,
             self.spec,
@@ -97,3 +97,5 @@ class ClassificationData(ImageData[LabelledImages]):
             full=full,
             on_progress=on_progress,
         )
+        report.findings += self.source.findings()
+        return report

@@ -1,8 +1,7 @@
-"""Losses of classification, and the blending of pictures that changes their targets."""
+"""Losses of classification."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,34 +39,3 @@ def balanced_weights(counts: Tensor, multi_label: bool, total: int) -> Tensor:
     if multi_label:
         return ((total - counts) / counts).clamp(min=1.0, max=100.0)
     return total / (len(counts) * counts)
-
-
-def mixup_or_cutmix(pixels: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Blends each picture with another of its batch, by mixup or cutmix with equal chance.
-
-    mixup (Zhang et al. 2018) takes a weighted mean; cutmix (Yun et al. 2019) pastes a rectangle. Draws
-    from torch's global generator.
-
-    Args:
-        pixels: (N, 3, H, W), 0 to 255, any dtype.
-        targets: (N, classes), probabilities.
-        alpha: both parameters of the beta distribution of the weight.
-
-    Returns:
-        Pixels as float, and the targets blended likewise.
-    """
-    order = torch.randperm(len(pixels), device=pixels.device)
-    share = float(torch.distributions.Beta(alpha, alpha).sample())
-    pixels = pixels.float()
-    if torch.rand(()) < 0.5:
-        mixed = share * pixels + (1 - share) * pixels[order]
-    else:
-        height, width = pixels.shape[-2:]
-        side = (1 - share) ** 0.5
-        centre_y, centre_x = (torch.rand(2) * torch.tensor([height, width])).tolist()
-        top, bottom = (round(min(max(centre_y + s * side * height / 2, 0), height)) for s in (-1, 1))
-        left, right = (round(min(max(centre_x + s * side * width / 2, 0), width)) for s in (-1, 1))
-        mixed = pixels.clone()
-        mixed[..., top:bottom, left:right] = pixels[order][..., top:bottom, left:right]
-        share = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, share * targets + (1 - share) * targets[order]

@@ -20,13 +20,13 @@ from tao_like.tasks.classification.data import ClassificationData
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,
-    mixup_or_cutmix,
     multi_label_loss,
     targets_to_probabilities,
 )
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.predictions import ClassificationPredictions
 from tao_like.tasks.classification.spec import Spec
+from tao_like.tasks.common.augmentation.mixing import MixUpOrCutMix
 from tao_like.tasks.common.class_metrics import ClassMetrics
 from tao_like.tasks.common.class_predictions import PROBABILITIES
 from tao_like.tasks.common.distillation import distillation_loss, multi_label_distillation_loss
@@ -47,7 +47,8 @@ class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNe
         self._loss_spec = spec.model.head.loss
         self._backbone_spec = spec.model.backbone
         augmentation = spec.dataset.augmentation
-        self._mixup_alpha = augmentation.mixup_alpha if augmentation.mixup_cutmix else 0.0
+        alpha = augmentation.mixup_alpha if augmentation.mixup_cutmix else 0.0
+        self._blend = MixUpOrCutMix(alpha) if alpha else None
 
     @override
     def losses(self, model: ClassificationNetwork, batch: Batch[Tensor]) -> dict[str, Tensor]:
@@ -119,8 +120,8 @@ class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNe
         if not self.multi_label:
             smoothing = self._loss_spec.label_smooth_val
             targets = targets_to_probabilities(targets, len(self.data.labels), smoothing)
-        if self._mixup_alpha:
-            pixels, targets = mixup_or_cutmix(pixels, targets, self._mixup_alpha)
+        if self._blend is not None:
+            pixels, targets = self._blend(pixels, targets)
         return pixels, targets
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:

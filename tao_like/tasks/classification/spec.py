@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.augmentation import (
+    RandomAugSpec,
+    RandomColorSpec,
+    RandomCropSpec,
+    RandomEraseSpec,
+    RandomFlipSpec,
+    RandomRotateSpec,
+)
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    on_error_field,
     pixel_range_field,
     pixel_range_problems,
     shuffle_field,
@@ -109,82 +118,6 @@ class CsvSplitSpec(SplitSpec):
 
 
 @dataclass
-class RandomFlipSpec:
-    """Mirror images."""
-
-    enable: bool = spec_field(True, "Flip pictures", automl=True)
-    hflip_probability: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
-    vflip_probability: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
-
-
-@dataclass
-class RandomRotateSpec:
-    """Rotation by one of some angles."""
-
-    enable: bool = spec_field(False, "Rotate pictures", automl=True)
-    rotate_probability: float = spec_field(0.5, "Chance of a rotation", ge=0, le=1, automl=True)
-    angle_list: list[float] = spec_field([90.0, 180.0, 270.0], "Angles to choose from", unit="degrees")
-    max_angle: float = spec_field(
-        0.0, "When above 0: any angle up to this, instead of the list", unit="degrees", ge=0, le=180
-    )
-
-
-@dataclass
-class RandomColorSpec:
-    """Changes of light and colour."""
-
-    enable: bool = spec_field(True, "Change colours", automl=True)
-    color_probability: float = spec_field(0.5, "Chance of a change", ge=0, le=1, automl=True)
-    brightness: float = spec_field(0.2, "Largest change of brightness", ge=0, le=2, automl=True)
-    contrast: float = spec_field(0.2, "Largest change of contrast", ge=0, le=2, automl=True)
-    saturation: float = spec_field(0.2, "Largest change of saturation", ge=0, le=2, automl=True)
-    hue: float = spec_field(0.0, "Largest change of hue", ge=0, le=0.5, automl=True)
-
-
-@dataclass
-class RandomEraseSpec:
-    """A rectangle blotted out."""
-
-    enable: bool = spec_field(False, "Erase rectangles", automl=True)
-    erase_probability: float = spec_field(0.2, "Chance of an erasure", ge=0, le=1, automl=True)
-
-
-@dataclass
-class RandomAugSpec:
-    """RandAugment (Cubuk et al. 2020)."""
-
-    enable: bool = spec_field(False, "RandAugment", automl=True)
-    num_ops: int = spec_field(2, "Operations a picture", ge=1, le=10, automl=True)
-    magnitude: int = spec_field(9, "Strength", ge=0, le=30, automl=True)
-
-
-@dataclass
-class RandomCropSpec:
-    """A crop of random place, size and shape, resized to the input."""
-
-    enable: bool = spec_field(True, "Crop at random", automl=True)
-    scale_range: list[float] = spec_field(
-        [0.35, 1.0],
-        "Smallest and largest share of the area; or, as in TAO, two factors from 1 up by which the picture "
-        "is enlarged before a crop of its former size",
-    )
-    ratio_range: list[float] = spec_field([0.75, 1.3333], "Smallest and largest width over height")
-
-    def check(self) -> Iterator[Problem]:
-        """Ranges rise, and scale is either a share of the area or an enlargement."""
-        for key in ("scale_range", "ratio_range"):
-            values = getattr(self, key)
-            if len(values) != 2 or not 0 < values[0] <= values[1]:
-                yield Problem(key, f"{values} is not allowed; give two numbers above 0, the smaller first")
-        if min(self.scale_range, default=1) < 1 < max(self.scale_range, default=1):
-            yield Problem(
-                "scale_range",
-                f"{self.scale_range} is neither a share of the area (both at most 1) nor an enlargement "
-                "(both at least 1); give one of the two",
-            )
-
-
-@dataclass
 class AugmentationSpec:
     """What is changed at random in training pictures."""
 
@@ -237,6 +170,12 @@ class DatasetSpec:
         None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
     )
     multi_label: bool = spec_field(False, "Several labels a picture: independent yes or no for each class")
+    label_separator: str = spec_field(
+        "auto",
+        "Mark between labels in a CSV file's column of labels: `auto`: ; and |, and the comma "
+        "where the labels that it gives repeat themselves; `none`: a cell is one name; or the mark itself",
+        pattern=r"auto|none|[^\w\s]",
+    )
     img_size: int = spec_field(224, "Input side", unit="pixels", ge=16, le=4096, automl=False)
     resize: str = spec_field(
         "crop",
@@ -250,6 +189,7 @@ class DatasetSpec:
         le=1,
     )
     pixel_range: str = pixel_range_field()
+    on_error: str = on_error_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()

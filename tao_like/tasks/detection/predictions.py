@@ -19,7 +19,7 @@ from tao_like.runtime.predictions.detections import Detections, score_limits
 from tao_like.tasks.common.box_agreement import largest_difference
 from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions, prediction_row
 from tao_like.tasks.detection.data.data import DetectionData
-from tao_like.tasks.detection.data.dataset import Annotations, DetectionTargets
+from tao_like.tasks.detection.data.dataset import DetectionTargets, GroundTruth
 from tao_like.tasks.detection.draw import draw_boxes
 from tao_like.tasks.detection.metrics.agreement import comparison
 from tao_like.tasks.detection.prediction_files import ImageResult, coco_text, kitti_texts
@@ -55,8 +55,8 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
         return read_detections(MEANINGS.of_names(outputs), self.selection)
 
     @override
-    def targets(self, batch: Batch[DetectionTargets]) -> list[Annotations]:
-        return batch.targets.annotations
+    def targets(self, batch: Batch[DetectionTargets]) -> list[GroundTruth]:
+        return batch.targets.ground_truth
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
-from tao_like.config.blocks.common import (
-    IGNORED_TAO_KEYS,
-    CommonSpec,
-    TrainSpec,
-)
+from tao_like.config.blocks.augmentation import HsvColorSpec, RandomAffineSpec
+from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    on_error_field,
     pixel_range_field,
     pixel_range_problems,
     shuffle_field,
@@ -185,40 +183,6 @@ class DataSourceSpec:
 
 
 @dataclass
-class RandomAffineSpec:
-    """Another size and place of the picture in the input, rotated and sheared."""
-
-    enable: bool = spec_field(True, "Move pictures", automl=True)
-    scale_range: list[float] = spec_field(
-        [0.75, 1.25], "Smallest and largest factor on the picture's size", element_gt=0
-    )
-    translate: float = spec_field(
-        0.1, "Largest shift, as a share of the input's sides", ge=0, le=0.5, automl=True
-    )
-    degrees: float = spec_field(0.0, "Largest rotation", unit="degrees", ge=0, le=180, automl=True)
-    shear: float = spec_field(0.0, "Largest shear", unit="degrees", ge=0, le=45, automl=True)
-
-    def check(self) -> Iterator[Problem]:
-        """The range rises."""
-        if len(self.scale_range) != 2 or self.scale_range[0] > self.scale_range[1]:
-            yield Problem(
-                "scale_range", f"{self.scale_range} is not allowed; give two numbers, the smaller first"
-            )
-
-
-@dataclass
-class RandomColorSpec:
-    """Changes of light and colour."""
-
-    enable: bool = spec_field(True, "Change colours", automl=True)
-    hue: float = spec_field(
-        0.015, "Largest change of hue, as a share of the circle", ge=0, le=0.5, automl=True
-    )
-    saturation: float = spec_field(0.4, "Largest change of saturation", ge=0, le=2, automl=True)
-    value: float = spec_field(0.3, "Largest change of brightness", ge=0, le=2, automl=True)
-
-
-@dataclass
 class AugmentationSpec:
     """What is changed at random in training pictures; boxes follow."""
 
@@ -229,7 +193,7 @@ class AugmentationSpec:
         0.0, "Chance that another picture shines through a mosaic; strong", ge=0, le=1, automl=True
     )
     random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, place, rotation; strong")
-    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
+    random_color: HsvColorSpec = spec_block(HsvColorSpec, "Colour")
     horizontal_flip_prob: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
     vertical_flip_prob: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
     multi_scale_range: int = spec_field(
@@ -277,6 +241,7 @@ class DatasetSpec:
     )
     tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
     pixel_range: str = pixel_range_field()
+    on_error: str = on_error_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()

@@ -17,16 +17,16 @@ from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
+from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.detection.anchors.fit import fit_anchors
-from tao_like.tasks.detection.data.augmentation import Augmentation
 from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
 from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
 from tao_like.tasks.detection.model.build import input_normalization
-from tao_like.tasks.detection.spec import Spec
+from tao_like.tasks.detection.spec import AugmentationSpec, Spec
 
 FILL = 114
 """Grey of the borders around an image, as in YOLOX."""
@@ -110,7 +110,7 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             self.labels.names,
             self.preprocessing,
             self.image_store([record.path for record in records]),
-            augment=Augmentation(augmentation, self.preprocessing) if augment else None,
+            augment=augmentation_of(augmentation, self.preprocessing) if augment else None,
             strong_epochs=self.spec.train.num_epochs - augmentation.plain_epochs,
         )
 
@@ -141,3 +141,16 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
     @override
     def fit_anchors(self) -> AnchorFit:
         return fit_anchors(self.spec, self.source, self.preprocessing)
+
+
+def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreparation) -> SceneAugmentation:
+    """What changes training images by the spec."""
+    return SceneAugmentation(
+        preprocessing,
+        affine=spec.random_affine,
+        color=spec.random_color,
+        horizontal_flip_prob=spec.horizontal_flip_prob,
+        vertical_flip_prob=spec.vertical_flip_prob,
+        mosaic_prob=spec.mosaic_prob,
+        mixup_prob=spec.mixup_prob,
+    )

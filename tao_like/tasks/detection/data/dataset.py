@@ -17,13 +17,14 @@ from tao_like.data.images.cache import ImageStore
 from tao_like.data.images.sample import sample_names
 from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.tasks.common.augmentation.annotations import Annotations, LabeledImage
+from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_input import IMAGE
-from tao_like.tasks.detection.data.augmentation import Augmentation, Labelled
 
 
 @dataclass(frozen=True)
-class Annotations:
-    """What is on an image: the target of a sample.
+class GroundTruth:
+    """What is on an image, in its own pixels: what predictions are held against.
 
     Attributes:
         arrays: boxes in pixels of the original image.
@@ -45,14 +46,14 @@ class DetectionTargets:
     Attributes:
         boxes: of each image (G, 4), in pixels of the input: what a network is to learn.
         labels: of each image (G,) class numbers.
-        annotations: of each image, what predictions are held against.
+        ground_truth: of each image, what predictions are held against.
         plain: whether all are without strong augmentation.
         epoch: in which the samples were made.
     """
 
     boxes: list[Tensor]
     labels: list[Tensor]
-    annotations: list[Annotations]
+    ground_truth: list[GroundTruth]
     plain: bool
     epoch: int
 
@@ -65,7 +66,7 @@ class Item:
         pixels: (H, W, 3) uint8.
         boxes: (G, 4) in pixels of the input: what a network is to learn.
         labels: (G,) class numbers.
-        annotations: what predictions are held against.
+        ground_truth: what predictions are held against.
         index: number of the sample in its dataset.
         epoch: in which it was made.
         plain: without strong augmentation.
@@ -74,7 +75,7 @@ class Item:
     pixels: npt.NDArray[np.uint8]
     boxes: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
-    annotations: Annotations
+    ground_truth: GroundTruth
     index: int
     epoch: int
     plain: bool
@@ -99,7 +100,7 @@ class DetectionDataset:
         preprocessing: ImagePreparation,
         store: ImageStore,
         *,
-        augment: Augmentation | None = None,
+        augment: SceneAugmentation | None = None,
         strong_epochs: int = 0,
     ) -> None:
         self.records = list(records)
@@ -119,28 +120,24 @@ class DetectionDataset:
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Item:
-        sample, annotations = self._read(index)
-        learnt = self._labelled(sample)
+        sample, ground_truth = self._read(index)
         if self.augment is None:
             place = letterbox_transform(sample.data.width, sample.data.height, self.preprocessing)
-            pixels = prepare(sample.data, self.preprocessing)
-            boxes, plain = place.to_input(learnt.boxes), True
-        else:
-            plain = self.epoch >= self.strong_epochs
-            learnt = self.augment(learnt, self._another, strong=not plain)
-            pixels, boxes = np.array(learnt.image), learnt.boxes
-        return Item(pixels, boxes, learnt.labels, annotations, index, self.epoch, plain)
+            learnt = _learnt(sample)
+            pixels, boxes = prepare(sample.data, self.preprocessing), place.to_input(learnt.boxes)
+            return Item(pixels, boxes, learnt.labels, ground_truth, index, self.epoch, plain=True)
+        plain = self.epoch >= self.strong_epochs
+        changed = self.augment(_labeled(sample), self._another, strong=not plain)
+        assert isinstance(changed.target, Annotations)
+        pixels, target = np.array(changed.image), changed.target
+        return Item(
+            pixels, target.boxes.numpy(), target.labels.numpy(), ground_truth, index, self.epoch, plain
+        )
 
-    def _another(self) -> Labelled:
-        return self._labelled(self.sample(int(torch.randint(len(self), ()))))
+    def _another(self) -> LabeledImage:
+        return _labeled(self.sample(int(torch.randint(len(self), ()))))
 
-    @staticmethod
-    def _labelled(sample: Sample) -> Labelled:
-        """What a network is to learn of a sample: without crowds and regions to ignore."""
-        learnt = sample.target.arrays.select(~sample.target.arrays.crowd)
-        return Labelled(sample.data, learnt.boxes, learnt.labels)
-
-    def _read(self, index: int) -> tuple[Sample, Annotations]:
+    def _read(self, index: int) -> tuple[Sample, GroundTruth]:
         """What the network looks at, and what predictions are held against."""
         sample = self.sample(index)
         return sample, sample.target
@@ -154,7 +151,18 @@ class DetectionDataset:
         record = self.records[index]
         image = self.store.read(record.path)
         arrays = usable_boxes(record.boxes, self.numbers, image.width, image.height)
-        return Sample(self.names[index], image, Annotations(arrays, image.width, image.height))
+        return Sample(self.names[index], image, GroundTruth(arrays, image.width, image.height))
+
+
+def _learnt(sample: Sample) -> BoxArrays:
+    """What a network is to learn of a sample: without crowds and regions to ignore."""
+    arrays: BoxArrays = sample.target.arrays
+    return arrays.select(~arrays.crowd)
+
+
+def _labeled(sample: Sample) -> LabeledImage:
+    learnt = _learnt(sample)
+    return LabeledImage(sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size))
 
 
 def collate_items(items: Sequence[Item]) -> Batch[DetectionTargets]:
@@ -163,7 +171,7 @@ def collate_items(items: Sequence[Item]) -> Batch[DetectionTargets]:
     targets = DetectionTargets(
         boxes=[torch.from_numpy(item.boxes) for item in items],
         labels=[torch.from_numpy(item.labels) for item in items],
-        annotations=[item.annotations for item in items],
+        ground_truth=[item.ground_truth for item in items],
         plain=all(item.plain for item in items),
         epoch=items[0].epoch,
     )

@@ -20,8 +20,8 @@ from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.boxes import merge_detections
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.runtime.predictions.tiles import Tile, Tiling, cut
-from tao_like.tasks.detection.data.augmentation import LEAST_SIDE, LEAST_VISIBLE
-from tao_like.tasks.detection.data.dataset import Annotations, DetectionDataset
+from tao_like.tasks.common.augmentation.annotations import LEAST_SIDE, LEAST_VISIBLE
+from tao_like.tasks.detection.data.dataset import DetectionDataset, GroundTruth
 
 
 class TiledDataset(DetectionDataset):
@@ -59,7 +59,7 @@ class TiledDataset(DetectionDataset):
         return self._read(index)[0]
 
     @override
-    def _read(self, index: int) -> tuple[Sample, Annotations]:
+    def _read(self, index: int) -> tuple[Sample, GroundTruth]:
         image, tile = self.tiles[index]
         # The tiles of an image follow each other where nothing is shuffled: it is then decoded once.
         if self._last is None or self._last[0] != image:
@@ -67,7 +67,7 @@ class TiledDataset(DetectionDataset):
         whole = self._last[1]
         pixels = whole.data.crop(tile)
         arrays = arrays_on(whole.target.arrays, tile)
-        sample = Sample(self.key(index), pixels, Annotations(arrays, pixels.width, pixels.height))
+        sample = Sample(self.key(index), pixels, GroundTruth(arrays, pixels.width, pixels.height))
         return sample, replace(whole.target, image=image)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.sizes import AREAS, metrics_by_size
 
 COCO_NAMES = (
@@ -54,7 +54,7 @@ class CocoMetrics:
 
 
 def coco_metrics(
-    found: Sequence[Detections], targets: Sequence[Annotations], num_classes: int
+    found: Sequence[Detections], targets: Sequence[GroundTruth], num_classes: int
 ) -> CocoMetrics:
     """Scores boxes against targets, for COCO's sizes and finer ones in one evaluation.
 
@@ -91,7 +91,7 @@ def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(has_objects, precision.mean(axis=(0, 1)), np.nan)
 
 
-def coco_dataset(targets: Sequence[Annotations], num_classes: int) -> dict[str, Any]:
+def coco_dataset(targets: Sequence[GroundTruth], num_classes: int) -> dict[str, Any]:
     """Targets as a COCO dataset; a region of no class is a crowd of every class: nothing on it is wrong."""
     annotations: list[dict[str, Any]] = []
     for image, target in enumerate(targets):

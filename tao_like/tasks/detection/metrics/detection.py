@@ -17,7 +17,7 @@ from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.detections import Detections, score_limits
 from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, CocoMetrics, coco_metrics
 from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 from tao_like.tasks.detection.metrics.voc import average_precision, mean_average_precision
@@ -56,7 +56,7 @@ class DetectionMetrics(Metrics):
         self.confusion = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
         """(classes + 1, classes + 1): rows are targets, columns predictions, the last of each "nothing"."""
         self._found: list[Detections] = []
-        self._targets: list[Annotations] = []
+        self._targets: list[GroundTruth] = []
         self._matches = Matches(len(classes))
         self._voc = None if voc_mode == "none" else Matches(len(classes), iou=voc_iou, second_choice=False)
 
@@ -65,7 +65,7 @@ class DetectionMetrics(Metrics):
         return dict.fromkeys([*COCO_NAMES, *([VOC_NAME] if self._voc else [])], True)
 
     @override
-    def add(self, prediction: Detections, target: Annotations) -> float:
+    def add(self, prediction: Detections, target: GroundTruth) -> float:
         """Takes in an image; it is the worse, the more objects are missed and boxes wrong."""
         place = letterbox_transform(target.width, target.height, self.preprocessing)
         found = Detections(place.to_image(prediction.boxes), prediction.scores, prediction.labels)

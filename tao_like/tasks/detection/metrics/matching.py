@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tao_like.runtime.geometry.boxes import box_areas, overlaps
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.class_scores import ClassScores
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 
 RIGHT_IOU = 0.5
 """Intersection over union from which on a box is right."""
@@ -37,7 +37,7 @@ class Comparison:
     on_region: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, found: Detections, target: Annotations) -> Comparison:
+    def of(cls, found: Detections, target: GroundTruth) -> Comparison:
         """Measures boxes, by descending score and in pixels of the image, against its objects."""
         objects = target.arrays.select(~target.arrays.crowd)
         regions = target.arrays.select(target.arrays.crowd)

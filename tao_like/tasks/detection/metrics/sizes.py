@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.tasks.detection.data.dataset import Annotations
+from tao_like.tasks.detection.data.dataset import GroundTruth
 
 LARGEST = 1e5
 SIDES: dict[str, tuple[float, float]] = {
@@ -29,7 +29,7 @@ AREAS = {name: (low**2, high**2) for name, (low, high) in SIDES.items()}
 
 
 def metrics_by_size(
-    precision: npt.NDArray[np.float64], recall: npt.NDArray[np.float64], targets: Sequence[Annotations]
+    precision: npt.NDArray[np.float64], recall: npt.NDArray[np.float64], targets: Sequence[GroundTruth]
 ) -> list[dict[str, Any]]:
     """A row for each size: ``size``, ``objects``, ``AP`` and ``AP50``, and ``recall``.
 

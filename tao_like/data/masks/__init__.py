@@ -1,0 +1,1 @@
+"""Masks of objects: COCO's runs and polygons, as pixels and back."""
