@@ -25,6 +25,7 @@ SMALLEST = (
     "model.dalle.heads=2",
     "model.glide.channels=8",
     "model.glide.patch=4",
+    "model.diffusion.prediction=x0",
     "model.glide.multipliers=[1,2]",
     "model.glide.text_width=16",
     "model.glide.text_heads=2",
@@ -65,5 +66,3 @@ def write_pairs(folder: Path, sizes: dict[str, int] | None = None) -> Path:
 def data_overrides(folder: Path) -> list[str]:
     """Overrides that name the splits below a folder."""
     return [f"dataset.{split}_dataset.images_dir={folder / split}" for split in SIZES]
-
-

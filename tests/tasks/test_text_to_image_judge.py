@@ -150,6 +150,7 @@ def test_data_gives_tokens_pictures_and_seeds(tmp_path: Path) -> None:
         (["model.arch=dalle", "model.image_size=17"], "image_size: 17 is no multiple of 2"),
         (["model.arch=glide", "model.image_size=18"], "image_size: 18 is no multiple of 4"),
         (["model.glide.attention=[3]"], r"attention: \[3\] is on no level"),
+        (["model.arch=glide", "model.glide.patch=4"], "diffusion.prediction: v has the network tell noise"),
         (["model.dalle.heads=3"], "heads: 3 does not divide width=64"),
         (["inference.mask=m.png"], "inference.mask: is given without image"),
         (["inference.image=m.png", "inference.strength=0.5"], "inference.image: is for model.arch=glide"),

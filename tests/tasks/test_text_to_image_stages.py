@@ -122,7 +122,7 @@ class TestGlide(TaskStagesTest):
         assert model.metadata.task == self.task
         assert model.metadata.bundle_sha256 == file_sha256(trained.bundle)
         told = model.metadata.extra["generation"]
-        assert (told["kind"], told["prediction"], len(told["timesteps"])) == ("diffusion", "v", 4)
+        assert (told["kind"], told["prediction"], len(told["timesteps"])) == ("diffusion", "x0", 4)
 
     def test_the_runtime_makes_the_same_pictures_without_torch(
         self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path

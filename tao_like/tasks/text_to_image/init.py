@@ -14,7 +14,7 @@ from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_ca
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.text import WORDS, TextPreparation, Tokenizer
-from tao_like.tasks.text_to_image.spec import Spec
+from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
 SPLITS = ("train", "val", "test")
 SIDES = (64, 32, 16)
@@ -99,6 +99,9 @@ def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("model.image_size", size, f"half of the pictures have a side of {side} or more")
     patch = max(1, size // 8)
     yield AnnotatedValue("model.glide.patch", min(patch, 8), "a grid of 8 by 8 places, for a CPU; 1 on a GPU")
+    if 3 * patch**2 > GlideSpec().channels:
+        why = "places of many pixels: their noise does not fit in the network's channels, a picture does"
+        yield AnnotatedValue("model.diffusion.prediction", "x0", why)
     tokenizer = Tokenizer(TextPreparation(WORDS, 3))
     longest = max(len(tokenizer.encode(caption)) for record in records for caption in record.captions)
     length = min(longest + 2, 64)

@@ -132,11 +132,20 @@ class ModelSpec:
     diffusion: DiffusionSpec = spec_block(DiffusionSpec, "For `arch: glide`")
 
     def check(self) -> Iterator[Problem]:
-        """The side can be halved as often as the network halves it."""
+        """The side can be halved as often as the network halves it; noise fits in its channels."""
         halved = 2 ** (self.dalle.dvae_groups - 1)
         if self.arch == DALLE and self.image_size % halved:
             yield Problem(
                 "image_size", f"{self.image_size} is no multiple of {halved}, as dvae_groups wants it"
+            )
+        values = 3 * self.glide.patch**2
+        width = self.glide.channels * (self.glide.multipliers[0] if self.glide.multipliers else 1)
+        if self.arch == GLIDE and values > width and self.diffusion.prediction != "x0":
+            yield Problem(
+                "diffusion.prediction",
+                f"{self.diffusion.prediction} has the network tell noise, {values} values a place of "
+                f"glide.patch={self.glide.patch} pixels, which its {width} channels cannot hold; take x0, a "
+                "smaller patch or more channels",
             )
         halved = self.glide.patch * 2 ** (len(self.glide.multipliers) - 1)
         if self.arch == GLIDE and self.image_size % halved:
