@@ -170,14 +170,21 @@ class DVAE(nn.Module):
         channels = len(levels) if levels else self.codes
         self.scale = 2 ** (groups - 1)
         self.encoder = Encoder(channels, width, groups, blocks)
+        # The encoder's first values are so near to each other that all would be rounded to one code.
+        self.norm = nn.BatchNorm2d(channels, affine=False) if self.fsq is not None else None
         self.decoder = Decoder(channels, width, groups, blocks, first=max(width // 2, 1))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W), 0 to 1, to the numbers of their codes (N, h, w)."""
-        values = self.encoder(mapped(pixels))
+        values = self._values(pixels)
         if self.fsq is None:
             return values.argmax(dim=1)
         return self.fsq.indices(self.fsq.quantize(values))
+
+    def _values(self, pixels: Tensor) -> Tensor:
+        """What the encoder makes of pixels (N, 3, H, W), 0 to 1."""
+        values: Tensor = self.encoder(mapped(pixels))
+        return values if self.norm is None else self.norm(values)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Numbers of codes (N, h, w) to pixels (N, 3, H, W), 0 to 1."""
@@ -200,7 +207,7 @@ class DVAE(nn.Module):
             Statistics of the pixels (N, 6, H, W), and the Kullback-Leibler divergence of the codes to the
             uniform distribution in nats a picture, a scalar; 0 with `FSQ`.
         """
-        values = self.encoder(mapped(pixels))
+        values = self._values(pixels)
         if self.fsq is not None:
             return self.decoder(self.fsq.quantize(values)), values.new_zeros(())
         soft = functional.gumbel_softmax(values, tau=temperature, dim=1)
