@@ -28,7 +28,7 @@ class GateSpec:
         20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0
     )
     codes_used: float = spec_field(0.1, "Share of the codes that occur", ge=0, le=1)
-    accuracy: float = spec_field(0.9, "Mean over the attributes, as they are judged after it", ge=0, le=1)
+    accuracy: float = spec_field(0.9, "Of every attribute, as pictures are judged after it", ge=0, le=1)
 
 
 @dataclass
