@@ -121,7 +121,8 @@ class AutoregressiveGenerator:
             (N,) int64.
         """
         if self.temperature == 0:
-            return logits.argmax(axis=1)
+            likeliest: npt.NDArray[np.int64] = logits.argmax(axis=1)
+            return likeliest
         order = np.argsort(-logits, axis=1, kind="stable")
         ranked = np.take_along_axis(logits, order, axis=1) / self.temperature
         shares = np.exp(ranked - ranked[:, :1])

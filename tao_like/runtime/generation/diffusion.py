@@ -204,7 +204,8 @@ class DiffusionGenerator:
             deviation = self._deviation(process, number, found)
         if number and np.any(deviation):
             mean = mean + deviation * noise.normal(x.shape[1:])
-        return mean.astype(np.float32)
+        stepped: Floats = mean.astype(np.float32)
+        return stepped
 
     def foreseen(self, x: Floats, found: Floats, kept: float) -> tuple[Floats, Floats]:
         """The picture and the noise that the network's word comes to, each (N, 3, H, W)."""

@@ -26,7 +26,7 @@ def betas(schedule: str, steps: int) -> Floats:
     """
     if schedule == "linear":
         scale = 1000 / steps
-        return np.linspace(scale * 1e-4, scale * 2e-2, steps, dtype=np.float64)
+        return np.linspace(scale * 1e-4, scale * 2e-2, steps).astype(np.float64)
 
     def kept(share: float) -> float:
         return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2

@@ -74,7 +74,8 @@ class PictureReader:
 
 def to_pixels(pictures: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Values from 0 to 1 as pixels from 0 to 255."""
-    return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+    return pixels
 
 
 def save_picture(image: Image.Image, path: str | Path, made_of: Mapping[str, str]) -> None:

@@ -52,7 +52,7 @@ class GenerateTrainSpec(TrainSpec):
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
-    def of_phase(self, name: str) -> TrainSpec:
+    def of_phase(self, name: str) -> GenerateTrainSpec:
         """The train block of a phase."""
         own: PhaseSpec = getattr(self, name)
         optim = self.optim

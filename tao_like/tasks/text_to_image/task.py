@@ -27,19 +27,20 @@ from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
 from tao_like.tasks.text_to_image.phases import BasePhase, DvaePhase, TransformerPhase
 from tao_like.tasks.text_to_image.predictions import MadePictures, Reconstructions
 from tao_like.tasks.text_to_image.sampling import generator_for
-from tao_like.tasks.text_to_image.spec import DALLE, Spec
+from tao_like.tasks.text_to_image.spec import DALLE
+from tao_like.tasks.text_to_image.spec import Spec as GenerateSpec
 from tao_like.tasks.text_to_image.warm_start import load_weights
 
 
-class TextToImage(Task[Spec, Any], Generates, Describes):
+class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
     """DALL-E or GLIDE."""
 
     name = "text_to_image"
-    Spec = Spec
+    Spec = GenerateSpec
     data: CaptionData
     predictions: MadePictures
 
-    def __init__(self, spec: Spec, trained: TrainedState | None = None) -> None:
+    def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         data = CaptionData(spec, trained)
         judge = (lambda: data.judge) if data.has("train") else None
@@ -55,7 +56,10 @@ class TextToImage(Task[Spec, Any], Generates, Describes):
 
     def _make_phases(self, data: CaptionData, predictions: MadePictures) -> list[Phase[Any]]:
         train = self.spec.train
-        generating = {"generator": self._generator, "exports": lambda model: self.exports(model, "")}
+        generating: dict[str, Any] = {
+            "generator": self._generator,
+            "exports": lambda model: self.exports(model, ""),
+        }
         if self.spec.model.arch == DALLE:
             return [
                 DvaePhase(data, Reconstructions(), train.of_phase("dvae")),

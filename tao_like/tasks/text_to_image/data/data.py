@@ -113,14 +113,12 @@ class CaptionDataset:
         """(H, W, 3) uint8."""
         return prepare(self.store.read(self.records[index].path), self.preprocessing)
 
-    @override
     def sample(self, index: int) -> Sample:
         record = self.records[index]
         caption = record.captions[0]
         target = Target(caption, index, self.pixels(index), record.group)
         return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
 
-    @override
     def key(self, index: int) -> str:
         return self.records[index].key
 
@@ -236,7 +234,7 @@ class CaptionData(Data):
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
         read = {split: self.read(split) for split in SPLITS if self.has(split)}
-        splits = {split: one.records for split, one in read.items()}
+        splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
         classes = sorted({label for records in splits.values() for one in records for label in one.labels})
         if full:
             checked = full_check(splits, classes, multi_label=True, on_progress=on_progress)
