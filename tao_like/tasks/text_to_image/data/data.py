@@ -114,12 +114,14 @@ class CaptionDataset:
         return prepare(self.store.read(self.records[index].path), self.preprocessing)
 
     def sample(self, index: int) -> Sample:
+        """Caption, seed and picture; see `Dataset`."""
         record = self.records[index]
         caption = record.captions[0]
         target = Target(caption, index, self.pixels(index), record.group)
         return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
 
     def key(self, index: int) -> str:
+        """The picture's name."""
         return self.records[index].key
 
 
