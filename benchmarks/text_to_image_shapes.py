@@ -66,7 +66,7 @@ def run(arch: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, A
     if arch == "dalle":
         first = trained.report["phases"][0]["metrics"]
         row |= {f"dvae_{name}": round(first[name], 3) for name in ("psnr", "codes_used", "accuracy", "shape")}
-    sweep = "evaluate.guidance=[0,1,3]" if arch == "glide" else "evaluate.guidance=[2]"
+    sweep = "evaluate.guidance=[0,1,3]" if arch == "glide" else "evaluate.guidance=[1,3]"
     scored: EvaluateResult = stage("evaluate", sweep)
     groups = scored.report["details"]["groups"]
     for group in ("trained", "held_out"):
