@@ -155,7 +155,7 @@ class WritesFiles(ABC):
 
     @abstractmethod
     def files(self, records: Sequence[Any]) -> Mapping[str, str | bytes]:
-        """Path below the stage's folder to content."""
+        """Path below the stage's folder to text, or to the bytes of a binary file."""
 
     def notes(self) -> list[str]:
         """What to tell people of the files, a line each."""

@@ -1,1 +1,1 @@
-"""Masks of objects: COCO's runs and polygons, as pixels and back."""
+"""Masks: of objects as COCO's runs and polygons, and images that give each pixel of a photo a class."""

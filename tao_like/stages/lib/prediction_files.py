@@ -45,7 +45,7 @@ class PredictionWriter:
         return row
 
     def files(self) -> Mapping[str, str | bytes]:
-        """The task's own files: path below the stage's folder to content."""
+        """The task's own files: path below the stage's folder to text or bytes."""
         return {} if self._files is None else self._files.files(self.records)
 
     @property
@@ -67,8 +67,6 @@ def prediction_writer(run: Run, task: AnyTask) -> Iterator[PredictionWriter]:
         yield writer
         writer.close()
     for name, content in writer.files().items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
         with run.artefact(name) as path:
-            if isinstance(content, bytes):
-                Path(path).write_bytes(content)
-            else:
-                Path(path).write_text(content, encoding="utf-8", errors="backslashreplace")
+            Path(path).write_bytes(data)

@@ -31,6 +31,7 @@ from tao_like.stages.train.checkpoint_file import (
 )
 from tao_like.stages.train.checks import monitored
 from tao_like.stages.train.data import TrainingData
+from tao_like.stages.train.devices import channels_together
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
@@ -85,7 +86,7 @@ class PhaseTraining:
         self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_together(model)
         self.sharded = self._divided() if sharded else None
         if not sharded:
             fabric.to_device(self.model)
@@ -176,8 +177,9 @@ class PhaseTraining:
             self.watch.add_norm(whole(norm))
         if self.watch.is_due:
             self._agreed = self.watch.look(self.stop.number)
+        self.reporter.step(self.optimizer, losses)
         if self.board is not None:
-            self.board.step(self.optimizer, losses, self.model.named_parameters())
+            self.board.step(self.model.named_parameters())
         self.fabric.strategy.optimizer_step(self.optimizer)
         self.optimizer.zero_grad()
         self.schedule.step()
@@ -206,7 +208,7 @@ class PhaseTraining:
         for note in report.notes:
             self.run.warning(note)
         if self.board is not None:
-            self.board.validation(values, report, metrics, model, self.data.val)
+            self.board.validation(report, metrics, model, self.data.val)
         if self.sharded is not None:
             self.sharded.whole.cpu()
         self._validation = values
@@ -247,6 +249,8 @@ class PhaseTraining:
         state.validated = True
         if is_whole:  # else `train.max_steps` has cut it
             state.epoch, state.batch, state.loss_sum = number, 0, 0.0
+        # Before the checkpoint, since points of earlier steps are not drawn again from there on.
+        self.reporter.metrics()
         asked = self._is_asked()
         if asked or due:
             self.save()
