@@ -16,6 +16,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import ModelT, Prunable
 from tao_like.contract.sample import Outputs, Prepared, Sample
+from tao_like.runtime.generation.base import Generator
 
 if TYPE_CHECKING:
     import onnx
@@ -196,6 +197,37 @@ class HoldsGraph(ABC):
     @abstractmethod
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
         """The graph and what is known of it; None and nothing for the toolkit's own networks."""
+
+
+class Generates(ABC):
+    """Its predictions are made by running its graphs many times, from a seed."""
+
+    @abstractmethod
+    def generator(self) -> Generator:
+        """How that is done, with the settings of the spec."""
+
+    @abstractmethod
+    def generator_for_prompts(self) -> Generator:
+        """The same as the spec's inference block wants it, such as with a picture to change."""
+
+    @abstractmethod
+    def variants(self) -> dict[str, Generator]:
+        """The same with other settings, by name, which evaluate scores beside it."""
+
+    @abstractmethod
+    def prompts(self) -> list[Sample]:
+        """What the spec's inference block asks for. Raises SpecError, DatasetError."""
+
+    @abstractmethod
+    def save(self, path: Path, sample: Sample, prediction: Any, model: str) -> None:
+        """Writes a prediction as a PNG file that says what it was made of.
+
+        Args:
+            path: of the file.
+            sample: what was asked for.
+            prediction: the picture.
+            model: the hash of the model's file.
+        """
 
 
 class Describes(ABC):

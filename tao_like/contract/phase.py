@@ -73,6 +73,14 @@ class Phase(ABC, Generic[ModelT]):
         del model
         return []
 
+    def check(self, model: ModelT) -> None:
+        """Looks at what the phases before have left. Called once, before training.
+
+        Raises:
+            TaoLikeError: it is not good enough to learn on.
+        """
+        del model
+
     def freeze(self, model: ModelT) -> None:
         """Freezes what the spec wants frozen within the parts that learn. Called once, before training."""
         del model

@@ -19,6 +19,7 @@ from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d,
 from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
 from tao_like.runtime.predictions.mask import MaskPrediction
+from tao_like.runtime.predictions.picture import PicturePrediction
 
 __all__ = [
     "Answer",
@@ -36,6 +37,7 @@ __all__ = [
     "MaskPrediction",
     "Model",
     "ModelMetadata",
+    "PicturePrediction",
     "Pipeline",
     "Prediction",
     "SkeletonPreparation",

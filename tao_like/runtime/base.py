@@ -45,13 +45,14 @@ class Model(ABC):
         inputs: each input of the graph by name: how it is read, preprocessed and fed.
     """
 
-    def __init__(self, path: Path, metadata: ModelMetadata, nodes: Mapping[str, NodeArg]) -> None:
+    def __init__(self, path: Path, metadata: ModelMetadata, nodes: Mapping[str, NodeArg | None]) -> None:
         """Hold the metadata against the graph's inputs. Raises a BundleError.
 
         Args:
             path: where it lies.
             metadata: what it says about itself.
-            nodes: the inputs of its graphs by name, but those that graphs give each other.
+            nodes: the inputs of its graphs by name, but those that graphs give each other; None for an input
+                that no graph takes, such as a generator's seed.
         """
         self.path = path
         self.metadata = metadata
@@ -66,7 +67,8 @@ class Model(ABC):
         if len(kinds) > 1:
             raise BundleError("some of its inputs come one by one and others in batches; both do not go.")
         self._one_by_one = kinds.pop()
-        sizes = {kind.check_graph(nodes[name]) for name, kind in self.inputs.items()}
+        taken = {name: node for name, node in nodes.items() if node is not None}
+        sizes = {kind.check_graph(taken[name]) for name, kind in self.inputs.items() if name in taken}
         if len(sizes) > 1:
             raise BundleError(f"its inputs have different batch sizes: {sorted(map(str, sizes))}.")
         self._fixed_batch = sizes.pop()

@@ -68,6 +68,12 @@ SAMPLES: dict[str, Sample] = {
             write_lidar_scenes,
         ),
         Sample(
+            "shapes_captions",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are left for "
+            "the test (clip)",
+            write_shapes_captions,
+        ),
+        Sample(
             "shapes_scenes",
             "280 drawn scenes of overlapping shapes, with exact masks and COCO instances (segmentation)",
             write_shapes_scenes,

@@ -10,6 +10,7 @@ from tao_like.runtime.predictions.boxes3d import Boxes3dReader
 from tao_like.runtime.predictions.classes import ClassesReader
 from tao_like.runtime.predictions.embedding import EmbeddingReader
 from tao_like.runtime.predictions.mask import MaskReader
+from tao_like.runtime.predictions.picture import PictureReader
 
 PREDICTION_KINDS: dict[str, PredictionReader] = {
     "boxes": BoxesReader(),
@@ -17,6 +18,7 @@ PREDICTION_KINDS: dict[str, PredictionReader] = {
     "classes": ClassesReader(),
     "embedding": EmbeddingReader(),
     "mask": MaskReader(),
+    "picture": PictureReader(),
 }
 
 

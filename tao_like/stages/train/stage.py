@@ -128,6 +128,7 @@ def open_phase(
     if tunes:
         phase.freeze(model)
     else:
+        phase.check(model)
         _freeze(work, phase)
     if work.origin and (warning := work.origin.warning()):
         run.warning(warning)
