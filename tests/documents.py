@@ -33,8 +33,24 @@ def blocks(text: str, languages: tuple[str, ...]) -> Iterator[str]:
 def commands(text: str) -> list[list[str]]:
     """The words of each command line of a text's shell blocks; without prompt, comment and variables."""
     lines = "\n".join(blocks(text, SHELL)).replace("\\\n", " ").splitlines()
-    split = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
-    return [without_variables(words) for words in split if without_variables(words)]
+    split = [without_variables(words) for words in _words_of(lines)]
+    return [words for words in split if words]
+
+
+def _words_of(lines: list[str]) -> Iterator[list[str]]:
+    """The words of each command; a quotation may go over several lines."""
+    begun = ""
+    for line in lines:
+        begun += line.removeprefix("$ ") if not begun else "\n" + line
+        try:
+            words = shlex.split(begun, comments=True)
+        except ValueError as error:
+            if "closing quotation" not in str(error):
+                raise
+            continue
+        begun = ""
+        yield words
+    assert not begun, f"a quotation does not end: {begun}"
 
 
 def without_variables(words: list[str]) -> list[str]:

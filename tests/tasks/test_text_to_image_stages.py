@@ -18,6 +18,7 @@ from base import TaskStagesTest, given
 from base_prune import PruneStageTests
 from base_quantize import QuantizeStageTests
 from PIL import Image
+from processes import train_in_processes
 from stage_runs import assert_rows_agree
 from tiny_text_to_image import SIDE, TINY, data_overrides, write_pairs
 
@@ -234,6 +235,11 @@ class TestDalle:
     def exported(cls, trained: Any, words: list[str]) -> Any:
         """Three graphs."""
         return cls.run("export", words)
+
+    def test_two_processes_share_the_weights_of_both_parts(self, words: list[str], tmp_path: Path) -> None:
+        more = ["train.num_epochs=1", "train.strategy=fsdp"]
+        assert train_in_processes("text_to_image", tmp_path, [*words, *more]) == [0, 0]
+        assert set(read_bundle(tmp_path / "train" / "model.tltb").parts) == {"dvae", "transformer"}
 
     def test_the_bundle_holds_both_parts_with_their_phases(self, trained: Any) -> None:
         parts = read_bundle(trained.bundle).parts

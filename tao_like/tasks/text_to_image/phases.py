@@ -44,7 +44,7 @@ class DvaePhase(Phase[DalleModel]):
     @override
     def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         pixels = batch.targets.values
-        statistics, _ = model.dvae(pixels)
+        statistics, _ = model(pixels)
         # Not clamped, as pictures are: beyond the ends the gradient must lead back.
         made = (torch.sigmoid(statistics[:, :3]) - LOGIT_LAPLACE_EPS) / (1 - 2 * LOGIT_LAPLACE_EPS)
         return {"loss": functional.mse_loss(made, pixels)}
@@ -135,12 +135,12 @@ class TransformerPhase(_Generating):
 
     @override
     def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
-        with torch.no_grad():
-            codes = model.dvae.encode(batch.targets.values).flatten(1)
         text = batch.inputs[TEXT]
         if model.transformer.training:
             text = dropped(text, self.spec.text_drop)
-        return transformer_losses(model.transformer, text, codes, self.spec.text_weight)
+        *logits, codes = model(batch.targets.values, text)
+        padded = model.transformer.padded(text)
+        return transformer_losses((logits[0], logits[1]), padded, codes, self.spec.text_weight)
 
 
 def _pass_gate(found: Mapping[str, float], gate: GateSpec, attributes: Iterable[str]) -> None:
@@ -190,7 +190,8 @@ class BasePhase(_Generating):
             "v": lambda: kept.sqrt() * noise - (1 - kept).sqrt() * pixels,
             "x0": lambda: pixels,
         }[self.diffusion.prediction]()
-        said = model.base(noisy, steps.float(), *model.base.text(text))
+        # Through the whole model: divided weights are gathered when it is called.
+        said = model(noisy, steps.float(), text)
         return {"loss": functional.mse_loss(said, wanted)}
 
     def _steps(self, count: int, training: bool) -> Tensor:

@@ -241,10 +241,17 @@ class DalleTransformer(nn.Module):
 
 
 def transformer_losses(
-    model: DalleTransformer, text: Tensor, codes: Tensor, text_weight: float
+    logits: tuple[Tensor, Tensor], padded: Tensor, codes: Tensor, text_weight: float
 ) -> dict[str, Tensor]:
-    """Cross-entropies: the caption's with a weight, the picture's with the rest (in the paper 1/8, 7/8)."""
-    text_logits, code_logits = model(text, codes)
-    of_text = functional.cross_entropy(text_logits.flatten(0, 1), model.padded(text).flatten())
+    """Cross-entropies: the caption's with a weight, the picture's with the rest (in the paper 1/8, 7/8).
+
+    Args:
+        logits: of the transformer, for captions and for codes.
+        padded: captions as its ``padded`` gives them, (N, text_length).
+        codes: (N, C).
+        text_weight: the caption's share, 0 to 1.
+    """
+    text_logits, code_logits = logits
+    of_text = functional.cross_entropy(text_logits.flatten(0, 1), padded.flatten())
     of_image = functional.cross_entropy(code_logits.flatten(0, 1), codes.flatten())
     return {"text_loss": text_weight * of_text, "image_loss": (1 - text_weight) * of_image}

@@ -22,6 +22,23 @@ class DalleModel(nn.Module):
         """By the phases that make them."""
         return {"dvae": self.dvae, "transformer": self.transformer}
 
+    def forward(self, pixels: Tensor, text: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What either part learns by; divided weights are gathered when the whole is called.
+
+        Args:
+            pixels: (N, 3, H, W), 0 to 1.
+            text: captions (N, text_length); None: the dVAE is asked.
+
+        Returns:
+            Of the dVAE what its ``forward`` gives; of the transformer its two logits, and the codes.
+        """
+        if text is None:
+            found: tuple[Tensor, ...] = self.dvae(pixels)
+            return found
+        with torch.no_grad():
+            codes = self.dvae.encode(pixels).flatten(1)
+        return (*self.transformer(text, codes), codes)
+
 
 class GlideModel(nn.Module):
     """A network that takes noise away."""
@@ -33,6 +50,11 @@ class GlideModel(nn.Module):
     def parts(self) -> dict[str, nn.Module]:
         """By the phases that make them."""
         return {"base": self.base}
+
+    def forward(self, x: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """The prediction for noisy pictures with captions (N, length); see `GlideNetwork`."""
+        found: Tensor = self.base(x, timesteps, *self.base.text(text))
+        return found
 
 
 class BeginForExport(nn.Module):
