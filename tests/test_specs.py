@@ -17,6 +17,7 @@ from tiny_detection import data_overrides as box_overrides
 from tiny_pointpillars import write_frames, write_kitti
 from tiny_pose import data_overrides as skeleton_overrides
 from tiny_pose import write_actions
+from tiny_segmentation import write_masks
 
 import tao_like
 from tao_like.bundle import read_bundle
@@ -47,6 +48,7 @@ SMALL = {
         "dataset.augmentation.multi_scale_range=0",
     ),
     "pose_classification": ("dataset.window_size=16", "model.base_channels=8"),
+    "segmentation": ("dataset.cache=none", "dataset.img_size=64", "dataset.img_height=64"),
     "pointpillars": ("dataset.point_cloud_range=[0, -10.24, -3, 20.48, 10.24, 1]", "dataset.batch_size=1"),
 }
 """What makes the samples and networks of a task small."""
@@ -99,6 +101,14 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
     if path.parent.name == "detection":
         words = box_overrides(write_coco(folder / "data"))
         return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
+    if path.parent.name == "segmentation":
+        photos = write_masks(folder / "photos", sizes={"train": 8, "val": 4, "test": 4})
+        (folder / "photos" / "classes.txt").write_text("blue\ngreen\nred\n")
+        if "train_dataset" in dataset:
+            parts = [("images", "images/train"), ("masks", "masks/train")]
+            words = [f"dataset.train_dataset.{key}_dir={photos / part}" for key, part in parts]
+            return [*words, f"dataset.classes_file={photos / 'classes.txt'}"]
+        return [f"dataset.root_dir={photos}"]
     if path.parent.name == "pose_classification":
         layout = yaml.safe_load(path.read_text("utf-8"))["model"]["graph_layout"]
         words = skeleton_overrides(write_actions(folder / "data", layout))
@@ -124,7 +134,7 @@ def test_a_shipped_spec_trains(path: Path, class_folders: Path, tmp_path: Path) 
         overrides.append("model.backbone.pretrained_backbone_path=null")
     if "num_classes" in values["dataset"]:
         overrides.append("dataset.num_classes=3")
-    if "classes_file" in values["dataset"]:
+    if "classes_file" in values["dataset"] and path.parent.name != "segmentation":
         overrides.append("dataset.classes_file=null")
     result = tao_like.run(path.parent.name, "train", path, overrides, quiet=True)
     bundle = read_bundle(result.bundle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
@@ -133,8 +133,8 @@ class WritesFiles(ABC):
         """What the files need of a sample and its prediction; a sample with target needs no data."""
 
     @abstractmethod
-    def files(self, records: Sequence[Any]) -> dict[str, str]:
-        """Path below the stage's folder to text."""
+    def files(self, records: Sequence[Any]) -> Mapping[str, str | bytes]:
+        """Path below the stage's folder to text, or to the bytes of a binary file."""
 
     def notes(self) -> list[str]:
         """What to tell people of the files, a line each."""

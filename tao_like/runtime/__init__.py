@@ -18,6 +18,7 @@ from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, Detec
 from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
 from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
+from tao_like.runtime.predictions.mask import MaskPrediction
 
 __all__ = [
     "Answer",
@@ -32,6 +33,7 @@ __all__ = [
     "EmbeddingPrediction",
     "ImagePreparation",
     "InputMetadata",
+    "MaskPrediction",
     "Model",
     "ModelMetadata",
     "Pipeline",

@@ -13,6 +13,7 @@ from tao_like.errors import DatasetError, SpecError
 from tao_like.samples.digit_scenes import write_scenes
 from tao_like.samples.digits import write_digits
 from tao_like.samples.lidar_scenes import write_lidar_scenes
+from tao_like.samples.shapes_scenes import write_shapes_scenes
 from tao_like.samples.skeleton_actions import write_skeleton_actions
 
 MARKER = ".tao_like_sample.json"
@@ -64,6 +65,11 @@ SAMPLES: dict[str, Sample] = {
             "lidar_scenes",
             "360 frames of a ray-cast LiDAR: cars, pedestrians and cyclists among clutter (pointpillars)",
             write_lidar_scenes,
+        ),
+        Sample(
+            "shapes_scenes",
+            "280 drawn scenes of overlapping shapes, with exact masks and COCO instances (segmentation)",
+            write_shapes_scenes,
         ),
     )
 }

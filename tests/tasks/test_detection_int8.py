@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tao_like.tasks.detection.float_tail import float_tail
+from tao_like.tasks.common.float_tail import float_tail
+from tao_like.tasks.detection.export import BEHIND, LAST_LAYER
 
 
 def detector() -> onnx.GraphProto:
@@ -31,6 +32,11 @@ def detector() -> onnx.GraphProto:
 
 
 def test_the_last_layers_and_all_behind_them_stay_in_float() -> None:
-    found = float_tail(detector(), ["stem", "tower", "box layer", "score layer"])
+    found = float_tail(
+        detector(),
+        ["stem", "tower", "box layer", "score layer"],
+        last_layer=LAST_LAYER,
+        behind=BEHIND,
+    )
     assert set(found) == {"box layer", "score layer", "sides", "grid", "sigmoid"}
     assert all(found.values())

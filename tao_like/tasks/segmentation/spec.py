@@ -1,0 +1,106 @@
+"""The spec of segmentation. Field names are those of TAO's segformer, and of its unet where that has more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tao_like.config import Problem, spec_block
+from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
+from tao_like.errors import SpecError
+from tao_like.networks.backbones.names import resolve_name
+from tao_like.tasks.segmentation.spec_blocks.data import DatasetSpec
+from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
+from tao_like.tasks.segmentation.spec_blocks.stages import (
+    SegmentationEvaluateSpec,
+    SegmentationExportSpec,
+    SegmentationInferenceSpec,
+)
+
+ARCHITECTURES = (
+    "unet, unetplusplus, fpn, linknet, pspnet, pan, manet, deeplabv3, deeplabv3plus, upernet and "
+    "segformer over timm backbones that give features at several strides, or over mit_b0 to mit_b5"
+)
+STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
+TAO_NETWORKS = {"unet": "model.arch=unet", "segformer": "model.arch=segformer"}
+"""TAO's networks that are this task, and the key that chooses each."""
+PAN_SIDE = 128
+_SEGMENT_KEYS = (
+    *("root_dir", "num_classes", "img_size", "batch_size", "workers", "shuffle", "train_split"),
+    *("validation_split", "test_split", "predict_split", "label_transform", "palette"),
+)
+
+_AUGMENTATION_KEYS = (
+    *("random_flip", "random_rotate", "random_color", "with_scale_random_crop", "with_random_blur"),
+    *("mean", "std"),
+)
+
+
+@dataclass
+class Spec(CommonSpec):
+    """Everything that a spec file of segmentation may hold."""
+
+    model: ModelSpec = spec_block(ModelSpec, "The network")
+    dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
+    train: TrainSpec = spec_block(TrainSpec, "Training")
+    evaluate: SegmentationEvaluateSpec = spec_block(SegmentationEvaluateSpec, "Evaluation")
+    inference: SegmentationInferenceSpec = spec_block(SegmentationInferenceSpec, "Inference")
+    export: SegmentationExportSpec = spec_block(SegmentationExportSpec, "Export to ONNX")
+
+    ignored: ClassVar[Mapping[str, str]] = {
+        **IGNORED_TAO_KEYS,
+        "model.backbone.feat_downsample": "features are taken at their own strides",
+        "model.decode_head.in_channels": "found from the backbone",
+        "model.decode_head.in_index": "found from the backbone",
+        "model.decode_head.feature_strides": "found from the backbone",
+        "model.decode_head.align_corners": "pixels have their centers at half numbers, always",
+        "dataset.segment.dataset": "there is one kind of dataset",
+        "dataset.segment.quant_calibration_dataset": "quantize calibrates on the training data",
+        "dataset.segment.augmentation.with_random_crop": "with_scale_random_crop does it",
+        "train.use_distributed_sampler": "several processes share the data by themselves",
+        "train.sync_batchnorm": "several processes keep their own statistics",
+        "train.checkpointer": "train.checkpoint_interval says it",
+        "train.enable_lr_monitor": "the rate is always logged",
+    }
+    moved: ClassVar[Mapping[str, str]] = {
+        **MOVED_TAO_KEYS,
+        **{
+            f"dataset.segment.augmentation.{name}": f"dataset.augmentation.{name}"
+            for name in _AUGMENTATION_KEYS
+        },
+        **{f"dataset.segment.{name}": f"dataset.{name}" for name in _SEGMENT_KEYS},
+        "train.segment.loss": "model.loss.type",
+        "train.segment.weights": "model.loss.weights",
+        "dataset.data_class_config.target_classes": "dataset.palette",
+    }
+
+    def check(self) -> Iterator[Problem]:
+        """Rules that join keys of several blocks."""
+        backbone = self.model.backbone.type
+        if backbone not in MIT_BACKBONES:
+            try:
+                resolve_name(backbone)
+            except SpecError as error:
+                yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        data = self.dataset
+        has_val = data.split.val or data.val_dataset.is_given or data.root_dir
+        if self.train.keep == "best" and not has_val:
+            yield Problem(
+                "train.keep",
+                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, or "
+                "set train.keep=last",
+            )
+        smallest = min(data.img_size, data.img_height or data.img_size)
+        if self.model.arch == "pan" and smallest < PAN_SIDE:
+            yield Problem(
+                "dataset.img_size",
+                f"{smallest} is too small for pan, which halves it seven times; give {PAN_SIDE}",
+            )
+        if data.label_transform == "norm" and data.num_classes not in (None, 2):
+            yield Problem(
+                "dataset.label_transform",
+                f"norm is not allowed with num_classes={data.num_classes}: 0 and 255 tell two classes; "
+                "give auto",
+            )

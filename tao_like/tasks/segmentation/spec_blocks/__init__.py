@@ -1,0 +1,1 @@
+"""Blocks of the spec. They import no torch."""
