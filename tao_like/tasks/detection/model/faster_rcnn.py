@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,20 @@ class _FirstStage:
     deltas: Tensor
     anchors: Tensor
     counts: list[int]
+
+
+class Samples(NamedTuple):
+    """The regions that the second stage's loss takes, a list entry a picture.
+
+    Attributes:
+        regions: (R, 4).
+        objects: (R,) number of the object that each is nearest to.
+        names: (R,) class number of it, counted from 1; 0: there is no object.
+    """
+
+    regions: list[Tensor]
+    objects: list[Tensor]
+    names: list[Tensor]
 
 
 class _Heads(nn.Module):
@@ -177,7 +191,7 @@ class FasterRcnn(Detector):
         values = super().forward(pixels)
         if regions is None:
             return values
-        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), _picture_numbers(regions))
+        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), picture_numbers(regions))
         return [*values[LEVELS:-1], *said]
 
     @override
@@ -246,7 +260,7 @@ class FasterRcnn(Detector):
         first = self._first_stage(values)
         regions, found = self._regions(first)
         flat = regions.reshape(-1, 4)
-        logits, deltas = self._second_stage(first.maps, flat, _picture_numbers(regions))
+        logits, deltas = self._second_stage(first.maps, flat, picture_numbers(regions))
         amount, classes = int(regions.shape[1]), int(logits.shape[1]) - 1
         boxes = self.roi_heads.box_coder.decode_single(deltas, flat).reshape(-1, amount, classes + 1, 4)
         boxes = self._inside(boxes[:, :, 1:], first.maps[0])
@@ -264,7 +278,12 @@ class FasterRcnn(Detector):
         self, values: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor], *, refine: bool
     ) -> dict[str, Tensor]:
         del refine
-        first = self._first_stage(values)
+        return self.sampled_losses(self._first_stage(values), boxes, labels)[0]
+
+    def sampled_losses(
+        self, first: _FirstStage, boxes: Sequence[Tensor], labels: Sequence[Tensor]
+    ) -> tuple[dict[str, Tensor], Samples]:
+        """The parts of the loss of a batch, and the regions that the second stage's loss took."""
         # Class 0 is the background.
         targets = [{"boxes": box, "labels": label + 1} for box, label in zip(boxes, labels, strict=True)]
         anchors = [first.anchors] * len(targets)
@@ -275,19 +294,20 @@ class FasterRcnn(Detector):
         )
         regions, found = self._regions(first)
         proposals = [each[:count] for each, count in zip(regions, found.tolist(), strict=True)]
-        chosen, _, names, wanted = self.roi_heads.select_training_samples(proposals, targets)
+        chosen, objects, names, wanted = self.roi_heads.select_training_samples(proposals, targets)
         pictures = torch.cat([torch.full_like(name, number) for number, name in enumerate(names)])
         logits, deltas = self._second_stage(first.maps, torch.cat(chosen), pictures)
         classifier, box_reg = fastrcnn_loss(logits, deltas, names, wanted)
-        return {
+        losses = {
             "loss_objectness": objectness,
             "loss_rpn_box_reg": rpn_box,
             "loss_classifier": classifier,
             "loss_box_reg": box_reg,
         }
+        return losses, Samples(chosen, objects, names)
 
 
-def _picture_numbers(regions: Tensor) -> Tensor:
+def picture_numbers(regions: Tensor) -> Tensor:
     """For each of the regions (N, P, 4) laid side by side the number of its picture (N * P,)."""
     numbers = torch.arange(regions.shape[0], device=regions.device)
     return numbers[:, None].expand(-1, int(regions.shape[1])).reshape(-1)
