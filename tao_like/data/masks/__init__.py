@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Masks of objects: COCO's runs and polygons, as pixels and back."""
-=======
-"""Masks: images that say for each pixel of a photo what it shows."""
->>>>>>> segmentation
+"""Masks: COCO's runs and polygons of objects, and images that say for each pixel what it shows."""

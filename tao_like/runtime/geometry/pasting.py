@@ -15,8 +15,8 @@ def pasted_mask(
 ) -> Photo:
     """The pixels of a photo that belong to an object.
 
-    The mask is first enlarged to the box, bilinear between the centers of its cells and 0 outside of them, and
-    then compared with the threshold, so that edges are smooth. This is the rule of detectron2's
+    The mask is first enlarged to the box, bilinear between the centers of its cells and 0 outside of them,
+    and then compared with the threshold, so that edges are smooth. This is the rule of detectron2's
     ``paste_masks_in_image``.
 
     Args:

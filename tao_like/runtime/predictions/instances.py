@@ -43,8 +43,8 @@ class Instance(Detection):
     """One object that was found.
 
     Attributes:
-        runs: its mask at the photo's size as COCO's uncompressed runs: down the columns, first how many pixels
-            are outside.
+        runs: its mask at the photo's size as COCO's uncompressed runs: down the columns, first how many
+            pixels are outside.
         width: of the photo, in pixels.
         height: likewise.
     """

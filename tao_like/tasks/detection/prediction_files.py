@@ -47,11 +47,14 @@ class ImageResult:
 
     def masks(self, *, thresholded: bool) -> Iterable[dict[str, Any]]:
         """What the entries of the same boxes say of masks: nothing where there are none."""
-        shown = self.is_shown.tolist()
-        if self.runs is None:
-            return ({} for is_shown in shown if is_shown or not thresholded)
-        chosen = (runs for runs, is_shown in zip(self.runs, shown, strict=True) if is_shown or not thresholded)
-        return ({"segmentation": dict(runs), "area": area_of_runs(runs)} for runs in chosen)
+        for number, is_shown in enumerate(self.is_shown.tolist()):
+            if thresholded and not is_shown:
+                continue
+            if self.runs is None:
+                yield {}
+            else:
+                runs = self.runs[number]
+                yield {"segmentation": dict(runs), "area": area_of_runs(runs)}
 
 
 def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresholded: bool) -> str:
@@ -61,9 +64,7 @@ def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresho
     """
     annotations: list[dict[str, Any]] = []
     for image, result in enumerate(results, start=1):
-        rows = zip(
-            result.rows(thresholded=thresholded), result.masks(thresholded=thresholded), strict=True
-        )
+        rows = zip(result.rows(thresholded=thresholded), result.masks(thresholded=thresholded), strict=True)
         for ((left, top, right, bottom), score, label), mask in rows:
             width, height = right - left, bottom - top
             annotations.append(

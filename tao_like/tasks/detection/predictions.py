@@ -43,7 +43,7 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
     def __init__(self, data: DetectionData, thresholds: dict[str, Any], spec: Spec) -> None:
         self.data = data
         self.thresholds = thresholds
-        self._label_files = getattr(spec.inference, "label_files", "none")
+        self._label_files = spec.inference.label_files
         settings = spec.model.postprocess
         self.selection = Selection(
             settings.score_threshold, settings.iou_threshold, settings.max_detections, settings.candidates

@@ -53,7 +53,9 @@ class InstancePhase(Phase[MaskRcnn]):
             functional.interpolate(each[None], size=size, mode="nearest")[0] if len(each) else each
             for each in batch.targets.masks
         ]
-        return Batch(resized.inputs, replace(batch.targets, boxes=resized.targets.boxes, masks=masks), batch.indices)
+        return Batch(
+            resized.inputs, replace(batch.targets, boxes=resized.targets.boxes, masks=masks), batch.indices
+        )
 
     @override
     def validate(self, model: MaskRcnn, batch: InstanceBatch) -> tuple[dict[str, Tensor], Outputs]:

@@ -57,7 +57,7 @@ class InstancePredictions(BoxPredictions):
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
-        """The largest difference of a score, a box, or a cell of a mask whose box stands in the same place."""
+        """The largest difference of a score, a box, or a cell of a mask in the same place."""
         pairs = zip(self.from_outputs(expected), self.from_outputs(actual), strict=True)
         masks = max((_of_masks(one, other) for one, other in pairs), default=0.0)
         return max(super().difference(expected, actual), masks)

@@ -12,7 +12,6 @@ from tao_like.config.blocks.common import (
     CommonSpec,
     EvaluateSpec,
     ExportSpec,
-    InferenceSpec,
     TrainSpec,
 )
 from tao_like.errors import SpecError
@@ -20,6 +19,7 @@ from tao_like.networks.backbones.names import IMPORTED, resolve_name
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, DatasetSpec, PostprocessSpec
 from tao_like.tasks.detection.spec import BackboneSpec as DetectorBackboneSpec
 from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
+from tao_like.tasks.detection.spec_blocks.stages import DetectionInferenceSpec
 
 ARCHITECTURES = "mask_rcnn over any timm backbone with strides 4, 8, 16 and 32"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -37,8 +37,8 @@ class BackboneSpec(DetectorBackboneSpec):
     pretrained_backbone_path: str | None = spec_field(
         None,
         "Weights to start from: of the backbone, a .safetensors or .pth file, a bundle, `timm` (needs a "
-        "network) or `package:efficientnet_lite0` (or lite1, lite2); or of the whole network, a checkpoint of "
-        "torchvision's maskrcnn_resnet50_fpn; empty: random weights",
+        "network) or `package:efficientnet_lite0` (or lite1, lite2); or of the whole network, a checkpoint "
+        "of torchvision's maskrcnn_resnet50_fpn; empty: random weights",
         path=True,
     )
 
@@ -67,7 +67,7 @@ class InstancePostprocessSpec(PostprocessSpec):
     )
     iou_threshold: float = spec_field(
         0.5,
-        "Non-maximum suppression: an object goes whose box overlaps that of a better one of its class by more",
+        "Non-maximum suppression: an object goes whose box overlaps a better one's of its class by more",
         gt=0,
         le=1,
     )
@@ -96,7 +96,7 @@ class Spec(CommonSpec):
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     train: TrainSpec = spec_block(TrainSpec, "Training")
     evaluate: EvaluateSpec = spec_block(EvaluateSpec, "Evaluation")
-    inference: InferenceSpec = spec_block(InferenceSpec, "Inference")
+    inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
     export: ExportSpec = spec_block(ExportSpec, "Export to ONNX")
 
     ignored: ClassVar[Mapping[str, str]] = {
@@ -143,7 +143,10 @@ class Spec(CommonSpec):
 
 def _multi_scale_problems(data: DatasetSpec) -> Iterator[Problem]:
     """The smallest size must be one."""
-    steps, smallest = data.augmentation.multi_scale_range, min(data.img_size, data.img_height or data.img_size)
+    steps, smallest = (
+        data.augmentation.multi_scale_range,
+        min(data.img_size, data.img_height or data.img_size),
+    )
     if steps * LARGEST_STRIDE >= smallest:
         yield Problem(
             "dataset.augmentation.multi_scale_range",

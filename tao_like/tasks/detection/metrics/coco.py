@@ -107,9 +107,7 @@ def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(has_objects, precision.mean(axis=(0, 1)), np.nan)
 
 
-def _add_masks(
-    annotations: list[dict[str, Any]], results: list[dict[str, Any]], masks: MaskPairs
-) -> None:
+def _add_masks(annotations: list[dict[str, Any]], results: list[dict[str, Any]], masks: MaskPairs) -> None:
     """Gives each annotation and each result its mask, in place of the box of a result."""
     for entry in annotations:
         # A region of no class has an annotation a class, all with its place among the objects.

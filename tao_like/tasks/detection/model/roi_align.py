@@ -143,7 +143,7 @@ def _pooled(
     maps: Sequence[Tensor],
     bins: int,
 ) -> Tensor:
-    """Regions (K, C, bins, bins): each bin is a sum of 4 points, each of which lies between 4 places of its map."""
+    """Regions (K, C, bins, bins): each bin is a sum of 4 points, each between 4 places of its map."""
     channels = maps[0].shape[1]
     # All places of all maps and pictures in one table, a row each.
     table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])

@@ -82,7 +82,8 @@ class InstanceDataset(DetectionDataset):
             plain, runs = self.epoch >= self.strong_epochs, ()
             changed = self.augment(_labeled(sample), self._another, strong=not plain)
         target = changed.target
-        assert isinstance(target, Annotations) and target.masks is not None
+        assert isinstance(target, Annotations)
+        assert target.masks is not None
         return InstanceItem(
             np.array(changed.image),
             target.boxes.numpy(),
@@ -108,7 +109,7 @@ class InstanceDataset(DetectionDataset):
 
 
 def _labeled(sample: Sample) -> LabeledImage:
-    """What a network is to learn of a sample: without crowds, regions to ignore and objects without a mask."""
+    """What a network is to learn of a sample: without crowds, regions to ignore and mere boxes."""
     truth: InstanceTruth = sample.target
     assert truth.masks is not None, "a sample has them"
     learnt = truth.arrays.select(~truth.arrays.crowd)

@@ -153,7 +153,8 @@ class MaskRcnn(FasterRcnn):
         if not sum(map(len, regions)):
             # Every layer takes part in the loss, which training on several devices needs.
             layers = (self.roi_heads.mask_head, self.roi_heads.mask_predictor)
-            return sum(value.sum() for layer in layers for value in layer.parameters()) * maps[0].new_zeros(())
+            sums = [value.sum() for layer in layers for value in layer.parameters()]
+            return torch.stack(sums).sum() * 0
         pictures = torch.cat([torch.full_like(each, number) for number, each in enumerate(objects)])
         logits = self._mask_logits(maps, torch.cat(regions), pictures)
         of_class = names[torch.cat(positive)]
