@@ -28,16 +28,17 @@ TINY = (
     "model.mask_head.width=16",
     "model.mask_head.depth=2",
     "model.postprocess.max_detections=10",
+    "model.postprocess.score_threshold=0.01",
     "dataset.img_size=96",
     "dataset.img_height=64",
-    "dataset.batch_size=4",
+    "dataset.batch_size=2",
     "dataset.workers=0",
     "dataset.augmentation.plain_epochs=1",
     "train.optim.lr=1e-2",
     "train.accelerator=cpu",
     "train.tensorboard.enabled=false",
 )
-SIZES: Mapping[str, int] = {"train": 16, "val": 6, "test": 6}
+SIZES: Mapping[str, int] = {"train": 24, "val": 6, "test": 6}
 IDS = {"bar": 3, "disk": 7}
 """Category ids with gaps, as COCO has them."""
 COLORS = {"bar": (230, 40, 40), "disk": (40, 60, 230)}
