@@ -1,4 +1,4 @@
-"""Masks are scored as pycocotools scores the file that the stages write; readers of outlines; what a check says."""
+"""Masks are scored as pycocotools scores the file that the stages write; outlines as data; the check of them."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ MASK_BINS = 14
 """Bins of a region along each axis, from which its mask is made."""
 MASK_SIDE = 2 * MASK_BINS
 """Cells of a mask along each axis."""
-EXAMPLES = 16
-"""Regions that have a mask where a pass goes through every layer: about as many as a photo has objects."""
+EXAMPLES = 1
+"""Regions that have a mask where a pass goes through every layer: multiply-accumulates are those of one object."""
 
 
 @dataclass(frozen=True)
