@@ -1,4 +1,4 @@
-"""Masks are scored as pycocotools scores the file that the stages write; outlines as data; the check of them."""
+"""Masks are scored as pycocotools scores the file that the stages write; outlines as data; their check."""
 
 from __future__ import annotations
 

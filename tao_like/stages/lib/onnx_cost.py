@@ -36,8 +36,8 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
 
     Parameters are the values of the kernels that inputs are multiplied with, in float or int8; MACs are
     those of convolutions (transposed ones too) and of matrix products, with fixed operands or computed ones.
-    So a bundle, its ONNX file and the int8 file come to the same numbers. A convolution that runs once for each
-    object that is found, of which nobody knows the number beforehand, counts for one object.
+    So a bundle, its ONNX file and the int8 file come to the same numbers. A convolution that runs once for
+    each object that is found, of which nobody knows the number beforehand, counts for one object.
 
     Args:
         model: its batch, and perhaps more, may be open.
@@ -96,7 +96,7 @@ def _operands(node: onnx.NodeProto) -> tuple[str, str]:
 
 
 def _known(node: onnx.NodeProto, shapes: Shapes, *, of_objects: bool = False) -> bool:
-    """Whether all sizes are known; ``of_objects``: but for the first axis of what goes through a convolution."""
+    """Whether all sizes are known; with ``of_objects`` the number of pictures of a convolution need not be."""
     first = 1 if of_objects and node.op_type in (*CONVOLUTIONS, *TRANSPOSED) else 0
     inner, weight = _operands(node)
     moving = [shapes.get(name) for name in (inner, node.output[0])]

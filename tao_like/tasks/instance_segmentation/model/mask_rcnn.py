@@ -35,7 +35,7 @@ MASK_BINS = 14
 MASK_SIDE = 2 * MASK_BINS
 """Cells of a mask along each axis."""
 EXAMPLES = 1
-"""Regions that have a mask where a pass goes through every layer: multiply-accumulates are those of one object."""
+"""Regions with a mask where a pass goes through every layer: multiply-accumulates count one object."""
 
 
 @dataclass(frozen=True)
