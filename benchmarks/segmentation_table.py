@@ -29,7 +29,7 @@ from tao_like.tasks import spec_module, task_class
 from tao_like.tasks.segmentation.model.segmenter import SegmenterForExport
 from tao_like.tasks.segmentation.spec_blocks.model import DECODERS
 
-SIZES = ((96, 128), (128, 64))
+SIZES = ((128, 160), (192, 128))
 BATCHES = (1, 3)
 FIELDS = (
     *("arch", "backbone", "parameters", "exports", "difference_fp32", "sizes_fp32", "prunes", "macs_share"),
@@ -43,8 +43,8 @@ def words(arch: str, backbone: str, data: Path, results: Path) -> list[str]:
         f"model.arch={arch}",
         f"model.backbone.type={backbone}",
         f"dataset.root_dir={data}",
-        "dataset.img_size=128",
-        "dataset.img_height=96",
+        "dataset.img_size=160",
+        "dataset.img_height=128",
         "dataset.batch_size=4",
         "dataset.workers=0",
         "train.num_epochs=1",

@@ -80,6 +80,7 @@ MODEL_FAULTS = {
     "a newer bundle": (BUNDLE, "update tao_like"),
     "half an ONNX file": (ONNX, "half an ONNX file.onnx"),
     "an ONNX file of others": (ONNX, "an ONNX file of others.onnx"),
+    "an ONNX file that cannot be run": (ONNX, "an ONNX file that cannot be run.onnx"),
 }
 """Suffix, and words of the error."""
 ENDINGS: Mapping[str, tuple[Callable[[], Any], int, str]] = {
@@ -337,7 +338,26 @@ class FaultTests:
         node = onnx.helper.make_node("Identity", ["x"], ["y"])
         graph = onnx.helper.make_graph([node], "others", ends[:1], ends[1:])
         onnx.save(onnx.helper.make_model(graph), paths["an ONNX file of others"])
+        onnx.save(failing(onnx.load(exported.onnx_file)), paths["an ONNX file that cannot be run"])
         return paths
+
+
+def failing(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with an end that opens, and fails on every input: values in rows of a prime number."""
+    wanted = model.graph.output[0].name
+    for node in model.graph.node:
+        names = [f"{name} before" if name == wanted else name for name in node.output]
+        node.output[:] = names
+        node.input[:] = [f"{name} before" if name == wanted else name for name in node.input]
+    shape = onnx.helper.make_tensor("a prime number", onnx.TensorProto.INT64, [2], [100_003, -1])
+    model.graph.initializer.append(shape)
+    model.graph.node.append(
+        onnx.helper.make_node("Reshape", [f"{wanted} before", "a prime number"], ["rows of it"])
+    )
+    back = onnx.helper.make_node("Reshape", ["rows of it", "the shape before"], [wanted])
+    model.graph.node.append(onnx.helper.make_node("Shape", [f"{wanted} before"], ["the shape before"]))
+    model.graph.node.append(back)
+    return model
 
 
 def model_words(stage: str, path: Path) -> list[str]:

@@ -87,9 +87,11 @@ def samples(name: str | None, folder: Path | None, layout: str | None) -> None:
 def status(results_dir: Path) -> None:
     """Says how each stage in RESULTS_DIR ended, or how far it is.
 
-    A run whose process is gone counts as failed.
+    RESULTS_DIR may hold several results folders, each with its stages: the folder then stands above them. A
+    run whose process is gone counts as failed.
     """
     from tao_like.tracking import read_status
+    from tao_like.tracking.files import terminal_text
 
     if not results_dir.is_dir():
         raise click.UsageError(f"There is no folder {results_dir}.")
@@ -97,10 +99,23 @@ def status(results_dir: Path) -> None:
     if not found:
         click.echo(f"No stage has run in {results_dir}.")
     colours = {"SUCCESS": "green", "FAILURE": "red"}
+    folders = dict.fromkeys(stage.folder.parent for stage in found)
+    # Folders in the order of their latest run, so that the last line is the newest.
+    latest = {
+        folder: max(stage.when.timestamp() for stage in found if stage.folder.parent == folder)
+        for folder in folders
+    }
+    previous = None
+    found.sort(
+        key=lambda stage: (latest[stage.folder.parent], str(stage.folder.parent), stage.began.timestamp())
+    )
     for stage in found:
+        if len(folders) > 1 and stage.folder.parent != previous:
+            previous = stage.folder.parent
+            click.echo(click.style(terminal_text(str(previous)), bold=True))
         word = click.style(f"{stage.status:<8}", fg=colours.get(stage.status, "yellow"))
         figures = ", ".join(f"{name} {value:.4f}" for name, value in list((stage.kpi or {}).items())[:3])
-        click.echo(f"{stage.stage:<16} {word} {stage.when:%Y-%m-%d %H:%M}  {stage.message}")
+        click.echo(f"{stage.stage:<16} {word} {stage.when:%Y-%m-%d %H:%M}  {terminal_text(stage.message)}")
         if figures:
             click.echo(f"{'':<25} {figures}")
 

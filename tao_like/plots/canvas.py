@@ -45,7 +45,7 @@ def canvas(width: int, height: int, texts: Iterable[str] = ()) -> Iterator[Figur
     """A figure of so many pixels to draw on and to give to `to_image`, both inside the block.
 
     Whatever style the user has set for matplotlib, in a file or in a notebook, has no effect inside and is
-    back afterwards.
+    back afterwards. Settings of matplotlib are the process's, so a thread waits here while another draws.
 
     Args:
         width: in pixels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,18 +30,24 @@ _WIDE_FONTS = (
 # They hold signs for missing letters, or pictures that cannot be drawn as outlines.
 _UNFIT_FONTS = ("Last Resort", "LastResort", "Emoji")
 _ELLIPSIS = "…"
+_MATPLOTLIB = threading.RLock()
+"""matplotlib's settings, font cache and logger belong to the whole process: one thread draws at a time."""
 
 
 @contextmanager
 def quiet_matplotlib() -> Iterator[None]:
-    """Hide what matplotlib logs: that it looks for fonts, or that the home folder cannot be written."""
+    """Hide what matplotlib logs: that it looks for fonts, or that the home folder cannot be written.
+
+    Threads go through this one after the other.
+    """
     log = logging.getLogger("matplotlib")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
+    with _MATPLOTLIB:
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 @lru_cache(maxsize=1)

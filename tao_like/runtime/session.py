@@ -22,7 +22,8 @@ _SHORT_NAMES = {
     "directml": "DmlExecutionProvider",
 }
 _CPU = _SHORT_NAMES["cpu"]
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""Errors are raised; printed on the screen too, they stand there without a cause."""
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
 
@@ -58,7 +59,7 @@ def open_session(
     if not path.is_file():
         raise BundleError(f"{path} is not a file; an ONNX file was expected there.")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
     if exact_int8:

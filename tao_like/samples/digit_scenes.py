@@ -84,7 +84,7 @@ def write_scenes(folder: Path | str, seed: int = 0) -> Path:
             scene.image().save(folder / split / name, quality=92)
             images.append({"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]})
             for annotation in scene.annotations():
-                annotations.append({"id": len(annotations), "image_id": number, **annotation})
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})
         content = {
             "images": images,
             "annotations": annotations,

@@ -37,7 +37,7 @@ def failure_message(error: BaseException) -> str:
     if isinstance(error, TaoLikeError):
         return _without_worker_trace(error)
     if is_out_of_memory(error):
-        return "out of memory; lower dataset.batch_size or dataset.img_size"
+        return "out of memory; lower dataset.batch_size, or take a smaller input or network"
     if is_disk_full(error):
         return f"no space left on the disk{_file_of(error)}; free some space or choose another results_dir"
     if re.search(r"DataLoader worker .*(Bus error|shared memory)", str(error), re.DOTALL):

@@ -197,6 +197,11 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
 
 
+def terminal_text(text: str) -> str:
+    """Text for a terminal: control characters, which may steer it, become ``?``; tabs and line ends stay."""
+    return _STEERING.sub("?", readable(text)).replace("\r", "?")
+
+
 def csv_cell(value: Any) -> Any:
     """A value for a cell of a CSV file, which no program takes for a formula or for orders to a terminal.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from tao_like.tracking.events import Events, Level
-from tao_like.tracking.files import explained_os_errors, readable
+from tao_like.tracking.files import explained_os_errors, terminal_text
 from tao_like.tracking.status import RunIdentity, append_line
 
 LOG_FILE = "log.txt"
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class ConsoleMessages(Events):
@@ -36,7 +34,7 @@ class ConsoleMessages(Events):
         # A notebook cuts what is too long; terminals and files take whole lines, which can be copied.
         whole = not self.console.is_jupyter
         self.console.print(
-            _printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole
+            terminal_text(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole
         )
 
 
@@ -50,7 +48,7 @@ class LogFile(Events):
         """Add a message. Raises TaoLikeError where it cannot be written."""
         now = datetime.now().isoformat(sep=" ", timespec="seconds")
         with explained_os_errors(self.folder), (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{now} {level.upper()} {_printable(text)}\n")
+            file.write(f"{now} {level.upper()} {terminal_text(text)}\n")
 
 
 class StatusFile(Events):
@@ -63,8 +61,3 @@ class StatusFile(Events):
     def status(self, status: str, message: str, fields: Mapping[str, Any]) -> None:
         """Add a line. Raises TaoLikeError where it cannot be written."""
         append_line(self.folder, self.identity, status, message, fields)
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: a file name may hold some, and must not steer the terminal."""
-    return _CONTROL_CHARACTERS.sub("?", readable(text))

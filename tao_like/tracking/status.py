@@ -19,6 +19,8 @@ from tao_like.tracking.process import Process, this_process
 STATUS_FILE = "status.json"
 HEARTBEAT_FILE = ".heartbeat"
 HEARTBEAT_SECONDS = 5.0
+_DEEPEST = 4
+"""Folders between the one that is asked for and a status file."""
 SILENCE_LIMIT_SECONDS = 300.0
 _BLOCK_BYTES = 4096
 _ENDED = ("SUCCESS", "FAILURE")
@@ -188,7 +190,8 @@ def _is_alive(identity: RunIdentity, folder: Path) -> bool:
 def read_status(results_dir: Path) -> list[StageStatus]:
     """Return what the last run of every stage below ``results_dir`` says, oldest first.
 
-    ``results_dir`` may be a stage's folder itself. Runs whose process is gone are marked FAILURE on disk
+    ``results_dir`` may be a stage's folder itself, or hold the results of several trainings, in folders up to
+    four deep. Runs whose process is gone are marked FAILURE on disk
     first, or only in the answer where the folder cannot be written.
 
     Raises:
@@ -199,8 +202,8 @@ def read_status(results_dir: Path) -> list[StageStatus]:
             f"results_dir: {results_dir} is not a folder; give the folder that the runs were written to"
         )
     found = []
-    for pattern in (STATUS_FILE, f"*/{STATUS_FILE}", f"*/*/{STATUS_FILE}"):
-        for path in sorted(results_dir.glob(pattern)):
+    for depth in range(_DEEPEST + 1):
+        for path in sorted(results_dir.glob("*/" * depth + STATUS_FILE)):
             # On a read-only folder the answer alone says FAILURE.
             with suppress(TaoLikeError):
                 close_dead_runs(path.parent)

@@ -206,3 +206,20 @@ def test_bash_takes_the_completion_script() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tao-like" in done.stdout
+
+
+def test_status_shows_the_folders_of_several_trainings(tao_like: CommandLine, tmp_path: Path) -> None:
+    began = {"deep/er/first": "2026-01-01", "second": "2026-02-01"}
+    for name, day in began.items():
+        for stage, hour in (("train", "10"), ("evaluate", "11")):
+            folder = tmp_path / name / stage
+            folder.mkdir(parents=True)
+            entry = {"status": "SUCCESS", "message": f"done \x1b[31m{name}", "stage": stage, "run_id": stage}
+            line = json.dumps({**entry, "timestamp": f"{day}T{hour}:00:00+00:00"})
+            (folder / "status.json").write_text(line + "\n", encoding="utf-8")
+    assert tao_like("status", str(tmp_path)) == 0
+    lines = tao_like.output.splitlines()
+    shown = [line.split()[0] for line in lines if line.strip()]
+    first, second = (str(tmp_path / name) for name in began)
+    assert shown == [first, "train", "evaluate", second, "train", "evaluate"]
+    assert "\x1b[31m" not in "".join(lines)

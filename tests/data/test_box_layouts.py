@@ -227,3 +227,52 @@ def test_a_folder_of_heic_is_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(b"x")
     with pytest.raises(DatasetError, match=r"0 pictures\)\n1 file \.heic passed over: save them as JPEG"):
         survey_boxes(tmp_path)
+
+
+def test_a_split_of_several_folders_becomes_several_sources(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for number, part in enumerate(("night", "day", "held out")):
+        for place in range(4):
+            objects = put_scene(data / part / "images" / f"{place}.png", 10 * number + place)
+            (data / part / "labels").mkdir(exist_ok=True)
+            (data / part / "labels" / f"{place}.txt").write_text(yolo_text(objects))
+    content = {"train": ["night/images", "day/images", "dusk/images"], "val": ["held out/images"]}
+    (data / "data.yaml").write_text(yaml.safe_dump({**content, "nc": 3, "names": NAMES}))
+    found = survey_boxes(data)
+    assert found.pictures == {"train": 8, "val": 4}
+    assert [source.image_dir.parent.name for source in found.sources["train"]] == ["night", "day"]
+    assert any("dusk/images, which is not there" in note for note in found.notes)
+    code, output = init(str(data), "-o", str(tmp_path / "spec.yaml"))
+    assert code == 0, output
+    sources = yaml.safe_load((tmp_path / "spec.yaml").read_text())["dataset"]["train_data_sources"]
+    assert [Path(source["label_dir"]).parent.name for source in sources] == ["night", "day"]
+
+
+def test_pictures_that_cannot_be_read_are_named_by_init_and_left_out_by_a_key(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for number in range(8):
+        objects = put_scene(data / "images" / f"{number}.png", number)
+        (data / "labels").mkdir(exist_ok=True)
+        (data / "labels" / f"{number}.txt").write_text(yolo_text(objects))
+    (data / "labels" / "classes.txt").write_text("\n".join(NAMES))
+    whole = (data / "images" / "2.png").read_bytes()
+    (data / "images" / "2.png").write_bytes(whole[: len(whole) // 2])
+    (data / "images" / "5.png").write_bytes(b"")
+    spec = tmp_path / "spec.yaml"
+    code, output = init(str(data), "-o", str(spec))
+    assert code == 0, output
+    assert "dataset.on_error=skip" in output
+    checked = [*("dataset_check", "-e", str(spec), f"results_dir={tmp_path / 'results'}")]
+    done = CliRunner().invoke(cli, ["detection", *checked])
+    assert done.exit_code != 0
+    done = CliRunner().invoke(cli, ["detection", *checked, "dataset.on_error=skip"])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "results" / "dataset_check" / "report.json").read_text())
+    (finding,) = [each for each in report["findings"] if each["code"] == "left_out"]
+    assert finding["message"].startswith("2 pictures of 8 cannot be read and are left out")
+    assert [Path(text.split()[0]).name for text in finding["files"]] == ["2.png", "5.png"]
+    for number in range(5):
+        (data / "images" / f"{number}.png").write_bytes(b"")
+    done = CliRunner().invoke(cli, ["detection", *checked, "dataset.on_error=skip"])
+    assert done.exit_code != 0
+    assert "6 of 8 pictures cannot be read, too many to leave out" in done.output + str(done.exception)

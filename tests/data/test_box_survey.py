@@ -61,7 +61,7 @@ def test_coco_files_beside_the_folders_of_their_splits(tmp_path: Path) -> None:
     found = survey_boxes(write_coco(tmp_path))
     assert found.format == "coco"
     assert dict(found.pictures) == {"train": 16, "val": 6, "test": 6}
-    assert found.sources["val"].image_dir == tmp_path / "val"
+    assert found.sources["val"][0].image_dir == tmp_path / "val"
     assert set(found.boxes) == {"blue", "green", "red"}
     assert (found.width, found.height) == (96, 64)
 
@@ -77,7 +77,7 @@ def test_coco_as_it_is_published(tmp_path: Path) -> None:
     )
     (tmp_path / "test.json").unlink()
     found = survey_boxes(tmp_path)
-    assert {name: source.image_dir for name, source in found.sources.items()} == {
+    assert {name: source.image_dir for name, (source,) in found.sources.items()} == {
         "train": tmp_path / "train2017",
         "val": tmp_path / "val2017",
     }

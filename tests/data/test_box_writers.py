@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,3 +146,14 @@ def test_the_stage_says_that_a_stated_size_is_wrong(tmp_path: Path) -> None:
     result = run("dataset_convert", results, *data_overrides(folder), "dataset_convert.format=yolo")
     ((finding,), *_) = (source["findings"] for source in result.report["sources"])
     assert finding["files"] == [f"{folder / 'train' / '001.png'}: 64 x 96, is 96 x 64"]
+
+
+@pytest.mark.parametrize("kind", WRITTEN_FORMATS)
+def test_names_that_are_not_utf8_are_written_and_read_again(kind: str, tmp_path: Path) -> None:
+    images = tmp_path / os.fsdecode(b"d\xe4ta")
+    images.mkdir()
+    path = images / os.fsdecode(b"fahrr\xe4der\x1b.png")
+    Image.new("RGB", (60, 40)).save(path)
+    original = [BoxRecord(path, labels_of(PLAIN), "", path.name, PLAIN, 60, 40)]
+    target, _ = write_boxes(original, CLASSES, kind, tmp_path / os.fsdecode(b"l\xe4bels"))
+    assert_same(original, again(images, target, kind))

@@ -161,3 +161,24 @@ def test_read_records_takes_the_csv_where_there_is_one(folder: Path) -> None:
     assert [record.key for record in read_records(folder / "images", file)] == ["a.jpg"]
     with pytest.raises(DatasetError, match="images_dir: there is no folder"):
         read_records(folder / "imagse", file)
+
+
+@pytest.mark.parametrize("mark", [";", "|", ",", ", ", " | "])
+def test_several_labels_are_told_apart_by_the_usual_marks(folder: Path, mark: str) -> None:
+    text = f'path,labels\nimages/a.jpg,"cat{mark}dog"\nimages/b.jpg,dog\nimages/é.png,"owl{mark}cat"\n'
+    labels = read(folder, text, multi_label=True)
+    assert labels == {
+        "images/a.jpg": ("cat", "dog"),
+        "images/b.jpg": ("dog",),
+        "images/é.png": ("owl", "cat"),
+    }
+    with pytest.raises(DatasetError, match=r"2 labels \(cat;dog\); dataset\.multi_label=true allows several"):
+        read(folder, text)
+
+
+def test_a_comma_within_names_stays(folder: Path) -> None:
+    text = 'path,labels\nimages/a.jpg,"Smith, John"\nimages/b.jpg,"Doe, Jane"\nimages/é.png,"Smith, John"\n'
+    assert read(folder, text)["images/a.jpg"] == ("Smith, John",)
+    # Given, the marks are those alone.
+    text = "path,labels\nimages/a.jpg,x|y\nimages/b.jpg,x\n"
+    assert read(folder, text, separators="") == {"images/a.jpg": ("x|y",), "images/b.jpg": ("x",)}

@@ -150,7 +150,11 @@ def test_few_and_unequal_classes(good: dict[str, list[ImageRecord]], tmp_path: P
     lone = record(paint(tmp_path / "lone.png", seed=5), "b")
     report = quick_check({"train": [*a, lone]}, ["a", "b"])
     assert "b (1)" in found(report, "few_pictures").message
-    assert "'a' has 12 times as many training pictures as 'b'" in found(report, "imbalance").message
+    told = found(report, "imbalance").message
+    assert told == "'a' has 12 times as many training pictures as 'b' (12 and 1)"
+    # Only a task that has such a key names it.
+    report = quick_check({"train": [*a, lone]}, ["a", "b"], remedy="model.key=balanced")
+    assert found(report, "imbalance").message == f"{told}; model.key=balanced makes up for it"
     # A test set alone is not judged as training data.
     assert codes(quick_check({"test": [*a, lone]}, ["a", "b"])) == set()
 

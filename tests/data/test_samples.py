@@ -12,9 +12,12 @@ from PIL import Image
 
 from tao_like.data.checks.images import full_check
 from tao_like.data.images.readers import class_names, read_class_folders
+from tao_like.data.masks.reading import read_class_map
+from tao_like.data.masks.sources import MaskSource, read_masks
+from tao_like.data.masks.values import coding_of_names
 from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
-from tao_like.samples import skeleton_actions
+from tao_like.samples import shapes_scenes, skeleton_actions
 from tao_like.samples.catalog import SAMPLES, write_sample
 from tao_like.samples.digits import write_digits
 
@@ -131,3 +134,26 @@ def test_unknown_samples_and_missing_packages(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DatasetError, match="pip install scikit-learn"):
         write_sample("digits", tmp_path / "digits")
     assert all(sample.help and sample.name == name for name, sample in SAMPLES.items())
+
+
+def test_scenes_of_shapes_say_the_same_as_masks_and_as_coco(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes_scenes, "COUNTS", {"train": 12, "val": 2, "test": 2})
+    folder = write_sample("shapes_scenes", tmp_path / "scenes")
+    names = (folder / "classes.txt").read_text().split()
+    assert names == list(shapes_scenes.CLASSES)
+    from_masks = read_masks(MaskSource(folder / "images/train", folder / "masks/train"), "x")
+    from_coco = read_masks(
+        MaskSource(images_dir=folder / "images/train", json_file=folder / "annotations/train.json"), "x"
+    )
+    coding = coding_of_names(names, 255, norm=False)
+    seen = set()
+    size = (shapes_scenes.WIDTH, shapes_scenes.HEIGHT)
+    for one, other in zip(from_masks, from_coco, strict=True):
+        classes = read_class_map(one, coding, size)
+        assert (read_class_map(other, coding, size) == classes).all()
+        seen |= set(np.unique(classes).tolist())
+    assert seen == set(range(len(names)))
+    # Every tenth scene has no shape.
+    assert not read_class_map(from_masks[9], coding, size).any()

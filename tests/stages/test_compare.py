@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tao_like.plots.palette import rgb
 from tao_like.stages.compare import comparison_table, stage
 from tao_like.stages.compare.models import short_names
 from tao_like.stages.compare.picture import COLORS, draw_comparison
-from tao_like.stages.compare.table import processor_lines, short_number, table_text
+from tao_like.stages.compare.table import processor_lines, short_number, table_text, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +202,18 @@ def test_other_test_samples_are_warned_of(bundles: list[Path], class_folders: Pa
     run("compare", tmp_path, *words, given, "compare.rounds=0")
     log = (tmp_path / "compare" / "log.txt").read_text("utf-8")
     assert "another division of the data" in log
+
+
+def test_names_in_the_table_are_text(tmp_path: Path) -> None:
+    name = "=2+5[bold]x\x1b[31m.onnx"
+    rows = [row(name, 0.9), row("-0.5", 0.9, path=os.fsdecode(b"/gr\xfcn.onnx"))]
+    rows[0]["metrics"] = rows[1]["metrics"] = {"accuracy": 0.9, "@AP": -0.25}
+    write_csv(tmp_path / "comparison.csv", rows)
+    with (tmp_path / "comparison.csv").open(newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert read[0]["name"] == "'=2+5[bold]x?[31m.onnx"
+    # A number is a number, whoever wrote it.
+    assert (read[1]["name"], read[1]["path"], read[0]["'@AP"]) == ("-0.5", "/gr\\xfcn.onnx", "-0.25")
+    text = table_text(comparison_table(rows, "accuracy"))
+    assert "=2+5[bold]x?[31m.onnx" in text
+    assert "\x1b" not in text

@@ -11,6 +11,7 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.detection.model.build import build_network
 from tao_like.tasks.detection.model.ssd import Ssd
+from tao_like.tasks.detection.model.torchvision_files import load_torchvision
 
 # isort: split
 from torchvision.models.detection import ssd300_vgg16
@@ -48,6 +49,8 @@ def ours(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Ssd:
     network, notes = build_network(spec, list("abcdef"), (300, 300), pretrained=True)
     assert len(notes) == 1
     assert notes[0].startswith(f"all weights come from {file} (")
+    # The file does not name its classes; here they are known to be the same.
+    assert "new" not in load_torchvision(network, file, "ssd", keep_classes=True)
     assert isinstance(network, Ssd)
     return network.eval()
 

@@ -16,7 +16,9 @@ from tiny_detection import tiny_spec
 from tao_like.contract.capabilities import Tiles
 from tao_like.contract.sample import Sample
 from tao_like.runtime.geometry.boxes import letterbox_transform
+from tao_like.runtime.inputs.image import ImagePreparation, read_image
 from tao_like.runtime.predictions.detections import Detections
+from tao_like.runtime.predictions.tiles import cut
 from tao_like.tasks import task_class
 
 SIZE = (248, 150)
@@ -102,3 +104,27 @@ def test_training_draws_on_other_tiles_too(task: Any) -> None:
     item = augmented[3]
     assert item.pixels.shape == (64, 96, 3)
     assert item.ground_truth.image == 0
+
+
+def test_tiles_of_twelve_bits_are_as_bright_in_training_and_at_run_time(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    pixels = np.zeros((150, 248), np.uint16)
+    pixels[40:54, 90:104] = 3800
+    Image.fromarray(pixels).save(tmp_path / "train" / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 248, "height": 150}],
+        "annotations": [annotation(1, 1, "green", [90, 40, 14, 14])],
+        "categories": [{"id": number, "name": name} for name, number in IDS.items()],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    source = f"[{{image_dir: '{tmp_path / 'train'}', json_file: '{tmp_path / 'train.json'}'}}]"
+    words = (f"dataset.train_data_sources={source}", "dataset.split.val=0", "dataset.split.test=0")
+    task = task_class("detection")(tiny_spec(*words, "dataset.tiling.enable=true", "train.keep=last"))
+    dataset = task.data.dataset("train")
+    brightest = max(np.asarray(dataset.sample(index).data).max() for index in range(len(dataset)))
+    # 3800 of 4095 is 236.6 of 255.
+    assert brightest == 237
+    stated = ImagePreparation.from_dict(task.inputs["image"].preprocessing)
+    tiles = cut(read_image(tmp_path / "train" / "a.png", stated.window), task.data.tiling)
+    assert len(tiles) == len(dataset)
+    assert max(np.asarray(tile).max() for tile in tiles) == 237

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -98,10 +99,23 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
     model = runtime.load(exported.onnx_file)
     answer = model.predict(tmp_path / "in" / "a.csv")
     assert answer.probabilities == pytest.approx(row["probabilities"], abs=1e-5)
-    # The file says how many joints it takes, not which: the spec names them, for the pictures.
+    # The file says which joints it takes; another layout of the spec is refused before anything is read.
     file, source = f"inference.checkpoint={exported.onnx_file}", f"inference.source={tmp_path / 'in'}"
-    with pytest.raises(SpecError, match=r"ntu-rgb\+d has 25 joints, and the model takes 18"):
+    with pytest.raises(SpecError, match=r"ntu-rgb\+d has 25 joints, .* 18 joints of openpose"):
         run("inference", tmp_path / "onnx", file, source, "model.graph_layout=ntu-rgb+d")
+    turned = LAYOUTS["openpose"].joints[::-1]
+    own = f"model.layout={{joints: {list(turned)}, edges: {[[n, n + 1] for n in range(17)]}, center: 0}}"
+    with pytest.raises(SpecError, match=r"custom has 18 joints, .*set model\.graph_layout=openpose"):
+        run("inference", tmp_path / "onnx", file, source, "model.graph_layout=custom", own)
+    # Files that are older do not say it, and work as before.
+    old = onnx.load(exported.onnx_file)
+    (entry,) = [each for each in old.metadata_props if each.key == "tao_like"]
+    content = json.loads(entry.value)
+    content["extra"] = {}
+    entry.value = json.dumps(content)
+    onnx.save(old, tmp_path / "old.onnx")
+    file = f"inference.checkpoint={tmp_path / 'old.onnx'}"
+    assert run("inference", tmp_path / "old", file, source).predictions.is_file()
     # A file of any length, persons added, as arrays too.
     longer = np.concatenate([sequence(3, "jump")] * 2, axis=1)
     again = model.predict([longer, longer[None]])

@@ -200,3 +200,32 @@ def test_tao_s_specs_of_segformer_and_unet_load() -> None:
     assert spec.train.optim.lr == 6e-5
     for key in ("encryption_key", "wandb", "model.decode_head.in_channels", "dataset.segment.dataset"):
         assert key in loaded.notes[0]
+
+
+def test_a_spec_of_tao_s_unet_written_as_yaml_loads(tmp_path: Path) -> None:
+    """TAO's own is a protobuf text; its names are understood."""
+    (tmp_path / "unet.yaml").write_text(
+        """
+model_config: {arch: resnet, num_layers: 18, model_input_width: 320, model_input_height: 320}
+training_config: {batch_size: 3, epochs: 30, learning_rate: 0.0001, loss: cross_dice_sum, use_amp: false}
+dataset_config:
+  dataset: custom
+  augment: true
+  train_images_path: /data/images/train
+  train_masks_path: /data/masks/train
+  data_class_config:
+    target_classes:
+      - {name: foreground, mapping_class: foreground, label_id: 0}
+      - {name: background, mapping_class: background, label_id: 1}
+  augmentation_config:
+    spatial_augmentation: {hflip_probability: 0.5, vflip_probability: 0.25}
+    brightness_augmentation: {delta: 0.2}
+"""
+    )
+    spec = load_spec(spec_module("segmentation").Spec, tmp_path / "unet.yaml").spec
+    assert (spec.dataset.img_size, spec.dataset.batch_size, spec.train.num_epochs) == (320, 3, 30)
+    assert spec.model.loss.type == "ce_dice"
+    assert spec.dataset.train_dataset.masks_dir == "/data/masks/train"
+    assert [entry.seg_class for entry in spec.dataset.palette] == ["foreground", "background"]
+    assert spec.dataset.augmentation.random_flip.vflip_probability == 0.25
+    assert spec.dataset.augmentation.random_color.brightness == 0.2

@@ -11,10 +11,18 @@ import pytest
 import torch
 from tiny_segmentation import tiny_spec
 
+from tao_like.contract.model import Prunable
 from tao_like.errors import SpecError
+from tao_like.networks import structure
 from tao_like.networks.weights.offline import available_offline
+from tao_like.stages.lib.cost import network_cost
+from tao_like.stages.prune.criteria import magnitude, relative
+from tao_like.stages.prune.proof import remove_proven
+from tao_like.stages.prune.selection import MacsEstimate, Rules, choose, find_ratio
+from tao_like.stages.prune.units import find_units
 from tao_like.tasks.segmentation.model.adjusting import BinnedPool2d
 from tao_like.tasks.segmentation.model.build import build_network, create_network
+from tao_like.tasks.segmentation.model.pruning import protected_layers
 from tao_like.tasks.segmentation.model.segmenter import Segmenter, SegmenterForExport
 from tao_like.tasks.segmentation.spec_blocks.model import DECODERS, ModelSpec
 
@@ -46,6 +54,17 @@ COUNTS = {
     ("segformer", "mit_b5", 150): 84_708_694,
 }
 SIZE = (64, 96)
+# One with bins that are pooled, one with attention; `make acceptance` takes the others through too.
+SAMPLE = ("unet", "pspnet", "segformer")
+MARKED = [pytest.param(arch, marks=() if arch in SAMPLE else pytest.mark.acceptance) for arch in DECODERS]
+OVER = [
+    *((arch, "test_resnet") for arch in DECODERS),
+    ("segformer", "mit_b0"),
+]
+MARKED_OVER = [
+    pytest.param(arch, backbone, marks=() if arch in SAMPLE else pytest.mark.acceptance)
+    for arch, backbone in OVER
+]
 
 
 def model_spec(arch: str, backbone: str) -> ModelSpec:
@@ -56,10 +75,10 @@ def model_spec(arch: str, backbone: str) -> ModelSpec:
     return spec
 
 
-def small(arch: str) -> Segmenter:
+def small(arch: str, backbone: str = "test_resnet") -> Segmenter:
     """A network of three classes whose norms have settled on something."""
     torch.manual_seed(0)
-    network = Segmenter(create_network(model_spec(arch, "test_resnet"), 3, SIZE), (0.5,) * 3, (0.5,) * 3)
+    network = Segmenter(create_network(model_spec(arch, backbone), 3, SIZE), (0.5,) * 3, (0.5,) * 3)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -93,11 +112,12 @@ def test_every_network_keeps_the_size_and_trains_with_a_batch_of_one(arch: str) 
     assert sum(gradient is None for gradient in gradients) <= 4
 
 
-@pytest.mark.parametrize("arch", ["unet", "pspnet", "upernet", "segformer"])
+@pytest.mark.parametrize("arch", MARKED)
 def test_a_graph_of_any_size_gives_torch_s_probabilities(arch: str, tmp_path: Path) -> None:
     network = SegmenterForExport(small(arch), "uint8_nhwc", probabilities=True).eval()
     file = tmp_path / "model.onnx"
-    example = torch.randint(0, 256, (2, *SIZE, 3), dtype=torch.uint8)
+    first, second = ((128, 160), (192, 128)) if arch == "pan" else (SIZE, (128, 64))
+    example = torch.randint(0, 256, (2, *first, 3), dtype=torch.uint8)
     axes = {"image": {0: "batch", 1: "height", 2: "width"}, "found": {0: "batch", 2: "height", 3: "width"}}
     torch.onnx.export(
         network, (example,), file, input_names=["image"], output_names=["found"], dynamic_axes=axes,
@@ -105,7 +125,7 @@ def test_a_graph_of_any_size_gives_torch_s_probabilities(arch: str, tmp_path: Pa
     )  # fmt: skip
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     draw = np.random.default_rng(0)
-    for size in (SIZE, (128, 64)):
+    for size in (first, second):
         for batch in (1, 3):
             pixels = draw.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
             with torch.inference_mode():
@@ -124,6 +144,26 @@ def test_bins_pool_as_torch_does_where_a_graph_is_written(
     for bins in (2, 3, 6):
         expected = torch.nn.functional.adaptive_avg_pool2d(inputs, bins)
         torch.testing.assert_close(BinnedPool2d(bins)(inputs), expected)
+
+
+@pytest.mark.parametrize(("arch", "backbone"), MARKED_OVER)
+def test_every_network_is_pruned_to_half_and_comes_back_to_the_bit(arch: str, backbone: str) -> None:
+    network = small(arch, backbone)
+    pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
+    example = Prunable((pixels,), protected_layers(network))
+    units = find_units(network, example, granularity=4)
+    estimate = MacsEstimate(network, units, example.inputs)
+    scores = relative(magnitude(units, 2))
+    rules = Rules("global", 0.9, {unit.name: unit.size for unit in units})
+    choice = find_ratio(0.5, estimate.total, estimate, lambda ratio: choose(units, scores, ratio, rules))
+    assert remove_proven(network, units, choice, example.inputs) < 1e-4
+    assert network_cost(network, example.inputs).macs / estimate.total == pytest.approx(0.5, abs=0.04)
+    assert network.class_layer.out_channels == 3
+    again = small(arch, backbone)
+    structure.apply(again, structure.capture(network))
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(pixels), network(pixels))
 
 
 def test_weights_of_a_classifier_fill_the_backbone() -> None:

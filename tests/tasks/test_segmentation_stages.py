@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import onnxruntime
 import pytest
 from base import TaskStagesTest
 from pictures import damage
-from tiny_segmentation import CLASSES, SIZES, TINY, data_overrides, scene, write_masks
+from PIL import Image
+from stage_runs import assert_rows_agree, csv_rows
+from tiny_segmentation import CLASSES, HEIGHT, SIZES, TINY, WIDTH, data_overrides, scene, write_masks
+
+from tao_like.data.video import VideoReader, VideoWriter
+from tao_like.stages.results import ExportResult, TrainResult
 
 
 class TestSegmentation(TaskStagesTest):
@@ -61,6 +68,39 @@ class TestSegmentation(TaskStagesTest):
         if corrupt:
             damage(files[1])
         return files
+
+    def test_probabilities_at_any_size_are_exported_and_scored_as_the_bundle_s(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        words = [*data, "export.output=probabilities", "export.dynamic_size=true"]
+        result = self.run("export", tmp_path, [*words, f"export.checkpoint={trained.bundle}"])
+        assert isinstance(result, ExportResult)
+        scored = [
+            self.run("evaluate", tmp_path / name, [*words, f"evaluate.checkpoint={path}"])
+            for name, path in (("bundle", trained.bundle), ("onnx", result.onnx_file))
+        ]
+        rows = [csv_rows(one.folder / "predictions.csv") for one in scored]
+        assert_rows_agree(*rows)
+        session = onnxruntime.InferenceSession(result.onnx_file, providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {"image": np.zeros((1, 96, 160, 3), np.uint8)})
+        assert found.shape == (1, len(CLASSES), 96, 160)
+        assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+    def test_a_video_gives_a_row_a_frame_and_frames_of_one_size(
+        self, trained: TrainResult, data: list[str], tmp_path: Path
+    ) -> None:
+        pytest.importorskip("cv2")
+        with VideoWriter(tmp_path / "clip.mp4", 10.0) as video:
+            for number in range(3):
+                video.write(scene(500 + number, CLASSES[: number + 1])[0])
+        source = [f"inference.source={tmp_path / 'clip.mp4'}", f"inference.checkpoint={trained.bundle}"]
+        result = self.run("inference", tmp_path / "results", [*data, *source])
+        assert len(csv_rows(result.folder / "predictions.csv")) == 3
+        assert len(list(VideoReader(result.folder / "clip.mp4"))) == 3
+        masks = sorted((result.folder / "masks").iterdir())
+        assert len(masks) == 3
+        with Image.open(masks[0]) as mask:
+            assert (mask.mode, mask.size) == ("P", (WIDTH, HEIGHT))
 
     def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
         pixels = answer["width"] * answer["height"]

@@ -59,10 +59,10 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
         (RuntimeError("mat1 and mat2 shapes"), "RuntimeError: mat1 and mat2 shapes"),
         (KeyboardInterrupt(), "interrupted by the user (Ctrl-C)"),
         (SystemExit(1), "ended before it was done (exit code 1)"),
-        (MemoryError(), "out of memory; lower dataset.batch_size or dataset.img_size"),
+        (MemoryError(), "out of memory; lower dataset.batch_size, or take a smaller input or network"),
         (
             OutOfMemoryError("CUDA out of memory"),
-            "out of memory; lower dataset.batch_size or dataset.img_size",
+            "out of memory; lower dataset.batch_size, or take a smaller input or network",
         ),
     ],
 )

@@ -70,6 +70,16 @@ def cache_field() -> Any:
     )
 
 
+def on_error_field() -> Any:
+    """The key `on_error`, for tasks on pictures."""
+    return spec_field(
+        "stop",
+        "What follows from pictures that are not there, are empty or cannot be decoded: `stop`: an error "
+        "names them; `skip`: they are left out, counted and named (each picture is decoded once beforehand)",
+        choices=("stop", "skip"),
+    )
+
+
 def pixel_range_field() -> Any:
     """The key `pixel_range`, for tasks on pictures."""
     return spec_field(

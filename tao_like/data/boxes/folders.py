@@ -8,6 +8,7 @@ from pathlib import Path
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
 from tao_like.data.boxes.names import PictureNames
 from tao_like.data.boxes.notes import Notes
+from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
 Reader = Callable[[Path, Path], tuple[list[Box], int, int]]
@@ -35,6 +36,7 @@ def read_label_folder(
     read: Reader,
     lines: Sequence[str] | None,
     notes: Notes,
+    unreadable: UnreadableImages | None = None,
 ) -> list[BoxRecord]:
     """Reads a folder of pictures whose labels lie in files of the same name.
 
@@ -47,6 +49,7 @@ def read_label_folder(
         read: reads one of them.
         lines: of a list of the pictures to take; None: all.
         notes: gets pictures without a label file, and label files without a picture.
+        unreadable: gets pictures that cannot be read, which are left out; None: they stay.
 
     Raises:
         DatasetError: a folder or a listed picture is missing, no label file belongs to any picture, or one
@@ -56,7 +59,8 @@ def read_label_folder(
     image_dir = pictures.image_dir
     unlabelled: list[Path] = []
     chosen = pictures.every() if lines is None else pictures.listed(lines)
-    for path in chosen:
+    # Labels in shares of the sides need the size of their picture.
+    for path in chosen if unreadable is None else unreadable.readable(chosen):
         label_file = label_file_of(path, image_dir, label_dir, suffix)
         boxes: list[Box] = []
         width = height = 0
@@ -84,7 +88,7 @@ def read_label_folder(
             unlabelled,
         )
     if lines is None:
-        with_picture = {record.source for record in records}
+        with_picture = {str(label_file_of(path, image_dir, label_dir, suffix)) for path in chosen}
         orphans = [path for path in label_files(label_dir, suffix) if str(path) not in with_picture]
         if orphans:
             message = "{count} label files without a picture; not read"

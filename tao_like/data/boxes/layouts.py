@@ -43,7 +43,9 @@ _MOST_SHARED_FILES = 20
 """A folder with more JSON files than this holds one for each picture, not one for many."""
 _MOST_NAMES = 10
 _MOST_WRAPPERS = 3
-Sources = dict[str, BoxSource]
+Sources = dict[str, tuple[BoxSource, ...]]
+"""For each split, its sources."""
+OneEach = dict[str, BoxSource]
 
 
 def find_sources(folder: Path, notes: Notes) -> Sources:
@@ -54,10 +56,7 @@ def find_sources(folder: Path, notes: Notes) -> Sources:
     """
     finders: Sequence[Callable[[Path], Sources]] = (
         lambda place: _data_yaml(place, notes),
-        _coco,
-        _paired,
-        _one_file,
-        _beside,
+        *(_as_tuples(find) for find in (_coco, _paired, _one_file, _beside)),
     )
     for _ in range(_MOST_WRAPPERS):
         for find in finders:
@@ -70,6 +69,10 @@ def find_sources(folder: Path, notes: Notes) -> Sources:
         # An archive often unpacks into a folder within the folder.
         folder = Path(entries[0].path)
     return {}
+
+
+def _as_tuples(find: Callable[[Path], OneEach]) -> Callable[[Path], Sources]:
+    return lambda place: {name: (source,) for name, source in find(place).items()}
 
 
 def split_of(text: str) -> str | None:
@@ -101,24 +104,21 @@ def _data_yaml(folder: Path, notes: Notes) -> Sources:
             split = split_name(str(key))
             if not split or value in (None, "", []):
                 continue
-            source = _yaml_source(path, content, value)
-            if source is None:
-                message = f"{path}: {key} names {value}, which is not there; left out"
-                notes.add("warning", "missing_split", message)
-            else:
-                found[split] = replace(source, classes_file=path)
+            sources = []
+            for one in value if isinstance(value, list) else [value]:
+                source = _yaml_source(path, content, one)
+                if source is None:
+                    message = f"{path}: {key} names {one}, which is not there; left out"
+                    notes.add("warning", "missing_split", message)
+                else:
+                    sources.append(replace(source, classes_file=path))
+            if sources:
+                found[split] = tuple(dict.fromkeys(sources))
         return found
     return {}
 
 
 def _yaml_source(path: Path, content: Mapping[str, Any], value: Any) -> BoxSource | None:
-    if isinstance(value, list):
-        if len(value) > 1:
-            raise DatasetError(
-                f"{path} names {len(value)} folders for one split; put their pictures into one, or write a "
-                "source for each into dataset.train_data_sources"
-            )
-        value = value[0]
     base = path.parent / str(content.get("path") or "")
     places = [base / str(value), path.parent / str(value)]
     # Roboflow writes ../train/images for train/images; a `path` is that of the machine that made the file.
@@ -156,8 +156,8 @@ def _yolo_labels(image_dir: Path) -> Path:
     return image_dir
 
 
-def _coco(folder: Path) -> Sources:
-    found: Sources = {}
+def _coco(folder: Path) -> OneEach:
+    found: OneEach = {}
     for path in _json_files(folder, _DEEPEST_JSON):
         names = _coco_picture_names(path)
         image_dir = _image_dir(folder, path, names) if names else None
@@ -167,7 +167,7 @@ def _coco(folder: Path) -> Sources:
     return _split_or_whole(found)
 
 
-def _split_or_whole(found: Sources) -> Sources:
+def _split_or_whole(found: OneEach) -> OneEach:
     """Without a file for all where splits have their own; a single file is for all, whatever its name."""
     if "train" in found:
         found.pop(UNSPLIT, None)
@@ -224,7 +224,7 @@ def _image_dir(folder: Path, label_file: Path, names: Sequence[str]) -> Path | N
     return None
 
 
-def _paired(folder: Path) -> Sources:
+def _paired(folder: Path) -> OneEach:
     """A folder of pictures beside one of labels; split by lists, or by folders inside or above."""
     for images, labels in _PAIRS:
         image_dir, label_dir = folder / images, folder / labels
@@ -242,7 +242,7 @@ def _paired(folder: Path) -> Sources:
             if entry.is_dir() and (name := split_name(entry.name)) and (label_dir / entry.name).is_dir()
         }
         return inside if "train" in inside else {UNSPLIT: source}
-    found: Sources = {}
+    found: OneEach = {}
     for name, path in _split_folders(folder):
         if inside := _paired(path):
             found[name] = next(iter(inside.values()))
@@ -259,9 +259,9 @@ def _split_folders(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name, Path(entry.path)
 
 
-def _one_file(folder: Path) -> Sources:
+def _one_file(folder: Path) -> OneEach:
     """A CSV file of boxes, or CVAT's XML, for each split or for all."""
-    found: Sources = {}
+    found: OneEach = {}
     places = [folder, *(Path(entry.path) for entry in listing(folder) if entry.is_dir())]
     for path in (path for place in places for path in _single_files(place)):
         try:
@@ -289,7 +289,7 @@ def _single_files(folder: Path) -> list[Path]:
     return [*by_suffix.get(".csv", []), *(xml if len(xml) <= _MOST_SHARED_FILES else [])]
 
 
-def _beside(folder: Path) -> Sources:
+def _beside(folder: Path) -> OneEach:
     """Label files beside their pictures; split by folders of that name, also below a folder ``images``."""
     for place in (folder, folder / "images"):
         if place.is_dir():

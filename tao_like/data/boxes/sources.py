@@ -19,6 +19,7 @@ from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.recognition import files_of_pictures, recognise_folder
 from tao_like.data.boxes.voc import read_voc_file
 from tao_like.data.boxes.yolo import LineKind, YoloReader, long_lines
+from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
 YOLO_FORMATS = ("yolo", "yolo_segment", "yolo_pose")
@@ -50,7 +51,12 @@ class BoxSource:
 
 
 def read_boxes(
-    source: BoxSource, key: str, notes: Notes | None = None, *, keep_segmentation: bool = True
+    source: BoxSource,
+    key: str,
+    notes: Notes | None = None,
+    unreadable: UnreadableImages | None = None,
+    *,
+    keep_segmentation: bool = True,
 ) -> list[BoxRecord]:
     """The records of a source.
 
@@ -58,6 +64,8 @@ def read_boxes(
         source: where they are.
         key: of the spec, for messages, such as ``dataset.train_data_sources[0]``.
         notes: gets what was decided and noticed.
+        unreadable: gets pictures that cannot be read, which are left out; None: they stay, and the first
+            whose size is needed raises an error.
         keep_segmentation: keep the outlines of objects; polygons of a large data set take gigabytes.
 
     Raises:
@@ -65,7 +73,7 @@ def read_boxes(
     """
     notes = Notes() if notes is None else notes
     try:
-        records = _read(settled(source, notes), notes)
+        records = _read(settled(source, notes), notes, unreadable)
     except DatasetError as error:
         raise DatasetError(f"{key}: {error}") from error
     return records if keep_segmentation else [_without_outlines(record) for record in records]
@@ -103,7 +111,7 @@ def _recognised(source: BoxSource, notes: Notes) -> str:
     return recognise_folder(source.image_dir, folder, notes)
 
 
-def _read(source: BoxSource, notes: Notes) -> list[BoxRecord]:
+def _read(source: BoxSource, notes: Notes, unreadable: UnreadableImages | None) -> list[BoxRecord]:
     lines = read_names(source.list_file) if source.list_file else None
     kind = source.format
     if kind == "coco":
@@ -124,7 +132,7 @@ def _read(source: BoxSource, notes: Notes) -> list[BoxRecord]:
         raise DatasetError(f"there is no folder {source.label_dir}; give the folder of the label files")
     pictures = PictureNames(source.image_dir, notes)
     suffix, reader = _reader(source, source.label_dir, notes)
-    return read_label_folder(pictures, source.label_dir, suffix, reader, lines, notes)
+    return read_label_folder(pictures, source.label_dir, suffix, reader, lines, notes, unreadable)
 
 
 def _reader(source: BoxSource, label_dir: Path, notes: Notes) -> tuple[str, Reader]:

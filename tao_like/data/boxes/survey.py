@@ -14,6 +14,7 @@ from tao_like.data.boxes.layouts import LAYOUTS, UNSPLIT, find_sources
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
 from tao_like.data.images.files import find_images, passed_over_notes, read_header
+from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
 _MOST_HEADERS = 300
@@ -25,7 +26,8 @@ class BoxSurvey:
 
     Attributes:
         format: of the labels, in the words of ``BoxSource``.
-        sources: for each split where to read it; the one name ``all`` for data that is not split.
+        sources: for each split where to read it, one folder or several; the one name ``all`` for data that is
+            not split.
         pictures: of each split.
         boxes: of each class in the training data, the most frequent first.
         width: median of the pictures, in pixels.
@@ -36,7 +38,7 @@ class BoxSurvey:
     """
 
     format: str
-    sources: Mapping[str, BoxSource]
+    sources: Mapping[str, tuple[BoxSource, ...]]
     pictures: Mapping[str, int]
     boxes: Mapping[str, int]
     width: int
@@ -78,28 +80,39 @@ def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
         raise DatasetError(
             f"{folder}: no labels of boxes were found ({pictures} pictures)\n{others}{LAYOUTS}"
         )
-    sources = {name: settled(source, notes) for name, source in sources.items()}
+    sources = {name: tuple(settled(one, notes) for one in several) for name, several in sources.items()}
     if classes_file is not None:
         sources = {
-            name: replace(source, classes_file=classes_file) if source.format in YOLO_FORMATS else source
-            for name, source in sources.items()
+            name: tuple(
+                replace(one, classes_file=classes_file) if one.format in YOLO_FORMATS else one
+                for one in several
+            )
+            for name, several in sources.items()
         }
     return _described(sources, notes)
 
 
-def _described(sources: Mapping[str, BoxSource], notes: Notes) -> BoxSurvey:
+def _described(sources: Mapping[str, tuple[BoxSource, ...]], notes: Notes) -> BoxSurvey:
     order = [name for name in (UNSPLIT, "train", "val", "test") if name in sources]
+    unreadable = UnreadableImages(decode=False)
     records = {
-        name: read_boxes(sources[name], _place(sources[name]), notes, keep_segmentation=False)
+        name: [
+            record
+            for source in sources[name]
+            for record in read_boxes(source, _place(source), notes, unreadable, keep_segmentation=False)
+        ]
         for name in order
     }
+    if unreadable.problems:
+        message = "{count} pictures cannot be read; dataset.on_error=skip trains without them"
+        notes.add("warning", "unreadable", message, list(unreadable.problems.values()))
     main = records[order[0]]
     boxes = Counter(box.label for record in main for box in record.boxes if not box.ignore)
     sizes = [_size(record) for record in main[:: max(1, -(-len(main) // _MOST_HEADERS))]]
     sizes = [size for size in sizes if size]
     if not sizes or not boxes:
         raise DatasetError(
-            f"{_place(sources[order[0]])}: none of {len(main)} pictures can be read, or none has a box"
+            f"{_place(sources[order[0]][0])}: none of {len(main)} pictures can be read, or none has a box"
         )
     width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
     sides = [
@@ -108,7 +121,7 @@ def _described(sources: Mapping[str, BoxSource], notes: Notes) -> BoxSurvey:
         for box in record.boxes
     ]
     return BoxSurvey(
-        format=sources[order[0]].format,
+        format=sources[order[0]][0].format,
         sources={name: sources[name] for name in order},
         pictures={name: len(records[name]) for name in order},
         boxes=dict(boxes.most_common()),

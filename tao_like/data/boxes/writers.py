@@ -13,7 +13,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.kitti import DONT_CARE
 from tao_like.data.boxes.sizes import picture_size
 from tao_like.errors import DatasetError
-from tao_like.tracking.files import atomic_path
+from tao_like.tracking.files import atomic_path, terminal_text
 
 WRITTEN_FORMATS = ("coco", "voc", "kitti", "yolo")
 COCO_FILE, LABEL_FOLDER, YOLO_CLASSES = "labels.json", "labels", "classes.txt"
@@ -97,7 +97,7 @@ def _coco(
 def _voc_text(record: BoxRecord, classes: Sequence[str], size: tuple[int, int], lost: Lost) -> str:
     del classes
     root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "filename").text = Path(record.key).name
+    ElementTree.SubElement(root, "filename").text = terminal_text(Path(record.key).name)
     measures = ElementTree.SubElement(root, "size")
     for name, value in zip(("width", "height", "depth"), (*size, 3), strict=True):
         ElementTree.SubElement(measures, name).text = str(value)

@@ -63,7 +63,9 @@ class _Placed:
         return str(self.record.path)
 
 
-def quick_check(splits: SplitRecords, classes: Sequence[str], *, multi_label: bool = False) -> CheckReport:
+def quick_check(
+    splits: SplitRecords, classes: Sequence[str], *, multi_label: bool = False, remedy: str = ""
+) -> CheckReport:
     """Looks for what would stop or spoil a training, without decoding the pictures.
 
     Every file is there, not empty and has the head of a picture; labels are known; classes have pictures in
@@ -73,12 +75,13 @@ def quick_check(splits: SplitRecords, classes: Sequence[str], *, multi_label: bo
         splits: Pictures of ``train``, ``val``, ``test``, or some of them.
         classes: Class names in the order of the outputs.
         multi_label: Whether pictures may have several labels, or none.
+        remedy: The key of the task that makes up for rare classes, where it has one.
     """
     placed = _placed(splits)
     seen = {path: _header(path) for path in _paths(placed)}
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
-        *_class_findings(splits, classes, multi_label),
+        *_class_findings(splits, classes, multi_label, remedy),
         *_file_findings(seen),
         *_copy_findings(placed, same),
         *_picture_findings(seen),
@@ -91,6 +94,7 @@ def full_check(
     classes: Sequence[str],
     *,
     multi_label: bool = False,
+    remedy: str = "",
     on_progress: Callable[[int, int], None] | None = None,
     window: Window | None = None,
 ) -> CheckReport:
@@ -100,6 +104,7 @@ def full_check(
         splits: As for ``quick_check``.
         classes: As for ``quick_check``.
         multi_label: As for ``quick_check``.
+        remedy: As for ``quick_check``.
         on_progress: Called with the number of pictures done and of all, in the calling thread.
         window: Values of 16-bit pictures that become black and white.
     """
@@ -107,7 +112,7 @@ def full_check(
     seen = _decode_all(_paths(placed), on_progress, window)
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
-        *_class_findings(splits, classes, multi_label),
+        *_class_findings(splits, classes, multi_label, remedy),
         *_file_findings(seen),
         *_copy_findings(placed, same),
         *_look_alike_findings(placed, same, seen),
@@ -171,7 +176,9 @@ def _file_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
             yield Finding("error", fault, f"{_files(len(problems))} {what}; replace or remove:", problems)
 
 
-def _class_findings(splits: SplitRecords, classes: Sequence[str], multi_label: bool) -> Iterator[Finding]:
+def _class_findings(
+    splits: SplitRecords, classes: Sequence[str], multi_label: bool, remedy: str
+) -> Iterator[Finding]:
     if len(classes) < (1 if multi_label else 2):
         named = f"only the class {classes[0]!r}" if classes else "no class"
         yield Finding("error", "one_class", f"the data has {named}; a classifier needs at least two")
@@ -194,10 +201,10 @@ def _class_findings(splits: SplitRecords, classes: Sequence[str], multi_label: b
         missing = [label for label in classes if not counts[label]]
         if records and missing:
             yield Finding("warning", "class_missing", f"no pictures in {name} of: {_some(missing)}")
-    yield from _balance_findings(_counts(splits.get("train", ())), classes)
+    yield from _balance_findings(_counts(splits.get("train", ())), classes, remedy)
 
 
-def _balance_findings(counts: Mapping[str, int], classes: Sequence[str]) -> Iterator[Finding]:
+def _balance_findings(counts: Mapping[str, int], classes: Sequence[str], remedy: str) -> Iterator[Finding]:
     present = {label: counts[label] for label in classes if counts[label]}
     few = [f"{label} ({count})" for label, count in present.items() if count < FEW_PICTURES]
     if few:
@@ -212,8 +219,7 @@ def _balance_findings(counts: Mapping[str, int], classes: Sequence[str]) -> Iter
                 "warning",
                 "imbalance",
                 f"{most!r} has {ratio:.0f} times as many training pictures as {least!r} "
-                f"({present[most]} and {present[least]}); model.head.loss.class_weights=balanced makes up "
-                "for it",
+                f"({present[most]} and {present[least]})" + (f"; {remedy} makes up for it" if remedy else ""),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ LABEL_HEADERS = (
 GROUP_HEADER = "group"
 SPLIT_HEADERS = ("split", "subset", "partition")
 LABEL_SEPARATOR = ";"
+SURE_SEPARATORS, UNSURE_SEPARATOR = ";|", ","
+AUTO, NO_SEPARATOR = "auto", "none"
 _PEEKED_ROWS = 10
 
 _YES = frozenset({"1", "1.0", "true", "yes"})
@@ -119,13 +122,14 @@ def read_csv(
     multi_label: bool = False,
     group_column: str | None = None,
     split: str | None = None,
+    separators: str | None = None,
 ) -> list[ImageRecord]:
     """Pictures listed in a CSV file, in the order of their keys.
 
     The first line names the columns: one for the file (``path``, ``file``, ``filename``, ``image``, ...) and
-    either one for the label (``label``, ``class``, ``category``, ...; several labels as ``a;b``) or one
-    column a class that holds 0 or 1. Columns ``group`` and ``split`` are optional; beside a label column,
-    others are left alone. Separated by commas, semicolons or tabs; UTF-8.
+    either one for the label (``label``, ``class``, ``category``, ...; several labels as ``a;b``, ``a|b`` or
+    ``"a, b"``) or one column a class that holds 0 or 1. Columns ``group`` and ``split`` are optional; beside
+    a label column, others are left alone. Separated by commas, semicolons or tabs; UTF-8.
 
     A picture that is listed twice counts once: with the same label, or, in multi-label data, with the labels
     of all its rows.
@@ -136,6 +140,7 @@ def read_csv(
         multi_label: Whether a picture may have several labels, or none.
         group_column: Column with what stays together in a split; by default ``group``, where there is one.
         split: In a file with a column ``split``: reads the rows of this one (``train``, ``val`` or ``test``).
+        separators: Marks between the labels of a picture; None: as ``label_separators`` finds them.
 
     Raises:
         DatasetError: The file cannot be used; it names the file and, for each fault, the line.
@@ -146,11 +151,14 @@ def read_csv(
     columns = _columns(f"{csv_file}: line {line}", header, group_column)
     root = Path(os.path.normpath(Path(images_dir or csv_file.parent).absolute()))
     pictures = _Pictures(csv_file, root, multi_label)
-    for line, row in rows:
+    listed = list(rows)
+    if separators is None:
+        separators = _separators_of(columns, [row for _, row in listed])
+    for line, row in listed:
         problem = _row_problem(row, header, columns)
         labels: tuple[str, ...] = ()
         if problem is None:
-            labels, problem = _labels(row, columns, multi_label)
+            labels, problem = _labels(row, columns, multi_label, separators)
         if problem is not None:
             pictures.problems.append(f"line {line}: {problem}")
         elif split is None or columns.split is None or split_name(row[columns.split]) == split:
@@ -161,6 +169,30 @@ def read_csv(
         of_split = f" for the split {split}" if split else ""
         raise DatasetError(f"{csv_file}: no pictures are listed{of_split}")
     return records
+
+
+def label_separators(csv_file: Path | str) -> str:
+    """Marks that stand between the labels of a picture in a file: ``;`` and ``|``, and perhaps the comma.
+
+    A comma may be part of a name (``Smith, John``), so it counts only where the labels that it would give
+    repeat themselves: where there are no more of them than of whole cells.
+
+    Raises:
+        DatasetError: The file cannot be read as a CSV of pictures.
+    """
+    rows = csv_rows(Path(csv_file))
+    line, header = next(rows, (1, []))
+    columns = _columns(f"{csv_file}: line {line}", header, None)
+    return _separators_of(columns, [row for _, row in rows])
+
+
+def _separators_of(columns: _Columns, rows: Sequence[Sequence[str]]) -> str:
+    if columns.label is None:
+        return SURE_SEPARATORS
+    cells = {row[columns.label].strip() for row in rows if len(row) > columns.label} - {""}
+    parts = {part.strip() for cell in cells for part in cell.split(UNSURE_SEPARATOR)} - {""}
+    joined = any(UNSURE_SEPARATOR in cell for cell in cells)
+    return SURE_SEPARATORS + (UNSURE_SEPARATOR if joined and len(parts) <= len(cells) else "")
 
 
 def peek_csv(csv_file: Path | str) -> CsvPeek:
@@ -224,6 +256,10 @@ def _columns(source: str, header: Sequence[str], group_column: str | None) -> _C
     return _Columns(file, label, classes, group, split)
 
 
+def _parts(cell: str, separators: str) -> list[str]:
+    return re.split(f"[{re.escape(separators)}]", cell) if separators else [cell]
+
+
 def _first_place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
 
@@ -239,10 +275,12 @@ def _row_problem(row: Sequence[str], header: Sequence[str], columns: _Columns) -
     return None
 
 
-def _labels(row: Sequence[str], columns: _Columns, multi_label: bool) -> tuple[tuple[str, ...], str | None]:
+def _labels(
+    row: Sequence[str], columns: _Columns, multi_label: bool, separators: str
+) -> tuple[tuple[str, ...], str | None]:
     """The labels of a row, and what is wrong with them."""
     if columns.label is not None:
-        cells = (label_text(cell.strip()) for cell in row[columns.label].split(LABEL_SEPARATOR))
+        cells = (label_text(cell.strip()) for cell in _parts(row[columns.label], separators))
         labels = tuple(dict.fromkeys(cell for cell in cells if cell))
     else:
         for place, name in columns.classes.items():
@@ -257,4 +295,7 @@ def _labels(row: Sequence[str], columns: _Columns, multi_label: bool) -> tuple[t
     if not labels:
         return (), "no label"
     several = LABEL_SEPARATOR.join(labels)
-    return (), f"{len(labels)} labels ({several}); dataset.multi_label=true allows several"
+    return (), (
+        f"{len(labels)} labels ({several}); dataset.multi_label=true allows several, and "
+        "dataset.label_separator=none takes the cell for one name"
+    )

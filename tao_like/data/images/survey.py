@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tao_like.data.images.class_folders import ClassFolders, scan_class_folders
-from tao_like.data.images.csv_lists import peek_csv, read_csv
+from tao_like.data.images.csv_lists import label_separators, peek_csv, read_csv
 from tao_like.data.images.files import (
     Header,
     find_images,
@@ -208,13 +208,16 @@ def _survey_csv(csv_files: dict[str, Path], folder: Path) -> Survey:
     if UNSPLIT in csv_files and "train" in peek.splits:
         csv_files = dict.fromkeys(peek.splits, main)
     multi_label = _is_multi_label(main, _images_dir(main, folder))
+    separators = label_separators(main)
     notes: list[str] = []
     sources: dict[str, Source] = {}
     records: dict[str, list[ImageRecord]] = {}
     for name, path in csv_files.items():
         try:
             images_dir = _images_dir(path, folder)
-            records[name] = read_csv(path, images_dir, multi_label=multi_label, split=name)
+            records[name] = read_csv(
+                path, images_dir, multi_label=multi_label, split=name, separators=separators
+            )
         except DatasetError as error:
             if path == main:
                 raise

@@ -1,1 +1,1 @@
-"""Masks: COCO's runs and polygons of objects, and images that say for each pixel what it shows."""
+"""Masks: of objects as COCO's runs and polygons, and images that give each pixel of a photo a class."""

@@ -50,7 +50,8 @@ def mask_size(path: Path) -> tuple[int, int]:
     """Width and height of a mask file, from its head. Raises DatasetError."""
     try:
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            return image.size
+            width, height = image.size
+            return width, height
     except Exception as error:
         raise DatasetError(f"{path} cannot be read as a mask: {error}. Replace or remove it.") from error
 

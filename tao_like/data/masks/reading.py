@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tao_like.data.masks.files import read_mask_values
 from tao_like.data.masks.record import MaskRecord, Region
+from tao_like.data.masks.segmentation import mask_of_segmentation
 from tao_like.data.masks.values import ClassMap, MaskCoding
 from tao_like.errors import DatasetError
 
@@ -54,35 +54,15 @@ def rasterized(
         classes: names in the order of the numbers; the first is what no region covers.
         size: width and height.
         name: of the photo, for messages.
+
+    Raises:
+        DatasetError: a segmentation is damaged, or of a photo of another size.
     """
     width, height = size
     numbers = {label: number for number, label in enumerate(classes)}
     found = np.zeros((height, width), np.uint8)
     for region in sorted(regions, key=lambda one: -one.area):
         if region.label in numbers:
-            found[_pixels(region.segmentation, size, name)] = numbers[region.label]
+            pixels = mask_of_segmentation(region.segmentation, width, height, name)
+            found[pixels != 0] = numbers[region.label]
     return found
-
-
-def _pixels(segmentation: Any, size: tuple[int, int], name: str) -> Any:
-    """(H, W) bool: the pixels of an outline."""
-    from faster_coco_eval.core import mask as coco_mask
-
-    width, height = size
-    try:
-        if isinstance(segmentation, dict):
-            given = segmentation
-            if list(given["size"]) != [height, width]:
-                raise DatasetError(
-                    f"{name}: runs are of {given['size']} (height, width), and the photo is {[height, width]}"
-                )
-            runs = coco_mask.frPyObjects(given, height, width) if isinstance(given["counts"], list) else given
-            return coco_mask.decode(runs).astype(bool)
-        rings = [ring for ring in segmentation if len(ring) >= 6]
-        if not rings:
-            return np.zeros((height, width), bool)
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(rings, height, width))).astype(bool)
-    except DatasetError:
-        raise
-    except Exception as error:  # the library raises almost anything on damaged outlines
-        raise DatasetError(f"{name}: a segmentation cannot be read: {error}") from error

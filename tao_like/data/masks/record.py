@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tao_like.data.boxes.annotation import Segmentation
 from tao_like.data.images.sample import ImageRecord
 
 
@@ -20,7 +20,7 @@ class Region:
     """
 
     label: str
-    segmentation: list[list[float]] | dict[str, Any]
+    segmentation: Segmentation
     area: float
 
 

@@ -104,7 +104,10 @@ def _meaning(
     seen = sorted(values.pixels)
     if set(seen) == {0, IGNORE}:
         note = "the masks hold 0 and 255 alone: 255 is taken for the foreground, not for pixels of no class"
-        entries = (PaletteEntry(0, "background", "background"), PaletteEntry(1, "foreground", "foreground"))
+        entries: tuple[PaletteEntry, ...] = (
+            PaletteEntry(0, "background", "background"),
+            PaletteEntry(1, "foreground", "foreground"),
+        )
         return "binary", entries, None, (note,)
     found = next((one / CLASSES_FILE for one in near if (one / CLASSES_FILE).is_file()), None)
     if found is not None:

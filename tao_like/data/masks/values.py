@@ -83,7 +83,8 @@ class MaskCoding:
                 f"{name}: the mask has the {_values(unknown.tolist())}, which mean nothing; the values are "
                 f"{self._known_values()}"
             )
-        return table[values]
+        found: ClassMap = table[values]
+        return found
 
     @cached_property
     def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
@@ -201,9 +202,9 @@ def unpack(number: int) -> tuple[int, int, int]:
 
 def pack_colors(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
     """(H, W) one number for each color of (H, W, 3)."""
-    wide = values.astype(np.uint32)
-    packed: npt.NDArray[np.uint32] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-    return packed
+    wide = values.astype(np.int64)
+    packed = wide[..., 0] * 65536 + wide[..., 1] * 256 + wide[..., 2]
+    return packed.astype(np.uint32)
 
 
 def _values(values: Sequence[int]) -> str:

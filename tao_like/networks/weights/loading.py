@@ -7,7 +7,7 @@ anything is refused before the network is touched.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tao_like.networks.backbones.image_size import weights_facts
 from tao_like.networks.backbones.names import TYPE_KEY, architecture_of
 from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY, read_file, state_dicts
+from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.hub import read_timm_weights
 from tao_like.networks.weights.offline import available_offline
 from tao_like.networks.weights.packages import (
@@ -49,7 +50,8 @@ class LoadReport:
         missing: Names of the network's tensors that the source lacks.
         unexpected: Names in the source that the network lacks.
         mismatched_shape: Tensors of the backbone whose shape differs: name, shape in the source and here.
-        head_skipped: Tensors of the classifier that belong to another number of classes.
+        head_skipped: Tensors of the classifier that were left out, since they are for other classes.
+        head: Whether the classifier is kept, and why; None where nobody said which classes are wanted.
         share: Share of the backbone's values (head left out) that were filled, 0..1.
         normalisation: How images are to be prepared for these weights; None where the source does not say.
     """
@@ -62,6 +64,7 @@ class LoadReport:
     head_skipped: tuple[str, ...]
     share: float
     normalisation: Normalization | None
+    head: ClassLayer | None = None
 
     def text(self) -> str:
         """Return the report in a few lines for a user."""
@@ -75,7 +78,9 @@ class LoadReport:
                 lines.append(
                     f"  {len(names)} {'tensor' if len(names) == 1 else 'tensors'} {what}: {_some(names)}"
                 )
-        if self.head_skipped:
+        if self.head is not None:
+            lines.append(f"  {self.head.text()}")
+        elif self.head_skipped:
             lines.append("  the head is new, since the source's is for other classes")
         if self.normalisation is None:
             lines.append("  the source does not say how its images were normalised")
@@ -116,14 +121,21 @@ def source_normalization(source: str, type: str) -> Normalization | None:
     return None
 
 
-def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
+def load_pretrained(
+    model: nn.Module, source: str, type: str, classes: Sequence[str] | None = None
+) -> LoadReport:
     """Fill a backbone with pretrained weights.
+
+    The classifier is taken from a bundle of the same classes alone, its outputs in the network's order: a
+    classifier of as many other classes would fit too, and files without class names may hold one.
 
     Args:
         model: The network that :func:`create_backbone` made for this type.
         source: A file (.safetensors, or .pth and the like of ``torch.save``), a bundle (.tltb), "timm" for
             the weights that timm has on its hub, or "package:efficientnet_lite0" (lite1, lite2).
         type: The name of timm or TAO that the network was made from.
+        classes: Names of the classes that the network is to tell; None: they are the source's own, so that
+            a classifier that fits is taken.
 
     Returns:
         What was loaded and what was not.
@@ -134,6 +146,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
     """
     name = resolve_name(type)
     normalisation: Normalization | None = None
+    theirs: Sequence[str] = ()
     if source.startswith(PACKAGE_PREFIX):
         package = find_package(source, architecture_of(name))
         content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
@@ -143,10 +156,11 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
         normalisation = normalisation_of(weights_facts(name))
     elif Path(source).suffix == BUNDLE_SUFFIX:
         bundle = read_bundle(_existing(source))
-        content, normalisation = bundle.weights, bundle_normalization(bundle)
+        content, normalisation, theirs = bundle.weights, bundle_normalization(bundle), bundle.classes
     else:
         content = read_file(Path(source))
-    match = _best_match(model, content)
+    head = None if classes is None else class_layer(classes, theirs)
+    match = _best_match(model, content, head)
     if match is None or match.share < _LEAST_SHARE:
         raise BundleError(_misfit(model, source, name, match))
     # Not strict: what is missing was found by name and shape above, and is in the report.
@@ -160,6 +174,7 @@ def load_pretrained(model: nn.Module, source: str, type: str) -> LoadReport:
         head_skipped=match.head_skipped,
         share=match.share,
         normalisation=normalisation,
+        head=head if head_prefixes(model) else None,
     )
 
 
@@ -187,14 +202,14 @@ def bundle_normalization(bundle: Bundle) -> Normalization | None:
     )
 
 
-def _best_match(model: nn.Module, content: Mapping[str, object]) -> _Match | None:
+def _best_match(model: nn.Module, content: Mapping[str, object], head: ClassLayer | None) -> _Match | None:
     """Find the reading of a source that fills most of the backbone; None where it has no tensors."""
     best: _Match | None = None
     for tensors in state_dicts(content):
         for candidate in (tensors, _family_reading(model, tensors)):
             if candidate is None or (best is not None and best.share == 1):
                 continue
-            match = _match(model, candidate)
+            match = _match(model, candidate, head)
             if best is None or match.share > best.share:
                 best = match
     return best
@@ -216,11 +231,16 @@ def _family_reading(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str
     return {name: value for name, value in converted.items() if isinstance(value, Tensor)}
 
 
-def _match(model: nn.Module, tensors: dict[str, Tensor]) -> _Match:
+def _match(model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None) -> _Match:
     heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
     matched, missing, mismatched, skipped = [], [], [], []
     backbone_values = filled_values = 0
     own_tensors = model.state_dict()
+    if head is not None and heads:
+        tensors = {
+            name: head.ordered(tensor) if name.startswith(heads) else tensor
+            for name, tensor in tensors.items()
+        }
     for name, own in own_tensors.items():
         in_head = name.startswith(heads) if heads else False
         counts = own.is_floating_point() and not in_head
@@ -230,6 +250,8 @@ def _match(model: nn.Module, tensors: dict[str, Tensor]) -> _Match:
             # A counter that many files lack and that only an averaging BatchNorm looks at.
             if not name.endswith("num_batches_tracked"):
                 missing.append(name)
+        elif in_head and head is not None and head.rows is None:
+            skipped.append(name)
         elif found.shape == own.shape:
             matched.append(name)
             filled_values += own.numel() if counts else 0

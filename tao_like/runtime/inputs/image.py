@@ -95,6 +95,11 @@ def read_image(path: str | Path, window: Window | None = None) -> Image.Image:
         raise DatasetError(f"{path} is not a picture that can be read ({', '.join(_FORMATS)}).") from error
     except MemoryError:
         raise
+    except Image.DecompressionBombError as error:
+        raise DatasetError(
+            f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels, the most "
+            "that are read at once; cut it into several files, or make it smaller."
+        ) from error
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DatasetError(f"{path} cannot be read as a picture: {error}. Replace or remove it.") from error
 

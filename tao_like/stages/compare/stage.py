@@ -80,7 +80,8 @@ def _check_same_data(candidates: list[Candidate], split: Split, run: Run) -> Non
         if own != prints[0]:
             run.warning(
                 f"{candidate.name} was trained on another division of the data than {candidates[0].name}, so "
-                f"its {split} samples are others; give dataset.{split}_dataset to score both on the same"
+                f"its {split} samples are others; give {candidate.task.data.key(split)} to score both on the "
+                "same"
             )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tao_like.runtime.processor import ANY_PROCESSOR
+from tao_like.tracking.files import csv_cell, terminal_text
 
 Row = Mapping[str, Any]
 """One model, as it stands under ``rows`` in report.json of compare.
@@ -32,7 +34,8 @@ def comparison_table(rows: Sequence[Row], headline: str) -> Table:
         rows: of one comparison, the reference first.
         headline: the metric to show; the others are in the CSV.
     """
-    table = Table(title=f"Compared with {rows[0]['name']}", title_justify="left", box=None, pad_edge=False)
+    heading = _name(f"Compared with {rows[0]['name']}")
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("form")
     for title in (headline, "lost", "MB", "params", "MACs", "ms", "p95", "x", f"/s at {_batch(rows)}"):
@@ -41,7 +44,7 @@ def comparison_table(rows: Sequence[Row], headline: str) -> Table:
     for row in rows:
         speed = f"{first / row['median_ms']:.2f}" if first and row["median_ms"] else "-"
         table.add_row(
-            row["name"],
+            _name(row["name"]),
             row["form"] if row["runs_in"] == "onnxruntime" else f"{row['form']}, in {row['runs_in']}",
             f"{row['metrics'][headline]:.4f}",
             f"{row['drop']:+.4f}",
@@ -93,13 +96,13 @@ def table_text(table: Table, width: int = 110) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes a line a model; each metric is a column."""
+    """Writes a line a model; each metric is a column. Names are text: no program runs what they hold."""
     flat = [{**{k: v for k, v in row.items() if k != "metrics"}, **row["metrics"]} for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(flat)
+        writer.writerow({name: csv_cell(name) for name in names})
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in flat)
 
 
 def short_number(value: int | None) -> str:
@@ -110,6 +113,11 @@ def short_number(value: int | None) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return str(value)
+
+
+def _name(name: str) -> Text:
+    """A name as it is: brackets are no markup, and control characters steer no terminal."""
+    return Text(terminal_text(name).replace("\n", "?"))
 
 
 def _batch(rows: Sequence[Row]) -> str:

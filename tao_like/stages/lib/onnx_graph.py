@@ -15,7 +15,8 @@ from tao_like.errors import BundleError, ConversionError
 
 QUANTIZED_TYPES = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger")
 _MOST_PASSES = 40
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""Errors are raised."""
 
 
 def load_float_graph(path: Path, key: str) -> onnx.ModelProto:
@@ -79,7 +80,7 @@ def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(target)

@@ -37,7 +37,7 @@ class PredictionWriter:
         row = {**(extra or {}), **self._task.predictions.csv_row(sample, prediction)}
         if self._writer is None:
             self._writer = csv.DictWriter(self._file, fieldnames=list(row))
-            self._writer.writeheader()
+            self._writer.writerow({name: csv_cell(name) for name in row})
         self._writer.writerow({name: csv_cell(value) for name, value in row.items()})
         if self._files is not None:
             self.records.append(self._files.record(sample, prediction))

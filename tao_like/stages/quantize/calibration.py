@@ -92,7 +92,7 @@ def watch(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.InferenceSes
         value for value in float_tensors(model, tensors) if value.name not in outputs | inputs
     )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised
     return onnxruntime.InferenceSession(
         watching.SerializeToString(),
         sess_options=options,

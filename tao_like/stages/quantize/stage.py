@@ -96,6 +96,7 @@ class _Quantization:
         """Calibrates, searches, writes and measures."""
         self.log.info(f"Processor: {self.processor.text()}. {self.target.text()}")
         samples = self._calibration_samples()
+        self._check_source(samples)
         self.ranges = self._calibrate(samples)
         self.means = channel_means(self.graph, self.layers, self._feeds(samples))
         scores: dict[tuple[str, ...], dict[str, float]] = {}
@@ -127,11 +128,16 @@ class _Quantization:
         if not self.task.data.has("train"):
             raise DatasetError(
                 "quantize takes the ranges of values from training data, and there is none; give "
-                "dataset.train_dataset"
+                f"{self.task.data.key('train')}"
             )
         available = self.task.data.count("train")
         count = min(self.spec.num_samples, available)
         return [number * available // count for number in range(count)]
+
+    def _check_source(self, samples: Sequence[int]) -> None:
+        """Runs the file as it is: what fails later is a graph of ours. Raises BundleError with its name."""
+        dataset = self.task.data.dataset("train")
+        self.engine.run(self._prepared([dataset.sample(samples[0])] * (fixed_batch(self.graph) or 1)))
 
     def _feeds(self, samples: Sequence[int]) -> Callable[[], Iterator[Feed]]:
         """Gives the samples one at a time, or as many as a fixed batch holds, read anew at each call."""

@@ -34,9 +34,11 @@ def check_phase(task: AnyTask, phase: Phase[Any]) -> None:
             f"it is one of {', '.join(known)}"
         )
     if needs_monitor and not data.has("val"):
+        # Not every task can keep a part of its training data back.
+        divides = " or dataset.split.val" if hasattr(getattr(task.spec, "dataset", None), "split") else ""
         raise SpecError(
-            f"{block}.keep=best and early stopping need validation data; give {data.key('val')} "
-            f"or dataset.split.val, or set {block}.keep=last and {block}.early_stopping.enabled=false"
+            f"{block}.keep=best and early stopping need validation data; give {data.key('val')}"
+            f"{divides}, or set {block}.keep=last and {block}.early_stopping.enabled=false"
         )
 
 

@@ -35,12 +35,12 @@ from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
 from tao_like.stages.train.state import State
+from tao_like.stages.train.step import Losses, TrainingStep
 from tao_like.stages.train.validation import validate
 from tao_like.stages.train.watch import Watch
 from tao_like.tracking import Run, StopRequest, is_main_process
 
 BEST = "best.ckpt"
-Losses = Callable[[nn.Module, Batch[Any]], dict[str, Tensor]]
 
 
 class PhaseTraining:
@@ -91,7 +91,7 @@ class PhaseTraining:
             fabric.to_device(self.model)
         if self.spec.compile:
             self.model.compile()
-        self.step_module: nn.Module = _Step(self.model, losses)
+        self.step_module: nn.Module = TrainingStep(self.model, losses)
         if fabric.world_size > 1 and not sharded:
             self.step_module = fabric.strategy.setup_module(self.step_module)
         self.average = MovingAverage(self.model, self.spec.ema_decay) if self.spec.enable_ema else None
@@ -384,15 +384,3 @@ class PhaseTraining:
         self.reporter.begin(len(self.data), self.data.batch_size, self.total_steps, str(self.fabric.device))
         if self.board is not None:
             self.board.begin(self.model, self.data, resumed=self.state.step > 0)
-
-
-class _Step(nn.Module):
-    """The losses of a batch as one call, which is what ddp must wrap."""
-
-    def __init__(self, model: nn.Module, losses: Losses) -> None:
-        super().__init__()
-        self.model = model
-        self._losses = losses
-
-    def forward(self, batch: Batch[Any]) -> dict[str, Tensor]:
-        return self._losses(self.model, batch)

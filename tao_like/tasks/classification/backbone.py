@@ -16,6 +16,7 @@ from tao_like.networks.imported.backbone import (
     fill_head,
     read_imported,
 )
+from tao_like.networks.weights.class_layer import class_layer
 from tao_like.networks.weights.loading import bundle_normalization, load_pretrained, source_normalization
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def fill_backbone(spec: Spec, classes: list[str], module: nn.Module) -> list[str
             notes.append(IMPORTED_NORMALIZATION)
         return [*notes, fill_head(module, bundle.classes, classes)]
     if backbone.pretrained_backbone_path:
-        return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type).text()]
+        return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type, classes).text()]
     return ["the backbone starts at random; model.backbone.pretrained_backbone_path names weights"]
 
 
@@ -102,13 +103,16 @@ def _go_on(module: ImportedBackbone, bundle: Bundle, classes: list[str]) -> list
         for name, tensor in bundle.weights.items()
         if name.startswith(prefix)
     }
-    keeps_head = bundle.classes == classes
-    if not keeps_head:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+    head = class_layer(classes, bundle.classes)
+    weights = {
+        name: head.ordered(tensor) if name.startswith("head.") else tensor
+        for name, tensor in weights.items()
+        if head.rows is not None or not name.startswith("head.")
+    }
     try:
         missing, unexpected = module.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise BundleError(f"the bundle's weights do not fit its imported network: {error}") from error
     if unexpected or any(not name.startswith("head.") for name in missing):
         raise BundleError("the bundle's weights do not fit its imported network: names differ")
-    return ["all weights come from the bundle" if keeps_head else "the head is new, since the classes differ"]
+    return ["all weights come from the bundle"] if head.is_same else [head.text()]

@@ -30,6 +30,8 @@ MAX_FEATURE_PICTURES = 3000
 """More pictures than this are not searched for wrong labels: it would take longer than people wait."""
 FEATURE_BATCH = 32
 COLUMNS = 8
+REMEDY = "model.head.loss.class_weights=balanced"
+"""What makes up for rare classes."""
 
 
 def check_classification_data(
@@ -56,9 +58,11 @@ def check_classification_data(
     multi_label = spec.dataset.multi_label
     values = list(pixel_value_findings(records, spec.dataset.pixel_range, window))
     if not full:
-        checked = quick_check(records, classes, multi_label=multi_label)
+        checked = quick_check(records, classes, multi_label=multi_label, remedy=REMEDY)
         return DataReport([*checked.findings, *values], checked.to_dict())
-    checked = full_check(records, classes, multi_label=multi_label, on_progress=on_progress, window=window)
+    checked = full_check(
+        records, classes, multi_label=multi_label, remedy=REMEDY, on_progress=on_progress, window=window
+    )
     report = DataReport([*checked.findings, *values], checked.to_dict())
     labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
     counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}

@@ -88,7 +88,7 @@ class ClassificationData(ImageData[LabelledImages]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        return check_classification_data(
+        report = check_classification_data(
             {split: self.source.records(split) for split in SPLITS if self.has(split)},
             self.labels.names,
             self.spec,
@@ -97,3 +97,5 @@ class ClassificationData(ImageData[LabelledImages]):
             full=full,
             on_progress=on_progress,
         )
+        report.findings += self.source.findings()
+        return report

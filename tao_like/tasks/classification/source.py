@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tao_like.contract.sample import SPLITS as SPLITS
 from tao_like.contract.sample import Split
+from tao_like.data.images.csv_lists import AUTO, NO_SEPARATOR, label_separators
 from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders, read_csv
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import SpecError
@@ -48,6 +49,13 @@ class LabelledImages(SplitSource[ImageRecord]):
         found = split_from_dict(stored, root, splits=[split])
         return found.records[split], found
 
+    def _separators(self) -> str | None:
+        """Marks between labels: as the spec says, else as the training file has them, in all splits."""
+        given, block = self.spec.label_separator, self.named("train")
+        if given != AUTO:
+            return "" if given == NO_SEPARATOR else given
+        return label_separators(block.csv_file) if block is not None and block.csv_file else None
+
     @override
     def read(self, split: Split) -> list[ImageRecord]:
         block = self.named(split)
@@ -61,6 +69,7 @@ class LabelledImages(SplitSource[ImageRecord]):
                 images_dir,
                 multi_label=self.spec.multi_label,
                 split=split,
+                separators=self._separators(),
             )
         if self.spec.multi_label:
             raise SpecError(

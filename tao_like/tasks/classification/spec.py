@@ -20,6 +20,7 @@ from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    on_error_field,
     pixel_range_field,
     pixel_range_problems,
     shuffle_field,
@@ -169,6 +170,12 @@ class DatasetSpec:
         None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
     )
     multi_label: bool = spec_field(False, "Several labels a picture: independent yes or no for each class")
+    label_separator: str = spec_field(
+        "auto",
+        "Mark between labels in a CSV file's column of labels: `auto`: ; and |, and the comma "
+        "where the labels that it gives repeat themselves; `none`: a cell is one name; or the mark itself",
+        pattern=r"auto|none|[^\w\s]",
+    )
     img_size: int = spec_field(224, "Input side", unit="pixels", ge=16, le=4096, automl=False)
     resize: str = spec_field(
         "crop",
@@ -182,6 +189,7 @@ class DatasetSpec:
         le=1,
     )
     pixel_range: str = pixel_range_field()
+    on_error: str = on_error_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()

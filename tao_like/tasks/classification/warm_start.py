@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import head_prefixes
 from tao_like.networks.backbones.names import IMPORTED
+from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.classification.model import ClassificationNetwork
 
 
 def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], backbone: str) -> list[str]:
     """Fills the network from a bundle: wholly where the classes are the same, else without the head.
+
+    Classes are the same by their names; those in another order have the head's outputs put in the new one.
 
     Args:
         network: as the spec has it.
@@ -36,23 +40,34 @@ def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], b
             f"train.pretrained_model_path={path} holds a pruned network, which keeps its own sizes; give "
             "it as train.pruned_model_path"
         )
-    if bundle.classes == classes:
+    head = class_layer(classes, bundle.classes)
+    if head.rows is not None:
+        weights = _with_head(network, bundle, head)
         expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        if expected != {name: tensor.shape for name, tensor in bundle.weights.items()}:
+        if expected != {name: tensor.shape for name, tensor in weights.items()}:
             theirs = bundle.spec["model"]["backbone"]["type"]
             raise SpecError(
                 f"train.pretrained_model_path={path} holds another network ({theirs}) than "
                 f"model.backbone.type={backbone}; make them agree"
             )
-        network.load_state_dict(bundle.weights)
-        return [f"all weights come from {path}"]
+        network.load_state_dict(weights)
+        return [f"all weights come from {path}", head.text()]
     if backbone == IMPORTED:
-        return _all_but_head(network, bundle, path)
-    report = load_pretrained(network.backbone, str(path), backbone)
+        return [*_all_but_head(network, bundle, path), head.text()]
+    report = load_pretrained(network.backbone, str(path), backbone, classes)
     if report.normalisation is not None:
         network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
         network.normalise.std.copy_(torch.tensor(report.normalisation.std))
-    return [report.text(), "the head is new, since the classes differ"]
+    return [report.text()]
+
+
+def _with_head(network: ClassificationNetwork, bundle: Bundle, head: ClassLayer) -> dict[str, Tensor]:
+    """The bundle's weights with the head's outputs in the order of the new classes."""
+    heads = tuple(f"backbone.{name}." for name in head_prefixes(network.backbone))
+    return {
+        name: head.ordered(tensor) if name.startswith(heads) else tensor
+        for name, tensor in bundle.weights.items()
+    }
 
 
 def _all_but_head(network: ClassificationNetwork, bundle: Bundle, path: Path) -> list[str]:
@@ -68,4 +83,4 @@ def _all_but_head(network: ClassificationNetwork, bundle: Bundle, path: Path) ->
             "model.backbone.pretrained_backbone_path names; make them agree"
         )
     network.load_state_dict(below, strict=False)
-    return [f"all weights below the head come from {path}", "the head is new, since the classes differ"]
+    return [f"all weights below the head come from {path}"]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tao_like.contract.sample import SPLITS, Split
+from tao_like.data.checks.findings import Finding
 from tao_like.data.images.sample import ImageRecord
+from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.data.splits.division import split_records
 from tao_like.data.splits.stored import FoundSplit, split_to_dict
 from tao_like.errors import DatasetError
@@ -50,6 +52,7 @@ class SplitSource(ABC, Generic[RecordT]):
         self._records: dict[Split, list[RecordT]] = {}
         self._classes: list[str] | None = None
         self.notes: list[str] = []
+        self.unreadable = UnreadableImages() if getattr(spec, "on_error", "stop") == "skip" else None
 
     @abstractmethod
     def named(self, split: Split) -> Any:
@@ -98,7 +101,7 @@ class SplitSource(ABC, Generic[RecordT]):
             if self.divides() and (split == "train" or self.is_divided(split)):
                 self._records |= self._divided(split)
             else:
-                self._records[split] = self.read(split)
+                self._records[split] = self._read_usable(split)
         return self._records[split]
 
     @property
@@ -135,6 +138,20 @@ class SplitSource(ABC, Generic[RecordT]):
             digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
+    def findings(self) -> list[Finding]:
+        """What was noticed in the data that has been read so far: pictures that are left out."""
+        finding = self.unreadable.finding() if self.unreadable else None
+        return [finding] if finding else []
+
+    def _read_usable(self, split: Split) -> list[RecordT]:
+        """All that the spec names for a split, without the pictures that `dataset.on_error` leaves out."""
+        records = self.read(split)
+        if self.unreadable is None:
+            return records
+        usable = set(self.unreadable.readable([record.path for record in records]))
+        self.unreadable.check_share()
+        return [record for record in records if record.path in usable]
+
     def _divided(self, split: Split) -> dict[Split, list[RecordT]]:
         """The training data divided: as a bundle has stored it (this split alone), else as drawn (all)."""
         if self._stored_split is not None:
@@ -143,7 +160,9 @@ class SplitSource(ABC, Generic[RecordT]):
             return {split: records}
         division: Division = self._data.split
         shares = {name: getattr(division, name) * self.is_divided(name) for name in ("val", "test")}
-        divided = split_records(self.read("train"), **shares, seed=division.seed, group_by=division.group_by)
+        divided = split_records(
+            self._read_usable("train"), **shares, seed=division.seed, group_by=division.group_by
+        )
         return {
             name: cast("list[RecordT]", divided[name])
             for name in SPLITS

@@ -87,7 +87,7 @@ def _survey(folder: Path, overrides: Sequence[str]) -> tuple[BoxSurvey, list[str
         return survey_boxes(folder), list(overrides)
     classes_file = Path(given[-1].split("=", 1)[1])
     survey = survey_boxes(folder, classes_file)
-    if any(source.classes_file == classes_file for source in survey.sources.values()):
+    if any(one.classes_file == classes_file for several in survey.sources.values() for one in several):
         return survey, [text for text in overrides if text not in given]
     return survey, list(overrides)
 
@@ -108,11 +108,11 @@ def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
 
 
 def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
-    for name, source in survey.sources.items():
+    for name, sources in survey.sources.items():
         split = "train" if name == "all" else name
         yield AnnotatedValue(
             f"dataset.{split}_data_sources",
-            [_plain(source)],
+            [_plain(source) for source in sources],
             f"{survey.format}: {survey.pictures[name]} pictures",
         )
     if not survey.is_split:

@@ -8,15 +8,12 @@ from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.augmentation import HsvColorSpec, RandomAffineSpec
-from tao_like.config.blocks.common import (
-    IGNORED_TAO_KEYS,
-    CommonSpec,
-    TrainSpec,
-)
+from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
     cache_field,
+    on_error_field,
     pixel_range_field,
     pixel_range_problems,
     shuffle_field,
@@ -244,6 +241,7 @@ class DatasetSpec:
     )
     tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
     pixel_range: str = pixel_range_field()
+    on_error: str = on_error_field()
     batch_size: int | str = batch_size_field()
     workers: int | str = workers_field()
     shuffle: bool = shuffle_field()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.skeletons.drawing import SkeletonView
-from tao_like.data.skeletons.layouts import Layout
+from tao_like.data.skeletons.layouts import LAYOUTS, Layout
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.skeleton import SkeletonPreparation
 from tao_like.tasks.common.split_data import SplitData
@@ -42,6 +42,8 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         super().__init__(spec.dataset, LabelledSkeletons(spec, trained.classes if trained else None))
         self.spec = spec
         self.trained = trained
+        if trained is not None:
+            _check_layout(trained.extra, self.layout)
 
     @property
     def layout(self) -> Layout:
@@ -72,7 +74,7 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         """A sequence (C, T, V, M) as it is drawn.
 
         Raises:
-            SpecError: it has other joints than the layout. An exported file says how many joints it takes,
+            SpecError: it has other joints than the layout. Old exported files say how many joints they take,
                 not which, so the layout is the spec's.
         """
         layout, joints = self.layout, sequence.shape[2]
@@ -107,3 +109,25 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:
         return convert_sequences(self.spec.dataset_convert, folder)
+
+
+def _check_layout(stored: Mapping[str, Any], layout: Layout) -> None:
+    """Compares the layout of an exported file with the spec's; old files and bundles do not state theirs.
+
+    Raises:
+        SpecError: joints or edges are others, so that the model would take a knee for an elbow.
+    """
+    joints, edges = stored.get("joints"), stored.get("edges")
+    own = list(layout.joints), [list(edge) for edge in layout.edges]
+    if joints is None or (joints, edges) == own:
+        return
+    name = stored.get("layout")
+    remedy = (
+        f"set model.graph_layout={name}"
+        if name in LAYOUTS
+        else f"set model.graph_layout=custom and model.layout to its joints {joints} and edges {edges}"
+    )
+    raise SpecError(
+        f"model.graph_layout={layout.name} has {len(layout.joints)} joints, and the model was trained on the "
+        f"{len(joints)} joints of {name}; {remedy}"
+    )

@@ -14,6 +14,11 @@ from tao_like.plots.text import fit_text, load_font
 
 OPACITY = 0.55
 SIDE = 320
+"""Longer side of a photo that stands beside others, in pixels."""
+SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
+"""Of one that stands alone."""
+MOST_NAMED = 40
+"""Classes up to which all are named below a photo that stands alone: frames of a video are then alike."""
 GAP = 4
 _LINE, _SWATCH = 18, 12
 
@@ -63,10 +68,14 @@ def draw_prediction(
     parts = [("prediction", overlay(photo, predicted))]
     if target is not None:
         parts = [("target", overlay(photo, target)), *parts, ("errors", errors(photo, predicted, target))]
-    scale = SIDE / max(photo.size)
+    longest = max(photo.size)
+    wanted = SIDE if target is not None else min(LONGEST_SIDE, max(SHORTEST_SIDE, longest))
+    scale = wanted / longest
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    seen = np.unique(predicted) if target is None else np.union1d(predicted, target)
+    seen = np.arange(len(names)) if target is None else np.union1d(predicted, target)
     shown = [int(number) for number in seen if number != IGNORE]
+    if target is None and len(names) > MOST_NAMED:
+        shown = []
     width = len(parts) * (size[0] + GAP) - GAP
     legend = _legend([(names[number], class_color(number)) for number in shown], width)
     canvas = Image.new("RGB", (width, size[1] + _LINE + legend.height), "white")

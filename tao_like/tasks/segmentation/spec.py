@@ -18,6 +18,7 @@ from tao_like.tasks.segmentation.spec_blocks.stages import (
     SegmentationExportSpec,
     SegmentationInferenceSpec,
 )
+from tao_like.tasks.segmentation.spec_blocks.tao import IGNORED, MOVED
 
 ARCHITECTURES = (
     "unet, unetplusplus, fpn, linknet, pspnet, pan, manet, deeplabv3, deeplabv3plus, upernet and "
@@ -27,15 +28,6 @@ STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", 
 TAO_NETWORKS = {"unet": "model.arch=unet", "segformer": "model.arch=segformer"}
 """TAO's networks that are this task, and the key that chooses each."""
 PAN_SIDE = 128
-_SEGMENT_KEYS = (
-    *("root_dir", "num_classes", "img_size", "batch_size", "workers", "shuffle", "train_split"),
-    *("validation_split", "test_split", "predict_split", "label_transform", "palette"),
-)
-
-_AUGMENTATION_KEYS = (
-    *("random_flip", "random_rotate", "random_color", "with_scale_random_crop", "with_random_blur"),
-    *("mean", "std"),
-)
 
 
 @dataclass
@@ -49,32 +41,8 @@ class Spec(CommonSpec):
     inference: SegmentationInferenceSpec = spec_block(SegmentationInferenceSpec, "Inference")
     export: SegmentationExportSpec = spec_block(SegmentationExportSpec, "Export to ONNX")
 
-    ignored: ClassVar[Mapping[str, str]] = {
-        **IGNORED_TAO_KEYS,
-        "model.backbone.feat_downsample": "features are taken at their own strides",
-        "model.decode_head.in_channels": "found from the backbone",
-        "model.decode_head.in_index": "found from the backbone",
-        "model.decode_head.feature_strides": "found from the backbone",
-        "model.decode_head.align_corners": "pixels have their centers at half numbers, always",
-        "dataset.segment.dataset": "there is one kind of dataset",
-        "dataset.segment.quant_calibration_dataset": "quantize calibrates on the training data",
-        "dataset.segment.augmentation.with_random_crop": "with_scale_random_crop does it",
-        "train.use_distributed_sampler": "several processes share the data by themselves",
-        "train.sync_batchnorm": "several processes keep their own statistics",
-        "train.checkpointer": "train.checkpoint_interval says it",
-        "train.enable_lr_monitor": "the rate is always logged",
-    }
-    moved: ClassVar[Mapping[str, str]] = {
-        **MOVED_TAO_KEYS,
-        **{
-            f"dataset.segment.augmentation.{name}": f"dataset.augmentation.{name}"
-            for name in _AUGMENTATION_KEYS
-        },
-        **{f"dataset.segment.{name}": f"dataset.{name}" for name in _SEGMENT_KEYS},
-        "train.segment.loss": "model.loss.type",
-        "train.segment.weights": "model.loss.weights",
-        "dataset.data_class_config.target_classes": "dataset.palette",
-    }
+    ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
+    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""

@@ -86,11 +86,12 @@ class LabelledBoxes(SplitSource[BoxRecord]):
             raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
         source, notes = self._source(split, number)
         key = f"dataset.{split}_data_sources[{number}]"
-        return read_boxes(source, key, notes, keep_segmentation=self.keep_segmentation)
+        return read_boxes(source, key, notes, self.unreadable, keep_segmentation=self.keep_segmentation)
 
+    @override
     def findings(self) -> list[Finding]:
         """What the readers decided and noticed in the sources read so far, each with its key in front."""
-        return [
+        return super().findings() + [
             replace(finding, message=f"dataset.{split}_data_sources[{number}]: {finding.message}")
             for (split, number), (_, notes) in sorted(self._settled.items())
             for finding in notes.findings()

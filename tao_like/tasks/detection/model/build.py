@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
@@ -16,6 +16,8 @@ from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import BackbonePyramid
 from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
+from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
@@ -49,6 +51,7 @@ SSD_PIXELS = Normalization(
 """What torchvision's ssd300_vgg16 takes: pixels less their mean."""
 FASTER_RCNN_STRIDES = (4, 8, 16, 32)
 TASK_NAME = "detection"
+BACKBONE = "backbone."
 
 
 def input_normalization(model: ModelSpec) -> Normalization:
@@ -88,7 +91,9 @@ def build_network(
     notes: list[str] = []
     if backbone.type in YOLOX_BACKBONES:
         network: Detector = yolox(backbone.type.removeprefix("yolox_"), len(classes))
-        if source:
+        if source and Path(source).suffix == BUNDLE_SUFFIX:
+            notes.append(_backbone_of_bundle(network, Path(source)))
+        elif source:
             notes.append(load_published(cast("YoloxDetector", network), Path(source)))
     elif backbone.type == TINY_BACKBONE:
         network = _anchored(spec.model, CspDarknetTiny(), len(classes), size, PIXELS)
@@ -219,17 +224,42 @@ def _anchored(
     return AnchorDetector(model.arch, backbone, widths, plan, classes, found.mean, found.std)
 
 
+def told(layer: ClassLayer) -> str:
+    """In words what became of the layer that tells classes, which is kept in its own order alone."""
+    if layer.is_reordered:
+        return "the layer that tells classes is new, since the source has them in another order"
+    return layer.text("the layer that tells classes")
+
+
+def _backbone_of_bundle(network: Detector, path: Path) -> str:
+    """Fills the backbone alone from a detector's bundle."""
+    bundle = read_bundle(path, expect_task=TASK_NAME)
+    theirs = {name: tensor for name, tensor in bundle.weights.items() if name.startswith(BACKBONE)}
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(BACKBONE)}
+    if bundle.structure is not None or _shapes(theirs) != _shapes(own):
+        raise SpecError(
+            f"model.backbone.pretrained_backbone_path={path} holds another backbone "
+            f"({bundle.spec['model']['backbone']['type']}{', pruned' if bundle.structure else ''}) than "
+            "model.backbone.type; make them agree"
+        )
+    network.load_state_dict({**network.state_dict(), **theirs})
+    return f"the backbone's weights come from {path}; all above it is new"
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
 def warm_start(network: Detector, path: Path, classes: list[str], task: str = TASK_NAME) -> str:
     """Fills the network from a bundle; where the classes differ, without the last layer that tells them."""
     bundle = read_bundle(path, expect_task=task)
     own = network.state_dict()
-    same = bundle.classes == classes
-    last = () if same else network.class_outputs
+    # A layer that tells classes may have outputs for each anchor too, so that it is not put in another order.
+    layer = class_layer(classes, bundle.classes)
+    last = () if layer.is_same else network.class_outputs
     taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
-    if {name: tensor.shape for name, tensor in taken.items()} != {
-        name: tensor.shape for name, tensor in wanted.items()
-    }:
+    if _shapes(taken) != _shapes(wanted):
         theirs = bundle.spec["model"]["backbone"]["type"]
         raise SpecError(
             f"train.pretrained_model_path={path} holds another network ({theirs}) than this spec describes; "
@@ -237,4 +267,4 @@ def warm_start(network: Detector, path: Path, classes: list[str], task: str = TA
         )
     with torch.no_grad():
         network.load_state_dict({**own, **taken})
-    return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")
+    return f"all weights come from {path}; {told(layer)}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tao_like.errors import BundleError
 from tao_like.networks.weights.checkpoints import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, read_file, state_dicts
+from tao_like.networks.weights.class_layer import UNNAMED
 from tao_like.tasks.detection.model.detector import Detector
 
 _SHOWN = 3
@@ -92,11 +93,19 @@ def is_torchvision_file(source: str | None, arch: str) -> bool:
     return any(tensors.keys() >= set(marks) for tensors in state_dicts(read_file(Path(source))))
 
 
-def load_torchvision(network: Detector, path: Path, arch: str) -> str:
-    """Fills a detector from a checkpoint of torchvision's; the layer that tells classes where it fits.
+def load_torchvision(network: Detector, path: Path, arch: str, *, keep_classes: bool = False) -> str:
+    """Fills a detector from a checkpoint of torchvision's, but for the layer that tells classes.
+
+    The file does not name its classes, and as many may be others.
 
     Every tensor of the network must be in the file with its shape, and every tensor of the file must have its
     place. Counters of norm layers may lack.
+
+    Args:
+        network: to fill.
+        path: the checkpoint.
+        arch: ``model.arch``.
+        keep_classes: the caller knows that the file's classes are the network's.
 
     Returns:
         What to tell the user.
@@ -113,12 +122,11 @@ def load_torchvision(network: Detector, path: Path, arch: str) -> str:
         if _misfits(own, renamed, network.class_outputs):
             continue
         of_classes = [name for name in own if name.startswith(network.class_outputs)]
-        is_same = all(own[name].shape == renamed[name].shape for name in of_classes)
-        taken = {name: tensor for name, tensor in renamed.items() if is_same or name not in of_classes}
+        taken = {name: tensor for name, tensor in renamed.items() if keep_classes or name not in of_classes}
         network.load_state_dict({**network.state_dict(), **taken})
         values = sum(tensor.numel() for tensor in taken.values())
         return f"all weights come from {path} ({len(taken)} tensors, {values:,} values)" + (
-            "" if is_same else "; the layer that tells classes is new"
+            "" if keep_classes else f"; the layer that tells classes is new, since {UNNAMED}"
         )
     published = PUBLISHED[arch]
     shown = ", ".join(misfits[:_SHOWN]) + (

@@ -9,10 +9,11 @@ from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
+from tao_like.networks.weights.class_layer import class_layer
 from tao_like.tasks.pointpillars.model.anchors import ClassAnchors
 from tao_like.tasks.pointpillars.model.backbone import BevBackbone
 from tao_like.tasks.pointpillars.model.detector import PointPillars
-from tao_like.tasks.pointpillars.model.openpcdet import is_openpcdet, load_openpcdet
+from tao_like.tasks.pointpillars.model.openpcdet import is_openpcdet, is_published, load_openpcdet
 from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
@@ -86,7 +87,7 @@ def build_network(spec: Spec, classes: list[str], *, pretrained: bool) -> tuple[
     if not source:
         return network, []
     if is_openpcdet(Path(source)):
-        return network, [load_openpcdet(network, Path(source))]
+        return network, [load_openpcdet(network, Path(source), keep_head=is_published(classes))]
     return network, [_warm_start(network, Path(source), classes)]
 
 
@@ -94,8 +95,9 @@ def _warm_start(network: PointPillars, path: Path, classes: list[str]) -> str:
     """Fills the network from a bundle; where the classes differ, without the head."""
     bundle = read_bundle(path, expect_task=TASK_NAME)
     own = network.state_dict()
-    same = bundle.classes == classes
-    last = () if same else LAYERS_OF_CLASSES
+    # Each class has its own anchors, so that the head is not put in another order.
+    head = class_layer(classes, bundle.classes)
+    last = () if head.is_same else LAYERS_OF_CLASSES
     taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
     if {name: tensor.shape for name, tensor in taken.items()} != {
@@ -107,4 +109,6 @@ def _warm_start(network: PointPillars, path: Path, classes: list[str]) -> str:
         )
     with torch.no_grad():
         network.load_state_dict({**own, **taken})
-    return f"all weights come from {path}" + ("" if same else "; the head is new")
+    if head.is_reordered:
+        return f"all weights come from {path}; the head is new, since the source's classes have another order"
+    return f"all weights come from {path}; {head.text()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tao_like.errors import SpecError
 from tao_like.networks.weights.checkpoints import read_file
+from tao_like.networks.weights.class_layer import UNNAMED
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 
 SUFFIXES = (".pth", ".pt")
@@ -24,6 +25,16 @@ _RENAMED = (
 _BLOCK = re.compile(r"^backbone_2d\.blocks\.(\d+)\.(\d+)\.(.*)$")
 _COUNTER = "global_step"
 """OpenPCDet keeps the number of its steps beside the weights."""
+
+
+PUBLISHED_CLASSES = ("car", "pedestrian", "cyclist")
+"""Of the checkpoints on KITTI that OpenPCDet and TAO publish, in the order of their anchors."""
+_HEAD = "head."
+
+
+def is_published(classes: Sequence[str]) -> bool:
+    """Whether a spec's classes are those that the published checkpoints tell, in their order."""
+    return tuple(name.casefold() for name in classes) == PUBLISHED_CLASSES
 
 
 def is_openpcdet(path: Path) -> bool:
@@ -49,8 +60,14 @@ def own_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {own_name(name): tensor for name, tensor in theirs.items() if name != _COUNTER}
 
 
-def load_openpcdet(network: PointPillars, path: Path) -> str:
+def load_openpcdet(network: PointPillars, path: Path, *, keep_head: bool) -> str:
     """Fills the network from a checkpoint of OpenPCDet or TAO; nothing in it is run.
+
+    Args:
+        network: to fill.
+        path: the checkpoint.
+        keep_head: the file's classes are taken for the network's; such files do not name them, and as many
+            may be others.
 
     Returns:
         What to tell the user.
@@ -66,7 +83,9 @@ def load_openpcdet(network: PointPillars, path: Path) -> str:
     wrong = sorted(
         name
         for name in {*own, *theirs}
-        if name not in own or name not in theirs or own[name].shape != theirs[name].shape
+        if name not in own
+        or name not in theirs
+        or (own[name].shape != theirs[name].shape and (keep_head or not name.startswith(_HEAD)))
     )
     if wrong:
         raise SpecError(
@@ -74,6 +93,10 @@ def load_openpcdet(network: PointPillars, path: Path) -> str:
             f"{len(wrong)} tensors differ, such as {wrong[0]}; give a checkpoint of PointPillars, and make "
             "model.vfe, model.backbone_2d and model.dense_head agree with it"
         )
+    head = "the head is kept, since the classes are those of the published checkpoints"
+    if not keep_head:
+        theirs = {name: own[name] if name.startswith(_HEAD) else tensor for name, tensor in theirs.items()}
+        head = f"the head is new, since {UNNAMED}, and yours are not {', '.join(PUBLISHED_CLASSES)}"
     with torch.no_grad():
         network.load_state_dict(theirs)
     hint = (
@@ -81,4 +104,4 @@ def load_openpcdet(network: PointPillars, path: Path) -> str:
         if network.pillars.padded_row_constant
         else ("; networks with padded pillars need model.vfe.padded_row_constant=true to answer as they did")
     )
-    return f"all weights come from {path}{hint}"
+    return f"all weights come from {path}; {head}{hint}"

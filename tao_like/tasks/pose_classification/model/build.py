@@ -7,6 +7,7 @@ from pathlib import Path
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.weights.checkpoints import read_file, state_dicts
+from tao_like.networks.weights.class_layer import UNNAMED, class_layer
 from tao_like.tasks.pose_classification.model.classifier import (
     Architecture,
     SkeletonClassifier,
@@ -65,22 +66,26 @@ def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> 
             f"{key} holds a pruned network, which keeps its own sizes; give it as train.pruned_model_path"
         )
     own = network.state_dict()
+    head = class_layer(classes, bundle.classes)
     weights = dict(bundle.weights)
-    if bundle.classes != classes:
-        heads = [name for name in own if ".head." in name]
-        weights |= {name: own[name] for name in heads}
+    for name in own:
+        if ".head." in name and (head.rows is None or name in weights):
+            weights[name] = own[name] if head.rows is None else head.ordered(weights[name])
     if {name: tensor.shape for name, tensor in own.items()} != {
         name: tensor.shape for name, tensor in weights.items()
     }:
         raise SpecError(f"{key} holds another network than the model block describes; make them agree")
     network.load_state_dict(weights)
-    if bundle.classes != classes:
-        return f"weights come from {path}; the last layers are new, since the classes differ"
-    return f"all weights come from {path}"
+    if head.rows is None:
+        return f"weights come from {path}; {head.text('each last layer')}"
+    return f"all weights come from {path}; {head.text('each last layer')}"
 
 
 def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -> str:
-    """Fills every stream's network from a published checkpoint."""
+    """Fills every stream's network from a published checkpoint, but for its last layer.
+
+    Such a file does not name its classes, so that its last layer may be for as many others.
+    """
     if not path.is_file():
         raise SpecError(f"{KEY}: there is no file {path}")
     plus_plus = model.model_type == "ST-GCN++"
@@ -90,15 +95,12 @@ def _load_published(network: SkeletonClassifier, path: Path, model: ModelSpec) -
     streams = [stream for stream in network.streams.values() if isinstance(stream, StreamNetwork)]
     names = {their_name(name, plus_plus) for name in streams[0].state_dict() if name.endswith("weight")}
     published = next((reading for reading in readings if names <= reading.keys()), readings[0])
-    complete = True
     for stream in streams:
         try:
-            weights, whole = to_ours(published, stream.state_dict(), plus_plus=plus_plus, graph=stream.graph)
+            weights = to_ours(published, stream.state_dict(), plus_plus=plus_plus, graph=stream.graph)
         except SpecError as error:
             raise SpecError(
                 f"{KEY}: {path} is no {model.model_type} as the model block describes it: {error}"
             ) from error
         stream.load_state_dict(weights)
-        complete = complete and whole
-    told = "all weights come" if complete else "weights but the last layer's, whose classes differ, come"
-    return f"{told} from {path}"
+    return f"all weights but the last layer's come from {path}; that layer is new, since {UNNAMED}"

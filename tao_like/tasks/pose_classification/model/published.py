@@ -49,8 +49,8 @@ def their_name(name: str, plus_plus: bool) -> str:
 
 def to_ours(
     published: Mapping[str, Tensor], own: Mapping[str, Tensor], *, plus_plus: bool, graph: Tensor
-) -> tuple[dict[str, Tensor], bool]:
-    """A published state dict under our names.
+) -> dict[str, Tensor]:
+    """A published state dict under our names; the last layer stays as it is, for its classes are not known.
 
     Args:
         published: of a whole network, as its project names the tensors.
@@ -59,8 +59,7 @@ def to_ours(
         graph: (K, V, V), the adjacency of the spec; ST-GCN's file must have the same.
 
     Returns:
-        The state dict, and whether the last layer is in it: it is left out where the classes differ in
-        number.
+        The state dict.
 
     Raises:
         SpecError: names or shapes are others, or the graph is another; the message lists them.
@@ -68,7 +67,6 @@ def to_ours(
     rest = dict(published)
     filled: dict[str, Tensor] = {}
     wrong: list[str] = []
-    complete = True
     for name, tensor in own.items():
         if not plus_plus and name.endswith("spatial.adjacency"):
             filled[name] = tensor
@@ -84,8 +82,7 @@ def to_ours(
             continue
         if kernel := _KERNEL.fullmatch(name):
             found = found[len(tensor) * int(kernel[2]) : len(tensor) * (int(kernel[2]) + 1)]
-        if theirs.startswith(_HEADS) and len(found) != len(tensor):
-            complete = False
+        if theirs.startswith(_HEADS):
             filled[name] = tensor
             continue
         if found.numel() != tensor.numel():
@@ -99,4 +96,4 @@ def to_ours(
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise SpecError(f"{'; '.join(wrong[:_NAMED])}{more}")
-    return filled, complete
+    return filled

@@ -98,7 +98,7 @@ class PixelMetrics(Metrics):
         }
         if self.boundary:
             columns["boundary_iou"] = strips
-        details = {
+        details: dict[str, Any] = {
             "per_class": {
                 name: {
                     **{key: _plain(column[number]) for key, column in columns.items()},

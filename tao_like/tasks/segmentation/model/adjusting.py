@@ -89,6 +89,6 @@ def _replacement(module: nn.Module) -> nn.Module | None:
         return steady
     if type(module) is nn.AdaptiveAvgPool2d:
         size = module.output_size
-        bins = size if isinstance(size, int) else size[0]
+        bins = size if isinstance(size, int) else (size or (None,))[0]
         return BinnedPool2d(bins) if bins is not None and bins > 1 else None
     return PyramidBlock(module) if isinstance(module, PSPBlock) else None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tao_like.errors import BundleError
 from tao_like.networks.weights.checkpoints import read_file, state_dicts
+from tao_like.networks.weights.class_layer import UNNAMED
 from tao_like.tasks.detection.model.detector import Detector
 
 # What the published networks call their parts, and what they are called here. Applied in order.
@@ -55,12 +56,17 @@ def own_name(published: str) -> str:
     return published
 
 
-def load_published(network: Detector, path: Path) -> str:
+def load_published(network: Detector, path: Path, *, keep_classes: bool = False) -> str:
     """Fills a YOLOX in one of its own sizes from a published checkpoint.
 
-    All tensors must fit, and each must have its place; the layer that tells classes is left out where the
-    number of classes differs. The published networks take blue before red, so the first layer's channels are
-    turned round.
+    All tensors must fit, and each must have its place. The layer that tells classes is left out: the file
+    does not name its classes, and as many may be others. The published networks take blue before red, so the
+    first layer's channels are turned round.
+
+    Args:
+        network: in one of YOLOX's own sizes.
+        path: the checkpoint.
+        keep_classes: the caller knows that the file's classes are the network's.
 
     Returns:
         What to tell the user.
@@ -83,18 +89,15 @@ def load_published(network: Detector, path: Path) -> str:
                 f"needs {tuple(own[wrong[0]].shape)}; set model.backbone.type to the size of the file"
             )
         fitting[_STEM] = red_first(fitting[_STEM])
-        same = all(
-            fitting[name].shape == own[name].shape
-            for name in own
-            if name.startswith(_CLASS_OUTPUTS) and name in fitting
-        )
         taken = {
-            name: tensor for name, tensor in fitting.items() if same or not name.startswith(_CLASS_OUTPUTS)
+            name: tensor
+            for name, tensor in fitting.items()
+            if keep_classes or not name.startswith(_CLASS_OUTPUTS)
         }
         network.load_state_dict({**own, **taken})
         values = sum(tensor.numel() for tensor in taken.values())
         return f"all weights come from {path} ({len(taken)} tensors, {values:,} values)" + (
-            "" if same else "; the layer that tells classes is new"
+            "" if keep_classes else f"; the layer that tells classes is new, since {UNNAMED}"
         )
     raise BundleError(
         f"{path}: this is no checkpoint of YOLOX in this size: its tensors have other names; set "

@@ -1,0 +1,92 @@
+"""Pictures that cannot be read, found beforehand so that a stage may go on without them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from tao_like.data.checks.findings import Finding
+from tao_like.data.images.files import read_header
+from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.image import read_image
+
+_MOST_THREADS = 8
+_MOST_SHARE = 0.5
+"""Where more than this share cannot be read, the data is not what the spec takes it for."""
+
+
+class UnreadableImages:
+    """Collects pictures that are not there, are empty or cannot be decoded.
+
+    Args:
+        decode: decode each picture as a whole; else its header is looked at, which misses pictures that are
+            cut off.
+
+    Attributes:
+        problems: what is wrong with each of them.
+        seen: pictures that were looked at, the readable ones too.
+    """
+
+    def __init__(self, *, decode: bool = True) -> None:
+        self.decode = decode
+        self.problems: dict[Path, str] = {}
+        self.seen: set[Path] = set()
+
+    def readable(self, paths: Sequence[Path]) -> list[Path]:
+        """Those of the pictures that can be read, in their order."""
+        fresh = [path for path in dict.fromkeys(paths) if path not in self.seen]
+        pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+        try:
+            for path, problem in zip(fresh, pool.map(self._problem, fresh), strict=True):
+                self.seen.add(path)
+                if problem:
+                    self.problems[path] = problem
+        finally:
+            # Without this, Ctrl-C would wait until every picture that is queued has been decoded.
+            pool.shutdown(cancel_futures=True)
+        return [path for path in paths if path not in self.problems]
+
+    def check_share(self) -> None:
+        """Raises DatasetError where most pictures cannot be read."""
+        if len(self.problems) > _MOST_SHARE * len(self.seen):
+            raise DatasetError(
+                f"{len(self.problems)} of {len(self.seen)} pictures cannot be read, too many to leave out "
+                f"(dataset.on_error=skip); the first: {next(iter(self.problems.values()))}"
+            )
+
+    def finding(self) -> Finding | None:
+        """The pictures that are left out, counted and named; None where all can be read."""
+        if not self.problems:
+            return None
+        count = len(self.problems)
+        return Finding(
+            "warning",
+            "left_out",
+            f"{count} picture{'' if count == 1 else 's'} of {len(self.seen)} cannot be read and "
+            f"{'is' if count == 1 else 'are'} left out (dataset.on_error=skip):",
+            tuple(self.problems.values()),
+        )
+
+    def _problem(self, path: Path) -> str:
+        try:
+            status = path.stat()
+            return _looked_at(path, status.st_size, status.st_mtime_ns, self.decode)
+        except OSError as error:
+            return f"{path}: not a readable picture ({error.strerror or error})"
+
+
+@lru_cache(maxsize=1 << 18)
+def _looked_at(path: Path, size: int, modified: int, decode: bool) -> str:
+    """What is wrong with a picture, in words; remembered while size and time of change stay the same."""
+    del size, modified
+    try:
+        if decode:
+            read_image(path)
+        else:
+            read_header(path)
+    except DatasetError as error:
+        return str(error)
+    return ""
