@@ -73,9 +73,13 @@ def test_a_checkpoint_in_torchvisions_layout_loads(tmp_path: Path) -> None:
     file = tmp_path / "model.pth"
     torch.save(tensors, file)
     assert is_torchvision_file(str(file), "mask_rcnn")
-    before = network.roi_heads.mask_predictor.mask_fcn_logits.bias.clone()
-    assert "new" not in load_torchvision(network, file, "mask_rcnn")
-    assert network.roi_heads.mask_predictor.mask_fcn_logits.bias.equal(before + 1)
+    masks = network.roi_heads.mask_predictor
+    bias, weight = masks.mask_fcn_logits.bias.clone(), masks.conv5_mask.weight.clone()
+    assert "the layer that tells classes is new" in load_torchvision(network, file, "mask_rcnn")
+    assert masks.conv5_mask.weight.equal(weight + 1)
+    assert masks.mask_fcn_logits.bias.equal(bias)
+    load_torchvision(network, file, "mask_rcnn", keep_classes=True)
+    assert masks.mask_fcn_logits.bias.equal(bias + 1)
 
 
 def test_the_loss_of_masks_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
