@@ -43,7 +43,7 @@ EXCLUDED_OPS = {
     "pictures in files": "ImageDecoder",
     "training and losses": """Adagrad Adam Gradient Momentum NegativeLogLikelihoodLoss
         SoftmaxCrossEntropyLoss""",
-    "language models": """Attention CausalConvWithState FlexAttention LinearAttention
+    "language models": """CausalConvWithState FlexAttention LinearAttention
         RotaryEmbedding SwiGLU""",
     "audio": "BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT",
     "random numbers": """Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform
@@ -69,7 +69,6 @@ EXCLUDED_WORDS = (
     ),
     *("e4m3", "e5m2", "e8m0", "E8M0", "STRING", "string", "_training", "training_", "sequence", "optional"),
     *(
-        "attention",
         "rotary",
         "adagrad",
         "adam",
@@ -79,7 +78,7 @@ EXCLUDED_WORDS = (
         "bernoulli",
         "dynamicquantize",
     ),
-    *("swiglu", "stft", "window", "causal_conv"),
+    *("swiglu", "stft", "hannwindow", "hammingwindow", "blackmanwindow", "causal_conv"),
 )
 WEIGHTS = {
     "BatchNormalization": (1, 2, 3, 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,18 @@ from typing import Any
 
 from torch import fx, nn
 
-from tao_like.byom import host
-from tao_like.byom.graph import Graph, Node, bodies
+from tao_like.byom import host, sizes
+from tao_like.byom.graph import Graph, Node, TensorType, bodies
 from tao_like.byom.in_place import write_in_place
 from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.operands import operand_role
-from tao_like.byom.registry import find_converter, find_host_function
+from tao_like.byom.ranks import rank_after
+from tao_like.byom.registry import find_converter
 from tao_like.byom.roles import TRAINED_ROLES, Role, Use
 from tao_like.byom.tables import shared_values
 from tao_like.byom.views import FoldingView, NodeView, Value
 from tao_like.errors import ConversionError, TaoLikeError
 
-MOST_HOST_VALUES = 64
-"""A constant with more values than this is no shape."""
 _COUNTING = ("Range", "CumSum")
 """Operations that number places."""
 MOST_FOLDED_VALUES = 2**27
@@ -58,6 +57,7 @@ class Builder:
     def __init__(self, graph: Graph, outer: Sequence[str] = ()) -> None:
         self.graph = graph
         self.fx = fx.Graph()
+        self.arithmetic = sizes.Arithmetic(self.fx)
         self.root = nn.Module()
         self.tree = ModuleTree(self.root)
         self.values: dict[str, Value] = {}
@@ -120,7 +120,7 @@ class Builder:
 
     def _convert(self, node: Node, index: int) -> None:
         inputs = [self.values[name] if name else None for name in node.inputs]
-        if not self._on_host(node, inputs):
+        if not self._on_sizes(node, inputs):
             known = all(value is None or value.constant is not None for value in inputs)
             known = known and not bodies(node) and not self._grows(node)
             kind = FoldingView if known else NodeView
@@ -135,11 +135,21 @@ class Builder:
         values = results if isinstance(results, tuple) else (results,)
         for name, value in zip(node.outputs, values, strict=False):
             if name:
-                known = self.graph.type_of(name)
-                kept = known if known.dtype or known.shape is not None else value.type
-                self.values[name] = Value(name, kept, value.node, value.constant, value.host, value.sources)
+                kept = self._type_after(node, name, value)
+                self.values[name] = Value(name, kept, value.node, value.constant, value.sizes, value.sources)
                 if node.op in _COUNTING and value.node is not None:
                     self._counted.add(value.node)
+
+    def _type_after(self, node: Node, name: str, value: Value) -> TensorType:
+        """What is known of a result: what the source says, else what the operation says of its rank."""
+        known = self.graph.type_of(name)
+        if known.shape is not None:
+            return known
+        if value.type.shape is not None:
+            return TensorType(known.dtype or value.type.dtype, value.type.shape)
+        given = [self.values[one].type.rank if one else None for one in node.inputs]
+        rank = rank_after(node, given)
+        return TensorType(known.dtype or value.type.dtype, None if rank is None else (None,) * rank)
 
     def _grows(self, node: Node) -> bool:
         """Whether the results of constants may be too large to be kept."""
@@ -167,7 +177,7 @@ class Builder:
         waiting, counted = [value.node], False
         while waiting:
             node = waiting.pop()
-            if node.target is host.shape_of:
+            if sizes.is_size(node):
                 continue
             if node.op == "get_attr":
                 if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
@@ -180,51 +190,69 @@ class Builder:
 
     # --- numbers instead of tensors ---
 
-    def _on_host(self, node: Node, inputs: list[Value | None]) -> bool:
-        """Does shape arithmetic in Python, so that sizes stay numbers: eager, traced or captured."""
-        function = find_host_function(node.domain, node.op)
-        if function is None or not any(value is not None and value.host for value in inputs):
+    def _on_sizes(self, node: Node, inputs: list[Value | None]) -> bool:
+        """Does shape arithmetic on single numbers, so that sizes stay open: eager, traced or captured."""
+        if node.domain:
             return False
-        arguments = [None if value is None else self.host(value) for value in inputs]
-        if any(value is not None and found is None for value, found in zip(inputs, arguments, strict=True)):
+        if node.op in ("Shape", "Size"):
+            found = self._measured(node, inputs[0])
+        elif any(value is not None and value.sizes is not None for value in inputs):
+            given = [None if value is None else self.items(value) for value in inputs]
+            if any(value is not None and one is None for value, one in zip(inputs, given, strict=True)):
+                return False
+            found = sizes.on_sizes(self.arithmetic, node.op, given, node.attributes)
+        else:
             return False
-        rank = self.graph.type_of(node.outputs[0]).rank
-        if rank is None and node.op in ("Unsqueeze", "Reshape", "Expand"):
+        if found is None:
             return False
-        if rank is not None and rank > 1:
-            return False
-        # An attribute's name becomes a keyword in code, so only names that the function itself has may pass.
-        known = inspect.signature(function).parameters
-        settings = {
-            name: value for name, value in node.attributes.items() if name in known and _is_plain(value)
-        }
-        result: Any = self.fx.call_function(function, tuple(arguments), settings)
-        outputs = [result] if len(node.outputs) == 1 else [result[i] for i in range(len(node.outputs))]
-        for name, output in zip(node.outputs, outputs, strict=True):
-            self.values[name] = Value(name, self.graph.type_of(name), output, host=True)
+        for name, items in zip(node.outputs, found, strict=False):
+            kind = TensorType(self.graph.type_of(name).dtype, items.shape)
+            if sizes.is_known(items):
+                constant = sizes.tensor_of(items, kind.dtype)
+                self.values[name] = Value(name, kind, constant=constant, sources=(name,))
+            else:
+                self.values[name] = Value(name, kind, sizes=items)
         return True
 
-    def host(self, value: Value) -> Any:
-        """A value as Python numbers: a node that gives them, or the numbers; None where it is a tensor."""
-        if value.host:
-            return value.node
+    def _measured(self, node: Node, value: Value | None) -> list[sizes.Items] | None:
+        """The sizes of a value, or how many numbers it holds; None where not even its rank is known."""
+        if value is None or value.constant is not None:
+            return None
+        if value.sizes is not None:
+            shape: list[Any] = list(value.sizes.shape)
+        else:
+            tensor, rank = self.tensor(value), value.type.rank
+            if node.op == "Size":
+                return [sizes.items_of([self.arithmetic(host.count_of, tensor)], ())]
+            if rank is None:
+                return None
+            shape = [self.arithmetic.size(tensor, axis) for axis in range(rank)]
+        if node.op == "Size":
+            return [sizes.items_of([math.prod(shape)], ())]
+        part = shape[slice(node.attributes.get("start", 0), node.attributes.get("end"))]
+        return [sizes.items_of(part, (len(part),))]
+
+    def items(self, value: Value) -> sizes.Items | None:
+        """A value as numbers and nodes that compute numbers; None where it is a tensor."""
+        if value.sizes is not None:
+            return value.sizes
         tensor = value.constant
-        if tensor is None or tensor.ndim > 1 or tensor.numel() > MOST_HOST_VALUES:
+        if tensor is None or tensor.numel() > sizes.MOST_ITEMS:
             return None
         self._note_constant(value, "shape")
-        return tensor.tolist()
+        return sizes.items_of(tensor.flatten().tolist(), tuple(tensor.shape))
 
     # --- tensors ---
 
     def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> fx.Node:
         """A value as a node that gives a tensor; a constant becomes a parameter or a buffer."""
         if value.constant is None:
-            assert value.node is not None
-            if not value.host:
-                return value.node
-            made = self.fx.call_function(host.to_tensor, (value.node, value.type.dtype))
-            value.node, value.host = made, False
-            return made
+            if value.node is None:
+                assert value.sizes is not None
+                # The sizes stay known: what comes later may use them, or their tensor.
+                listed = value.sizes.tolist()
+                value.node = self.fx.call_function(host.to_tensor, (listed, value.type.dtype))
+            return value.node
         key = value.name
         if key not in self._attributes:
             role: Role = operand_role(view, position, value) if view is not None else "constant"
@@ -261,8 +289,3 @@ def attribute_at(root: nn.Module, path: str) -> Any:
     """The parameter or buffer at a path."""
     holder, _, name = path.rpartition(".")
     return getattr(root.get_submodule(holder), name)
-
-
-def _is_plain(value: Any) -> bool:
-    items = value if isinstance(value, list) else [value]
-    return all(isinstance(item, int | float) for item in items)

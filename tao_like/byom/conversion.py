@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -12,7 +11,9 @@ from torch import Tensor, fx
 
 from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.builder import Builder
-from tao_like.byom.graph import NAMED_AT_MOST, Graph, Node, TensorType, bodies, graph_of, types_of
+from tao_like.byom.graph import NAMED_AT_MOST, Graph, TensorType, all_nodes, graph_of, types_of
+from tao_like.byom.heads import with_heads
+from tao_like.byom.kept_widths import keep_widths_of_heads
 from tao_like.byom.patterns import recognise
 from tao_like.byom.reading import LARGEST_TENSOR
 from tao_like.byom.registry import find_converter
@@ -55,11 +56,12 @@ class Imported:
         return dict(self.module.named_parameters())
 
 
-def convert(model: onnx.ModelProto) -> Imported:
+def convert(model: onnx.ModelProto, *, heads: bool = True) -> Imported:
     """The network of a model, in evaluation mode.
 
     Args:
         model: as :func:`tao_like.byom.reading.read_model` gives it.
+        heads: attention layers become modules that know their heads; bundles of before have none.
 
     Raises:
         ConversionError: operations are not known (all of them are listed), or the graph is damaged.
@@ -74,7 +76,9 @@ def convert(model: onnx.ModelProto) -> Imported:
     _refuse_large(graph)
     built = Builder(recognise(graph)).build()
     built.module.eval()
-    return Imported(built.module, graph, built.uses, built.places, built.notes)
+    uses = with_heads(built.module, built.uses, built.places) if heads else built.uses
+    keep_widths_of_heads(built.module)
+    return Imported(built.module, graph, uses, built.places, built.notes)
 
 
 def _refuse_large(graph: Graph) -> None:
@@ -86,14 +90,6 @@ def _refuse_large(graph: Graph) -> None:
                 f"the value '{name}' would have {count} elements, which is too large; at most "
                 f"{LARGEST_TENSOR} are allowed"
             )
-
-
-def all_nodes(graph: Graph) -> Iterable[Node]:
-    """Every node, those in branches and loops included."""
-    for node in graph.nodes:
-        yield node
-        for body in bodies(node):
-            yield from all_nodes(body)
 
 
 def unknown_operations(graph: Graph) -> dict[str, list[str]]:

@@ -115,6 +115,14 @@ def bodies(node: Node) -> list[Graph]:
     return [value for value in node.attributes.values() if isinstance(value, Graph)]
 
 
+def all_nodes(graph: Graph) -> Iterable[Node]:
+    """Every node, those in branches and loops included."""
+    for node in graph.nodes:
+        yield node
+        for body in bodies(node):
+            yield from all_nodes(body)
+
+
 def graph_of(model: onnx.ModelProto) -> Graph:
     """The typed form of a model's graph.
 

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
 
 from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
+from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.graph import all_constants
+from tao_like.byom.integers import spelled_out
+from tao_like.byom.judging import Comparison
 from tao_like.byom.pictures import picture_inputs
 from tao_like.byom.proof import (
-    Comparison,
     batch_sizes,
     compare,
     input_shapes,
+    joined_samples,
     noise,
     session,
     without_rounding,
 )
-from tao_like.byom.reading import parse_model, read_model
-from tao_like.byom.shapes import free_batch
+from tao_like.byom.reading import UnreadableModelError, parse_model, read_model
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
-"""Largest difference to onnxruntime, as a share of the output's largest magnitude."""
+"""Difference to onnxruntime that is allowed in any case, as a share of a channel's largest magnitude."""
+_SAME_SAMPLE = 1e-3
+"""Largest difference of a sample's answer beside others and alone, as a share of the largest answer."""
+BATCH = "batch"
+"""In a report and a bundle: the only number of samples that the network takes; None: any."""
+HEADS = "heads"
+"""In what a bundle says of its graph: attention layers are modules in it."""
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 _MANY = 5
 """Convolutions from which on one expects norm layers between them."""
@@ -77,30 +89,33 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
-        tolerance: the largest difference that is allowed, as a share of the output's largest magnitude.
+        tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude;
+            more
+            is where rounding alone does as much to this network.
         pictures: files of pictures on which they are compared as well as on noise.
 
     Raises:
         ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
         DatasetError: a picture cannot be read.
     """
-    source = read_model(path)
+    source = spelled_out(read_model(path))
     try:
         imported, model, freed = _converted(source)
         shapes = input_shapes(imported.graph, size)
-        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures)
+        _refuse_broken_weights(imported)
+        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures, tolerance=tolerance)
     except ConversionError as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
-    worst = max(comparisons, key=lambda item: item.difference)
-    # Not `worst > tolerance`: a difference that is not a number must fail too.
-    if not worst.difference <= tolerance:
-        raise ConversionError(
-            f"{path}: after conversion the output '{worst.output}' differs from onnxruntime's by "
-            f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}); at most "
-            f"{tolerance:g} is allowed. The conversion is wrong; nothing was written"
-        )
+    own = batch_sizes(imported.graph, freed=freed)
+    bound = own[0] if len(own) == 1 else None
+    if bound is not None:
+        imported.notes.append(bound_to(bound))
+    worst = max(comparisons, key=lambda item: item.of_allowed)
+    # Not `of_allowed > 1`: a difference that is not a number must fail too.
+    if not worst.of_allowed <= 1:
+        raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
     imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
     cuts = find_cuts(imported, inner)
@@ -115,14 +130,51 @@ def import_file(
         "outputs": {name: _described(kind) for name, kind in imported.outputs.items()},
         "compared_at": {name: list(shape) for name, shape in shapes.items()},
         "comparisons": [asdict(item) for item in comparisons],
-        "largest_difference": worst.difference,
+        "largest_difference": max(item.difference for item in comparisons),
         "tolerance": tolerance,
+        BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
         "head": None if head is None else asdict(head),
         "notes": imported.notes,
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _too_far(worst: Comparison, tolerance: float) -> str:
+    """What to say where a converted network gives other answers."""
+    place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
+    rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
+    return (
+        f"after conversion the output '{worst.output}' differs from onnxruntime's by "
+        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{place}); "
+        f"{tolerance:g} is allowed{rounding}. The conversion is wrong; nothing was written. With --tolerance "
+        "more is allowed, which the bundle records"
+    )
+
+
+def _refuse_broken_weights(imported: Imported) -> None:
+    """Refuses a file with weights that are no numbers."""
+    held = dict(all_constants(imported.graph))
+    for use in imported.uses:
+        tensor = held.get(use.name)
+        checked = use.trains or use.role == "statistic"
+        if checked and tensor is not None and not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise UnreadableModelError(
+                f"the tensor '{use.name}' ({use.role}) holds {count} values that are NaN or infinite; "
+                "nothing can be computed or trained with it"
+            )
+
+
+def bound_to(batch: int) -> str:
+    """What to say of a network whose graph was written for a number of samples and cannot be freed of it."""
+    return (
+        f"the network takes {batch} sample{'s' * (batch > 1)} at a time, as its file was written, and cannot "
+        "be trained by a task. Have it exported with an open batch: torch.onnx.export(..., "
+        'dynamic_axes={"input": {0: "batch"}}), or dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) with '
+        "dynamo=True"
+    )
 
 
 def _without_norms(module: nn.Module) -> list[str]:
@@ -150,17 +202,35 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
     if model is None:
         return convert(source), source, False
     imported = convert(model)
-    shapes = input_shapes(imported.graph, None)
+    batch = batch_sizes(imported.graph, freed=True)[-1]
+    inputs = list(noise(imported.graph, input_shapes(imported.graph, None), batch).values())
     try:
-        for batch in batch_sizes(imported.graph, freed=True):
-            with torch.inference_mode():
-                imported.module(*(torch.from_numpy(v) for v in noise(imported.graph, shapes, batch).values()))
+        # What torch prints of an error in a network of its own making is of no use to anybody.
+        with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
+            free = _is_sample_by_sample(imported.module, [torch.from_numpy(value) for value in inputs])
     except Exception:  # where the graph is bound to one sample, any of its functions may fail
-        imported = convert(source)
-        imported.notes.append("the network takes one sample at a time: its graph is bound to a batch of one")
-        return imported, source, False
+        free = False
+    if not free:
+        return convert(source), source, False
     imported.notes.append("the file was written for a batch of one; the network takes any")
     return imported, model, True
+
+
+def _is_sample_by_sample(module: nn.Module, inputs: list[torch.Tensor]) -> bool:
+    """Whether a network gives the same for many samples as for each of them."""
+    many = module(*inputs)
+    each = [module(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
+    if not isinstance(many, tuple):
+        many, each = (many,), [(one,) for one in each]
+    for place, whole in enumerate(many):
+        parts = [one[place] for one in each]
+        joined = joined_samples([part.numpy() for part in parts], tuple(whole.shape))
+        scale = float(abs(joined).max(initial=0.0)) if joined.size else 0.0
+        if joined.shape != tuple(whole.shape) or not np.allclose(
+            joined, whole.numpy(), rtol=0, atol=_SAME_SAMPLE * scale, equal_nan=True
+        ):
+            return False
+    return True
 
 
 def _examples(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[torch.Tensor]:
@@ -175,15 +245,20 @@ def _prove(
     *,
     freed: bool,
     pictures: Sequence[Path],
+    tolerance: float,
 ) -> list[Comparison]:
     reference = session(without_rounding(source))
     comparisons = []
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = noise(imported.graph, shapes, batch)
-        comparisons += compare(imported.module, reference, inputs, "noise", one_by_one=freed)
+        comparisons += compare(
+            imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance
+        )
     if pictures:
         inputs = picture_inputs(imported.graph, shapes, pictures, freed=freed)
-        comparisons += compare(imported.module, reference, inputs, "pictures", one_by_one=freed)
+        comparisons += compare(
+            imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance
+        )
     return comparisons
 
 
@@ -214,10 +289,22 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         metrics={},
         thresholds={},
         split=None,
-        history=[{"stage": "byom", "source_sha256": result.report["sha256"]}],
+        history=[
+            {
+                **{"stage": "byom", "source_sha256": result.report["sha256"]},
+                **{name: result.report[name] for name in ("compared_at", "largest_difference", "tolerance")},
+            }
+        ],
         weights=dict(result.imported.module.state_dict()),
         graph=result.model.SerializeToString(deterministic=True),
-        extra={"cut": cut, "head": head, "cuts": result.report["cuts"], "inputs": result.report["inputs"]},
+        extra={
+            HEADS: True,
+            BATCH: result.report[BATCH],
+            "cut": cut,
+            "head": head,
+            "cuts": result.report["cuts"],
+            "inputs": result.report["inputs"],
+        },
     )
 
 
@@ -234,7 +321,7 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
-    imported = convert(parse_model(bundle.graph))
+    imported = convert(parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)))
     if not strict:
         return imported
     try:

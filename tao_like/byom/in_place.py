@@ -23,6 +23,15 @@ def hardswish_over(values: Tensor) -> Tensor:
     return functional.hardswish(values, inplace=not torch.is_grad_enabled())
 
 
+def add_over(values: Tensor, other: Tensor) -> Tensor:
+    """The sum; without gradients it is written over the first.
+
+    What a linear layer gives for tokens is a view of a matrix. With gradients, writing over a view costs a
+    copy, and takes the layer out of the graph that pruning follows.
+    """
+    return values + other if torch.is_grad_enabled() else values.add_(other)
+
+
 _FROM_RESULT = (functional.relu, functional.relu6)
 """Activations whose gradient follows from what they give."""
 _FROM_INPUT: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
@@ -69,7 +78,8 @@ def _write_over(
         return False
     for mine, other in ((first, second), (second, first)):
         if _is_free(module, mine) and same_shape(mine, other) and same_shape(mine, node):
-            node.target, node.args = operator.iadd, (mine, other)
+            node.target = add_over if _is_view(module, mine) else operator.iadd
+            node.args = (mine, other)
             return True
     return False
 
@@ -79,13 +89,20 @@ def _is_free(module: fx.GraphModule, value: object) -> bool:
     if not isinstance(value, fx.Node) or len(value.users) != 1:
         return False
     if value.op != "call_module":
-        return value.target in (torch.add, operator.iadd)
+        return value.target in (torch.add, operator.iadd, add_over)
     return isinstance(module.get_submodule(str(value.target)), _FRESH)
+
+
+def _is_view(module: fx.GraphModule, value: fx.Node) -> bool:
+    if value.op == "call_module":
+        return isinstance(module.get_submodule(str(value.target)), nn.Linear)
+    return value.target is add_over
 
 
 def keep(value: fx.Node) -> None:
     """Lets nothing write over a value: it is wanted itself."""
     plain = {over: function for function, over in _FROM_INPUT.items()} | {operator.iadd: torch.add}
+    plain[add_over] = torch.add
     for user in list(value.users):
         user.kwargs = {name: item for name, item in user.kwargs.items() if name != "inplace"}
         user.target = plain.get(user.target, user.target)

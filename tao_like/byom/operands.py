@@ -48,7 +48,7 @@ def operand_role(view: NodeView, position: int, value: Value) -> Role:
         if op in ("Mul", "Div"):
             return "affine weight"
         return "bias" if sum(size > 1 for size in tensor.shape) == 1 else "embedding weight"
-    if op == "ScaledDotProduct":
+    if op in ("ScaledDotProduct", "Attention"):
         # A table of relative positions.
         return "embedding weight"
     if op in ("Gather", "Concat", "Expand"):

@@ -19,6 +19,7 @@ from tao_like.byom.builder import Builder
 from tao_like.byom.graph import Graph, Node, TensorType
 from tao_like.byom.matching import DOMAIN, Found, Network, whole_node
 from tao_like.byom.norm_patterns import group_norms, layer_norms
+from tao_like.byom.ops.attention import mask_of
 from tao_like.byom.registry import converter
 from tao_like.byom.views import NodeView, Value
 
@@ -189,11 +190,11 @@ def _attentions(network: Network) -> Found:
     for product in network.graph.nodes:
         if product.op != "MatMul" or product.domain or len(product.inputs) != 2:
             continue
-        softmax = network.by(product.inputs[0], "Softmax")
+        softmax, guards = _softmax_before(network, product.inputs[0])
         rank = network.graph.type_of(product.outputs[0]).rank
         if softmax is None or rank is None or softmax.attributes.get("axis", -1) not in (-1, rank - 1):
             continue
-        group, scores, mask, factor = [softmax, product], softmax.inputs[0], "", 1.0
+        group, scores, mask, factor = [softmax, *guards, product], softmax.inputs[0], "", 1.0
         add = network.by(scores, "Add")
         if add is not None:
             left = network.maker.get(add.inputs[0])
@@ -219,6 +220,20 @@ def _attentions(network: Network) -> Found:
             continue
         whole = whole_node(product, "ScaledDotProduct", inputs, DOMAIN, scale=factor)
         yield [*group, first, *more], whole
+
+
+def _softmax_before(network: Network, name: str) -> tuple[Node | None, list[Node]]:
+    """The softmax that makes a value, and the nodes that put nought in the place of its NaN, if any."""
+    softmax = network.by(name, "Softmax")
+    choice = network.by(name, "Where")
+    if softmax is not None or choice is None or network.scalar(choice.inputs[1]) != 0:
+        return softmax, []
+    test = network.by(choice.inputs[0], "IsNaN")
+    softmax = network.maker.get(choice.inputs[2])
+    if test is None or softmax is None or softmax.op != "Softmax" or test.inputs != choice.inputs[2:]:
+        return None, []
+    users = {id(user) for user in network.users[choice.inputs[2]]}
+    return (softmax, [test, choice]) if users == {id(test), id(choice)} else (None, [])
 
 
 def _unscaled(network: Network, sides: list[str]) -> tuple[list[str], list[Node], list[str]]:
@@ -255,7 +270,7 @@ def attend(
 @converter("ScaledDotProduct", domain=DOMAIN)
 def convert_attention(node: NodeView) -> Value:
     """Attention."""
-    mask = node.input(3) if node.has(3) else None
+    mask = mask_of(node, 3)
     scale = node.attribute("scale")
     if not math.isfinite(scale):
         raise ValueError("its scale is not finite")

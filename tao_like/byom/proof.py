@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import fx
 
-from tao_like.byom.graph import Graph
+from tao_like.byom.exact import exactly
+from tao_like.byom.graph import Graph, all_nodes
+from tao_like.byom.judging import Array, Comparison, judged
+from tao_like.byom.reading import UnreadableModelError
 from tao_like.errors import ConversionError
 
-Array = NDArray[np.generic]
 OPEN_SIZES = {2: 224, 3: 224}
 """What an open axis of an image becomes in the comparison, by the number of the axis."""
-LEAST_SCALE = 1e-3
-"""Outputs that are smaller than this everywhere are compared as if they were this large."""
 _OTHER_BATCH = 3
+_LONGEST_REASON = 500
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far two runs were apart.
-
-    Attributes:
-        batch: number of samples.
-        what: the input: ``noise`` or ``picture``.
-        output: name of the output.
-        difference: largest difference, as a share of the output's largest magnitude.
-        absolute: largest difference.
-    """
-
-    batch: int
-    what: str
-    output: str
-    difference: float
-    absolute: float
 
 
 def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.InferenceSession:
     """A session of onnxruntime on the processor.
 
     Raises:
-        ConversionError: onnxruntime cannot run the file.
+        UnreadableModelError: onnxruntime cannot run the file.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -59,7 +39,12 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
             model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # onnxruntime's errors have no common base that it exports
-        raise ConversionError(f"onnxruntime cannot run this file: {str(error).splitlines()[0]}") from error
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says in one line: the file's node often stands in a later one."""
+    return " ".join(str(error).split())[:_LONGEST_REASON]
 
 
 def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -127,24 +112,57 @@ def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
 
 
 def noise(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
-    """Random inputs: floats from 0 to 1 with coarse structure, as pictures have, and whole numbers."""
+    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole
+    numbers."""
     generator = np.random.default_rng(_SEED)
     inputs: dict[str, Array] = {}
     for name, shape in shapes.items():
         dtype = graph.type_of(name).dtype or torch.float32
-        whole = not dtype.is_floating_point
-        values = generator.integers(0, 2, (batch, *shape)) if whole else generator.random((batch, *shape))
+        if dtype.is_floating_point:
+            values = _picture(generator, (batch, *shape))
+        else:
+            low, high = _whole_range(graph, name, dtype)
+            values = generator.integers(low, high, (batch, *shape), endpoint=True).astype(np.float64)
         inputs[name] = torch.from_numpy(values).to(dtype).numpy()
     return inputs
 
 
+def _picture(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Grain over patches of a size that differs from sample to sample: a first sample is grain alone."""
+    grain = generator.random(shape)
+    for sample in range(1, shape[0]):
+        side = 2 ** (1 + sample)
+        coarse = [max(1, -(-size // side)) if size >= side else size for size in shape[1:]]
+        patches = generator.random(coarse)
+        for axis, size in enumerate(shape[1:]):
+            patches = patches.repeat(-(-size // coarse[axis]), axis).take(range(size), axis)
+        grain[sample] = 0.8 * patches + 0.2 * grain[sample]
+    return grain
+
+
+def _whole_range(graph: Graph, name: str, dtype: torch.dtype) -> tuple[int, int]:
+    """The lowest and highest whole number that an input takes: all of a byte, or all rows of a table."""
+    if dtype == torch.bool:
+        return 0, 1
+    if dtype in (torch.uint8, torch.int8):
+        limits = torch.iinfo(dtype)
+        return limits.min, limits.max
+    rows = [
+        len(graph.constants[node.inputs[0]])
+        for node in all_nodes(graph)
+        if node.op == "Gather" and node.inputs[1:2] == [name] and node.inputs[0] in graph.constants
+    ]
+    return 0, min(rows, default=2) - 1
+
+
 def compare(
-    module: nn.Module,
+    module: fx.GraphModule,
     reference: onnxruntime.InferenceSession,
     inputs: dict[str, Array],
     what: str,
     *,
     one_by_one: bool,
+    tolerance: float,
 ) -> list[Comparison]:
     """Runs both on the same inputs.
 
@@ -154,6 +172,7 @@ def compare(
         inputs: by name, the batch in front.
         what: what the inputs are.
         one_by_one: the source takes one sample at a time; its answers are put together.
+        tolerance: the share of a channel's largest magnitude that is allowed in any case.
 
     Raises:
         ConversionError: one of them cannot run, or shapes differ.
@@ -170,9 +189,18 @@ def compare(
         ) from error
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
+    exact = exactly(module, [torch.from_numpy(value) for value in inputs.values()]) or (None,) * len(outputs)
     return [
-        _difference(name, _joined(parts, tuple(other.shape)), other.numpy(), batch, what)
-        for name, parts, other in zip(names, expected, outputs, strict=True)
+        judged(
+            name,
+            joined_samples(parts, tuple(other.shape)),
+            other.numpy(),
+            None if wide is None else wide.numpy(),
+            batch=batch,
+            what=what,
+            tolerance=tolerance,
+        )
+        for name, parts, other, wide in zip(names, expected, outputs, exact, strict=True)
     ]
 
 
@@ -188,30 +216,13 @@ def _run_reference(
     try:
         runs: list[Sequence[Array]] = [reference.run(None, part) for part in parts]
     except Exception as error:  # onnxruntime's errors have no common base that it exports
-        raise ConversionError(f"onnxruntime cannot run this file: {str(error).splitlines()[0]}") from error
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
     return [list(items) for items in zip(*runs, strict=True)]
 
 
-def _joined(parts: list[Array], shape: tuple[int, ...]) -> Array:
+def joined_samples(parts: list[Array], shape: tuple[int, ...]) -> Array:
     """Answers of single samples as one, along the axis that has the batch in the network's own answer."""
     if len(parts) == 1:
         return parts[0]
     axes = [axis for axis, size in enumerate(shape) if axis < parts[0].ndim and size != parts[0].shape[axis]]
     return np.concatenate(parts, axis=axes[0] if axes else 0)
-
-
-def _difference(name: str, expected: Array, actual: Array, batch: int, what: str) -> Comparison:
-    if expected.shape != actual.shape:
-        raise ConversionError(
-            f"the output '{name}' has the shape {actual.shape} after conversion, and {expected.shape} in "
-            "onnxruntime"
-        )
-    if expected.size == 0:
-        return Comparison(batch, what, name, 0.0, 0.0)
-    left, right = expected.astype(np.float64), actual.astype(np.float64)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    apart = np.where(same, 0.0, np.abs(left - right))
-    absolute = float(np.nan_to_num(apart, nan=np.inf).max())
-    finite = np.abs(left[np.isfinite(left)])
-    scale = max(float(finite.max(initial=0.0)), LEAST_SCALE)
-    return Comparison(batch, what, name, absolute / scale, absolute)

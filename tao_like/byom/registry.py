@@ -9,11 +9,9 @@ from tao_like.byom.graph import STANDARD_DOMAINS
 
 Converter = Callable[..., Any]
 """Takes a ``NodeView``, gives the node's only ``Value`` or a tuple of them."""
-HostFunction = Callable[..., Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _converters: dict[tuple[str, str], dict[int, Converter]] = {}
-_host_functions: dict[str, HostFunction] = {}
 
 
 def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]:
@@ -58,19 +56,3 @@ def find_converter(domain: str, op: str, opset: int) -> Converter | None:
     versions = _converters.get((domain, op), {})
     fitting = [since for since in versions if since <= opset]
     return versions[max(fitting)] if fitting else None
-
-
-def host_function(*ops: str) -> Callable[[_F], _F]:
-    """Register a function that does an operation on Python numbers instead of tensors: shape arithmetic."""
-
-    def register(function: _F) -> _F:
-        for op in ops:
-            _host_functions[op] = function
-        return function
-
-    return register
-
-
-def find_host_function(domain: str, op: str) -> HostFunction | None:
-    """The function that does an operation on Python numbers; None where there is none."""
-    return None if domain else _host_functions.get(op)

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from tao_like.byom import host
 from tao_like.byom.graph import Graph, Node, TensorType
 from tao_like.byom.roles import Role, Use
+from tao_like.byom.sizes import Arithmetic, Items
 from tao_like.errors import ConversionError
 
 
@@ -25,7 +26,7 @@ class Value:
         type: what is known of it.
         node: what computes it; None for a constant.
         constant: its tensor, where the file itself says it.
-        host: ``node`` gives Python numbers (one, or a list), not a tensor.
+        sizes: its numbers one by one, where it is shape arithmetic; ``node`` then is their tensor, if any.
         sources: initializers that a constant was made from.
     """
 
@@ -33,7 +34,7 @@ class Value:
     type: TensorType = field(default_factory=TensorType)
     node: fx.Node | None = None
     constant: Tensor | None = None
-    host: bool = False
+    sizes: Items | None = None
     sources: tuple[str, ...] = ()
 
 
@@ -47,6 +48,7 @@ class Building(Protocol):
         uses: what became of each initializer so far.
         notes: what to tell the user so far.
         values: what each name of the source stands for.
+        arithmetic: for numbers that follow from sizes.
         float_before_quantising: the same before a quantization that the source makes.
     """
 
@@ -56,10 +58,11 @@ class Building(Protocol):
     uses: list[Use]
     notes: list[str]
     values: dict[str, Value]
+    arithmetic: Arithmetic
     float_before_quantising: dict[str, Value]
 
-    def host(self, value: Value) -> Any:
-        """A value as Python numbers; None where it is a tensor."""
+    def items(self, value: Value) -> Items | None:
+        """A value as numbers and nodes that compute numbers; None where it is a tensor."""
 
     def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> torch.fx.Node:
         """A value as a node that gives a tensor."""
@@ -131,17 +134,31 @@ class NodeView:
         return self.input(index).type.rank
 
     def sizes(self, index: int, attribute: str = "") -> Any:
-        """Whole numbers from an attribute or an input: a list, or a node that gives one; None: not given."""
+        """Numbers from an attribute or an input; None: not given.
+
+        Returns:
+            A number or a node that computes it, a list of these, or where it is a tensor a node that gives
+            one of these.
+        """
         if attribute and attribute in self.node.attributes:
             return self.node.attributes[attribute]
         if not self.has(index):
             return None
         value = self.input(index)
-        found = self.builder.host(value)
-        if found is None and value.constant is not None:
+        found = self.builder.items(value)
+        if found is not None:
+            return found.tolist()
+        if value.constant is not None:
             self.builder._note_constant(value, "shape")
             return value.constant.tolist()
-        return self._emit(host.to_numbers, (self.builder.tensor(value),)) if found is None else found
+        return self._emit(host.to_numbers, (self.builder.tensor(value),))
+
+    def size(self, index: int, axis: int) -> Any:
+        """The size of an axis of an input: a number, or a node that computes it."""
+        value = self.input(index)
+        if value.constant is not None:
+            return value.constant.shape[axis]
+        return self.builder.arithmetic.size(self.builder.tensor(value), axis)
 
     def scalar(self, index: int) -> Any:
         """An input that is one number: the number, or the input itself where it is computed."""
@@ -171,11 +188,6 @@ class NodeView:
         """A call of a function that gives a tuple."""
         result = self._emit(function, self._arguments(arguments), self._settings(settings))
         return self._parts(result, count)
-
-    def numbers(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Value:
-        """A call of a function that gives Python numbers, such as the sizes of a tensor."""
-        value = self.call(function, *arguments, **settings)
-        return Value(value.name, value.type, value.node, host=True)
 
     def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int = 1) -> Any:
         """A call of a module.
@@ -253,12 +265,6 @@ class FoldingView(NodeView):
         with torch.no_grad():
             results = function(*self._arguments(arguments), **self._settings(settings))
         return tuple(self._folded(item) for item in results[:count])
-
-    def numbers(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Value:
-        """Computes the numbers, as a tensor."""
-        return self.call(
-            lambda *given, **named: host.to_tensor(function(*given, **named)), *arguments, **settings
-        )
 
     def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int = 1) -> Any:
         """Computes the module's results."""

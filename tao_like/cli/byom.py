@@ -41,6 +41,15 @@ _SIZE = click.option(
 )
 
 
+_TIME = click.option(
+    "--time-limit",
+    type=click.FloatRange(0.0, min_open=True),
+    default=900.0,
+    show_default=True,
+    help="Seconds after which the command gives up: a file may hold a loop without an end.",
+)
+
+
 @click.group(
     "byom",
     short_help="Turn a foreign ONNX file into a network that trains.",
@@ -53,11 +62,13 @@ def byom() -> None:
 @byom.command("inspect", short_help="Show what a file holds, and where it can be cut.")
 @_MODEL
 @_SIZE
-def inspect(model: Path, size: tuple[int, int] | None) -> None:
+@_TIME
+def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> None:
     """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
     from tao_like.byom.graph import graph_of
     from tao_like.byom.importing import import_file
+    from tao_like.byom.limits import limits
     from tao_like.byom.reading import read_model
 
     graph = graph_of(read_model(model))
@@ -75,7 +86,8 @@ def inspect(model: Path, size: tuple[int, int] | None) -> None:
         known = sum(operation_counts(graph).values()) - sum(map(len, unknown.values()))
         click.echo(f"{known} nodes can be converted, {sum(map(len, unknown.values()))} cannot.")
         return
-    result = import_file(model, size=size)
+    with limits(model, time_limit):
+        result = import_file(model, size=size)
     _show_cuts(result)
     _show_roles(result)
 
@@ -98,7 +110,10 @@ def _show_roles(result: ImportResult) -> None:
         click.echo(f"  {role:<16} {found['values']:>12}  {state}{names}")
     for note in result.imported.notes:
         click.echo(f"note: {note}")
-    click.echo(f"Largest difference to onnxruntime: {result.largest_difference:.1e} of the output's scale.")
+    sizes = ", ".join(" x ".join(map(str, shape)) for shape in result.shapes.values())
+    click.echo(
+        f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel, at {sizes}."
+    )
 
 
 def _some(names: list[str]) -> str:
@@ -122,6 +137,14 @@ def _some(names: list[str]) -> str:
     type=click.Path(path_type=Path),
     help="A picture, or a folder with some, to compare on too; without it, on noise alone.",
 )
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0.0, 0.1, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; is recorded.",
+)
+@_TIME
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
 def convert(
     model: Path,
@@ -131,6 +154,8 @@ def convert(
     size: tuple[int, int] | None,
     classes: Path | None,
     pictures: Path | None,
+    tolerance: float,
+    time_limit: float,
     report: Path | None,
 ) -> None:
     """Converts a file, compares it with onnxruntime and writes a bundle.
@@ -143,7 +168,8 @@ def convert(
     import json
 
     from tao_like.bundle import write_bundle
-    from tao_like.byom.importing import import_file, to_bundle
+    from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
+    from tao_like.byom.limits import limits
     from tao_like.byom.pictures import picture_files
     from tao_like.errors import ConversionError, SpecError
     from tao_like.tracking import atomic_path
@@ -154,7 +180,11 @@ def convert(
     able = {name: cuts for name, cuts in able.items() if cuts}
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
-    result = import_file(model, size=size, pictures=picture_files(pictures) if pictures else ())
+    shown = picture_files(pictures) if pictures else ()
+    with limits(model, time_limit):
+        result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
+    if task and result.report[BATCH] is not None:
+        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
     if lacking:
         raise ConversionError(

@@ -266,6 +266,32 @@ class Exported(nn.Module):
         return result
 
 
+class HiddenLayer(nn.Module):
+    """A classifier with a layer between its pooled map of 144 channels and its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, 4, 1), nn.BatchNorm2d(8)
+        self.deep, self.hidden, self.head = nn.Conv2d(8, 144, 1), nn.Linear(144, 128), nn.Linear(128, 5)
+
+    def forward(self, values: Tensor) -> Tensor:
+        maps = functional.relu(self.deep(functional.relu(self.norm(self.stem(values)))))
+        result: Tensor = self.head(functional.hardswish(self.hidden(maps.mean((2, 3)))))
+        return result
+
+
+def test_a_head_with_a_hidden_layer_is_pruned(pictures: list[str], tmp_path: Path) -> None:
+    file = saved(traced(HiddenLayer(), torch.randn(1, 3, 32, 32), opset=15), tmp_path / "exported.onnx")
+    write_bundle(tmp_path / "new.tltb", to_bundle(import_file(file), classes=[]))
+    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    # So little is taken away that the map stays wider than the hidden layer was.
+    cut = ["prune.target_macs=0.95", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
+    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    assert pruned.report["largest_difference"] < 1e-4
+    checkpoint = f"evaluate.checkpoint={pruned.bundle}"
+    assert run("evaluate", tmp_path / "b", *pictures, checkpoint).metrics.keys()
+
+
 def test_it_is_pruned_trained_again_quantised_and_compared(pictures: list[str], tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = saved(traced(Exported(), torch.randn(1, 3, 32, 32), opset=15), tmp_path / "exported.onnx")

@@ -13,8 +13,8 @@ from torch import nn
 
 from tao_like.byom import convert, converter
 from tao_like.byom.accounting import account
+from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported
-from tao_like.byom.shapes import free_batch
 from tao_like.errors import ConversionError
 
 
@@ -356,3 +356,40 @@ def test_old_opsets_say_the_same_in_other_words(opset: int) -> None:
     imported = convert(proto)
     assert_same_answers(imported, proto, pictures(3, 3, 16, 16))
     assert {"stem.weight", "bn.weight", "head.weight"} <= imported.parameters.keys()
+
+
+def one_node(op: str, inputs: list[object], values: np.ndarray, **attributes: object) -> list[float]:
+    """What a converted node gives for an input; the other inputs are constants."""
+    names = ["x", *("" if value is None else f"c{place}" for place, value in enumerate(inputs))]
+    constants = [
+        tensor(f"c{place}", value, np.asarray(value).dtype)
+        for place, value in enumerate(inputs)
+        if value is not None
+    ]
+    node = helper.make_node(op, names, ["y"], **attributes)
+    proto = model([node], {"x": list(values.shape)}, ["y"], constants)
+    result: list[float] = convert(proto).module(torch.from_numpy(values)).flatten().tolist()
+    return result
+
+
+def test_a_last_window_that_would_start_in_the_border_is_left_out() -> None:
+    values = np.array([[[1.0, 2.0, 3.0, 5.0]]], np.float32)
+    settings = {"kernel_shape": [2], "strides": [3], "pads": [1, 1], "ceil_mode": 1}
+    assert one_node("AveragePool", [], values, **settings) == [1.0, 4.0]
+    assert one_node("AveragePool", [], values, **settings, count_include_pad=1) == [0.5, 4.0]
+
+
+def test_nearest_neighbours_follow_the_factor_and_not_the_sizes() -> None:
+    values = np.array([[[[1.0, 2.0]]]], np.float32)
+    scales = np.array([1, 1, 1, 2.3], np.float32)
+    settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    # Four places: 0, 1, 2 and 3 over 2.3, rounded down.
+    assert one_node("Resize", [None, scales], values, **settings) == [1.0, 1.0, 1.0, 2.0]
+
+
+def test_a_backward_slice_may_be_empty() -> None:
+    values = np.arange(6, dtype=np.float32)
+    parts = [np.array([one], np.int64) for one in (-5, -1, 0, -1)]
+    assert one_node("Slice", parts, values) == []
+    parts = [np.array([one], np.int64) for one in (-9, -20, 0, -1)]
+    assert one_node("Slice", parts, values) == []

@@ -62,7 +62,7 @@ def test_the_maps_are_those_of_the_source(channels_last: bool, tmp_path: Path) -
     path = bundle_of(stages(5, channels_last=channels_last), tmp_path)
     bundle = read_bundle(path)
     assert bundle.graph is not None
-    pyramid = build_imported_pyramid(bundle.graph, bundle.weights, (64, 96)).eval()
+    pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96)).eval()
     assert pyramid.channels == WIDTHS[2:]
     pictures = torch.rand(2, 3, 128, 96)
     maps = pyramid(pictures)
@@ -77,7 +77,7 @@ def test_a_network_without_coarse_maps_is_refused(tmp_path: Path) -> None:
     bundle = read_bundle(bundle_of(stages(4), tmp_path))
     assert bundle.graph is not None
     with pytest.raises(ConversionError, match=r"strides \[32\]"):
-        build_imported_pyramid(bundle.graph, bundle.weights, (64, 96))
+        build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96))
 
 
 def test_a_detector_trains_on_it_without_its_first_bundle(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -162,4 +164,33 @@ def test_graphs_in_graphs_without_end(tmp_path: Path) -> None:
 def test_a_node_that_is_wrong_is_named(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "bent", strides=[0, 0])]
     proto = model(nodes, {"x": [1, 3, 8, 8]}, ["y"], [random_tensor("w", 4, 3, 3, 3)])
-    assert refused(saved(proto, tmp_path / "bent.onnx"), damaged=False)
+    assert refused(saved(proto, tmp_path / "bent.onnx"))
+
+
+def loop_of(steps: int) -> onnx.ModelProto:
+    """A model whose loop takes so many steps."""
+    node, info = helper.make_node, helper.make_tensor_value_info
+    body = helper.make_graph(
+        [node("Identity", ["going"], ["goes"]), node("Add", ["v", "v"], ["w"])],
+        "body",
+        [
+            info("i", TensorProto.INT64, []),
+            info("going", TensorProto.BOOL, []),
+            info("v", TensorProto.FLOAT, None),
+        ],
+        [info("goes", TensorProto.BOOL, []), info("w", TensorProto.FLOAT, None)],
+    )
+    constants = [tensor("most", steps, np.int64), tensor("yes", True, bool)]
+    nodes = [node("Loop", ["most", "yes", "x"], ["y"], body=body)]
+    return model(nodes, {"x": ["n", 4]}, ["y"], constants)
+
+
+def test_a_loop_without_an_end_is_given_up(tmp_path: Path) -> None:
+    path = saved(loop_of(2**62), tmp_path / "endless.onnx")
+    given = ["byom", "convert", "-m", str(path), "-o", str(tmp_path / "m.tltb"), "--time-limit", "8"]
+    command = [sys.executable, "-m", "tao_like.cli.main", *given]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert "endless.onnx" in ended.stderr
+    assert "8 seconds" in ended.stderr
+    assert not (tmp_path / "m.tltb").exists()

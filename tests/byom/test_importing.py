@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
-from foreign import classifier, model, saved, tensor
+from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper, numpy_helper
 from pictures import shape
 from PIL import Image
@@ -24,7 +24,8 @@ from tao_like.byom.graph import graph_of
 from tao_like.byom.importing import from_bundle, import_file, to_bundle
 from tao_like.byom.pictures import picture_inputs
 from tao_like.cli.byom import byom
-from tao_like.errors import BundleError, ConversionError
+from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.networks.imported.backbone import build_imported
 
 
 @pytest.fixture
@@ -226,3 +227,42 @@ def test_the_command_line_refuses_what_it_does_not_have(path: Path, tmp_path: Pa
     wrong = CliRunner().invoke(byom, ["convert", "-m", str(path), "-o", str(tmp_path / "a.onnx")])
     assert wrong.exit_code == 2
     assert ".tltb" in wrong.output
+
+
+def bound_to_one(*, mixes: bool) -> onnx.ModelProto:
+    """A classifier of one sample whose graph has no place for others, or mixes them."""
+    node = helper.make_node
+    nodes = [node("Conv", ["x", "w"], ["c"], strides=[2, 2]), node("GlobalAveragePool", ["c"], ["p"])]
+    if mixes:
+        nodes += [node("ReduceMean", ["p"], ["m"], axes=[0], keepdims=1), node("Sub", ["p", "m"], ["d"])]
+        nodes += [
+            node("Add", ["d", "m"], ["s"]),
+            node("Mul", ["s", "m"], ["f"]),
+            node("Flatten", ["f"], ["g"]),
+        ]
+    else:
+        nodes += [node("Squeeze", ["p"], ["s"]), node("Unsqueeze", ["s", "zero"], ["g"])]
+    nodes.append(node("Gemm", ["g", "head"], ["y"]))
+    constants = [random_tensor("w", 8, 3, 3, 3), random_tensor("head", 8, 4), tensor("zero", [0], np.int64)]
+    return model(nodes, {"x": [1, 3, 16, 16]}, ["y"], constants)
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+def test_a_file_that_stays_bound_to_its_batch_says_so(mixes: bool, tmp_path: Path) -> None:
+    path = saved(bound_to_one(mixes=mixes), tmp_path / "one.onnx")
+    result = import_file(path)
+    assert result.report["batch"] == 1
+    assert result.largest_difference < 1e-5
+    assert any("dynamic_axes" in note for note in result.imported.notes)
+    bundle = to_bundle(result, classes=[])
+    assert bundle.graph is not None
+    with pytest.raises(SpecError, match=r"pretrained_backbone_path.*1 sample at a time.*dynamic_axes"):
+        build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=16)
+
+
+def test_what_onnxruntime_refuses_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Add", ["a", "b"], ["y"], axis=1)]
+    path = saved(model(nodes, {"x": ["n", 3]}, ["y"], [random_tensor("b", 3)]), tmp_path / "odd.onnx")
+    with pytest.raises(ConversionError, match=r"odd\.onnx.*onnxruntime cannot run this file") as caught:
+        import_file(path)
+    assert caught.value.exit_code == 2

@@ -2,6 +2,7 @@
 
 from tao_like.byom.ops import (  # noqa: F401
     activations,
+    attention,
     control,
     convolution,
     deformable,

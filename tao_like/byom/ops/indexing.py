@@ -29,7 +29,7 @@ def convert_gather(node: NodeView) -> Value:
     if places is not None and places.ndim == 0:
         return node.call(gather, node.input(0), node.scalar(1), axis)
     is_table = table is not None and table.is_floating_point() and table.ndim == 2
-    if is_table and axis == 0 and places is None and not node.input(1).host:
+    if is_table and axis == 0 and places is None and node.input(1).sizes is None:
         module = nn.Embedding(table.shape[0], table.shape[1], device="meta")  # type: ignore[union-attr]
         module.weight = nn.Parameter(node.weight(0, "embedding weight").clone())
         result: Value = node.module(module, node.input(1), tied=True)

@@ -192,9 +192,9 @@ def average_pool(
         begin = end = [0] * len(kernel)
     else:
         borders = torch_pads(begin, end)
+        more = ceil_borders(values, kernel, stride, begin, end, dilation, ceil)
         values = functional.pad(values, borders)
         ones = functional.pad(ones, borders, value=float(count_borders))
-        more = ceil_borders(values, kernel, stride, [0] * len(kernel), [0] * len(kernel), dilation, ceil)
         begin, end = [0] * len(kernel), more
     parts = (kernel, stride, begin, end, dilation)
     return window_sum(values, parts) / window_sum(ones, parts)

@@ -65,3 +65,25 @@ def quantize_linear(node: NodeView) -> Value:
         )
     settings = (node.attribute("axis", 1), node.attribute("block_size", 0), dtype)
     return node.call(quantise, node.input(0), node.input(1), zero, *settings)
+
+
+def range_scale(values: Tensor) -> Tensor:
+    """The scale of eight bits over all values and nought."""
+    return (values.amax().clamp(min=0) - values.amin().clamp(max=0)) / 255
+
+
+def quantise_dynamically(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole numbers from 0 to 255, their scale and their zero point."""
+    scale = range_scale(values)
+    step = torch.where(scale == 0, torch.ones_like(scale), scale)
+    zero = torch.round(-values.amin().clamp(max=0) / step).clamp(0, 255)
+    whole = (torch.round(values / step) + zero).clamp(0, 255)
+    return whole.to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+@converter("DynamicQuantizeLinear")
+def dynamic_quantize_linear(node: NodeView) -> tuple[Value, ...]:
+    """Floats to whole numbers by their own range. Where a product follows, it gets the floats."""
+    name = node.node.outputs[0]
+    node.note(f"{name} was quantised by its own range; here it is float where a product follows")
+    return node.calls(3, quantise_dynamically, node.input(0))

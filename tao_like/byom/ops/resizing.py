@@ -108,10 +108,9 @@ class Resize(nn.Module):
             return False
         if self.mode == "nearest":
             whole = all(float(factor).is_integer() for factor in factors)
-            plain = self.coordinates == "asymmetric" and self.nearest == "floor"
-            return axes == spatial and (
-                plain or (whole and self.coordinates != "align_corners" and self._is_even())
-            )
+            # With other factors torch takes size over size, and the standard the factor: at 0.6 or 2.3 they
+            # differ.
+            return axes == spatial and whole and self.coordinates != "align_corners" and self._is_even()
         if self.mode == "cubic" and (values.ndim != 4 or self.cubic != -0.75):
             return False
         if self.coordinates == "align_corners":

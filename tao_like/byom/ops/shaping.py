@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom import host
+from tao_like.byom.graph import TensorType
 from tao_like.byom.ops.convolution import halves
 from tao_like.byom.registry import converter
 from tao_like.byom.views import NodeView, Value
@@ -31,19 +32,19 @@ def constant(node: NodeView) -> Value:
 
 @converter("Shape")
 def shape(node: NodeView) -> Value:
-    """The sizes of a value, as Python numbers."""
-    return node.numbers(host.shape_of, node.input(0), node.attribute("start", 0), node.attribute("end"))
+    """The sizes of a value of which not even the number of axes is known, or of a constant."""
+    return node.call(host.shape_of, node.input(0), node.attribute("start", 0), node.attribute("end"))
 
 
-def number_of_elements(values: Tensor) -> Any:
+def number_of_elements(values: Tensor) -> Tensor:
     """How many numbers a tensor holds."""
-    return math.prod(values.shape)
+    return torch.tensor(values.numel())
 
 
 @converter("Size")
 def size(node: NodeView) -> Value:
-    """How many numbers a value holds."""
-    return node.numbers(number_of_elements, node.input(0))
+    """How many numbers a constant holds."""
+    return node.call(number_of_elements, node.input(0))
 
 
 def reshape(values: Tensor, sizes: Sequence[int], zero_is_zero: int) -> Tensor:
@@ -57,13 +58,47 @@ def reshape(values: Tensor, sizes: Sequence[int], zero_is_zero: int) -> Tensor:
 def convert_reshape(node: NodeView) -> Value:
     """The same numbers in another shape."""
     sizes, keeps = node.sizes(1, "shape"), node.attribute("allowzero", 0)
-    if isinstance(sizes, list):
-        if 0 not in sizes:
-            return node.call(Tensor.reshape, node.input(0), tuple(sizes))
-        if sizes == [0, -1]:
-            return node.call(torch.flatten, node.input(0), 1)
-        sizes = tuple(sizes)
-    return node.call(reshape, node.input(0), sizes, keeps)
+    if not isinstance(sizes, list):
+        return node.call(reshape, node.input(0), sizes, keeps)
+    if sizes == [0, -1] and not keeps:
+        return node.call(torch.flatten, node.input(0), 1)
+    if not keeps:
+        sizes = [node.size(0, axis) if size == 0 else size for axis, size in enumerate(sizes)]
+    sizes = _kept(node, sizes)
+    result = node.call(Tensor.reshape, node.input(0), tuple(sizes))
+    return _of_rank(result, len(sizes))
+
+
+def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
+    """The sizes, of which those of axes that stay as they are follow the input.
+
+    So the network still fits where its channels are pruned, or its pictures are of another size.
+    """
+    shape = node.input(0).type.shape or ()
+    if node.constant(0) is not None or sizes.count(-1) > 1:
+        return sizes
+    kept = list(sizes)
+    numbers = [size for size in shape[1:] if isinstance(size, int)]
+    known = len(numbers) == len(shape) - 1 and all(isinstance(size, int) and size >= 0 for size in kept[1:])
+    if kept[:1] == [-1] and known and math.prod(kept[1:]) == math.prod(numbers):
+        # What is left over is the input's first axis.
+        kept[0] = node.size(0, 0)
+    for places in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
+        for place in places:
+            own = node.size(0, place % len(shape))
+            if kept[place] is own or (not isinstance(kept[place], int) and not isinstance(shape[place], int)):
+                continue
+            if not isinstance(shape[place], int) or kept[place] != shape[place]:
+                break
+            kept[place] = own
+    return kept
+
+
+def _of_rank(value: Value, rank: int) -> Value:
+    """The value, of which at least the number of axes is known."""
+    if value.type.shape is None:
+        value.type = TensorType(value.type.dtype, (None,) * rank)
+    return value
 
 
 def flatten(values: Tensor, axis: int) -> Tensor:
@@ -174,9 +209,9 @@ def slice_axes(
 
 def _backwards(values: Tensor, axis: int, first: int, last: int, step: int) -> Tensor:
     length = values.shape[axis]
-    first = min(first + length if first < 0 else first, length - 1)
+    first = max(min(first + length if first < 0 else first, length - 1), -1)
     last = max(last + length if last < 0 else last, -1)
-    return torch.arange(first, last, step, device=values.device)
+    return torch.arange(first, min(first, last), step, device=values.device)
 
 
 @converter("Slice")

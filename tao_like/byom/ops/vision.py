@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -199,3 +200,45 @@ def convert_roi_align(node: NodeView) -> Value:
         node.attribute("mode", "avg") == "max",
         half,
     )
+
+
+def max_roi_pool(values: Tensor, boxes: Tensor, height: int, width: int, scale: float) -> Tensor:
+    """The largest of each cell (boxes, C, height, width) of parts of a map (Girshick 2015, Fast R-CNN).
+
+    Args:
+        values: maps (N, C, H, W).
+        boxes: (boxes, 5): sample, and the corners x1, y1, x2, y2, which both count.
+        height: cells of the result.
+        width: likewise.
+        scale: of a box's numbers to places of the map.
+    """
+    rows, columns = values.shape[-2:]
+    results = []
+    for box in boxes.detach():
+        # Halves are rounded away from nought, as C does.
+        left, top, right, bottom = (math.floor(float(side) * scale + 0.5) for side in box[1:])
+        ys = _cells(top, bottom, height, rows)
+        xs = _cells(left, right, width, columns)
+        part = values[int(box[0])]
+        cells = [
+            part[:, y0:y1, x0:x1].amax((1, 2)) if y1 > y0 and x1 > x0 else part.new_zeros(part.shape[0])
+            for y0, y1 in ys
+            for x0, x1 in xs
+        ]
+        results.append(torch.stack(cells, 1).reshape(part.shape[0], height, width))
+    return torch.stack(results) if results else values.new_zeros((0, values.shape[1], height, width))
+
+
+def _cells(first: int, last: int, count: int, size: int) -> list[tuple[int, int]]:
+    """Beginnings and ends of the cells of a side."""
+    step = max(last - first + 1, 1) / count
+    edges = [(first + math.floor(i * step), first + math.ceil((i + 1) * step)) for i in range(count)]
+    return [(min(max(begin, 0), size), min(max(end, 0), size)) for begin, end in edges]
+
+
+@converter("MaxRoiPool")
+def convert_max_roi_pool(node: NodeView) -> Value:
+    """The largest of each cell of parts of a map."""
+    height, width = node.attribute("pooled_shape")
+    scale = node.attribute("spatial_scale", 1.0)
+    return node.call(max_roi_pool, node.input(0), node.input(1), height, width, scale)

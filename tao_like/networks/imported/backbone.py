@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
-from tao_like.byom.importing import TASK, from_bundle
+from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
 from tao_like.byom.in_place import keep
 from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
@@ -50,6 +50,7 @@ class ImportedBackbone(nn.Module):
         num_classes: width of the output.
         drop_rate: share of the head's input that training drops.
         channels_last: the source takes pictures (N, H, W, C).
+        map_channels: width of what ``body`` gives, where it is not C: layers of the source lie between.
         own_head: weight (classes, C) and bias of the source's own head.
     """
 
@@ -62,6 +63,7 @@ class ImportedBackbone(nn.Module):
         *,
         drop_rate: float = 0.0,
         channels_last: bool = False,
+        map_channels: int | None = None,
         own_head: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
         super().__init__()
@@ -69,6 +71,9 @@ class ImportedBackbone(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(channels, num_classes)
         self.num_features = channels
+        if map_channels not in (None, channels):
+            # As timm has it: one number for the map, another for what goes into the head.
+            self.num_features, self.head_hidden_size = map_channels, channels
         self.channels_last = channels_last
         self._own_head = own_head
 
@@ -124,6 +129,17 @@ def read_imported(source: str) -> Bundle:
     return bundle
 
 
+def kept_extra(bundle: Bundle) -> dict[str, Any]:
+    """What a bundle that a task has trained must keep of what an imported network's bundle says."""
+    return {name: bundle.extra[name] for name in ("cut", HEADS) if name in bundle.extra}
+
+
+def refuse_bound(extra: dict[str, Any]) -> None:
+    """Raises a SpecError where a bundle says that its network takes a fixed number of samples."""
+    if extra.get(BATCH) is not None:
+        raise SpecError(f"{SOURCE_KEY}: {bound_to(extra[BATCH])}")
+
+
 def build_imported(
     graph: bytes,
     extra: dict[str, Any],
@@ -147,7 +163,8 @@ def build_imported(
         SpecError: the network cannot take pictures of this size.
         ConversionError: it has nothing that a classifier could stand on.
     """
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph)
+    refuse_bound(extra)
+    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source) if weights is not None else from_bundle(source, strict=False)
     shape = image_shape(imported, (img_size, img_size))
     example = torch.zeros(1, *shape)
@@ -165,7 +182,7 @@ def build_imported(
             "the imported network has no pooled features for a classifier; name a place with "
             "`tao-like byom convert --cut`"
         )
-    body, pool, channels = _divided(imported, shapes, cut)
+    body, pool, channels, map_channels = _divided(imported, shapes, cut)
     own = _own_head(imported, head) if head is not None and head.features == cut else None
     return ImportedBackbone(
         body,
@@ -174,6 +191,7 @@ def build_imported(
         num_classes,
         drop_rate=drop_rate,
         channels_last=shape[0] != 3,
+        map_channels=map_channels,
         own_head=own,
     )
 
@@ -201,15 +219,15 @@ def image_shape(imported: Imported, size: tuple[int, int]) -> tuple[int, ...]:
 
 def _divided(
     imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str
-) -> tuple[nn.Module, nn.Module, int]:
-    """From the input to a map, from there to pooled features, and their width."""
+) -> tuple[nn.Module, nn.Module, int, int]:
+    """From the input to a map, from there to pooled features, and the widths of both."""
     if cut not in shapes:
         raise ConversionError(f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places")
     shape = shapes[cut]
     if len(shape) == _MAP_AXES and shape[2] * shape[3] > 1:
-        return cut_at(imported, [cut]), MeanOfTokens(), shape[1]
+        return cut_at(imported, [cut]), MeanOfTokens(), shape[1], shape[1]
     if len(shape) == _MAP_AXES - 1 and shape[1] > 1:
-        return cut_at(imported, [cut]), MeanOfTokens(), shape[2]
+        return cut_at(imported, [cut]), MeanOfTokens(), shape[2], shape[2]
     channels = shape[1] if len(shape) > 1 else 0
     if channels < 1:
         raise ConversionError(
@@ -219,8 +237,8 @@ def _divided(
     if last is not None:
         pool = _between(imported, last, cut)
         if pool is not None:
-            return cut_at(imported, [last]), pool, channels
-    return cut_at(imported, [cut]), nn.Identity(), channels
+            return cut_at(imported, [last]), pool, channels, shapes[last][1]
+    return cut_at(imported, [cut]), nn.Identity(), channels, channels
 
 
 def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from tao_like.byom.cuts import cut_at, find_cuts, value_shapes
 from tao_like.byom.importing import TASK, from_bundle
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.backbones.pyramid import STRIDES
-from tao_like.networks.imported.backbone import SIZE_KEY, image_shape, read_imported
+from tao_like.networks.imported.backbone import SIZE_KEY, image_shape, read_imported, refuse_bound
 
 
 class ImportedPyramid(nn.Module):
@@ -51,12 +53,13 @@ def imported_source(path: str) -> Bundle:
 
 
 def build_imported_pyramid(
-    graph: bytes, weights: dict[str, Tensor] | None, size: tuple[int, int]
+    graph: bytes, extra: dict[str, Any], weights: dict[str, Tensor] | None, size: tuple[int, int]
 ) -> ImportedPyramid:
     """The maps of an imported graph: at each stride the last one.
 
     Args:
         graph: the ONNX graph, as a bundle holds it.
+        extra: what the bundle says of it.
         weights: of the whole imported network; None: as the graph has them.
         size: height and width of the input in pixels.
 
@@ -64,7 +67,8 @@ def build_imported_pyramid(
         SpecError: the network cannot take pictures of this size.
         ConversionError: it has no maps at these strides.
     """
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph)
+    refuse_bound(extra)
+    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source, strict=weights is not None)
     shape = image_shape(imported, size)
     try:

@@ -7,9 +7,11 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from onnx import version_converter
 from torch import Tensor
@@ -20,6 +22,8 @@ from tao_like.stages.lib.onnx_branches import without_decided_branches
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here; for a later opset its graph is raised."""
+_NOTHING = 4
+"""The level at which onnxruntime prints nothing."""
 LOWEST_CAPTURED_OPSET = 18
 """The newer exporter begins here: what it writes cannot be lowered reliably."""
 
@@ -44,7 +48,7 @@ def to_onnx(
     Raises:
         ConversionError: neither exporter can write this network.
     """
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _no_graphs_printed():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         reasons = []
@@ -52,6 +56,8 @@ def to_onnx(
         for name, write, version in attempts:
             try:
                 graph = without_decided_branches(write(exportable, inputs, dynamic, version))
+                if dynamic:
+                    _check_other_batch(exportable, inputs, graph)
                 return _without_traces(graph), name
             except Exception as error:  # On what they cannot write, the exporters fail in every way there is.
                 message = str(error).strip() or type(error).__name__
@@ -60,6 +66,44 @@ def to_onnx(
         f"torch cannot write this network as ONNX with opset {opset} ({'; '.join(reasons)}); another "
         "export.opset_version may help, or another architecture"
     )
+
+
+@contextlib.contextmanager
+def _no_graphs_printed() -> Iterator[None]:
+    """Keeps torch from printing its whole graph where tracing fails; the other exporter may write it yet.
+
+    torch 2 asks whether this was wanted before by looking at a function instead of calling it, and so finds
+    that it always was. For the time of an export there is a no in the function's place.
+    """
+    name = "_jit_is_onnx_log_enabled"
+    asked = getattr(torch._C, name, None)
+    if asked is None:
+        yield
+        return
+    setattr(torch._C, name, False)
+    try:
+        yield
+    finally:
+        setattr(torch._C, name, asked)
+
+
+def _check_other_batch(exportable: Exportable, inputs: tuple[Tensor, ...], graph: onnx.ModelProto) -> None:
+    """Runs a graph with one sample more than the example: tracing may have written its batch down.
+
+    Raises:
+        Exception: onnxruntime's own, where the graph cannot take it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _NOTHING
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+    used = {item.name for item in session.get_inputs()}
+    feeds = {}
+    for (name, axes), given in zip(exportable.inputs.items(), inputs, strict=True):
+        more = torch.cat([given, given[:1]]) if 0 in axes else given
+        feeds[name] = more.numpy()
+    session.run(None, {name: value for name, value in feeds.items() if name in used})
 
 
 def _traced(exportable: Exportable, inputs: tuple[Tensor, ...], dynamic: bool, opset: int) -> onnx.ModelProto:

@@ -35,8 +35,11 @@ _KEPT_WHOLE = {
     "RmsNorm2d",
     "RMSNorm",
     "SimpleNorm",
+    "LinearOfHeads",
+    "Conv2dOfHeads",
 }
-"""Modules of timm and torch that mix channels in ways that nothing here follows: those stay as they are."""
+"""Modules of timm, torch and imported networks that mix channels in ways that nothing here follows: they stay
+as they are."""
 _MASK = "tao_like_kept_channels"
 
 

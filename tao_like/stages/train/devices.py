@@ -13,7 +13,7 @@ from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined
     LightningEnvironment,
     TorchElasticEnvironment,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.config.blocks.common import TrainSpec
 from tao_like.errors import SpecError
@@ -165,3 +165,16 @@ def from_all_processes(values: Tensor, fabric: Fabric) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(fabric.world_size)]
     torch.distributed.all_gather(gathered, values)
     return torch.stack(gathered)
+
+
+def channels_together(model: nn.Module) -> nn.Module:
+    """Lets the channels of a place lie together in the kernels of a model, in place.
+
+    torch's own ``model.to(memory_format=...)`` refuses a model that holds a tensor of five axes, such as the
+    masks of windows that an imported network brings.
+    """
+    for module in model.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model

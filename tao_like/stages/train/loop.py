@@ -31,6 +31,7 @@ from tao_like.stages.train.checkpoint_file import (
 )
 from tao_like.stages.train.checks import monitored
 from tao_like.stages.train.data import TrainingData
+from tao_like.stages.train.devices import channels_together
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
@@ -85,7 +86,7 @@ class PhaseTraining:
         self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_together(model)
         self.sharded = self._divided() if sharded else None
         if not sharded:
             fabric.to_device(self.model)

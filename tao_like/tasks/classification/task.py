@@ -13,6 +13,7 @@ from tao_like.contract.capabilities import HoldsGraph, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
+from tao_like.networks.imported.backbone import kept_extra
 from tao_like.networks.structure import refresh_widths
 from tao_like.tasks.classification.backbone import (
     build_backbone,
@@ -100,7 +101,7 @@ class ClassificationTask(
         if self.trained is not None:
             return self.trained.graph, self.trained.extra
         bundle = imported_bundle(self.spec)
-        return (None, {}) if bundle is None else (bundle.graph, {"cut": bundle.extra.get("cut")})
+        return (None, {}) if bundle is None else (bundle.graph, kept_extra(bundle))
 
     @classmethod
     @override

@@ -46,7 +46,8 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
     @override
     def model(self, *, pretrained: bool) -> tuple[Detector, list[str]]:
         size = (self.data.preprocessing.height, self.data.preprocessing.width)
-        graph = self.trained.graph if self.trained else None
+        trained = self.trained
+        graph = (trained.graph, trained.extra) if trained and trained.graph is not None else None
         return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained, graph=graph)
 
     @override

@@ -14,7 +14,7 @@ from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import BackbonePyramid
-from tao_like.networks.imported.backbone import IMAGENET
+from tao_like.networks.imported.backbone import IMAGENET, kept_extra
 from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
@@ -51,6 +51,8 @@ SSD_PIXELS = Normalization(
 """What torchvision's ssd300_vgg16 takes: pixels less their mean."""
 FASTER_RCNN_STRIDES = (4, 8, 16, 32)
 TASK_NAME = "detection"
+ImportedGraph = tuple[bytes, dict[str, Any]]
+"""The graph of an imported backbone, and what its bundle says of it."""
 BACKBONE = "backbone."
 
 
@@ -70,7 +72,12 @@ def input_normalization(model: ModelSpec) -> Normalization:
 
 
 def build_network(
-    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool, graph: bytes | None = None
+    spec: Spec,
+    classes: list[str],
+    size: tuple[int, int],
+    *,
+    pretrained: bool,
+    graph: ImportedGraph | None = None,
 ) -> tuple[Detector, list[str]]:
     """The network of a spec.
 
@@ -79,7 +86,8 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
-        graph: of an imported backbone, from the bundle of a trained detector; None: the spec names one.
+        graph: of an imported backbone and what is said of it, from a trained bundle; None: the
+            spec names one.
 
     Returns:
         The network, and what to tell the user of the weights that it starts from.
@@ -112,20 +120,21 @@ def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]
     """The ONNX graph of the imported backbone that a spec names; None and nothing where it names none."""
     if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
         return None, {}
-    return imported_source(backbone.pretrained_backbone_path).graph, {}
+    bundle = imported_source(backbone.pretrained_backbone_path)
+    return bundle.graph, kept_extra(bundle)
 
 
 def _over_imported(
-    model: ModelSpec, classes: int, size: tuple[int, int], graph: bytes | None, notes: list[str]
+    model: ModelSpec, classes: int, size: tuple[int, int], graph: ImportedGraph | None, notes: list[str]
 ) -> Detector:
     """A detector over an imported network, whose weights are in its bundle."""
     if graph is not None:
-        pyramid = build_imported_pyramid(graph, None, size)
+        pyramid = build_imported_pyramid(*graph, None, size)
     else:
         assert model.backbone.pretrained_backbone_path is not None, "the spec's own check asks for it"
         bundle = imported_source(model.backbone.pretrained_backbone_path)
         assert bundle.graph is not None
-        pyramid = build_imported_pyramid(bundle.graph, bundle.weights, size)
+        pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, size)
         notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
     return _over_maps(model, pyramid, classes, size, input_normalization(model))
 

@@ -1,0 +1,201 @@
+"""Files of other people along the whole path: converted, trained, exported, pruned, quantized, run.
+
+    python benchmarks/byom_path.py                          # writes benchmarks/byom_path.csv
+    python benchmarks/byom_path.py "hf ViT" --exporters trace
+
+Networks of timm and transformers with random weights (byom_sources.py), each written by both exporters of
+torch, for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to
+onnxruntime
+on the file, as shares of the output's scale; `other_size` is that at another side, where the source is open.
+Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`,
+`pruned`
+and `int8` are the largest differences that these stages report (int8: of probabilities, after one epoch on 24
+pictures), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities
+to those of evaluate. Last both files are compared. `problem` names the first stage that failed, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from byom_sources import CNN_VARIANTS, CNNS, SOURCES, VARIANTS, Source, exported
+from PIL import Image
+
+import tao_like
+from tao_like import runtime
+from tao_like.bundle import write_bundle
+from tao_like.byom.importing import ImportResult, import_file, to_bundle
+from tao_like.byom.proof import session
+
+TABLE = Path(__file__).with_suffix(".csv")
+COLUMNS = (
+    *(
+        "source",
+        "exporter",
+        "opset",
+        "batch",
+        "size",
+        "converted",
+        "batch_1",
+        "batch_2",
+        "batch_3",
+        "other_size",
+    ),
+    *("trained", "exported", "macs", "pruned", "pruned_exported", "int8", "runtime", "seconds", "problem"),
+)
+BATCHES = (1, 2, 3)
+_PICTURES = {"train": 12, "val": 6, "test": 6}
+_COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}
+
+
+def write_pictures(folder: Path, side: int) -> list[str]:
+    """Pictures of two classes, and the overrides that name them."""
+    draw = np.random.default_rng(0)
+    for split, count in _PICTURES.items():
+        for name, color in _COLORS.items():
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = draw.integers(0, 80, (side, side, 3)) + np.array(color) * 0.6
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
+    return [f"dataset.{split}_dataset.images_dir={folder / split}" for split in _PICTURES]
+
+
+def difference(result: ImportResult, file: Path, batch: int, side: int, *, one_by_one: bool) -> float:
+    """Largest difference of a converted network to its file, as a share of the largest answer."""
+    pictures = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
+    reference = session(onnx.load(file))
+    name = reference.get_inputs()[0].name
+    parts = pictures.split(1) if one_by_one else [pictures]
+    expected = np.concatenate([reference.run(None, {name: part.numpy()})[0] for part in parts])
+    with torch.inference_mode():
+        given = result.imported.module(pictures).numpy()
+    return float(np.abs(given - expected).max() / np.abs(expected).max())
+
+
+def stages(row: dict[str, Any], bundle: Path, folder: Path, side: int) -> None:
+    """The bundle through every stage; each fills its columns of the row."""
+    common = [*write_pictures(folder / "pictures", side), f"dataset.img_size={side}", "dataset.batch_size=8"]
+    common += ["dataset.workers=0", "train.num_epochs=1", "train.accelerator=cpu", "train.optim.lr=1e-3"]
+    common += ["train.tensorboard.enabled=false", "model.backbone.type=byom"]
+    common.append(f"model.backbone.pretrained_backbone_path={bundle}")
+
+    def run(stage: str, name: str, *overrides: str) -> Any:
+        given = [*common, f"results_dir={folder / name}", *overrides]
+        row["problem"] = stage
+        return tao_like.run("classification", stage, None, given, quiet=True)
+
+    trained = run("train", "a")
+    row["trained"] = f"{trained.metrics['accuracy']:.2f}"
+    evaluated = run("evaluate", "a")
+    written = run("export", "a")
+    row["exported"] = f"{written.report['largest_difference']:.1e}"
+    cut = run(
+        "prune", "b", f"prune.checkpoint={trained.bundle}", "prune.target_macs=0.8", "prune.granularity=2"
+    )
+    row["macs"] = f"{cut.report['macs_share']:.2f}"
+    row["pruned"] = f"{cut.report['largest_difference']:.1e}"
+    run("train", "c", f"train.pruned_model_path={cut.bundle}")
+    smaller = run("export", "c")
+    row["pruned_exported"] = f"{smaller.report['largest_difference']:.1e}"
+    checkpoint = f"quantize.checkpoint={smaller.onnx_file}"
+    whole = run("quantize", "d", checkpoint, "quantize.max_drop=1")
+    models = f"compare.checkpoints=['{smaller.onnx_file}','{whole.onnx_file}']"
+    row["int8"] = f"{whole.report['largest_difference']:.1e}"
+    run("compare", "e", models, "compare.rounds=1")
+    row["problem"] = "runtime"
+    with evaluated.predictions.open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    model = runtime.load(written.onnx_file)
+    row["runtime"] = f"{worst_probability(model, lines, folder / 'pictures'):.1e}"
+    row["problem"] = ""
+
+
+def worst_probability(model: Any, lines: list[dict[str, str]], pictures: Path) -> float:
+    """The largest difference of probabilities by the runtime to those that evaluate has written."""
+    worst = 0.0
+    for line in lines[:4]:
+        path = Path(line[next(iter(line))])
+        path = path if path.is_absolute() else pictures / "test" / path
+        prediction = model.predict(path)
+        worst = max(worst, *(abs(p - float(line[f"p_{n}"])) for n, p in prediction.probabilities.items()))
+    return worst
+
+
+def measure(
+    name: str, source: Source, exporter: str, opset: int, *, open_batch: bool, open_size: bool
+) -> dict[str, Any]:
+    """One file along the whole path."""
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+    row |= {"source": name, "exporter": exporter, "opset": opset, "batch": "open" if open_batch else "1"}
+    row |= {"size": "open" if open_size else str(source.side), "problem": "export of the source"}
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        file = folder / "source.onnx"
+        try:
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                file.write_bytes(
+                    exported(source, exporter, opset, open_batch=open_batch, open_size=open_size)
+                )
+                row["problem"] = "convert"
+                result = import_file(file, size=(source.side, source.side))
+                row["converted"] = f"{result.largest_difference:.1e}"
+                for batch in BATCHES:
+                    row["problem"] = f"batch {batch}"
+                    found = difference(result, file, batch, source.side, one_by_one=not open_batch)
+                    row[f"batch_{batch}"] = f"{found:.1e}"
+                if open_size:
+                    row["problem"] = "another size"
+                    row["other_size"] = f"{difference(result, file, 2, source.other, one_by_one=False):.1e}"
+                write_bundle(folder / "new.tltb", to_bundle(result, classes=[]))
+                stages(row, folder / "new.tltb", folder, source.side)
+        except Exception as error:  # a row says how far it came, whatever goes wrong
+            text = " ".join(str(error).split())[:160]
+            row["problem"] += f": {type(error).__name__}: {text}"
+    row["seconds"] = f"{time.perf_counter() - start:.0f}"
+    return row
+
+
+def main() -> None:
+    """Goes through the sources and writes the table, which is whole after every row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of sources' names")
+    parser.add_argument("--exporters", nargs="*", default=["trace", "dynamo"])
+    parser.add_argument("--opsets", nargs="*", type=int, default=[17, 18, 20, 23])
+    parser.add_argument("--output", type=Path, default=None)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    output = options.output or (TABLE if not options.names else None)
+    rows = []
+    for exporter, opset, is_open in VARIANTS:
+        if exporter not in options.exporters or opset not in options.opsets:
+            continue
+        for name, source in SOURCES.items():
+            if options.names and not any(part in name for part in options.names):
+                continue
+            if name in CNNS and (exporter, opset, is_open) not in CNN_VARIANTS:
+                continue
+            row = measure(
+                name, source, exporter, opset, open_batch=is_open, open_size=is_open and source.other > 0
+            )
+            print(*row.values(), sep=" | ", flush=True)
+            rows.append(row)
+            if output is not None:
+                with output.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The imported network in double precision, which shows what the rounding of single precision does to it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from typing_extensions import override
+
+_NARROW = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class _Double(fx.Interpreter):
+    """Runs a network on doubles, also where its code names a narrower type."""
+
+    @override
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        return _widened(result)
+
+    @override
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        arguments, settings = super().fetch_args_kwargs_from_env(n)
+        wide: tuple[tuple[Any, ...], dict[str, Any]] = torch.utils._pytree.tree_map(
+            lambda item: torch.float64 if item in _NARROW and isinstance(item, torch.dtype) else item,
+            (arguments, settings),
+        )
+        return wide
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if isinstance(value, tuple | list):
+        return type(value)(_widened(item) for item in value)
+    return value
+
+
+def exactly(module: fx.GraphModule, inputs: list[Tensor]) -> tuple[Tensor, ...] | None:
+    """The outputs in double precision; None where the network cannot run in it."""
+    try:
+        wide = copy.deepcopy(module).double()
+        with torch.inference_mode():
+            result = _Double(wide).run(*(_widened(value) for value in inputs))
+    except Exception:  # bodies of loops, and modules of other people, may insist on their types
+        return None
+    return result if isinstance(result, tuple) else (result,)

@@ -1,0 +1,76 @@
+"""Whole-number products of quantised files come in as float layers that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from foreign import classifier, model, saved, tensor
+from onnx import helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+
+from tao_like.byom import convert
+from tao_like.byom.importing import ImportResult, import_file
+
+
+class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """A few pictures for calibration."""
+
+    def __init__(self) -> None:
+        draw = np.random.default_rng(1)
+        self.left = iter([{"x": draw.random((4, 3, 32, 32), dtype=np.float32)} for _ in range(2)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.left, None)
+
+
+def assert_near_float(result: ImportResult, path: Path) -> None:
+    """The imported network answers about as the float model does, and its layers train."""
+    values = np.random.default_rng(2).random((3, 3, 32, 32), dtype=np.float32)
+    expected = onnxruntime.InferenceSession(str(path)).run(None, {"x": values})[0]
+    with torch.inference_mode():
+        given = result.imported.module(torch.from_numpy(values)).numpy()
+    assert np.abs(given - expected).max() < 0.05
+    module = result.imported.module.train()
+    module(torch.from_numpy(values)).square().sum().backward()
+    assert all(value.grad is not None for value in module.parameters())
+
+
+def ops_of(path: Path) -> set[str]:
+    """The operations of a file."""
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_file_of_linear_products(per_channel: bool, tmp_path: Path) -> None:
+    path = saved(classifier(opset=13), tmp_path / "float.onnx")
+    quantize_static(
+        path,
+        tmp_path / "int8.onnx",
+        Pictures(),
+        quant_format=QuantFormat.QOperator,
+        per_channel=per_channel,
+        op_types_to_quantize=["Conv", "MatMul"],
+    )
+    assert {"QLinearConv", "QLinearMatMul"} <= ops_of(tmp_path / "int8.onnx")
+    assert_near_float(import_file(tmp_path / "int8.onnx"), path)
+
+
+def test_a_file_that_is_quantised_while_it_runs(tmp_path: Path) -> None:
+    path = saved(classifier(opset=13), tmp_path / "float.onnx")
+    quantize_dynamic(path, tmp_path / "int8.onnx")
+    assert {"ConvInteger", "MatMulInteger"} <= ops_of(tmp_path / "int8.onnx")
+    assert_near_float(import_file(tmp_path / "int8.onnx"), path)
+
+
+def test_cells_of_boxes_worked_out_by_hand() -> None:
+    nodes = [helper.make_node("MaxRoiPool", ["x", "boxes"], ["y"], pooled_shape=[1, 2], spatial_scale=0.5)]
+    boxes = tensor("boxes", [[0, 0, 0, 6, 2], [0, 4, 4, 4, 4]])
+    imported = convert(model(nodes, {"x": [1, 1, 3, 4]}, ["y"], [boxes]))
+    given = imported.module(torch.arange(12.0).reshape(1, 1, 3, 4))
+    # The first box covers columns 0 to 3 and rows 0 to 1; the second is the single place (2, 2).
+    assert given.flatten(1).tolist() == [[5.0, 7.0], [10.0, 10.0]]

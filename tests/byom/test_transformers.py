@@ -1,0 +1,273 @@
+"""Transformers that torch's exporters wrote: any batch, heads that are known, the whole path."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from foreign import model, random_tensor, saved, tensor
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+from pictures import write_class_folders
+from test_backbone import settings
+from tiny_classification import data_overrides, run
+from torch import nn
+
+from tao_like.bundle import read_bundle, write_bundle
+from tao_like.byom import convert, host
+from tao_like.byom.heads import ImportedAttention
+from tao_like.byom.importing import HEADS, from_bundle, import_file, to_bundle
+from tao_like.byom.proof import session
+from tao_like.contract.model import Exportable, Prunable
+from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.networks.imported.backbone import build_imported
+from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.prune.units import find_units
+
+# isort: split
+import timm
+
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+SWIN = {"img_size": 32, "window_size": 4, "embed_dim": 16, "depths": (2, 1), "num_heads": (2, 4)}
+
+
+def exported(network: nn.Module, *, batch: int | None, opset: int = 17, dynamo: bool = False) -> bytes:
+    """A network as ONNX, for one sample or (None) for any number."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    example = torch.rand(batch or 2, 3, 32, 32)
+    own: dict[str, Any] = {"dynamo": False}
+    if dynamo:
+        own = {"dynamo": True, "external_data": False, "verbose": False}
+    elif batch is None:
+        own["dynamic_axes"] = {"x": {0: "n"}, "y": {0: "n"}}
+    if dynamo and batch is None:
+        own["dynamic_shapes"] = ({0: torch.export.Dim.DYNAMIC},)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "opset_version": opset}
+        torch.onnx.export(network.eval(), (example,), buffer, **names, **own)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def answers(proto: onnx.ModelProto, pictures: torch.Tensor, *, one_by_one: bool) -> np.ndarray:
+    """What onnxruntime gives, for all pictures at once or for each."""
+    running = session(proto)
+    name = running.get_inputs()[0].name
+    parts = pictures.split(1) if one_by_one else [pictures]
+    return np.concatenate([running.run(None, {name: part.numpy()})[0] for part in parts])
+
+
+def again(module: nn.Module) -> onnx.ModelProto:
+    """An imported network as this project exports it."""
+    form = Exportable(module, {"x": {0: "batch"}}, {"y": {0: "batch"}}, {"y": "answers"}, lambda one: (one,))
+    return to_onnx(form, (torch.rand(2, 3, 32, 32),), dynamic=True, opset=17)[0]
+
+
+def assert_like_its_file(content: bytes, folder: Path, *, batch: int | None) -> nn.Module:
+    """The imported network and what is exported of it answer as the file does, at batch 1, 2 and 3."""
+    path = folder / "model.onnx"
+    path.write_bytes(content)
+    result = import_file(path)
+    assert result.largest_difference < 1e-5
+    module, source = result.imported.module, onnx.load(path)
+    written = again(module)
+    for count in (1, 2, 3):
+        pictures = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
+        expected = answers(source, pictures, one_by_one=batch == 1)
+        with torch.inference_mode():
+            np.testing.assert_allclose(module(pictures).numpy(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            answers(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5
+        )
+    return module
+
+
+@pytest.mark.parametrize("batch", [1, None])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("vit_tiny_patch16_224", VIT),
+        ("deit_tiny_distilled_patch16_224", VIT),
+        ("swin_tiny_patch4_window7_224", SWIN),
+    ],
+)
+def test_one_that_was_traced_takes_any_batch(
+    name: str, sizes: dict[str, Any], batch: int | None, tmp_path: Path
+) -> None:
+    network = timm.create_model(name, num_classes=5, **sizes)
+    module = assert_like_its_file(exported(network, batch=batch), tmp_path, batch=batch)
+    own = sum(parameter.numel() for parameter in network.parameters())
+    assert sum(parameter.numel() for parameter in module.parameters()) == own
+
+
+@pytest.mark.parametrize(("batch", "opset"), [(1, 18), (None, 23)])
+def test_one_that_was_captured_takes_any_batch(batch: int | None, opset: int, tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    content = exported(network, batch=batch, opset=opset, dynamo=True)
+    module = assert_like_its_file(content, tmp_path, batch=batch)
+    assert [part.num_heads for part in module.modules() if isinstance(part, ImportedAttention)] == [2, 2]
+
+
+def test_one_of_transformers_with_queries_keys_and_values_apart(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = transformers.CLIPVisionConfig(**sizes, image_size=32, patch_size=8, projection_dim=8)
+
+    class Embedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = transformers.CLIPVisionModelWithProjection(config)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.network(pixel_values=pixels).image_embeds
+            return result
+
+    module = assert_like_its_file(exported(Embedding(), batch=1), tmp_path, batch=1)
+    assert [part.num_heads for part in module.modules() if isinstance(part, ImportedAttention)] == [4, 4]
+
+
+def test_shape_arithmetic_leaves_nothing_but_sizes_in_the_network() -> None:
+    """The words in which torch traces `token.expand(len(x), -1, -1)`: of them the batch alone remains."""
+    node = helper.make_node
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "first"], ["n"], axis=0),
+        node("Unsqueeze", ["n", "zero"], ["n1"]),
+        node("Concat", ["n1", "rest", "rest"], ["wanted"], axis=0),
+        node("Shape", ["wanted"], ["rank"]),
+        node("ConstantOfShape", ["rank"], ["ones"], value=tensor("", [1], np.int64)),
+        node("Mul", ["ones", "minus"], ["minuses"]),
+        node("Equal", ["wanted", "minuses"], ["same"]),
+        node("Where", ["same", "ones", "wanted"], ["sizes"]),
+        node("Expand", ["token", "sizes"], ["tokens"]),
+        node("Concat", ["tokens", "x"], ["y"], axis=1),
+    ]
+    constants = [
+        *(tensor("first", 0, np.int64), tensor("zero", [0], np.int64), tensor("rest", [-1], np.int64)),
+        *(tensor("minus", -1, np.int64), random_tensor("token", 1, 1, 4)),
+    ]
+    imported = convert(model(nodes, {"x": ["n", 3, 4]}, ["y"], constants))
+    called = [one.target for one in imported.module.graph.nodes if one.op == "call_function"]
+    assert called.count(host.size_of) == 1
+    assert len(called) == 3
+    values = torch.rand(5, 3, 4)
+    token = imported.module.get_parameter("token")
+    assert torch.equal(imported.module(values), torch.cat([token.expand(5, -1, -1), values], 1))
+
+
+ATTENTION_CASES: list[tuple[dict[str, Any], list[tuple[int, ...]]]] = [
+    ({}, [(2, 3, 4, 8), (2, 3, 6, 8), (2, 3, 6, 5)]),
+    ({"scale": 0.3}, [(2, 4, 3, 8), (2, 2, 6, 8), (2, 2, 6, 8), (3, 6)]),
+    ({"q_num_heads": 4, "kv_num_heads": 2, "is_causal": 1}, [(2, 5, 16), (2, 7, 8), (2, 7, 8)]),
+    ({"softcap": 2.0}, [(1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 3)]),
+]
+
+
+@pytest.mark.parametrize(("attributes", "shapes"), ATTENTION_CASES)
+def test_attention_of_the_standard(attributes: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
+    names = ["q", "k", "v", "m"][: len(shapes)]
+    nodes = [helper.make_node("Attention", names, ["y"], **attributes)]
+    inputs = dict(zip(names, map(list, shapes), strict=True))
+    proto = model(nodes, inputs, ["y"], opset=23)
+    draw = np.random.default_rng(0)
+    values = {name: draw.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
+    expected = ReferenceEvaluator(proto).run(None, values)[0]
+    with torch.inference_mode():
+        given = convert(proto).module(*map(torch.from_numpy, values.values()))
+    np.testing.assert_allclose(given.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_that_hides_nothing_is_left_out() -> None:
+    nodes = [helper.make_node("Attention", ["x", "x", "x", "mask"], ["y"])]
+    mask = helper.make_tensor("mask", TensorProto.BOOL, [3, 3], np.ones((3, 3), bool))
+    imported = convert(model(nodes, {"x": ["n", 2, 3, 4]}, ["y"], [mask], 23))
+    assert "mask" not in imported.module.state_dict()
+
+
+def test_a_bundle_from_before_heads_were_known_is_still_read(tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported(network, batch=None))
+    bundle = to_bundle(import_file(path), classes=[])
+    bundle.weights = dict(convert(onnx.load(path), heads=False).module.state_dict())
+    del bundle.extra[HEADS]
+    assert not any(isinstance(part, ImportedAttention) for part in from_bundle(bundle).module.modules())
+
+
+def test_it_goes_the_whole_path(tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    (tmp_path / "model.onnx").write_bytes(exported(network, batch=1))
+    write_bundle(tmp_path / "new.tltb", to_bundle(import_file(tmp_path / "model.onnx"), classes=[]))
+    pictures = data_overrides(write_class_folders(tmp_path / "pictures", {"train": 4, "val": 2, "test": 2}))
+    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    assert read_bundle(first.bundle).extra[HEADS]
+    exported_file = run("export", tmp_path / "a", *pictures)
+    assert exported_file.report["largest_difference"] < 1e-5
+    cut = ["prune.target_macs=0.7", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
+    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    assert pruned.report["macs_share"] == pytest.approx(0.7, abs=0.1)
+    again_trained = f"train.pruned_model_path={pruned.bundle}"
+    run("train", tmp_path / "c", *pictures, again_trained, "train.num_epochs=1")
+    smaller = run("export", tmp_path / "c", *pictures)
+    assert smaller.report["largest_difference"] < 1e-5
+    source = [f"quantize.checkpoint={smaller.onnx_file}", "quantize.max_drop=1"]
+    whole = run("quantize", tmp_path / "d", *pictures, *source)
+    assert whole.onnx_file.is_file()
+
+
+def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
+    """The same units: each head, and each hidden value of the layers between."""
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=2, **VIT)
+    path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "model.onnx")
+    bundle = to_bundle(import_file(path), classes=[])
+    assert bundle.graph is not None
+    imported = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
+    pictures = (torch.rand(1, 3, 32, 32),)
+    sizes = [
+        [unit.size for unit in find_units(one, Prunable(pictures, [one.get_classifier()]), granularity=2)]
+        for one in (network, imported)
+    ]
+    assert sizes[0] == sizes[1] == [2, 128, 2, 128]
+
+
+class BiasedAttention(nn.Module):
+    """Attention with a table of biases, queries, keys and values apart, as in Swin; a hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.norm, self.head = nn.Conv2d(3, 16, 8, 8), nn.LayerNorm(16), nn.Linear(16, 5)
+        self.q, self.k, self.v, self.o = (nn.Linear(16, 16) for _ in range(4))
+        self.wide, self.narrow = nn.Linear(16, 24), nn.Linear(24, 16)
+        self.bias = nn.Parameter(torch.randn(1, 2, 16, 16))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        tokens = self.patch(pixels).flatten(2).transpose(1, 2)
+        parts = [
+            one(self.norm(tokens)).reshape(len(tokens), 16, 2, 8).transpose(1, 2)
+            for one in (self.q, self.k, self.v)
+        ]
+        weights = (parts[0] @ parts[1].transpose(-2, -1) * 0.35 + self.bias).softmax(-1)
+        tokens = tokens + self.o((weights @ parts[2]).transpose(1, 2).reshape(len(tokens), 16, 16))
+        tokens = tokens + self.narrow(nn.functional.gelu(self.wide(tokens)))
+        result: torch.Tensor = self.head(tokens.mean(1))
+        return result
+
+
+def test_layers_of_heads_that_nobody_recognised_keep_their_width(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported(BiasedAttention(), batch=1))
+    bundle = to_bundle(import_file(path), classes=[])
+    assert bundle.graph is not None
+    network = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
+    found = find_units(network, Prunable((torch.rand(1, 3, 32, 32),), [network.head]), granularity=2)
+    assert [unit.size for unit in found] == [24]
