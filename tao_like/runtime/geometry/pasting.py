@@ -63,4 +63,5 @@ def mask_of_runs(runs: Sequence[int], size: tuple[int, int]) -> Photo:
         size: width and height.
     """
     inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, np.asarray(runs, np.int64)).reshape(size).T
+    mask: Photo = np.repeat(inside, np.asarray(runs, np.int64)).reshape(size).T
+    return mask

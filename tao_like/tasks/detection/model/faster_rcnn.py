@@ -142,7 +142,7 @@ class FasterRcnn(Detector):
         std: of the normalisation.
     """
 
-    class_outputs = ("head.roi_heads.box_predictor.",)
+    class_outputs: tuple[str, ...] = ("head.roi_heads.box_predictor.",)
     predicts_by_location = False
 
     def __init__(

@@ -67,7 +67,7 @@ class InstanceData(DetectionData):
         )
 
     @override
-    def collate(self, samples: Sequence[Any]) -> Batch[InstanceTargets]:
+    def collate(self, samples: Sequence[Any]) -> Batch[InstanceTargets]:  # type: ignore[override]
         return collate_instances(samples)
 
     @override
