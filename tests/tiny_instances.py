@@ -62,7 +62,13 @@ def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
             pen.rectangle((left, top + side // 4, left + side - 1, top + 3 * side // 4), fill=1)
         image.paste(COLORS[name], mask=mask.point(lambda value: 255 * value))
         objects.append((name, np.asarray(mask)))
-    return image, objects
+    return noisy(image, seed), objects
+
+
+def noisy(image: Image.Image, seed: int) -> Image.Image:
+    """The picture with noise: on flat colors scores are equal, and of equal ones any may be chosen."""
+    noise = np.random.default_rng((seed, 1)).normal(0, 12, (HEIGHT, WIDTH, 3))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
 
 def write_coco(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
@@ -78,7 +84,7 @@ def write_coco(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
         for number in range(count):
             image, objects = scene(seed)
             if number == 0:
-                image, objects = Image.new("RGB", (WIDTH, HEIGHT), (90, 100, 110)), []
+                image, objects = noisy(Image.new("RGB", (WIDTH, HEIGHT), (90, 100, 110)), seed), []
             name = f"{number:03d}.png"
             image.save(folder / split / name)
             images.append({"id": 100 + number, "file_name": name, "width": WIDTH, "height": HEIGHT})
