@@ -25,6 +25,7 @@ from stage_runs import (
     break_in_second_epoch,
     csv_rows,
     status_lines,
+    weights_of,
 )
 from task_contract import goal, load_task
 
@@ -200,8 +201,7 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
     ) -> None:
         overrides = [f"train.pretrained_model_path={trained.bundle}", "train.optim.lr=1e-12"]
         result = self.run("train", tmp_path, [*data, *overrides, "train.num_epochs=1"])
-        before = read_bundle(trained.bundle).weights
-        after = read_bundle(result.folder / "model.tltb").weights
+        before, after = weights_of(trained.bundle), weights_of(result.folder / "model.tltb")
         for name, tensor in before.items():
             # Running statistics move with every batch, whatever the learning rate is.
             if tensor.is_floating_point() and "running_" not in name:

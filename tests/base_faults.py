@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import onnx
 import pytest
 import torch
-from stage_runs import status_lines
+from stage_runs import graph_file, status_lines
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.cli.main import main
@@ -322,7 +322,8 @@ class FaultTests:
         """A file for each of ``MODEL_FAULTS``."""
         folder = tmp_path_factory.mktemp("bad")
         paths = {name: folder / f"{name}{suffix}" for name, (suffix, _) in MODEL_FAULTS.items()}
-        for name, source in (("half a bundle", trained.bundle), ("half an ONNX file", exported.onnx_file)):
+        graph = graph_file(exported.onnx_file)
+        for name, source in (("half a bundle", trained.bundle), ("half an ONNX file", graph)):
             content = source.read_bytes()
             paths[name].write_bytes(content[: len(content) // 2])
         paths["no bundle"].write_bytes(b"hello" * 1000)

@@ -16,6 +16,7 @@ from stage_runs import (
     break_in_second_epoch,
     csv_rows,
     status_lines,
+    weights_of,
 )
 from task_contract import goal, load_task
 
@@ -96,8 +97,8 @@ class PruneStageTests:
         bundle = read_bundle(again.bundle)
         assert [entry["stage"] for entry in bundle.history] == ["train", "prune", "train"]
         assert bundle.history[-1]["parent"] == file_sha256(pruned.bundle)
-        shapes = {name: tensor.shape for name, tensor in bundle.weights.items()}
-        assert shapes == {name: tensor.shape for name, tensor in read_bundle(pruned.bundle).weights.items()}
+        shapes = {name: tensor.shape for name, tensor in weights_of(again.bundle).items()}
+        assert shapes == {name: tensor.shape for name, tensor in weights_of(pruned.bundle).items()}
         exported = self.run("export", tmp_path, [*data, f"export.checkpoint={again.bundle}"])
         assert isinstance(exported, ExportResult)
         scored = [

@@ -12,7 +12,14 @@ from typing import Any, ClassVar
 import onnx
 import pytest
 from PIL import Image
-from stage_runs import assert_failed, csv_rows, status_lines
+from stage_runs import (
+    assert_failed,
+    copy_model,
+    csv_rows,
+    graph_file,
+    model_size,
+    status_lines,
+)
 from task_contract import goal
 
 from tao_like import runtime
@@ -80,7 +87,7 @@ class QuantizeStageTests:
         graph = onnx.load(quantized.onnx_file)
         onnx.checker.check_model(graph, full_check=True)
         assert {item.domain for item in graph.opset_import} <= {"", "ai.onnx"}
-        assert quantized.onnx_file.stat().st_size < exported.onnx_file.stat().st_size
+        assert model_size(quantized.onnx_file) < model_size(exported.onnx_file)
 
     def test_every_operator_is_in_int8_or_has_a_reason(self, quantized: QuantizeResult) -> None:
         report = quantized.report
@@ -130,7 +137,8 @@ class QuantizeStageTests:
             "quantize.num_samples=5",
         ]
         result = self.quantize(trained.bundle, data, tmp_path, overrides)
-        assert runtime.load(result.onnx_file).metadata.input_format == form
+        inputs = runtime.load(result.onnx_file).metadata.inputs
+        assert next(iter(inputs.values())).input_format == form
         assert result.report["calibration"] == {"split": "train", "samples": 5, "algorithm": algorithm}
 
     def test_a_layer_is_left_in_float_by_name(
@@ -147,7 +155,7 @@ class QuantizeStageTests:
         self, quantized: QuantizeResult, exported: ExportResult, data: list[str], tmp_path: Path
     ) -> None:
         foreign = tmp_path / "foreign.onnx"
-        graph = onnx.load(exported.onnx_file)
+        graph = onnx.load(graph_file(exported.onnx_file))
         del graph.metadata_props[:]
         onnx.save(graph, foreign)
         old = tmp_path / "quantize" / "model_int8.onnx"
@@ -185,14 +193,12 @@ class QuantizeStageTests:
         tmp_path: Path,
     ) -> None:
         for file in (trained.bundle, exported.onnx_file, quantized.onnx_file):
-            target = tmp_path / file.parent.name / file.name
-            target.parent.mkdir()
-            target.write_bytes(file.read_bytes())
+            copy_model(file, tmp_path / file.parent.name / file.name)
         result = self.run("compare", tmp_path, [*data, FEW_ROUNDS])
         assert isinstance(result, CompareResult)
         assert [row["form"] for row in result.rows] == ["bundle", "ONNX fp32", "ONNX int8"]
         assert [row["bytes"] for row in result.rows] == [
-            path.stat().st_size for path in (trained.bundle, exported.onnx_file, quantized.onnx_file)
+            model_size(path) for path in (trained.bundle, exported.onnx_file, quantized.onnx_file)
         ]
         for key in ("parameters", "macs"):
             assert len({row[key] for row in result.rows}) == 1
@@ -224,7 +230,7 @@ class QuantizeStageTests:
         bundle = read_bundle(trained.bundle)
         others: dict[str, Any] = {
             "juggling": dataclasses.replace(bundle, task="juggling"),
-            "fish": dataclasses.replace(bundle, classes=["fish", *bundle.classes[1:]]),
+            "fish": dataclasses.replace(bundle, classes=["fish", *bundle.classes[1:]], prompts={}),
         }
         for word, other in others.items():
             write_bundle(tmp_path / f"{word}.tltb", other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,25 @@ def status_lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "status.json").read_text("utf-8").splitlines()]
 
 
+def graph_file(path: Path) -> Path:
+    """An exported model's file; of one that is a folder of several graphs the first."""
+    return path if path.is_file() else sorted(path.glob("*.onnx"))[0]
+
+
+def model_size(path: Path) -> int:
+    """Bytes of a model's file, or of all files of a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
+def copy_model(path: Path, target: Path) -> None:
+    """Copies a model's file, or its folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copyfile(path, target)
+
+
 def csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
@@ -34,9 +54,17 @@ def assert_failed(folder: Path, words: str) -> None:
     assert (last["status"], words in last["message"]) == ("FAILURE", True), last
 
 
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """The weights of a bundle; of one of several parts with the part's name in front."""
+    parts = read_bundle(path).parts
+    if len(parts) == 1:
+        return next(iter(parts.values())).weights
+    return {f"{part}.{name}": tensor for part, one in parts.items() for name, tensor in one.weights.items()}
+
+
 def assert_same_weights(first: Path, second: Path) -> None:
     """Two bundles hold the same weights, to the last bit."""
-    one, other = read_bundle(first).weights, read_bundle(second).weights
+    one, other = weights_of(first), weights_of(second)
     assert one.keys() == other.keys()
     different = [name for name, tensor in one.items() if not tensor.equal(other[name])]
     assert not different

@@ -271,7 +271,11 @@ def test_a_program_hears_a_training(class_folders: Path, tmp_path: Path) -> None
     assert heard.of("log")
     for level, text in heard.of("log"):
         assert f" {level.upper()} {text}\n" in log
-    assert [epoch for _, _, epoch in heard.of("metric")][:2] == [1, 2]
+    assert [epoch for _, _, epoch in heard.of("metric") if epoch] == [1, 2]
+    steps = [
+        (set(values), step) for values, step, epoch in heard.of("metric") if step is not None and not epoch
+    ]
+    assert steps == [({"train/loss", "learning_rate/new", "learning_rate/backbone"}, 0)]  # one of ten
     assert heard.of("metric")[-1][0] == result.metrics
     ends = [(done, total) for description, done, total in heard.of("progress") if "epoch 2" in description]
     assert ends[-1][0] == ends[-1][1] > 0

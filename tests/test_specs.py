@@ -20,6 +20,7 @@ from tiny_pointpillars import write_frames, write_kitti
 from tiny_pose import data_overrides as skeleton_overrides
 from tiny_pose import write_actions
 from tiny_segmentation import write_masks
+from tiny_text_to_image import SMALLEST, write_pairs
 
 import tao_like
 from tao_like.bundle import read_bundle
@@ -42,6 +43,14 @@ CAPS = (
     "train.tensorboard.num_images=2",
 )
 SMALL = {
+    # The towers' weights are the user's to bring, and so is their vocabulary.
+    "clip": (
+        "dataset.cache=none",
+        "model.type=conv_tiny",
+        "model.image_size=32",
+        "model.tokenizer={type: words, path: null}",
+        "train.pretrained_model_path=null",
+    ),
     "classification": ("dataset.img_size=32", "dataset.cache=none"),
     "detection": (
         "dataset.cache=none",
@@ -57,12 +66,14 @@ SMALL = {
     ),
     "pose_classification": ("dataset.window_size=16", "model.base_channels=8"),
     "segmentation": ("dataset.cache=none", "dataset.img_size=64", "dataset.img_height=64"),
+    "text_to_image": (*SMALLEST, "dataset.attributes={color: [red, blue]}"),
     "pointpillars": ("dataset.point_cloud_range=[0, -10.24, -3, 20.48, 10.24, 1]", "dataset.batch_size=1"),
 }
 """What makes the samples and networks of a task small."""
 CLASSES = {
     "pose_classification": ["clap", "jump", "walk"],
     "pointpillars": ["Car", "Pedestrian", "Cyclist"],
+    "text_to_image": [],
 }
 """Of the generated data; of pictures they are colours."""
 
@@ -120,10 +131,19 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
             words = [f"dataset.train_dataset.{key}_dir={photos / part}" for key, part in parts]
             return [*words, f"dataset.classes_file={photos / 'classes.txt'}"]
         return [f"dataset.root_dir={photos}"]
+    if path.parent.name == "clip":
+        named = (split for split in ("train", "val", "test") if f"{split}_dataset" in dataset)
+        blocks = ((split, class_folders / split) for split in named)
+        return [f"dataset.{s}_dataset={{images_dir: '{place}', captions_file: null}}" for s, place in blocks]
     if path.parent.name == "pose_classification":
         layout = yaml.safe_load(path.read_text("utf-8"))["model"]["graph_layout"]
         words = skeleton_overrides(write_actions(folder / "data", layout))
         return [word for word in words if word.split(".")[1] in dataset]
+    if path.parent.name == "text_to_image":
+        pairs = write_pairs(folder / "data")
+        splits = [split for split in ("train", "val", "test") if f"{split}_dataset" in dataset]
+        places = [f"dataset.{split}_dataset.images_dir={pairs / split}" for split in splits]
+        return [*places, *(f"dataset.{split}_dataset.captions_file=null" for split in splits)]
     if path.parent.name == "pointpillars":
         write = write_kitti if dataset["type"] == "KittiDataset" else write_frames
         return write(folder / "data")

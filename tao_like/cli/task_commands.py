@@ -12,7 +12,12 @@ import click
 
 from tao_like import tasks
 
+AUTOML = "automl"
 EXAMPLES = {
+    AUTOML: [
+        "{task} automl -e spec.yaml automl.max_trials=30",
+        "{task} automl -e spec.yaml automl.algorithm=asha automl.max_concurrent=2",
+    ],
     "dataset_convert": ["{task} dataset_convert -e spec.yaml dataset_convert.results_dir=converted"],
     "dataset_check": ["{task} dataset_check -e spec.yaml"],
     "kmeans": [
@@ -56,6 +61,8 @@ def task_group(name: str) -> click.Group:
     )
     for stage in module.STAGES:
         group.add_command(_stage_command(name, stage))
+    if "train" in module.STAGES:
+        group.add_command(_stage_command(name, AUTOML))
     if importlib.util.find_spec(f"tao_like.tasks.{name}.init") is not None:
         group.add_command(_init_command(name))
     group.add_command(_default_specs_command(name))
@@ -88,6 +95,8 @@ class OverrideType(click.ParamType[str, str]):
 def _stage_command(task: str, stage: str) -> click.Command:
     from tao_like.stages.runner import STAGES
 
+    descriptions = {**STAGES, AUTOML: "search for hyper-parameters; leaves the best spec and its bundle"}
+
     def run(spec: str | None, overrides: tuple[str, ...]) -> None:
         from tao_like.stages import run_stage
 
@@ -97,10 +106,15 @@ def _stage_command(task: str, stage: str) -> click.Command:
         if bare and spec is None:
             raise click.UsageError(f"A spec file is given with -e: tao-like {task} {stage} -e {bare}")
         debug = bool((click.get_current_context().obj or {}).get("debug"))
+        if stage == AUTOML:
+            from tao_like.automl.run import run_automl
+
+            run_automl(task, spec, overrides, debug=debug)
+            return
         run_stage(task, stage, spec, overrides, debug=debug)
 
     lines = "\n".join(f"  tao-like {example.format(task=task)}" for example in EXAMPLES.get(stage, []))
-    what = STAGES.get(stage, stage)
+    what = descriptions.get(stage, stage)
     return click.Command(
         stage,
         callback=run,

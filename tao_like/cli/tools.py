@@ -9,6 +9,8 @@ import click
 
 from tao_like import tasks
 from tao_like.cli.byom import byom
+from tao_like.cli.jobs import jobs
+from tao_like.cli.server import server
 from tao_like.cli.specs import specs
 
 
@@ -165,5 +167,17 @@ def quickstart(folder: Path) -> None:
 
 TOOLS: dict[str, Any] = {
     command.name or "": command
-    for command in (quickstart, byom, list_tasks, backbones, specs, samples, status, doctor, completion)
+    for command in (
+        quickstart,
+        byom,
+        list_tasks,
+        backbones,
+        specs,
+        samples,
+        status,
+        server,
+        jobs,
+        doctor,
+        completion,
+    )
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,8 @@ from torch import Tensor
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import ModelT, Prunable
-from tao_like.contract.sample import Prepared, Sample
+from tao_like.contract.sample import Outputs, Prepared, Sample
+from tao_like.runtime.generation.base import Generator
 
 if TYPE_CHECKING:
     import onnx
@@ -125,6 +126,26 @@ class Explains(ABC, Generic[ModelT]):
         """For each sample a heatmap (H, W), 0 to 1; None: this architecture cannot tell."""
 
 
+Purpose = Literal["score", "inference", "export"]
+
+
+class AsksFirst(ABC):
+    """Its predictions need what the network makes of inputs of its own, such as the sentences for classes."""
+
+    @abstractmethod
+    def ask(self, run: Callable[[Prepared], Outputs], purpose: Purpose) -> None:
+        """Asks the network what it must know, before a scoring, an inference or an export.
+
+        Args:
+            run: gives the outputs for a prepared batch; of a network of several inputs it takes some of them
+                too, and then gives the outputs that need no others.
+            purpose: what follows.
+
+        Raises:
+            SpecError, DatasetError: what the spec wants to know cannot be asked.
+        """
+
+
 class WritesFiles(ABC):
     """Predictions go into further files beside predictions.csv."""
 
@@ -176,6 +197,37 @@ class HoldsGraph(ABC):
     @abstractmethod
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
         """The graph and what is known of it; None and nothing for the toolkit's own networks."""
+
+
+class Generates(ABC):
+    """Its predictions are made by running its graphs many times, from a seed."""
+
+    @abstractmethod
+    def generator(self) -> Generator:
+        """How that is done, with the settings of the spec."""
+
+    @abstractmethod
+    def generator_for_prompts(self) -> Generator:
+        """The same as the spec's inference block wants it, such as with a picture to change."""
+
+    @abstractmethod
+    def variants(self) -> dict[str, Generator]:
+        """The same with other settings, by name, which evaluate scores beside it."""
+
+    @abstractmethod
+    def prompts(self) -> list[Sample]:
+        """What the spec's inference block asks for. Raises SpecError, DatasetError."""
+
+    @abstractmethod
+    def save(self, path: Path, sample: Sample, prediction: Any, model: str) -> None:
+        """Writes a prediction as a PNG file that says what it was made of.
+
+        Args:
+            path: of the file.
+            sample: what was asked for.
+            prediction: the picture.
+            model: the hash of the model's file.
+        """
 
 
 class Describes(ABC):

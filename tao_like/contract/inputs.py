@@ -54,10 +54,11 @@ class Input(ABC):
 
 
 def preprocess(inputs: Mapping[str, Input], samples: Sequence[Sample]) -> Prepared:
-    """Samples as the runtime hands them to a model."""
+    """Samples as the runtime hands them to a model; where they lack some of its inputs, the others."""
     return {
         name: one.preprocess([_data(sample, name, inputs) for sample in samples])
         for name, one in inputs.items()
+        if len(inputs) == 1 or all(name in sample.data for sample in samples)
     }
 
 

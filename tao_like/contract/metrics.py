@@ -44,12 +44,14 @@ class Report:
         details: values by class and the like, ready for JSON.
         thresholds: those that suit these predictions best, in the form that the runtime reads.
         draw: figures such as the confusion matrix, by name; drawn only where they are asked for.
+        notes: what a user must be told of them, such as that a network has collapsed.
     """
 
     values: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
     thresholds: dict[str, Any] = field(default_factory=dict)
     draw: Callable[[], dict[str, Image.Image]] = dict
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(order=True)

@@ -32,6 +32,8 @@ class Phase(ABC, Generic[ModelT]):
     """The metric that its validation is judged by; known without data."""
     parts: ClassVar[tuple[str, ...]] = (ONLY_PART,)
     """The parts of the network that learn; the others are frozen and in evaluation mode."""
+    scores_start: ClassVar[bool] = False
+    """The network is scored before the first step too: what it could do before it was trained."""
 
     def __init__(self, data: Data, predictions: Predictions[Any], spec: TrainSpec) -> None:
         self.data = data
@@ -58,10 +60,26 @@ class Phase(ABC, Generic[ModelT]):
     def metrics(self) -> Metrics:
         """A fresh set of metrics."""
 
+    def prepare_validation(self, model: ModelT) -> None:
+        """Called before every validation, with the network that is validated, in evaluation mode."""
+        del model
+
+    def finish(self, model: ModelT) -> None:
+        """Called at the end of the phase with the weights that are kept, before these are scored."""
+        del model
+
     def backbone(self, model: ModelT) -> list[nn.Module]:
         """Modules that are pretrained and may learn at a rate of their own; the rest is new."""
         del model
         return []
+
+    def check(self, model: ModelT) -> None:
+        """Looks at what the phases before have left. Called once, before training.
+
+        Raises:
+            TaoLikeError: it is not good enough to learn on.
+        """
+        del model
 
     def freeze(self, model: ModelT) -> None:
         """Freezes what the spec wants frozen within the parts that learn. Called once, before training."""

@@ -20,6 +20,7 @@ from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPred
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
 from tao_like.runtime.predictions.instances import Instance, InstancesPrediction
 from tao_like.runtime.predictions.mask import MaskPrediction
+from tao_like.runtime.predictions.picture import PicturePrediction
 
 __all__ = [
     "Answer",
@@ -39,6 +40,7 @@ __all__ = [
     "MaskPrediction",
     "Model",
     "ModelMetadata",
+    "PicturePrediction",
     "Pipeline",
     "Prediction",
     "SkeletonPreparation",

@@ -17,7 +17,9 @@ from PIL import Image
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.inputs.kinds import input_kind
 from tao_like.runtime.metadata import ModelMetadata
+from tao_like.runtime.open_set import Classes, with_classes
 from tao_like.runtime.predictions.base import Prediction
+from tao_like.runtime.predictions.embedding import EMBEDDING
 from tao_like.runtime.predictions.kinds import prediction_reader
 
 if TYPE_CHECKING:
@@ -43,13 +45,14 @@ class Model(ABC):
         inputs: each input of the graph by name: how it is read, preprocessed and fed.
     """
 
-    def __init__(self, path: Path, metadata: ModelMetadata, nodes: Mapping[str, NodeArg]) -> None:
+    def __init__(self, path: Path, metadata: ModelMetadata, nodes: Mapping[str, NodeArg | None]) -> None:
         """Hold the metadata against the graph's inputs. Raises a BundleError.
 
         Args:
             path: where it lies.
             metadata: what it says about itself.
-            nodes: the inputs of its graphs by name, but those that graphs give each other.
+            nodes: the inputs of its graphs by name, but those that graphs give each other; None for an input
+                that no graph takes, such as a generator's seed.
         """
         self.path = path
         self.metadata = metadata
@@ -58,11 +61,14 @@ class Model(ABC):
             for name, one in _by_graph_names(metadata, list(nodes)).items()
         }
         self._reader = prediction_reader(metadata)
+        self._takes_some = len(self.inputs) > 1 and metadata.prediction == EMBEDDING
+        """Whether a sample may have some of the inputs, and need not have all."""
         kinds = {kind.one_by_one for kind in self.inputs.values()}
         if len(kinds) > 1:
             raise BundleError("some of its inputs come one by one and others in batches; both do not go.")
         self._one_by_one = kinds.pop()
-        sizes = {kind.check_graph(nodes[name]) for name, kind in self.inputs.items()}
+        taken = {name: node for name, node in nodes.items() if node is not None}
+        sizes = {kind.check_graph(taken[name]) for name, kind in self.inputs.items() if name in taken}
         if len(sizes) > 1:
             raise BundleError(f"its inputs have different batch sizes: {sorted(map(str, sizes))}.")
         self._fixed_batch = sizes.pop()
@@ -84,18 +90,31 @@ class Model(ABC):
 
     @overload
     def predict(
-        self, images: Sample, *, batch_size: int = ..., workers: int = ..., on_error: OnError = ...
+        self,
+        images: Sample,
+        *,
+        classes: Classes = ...,
+        batch_size: int = ...,
+        workers: int = ...,
+        on_error: OnError = ...,
     ) -> Any: ...
 
     @overload
     def predict(
-        self, images: Iterable[Sample], *, batch_size: int = ..., workers: int = ..., on_error: OnError = ...
+        self,
+        images: Iterable[Sample],
+        *,
+        classes: Classes = ...,
+        batch_size: int = ...,
+        workers: int = ...,
+        on_error: OnError = ...,
     ) -> list[Any]: ...
 
     def predict(
         self,
         images: Samples,
         *,
+        classes: Classes = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
         workers: int = DEFAULT_WORKERS,
         on_error: OnError = "raise",
@@ -106,7 +125,11 @@ class Model(ABC):
             images: a file, a Pillow image, or a uint8 RGB array of shape (height, width, 3); for a LiDAR
                 detector a file or an array (points, values); for a model with several inputs a mapping of
                 their names to one each; any number of these; or a folder (with its subfolders, without
-                hidden files).
+                hidden files). A model of pictures and texts takes a picture, a mapping with one of them, or
+                with both.
+            classes: words to tell pictures apart by, instead of the model's own classes; a mapping of names
+                to sentences where a class is described by several. Only models whose ``open_set`` is true
+                take them.
             batch_size: images that are computed at once.
             workers: threads that read and preprocess images.
             on_error: what follows from an image that cannot be read: ``raise`` an error that names it,
@@ -120,13 +143,16 @@ class Model(ABC):
             DatasetError: an image cannot be read (with ``raise``), or a folder holds none.
             SpecError: ``batch_size``, ``workers`` or ``on_error`` has no meaning.
         """
-        found = self.predict_iter(images, batch_size=batch_size, workers=workers, on_error=on_error)
+        found = self.predict_iter(
+            images, classes=classes, batch_size=batch_size, workers=workers, on_error=on_error
+        )
         return next(found) if self._is_single(images) else list(found)
 
     def predict_iter(
         self,
         images: Samples,
         *,
+        classes: Classes = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
         workers: int = DEFAULT_WORKERS,
         on_error: OnError = "raise",
@@ -136,7 +162,8 @@ class Model(ABC):
             raise SpecError(f"batch_size is {batch_size} and workers {workers}; both must be 1 or more.")
         if on_error not in ("raise", "skip"):
             raise SpecError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
-        return self._predict_in_batches(self._each(images), batch_size, workers, on_error)
+        metadata = self.metadata if classes is None else with_classes(self, classes)
+        return self._predict_in_batches(self._each(images), batch_size, workers, on_error, metadata)
 
     def run_prepared(self, images: Any) -> Arrays:
         """Run the network on a preprocessed batch.
@@ -147,7 +174,8 @@ class Model(ABC):
                 mapping of their names to such batches.
 
         Returns:
-            The graph's outputs by name, as they are, each with N as its first axis.
+            The graph's outputs by name, as they are, each with N as its first axis. Of a model of pictures
+            and texts that is given one of them, the outputs that stand for it.
 
         Raises:
             DatasetError: the batch is of another type or shape.
@@ -193,7 +221,7 @@ class Model(ABC):
     def _by_name(self, given: Any) -> dict[str, Any]:
         """What is given, by input; a model with one input needs no name."""
         if not isinstance(given, Mapping):
-            if len(self.inputs) == 1:
+            if len(self.inputs) == 1 or self._takes_some:
                 return {next(iter(self.inputs)): given}
             raise DatasetError(
                 f"{self.path} has the inputs {', '.join(self.inputs)}; give a mapping of these names to one "
@@ -201,12 +229,13 @@ class Model(ABC):
             )
         if len(self.inputs) == 1 and set(given) in (set(self.inputs), set(self.metadata.inputs)):
             return dict(zip(self.inputs, given.values(), strict=True))
-        if set(given) != set(self.inputs):
+        known = bool(given) and set(given) <= set(self.inputs) if self._takes_some else False
+        if set(given) != set(self.inputs) and not known:
             raise DatasetError(
                 f"the names {', '.join(map(str, given)) or '(none)'} are given; the inputs of {self.path} "
                 f"are {', '.join(self.inputs)}."
             )
-        return {name: given[name] for name in self.inputs}
+        return {name: given[name] for name in self.inputs if name in given}
 
     def _batches(self, images: Any) -> dict[str, Any]:
         """Batches by input, checked, of one length."""
@@ -239,7 +268,7 @@ class Model(ABC):
         return isinstance(images, Mapping) or self._only.is_one(images)
 
     def _each(self, images: Any) -> Iterable[Sample]:
-        if isinstance(images, (str, Path)) and len(self.inputs) == 1:
+        if isinstance(images, (str, Path)) and (len(self.inputs) == 1 or self._takes_some):
             return self._only.files(Path(images)) if Path(images).is_dir() else [images]
         return [images] if self._is_single(images) else images
 
@@ -253,28 +282,50 @@ class Model(ABC):
         size = next((size for _, size in pairs.values() if size != (0, 0)), (0, 0))
         return [{name: value for name, (value, _) in pairs.items()}], size
 
+    def _source(self, sample: Sample) -> str | None:
+        """The file of a sample; of several inputs the first that is a path, and not a text."""
+        named = sample.items() if isinstance(sample, Mapping) else [(next(iter(self.inputs)), sample)]
+        texts = {name for name, one in self.metadata.inputs.items() if one.kind == "text"}
+        return next(
+            (str(one) for name, one in named if isinstance(one, (str, Path)) and name not in texts), None
+        )
+
     def _joined(self, samples: Sequence[Any]) -> Any:
         """Preprocessed samples as a batch."""
         if len(self.inputs) == 1:
             return self._only.batch(samples)
-        return {name: kind.batch([one[name] for one in samples]) for name, kind in self.inputs.items()}
+        names = samples[0].keys()
+        if any(one.keys() != names for one in samples):
+            raise DatasetError(
+                "some of the samples have other inputs than others; ask for each kind by itself."
+            )
+        return {name: self.inputs[name].batch([one[name] for one in samples]) for name in names}
 
     def _predict_in_batches(
-        self, images: Iterable[Sample], batch_size: int, workers: int, on_error: OnError
+        self,
+        images: Iterable[Sample],
+        batch_size: int,
+        workers: int,
+        on_error: OnError,
+        metadata: ModelMetadata,
     ) -> Iterator[Prediction]:
         remaining = iter(images)
         ahead: deque[tuple[str | None, _Preprocessed]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             while True:
                 for image in islice(remaining, 2 * batch_size - len(ahead)):
-                    ahead.append((_source(image), pool.submit(self._preprocessed, image)))
+                    ahead.append((self._source(image), pool.submit(self._preprocessed, image)))
                 batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
                 if not batch:
                     return
-                yield from self._predict_batch(batch, batch_size, on_error)
+                yield from self._predict_batch(batch, batch_size, on_error, metadata)
 
     def _predict_batch(
-        self, batch: Sequence[tuple[str | None, _Preprocessed]], batch_size: int, on_error: OnError
+        self,
+        batch: Sequence[tuple[str | None, _Preprocessed]],
+        batch_size: int,
+        on_error: OnError,
+        metadata: ModelMetadata,
     ) -> Iterator[Prediction]:
         samples: list[Any] = []
         sources: list[str | None] = []
@@ -296,7 +347,7 @@ class Model(ABC):
             starts = range(0, len(samples), batch_size)
             outputs = [self.run_prepared(self._joined(samples[at : at + batch_size])) for at in starts]
             together = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
-            read = iter(self._reader.read(together, self.metadata, sources, sizes))
+            read = iter(self._reader.read(together, metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 
@@ -320,9 +371,3 @@ def _by_graph_names(metadata: ModelMetadata, names: list[str]) -> dict[str, Any]
 
 def _slice(batches: Mapping[str, Any], start: int, end: int) -> dict[str, Any]:
     return {name: batch[start:end] for name, batch in batches.items()}
-
-
-def _source(sample: Sample) -> str | None:
-    """The file of a sample; of several inputs the first that is a path."""
-    given = list(sample.values()) if isinstance(sample, Mapping) else [sample]
-    return next((str(one) for one in given if isinstance(one, (str, Path))), None)

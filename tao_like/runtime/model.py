@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tao_like.errors import BundleError
 from tao_like.runtime.base import Arrays, Model, stacked
 from tao_like.runtime.metadata import ModelMetadata, read_metadata
-from tao_like.runtime.pipeline import load_pipeline
+from tao_like.runtime.pipeline import ELEMENT_TYPES, load_pipeline
 from tao_like.runtime.predictions import boxes, boxes3d
 from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL
+from tao_like.runtime.predictions.embedding import outputs_of
 from tao_like.runtime.processor import overflows_here, warn_of_overflow
 from tao_like.runtime.session import open_exact_session, open_session, run_session
 
@@ -70,11 +73,11 @@ class GraphModel(Model):
             _check_class_count({output.name: output.shape for output in session.get_outputs()}, metadata)
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
-        self._output_names = list(metadata.outputs)
 
     def _compute(self, feed: Arrays) -> Arrays:
-        outputs = run_session(self._session, self.path, self._output_names, feed)
-        named = dict(zip(self._output_names, outputs, strict=True))
+        wanted = outputs_of(self.metadata, feed)
+        outputs = run_session(self._session, self.path, wanted, feed | self._blanks(feed))
+        named = dict(zip(wanted, outputs, strict=True))
         for name, meaning in self.metadata.outputs.items():
             largest = int(named[name].max(initial=0)) if meaning in _CLASS_NUMBERS else 0
             if largest >= max(1, len(self.metadata.classes)):
@@ -83,6 +86,15 @@ class GraphModel(Model):
                     f"{len(self.metadata.classes)} classes, from 0 on."
                 )
         return named
+
+    def _blanks(self, feed: Arrays) -> Arrays:
+        """Noughts for the inputs that are not given: a graph computes all of its outputs."""
+        count = len(next(iter(feed.values())))
+        return {
+            node.name: np.zeros([count, *node.shape[1:]], ELEMENT_TYPES[node.type])
+            for node in self._session.get_inputs()
+            if node.name not in feed
+        }
 
 
 def _check_class_count(shapes: Mapping[str, Sequence[Any]], metadata: ModelMetadata) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +13,20 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.base import Arrays, Model
+from tao_like.runtime.generation.base import SEED, TEXT, Generator
+from tao_like.runtime.generation.kinds import generator_of
 from tao_like.runtime.pipeline_file import PipelineDescription, read_pipeline, write_pipeline
+from tao_like.runtime.predictions.embedding import outputs_of
 from tao_like.runtime.processor import overflows_here, warn_of_overflow
 from tao_like.runtime.session import open_exact_session, open_session
 
 if TYPE_CHECKING:
     import onnxruntime
+    from onnxruntime import NodeArg
 
 __all__ = ["Graph", "Pipeline", "load_pipeline", "read_pipeline", "write_pipeline"]
 
-_ELEMENT_TYPES: dict[str, npt.DTypeLike] = {
+ELEMENT_TYPES: dict[str, npt.DTypeLike] = {
     "tensor(float16)": np.float16,
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -97,6 +103,7 @@ class Pipeline(Model):
         order: names of those that a prediction runs.
         constants: further values, such as a schedule.
         files: further files by name, such as a tokenizer.
+        generator: how pictures are made with the graphs; None: a prediction runs each graph once.
     """
 
     def __init__(
@@ -113,13 +120,16 @@ class Pipeline(Model):
         self.constants = description.constants
         self.files = description.files
         inputs = description.metadata.inputs
-        nodes = {
+        nodes: dict[str, NodeArg | None] = {
             name: node
             for graph in self.graphs.values()
             for name, node in graph.nodes.items()
             if name in inputs
         }
         try:
+            self.generator = generator_of(description.metadata.extra)
+            if self.generator is not None:
+                nodes.setdefault(SEED, None)
             if unused := set(inputs).difference(nodes):
                 raise BundleError(f"no graph takes its inputs {', '.join(sorted(unused))}.")
             super().__init__(path, description.metadata, nodes)
@@ -164,13 +174,59 @@ class Pipeline(Model):
                 feed[key] = np.asarray(value)
         return graph.run(feed)
 
+    def generate(self, prompts: str | Sequence[str], *, seed: int = 0, **settings: Any) -> Any:
+        """Make a picture of a sentence, or of each of several.
+
+        Args:
+            prompts: one sentence, or several.
+            seed: of the first picture; the next ones have the seeds after it. A picture depends on its
+                sentence and its seed alone, not on what is made beside it.
+            settings: of the sampler, such as ``guidance_scale`` or ``steps``, other than the file's own.
+
+        Returns:
+            A `PicturePrediction`; for several sentences a list of them.
+
+        Raises:
+            SpecError: this model makes no pictures, or a setting has no meaning.
+            DatasetError: a prompt is no text.
+        """
+        if self.generator is None:
+            raise SpecError(f"{self.path} makes no pictures: it predicts; call predict.")
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        generator = self.generator.changed(**settings)
+        made = []
+        for number, text in enumerate(texts):
+            sample = self.prepare({TEXT: text, SEED: seed + number})
+            feed = self.feed({name: self.inputs[name].batch([sample[name]]) for name in self.inputs})
+            outputs = generator.run(self._call, feed)
+            (found,) = self._reader.read(outputs, self.metadata, [None], [(0, 0)])
+            made_of = {"prompt": text, "seed": str(seed + number), "model": self.metadata.bundle_sha256}
+            made.append(replace(found, made_of=made_of))  # type: ignore[call-arg]
+        return made[0] if isinstance(prompts, str) else made
+
+    def with_generator(self, generator: Generator) -> Pipeline:
+        """The same model with another way of generating; its graphs are opened once."""
+        other = copy(self)
+        other.generator = generator
+        return other
+
+    def _call(self, name: str, values: Arrays) -> Arrays:
+        """Runs a graph for the generator; Raises BundleError where the model has no such graph."""
+        if name not in self.graphs:
+            raise BundleError(f"{self.path} has no graph {name}, which its way of generating needs.")
+        return self.graphs[name].run({**values, **self._constants_of(self.graphs[name])})
+
     def _compute(self, feed: Arrays) -> Arrays:
+        if self.generator is not None:
+            return self.generator.run(self._call, feed)
         values = dict(feed)
         for name in self.order:
             graph = self.graphs[name]
             given = self._constants_of(graph)
-            values |= graph.run({**{key: values[key] for key in graph.inputs if key not in given}, **given})
-        return {name: values[name] for name in self.metadata.outputs}
+            wanted = [key for key in graph.inputs if key not in given]
+            if all(key in values for key in wanted):
+                values |= graph.run({**{key: values[key] for key in wanted}, **given})
+        return {name: values[name] for name in outputs_of(self.metadata, feed)}
 
     def _constants_of(self, graph: Graph) -> Arrays:
         return {name: value for (owner, name), value in self._fed.items() if owner == graph.name}
@@ -181,6 +237,10 @@ class Pipeline(Model):
             for name, node in graph.nodes.items():
                 if name in self.inputs:
                     self.inputs[name].check_graph(node)
+        if self.generator is not None:
+            if missing := set(self.generator.graphs).difference(self.graphs):
+                raise BundleError(f"it lacks the graphs {', '.join(sorted(missing))}, which generate.")
+            return
         known = set(self.inputs)
         for name in self.order:
             graph = self.graphs[name]
@@ -200,11 +260,11 @@ class Pipeline(Model):
 
 def _constant(name: str, value: Any, element_type: str) -> npt.NDArray[Any]:
     """A constant as a graph's input takes it. Raises BundleError."""
-    if element_type not in _ELEMENT_TYPES:
+    if element_type not in ELEMENT_TYPES:
         raise BundleError(
             f"constants.{name} is for an input of the type {element_type}, which JSON cannot hold."
         )
     try:
-        return np.asarray(value, dtype=_ELEMENT_TYPES[element_type])
+        return np.asarray(value, dtype=ELEMENT_TYPES[element_type])
     except (TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"constants.{name} is no array of numbers: {error}.") from error

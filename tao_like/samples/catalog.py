@@ -13,6 +13,7 @@ from tao_like.errors import DatasetError, SpecError
 from tao_like.samples.digit_scenes import write_scenes
 from tao_like.samples.digits import write_digits
 from tao_like.samples.lidar_scenes import write_lidar_scenes
+from tao_like.samples.shapes_captions import write_shapes_captions
 from tao_like.samples.shapes_scenes import write_shapes_scenes
 from tao_like.samples.skeleton_actions import write_skeleton_actions
 
@@ -67,9 +68,21 @@ SAMPLES: dict[str, Sample] = {
             write_lidar_scenes,
         ),
         Sample(
+            "shapes_captions",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are left for "
+            "the test (clip)",
+            write_shapes_captions,
+        ),
+        Sample(
             "shapes_scenes",
             "280 drawn scenes of overlapping shapes, with exact masks and COCO instances (segmentation)",
             write_shapes_scenes,
+        ),
+        Sample(
+            "shapes_captions",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are in "
+            "the test alone (clip)",
+            write_shapes_captions,
         ),
     )
 }

@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.capabilities import Generates
 from tao_like.contract.data import Dataset
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.plots.grids import picture_grid
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, with_generator
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.prediction_files import PREDICTIONS, prediction_writer
-from tao_like.stages.lib.scoring import choose_split, sample_key, score, scoring_batch_size, whole_sample
+from tao_like.stages.lib.scoring import (
+    choose_split,
+    last_phase,
+    sample_key,
+    score,
+    scoring_batch_size,
+    whole_sample,
+)
 from tao_like.stages.results import EvaluateResult
 from tao_like.tracking import Run
 
@@ -48,6 +56,9 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
                 add_row,
             )
     found = metrics.compute()
+    for note in found.notes:
+        run.warning(note)
+    variants = _score_variants(model, dataset, spec, run)
     run.status(f"{path.name} scored on {split}", kpi=found.values)
     report = {
         "checkpoint": str(path),
@@ -58,9 +69,40 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
         "pictures": _write_figures(run, model, dataset, metrics, found, spec.evaluate.max_pictures),
     }
     table = [f"  {name:<22} {value:.4f}" for name, value in found.values.items()]
+    if variants:
+        report["variants"] = variants
+        goal = last_phase(model.task).goal.metric
+        table += [f"  {goal} with {name:<10} {values[goal]:.4f}" for name, values in variants.items()]
     summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
     summary += rows.notes
     return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
+
+
+def _score_variants(
+    model: LoadedModel, dataset: Dataset, spec: CommonSpec, run: Run
+) -> dict[str, dict[str, float]]:
+    """The metrics with the task's other ways of generating, and a figure of each."""
+    generates = model.task.capability(Generates)
+    found = {}
+    for name, generator in (generates.variants() if generates else {}).items():
+        with run.progress(f"scoring with {name}", len(dataset)) as bar:
+            metrics = score(
+                model.task,
+                with_generator(model.engine, generator),
+                dataset,
+                scoring_batch_size(model.task, spec.evaluate.batch_size),
+                0,
+                bar.advance,
+            )
+        found[name] = metrics.compute().values
+        shown = [
+            model.task.predictions.draw(whole_sample(model.task, dataset, number), prediction)
+            for number, prediction in sorted(metrics.worst(spec.evaluate.max_pictures))
+        ]
+        if shown:
+            with run.artefact(f"{name}.png") as path:
+                picture_grid(shown).save(path)
+    return found
 
 
 def _write_figures(

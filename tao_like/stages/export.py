@@ -11,7 +11,7 @@ import torch
 from tao_like import __version__, runtime
 from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec, ExportSpec
-from tao_like.contract.capabilities import Describes
+from tao_like.contract.capabilities import AsksFirst, Describes, Generates
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Sample
@@ -23,7 +23,7 @@ from tao_like.stages.lib.engines import (
     BUNDLE_SUFFIX,
     LoadedModel,
     OnnxEngine,
-    final_outputs,
+    TorchEngine,
     find_checkpoint,
     graph_inputs,
     open_bundle,
@@ -49,10 +49,12 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> ExportResult:
     final = Path(report["onnx_file"])
     worst = report["largest_difference"]
     tested = " and ".join(map(str, report["difference_by_batch"]))
+    generates = model.task.capability(Generates)
+    call = "generate('PROMPT', seed=0)" if generates else "predict('FILE')"
     summary = [
         f"{final} ({report['bytes'] / 1e6:.1f} MB), largest difference to torch {worst:.1e} on "
         f"{report['checked_on']} at batch {tested}",
-        f"Use it: from tao_like.runtime import load; load('{final}').predict('FILE')",
+        f"Use it: from tao_like.runtime import load; load('{final}').{call}",
     ]
     return ExportResult("export", run.folder, report, summary, final, worst)
 
@@ -91,7 +93,11 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
         final = final.with_suffix("")
     with atomic_folder(final, PIPELINE_FILE) if len(graphs) > 1 else atomic_path(final) as temporary:
         written = _graphs(model.task, graphs, samples, settings)
-        metadata = _metadata(model, final_outputs(graphs), settings, file_sha256(model.path))
+        asks = model.task.capability(AsksFirst)
+        if asks is not None:
+            asks.ask(model.engine.run, "export")
+        assert isinstance(model.engine, TorchEngine)
+        metadata = _metadata(model, model.engine.final, settings, file_sha256(model.path))
         _save(temporary, {name: proto for name, (proto, _) in written.items()}, metadata)
         differences = _differences(model, temporary, samples, settings)
         worst = max(differences.values())
@@ -151,7 +157,9 @@ def _graphs(
     """Each graph, and the name of the exporter that wrote it."""
     one_by_one = any(graph.one_by_one for graph in graphs.values())
     count = 1 if one_by_one else settings.batch_size if settings.batch_size > 0 else 2
-    inputs = graph_inputs(graphs, preprocess(task.inputs, (samples * count)[:count]))
+    generates = task.capability(Generates)
+    generator = generates.generator() if generates else None
+    inputs = graph_inputs(graphs, preprocess(task.inputs, (samples * count)[:count]), generator)
     dynamic = settings.batch_size < 0 or one_by_one
     return {
         name: to_onnx(graph, inputs[name], dynamic=dynamic, opset=settings.opset_version)

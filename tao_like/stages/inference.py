@@ -6,24 +6,29 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tao_like import runtime
+from tao_like.bundle import file_sha256
 from tao_like.config.blocks.common import CommonSpec, InferenceSpec
-from tao_like.contract.capabilities import Animates, Explains, Tiles
+from tao_like.contract.capabilities import Animates, AsksFirst, Explains, Generates, Tiles
 from tao_like.contract.inputs import preprocess
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.data.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_video
 from tao_like.errors import DatasetError, SpecError
+from tao_like.plots.grids import picture_grid
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model
+from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, with_generator
 from tao_like.stages.lib.prediction_files import PREDICTIONS, PredictionWriter, prediction_writer
 from tao_like.stages.lib.scoring import choose_split, scoring_batch_size
 from tao_like.stages.results import InferenceResult
 from tao_like.tracking import Run
 
 PICTURES = "pictures"
+SHEET = "sheet.png"
 FRAME_MS = 80
 """How long each of a task's moving pictures is shown, in milliseconds."""
 
@@ -40,6 +45,7 @@ class _Predicted:
         video: where pictures go that are drawn of a video's; None: to files.
         rate: pictures a second of that video.
         rows: of predictions.csv.
+        cards: of made pictures, for the sheet that shows them together.
     """
 
     model: LoadedModel
@@ -49,6 +55,14 @@ class _Predicted:
     video: VideoWriter | None = None
     rate: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    cards: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the bundle, of which exported files have that of their own."""
+        if self.model.bundle is not None:
+            return file_sha256(self.model.path)
+        return runtime.load_pipeline(self.model.path).metadata.bundle_sha256
 
     @property
     def drawn(self) -> int:
@@ -69,6 +83,12 @@ class _Predicted:
         """Draws a sample into a file: moving, where it moves."""
         name = f"{PICTURES}/{len(self.rows):05d}_{_file_name(sample.key)}"
         task = self.model.task
+        generates = task.capability(Generates)
+        if generates is not None:
+            with self.run.artefact(f"{name}.png") as path:
+                generates.save(path, sample, prediction, self.sha256)
+            self.cards.append(task.predictions.draw(sample, prediction))
+            return
         animates = task.capability(Animates)
         if heatmap is None and animates is not None:
             frames = animates.animate(sample, prediction)
@@ -85,10 +105,16 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
     model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids, "inference.gpu_ids", run))
     if spec.inference.explain and model.network is None:
         raise SpecError("inference.explain needs a bundle: an ONNX file has no gradients; give model.tltb")
+    asks = model.task.capability(AsksFirst)
+    if asks is not None:
+        asks.ask(model.engine.run, "inference")
+    generates = model.task.capability(Generates)
+    if generates is not None:
+        model.engine = with_generator(model.engine, generates.generator_for_prompts())
     skipped: list[str] = []
     video = _video(model.task, spec.inference)
     if video is not None:
-        count, samples = video.count, _frames(video)
+        count, samples = video.count, _frames(video, model.task)
     else:
         count, samples = _samples(model.task, spec.inference, skipped, run)
     with ExitStack() as stack, run.progress(f"running {path.name}", count) as bar:
@@ -105,6 +131,9 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
+    if predicted.cards:
+        with run.artefact(SHEET) as path:
+            picture_grid(predicted.cards).save(path)
     predictions = run.folder / PREDICTIONS
     report = {
         "checkpoint": str(path),
@@ -117,7 +146,8 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         report["video"] = target.name
         summary.append(f"Video: {run.folder / target.name}")
     if predicted.drawn:
-        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}")
+        together = f"; together: {run.folder / SHEET}" if predicted.cards else ""
+        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}{together}")
     return InferenceResult("inference", run.folder, report, summary, predicted.rows, predictions, skipped)
 
 
@@ -129,29 +159,40 @@ def _video(task: AnyTask, spec: InferenceSpec) -> VideoReader | None:
 
 
 def _takes_images(task: AnyTask) -> bool:
-    return [one.kind for one in task.inputs.values()] == ["image"]
+    return next(iter(task.inputs.values())).kind == "image"
 
 
-def _frames(video: VideoReader) -> Iterator[Sample]:
+def _frames(video: VideoReader, task: AnyTask) -> Iterator[Sample]:
     """The pictures of a video as samples, by number."""
     for number, picture in enumerate(video):
-        yield Sample(f"{video.path}#{number:06d}", picture)
+        yield _sample(task, f"{video.path}#{number:06d}", picture)
+
+
+def _sample(task: AnyTask, key: str, data: Any) -> Sample:
+    """A sample of a file's data: the first input's, and of a task of several inputs nothing else."""
+    return Sample(key, data if len(task.inputs) == 1 else {next(iter(task.inputs)): data})
 
 
 def _samples(
     task: AnyTask, spec: InferenceSpec, skipped: list[str], run: Run
 ) -> tuple[int, Iterator[Sample]]:
     """How many samples there are, and each as it is read."""
-    # A source is files of one kind; a task of several inputs takes its labelled samples.
+    generates = task.capability(Generates)
+    if generates is not None and (asked := generates.prompts()):
+        return len(asked), iter(asked)
+    # A source is files of one kind, those of the first input.
     source = next(iter(task.inputs.values()))
-    files = task.data.inference_files() if spec.source is None else source.files(spec.source)
+    if generates is not None:
+        files = []
+    else:
+        files = task.data.inference_files() if spec.source is None else source.files(spec.source)
     if not files:
         split = choose_split(task, "test")
         dataset = task.data.dataset(split)
         run.info(f"inference.source is not given; running on the {len(dataset)} {split} samples.")
         return len(dataset), _read(dataset.sample, range(len(dataset)), spec.on_error, skipped, run)
     return len(files), _read(
-        lambda path: Sample(str(path), source.read(path)), files, spec.on_error, skipped, run
+        lambda path: _sample(task, str(path), source.read(path)), files, spec.on_error, skipped, run
     )
 
 

@@ -18,6 +18,7 @@ from tao_like.stages.results import StageResult
 from tao_like.tracking import (
     Events,
     Run,
+    event_file,
     failure_message,
     folder_lock,
     is_main_process,
@@ -97,7 +98,7 @@ def run_stage(
             spec_yaml=to_yaml(resolved),
             console=console,
             debug=debug,
-            events=[events] if events is not None else [],
+            events=[listener for listener in (events, event_file()) if listener is not None],
         )
         try:
             return _run_in_folder(run, task, stage, loaded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tao_like.tracking.event_file import EVENTS_FILE_VARIABLE, EventFile, event_file
 from tao_like.tracking.events import Events
 from tao_like.tracking.failures import failure_message, is_out_of_memory
 from tao_like.tracking.files import Artefact, atomic_path
@@ -15,7 +16,9 @@ from tao_like.tracking.status import StageStatus, read_status
 from tao_like.tracking.tensorboard import TensorBoard
 
 __all__ = [
+    "EVENTS_FILE_VARIABLE",
     "Artefact",
+    "EventFile",
     "Events",
     "Progress",
     "Run",
@@ -23,6 +26,7 @@ __all__ = [
     "StopRequest",
     "TensorBoard",
     "atomic_path",
+    "event_file",
     "failure_message",
     "folder_lock",
     "is_main_process",

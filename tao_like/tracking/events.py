@@ -33,7 +33,14 @@ class Events:
     def metric(
         self, values: Mapping[str, float], *, step: int | None = None, epoch: int | None = None
     ) -> None:
-        """Values by name, at an optimizer step or an epoch (from 1) of a training, or of the whole run."""
+        """Values by name, at an optimizer step or an epoch of a training, or of the whole run.
+
+        Args:
+            values: an epoch's have the names of status.json, such as ``val_loss``; a step's have those of
+                TensorBoard's curves, such as ``train/loss`` and ``learning_rate/new``.
+            step: optimizer steps that were done before; with an epoch too, until its end.
+            epoch: from 1; None: of a step or, where that is None too, of the whole run.
+        """
 
     def figure(self, name: str, path: Path) -> None:
         """A picture was written; ``name`` is its name in the run folder."""

@@ -6,8 +6,8 @@ import json
 import time
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -121,12 +121,15 @@ class Run:
         if error is not None and is_interrupt(error) and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
 
-    def status(self, message: str, *, kpi: Mapping[str, float] | None = None, **extra: Any) -> None:
+    def status(
+        self, message: str, *, kpi: Mapping[str, float] | None = None, told: bool = False, **extra: Any
+    ) -> None:
         """Add a RUNNING line to status.json.
 
         Args:
             message: what is going on.
             kpi: figures by name; the last ones are repeated on the final line.
+            told: ``metric`` has told the figures already.
             extra: further fields, such as epoch, max_epoch, step; a number for ``eta`` is taken as seconds.
         """
         if not self._writes:
@@ -137,7 +140,7 @@ class Run:
         if isinstance(extra.get("eta"), int | float):
             extra["eta"] = duration_text(extra["eta"])
         self._tell_status("RUNNING", message, extra)
-        if kpi is not None:
+        if kpi is not None and not told:
             self.metric(kpi, step=extra.get("step"), epoch=extra.get("epoch"))
 
     def info(self, text: str) -> None:
@@ -156,6 +159,19 @@ class Run:
         """Tell values by name, such as a point of each curve; ``status`` does so with its ``kpi``."""
         for listener in self._listeners:
             listener.metric(values, step=step, epoch=epoch)
+
+    @contextmanager
+    def listening(self, listener: Events) -> Iterator[None]:
+        """Tell one more listener what happens inside the block, in the process that tells things."""
+        if not self._writes:
+            yield
+            return
+        # In place: whoever shows progress holds this list.
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def advise(self, text: str) -> None:
         """Set what to tell the user should this run fail: how to go on, beside the reason."""

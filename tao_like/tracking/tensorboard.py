@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tao_like.errors import TaoLikeError
+from tao_like.tracking.events import Events
 from tao_like.tracking.files import atomic_path, explained_os_errors, is_text, readable
 from tao_like.tracking.process import is_main_process
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 _FLUSH_SECONDS = 10
 
 
-class TensorBoard:
+class TensorBoard(Events):
     """Writes TensorBoard events into ``folder``; torch is imported when the first one is written.
+
+    As a listener of a run it draws the curves of its steps and epochs. Pictures, histograms and the graph,
+    for which there is no other reader, are written by calls.
 
     A folder whose name is not UTF-8 gets none, with a warning: TensorBoard itself cannot open it.
 
@@ -66,6 +70,18 @@ class TensorBoard:
                 _hush_writer_thread()
                 self._opened = SummaryWriter(str(self.folder), flush_secs=_FLUSH_SECONDS)
             yield self._opened
+
+    def metric(
+        self, values: Mapping[str, float], *, step: int | None = None, epoch: int | None = None
+    ) -> None:
+        """Add a step's values, or an epoch's values of the validation; epochs count from 0 here."""
+        if epoch is not None:
+            validation = {
+                name.replace("val_", "val/", 1): v for name, v in values.items() if name[:4] == "val_"
+            }
+            self.scalars(validation, epoch - 1)
+        elif step is not None:
+            self.scalars(values, step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add one point to each named curve. Names with a common part before ``/`` share a section."""

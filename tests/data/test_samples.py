@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tao_like.data.masks.sources import MaskSource, read_masks
 from tao_like.data.masks.values import coding_of_names
 from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
-from tao_like.samples import shapes_scenes, skeleton_actions
+from tao_like.samples import shapes_captions, shapes_scenes, skeleton_actions
 from tao_like.samples.catalog import SAMPLES, write_sample
 from tao_like.samples.digits import write_digits
 
@@ -124,6 +125,33 @@ def test_stick_figures_come_in_other_layouts_in_a_picture_where_these_are_flat(
     with pytest.raises(SpecError, match="digits has no layout 'coco'; leave the layout out"):
         write_sample("digits", tmp_path / "digits", layout="coco")
     assert not (tmp_path / "kinect").exists()
+
+
+def test_shapes_are_captioned_and_some_pairs_are_kept_for_the_test(tmp_path: Path) -> None:
+    folder = write_sample("shapes_captions", tmp_path / "shapes")
+    lines = {
+        split: [json.loads(line) for line in (folder / f"{split}.jsonl").read_text("utf-8").splitlines()]
+        for split in ("train", "val", "test")
+    }
+    assert {split: len(rows) for split, rows in lines.items()} == {"train": 2000, "val": 200, "test": 480}
+    assert len({row["captions"][0] for row in lines["test"]}) == 240
+    held_out = {row["label"] for row in lines["test"] if row["group"] == "held_out"}
+    assert held_out == {"red triangle", "blue circle", "yellow cross", "purple square"}
+    for split in ("train", "val"):
+        assert not held_out & {row["label"] for row in lines[split]}
+    for row in lines["test"][::37]:
+        # The middle of the shape has its color; a cross and a triangle are filled there too.
+        left, top = {"left": 0.3, "right": 0.7}, {"top": 0.3, "bottom": 0.7}
+        words = row["captions"][0].split()
+        x, y = (next((place[w] for w in words if w in place), 0.5) for place in (left, top))
+        with Image.open(folder / row["image"]) as picture:
+            pixel = np.asarray(picture)[int(y * 32), int(x * 32)].astype(int)
+        expected = np.array(shapes_captions.COLORS[words[2]])
+        assert abs(pixel - expected).max() < 40, row
+    again = write_sample("shapes_captions", tmp_path / "again")
+    assert (again / "test.jsonl").read_bytes() == (folder / "test.jsonl").read_bytes()
+    name = lines["test"][0]["image"]
+    assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_unknown_samples_and_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

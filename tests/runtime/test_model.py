@@ -273,7 +273,7 @@ def test_an_onnx_file_of_another_tool(tmp_path: Path) -> None:
             "LiDAR detector's are",
         ),
         ({"prediction": "embedding"}, "an encoder has exactly one"),
-        ({"kind": "smell"}, "'smell'.*this runtime knows image, points, skeleton; update tao_like"),
+        ({"kind": "smell"}, "'smell'.*this runtime knows image, points, skeleton, text; update tao_like"),
         ({"input_format": "float_nhwc", "graph_format": "float_nchw"}, "uint8_nhwc or float_nchw"),
         ({"mean": [], "std": []}, "mean and std must be lists of 3"),
         ({"preparation": {"height": 8, "width": 8}}, "the metadata promises"),

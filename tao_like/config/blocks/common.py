@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.automl import AutomlSpec
 from tao_like.config.blocks.compare import CompareSpec
 from tao_like.config.blocks.optim import OPTIMIZERS as OPTIMIZERS
 from tao_like.config.blocks.optim import TAO_OPTIMIZERS as TAO_OPTIMIZERS
@@ -324,6 +325,7 @@ class CommonSpec:
     quantize: QuantizeSpec = spec_block(QuantizeSpec, "Quantization to int8")
     compare: CompareSpec = spec_block(CompareSpec, "Comparison of models")
     dataset_check: DatasetCheckSpec = spec_block(DatasetCheckSpec, "Check of the data")
+    automl: AutomlSpec = spec_block(AutomlSpec, "Search for hyper-parameters")
 
     ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
     moved: ClassVar[Mapping[str, str]] = MOVED_TAO_KEYS

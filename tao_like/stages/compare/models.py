@@ -166,7 +166,8 @@ def _open_bundle(
 
 def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: str, run: Run) -> Cost | None:
     prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
-    (example,) = engine.feed(prepared).values()
+    # Of several inputs the first: the others are open in their batch alone.
+    example = next(iter(engine.feed(prepared).values()))
     try:
         return graph_cost(graph, example.shape)
     except ConversionError as error:

@@ -14,6 +14,7 @@ from tao_like import runtime
 from tao_like.bundle import Bundle, file_sha256, read_bundle, read_manifest
 from tao_like.config import spec_from_dict
 from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.capabilities import Generates
 from tao_like.contract.inputs import single
 from tao_like.contract.model import Exportable, parts_of
 from tao_like.contract.sample import Outputs, Prepared
@@ -21,10 +22,19 @@ from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks import structure
+from tao_like.runtime.generation.base import PICTURE, PICTURE_MEANING, Generator
 from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
 
 BUNDLE_SUFFIX = ".tltb"
 ONNX_SUFFIX = ".onnx"
+
+
+def with_generator(engine: Engine, generator: Generator) -> Engine:
+    """The same engine with another way of generating."""
+    if isinstance(engine, OnnxEngine):
+        return OnnxEngine(engine.model, generator)
+    assert isinstance(engine, TorchEngine)
+    return TorchEngine(engine.graphs, engine.device, generator)
 
 
 class Engine(Protocol):
@@ -40,22 +50,37 @@ class TorchEngine:
     Args:
         graphs: in evaluation mode, in the order in which they run: each may take what those before it give.
         device: where they run.
+        generator: makes the outputs by running graphs many times; None: each runs once.
     """
 
-    def __init__(self, graphs: Mapping[str, Exportable], device: torch.device) -> None:
+    def __init__(
+        self, graphs: Mapping[str, Exportable], device: torch.device, generator: Generator | None = None
+    ) -> None:
         self.graphs = dict(graphs)
-        self.final = final_outputs(self.graphs)
+        self.generator = generator
+        self.final = {PICTURE: PICTURE_MEANING} if generator else final_outputs(self.graphs)
         self.device = device
         for graph in self.graphs.values():
             graph.module.to(device)
 
     @torch.inference_mode()
     def run(self, prepared: Prepared) -> Outputs:
-        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch."""
+        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch.
+
+        Graphs that take an input which the batch lacks are left out.
+        """
+        if self.generator is not None:
+            return self.generator.run(self.run_graph, prepared)
         outputs: Outputs = {}
         for graph in self.graphs.values():
-            outputs |= self._run(graph, prepared | outputs)
-        return {name: outputs[name] for name in self.final}
+            if graph.takes is None or all(name in prepared or name in outputs for name in graph.takes):
+                outputs |= self._run(graph, prepared | outputs)
+        return {name: outputs[name] for name in self.final if name in outputs}
+
+    @torch.inference_mode()
+    def run_graph(self, name: str, prepared: Prepared) -> Outputs:
+        """The outputs of one graph alone."""
+        return self._run(self.graphs[name], prepared)
 
     def _run(self, graph: Exportable, prepared: Prepared) -> Outputs:
         if graph.one_by_one:
@@ -80,14 +105,35 @@ def final_outputs(graphs: Mapping[str, Exportable]) -> dict[str, str]:
     }
 
 
-def graph_inputs(graphs: Mapping[str, Exportable], prepared: Prepared) -> dict[str, tuple[Tensor, ...]]:
-    """The input tensors of each graph, on the CPU, for a batch of prepared samples."""
+def graph_inputs(
+    graphs: Mapping[str, Exportable], prepared: Prepared, generator: Generator | None = None
+) -> dict[str, tuple[Tensor, ...]]:
+    """The input tensors of each graph, on the CPU, for a batch of prepared samples.
+
+    A graph that a generator runs many times has those of its last run.
+    """
+    if generator is not None:
+        return _generating_inputs(graphs, prepared, generator)
     given: dict[str, tuple[Tensor, ...]] = {}
     available = dict(prepared)
     for name, graph in graphs.items():
         given[name] = graph.to_inputs(available)
         if len(graphs) > 1:
             available |= TorchEngine({name: graph}, torch.device("cpu")).run(available)
+    return given
+
+
+def _generating_inputs(
+    graphs: Mapping[str, Exportable], prepared: Prepared, generator: Generator
+) -> dict[str, tuple[Tensor, ...]]:
+    engine = TorchEngine(graphs, torch.device("cpu"), generator)
+    given: dict[str, tuple[Tensor, ...]] = {}
+
+    def call(name: str, values: Prepared) -> Outputs:
+        given[name] = graphs[name].to_inputs(values)
+        return engine.run_graph(name, values)
+
+    generator.run(call, prepared)
     return given
 
 
@@ -100,16 +146,22 @@ def _one_by_one(prepared: Prepared) -> list[Prepared]:
 class OnnxEngine:
     """An exported file in onnxruntime."""
 
-    def __init__(self, model: runtime.Model) -> None:
+    def __init__(self, model: runtime.Model, generator: Generator | None = None) -> None:
+        if generator is not None and isinstance(model, runtime.Pipeline):
+            model = model.with_generator(generator)
         self.model = model
 
     def feed(self, prepared: Prepared) -> dict[str, Any]:
         """What the graph's inputs are given for a batch."""
-        return self.model.feed(prepared if len(prepared) > 1 else single(prepared))
+        return self.model.feed(self._given(prepared))
 
     def run(self, prepared: Prepared) -> Outputs:
         """The outputs for a batch of prepared samples, by name."""
-        return self.model.run_prepared(prepared if len(prepared) > 1 else single(prepared))
+        return self.model.run_prepared(self._given(prepared))
+
+    def _given(self, prepared: Prepared) -> Any:
+        """As the runtime takes it: of a model with one input without that input's name."""
+        return prepared if len(self.model.inputs) > 1 else single(prepared)
 
 
 @dataclass
@@ -175,7 +227,9 @@ def open_bundle(
     stored = spec_from_dict(task_type.Spec, bundle.spec, source=f"{path}: bundle.json").spec
     task = task_type(task_type.restored_spec(spec, stored), TrainedState.of_bundle(bundle))
     network = bundle_network(task, bundle, path).eval()
-    engine = TorchEngine(task.exports(network, input_format or default_format(task)), device)
+    generates = task.capability(Generates)
+    generator = generates.generator() if generates else None
+    engine = TorchEngine(task.exports(network, input_format or default_format(task)), device, generator)
     return LoadedModel(task, engine, path, bundle, network, [])
 
 
@@ -230,4 +284,6 @@ def _open_onnx(task_type: type[AnyTask], spec: CommonSpec, path: Path, device: t
             f"The bundle of {path.name} is not at {bundle}, so the training data is divided anew; with other "
             "files than at the training, some of the test pictures may have been trained on"
         )
-    return LoadedModel(task, OnnxEngine(model), path, None, None, notes)
+    generates = task.capability(Generates)
+    engine = OnnxEngine(model, generates.generator() if generates else None)
+    return LoadedModel(task, engine, path, None, None, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tao_like.contract.capabilities import Tiles
+from tao_like.contract.capabilities import AsksFirst, Tiles
 from tao_like.contract.data import Dataset
 from tao_like.contract.inputs import model_inputs
 from tao_like.contract.metrics import Metrics
@@ -67,6 +67,9 @@ def score(
         on_batch: called with the number of samples of each batch.
         on_sample: called with number, prediction and target of each sample, tiles merged to whole images.
     """
+    asks = task.capability(AsksFirst)
+    if asks is not None:
+        asks.ask(engine.run, "score")
     metrics = last_phase(task).metrics()
     tiles = task.capability(Tiles)
     scored = _scored(task, engine, dataset, batch_size, workers, on_batch)

@@ -16,7 +16,7 @@ import onnx
 from tao_like import __version__, runtime
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
-from tao_like.contract.capabilities import KeepsFloat
+from tao_like.contract.capabilities import AsksFirst, Describes, KeepsFloat
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.sample import Outputs, Prepared, Sample
 from tao_like.contract.task import AnyTask
@@ -252,10 +252,23 @@ class _Quantization:
     def _write(self, plan: Plan) -> None:
         """Writes the file; it gets its name only once the runtime can open it."""
         graph = self._int8_graph(plan)
+        self._ask_anew(graph)
         onnx.checker.check_model(graph, full_check=True)
         with atomic_path(self.final) as temporary:
             onnx.save(graph, temporary)
             _open(temporary)
+
+    def _ask_anew(self, graph: onnx.ModelProto) -> None:
+        """Replaces what the file holds of the fp32 network's own outputs by those of the int8 one."""
+        asks, describes = self.task.capability(AsksFirst), self.task.capability(Describes)
+        if asks is None or describes is None:
+            return
+        path = self.folder / "asked.onnx"
+        onnx.save(graph, path)
+        model = _open(path)
+        asks.ask(OnnxEngine(model).run, "export")
+        extra = {**model.metadata.extra, **describes.metadata_extra()}
+        _set_metadata(graph, dataclasses.replace(model.metadata, extra=extra))
 
     def _metadata(self, plan: Plan) -> ModelMetadata:
         metadata = self.source.model.metadata
@@ -320,7 +333,8 @@ class _Quantization:
 
     def _cost(self) -> Cost:
         prepared = self._prepared([dummy_sample(self.task.inputs)])
-        (example,) = self.engine.feed(prepared).values()
+        # Of several inputs the first: the others are open in their batch alone.
+        example = next(iter(self.engine.feed(prepared).values()))
         return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:

@@ -1,13 +1,12 @@
-"""What TensorBoard gets of a training: curves by step and epoch, pictures, histograms, the graph."""
+"""What TensorBoard gets of a training beside its curves: pictures, histograms, the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tao_like.config.blocks.common import TrainSpec
 from tao_like.contract.batch import Batch
@@ -24,7 +23,7 @@ from tao_like.tracking import TensorBoard, is_main_process
 
 
 class Board:
-    """Writes a phase's events.
+    """Writes a phase's events; its curves are drawn by ``events``, a listener of the run.
 
     Args:
         folder: gets the events.
@@ -62,34 +61,18 @@ class Board:
         if cards := self.task.predictions.draw_batch(batch)[: self.settings.num_images]:
             self.events.image("train/inputs", picture_grid(cards), self.state.epoch)
 
-    def step(
-        self,
-        optimizer: torch.optim.Optimizer,
-        losses: Mapping[str, Tensor],
-        parameters: Iterable[tuple[str, nn.Parameter]],
-    ) -> None:
-        """Rates, losses and gradients, before the step of the optimizer. All processes must call it."""
+    def step(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        """Gradients, before the step of the optimizer. All processes must call it."""
         settings, state = self.settings, self.state
-        if state.step % settings.log_every_n_steps == 0:
-            rates: dict[str, float] = {}
-            for group in optimizer.param_groups:
-                name = f"learning_rate/{group['name']}"
-                rates[name] = max(rates.get(name, 0.0), float(group["lr"]))
-            self.events.scalars(
-                rates | {f"train/{name}": float(value.detach()) for name, value in losses.items()}, state.step
-            )
         opens_epoch = state.batch <= self.spec.accumulate_grad_batches
         if settings.histograms and opens_epoch and self._pictures_are_due:
             for name, parameter in parameters:
                 if parameter.grad is not None:
                     self.events.histogram(f"gradients/{name}", whole(parameter.grad), state.epoch)
 
-    def validation(
-        self, values: Mapping[str, float], report: Report, metrics: Metrics, network: nn.Module, data: Any
-    ) -> None:
-        """Metrics, pictures of predictions and of the network, its weights."""
+    def validation(self, report: Report, metrics: Metrics, network: nn.Module, data: Any) -> None:
+        """Pictures of predictions and of the network, and its weights."""
         epoch = self.state.epoch
-        self.events.scalars({name.replace("val_", "val/", 1): value for name, value in values.items()}, epoch)
         if not self._pictures_are_due or not is_main_process():
             return
         for name, picture in report.draw().items():

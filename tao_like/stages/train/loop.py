@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from tao_like.contract.batch import Batch
@@ -34,7 +33,7 @@ from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.devices import channels_together
 from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
 from tao_like.stages.train.report import Reporter
-from tao_like.stages.train.sharding import ShardedNetwork, load_optimizer, take_from_first, whole, whole_state
+from tao_like.stages.train.sharding import divided, load_optimizer, take_from_first, whole, whole_state
 from tao_like.stages.train.state import State
 from tao_like.stages.train.step import Losses, TrainingStep
 from tao_like.stages.train.validation import validate
@@ -87,7 +86,7 @@ class PhaseTraining:
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
         self.model = channels_together(model)
-        self.sharded = self._divided() if sharded else None
+        self.sharded = divided(self.model, fabric) if sharded else None
         if not sharded:
             fabric.to_device(self.model)
         if self.spec.compile:
@@ -127,6 +126,8 @@ class PhaseTraining:
         self.stop.arm()
         try:
             self._begin()
+            if self.phase.scores_start and state.step == 0 and self.data.val is not None:
+                self.score_start()
             while state.epoch < self.spec.num_epochs and not self._is_over:
                 self.train_epoch()
                 if state.batch == len(self.data) and self._validation_is_due:
@@ -175,14 +176,23 @@ class PhaseTraining:
             self.watch.add_norm(whole(norm))
         if self.watch.is_due:
             self._agreed = self.watch.look(self.stop.number)
+        self.reporter.step(self.optimizer, losses)
         if self.board is not None:
-            self.board.step(self.optimizer, losses, self.model.named_parameters())
+            self.board.step(self.model.named_parameters())
         self.fabric.strategy.optimizer_step(self.optimizer)
         self.optimizer.zero_grad()
         self.schedule.step()
         if self.average is not None:
             self.average.update()
         self.state.step += 1
+
+    def score_start(self) -> None:
+        """Scores the weights that the training begins with; the first line of the metrics."""
+        values, _, _ = self.validate(self.shown_model(), self.fabric.autocast())
+        if self.sharded is not None:
+            self.sharded.whole.cpu()
+        self.state.history.append({"epoch": 0, **values})
+        self.reporter.started(values, f"val_{self.phase.goal.metric}")
 
     def validate_epoch(self) -> None:
         """Scores the weights as they are now, and keeps them where they are the best so far."""
@@ -194,8 +204,10 @@ class PhaseTraining:
         values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
         self.watch.check_validation(values, goal.metric, self.rate)
         self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
+        for note in report.notes:
+            self.run.warning(note)
         if self.board is not None:
-            self.board.validation(values, report, metrics, model, self.data.val)
+            self.board.validation(report, metrics, model, self.data.val)
         if self.sharded is not None:
             self.sharded.whole.cpu()
         self._validation = values
@@ -212,6 +224,7 @@ class PhaseTraining:
     ) -> tuple[dict[str, float], Report, Metrics]:
         """Loss and metrics of all validation data; see `validate`."""
         model.to(self.fabric.device).eval()
+        self.phase.prepare_validation(model)
 
         def step(batch: Batch[Any]) -> tuple[dict[str, Tensor], Outputs]:
             with torch.inference_mode(), precision:
@@ -235,6 +248,8 @@ class PhaseTraining:
         state.validated = True
         if is_whole:  # else `train.max_steps` has cut it
             state.epoch, state.batch, state.loss_sum = number, 0, 0.0
+        # Before the checkpoint, since points of earlier steps are not drawn again from there on.
+        self.reporter.metrics()
         asked = self._is_asked()
         if asked or due:
             self.save()
@@ -287,12 +302,6 @@ class PhaseTraining:
             model.load_state_dict(shown.state_dict())
         self.watch.check_weights(model, self.rate)
         return model
-
-    def _divided(self) -> ShardedNetwork:
-        mesh = init_device_mesh(
-            self.fabric.device.type, (self.fabric.world_size,), mesh_dim_names=("data_parallel",)
-        )
-        return ShardedNetwork(self.model, mesh)
 
     def _gradients_shared(self, steps: bool) -> AbstractContextManager[Any]:
         """Gradients go to the other processes with the last batch of a step alone."""

@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+from torch.optim import Optimizer
+
 from tao_like.config.blocks.common import TrainSpec
 from tao_like.plots.curves import write_curves
 from tao_like.stages.results import counted
@@ -60,6 +63,12 @@ class Reporter:
             )
         self._tell_untold_epoch()
 
+    def started(self, values: Mapping[str, float], goal: str) -> None:
+        """Says what the weights can do that the training begins with."""
+        shown = ", ".join(f"{name} {values[name]:.4f}" for name in ("val_loss", goal) if name in values)
+        self.run.info(f"{self._title}before the first step: {shown}")
+        self.run.status(f"{self._title}before the first step", kpi=dict(values))
+
     def batch(self, loss: float) -> None:
         """Moves the bar by a batch, with the last loss and the time that the whole training still takes."""
         if self._bar is None:
@@ -84,6 +93,22 @@ class Reporter:
             self._bar.__exit__(None, None, None)
             self._bar = None
 
+    def step(self, optimizer: Optimizer, losses: Mapping[str, Tensor]) -> None:
+        """Tells rates and losses to who listens, before every so-manieth step of the optimizer."""
+        if self.folder is None or self.state.step % self.spec.tensorboard.log_every_n_steps:
+            return
+        values: dict[str, float] = {}
+        for group in optimizer.param_groups:
+            name = f"learning_rate/{group['name']}"
+            values[name] = max(values.get(name, 0.0), float(group["lr"]))
+        values |= {f"train/{name}": float(value.detach()) for name, value in losses.items()}
+        self.run.metric(values, step=self.state.step)
+
+    def metrics(self) -> None:
+        """Tells what the last epoch came to, as values for curves."""
+        number = int(self.state.history[-1]["epoch"])
+        self.run.metric(self.state.last_epoch, step=self.state.step, epoch=number)
+
     def epoch(self) -> None:
         """Says what the last epoch came to. Called once its checkpoint, if it has one, is on the disk."""
         values = self.state.last_epoch
@@ -95,6 +120,7 @@ class Reporter:
         self.run.status(
             f"{self._title}epoch {number} done",
             kpi=values,
+            told=True,
             epoch=number,
             max_epoch=self.spec.num_epochs,
             step=self.state.step,

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -67,6 +68,12 @@ class ShardedNetwork:
         self.share_buffers()
         self.whole.load_state_dict(whole_state(self.network.state_dict()))
         return self.whole
+
+
+def divided(network: nn.Module, fabric: Fabric) -> ShardedNetwork:
+    """A network divided over all processes of a training, in one line."""
+    mesh = init_device_mesh(fabric.device.type, (fabric.world_size,), mesh_dim_names=("data_parallel",))
+    return ShardedNetwork(network, mesh)
 
 
 def take_from_first(tensors: Iterable[Tensor], device_type: str) -> None:

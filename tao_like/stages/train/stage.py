@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,7 @@ def open_phase(
     if tunes:
         phase.freeze(model)
     else:
+        phase.check(model)
         _freeze(work, phase)
     if work.origin and (warning := work.origin.warning()):
         run.warning(warning)
@@ -175,9 +176,13 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
     checkpoint = read_checkpoint(resumed.path) if resumed and resumed.phase == phase.name else None
     training = open_phase(work, phase, checkpoint)
     try:
-        with safe_gradients(training.model):
+        with ExitStack() as scope:
+            scope.enter_context(safe_gradients(training.model))
+            if training.board is not None:
+                scope.enter_context(work.run.listening(training.board.events))
             training.fit()
         work.model = training.kept_model()
+        phase.finish(work.model)
         seconds = time.monotonic() - began
         metrics: dict[str, float] = {}
         thresholds: dict[str, Any] = {}

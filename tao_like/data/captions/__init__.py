@@ -1,0 +1,1 @@
+"""Pictures with captions: readers and their check. Imports no torch."""

@@ -1,0 +1,220 @@
+"""Reading pictures with captions: text files beside them, a CSV or JSONL list, or class folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tao_like.data.captions.record import CaptionRecord, class_captions
+from tao_like.data.checks.findings import Finding
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.csv_lists import FILE_HEADERS, plain_header
+from tao_like.data.images.files import find_images, first_of, label_text, read_text
+from tao_like.errors import DatasetError
+
+LAYOUTS = ("auto", "text_files", "class_folders")
+LIST_SUFFIXES = (".csv", ".jsonl", ".json")
+CAPTION_HEADERS = ("caption", "captions", "text", "title", "description", "sentence")
+LABEL_HEADERS = ("label", "class", "classname", "category")
+CAPTION_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class CaptionSource:
+    """Where the pictures and captions of a split are.
+
+    Attributes:
+        key: of the spec, such as ``dataset.train_dataset``.
+        images_dir: folder of pictures; for a list what its paths start from, None: the list's own folder.
+        captions_file: a CSV or JSONL list; None: there is none.
+        caption_dir: folder of text files named as the pictures are; None: beside the pictures.
+        suffix: of these text files.
+        layout: one of ``LAYOUTS``, where there is no list.
+        templates: sentences for the classes of class folders.
+        training: whether it is to be trained on: then an empty class folder, or one class alone, is an error.
+    """
+
+    key: str
+    images_dir: Path | None
+    captions_file: Path | None = None
+    caption_dir: Path | None = None
+    suffix: str = ".txt"
+    layout: str = "auto"
+    templates: tuple[str, ...] = ("a photo of a {}",)
+    training: bool = True
+
+    @property
+    def root(self) -> Path:
+        """What the names of pictures start from."""
+        return self.images_dir or Path(str(self.captions_file)).parent
+
+
+@dataclass
+class ReadCaptions:
+    """The pictures with captions, and what was noticed on the way."""
+
+    records: list[CaptionRecord]
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_captions(source: CaptionSource) -> ReadCaptions:
+    """All pictures with captions of a source, in the order of their keys.
+
+    Raises:
+        DatasetError: there is no such folder or list, it cannot be read, or holds no picture with a caption.
+    """
+    if source.images_dir is not None and not source.images_dir.is_dir():
+        raise DatasetError(f"{source.key}.images_dir: there is no folder {source.images_dir}")
+    if source.captions_file is not None:
+        found = _of_list(source, source.captions_file)
+    elif _is_class_folders(source):
+        key = f"{source.key}.images_dir"
+        records = read_class_folders(source.root, training=source.training, key=key)
+        found = ReadCaptions([_of_class(record, source) for record in records])
+    else:
+        found = _of_text_files(source)
+    if not found.records:
+        where = source.captions_file or source.images_dir
+        raise DatasetError(
+            f"{source.key}: {where} has no picture with a caption; put a text file ({source.suffix}) beside "
+            "each picture, or give captions_file, or one folder of pictures a class"
+        )
+    return found
+
+
+def _is_class_folders(source: CaptionSource) -> bool:
+    """Whether the folder holds class folders: as it says, or where no picture has a text file."""
+    if source.layout != "auto":
+        return source.layout == "class_folders"
+    if source.caption_dir is not None:
+        return False
+    return not any(path.with_suffix(source.suffix).is_file() for path in find_images(source.root))
+
+
+def _of_class(record: Any, source: CaptionSource) -> CaptionRecord:
+    (label,) = record.labels
+    captions = class_captions(label, list(source.templates))
+    return CaptionRecord(record.path, record.labels, record.group, record.key, captions)
+
+
+def _of_text_files(source: CaptionSource) -> ReadCaptions:
+    """Every picture with the lines of its text file as captions."""
+    records, without = [], []
+    for path in find_images(source.root):
+        key = path.relative_to(source.root)
+        beside = (source.caption_dir or source.root) / key.with_suffix(source.suffix)
+        lines: tuple[str, ...] = ()
+        if beside.is_file():
+            text = read_text(beside, "captions, one a line")
+            lines = tuple(line.strip() for line in text.split("\n") if line.strip())
+        if lines:
+            records.append(CaptionRecord(path, (), "", key.as_posix(), lines))
+        else:
+            without.append(key.as_posix())
+    records.sort(key=lambda record: record.key)
+    return ReadCaptions(records, _left_out(source, without))
+
+
+def _left_out(source: CaptionSource, without: Sequence[str]) -> list[Finding]:
+    if not without:
+        return []
+    words = "1 picture has" if len(without) == 1 else f"{len(without)} pictures have"
+    message = f"{source.key}: {words} no caption and cannot be used:"
+    return [Finding("warning", "no_caption", message, tuple(sorted(without)))]
+
+
+def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
+    """Rows or lines of a list; those of one picture are joined."""
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
+    found: dict[Path, CaptionRecord] = {}
+    missing: list[str] = []
+    without: list[str] = []
+    for line, row in rows:
+        image, captions, label, group = _entries(row, path, line)
+        file = _resolved(source.root, image)
+        if file is None:
+            missing.append(f"line {line}: {image}")
+            continue
+        key = file.as_posix().removeprefix(source.root.as_posix().rstrip("/") + "/")
+        if not captions:
+            without.append(key)
+            continue
+        earlier = found.get(file)
+        if earlier is not None:
+            captions = tuple(dict.fromkeys((*earlier.captions, *captions)))
+        labels = (label,) if label else ()
+        if earlier is not None and earlier.labels != labels:
+            raise DatasetError(f"{path}: line {line}: {image} has another label than on an earlier line")
+        found[file] = CaptionRecord(file, labels, group, key, captions)
+    if missing:
+        raise DatasetError(
+            f"{path}: {len(missing)} files are not there (relative paths start from {source.root}; "
+            f"images_dir sets another folder):\n{first_of(missing)}"
+        )
+    records = sorted(found.values(), key=lambda record: record.key)
+    return ReadCaptions(records, _left_out(source, without))
+
+
+def _resolved(root: Path, name: str) -> Path | None:
+    for spelling in (name, name.replace("\\", "/")):
+        path = Path(os.path.normpath(root / spelling))
+        if path.is_file():
+            return path
+    return None
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.reader(io.StringIO(read_text(path, "pictures and captions")))
+    header = next(reader, [])
+    names = [plain_header(name) for name in header]
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(header):
+            raise DatasetError(
+                f"{path}: line {reader.line_num}: {len(row)} cells, and the header names {len(header)}; put "
+                "captions with commas in double quotes"
+            )
+        yield reader.line_num, dict(zip(names, row, strict=True))
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Lines of JSONL, or the entries of one JSON list."""
+    text = read_text(path, "pictures and captions")
+    try:
+        if text.lstrip().startswith("["):
+            rows = list(enumerate(json.loads(text), 1))
+        else:
+            rows = [(n, json.loads(line)) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: this is neither JSON nor JSONL ({error})") from error
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise DatasetError(f"{path}: line {number}: this is no object with image and captions")
+        yield number, {plain_header(str(name)): value for name, value in row.items()}
+
+
+def _entries(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, tuple[str, ...], str, str]:
+    """File, captions, label and group of a row."""
+
+    def first(names: Sequence[str]) -> Any:
+        return next((row[name] for name in names if name in row), None)
+
+    image, given = first(FILE_HEADERS), first(CAPTION_HEADERS)
+    if not isinstance(image, str) or not image or not isinstance(given, str | list):
+        raise DatasetError(
+            f"{path}: line {line}: an entry needs `image` and `caption` (or `captions`, a list); this one "
+            f"has {', '.join(row) or 'nothing'}"
+        )
+    texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given
+    if not all(isinstance(text, str) for text in texts):
+        raise DatasetError(f"{path}: line {line}: captions must be texts")
+    label, group = (str(first(names) or "") for names in (LABEL_HEADERS, ("group",)))
+    captions = tuple(text.strip() for text in texts if text.strip())
+    return image, captions, label_text(label.strip()), group.strip()

@@ -1,0 +1,1 @@
+"""Vocabularies: read from files, or made of captions. Imports no torch."""

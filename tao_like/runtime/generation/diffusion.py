@@ -1,0 +1,243 @@
+"""Pictures out of noise, step by step: DDPM and DDIM with classifier-free guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.errors import BundleError, SpecError
+from tao_like.runtime.generation.base import (
+    PICTURE,
+    SEED,
+    TEXT,
+    Arrays,
+    GraphCall,
+    Noise,
+    check_setting,
+    required,
+    unknown_settings,
+)
+from tao_like.runtime.generation.edit import EDITS, Edit
+from tao_like.runtime.generation.schedules import SCHEDULES, alphas_cumprod, spaced
+
+PREDICTIONS = ("epsilon", "v", "x0")
+SAMPLERS = ("ddim", "ddpm")
+VARIANCES = ("fixed_small", "fixed_large", "learned_range")
+TEXT_GRAPH, STEP_GRAPH = "text_encoder", "denoiser"
+MOST_GUIDANCE = 100.0
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A diffusion process, or those of its steps that a sampler takes.
+
+    Attributes:
+        kept: the share of variance that is left after each taken step, rising steps, (S,).
+        timesteps: what the network is told at each, (S,).
+    """
+
+    kept: npt.NDArray[np.float64]
+    timesteps: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, schedule: str, train_steps: int, timesteps: list[int]) -> Process:
+        """The steps of a schedule that are taken."""
+        kept = alphas_cumprod(schedule, train_steps)[timesteps]
+        return cls(kept, np.array(timesteps, np.int64))
+
+    def before(self, number: int) -> float:
+        """What is left after the step before: all of it before the first."""
+        return float(self.kept[number - 1]) if number else 1.0
+
+
+@dataclass(frozen=True)
+class DiffusionGenerator:
+    """Takes noise away until a picture is left.
+
+    Attributes:
+        height, width: of the pictures, in pixels.
+        schedule: see `schedules.betas`.
+        train_steps: of the whole process.
+        prediction: what the network says: the noise (``epsilon``), ``v`` (Salimans and Ho 2022) or ``x0``.
+        variance: of DDPM's steps: ``fixed_small``, ``fixed_large``, or ``learned_range``, for which the
+            network has three more channels (Nichol and Dhariwal 2021, equation 15).
+        timesteps: those that the sampler takes, rising.
+        sampler: ``ddim`` (Song et al. 2021) or ``ddpm``.
+        eta: share of DDPM's noise that DDIM adds in each step; 0: none.
+        guidance_scale: s in e0 + s (e1 - e0), e0 without and e1 with the caption: 1 is the plain network
+            with its caption, 0 the one without.
+        clip_denoised: the picture that is foreseen stays between -1 and 1.
+        edit: a picture to change; None: pictures are made of noise alone. It is no part of a file.
+    """
+
+    height: int
+    width: int
+    schedule: str = "squaredcos_cap_v2"
+    train_steps: int = 1000
+    prediction: str = "epsilon"
+    variance: str = "fixed_small"
+    timesteps: list[int] = field(default_factory=lambda: spaced(1000, 50))
+    sampler: str = "ddim"
+    eta: float = 0.0
+    guidance_scale: float = 3.0
+    clip_denoised: bool = True
+    edit: Edit | None = None
+
+    kind: ClassVar[str] = "diffusion"
+    graphs: ClassVar[tuple[str, ...]] = (TEXT_GRAPH, STEP_GRAPH)
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning, with a BundleError."""
+        for name, allowed in (
+            ("schedule", SCHEDULES),
+            ("prediction", PREDICTIONS),
+            ("variance", VARIANCES),
+            ("sampler", SAMPLERS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise BundleError(
+                    f"generation.{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
+                )
+        steps = self.timesteps
+        rising = steps == sorted(set(steps)) and steps and steps[0] >= 0 and steps[-1] < self.train_steps
+        if not rising:
+            raise BundleError(
+                f"generation.timesteps must be rising numbers from 0 to {self.train_steps - 1}, not {steps}."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DiffusionGenerator:
+        """Reads what `to_dict` gave. Raises BundleError."""
+        return cls(**required(values, _setting_names()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, as JSON."""
+        return {name: getattr(self, name) for name in _setting_names()}
+
+    def changed(self, **settings: Any) -> DiffusionGenerator:
+        """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``.
+
+        ``image`` (with ``mask`` or ``strength``) is a picture to change, see `Edit`.
+
+        Raises:
+            SpecError: a setting is unknown or has no meaning.
+        """
+        ranges = {"guidance_scale": (0.0, MOST_GUIDANCE), "eta": (0.0, 1.0), "steps": (1, self.train_steps)}
+        unknown_settings(settings, {**ranges, "sampler": SAMPLERS, **EDITS}, "takes noise away")
+        given = {name: settings.pop(name) for name in EDITS if settings.get(name) is not None}
+        if given:
+            settings["edit"] = Edit.of(given, self.height, self.width)
+        for name, (low, high) in ranges.items():
+            if name in settings:
+                check_setting(name, settings[name], low, high)
+        if settings.get("sampler", "ddim") not in SAMPLERS:
+            raise SpecError(f"sampler is {settings['sampler']!r}; it must be one of {', '.join(SAMPLERS)}.")
+        if "steps" in settings:
+            settings["timesteps"] = spaced(self.train_steps, int(settings.pop("steps")))
+        return replace(self, **settings)
+
+    def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Pictures for captions and seeds; see `Generator`."""
+        noise = Noise(given[SEED])
+        text = given[TEXT]
+        condition = call(TEXT_GRAPH, {TEXT: text})
+        if self.guidance_scale != 1:
+            without = call(TEXT_GRAPH, {TEXT: np.zeros_like(text)})
+            if self.guidance_scale == 0:
+                condition = without
+            else:
+                condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
+        x = noise.normal((3, self.height, self.width))
+        process = Process.of(self.schedule, self.train_steps, self.timesteps)
+        steps, own = len(self.timesteps), x
+        if self.edit is not None:
+            steps = self.edit.steps(steps)
+            x = self.edit.noisy(float(process.kept[steps - 1]), own)
+        for number in reversed(range(steps)):
+            found = self._guided(call, x, int(process.timesteps[number]), condition)
+            x = self.step(process, number, x, found, noise)
+            if self.edit is not None:
+                x = self.edit.kept(x, process.before(number), own)
+        return {PICTURE: np.ascontiguousarray(((x + 1) / 2).clip(0, 1).transpose(0, 2, 3, 1))}
+
+    def _guided(self, call: GraphCall, x: Floats, timestep: int, condition: Arrays) -> Floats:
+        """What the network says, both halves of guidance in one call."""
+        double = self.guidance_scale not in (0, 1)
+        both = np.concatenate([x, x]) if double else x
+        timesteps = np.full(len(both), timestep, np.float32)
+        found: Floats = call(STEP_GRAPH, {"x": both, "timesteps": timesteps, **condition})["prediction"]
+        if not double:
+            return found
+        with_text, without = np.split(found, 2)
+        guided: Floats = with_text.copy()
+        # The variance is that of the half with the caption, as in GLIDE.
+        guided[:, :3] = without[:, :3] + np.float32(self.guidance_scale) * (with_text - without)[:, :3]
+        return guided
+
+    def step(self, process: Process, number: int, x: Floats, found: Floats, noise: Noise) -> Floats:
+        """One step back.
+
+        Args:
+            process: the steps that are taken.
+            number: of this one among them.
+            x: (N, 3, H, W): as it is now.
+            found: (N, 3 or 6, H, W): what the network says of it.
+            noise: where random numbers come from.
+        """
+        kept, before = float(process.kept[number]), process.before(number)
+        picture, epsilon = self.foreseen(x, found[:, :3], kept)
+        if self.sampler == "ddim":
+            sigma = self.eta * np.sqrt((1 - before) / (1 - kept) * (1 - kept / before))
+            mean = np.sqrt(before) * picture + np.sqrt(max(1 - before - sigma**2, 0.0)) * epsilon
+            deviation: Any = sigma
+        else:
+            beta = 1 - kept / before
+            share = np.sqrt(before) * beta / (1 - kept)
+            rest = np.sqrt(kept / before) * (1 - before) / (1 - kept)
+            mean = share * picture + rest * x
+            deviation = self._deviation(process, number, found)
+        if number and np.any(deviation):
+            mean = mean + deviation * noise.normal(x.shape[1:])
+        stepped: Floats = mean.astype(np.float32)
+        return stepped
+
+    def foreseen(self, x: Floats, found: Floats, kept: float) -> tuple[Floats, Floats]:
+        """The picture and the noise that the network's word comes to, each (N, 3, H, W)."""
+        signal, spread = np.float32(np.sqrt(kept)), np.float32(np.sqrt(1 - kept))
+        if self.prediction == "epsilon":
+            picture = (x - spread * found) / signal
+        elif self.prediction == "v":
+            picture = signal * x - spread * found
+        else:
+            picture = found
+        if self.clip_denoised:
+            picture = picture.clip(-1, 1)
+        return picture, (x - signal * picture) / spread
+
+    def _deviation(self, process: Process, number: int, found: Floats) -> Any:
+        """The standard deviation of DDPM's step."""
+        kept, before = float(process.kept[number]), process.before(number)
+        beta = 1 - kept / before
+        small = beta * (1 - before) / (1 - kept)
+        if number == 0:
+            # Not nought, whose logarithm has no value: that of the second step, as in Ho et al.
+            after = float(process.kept[1]) if len(process.kept) > 1 else kept
+            small = (1 - after / kept) * (1 - kept) / (1 - after) if after != kept else beta
+        if self.variance == "fixed_small":
+            return np.sqrt(small)
+        if self.variance == "fixed_large":
+            return np.sqrt(beta)
+        share = (found[:, 3:] + 1) / 2
+        logarithm = share * np.log(beta) + (1 - share) * np.log(small)
+        return np.exp(0.5 * logarithm)
+
+
+def _setting_names() -> tuple[str, ...]:
+    """What of a generator stands in a file."""
+    return tuple(one.name for one in fields(DiffusionGenerator) if one.name != "edit")

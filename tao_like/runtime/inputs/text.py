@@ -1,0 +1,163 @@
+"""Texts as a network's input: cleaning, tokens, ids. Python's standard library and numpy alone."""
+
+from __future__ import annotations
+
+import html
+import re
+import string
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.errors import BundleError
+from tao_like.runtime.inputs.bpe import BytePairs, clip_tokens
+
+WORDS, BPE = "words", "bpe"
+LONGEST_CONTEXT = 4096
+PAD, START, END, UNKNOWN = range(4)
+"""Ids of a vocabulary of words, before those of its words. Byte pairs have theirs after all merges."""
+_SPACES = re.compile(r"\s+")
+_MOST_ENTRIES = 2_000_000
+
+
+@dataclass(frozen=True)
+class TextPreparation:
+    """How a text becomes the ids that a network takes.
+
+    Attributes:
+        type: ``words``: each word of a list has an id; ``bpe``: byte pairs, as CLIP has them.
+        context_length: ids of every text, with start, end and padding.
+        words: the vocabulary of ``words``, in the order of its ids.
+        merges: the merges of ``bpe``, "left right" each, in their order.
+        lower: texts are lower-cased first.
+        unescape: HTML entities such as ``&amp;`` become their characters first.
+        canonicalize: punctuation is taken out first, as SigLIP's authors do.
+    """
+
+    type: str
+    context_length: int
+    words: list[str] = field(default_factory=list)
+    merges: list[str] = field(default_factory=list)
+    lower: bool = True
+    unescape: bool = True
+    canonicalize: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings without meaning, with a BundleError."""
+        _require(self.type in (WORDS, BPE), "type", f"{WORDS} or {BPE}")
+        length = self.context_length
+        _require(
+            type(length) is int and 3 <= length <= LONGEST_CONTEXT,
+            "context_length",
+            f"3 to {LONGEST_CONTEXT}",
+        )
+        for name in ("words", "merges"):
+            entries = getattr(self, name)
+            known = isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)
+            _require(known and len(entries) <= _MOST_ENTRIES, name, "a list of texts")
+            _require(len(set(entries)) == len(entries), name, "a list without repetitions")
+        _require(all(len(one.split(" ")) == 2 for one in self.merges), "merges", "pairs: left right")
+        for name in ("lower", "unescape", "canonicalize"):
+            _require(isinstance(getattr(self, name), bool), name, "true or false")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TextPreparation:
+        """Read what `to_dict` gave. Raises BundleError."""
+        different = sorted(set(values).symmetric_difference(one.name for one in fields(cls)))
+        _require(not different, ", ".join(different), "a field of a text's preprocessing, and none missing")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+class Tokenizer:
+    """Texts to ids. The settings are those of `TextPreparation`."""
+
+    def __init__(self, preparation: TextPreparation) -> None:
+        self.preparation = preparation
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids there are."""
+        preparation = self.preparation
+        return len(preparation.words) + UNKNOWN + 1 if preparation.type == WORDS else self._pairs.size
+
+    @property
+    def end(self) -> int:
+        """The id that ends every text. It may be followed by padding, never by itself."""
+        return END if self.preparation.type == WORDS else self._pairs.end
+
+    @property
+    def start(self) -> int:
+        """The id that every text begins with."""
+        return START if self.preparation.type == WORDS else self._pairs.start
+
+    def clean(self, text: str) -> str:
+        """The text whose tokens are looked up.
+
+        The original's rules: HTML unescaped twice, Unicode's canonical composition, white space joined,
+        lower case. It repairs wrongly decoded text first (ftfy), which is left out here.
+        """
+        preparation = self.preparation
+        if preparation.unescape:
+            text = html.unescape(html.unescape(text))
+        text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+        if preparation.canonicalize:
+            text = text.translate(str.maketrans("", "", string.punctuation))
+            text = " ".join(text.split())
+        return text.lower() if preparation.lower else text
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text's own tokens, however many, without start and end."""
+        text = self.clean(text)
+        if self.preparation.type == BPE:
+            return [one for token in clip_tokens(text) for one in self._pairs.ids(token)]
+        return [self._words.get(word, UNKNOWN) for word in words_of(text)]
+
+    def ids(self, text: str) -> npt.NDArray[np.int64]:
+        """(context_length,): start, the text, end, and padding; what is too long loses its last tokens."""
+        length = self.preparation.context_length
+        own = self.encode(text)[: length - 2]
+        row = np.zeros(length, np.int64)
+        row[: len(own) + 2] = [self.start, *own, self.end]
+        return row
+
+    def is_cut(self, text: str) -> bool:
+        """Whether a text has more tokens than fit."""
+        return len(self.encode(text)) > self.preparation.context_length - 2
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.preparation.words, UNKNOWN + 1)}
+
+    @cached_property
+    def _pairs(self) -> BytePairs:
+        return BytePairs(self.preparation.merges)
+
+
+def words_of(text: str) -> Iterator[str]:
+    """The words of a clean text: letters, marks and digits in a row; every other character alone."""
+    word = ""
+    for character in text:
+        if unicodedata.category(character)[0] in "LMN":
+            word += character
+            continue
+        if word:
+            yield word
+            word = ""
+        if not character.isspace():
+            yield character
+    if word:
+        yield word
+
+
+def _require(holds: bool, name: str, rule: str) -> None:
+    if not holds:
+        raise BundleError(f"the preprocessing of texts is wrong: {name} must be {rule}.")

@@ -1,0 +1,91 @@
+"""Models: bundles and ONNX files that jobs have left, and trying one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from tao_like.errors import TaoLikeError
+from tao_like.jobs.job import Job
+from tao_like.jobs.states import JobStatus
+from tao_like.service.context import Context, cursor_after, json_response, number_of, when
+from tao_like.service.files import file_of
+from tao_like.service.predict import OpenModels
+from tao_like.service.problems import ApiError
+from tao_like.service.routes.datasets import _BODY as BINARY_BODY
+from tao_like.service.routes.jobs import Cursor, Here, JobId, Limit
+from tao_like.service.schemas import ModelPage, PredictionOut
+from tao_like.service.uploads import receive
+
+router = APIRouter(tags=["models"])
+
+MODEL_ACTIONS = ("train", "prune", "export", "quantize", "automl")
+_KINDS = {".tltb": "bundle", ".onnx": "onnx"}
+_LARGEST_PICTURE = 64 << 20
+_open_models = OpenModels()
+
+
+@router.get("/models", operation_id="list_models", response_model=ModelPage, summary="List models")
+def list_models(here: Here, limit: Limit = 50, cursor: Cursor = None, task: str | None = None) -> Response:
+    """Bundles and ONNX files of jobs that are done, the newest job first; the page is one of jobs."""
+    found = here.store.find(
+        before=number_of(cursor),
+        limit=limit + 1,
+        statuses=(JobStatus.DONE,),
+        task=task,
+        actions=MODEL_ACTIONS,
+    )
+    after = cursor_after(found[limit - 1].number) if len(found) > limit else None
+    models = [model for job in found[:limit] for model in _models_of(here, job)]
+    return json_response({"models": models, "next_cursor": after})
+
+
+def _models_of(here: Context, job: Job) -> list[dict[str, Any]]:
+    results = here.manager.folder_of(job).results
+    files = sorted(path for suffix in _KINDS for path in (results / job.action).glob(f"*{suffix}"))
+    kpi = job.progress.get("kpi")
+    return [
+        {
+            "id": f"{job.id}:{path.relative_to(results).as_posix()}",
+            "job_id": job.id,
+            "job_name": job.name,
+            "path": path.relative_to(results).as_posix(),
+            "task": job.task,
+            "action": job.action,
+            "kind": _KINDS[path.suffix],
+            "bytes": path.stat().st_size,
+            "created_on": when(job.ended),
+            "metrics": kpi if isinstance(kpi, dict) else {},
+        }
+        for path in files
+    ]
+
+
+@router.post(
+    "/models/{job_id}:predict",
+    operation_id="predict",
+    response_model=PredictionOut,
+    summary="Try a model on a picture",
+    openapi_extra=BINARY_BODY,
+)
+async def predict(
+    job_id: JobId,
+    request: Request,
+    here: Here,
+    path: Annotated[str, Query(max_length=1000, description="The ONNX file within the job's results.")],
+) -> Response:
+    """The body is a picture file as it is; the answer is the prediction, in pixels of that picture."""
+    file = file_of(here.manager.folder_of(here.job(job_id)).results, path)
+    if file.suffix != ".onnx":
+        raise ApiError(409, f"{path} is no ONNX file; run the action `export` on it first")
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"  # read by its content, whatever the name says
+        await receive(request, picture, _LARGEST_PICTURE)
+        try:
+            return json_response(await asyncio.to_thread(_open_models.predict, file, picture))
+        except TaoLikeError as error:
+            raise ApiError(422, str(error).replace(str(picture), "the picture")) from error

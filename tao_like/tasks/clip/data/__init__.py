@@ -1,0 +1,1 @@
+"""Pictures with captions as the stages see them."""

@@ -1,0 +1,101 @@
+"""The pictures and captions of each split, as the spec names them or as a bundle has stored them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from tao_like.contract.sample import SPLITS, Split
+from tao_like.data.captions.reading import CaptionSource, ReadCaptions, read_captions
+from tao_like.data.captions.record import CaptionRecord
+from tao_like.data.checks.findings import Finding
+from tao_like.data.images.readers import read_class_list
+from tao_like.data.splits.stored import FoundSplit, split_from_dict
+from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks.clip.spec import CaptionDataSpec, DatasetSpec
+from tao_like.tasks.common.split_source import SplitSource
+
+
+class CaptionedImages(SplitSource[CaptionRecord]):
+    """Pictures with captions; see ``SplitSource``. A model's classes may be others than the data's."""
+
+    def __init__(
+        self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
+    ) -> None:
+        super().__init__(spec, stored_split, classes)
+        self.spec = spec
+        self._read: dict[Split, ReadCaptions] = {}
+
+    @override
+    def named(self, split: Split) -> CaptionDataSpec | None:
+        """The block of a split that the spec gives data for."""
+        block: CaptionDataSpec = getattr(self.spec, f"{split}_dataset")
+        return block if block.images_dir or block.captions_file else None
+
+    @override
+    def roots(self, split: Split) -> list[Path]:
+        block = self.named(split)
+        return [] if block is None else [self._source(split, block).root]
+
+    @override
+    def found_classes(self) -> list[str]:
+        """The names of a file, else the labels of all splits, sorted; empty where there are no labels."""
+        if self.spec.classes_file:
+            return read_class_list(Path(self.spec.classes_file))
+        splits = [split for split in SPLITS if self.has(split)]
+        return sorted(
+            {label for split in splits for record in self.records(split) for label in record.labels}
+        )
+
+    @override
+    def labels_text(self, record: CaptionRecord) -> tuple[str, ...]:
+        return (*record.labels, *record.captions)
+
+    @override
+    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[CaptionRecord], FoundSplit]:
+        found = split_from_dict(stored, self.roots("train"), splits=[split])
+        by_path = {record.path.resolve(): record for record in self.read("train")}
+        lost = [record.name for record in found.records[split] if record.path.resolve() not in by_path]
+        if lost:
+            raise DatasetError(
+                f"{len(lost)} pictures of the stored split have no caption in dataset.train_dataset, such as "
+                f"{lost[0]}; give the data that the model was trained from"
+            )
+        return [by_path[record.path.resolve()] for record in found.records[split]], found
+
+    @override
+    def read(self, split: Split) -> list[CaptionRecord]:
+        block = self.named(split)
+        if block is None:
+            if split == "train":
+                raise SpecError(
+                    "dataset.train_dataset names no data; give images_dir (pictures with text files, or "
+                    "class folders) or captions_file"
+                )
+            return []
+        self._read[split] = read_captions(self._source(split, block))
+        return self._read[split].records
+
+    def findings(self) -> list[Finding]:
+        """What was noticed in reading."""
+        return [finding for split in SPLITS if split in self._read for finding in self._read[split].findings]
+
+    def _source(self, split: Split, block: CaptionDataSpec) -> CaptionSource:
+        def path(text: str | None) -> Path | None:
+            return Path(text) if text else None
+
+        file = path(block.captions_file)
+        if file is not None and not file.is_file():
+            raise DatasetError(f"dataset.{split}_dataset.captions_file: there is no file {file}")
+        return CaptionSource(
+            f"dataset.{split}_dataset",
+            path(block.images_dir),
+            file,
+            path(block.caption_dir),
+            block.caption_file_suffix,
+            block.layout,
+            tuple(self.spec.templates),
+            training=split == "train",
+        )

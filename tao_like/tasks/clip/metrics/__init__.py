@@ -1,0 +1,1 @@
+"""Scores of pairs: retrieval, classes by words, the spread of the embeddings."""

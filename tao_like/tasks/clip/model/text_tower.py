@@ -1,0 +1,96 @@
+"""The text tower: a transformer whose tokens see only those before them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tao_like.networks import _torchvision  # noqa: F401
+
+# isort: split
+from timm.layers import QuickGELU
+from timm.models.vision_transformer import Block
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
+
+
+class TextTower(nn.Module):
+    """Ids to embeddings, and the scale and bias by which pairs are compared.
+
+    The embedding is read at a text's end: the first place of the id ``end``. What stands behind it has no
+    effect, since no token sees a later one (Radford et al. 2021, section 2.4).
+
+    Args:
+        vocabulary_size: ids that there are.
+        end: the id that ends a text.
+        context_length: ids of a text.
+        width: channels.
+        layers: blocks.
+        heads: attention heads of each.
+        embed_dim: length of an embedding.
+        activation: a name of ``ACTIVATIONS``.
+        logit_scale: logarithm of the scale of cosines at the start.
+        logit_bias: what is added to scaled cosines at the start; None: the loss has no bias.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        end: int,
+        context_length: int,
+        width: int,
+        layers: int,
+        heads: int,
+        embed_dim: int,
+        activation: str,
+        logit_scale: float,
+        logit_bias: float | None,
+    ) -> None:
+        super().__init__()
+        self.end = end
+        self.token_embedding = nn.Embedding(vocabulary_size, width)
+        self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm, act_layer=ACTIVATIONS[activation])
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, embed_dim, bias=False)
+        # One number each, with an axis: a weight without one cannot be divided over processes.
+        self.logit_scale = nn.Parameter(torch.full((1,), logit_scale))
+        self.logit_bias = None if logit_bias is None else nn.Parameter(torch.full((1,), logit_bias))
+        above = torch.full((context_length, context_length), float("-inf")).triu(1)
+        self.register_buffer("mask", above, persistent=False)
+        self.initialize(width, layers)
+
+    def initialize(self, width: int, layers: int) -> None:
+        """The original's start (its model.py, ``initialize_parameters``)."""
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.positional_embedding, std=0.01)
+        projection_std = width**-0.5 * (2 * layers) ** -0.5
+        for block in self.blocks:
+            nn.init.normal_(block.attn.qkv.weight, std=width**-0.5)  # type: ignore[union-attr,arg-type]
+            nn.init.normal_(block.attn.proj.weight, std=projection_std)  # type: ignore[union-attr,arg-type]
+            nn.init.normal_(block.mlp.fc1.weight, std=(2 * width) ** -0.5)  # type: ignore[union-attr,arg-type]
+            nn.init.normal_(block.mlp.fc2.weight, std=projection_std)  # type: ignore[union-attr,arg-type]
+            for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):  # type: ignore[union-attr]
+                nn.init.zeros_(layer.bias)  # type: ignore[union-attr,arg-type]
+        nn.init.normal_(self.projection.weight, std=width**-0.5)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that are no matrices of weights."""
+        return {"positional_embedding"}
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Maps ids (N, L) int64 to embeddings (N, embed_dim), not normalized."""
+        states = self.token_embedding(ids) + self.positional_embedding
+        for block in self.blocks:
+            states = block(states, attn_mask=self.mask)
+        # Which place is the first end: a product with its mark, for engines that cannot gather by row.
+        ends = (ids == self.end).to(states.dtype)
+        first = ends * (ends.cumsum(dim=1) == 1)
+        embedding: Tensor = self.projection(self.norm((states * first.unsqueeze(-1)).sum(dim=1)))
+        return embedding

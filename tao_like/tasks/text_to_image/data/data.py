@@ -1,0 +1,258 @@
+"""The pairs of pictures and captions of every split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from tao_like.contract.batch import Batch
+from tao_like.contract.data import Data, DataReport, Loading
+from tao_like.contract.labels import Labels
+from tao_like.contract.sample import SPLITS, Sample, Split
+from tao_like.contract.trained import TrainedState
+from tao_like.data.captions.reading import CaptionSource, ReadCaptions, read_captions
+from tao_like.data.captions.record import CaptionRecord
+from tao_like.data.captions.survey import caption_findings, survey_captions
+from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.images.cache import ImageStore, MemoryStore
+from tao_like.data.text.vocabulary import words_preparation
+from tao_like.errors import DatasetError
+from tao_like.runtime.generation.base import SEED, TEXT
+from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.text import TextPreparation, Tokenizer
+from tao_like.tasks.text_to_image.judge import Judge
+from tao_like.tasks.text_to_image.spec import CaptionDataSpec, Spec
+
+_OF_CLASSES = ("one_class", "class_missing", "empty_split")
+"""Findings of pictures with classes, which captions do not have."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a picture is made after.
+
+    Attributes:
+        caption: in words.
+        seed: of its noise.
+        pixels: (H, W, 3) uint8: the real picture; None where it is not at hand.
+        group: that the data puts it in, such as ``held_out``; empty: none.
+    """
+
+    caption: str
+    seed: int
+    pixels: np.ndarray | None = None
+    group: str = ""
+
+
+@dataclass
+class Pictures:
+    """The targets of a batch.
+
+    Attributes:
+        pixels: (N, 3, H, W) uint8.
+        captions: in words.
+        groups: of the data.
+    """
+
+    pixels: Tensor
+    captions: list[str]
+    groups: list[str]
+
+    @property
+    def values(self) -> Tensor:
+        """The pixels from 0 to 1."""
+        return self.pixels.float() / 255
+
+
+class CaptionDataset:
+    """A split: captions as tokens, with seeds and pictures.
+
+    Args:
+        records: its pairs.
+        tokenizer: of captions.
+        preprocessing: of pictures.
+        store: reads them.
+        draws: one of a picture's captions is drawn each time; else the first is taken.
+    """
+
+    def __init__(
+        self,
+        records: list[CaptionRecord],
+        tokenizer: Tokenizer,
+        preprocessing: ImagePreparation,
+        store: ImageStore,
+        *,
+        draws: bool,
+    ) -> None:
+        self.records = records
+        self.tokenizer = tokenizer
+        self.preprocessing = preprocessing
+        self.store = store
+        self.draws = draws
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, np.ndarray, str, str]:
+        record = self.records[index]
+        captions = record.captions
+        number = int(torch.randint(len(captions), ())) if self.draws and len(captions) > 1 else 0
+        caption = captions[number]
+        return self.tokenizer.ids(caption), index, self.pixels(index), caption, record.group
+
+    def pixels(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return prepare(self.store.read(self.records[index].path), self.preprocessing)
+
+    def sample(self, index: int) -> Sample:
+        """Caption, seed and picture; see `Dataset`."""
+        record = self.records[index]
+        caption = record.captions[0]
+        target = Target(caption, index, self.pixels(index), record.group)
+        return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
+
+    def key(self, index: int) -> str:
+        """The picture's name."""
+        return self.records[index].key
+
+
+class CaptionData(Data):
+    """Pairs of pictures and captions.
+
+    Args:
+        spec: of the task.
+        trained: what a trained model says of itself; None: it is yet to be trained.
+    """
+
+    def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        self.spec = spec
+        self.block = spec.dataset
+        self.trained = trained
+        self._read: dict[Split, ReadCaptions] = {}
+        self._datasets: dict[Split, CaptionDataset] = {}
+        side = spec.model.image_size
+        self.preprocessing = ImagePreparation(height=side, width=side, resize="crop", crop_pct=1.0)
+
+    @property
+    @override
+    def labels(self) -> Labels:
+        return Labels([], open_set=True)
+
+    @property
+    @override
+    def loading(self) -> Loading:
+        size, workers = self.block.batch_size, self.block.workers
+        return Loading(
+            size if isinstance(size, int) else "auto",
+            workers if isinstance(workers, int) else "auto",
+            self.block.shuffle,
+        )
+
+    def _named(self, split: Split) -> CaptionDataSpec | None:
+        block: CaptionDataSpec = getattr(self.block, f"{split}_dataset")
+        return block if block.images_dir or block.captions_file else None
+
+    def read(self, split: Split) -> ReadCaptions:
+        """The pairs of a split, read once. Raises DatasetError."""
+        if split not in self._read:
+            block = self._named(split)
+            if block is None:
+                raise DatasetError(f"there is no {split} data; give {self.key(split)}")
+            self._read[split] = read_captions(
+                CaptionSource(
+                    f"dataset.{split}_dataset",
+                    Path(block.images_dir) if block.images_dir else None,
+                    Path(block.captions_file) if block.captions_file else None,
+                    Path(block.caption_dir) if block.caption_dir else None,
+                    block.caption_file_suffix,
+                    block.layout,
+                    tuple(self.block.templates),
+                )
+            )
+        return self._read[split]
+
+    def records(self, split: Split) -> list[CaptionRecord]:
+        """The pairs of a split. Raises DatasetError."""
+        return self.read(split).records
+
+    @cached_property
+    def text(self) -> TextPreparation:
+        """How captions become tokens: as the model has learnt them, or by the words of the training data."""
+        if self.trained is not None:
+            return TextPreparation.from_dict(self.trained.preprocessing[TEXT])
+        captions = [caption for record in self.records("train") for caption in record.captions]
+        model = self.spec.model
+        return words_preparation(captions, model.context_length, most_words=model.vocabulary_size)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Makes tokens of captions."""
+        return Tokenizer(self.text)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Says what is on a picture, by the training data. Raises DatasetError."""
+        records = self.records("train")
+        dataset = self.dataset("train")
+        pixels = np.stack([dataset.pixels(number) for number in range(len(records))])
+        return Judge(pixels, [record.captions[0] for record in records], self.block.attributes)
+
+    @override
+    def has(self, split: Split) -> bool:
+        return self._named(split) is not None
+
+    @override
+    def count(self, split: Split) -> int:
+        return len(self.records(split))
+
+    @override
+    def dataset(self, split: Split, *, augment: bool = False) -> CaptionDataset:
+        if split not in self._datasets or self._datasets[split].draws != augment:
+            records = self.records(split)
+            paths = [record.path for record in records]
+            store = MemoryStore(paths) if self.block.cache == "ram" else ImageStore()
+            self._datasets[split] = CaptionDataset(
+                records, self.tokenizer, self.preprocessing, store, draws=augment
+            )
+        return self._datasets[split]
+
+    @override
+    def collate(self, samples: Sequence[Any]) -> Batch[Pictures]:
+        ids, indices, pixels, captions, groups = zip(*samples, strict=True)
+        numbers = torch.tensor(indices)
+        pictures = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+        inputs = {TEXT: torch.from_numpy(np.stack(ids)), SEED: numbers}
+        return Batch(inputs, Pictures(pictures, list(captions), list(groups)), numbers)
+
+    @override
+    def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        read = {split: self.read(split) for split in SPLITS if self.has(split)}
+        splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
+        classes = sorted({label for records in splits.values() for one in records for label in one.labels})
+        if full:
+            checked = full_check(splits, classes, multi_label=True, on_progress=on_progress)
+        else:
+            checked = quick_check(splits, classes, multi_label=True)
+        figures = survey_captions(splits, self.tokenizer)
+        findings = [one for one in checked.findings if one.code not in _OF_CLASSES]
+        findings += [finding for one in read.values() for finding in one.findings]
+        findings += caption_findings(splits, self.tokenizer, figures)
+        return DataReport(findings, {**checked.to_dict(), "captions": figures})
+
+    @override
+    def manifest(self) -> None:
+        return None
+
+    @override
+    def fingerprint(self, split: Split) -> str:
+        lines = [f"{record.key}\t{record.captions}" for record in self.records(split)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""``init``: looks at somebody's pictures with captions and writes a spec that trains. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median_low
+
+from PIL import Image
+
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
+from tao_like.data.captions.record import CaptionRecord
+from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.text import WORDS, TextPreparation, Tokenizer
+from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
+
+SPLITS = ("train", "val", "test")
+SIDES = (64, 32, 16)
+STEPS = 3000
+"""Optimizer steps of the suggested training."""
+BATCH = 64
+LOOKED_AT = 200
+"""Pictures whose size is looked at."""
+
+
+def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
+    """Writes a spec for the pairs in a folder, and reads it back as a check.
+
+    Args:
+        folder: pictures with text files beside them, or split folders of such, or ``train.jsonl`` (or .csv)
+            and perhaps ``val`` and ``test`` lists.
+        target: the spec file.
+        overrides: ``key=value`` texts that take the place of what is suggested.
+        force: overwrite ``target``.
+
+    Returns:
+        Lines that say what was found and written.
+
+    Raises:
+        DatasetError: the folder has no pictures with captions.
+        SpecError: an override is wrong, or ``target`` is there already.
+    """
+    refuse_existing(target, force=force)
+    sources = dict(_sources(folder))
+    read = {split: read_captions(source) for split, source in sources.items()}
+    records = read["train"].records
+    values = [*_places(sources), *_sizes(records), *_training(records, has_val="val" in read)]
+    counts = ", ".join(f"{split} {len(one.records)}" for split, one in read.items())
+    captions = sum(len(record.captions) for record in records)
+    found = f"{counts} pictures with captions"
+    written = write_suggested(Spec, "text_to_image", folder, target, values, overrides, found=found)
+    notes = [finding.text() for one in read.values() for finding in one.findings]
+    lines = [f"{counts} pictures; {captions} captions to train on, such as: {records[0].captions[0]}"]
+    if "val" not in read:
+        lines.append(
+            "There is no validation data: a folder or list `val` beside the training's is looked for."
+        )
+    return [*lines, *notes, written]
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, CaptionSource]]:
+    """The splits that there are, ``train`` at least. Raises DatasetError."""
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}")
+    for split in SPLITS:
+        lists = [folder / f"{split}{suffix}" for suffix in LIST_SUFFIXES]
+        given = next((path for path in lists if path.is_file()), None)
+        if given is not None:
+            yield split, CaptionSource(f"dataset.{split}_dataset", None, given)
+        elif (folder / split).is_dir():
+            yield split, CaptionSource(f"dataset.{split}_dataset", folder / split)
+        elif split == "train":
+            yield split, CaptionSource("dataset.train_dataset", folder)
+            return
+
+
+def _places(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
+    for split, source in sources.items():
+        if source.captions_file is not None:
+            yield AnnotatedValue(f"{source.key}.captions_file", str(source.captions_file), f"{split} pairs")
+        else:
+            yield AnnotatedValue(f"{source.key}.images_dir", str(source.images_dir), f"{split} pairs")
+
+
+def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
+    """How large pictures and captions are."""
+    sides = []
+    for record in records[:: max(1, len(records) // LOOKED_AT)]:
+        try:
+            with Image.open(record.path) as picture:
+                sides.append(min(picture.size))
+        except OSError:
+            continue  # dataset_check names it
+    side = median_low(sides) if sides else SIDES[0]
+    size = next((one for one in SIDES if one <= side), SIDES[-1])
+    yield AnnotatedValue("model.arch", "glide", "the simpler training; dalle needs a dVAE first")
+    yield AnnotatedValue("model.image_size", size, f"half of the pictures have a side of {side} or more")
+    patch = max(1, size // 8)
+    yield AnnotatedValue("model.glide.patch", min(patch, 8), "a grid of 8 by 8 places, for a CPU; 1 on a GPU")
+    if 3 * patch**2 > GlideSpec().channels:
+        why = "places of many pixels: their noise does not fit in the network's channels, a picture does"
+        yield AnnotatedValue("model.diffusion.prediction", "x0", why)
+    tokenizer = Tokenizer(TextPreparation(WORDS, 3))
+    longest = max(len(tokenizer.encode(caption)) for record in records for caption in record.captions)
+    length = min(longest + 2, 64)
+    yield AnnotatedValue("model.context_length", max(length, 3), f"the longest caption has {longest} words")
+    yield AnnotatedValue("sampling.guidance_scale", 3.0, "usual for glide; 1 is the network as it is")
+
+
+def _training(records: Sequence[CaptionRecord], *, has_val: bool) -> Iterator[AnnotatedValue]:
+    """How long to train."""
+    batch = min(BATCH, max(2, len(records) // 4))
+    epochs = max(1, round(STEPS * batch / max(1, len(records))))
+    yield AnnotatedValue("dataset.batch_size", batch, "small pictures")
+    yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps")
+    if has_val:
+        interval = max(1, epochs // 4)
+        yield AnnotatedValue(
+            "train.validation_interval", interval, "a validation makes a picture of each caption"
+        )
+    yield AnnotatedValue("train.optim.lr", 2e-3, "for a small network trained from nothing")
+    yield AnnotatedValue("train.optim.warmup_epochs", min(1.0, epochs / 2), "the rate rises first")
+    yield AnnotatedValue("train.clip_grad_norm", 1.0, "keeps a bad batch from spoiling the rest")

@@ -1,0 +1,1 @@
+"""The networks of text_to_image: plain modules, which know no spec."""

@@ -1,0 +1,102 @@
+"""The networks of each architecture as one module, with the parts that a bundle keeps apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
+from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
+from tao_like.tasks.text_to_image.model.dvae import DVAE
+
+
+class DalleModel(nn.Module):
+    """A dVAE and the transformer over its codes."""
+
+    def __init__(self, dvae: DVAE, transformer: DalleTransformer) -> None:
+        super().__init__()
+        self.dvae = dvae
+        self.transformer = transformer
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By the phases that make them."""
+        return {"dvae": self.dvae, "transformer": self.transformer}
+
+
+class GlideModel(nn.Module):
+    """A network that takes noise away."""
+
+    def __init__(self, base: GlideNetwork) -> None:
+        super().__init__()
+        self.base = base
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By the phases that make them."""
+        return {"base": self.base}
+
+
+class BeginForExport(nn.Module):
+    """Captions to the logits of the first code, and what is kept of them."""
+
+    def __init__(self, transformer: DalleTransformer) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """See `DalleTransformer.begin`."""
+        return self.transformer.begin(text)
+
+
+class NextForExport(nn.Module):
+    """A code to the logits of the next one."""
+
+    def __init__(self, transformer: DalleTransformer) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, text: Tensor, code: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """See `DalleTransformer.go_on`."""
+        return self.transformer.go_on(text, code, past)
+
+
+class DecoderForExport(nn.Module):
+    """Codes to pixels."""
+
+    def __init__(self, dvae: DVAE) -> None:
+        super().__init__()
+        self.dvae = dvae
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(N, h, w) to (N, 3, H, W), 0 to 1."""
+        return self.dvae.decode(codes)
+
+
+class TextForExport(nn.Module):
+    """Captions to what the denoiser sees of them; one without a token is no caption."""
+
+    def __init__(self, base: GlideNetwork) -> None:
+        super().__init__()
+        self.text = base.text
+
+    def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TextEncoder`."""
+        tokens, pooled = self.text(text)
+        return tokens, pooled
+
+
+class DenoiserForExport(nn.Module):
+    """One step of diffusion."""
+
+    def __init__(self, base: GlideNetwork) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """See `GlideNetwork`."""
+        return self.base(x, timesteps, tokens, pooled)
+
+
+def dropped(text: Tensor, share: float) -> Tensor:
+    """Captions of which a share, at random, is left out: all of it padding."""
+    kept = torch.rand(text.shape[0], 1, device=text.device) >= share
+    return text * kept

@@ -1,0 +1,133 @@
+"""Made pictures, and pictures that went through the dVAE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from typing_extensions import override
+
+from tao_like.contract.batch import Batch
+from tao_like.contract.predictions import Predictions
+from tao_like.contract.sample import Outputs, Sample
+from tao_like.errors import DatasetError
+from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
+from tao_like.plots.grids import picture_grid
+from tao_like.runtime.generation.base import PICTURE, SEED, TEXT
+from tao_like.runtime.predictions.picture import save_picture, to_pixels
+from tao_like.tasks.text_to_image.data.data import Pictures, Target
+from tao_like.tasks.text_to_image.judge import Attributes, Judge, words_of
+
+
+class MadePictures(Predictions[np.ndarray]):
+    """What is made of captions: pixels (H, W, 3) uint8.
+
+    Args:
+        attributes: what pictures are judged by.
+        judge: made when it is first needed; None: there are no real pictures to judge by.
+    """
+
+    kind = "picture"
+
+    def __init__(self, attributes: Attributes, judge: Callable[[], Judge] | None) -> None:
+        self.attributes = attributes
+        self._judge = judge
+
+    @override
+    def from_outputs(self, outputs: Outputs) -> list[np.ndarray]:
+        return list(to_pixels(outputs[PICTURE]))
+
+    @override
+    def targets(self, batch: Batch[Pictures]) -> list[Target]:
+        pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
+        seeds = batch.inputs[SEED].tolist()
+        given = batch.targets
+        return [Target(*one) for one in zip(given.captions, seeds, pixels, given.groups, strict=True)]
+
+    @override
+    def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
+        prompt, seed = asked(sample)
+        found = self._looks(prediction)
+        return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
+
+    @override
+    def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Image.Image:
+        del heatmap
+        prompt, seed = asked(sample)
+        lines, color = [prompt, f"seed {seed}"], NEUTRAL
+        if found := self._looks(prediction):
+            wanted = words_of(prompt, self.attributes)
+            wrong = [found[name] for name, word in wanted.items() if found[name] != word]
+            color = WRONG if wrong else RIGHT
+            lines[1] += f": looks {', '.join(wrong)}" if wrong else ""
+        return draw_card(Image.fromarray(prediction), lines, color)
+
+    def _looks(self, prediction: np.ndarray) -> dict[str, str]:
+        """What a picture looks like; empty where there is nothing to judge by."""
+        if self._judge is None or not self.attributes:
+            return {}
+        try:
+            return self._judge().one(prediction)
+        except DatasetError:
+            # Pictures can be made without any data; who scores them is told of it by the metrics.
+            self._judge = None
+            return {}
+
+    @override
+    def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
+        pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return [
+            draw_card(Image.fromarray(one), [caption], NEUTRAL)
+            for one, caption in zip(pixels, batch.targets.captions, strict=True)
+        ]
+
+    def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:
+        """See `Generates.save`."""
+        prompt, seed = asked(sample)
+        made_of = {"prompt": prompt, "seed": str(seed), "model": model}
+        save_picture(Image.fromarray(prediction), path, made_of)
+
+
+class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
+    """What the dVAE makes of pictures: pixels (H, W, 3) uint8 and codes (h, w)."""
+
+    kind = "reconstruction"
+
+    @override
+    def from_outputs(self, outputs: Outputs) -> list[tuple[np.ndarray, np.ndarray]]:
+        return list(zip(to_pixels(outputs[PICTURE]), outputs["codes"], strict=True))
+
+    @override
+    def targets(self, batch: Batch[Pictures]) -> list[Target]:
+        pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return [Target(caption, 0, one) for caption, one in zip(batch.targets.captions, pixels, strict=True)]
+
+    @override
+    def csv_row(self, sample: Sample, prediction: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+        return {"path": sample.key, "codes": prediction[1].ravel().tolist()}
+
+    @override
+    def draw(
+        self, sample: Sample, prediction: tuple[np.ndarray, np.ndarray], heatmap: np.ndarray | None = None
+    ) -> Image.Image:
+        del heatmap
+        made = Image.fromarray(prediction[0])
+        real = sample.target.pixels if isinstance(sample.target, Target) else None
+        both = [made] if real is None else [Image.fromarray(real), made]
+        return draw_card(picture_grid(both, columns=2, gap=1), [asked(sample)[0]], NEUTRAL)
+
+    @override
+    def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
+        return []
+
+
+def asked(sample: Sample) -> tuple[str, int]:
+    """Prompt and seed of a sample."""
+    if sample.data is not None:
+        return str(sample.data[TEXT]), int(sample.data[SEED])
+    target = sample.target
+    assert isinstance(target, Target)
+    return target.caption, target.seed

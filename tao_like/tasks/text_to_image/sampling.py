@@ -1,0 +1,38 @@
+"""From the spec to a way of generating."""
+
+from __future__ import annotations
+
+import math
+
+from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
+from tao_like.runtime.generation.base import Generator
+from tao_like.runtime.generation.diffusion import DiffusionGenerator
+from tao_like.runtime.generation.schedules import spaced
+from tao_like.tasks.text_to_image.spec import DALLE, Spec
+
+
+def generator_for(spec: Spec) -> Generator:
+    """What makes pictures with the graphs of the spec's network."""
+    model, sampling = spec.model, spec.sampling
+    if model.arch == DALLE:
+        codes = math.prod(model.dalle.levels)
+        return AutoregressiveGenerator(
+            grid=model.image_size // 2 ** (model.dalle.dvae_groups - 1),
+            codes=codes,
+            temperature=sampling.temperature,
+            top_k=min(sampling.top_k, codes),
+            top_p=sampling.top_p,
+            guidance_scale=sampling.guidance_scale,
+        )
+    diffusion = model.diffusion
+    return DiffusionGenerator(
+        height=model.image_size,
+        width=model.image_size,
+        schedule=diffusion.schedule,
+        train_steps=diffusion.steps,
+        prediction=diffusion.prediction,
+        timesteps=spaced(diffusion.steps, sampling.steps),
+        sampler=sampling.sampler,
+        eta=sampling.eta,
+        guidance_scale=sampling.guidance_scale,
+    )

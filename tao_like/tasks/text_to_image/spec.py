@@ -1,0 +1,259 @@
+"""The spec of pictures out of sentences. TAO has no such task; names are those of its other networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import CommonSpec
+from tao_like.config.blocks.split_data import batch_size_field, cache_field, shuffle_field, workers_field
+from tao_like.data.captions.reading import LAYOUTS
+from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
+from tao_like.runtime.generation.schedules import SCHEDULES
+from tao_like.tasks.text_to_image.spec_stages import (
+    GenerateEvaluateSpec,
+    GenerateExportSpec,
+    GenerateInferenceSpec,
+    GenerateTrainSpec,
+)
+
+DALLE, GLIDE = "dalle", "glide"
+ARCHITECTURES = (DALLE, GLIDE)
+STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
+
+
+@dataclass
+class DalleSpec:
+    """DALL-E: a dVAE makes codes of a picture, and a transformer learns to say them after the caption."""
+
+    levels: list[int] = spec_field(
+        [8, 6, 5],
+        "Levels of each dimension of a code (FSQ); their product is the number of codes",
+        element_ge=2,
+    )
+    dvae_width: int = spec_field(48, "Channels of the dVAE's first group; each group has twice as many", ge=4)
+    dvae_groups: int = spec_field(
+        2, "Groups of the dVAE: the codes' grid is the picture's side over 2 ^ (groups - 1)", ge=1, le=6
+    )
+    dvae_blocks: int = spec_field(2, "Residual blocks of a group", ge=1, le=8)
+    width: int = spec_field(64, "Channels of the transformer", ge=8, automl=True)
+    layers: int = spec_field(2, "Layers of the transformer", ge=1, automl=True)
+    heads: int = spec_field(4, "Attention heads; they divide the width", ge=1)
+    attention: str = spec_field(
+        "full",
+        "What a code sees of those before it: all; or, as in the paper, row, column or neighborhood by layer",
+        choices=("full", "sparse"),
+    )
+    caption_sum: bool = spec_field(
+        True,
+        "Add the sum of the caption's words at every place of the picture: not in DALL-E, and small networks "
+        "learn far faster with it",
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Heads divide the width; there is a dimension."""
+        if self.width % self.heads:
+            yield Problem("heads", f"{self.heads} does not divide width={self.width}; give one that does")
+        if not self.levels:
+            yield Problem("levels", "is empty; give the levels of each dimension, such as [8, 6, 5]")
+
+
+@dataclass
+class GlideSpec:
+    """GLIDE: a U-Net that takes noise away, and sees the caption through a text transformer."""
+
+    channels: int = spec_field(32, "Channels of the first level", ge=8, automl=True)
+    multipliers: list[int] = spec_field(
+        [1, 2], "Channels of each level over `channels`; every level halves the side", element_ge=1
+    )
+    blocks: int = spec_field(1, "Residual blocks a level", ge=1, le=8)
+    attention: list[int] = spec_field(
+        [2], "How often the side is halved where attention sits: 1 is the whole picture", element_ge=1
+    )
+    head_channels: int = spec_field(16, "Channels of an attention head; they divide those of its level", ge=1)
+    dropout: float = spec_field(0.0, "Dropout in the residual blocks", ge=0, lt=1)
+    patch: int = spec_field(
+        2, "Pixels of this side are one place with more channels (space to depth); 1: as in GLIDE", ge=1, le=8
+    )
+    coordinates: bool = spec_field(
+        True,
+        "Two more channels that say where a place is: not in GLIDE; words of place are learnt sooner",
+    )
+    text_width: int = spec_field(64, "Channels of the text transformer", ge=8)
+    text_layers: int = spec_field(1, "Its layers", ge=1)
+    text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
+
+    def check(self) -> Iterator[Problem]:
+        """Heads divide widths; attention sits on levels that there are."""
+        if self.text_width % self.text_heads:
+            rule = f"{self.text_heads} does not divide text_width={self.text_width}"
+            yield Problem("text_heads", f"{rule}; give one that does")
+        if not self.multipliers:
+            yield Problem("multipliers", "is empty; give one number a level, such as [1, 2]")
+            return
+        levels = [2**level for level in range(len(self.multipliers))]
+        if unknown := sorted(set(self.attention).difference(levels)):
+            yield Problem("attention", f"{unknown} is on no level; these have {levels}")
+        widths = [self.channels * multiplier for multiplier in self.multipliers]
+        if any(width % min(self.head_channels, width) for width in widths):
+            yield Problem(
+                "head_channels", f"{self.head_channels} does not divide all of the levels' channels {widths}"
+            )
+
+
+@dataclass
+class DiffusionSpec:
+    """The noise that a diffusion model learns to take away; a trained model keeps its own."""
+
+    steps: int = spec_field(1000, "Steps of the whole process", ge=2, le=100000)
+    schedule: str = spec_field(
+        "squaredcos_cap_v2", "How noise grows: by a squared cosine, or linearly", choices=SCHEDULES
+    )
+    prediction: str = spec_field(
+        "v", "What the network says: the noise, v (Salimans and Ho 2022), or the picture", choices=PREDICTIONS
+    )
+
+
+@dataclass
+class ModelSpec:
+    """The network."""
+
+    arch: str = spec_field(DALLE, "The kind of model", choices=ARCHITECTURES, aliases=("type",))
+    image_size: int = spec_field(16, "Side of the pictures", unit="pixels", ge=8, le=1024)
+    context_length: int = spec_field(
+        16, "Tokens of a caption, with its start and end; what is longer is cut", unit="tokens", ge=3, le=4096
+    )
+    vocabulary_size: int = spec_field(
+        8192, "Most words that are told apart: the most frequent of the training captions", ge=4, le=1000000
+    )
+    dalle: DalleSpec = spec_block(DalleSpec, "For `arch: dalle`")
+    glide: GlideSpec = spec_block(GlideSpec, "For `arch: glide`")
+    diffusion: DiffusionSpec = spec_block(DiffusionSpec, "For `arch: glide`")
+
+    def check(self) -> Iterator[Problem]:
+        """The side can be halved as often as the network halves it; noise fits in its channels."""
+        halved = 2 ** (self.dalle.dvae_groups - 1)
+        if self.arch == DALLE and self.image_size % halved:
+            yield Problem(
+                "image_size", f"{self.image_size} is no multiple of {halved}, as dvae_groups wants it"
+            )
+        values = 3 * self.glide.patch**2
+        width = self.glide.channels * (self.glide.multipliers[0] if self.glide.multipliers else 1)
+        if self.arch == GLIDE and values > width and self.diffusion.prediction != "x0":
+            yield Problem(
+                "diffusion.prediction",
+                f"{self.diffusion.prediction} has the network tell noise, {values} values a place of "
+                f"glide.patch={self.glide.patch} pixels, which its {width} channels cannot hold; take x0, a "
+                "smaller patch or more channels",
+            )
+        halved = self.glide.patch * 2 ** (len(self.glide.multipliers) - 1)
+        if self.arch == GLIDE and self.image_size % halved:
+            yield Problem(
+                "image_size",
+                f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it",
+            )
+
+
+@dataclass
+class CaptionDataSpec:
+    """Where the pictures and captions of a split are."""
+
+    images_dir: str | None = spec_field(
+        None,
+        "Folder of pictures with a text file beside each, or of one folder of pictures a class; with "
+        "captions_file: what its paths start from",
+        path=True,
+        aliases=("image_dir",),
+    )
+    captions_file: str | None = spec_field(
+        None, "CSV or JSONL with `image` and `caption` (or `captions`)", path=True
+    )
+    caption_dir: str | None = spec_field(
+        None, "Folder of the text files; empty: they lie beside the pictures", path=True
+    )
+    caption_file_suffix: str = spec_field(".txt", "Suffix of the text files", pattern=r"\.\w+")
+    layout: str = spec_field(
+        "auto", "What images_dir holds; auto: text files where there is any", choices=LAYOUTS
+    )
+
+
+@dataclass
+class DatasetSpec:
+    """The data."""
+
+    train_dataset: CaptionDataSpec = spec_block(CaptionDataSpec, "Training data", aliases=("train",))
+    val_dataset: CaptionDataSpec = spec_block(CaptionDataSpec, "Validation data", aliases=("val",))
+    test_dataset: CaptionDataSpec = spec_block(CaptionDataSpec, "Test data", aliases=("test",))
+    templates: list[str] = spec_field(
+        ["a photo of a {}"], "Captions of class folders, {} is the name of the class"
+    )
+    attributes: dict[str, list[str]] = spec_field(
+        {},
+        "What pictures are judged by, each with its words, such as `color: [red, blue]`; empty: whether the "
+        "nearest real picture has the same caption",
+    )
+    batch_size: int | str = batch_size_field(default=64)
+    workers: int | str = workers_field(default=0)
+    shuffle: bool = shuffle_field()
+    cache: str = cache_field()
+
+    def check(self) -> Iterator[Problem]:
+        """An attribute has words to tell apart."""
+        for name, words in self.attributes.items():
+            if len(set(words)) < 2:
+                yield Problem("attributes", f"{name} has {words}; give two words or more")
+            if not name.isidentifier():
+                yield Problem("attributes", f"{name!r} is no name; give letters, digits and underscores")
+
+
+@dataclass
+class SamplingSpec:
+    """How a trained model makes pictures; an exported file keeps these as its own."""
+
+    guidance_scale: float = spec_field(
+        1.0,
+        "s in e0 + s (e1 - e0) of what the network says without (e0) and with the caption (e1): 1: the plain "
+        "network, 0: the caption is not heard, 3 is usual for glide",
+        ge=0,
+        le=100,
+    )
+    steps: int = spec_field(20, "Steps of diffusion that are taken", ge=1, le=1000)
+    sampler: str = spec_field("ddim", "Kind of the steps", choices=SAMPLERS)
+    eta: float = spec_field(0.0, "Share of new noise in each step of ddim", ge=0, le=1)
+    temperature: float = spec_field(
+        1.0, "For dalle: divides the logits of codes; 0: always the likeliest", ge=0, le=100
+    )
+    top_k: int = spec_field(0, "For dalle: so many of the likeliest codes alone; 0: all", ge=0)
+    top_p: float = spec_field(
+        1.0, "For dalle: the likeliest codes that have this probability together; 1: all", gt=0, le=1
+    )
+
+
+@dataclass
+class Spec(CommonSpec):
+    """Everything that a spec file of text_to_image may hold."""
+
+    model: ModelSpec = spec_block(ModelSpec, "The network")
+    dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
+    sampling: SamplingSpec = spec_block(SamplingSpec, "How pictures are made")
+    train: GenerateTrainSpec = spec_block(GenerateTrainSpec, "Training")
+    evaluate: GenerateEvaluateSpec = spec_block(GenerateEvaluateSpec, "Evaluation")
+    inference: GenerateInferenceSpec = spec_block(GenerateInferenceSpec, "Inference")
+    export: GenerateExportSpec = spec_block(GenerateExportSpec, "Export to ONNX")
+
+    def check(self) -> Iterator[Problem]:
+        """A process has the steps that are taken of it."""
+        if self.model.arch == GLIDE and self.sampling.steps > self.model.diffusion.steps:
+            yield Problem(
+                "sampling.steps",
+                f"{self.sampling.steps} is more than model.diffusion.steps={self.model.diffusion.steps}",
+            )
+        if self.model.arch == DALLE and self.inference.image:
+            yield Problem("inference.image", "is for model.arch=glide: dalle cannot change a picture")
+        val = self.dataset.val_dataset
+        if self.train.keep == "best" and not (val.images_dir or val.captions_file):
+            yield Problem(
+                "train.keep",
+                "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
+            )

@@ -1,0 +1,138 @@
+"""What training, evaluation and inference of text_to_image have beyond other tasks'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
+
+
+@dataclass
+class PhaseSpec:
+    """One step of a training, where it is not as `train` says."""
+
+    num_epochs: int | None = spec_field(None, "Passes over the data; empty: train.num_epochs", ge=1)
+    lr: float | None = spec_field(
+        None, "Highest learning rate; empty: train.optim.lr", gt=0, le=10, automl=True
+    )
+    weight_decay: float | None = spec_field(None, "Empty: train.optim.weight_decay", ge=0, le=1)
+
+
+@dataclass
+class GateSpec:
+    """What the dVAE must reach before the transformer begins: pictures get no better than its own."""
+
+    psnr: float = spec_field(
+        20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0
+    )
+    codes_used: float = spec_field(0.1, "Share of the codes that occur", ge=0, le=1)
+    accuracy: float = spec_field(0.9, "Of every attribute, as pictures are judged after it", ge=0, le=1)
+
+
+@dataclass
+class GenerateTrainSpec(TrainSpec):
+    """How the networks are trained, one after another."""
+
+    enable_ema: bool = spec_field(True, "Keep a moving average of the weights, and ship that")
+    ema_decay: float = spec_field(0.99, "Decay of the moving average; warmed up in short runs", gt=0, lt=1)
+    keep: str = spec_field(
+        "last",
+        "Weights that the bundle holds: those of the best validation, or the last",
+        choices=("best", "last"),
+    )
+    text_drop: float = spec_field(
+        0.1, "Share of the captions that are left out, so that guidance has a network without one", ge=0, lt=1
+    )
+    text_weight: float = spec_field(
+        0.125, "Share of the caption in dalle's loss; the picture has the rest", ge=0, lt=1
+    )
+    dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: pictures to codes and back")
+    transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
+    gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
+
+    def of_phase(self, name: str) -> GenerateTrainSpec:
+        """The train block of a phase."""
+        own: PhaseSpec = getattr(self, name)
+        optim = self.optim
+        if own.lr is not None:
+            optim = replace(optim, lr=own.lr)
+        if own.weight_decay is not None:
+            optim = replace(optim, weight_decay=own.weight_decay)
+        epochs = self.num_epochs if own.num_epochs is None else own.num_epochs
+        return replace(
+            self,
+            num_epochs=epochs,
+            validation_interval=min(self.validation_interval, epochs),
+            optim=replace(optim, warmup_epochs=min(optim.warmup_epochs, epochs / 2)),
+        )
+
+
+@dataclass
+class GenerateEvaluateSpec(EvaluateSpec):
+    """Scores what a model makes of the captions of labelled data."""
+
+    guidance: list[float] = spec_field(
+        [], "Guidance scales to score beside sampling.guidance_scale, such as [0, 1, 3]", element_ge=0
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Also what every evaluation has."""
+        yield from super().check()
+        if len(set(self.guidance)) != len(self.guidance):
+            yield Problem("guidance", f"{self.guidance} names a scale twice")
+
+
+@dataclass
+class GenerateExportSpec(ExportSpec):
+    """Writes a bundle as a folder of ONNX graphs, and proves that they make the same pictures."""
+
+    input_format: str = spec_field("ids_int64", "Captions as tokens, int64", choices=("ids_int64",))
+    batch_size: int = spec_field(-1, "Any: guidance doubles it", choices=(-1,))
+    tolerance: float = spec_field(
+        1e-3, "Largest difference of a pixel, 0 to 1, to torch's picture of the same seed", gt=0, le=1
+    )
+
+
+@dataclass
+class GenerateInferenceSpec(InferenceSpec):
+    """Makes pictures of sentences."""
+
+    source: str | None = spec_field(
+        None,
+        "Text file of prompts, one a line; empty: `prompts`, or the captions of the test split",
+        path=True,
+    )
+    prompts: list[str] = spec_field([], "What to make pictures of")
+    num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)
+    seed: int = spec_field(0, "Seed of the first picture of each prompt", ge=0)
+    image: str | None = spec_field(
+        None, "For glide: a picture to change, with `mask` or `strength`", path=True
+    )
+    mask: str | None = spec_field(
+        None,
+        "For glide: a picture that is white where `image` is painted anew; the rest of it stays",
+        path=True,
+    )
+    strength: float | None = spec_field(
+        None,
+        "For glide: the share of the steps that is taken, from `image` made noisy; less keeps more of it",
+        gt=0,
+        le=1,
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """Prompts come from one place, and say something."""
+        yield from super().check()
+        if self.source and self.prompts:
+            yield Problem("prompts", "is given together with source; both name the prompts: keep one")
+        if any(not prompt.strip() for prompt in self.prompts):
+            yield Problem("prompts", "has an empty text; give words")
+        if self.image and self.mask is None and self.strength is None:
+            yield Problem(
+                "image", "is given alone; give mask (what to paint) or strength (how much to change) too"
+            )
+        for key in ("mask", "strength"):
+            if getattr(self, key) is not None and not self.image:
+                yield Problem(key, "is given without image, the picture to change")

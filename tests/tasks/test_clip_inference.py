@@ -1,0 +1,179 @@
+"""What is done with words given at call time: embeddings, search, the attack; and init, LiT, WiSE-FT."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import shape, write_class_folders
+from PIL import Image
+from stage_runs import status_lines, weights_of
+from tiny_clip import data_overrides, run
+
+from tao_like import runtime
+from tao_like.config import load_spec
+from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks import spec_module
+from tao_like.tasks.clip.init import write_spec
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name class folders."""
+    return data_overrides(write_class_folders(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def trained(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A training that tells red from blue."""
+    words = [*data, "dataset.batch_size=12", "train.num_epochs=15", "train.validation_interval=15"]
+    return run("train", tmp_path_factory.mktemp("trained"), *words, "train.keep=last")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photos of each color."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(3):
+        for name in ("red", "blue"):
+            shape([name], 900 + number).save(folder / f"{name}{number}.png")
+    return folder
+
+
+def infer(trained: Any, photos: Path, results: Path, *words: str) -> Any:
+    """Runs inference on the photos."""
+    given = [f"inference.checkpoint={trained.bundle}", f"inference.source={photos}", *words]
+    return run("inference", results, *given)
+
+
+CLASSES = "inference.classes=[a photo of a red,a photo of a blue]"
+
+
+def test_classes_are_named_at_call_time(trained: Any, photos: Path, tmp_path: Path) -> None:
+    result = infer(trained, photos, tmp_path, CLASSES)
+    right = [Path(row["path"]).stem[:-1] == row["label"].split()[-1] for row in result.rows]
+    assert sum(right) >= 5
+    assert Image.open(result.folder / "similarity.png").size[0] > 200
+
+
+def test_embeddings_come_as_arrays_without_pickles(trained: Any, photos: Path, tmp_path: Path) -> None:
+    result = infer(trained, photos, tmp_path, CLASSES, "inference.output=embeddings")
+    with np.load(result.folder / "embeddings.npz", allow_pickle=False) as found:
+        assert found["image_embeddings"].shape == (6, 16)
+        assert np.allclose(np.linalg.norm(found["image_embeddings"], axis=1), 1, atol=1e-5)
+        assert found["classes"].tolist() == ["a photo of a red", "a photo of a blue"]
+        best = (found["image_embeddings"] @ found["class_embeddings"].T).argmax(axis=1)
+    labels = [["a photo of a red", "a photo of a blue"][number] for number in best]
+    assert labels == [row["label"] for row in result.rows]
+
+
+def test_a_search_puts_the_nearest_first(trained: Any, photos: Path, tmp_path: Path) -> None:
+    words = ["inference.output=search", "inference.query=a photo of a red"]
+    result = infer(trained, photos, tmp_path, *words)
+    rows = list(csv.DictReader((result.folder / "search.csv").open(encoding="utf-8")))
+    assert [int(row["rank"]) for row in rows] == list(range(1, 7))
+    similarities = [float(row["similarity"]) for row in rows]
+    assert similarities == sorted(similarities, reverse=True)
+    assert "red" in Path(rows[0]["path"]).name
+    assert Image.open(result.folder / "search.png").size[0] > 400
+    with pytest.raises(SpecError, match=r"inference\.query.*words to search for"):
+        infer(trained, photos, tmp_path, "inference.output=search")
+
+
+def test_words_are_written_on_pictures_and_both_scores_are_shown(
+    trained: Any, photos: Path, tmp_path: Path
+) -> None:
+    result = infer(trained, photos, tmp_path, CLASSES, "inference.output=attack")
+    assert Image.open(result.folder / "attack.png").size[0] > 400
+    assert any("taken for the word written on them" in line for line in result.summary)
+
+
+def test_other_names_and_a_linear_probe_are_scored(trained: Any, data: list[str], tmp_path: Path) -> None:
+    words = [*data, f"evaluate.checkpoint={trained.bundle}"]
+    names = "evaluate.classnames=[red,green,blue,pink,white,black]"
+    result = run("evaluate", tmp_path, *words, names, "evaluate.linear_probe=true")
+    assert result.report["details"]["classes"] == ["blue", "green", "red", "pink", "white", "black"]
+    assert {"zero_shot_top1", "zero_shot_top5"} <= result.metrics.keys()
+    assert result.metrics["linear_probe"] >= 0.6
+    with pytest.raises(DatasetError, match=r"evaluate\.classnames lacks blue"):
+        run("evaluate", tmp_path, *words, "evaluate.classnames=[red,green]")
+
+
+def test_the_first_line_of_the_metrics_is_the_model_before_any_step(trained: Any) -> None:
+    rows = list(csv.DictReader((trained.folder / "metrics.csv").open(encoding="utf-8")))
+    assert [int(row["epoch"]) for row in rows] == list(range(16))
+    assert rows[0]["train_loss"] == ""
+    assert float(rows[0]["val_recall_at_1"]) < float(rows[-1]["val_recall_at_1"])
+    kpi = next(line["kpi"] for line in status_lines(trained.folder) if "before the first" in line["message"])
+    assert kpi["val_recall_at_1"] == pytest.approx(float(rows[0]["val_recall_at_1"]))
+
+
+def test_the_runtime_searches_too_and_refuses_classes_that_are_none(
+    trained: Any, data: list[str], photos: Path, tmp_path: Path
+) -> None:
+    folder = run("export", tmp_path, *data, f"export.checkpoint={trained.bundle}").onnx_file
+    model = runtime.load(folder)
+    query = model.predict({"text": "a photo of a red"}).embedding
+    found = model.predict(str(photos))
+    best = max(found, key=lambda one: float(one.embedding @ query))
+    assert "red" in Path(best.source).name
+    pair = model.predict({"image": best.source, "text": "a photo of a red"})
+    assert pair.similarity == pytest.approx(float(best.embedding @ query), abs=1e-5)
+    described = model.predict(
+        best.source, classes={"warm": ["a photo of a red"], "cold": ["a blue", "a green"]}
+    )
+    assert described.label == "warm"
+    for classes in ([], ["red", "red"], "red", {"red": []}):
+        with pytest.raises(SpecError, match="classes"):
+            model.predict(best.source, classes=classes)
+    with pytest.raises(DatasetError, match="a text is wanted"):
+        model.predict({"text": 5})
+
+
+def test_a_frozen_tower_stays_wise_ft_mixes_and_an_average_lags(
+    trained: Any, data: list[str], tmp_path: Path
+) -> None:
+    words = [*data, f"train.pretrained_model_path={trained.bundle}", "train.num_epochs=1", "train.keep=last"]
+    before = weights_of(trained.bundle)
+    frozen = run("train", tmp_path / "frozen", *words, "model.freeze_vision_encoder=true")
+    after = weights_of(frozen.bundle)
+    assert all(after[name].equal(before[name]) for name in before if name.startswith("image."))
+    assert not after["text.projection.weight"].equal(before["text.projection.weight"])
+    whole = weights_of(run("train", tmp_path / "whole", *words).bundle)
+    mixed = weights_of(run("train", tmp_path / "mixed", *words, "train.wise_ft=0.25").bundle)
+    name = "text.projection.weight"
+    assert torch.allclose(mixed[name], before[name] + 0.25 * (whole[name] - before[name]), atol=1e-6)
+    averaged = weights_of(run("train", tmp_path / "ema", *words, "train.enable_ema=true").bundle)
+    assert 0 < float((averaged[name] - before[name]).norm()) < float((whole[name] - before[name]).norm())
+
+
+@pytest.mark.parametrize("kind", ["text files", "list", "class folders"])
+def test_init_writes_a_spec_that_loads(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    if kind == "class folders":
+        write_class_folders(folder)
+    else:
+        folder.mkdir()
+        lines = []
+        for number in range(12):
+            shape(["red"], number).save(folder / f"{number}.png")
+            if kind == "list":
+                lines.append(json.dumps({"image": f"{number}.png", "caption": f"picture {number}"}))
+            else:
+                (folder / f"{number}.txt").write_text(f"picture {number}", encoding="utf-8")
+        if lines:
+            (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    target = tmp_path / "spec.yaml"
+    told = write_spec(folder, target, force=False)
+    spec = load_spec(spec_module("clip").Spec, target).spec
+    assert spec.model.image_size == 32
+    block = spec.dataset.train_dataset
+    assert (block.captions_file if kind == "list" else block.images_dir) is not None
+    assert any("training pictures" in line for line in told)
+    with pytest.raises(SpecError, match="there already"):
+        write_spec(folder, target, force=False)
