@@ -69,8 +69,8 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample(
             "shapes_captions",
-            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are left for "
-            "the test (clip)",
+            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are in "
+            "the test alone (clip, text_to_image)",
             write_shapes_captions,
         ),
         Sample(

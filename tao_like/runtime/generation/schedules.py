@@ -36,7 +36,7 @@ def betas(schedule: str, steps: int) -> Floats:
 
 def alphas_cumprod(schedule: str, steps: int) -> Floats:
     """The share of a picture's variance that is left after each step, (steps,)."""
-    return np.cumprod(1.0 - betas(schedule, steps))
+    return np.asarray(np.cumprod(1.0 - betas(schedule, steps)), np.float64)
 
 
 def spaced(steps: int, sections: str | int | Sequence[int]) -> list[int]:
