@@ -66,7 +66,7 @@ def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
 
 
 def noisy(image: Image.Image, seed: int) -> Image.Image:
-    """The picture with noise: on flat colors scores are equal, and of equal ones any may be chosen."""
+    """The picture with noise: on flat colors scores differ by rounding alone, and so does their order."""
     noise = np.random.default_rng((seed, 1)).normal(0, 12, (HEIGHT, WIDTH, 3))
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 

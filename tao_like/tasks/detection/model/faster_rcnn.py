@@ -20,7 +20,7 @@ from tao_like.runtime.predictions.boxes import Selection
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
-from tao_like.tasks.detection.model.for_export import suppressed
+from tao_like.tasks.detection.model.for_export import best_places, suppressed
 from tao_like.tasks.detection.model.roi_align import BINS, pooled_regions
 
 # isort: split
@@ -220,7 +220,7 @@ class FasterRcnn(Detector):
         """The best regions (N, P, 4) of each picture, filled up with 0, and how many there are (N,)."""
         places, levels, start = [], [], 0
         for level, logits in enumerate(first.objectness.split(first.counts, dim=1)):
-            best = logits.topk(min(self.rpn.pre_nms_top_n(), first.counts[level]), dim=1).indices
+            best = best_places(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
             places.append(best + start)
             levels.append(torch.full((int(best.shape[1]),), level, device=best.device))
             start += first.counts[level]
@@ -268,7 +268,8 @@ class FasterRcnn(Detector):
         scores = logits.softmax(dim=1)[:, 1:].reshape(-1, amount, classes)
         scores = scores * is_real[..., None] * _at_least(boxes, SMALLEST_BOX)
         most = min(max(FEWEST_ANSWERS, amount), amount * classes)
-        best, order = scores.flatten(1).topk(most, dim=1)
+        order = best_places(scores.flatten(1), most)
+        best = scores.flatten(1).gather(1, order)
         boxes = boxes.reshape(-1, amount * classes, 4).gather(1, order[..., None].expand(-1, -1, 4))
         is_own = (order % classes)[..., None] == torch.arange(classes, device=order.device)
         return boxes, torch.where(is_own, best[..., None], torch.zeros_like(best)[..., None])
