@@ -339,7 +339,9 @@ class FaultTests:
         node = onnx.helper.make_node("Identity", ["x"], ["y"])
         graph = onnx.helper.make_graph([node], "others", ends[:1], ends[1:])
         onnx.save(onnx.helper.make_model(graph), paths["an ONNX file of others"])
-        onnx.save(failing(onnx.load(exported.onnx_file)), paths["an ONNX file that cannot be run"])
+        onnx.save(
+            failing(onnx.load(graph_file(exported.onnx_file))), paths["an ONNX file that cannot be run"]
+        )
         return paths
 
 

@@ -18,7 +18,6 @@ from tao_like.data.images.csv_lists import FILE_HEADERS, plain_header
 from tao_like.data.images.files import find_images, first_of, label_text, read_text
 from tao_like.errors import DatasetError
 
-LAYOUTS = ("auto", "text_files", "class_folders")
 LIST_SUFFIXES = (".csv", ".jsonl", ".json")
 CAPTION_HEADERS = ("caption", "captions", "text", "title", "description", "sentence")
 LABEL_HEADERS = ("label", "class", "classname", "category")
@@ -35,7 +34,7 @@ class CaptionSource:
         captions_file: a CSV or JSONL list; None: there is none.
         caption_dir: folder of text files named as the pictures are; None: beside the pictures.
         suffix: of these text files.
-        layout: one of ``LAYOUTS``, where there is no list.
+        layout: ``auto``, ``text_files`` or ``class_folders``, where there is no list.
         templates: sentences for the classes of class folders.
         training: whether it is to be trained on: then an empty class folder, or one class alone, is an error.
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec
 from tao_like.config.blocks.split_data import (
     SplitSpec,
@@ -17,7 +18,6 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.data.captions.reading import LAYOUTS
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.text import LONGEST_CONTEXT, WORDS
 from tao_like.tasks.clip.presets import OWN_TOWERS, PRESETS, find_preset
@@ -134,31 +134,6 @@ class ModelSpec:
                 yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
         if self.std is not None and min(self.std, default=1) <= 0:
             yield Problem("std", f"{self.std} is not allowed; each must be above 0")
-
-
-@dataclass
-class CaptionDataSpec:
-    """Where the pictures and captions of a split are."""
-
-    images_dir: str | None = spec_field(
-        None,
-        "Folder of pictures with a text file beside each, or of one folder of pictures a class; with "
-        "captions_file: what its paths start from",
-        path=True,
-        aliases=("image_dir",),
-    )
-    captions_file: str | None = spec_field(
-        None,
-        "CSV or JSONL with `image` and `caption` (or `captions`), perhaps `label` and `group`",
-        path=True,
-    )
-    caption_dir: str | None = spec_field(
-        None, "Folder of the text files; empty: they lie beside the pictures", path=True
-    )
-    caption_file_suffix: str = spec_field(".txt", "Suffix of the text files", pattern=r"\.\w+")
-    layout: str = spec_field(
-        "auto", "What images_dir holds; auto: text files where there is any", choices=LAYOUTS
-    )
 
 
 @dataclass

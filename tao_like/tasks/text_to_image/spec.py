@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.split_data import batch_size_field, cache_field, shuffle_field, workers_field
-from tao_like.data.captions.reading import LAYOUTS
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
@@ -153,29 +153,6 @@ class ModelSpec:
                 "image_size",
                 f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it",
             )
-
-
-@dataclass
-class CaptionDataSpec:
-    """Where the pictures and captions of a split are."""
-
-    images_dir: str | None = spec_field(
-        None,
-        "Folder of pictures with a text file beside each, or of one folder of pictures a class; with "
-        "captions_file: what its paths start from",
-        path=True,
-        aliases=("image_dir",),
-    )
-    captions_file: str | None = spec_field(
-        None, "CSV or JSONL with `image` and `caption` (or `captions`)", path=True
-    )
-    caption_dir: str | None = spec_field(
-        None, "Folder of the text files; empty: they lie beside the pictures", path=True
-    )
-    caption_file_suffix: str = spec_field(".txt", "Suffix of the text files", pattern=r"\.\w+")
-    layout: str = spec_field(
-        "auto", "What images_dir holds; auto: text files where there is any", choices=LAYOUTS
-    )
 
 
 @dataclass

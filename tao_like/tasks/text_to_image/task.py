@@ -19,8 +19,9 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.kinds import generator_metadata
 from tao_like.runtime.inputs.image import prepare, read_image
+from tao_like.tasks.common.text_input import TextInput
 from tao_like.tasks.text_to_image.data.data import CaptionData
-from tao_like.tasks.text_to_image.data.inputs import SeedInput, TextInput
+from tao_like.tasks.text_to_image.data.inputs import SeedInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
 from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
@@ -49,7 +50,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         self.data = data
         self.compose(
             data=data,
-            inputs={TEXT: TextInput(lambda: data.text), SEED: SeedInput()},
+            inputs={TEXT: TextInput(lambda: data.tokenizer), SEED: SeedInput()},
             predictions=predictions,
             phases=self._make_phases(data, predictions),
         )

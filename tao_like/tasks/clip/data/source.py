@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.captions.reading import CaptionSource, ReadCaptions, read_captions
 from tao_like.data.captions.record import CaptionRecord
@@ -14,7 +15,7 @@ from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import read_class_list
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
-from tao_like.tasks.clip.spec import CaptionDataSpec, DatasetSpec
+from tao_like.tasks.clip.spec import DatasetSpec
 from tao_like.tasks.common.split_source import SplitSource
 
 

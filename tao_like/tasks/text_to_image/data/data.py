@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Data, DataReport, Loading
 from tao_like.contract.labels import Labels
@@ -30,7 +31,7 @@ from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreparation, prepare
 from tao_like.runtime.inputs.text import TextPreparation, Tokenizer
 from tao_like.tasks.text_to_image.judge import Judge
-from tao_like.tasks.text_to_image.spec import CaptionDataSpec, Spec
+from tao_like.tasks.text_to_image.spec import Spec
 
 _OF_CLASSES = ("one_class", "class_missing", "empty_split")
 """Findings of pictures with classes, which captions do not have."""

@@ -15,6 +15,8 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.runtime.inputs.text_input import FORMAT
 
+DUMMY_WORDS = 5
+
 
 class TextInput(Input):
     """One text.
@@ -49,7 +51,8 @@ class TextInput(Input):
 
     @override
     def dummy(self, generator: np.random.Generator) -> str:
-        return " ".join(f"word{number}" for number in generator.integers(0, 1000, 5))
+        words = self._tokenizer().preparation.words or ["word"]
+        return " ".join(generator.choice(words, DUMMY_WORDS))
 
     @override
     def preprocess(self, data: Sequence[str]) -> np.ndarray:
