@@ -172,7 +172,7 @@ def test_suppression_on_a_gpu_keeps_the_same_boxes() -> None:
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 def test_equal_scores_have_the_same_order_in_the_file(tmp_path: Path) -> None:
-    """As where no channel responds: all anchors have the bias for a score, all regions those of the classes."""
+    """As where no channel responds: anchors have the bias for a score, regions those of the classes."""
     network, _ = build_network(tiny_spec(*TINY), ["a", "b"], (64, 96), pretrained=True)
     for layer in (network.rpn.head.cls_logits, network.roi_heads.box_predictor.cls_score):
         nn.init.zeros_(layer.weight)
