@@ -23,7 +23,9 @@ TINY = (
     "model.faster_rcnn.rpn_pre_nms_top_n_test=60",
     "model.faster_rcnn.rpn_post_nms_top_n_test=30",
     "model.faster_rcnn.rpn_post_nms_top_n_train=100",
-    "model.faster_rcnn.box_batch_size_per_image=32",
+    # Losses take all anchors and regions: which ones a draw takes would change with the last bit of a score.
+    "model.faster_rcnn.rpn_batch_size_per_image=4096",
+    "model.faster_rcnn.box_batch_size_per_image=512",
     "model.faster_rcnn.anchor_sizes=[12,20,30,45,64]",
     "model.mask_head.width=16",
     "model.mask_head.depth=2",
