@@ -71,6 +71,7 @@ SMALL = {
 }
 """What makes the samples and networks of a task small."""
 CLASSES = {
+    "instance_segmentation": ["bar", "disk"],
     "pose_classification": ["clap", "jump", "walk"],
     "pointpillars": ["Car", "Pedestrian", "Cyclist"],
     "text_to_image": [],
