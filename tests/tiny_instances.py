@@ -22,10 +22,10 @@ TINY = (
     "model.faster_rcnn.representation_size=32",
     "model.faster_rcnn.rpn_pre_nms_top_n_test=60",
     "model.faster_rcnn.rpn_post_nms_top_n_test=30",
-    "model.faster_rcnn.rpn_post_nms_top_n_train=100",
+    "model.faster_rcnn.rpn_post_nms_top_n_train=40",
     # Losses take all anchors and regions: which ones a draw takes would change with the last bit of a score.
     "model.faster_rcnn.rpn_batch_size_per_image=4096",
-    "model.faster_rcnn.box_batch_size_per_image=512",
+    "model.faster_rcnn.box_batch_size_per_image=256",
     "model.faster_rcnn.anchor_sizes=[12,20,30,45,64]",
     "model.mask_head.width=16",
     "model.mask_head.depth=2",
@@ -40,7 +40,7 @@ TINY = (
     "train.accelerator=cpu",
     "train.tensorboard.enabled=false",
 )
-SIZES: Mapping[str, int] = {"train": 24, "val": 6, "test": 6}
+SIZES: Mapping[str, int] = {"train": 12, "val": 4, "test": 4}
 IDS = {"bar": 3, "disk": 7}
 """Category ids with gaps, as COCO has them."""
 COLORS = {"bar": (230, 40, 40), "disk": (40, 60, 230)}
