@@ -14,6 +14,8 @@ from box_pictures import write_coco
 from pictures import write_multi_label_csv
 from tiny_classification import data_overrides
 from tiny_detection import data_overrides as box_overrides
+from tiny_instances import data_overrides as instance_overrides
+from tiny_instances import write_coco as write_instances
 from tiny_pointpillars import write_frames, write_kitti
 from tiny_pose import data_overrides as skeleton_overrides
 from tiny_pose import write_actions
@@ -56,6 +58,12 @@ SMALL = {
         "dataset.img_height=64",
         "dataset.augmentation.multi_scale_range=0",
     ),
+    "instance_segmentation": (
+        "dataset.cache=none",
+        "dataset.img_size=64",
+        "dataset.img_height=64",
+        "dataset.augmentation.plain_epochs=0",
+    ),
     "pose_classification": ("dataset.window_size=16", "model.base_channels=8"),
     "segmentation": ("dataset.cache=none", "dataset.img_size=64", "dataset.img_height=64"),
     "text_to_image": (*SMALLEST, "dataset.attributes={color: [red, blue]}"),
@@ -63,6 +71,7 @@ SMALL = {
 }
 """What makes the samples and networks of a task small."""
 CLASSES = {
+    "instance_segmentation": ["bar", "disk"],
     "pose_classification": ["clap", "jump", "walk"],
     "pointpillars": ["Car", "Pedestrian", "Cyclist"],
     "text_to_image": [],
@@ -111,6 +120,9 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
     dataset = yaml.safe_load(path.read_text("utf-8"))["dataset"]
     if path.parent.name == "detection":
         words = box_overrides(write_coco(folder / "data"))
+        return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
+    if path.parent.name == "instance_segmentation":
+        words = instance_overrides(write_instances(folder / "data"))
         return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
     if path.parent.name == "segmentation":
         photos = write_masks(folder / "photos", sizes={"train": 8, "val": 4, "test": 4})

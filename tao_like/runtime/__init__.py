@@ -18,6 +18,7 @@ from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, Detec
 from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
 from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
+from tao_like.runtime.predictions.instances import Instance, InstancesPrediction
 from tao_like.runtime.predictions.mask import MaskPrediction
 from tao_like.runtime.predictions.picture import PicturePrediction
 
@@ -34,6 +35,8 @@ __all__ = [
     "EmbeddingPrediction",
     "ImagePreparation",
     "InputMetadata",
+    "Instance",
+    "InstancesPrediction",
     "MaskPrediction",
     "Model",
     "ModelMetadata",

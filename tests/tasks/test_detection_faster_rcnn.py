@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from tiny_detection import tiny_spec
@@ -166,6 +168,25 @@ def test_suppression_on_a_gpu_keeps_the_same_boxes() -> None:
     kept = for_export._kept_on_gpu(boxes, scores, labels, selection)
     assert kept.tolist() == for_export._kept(boxes, scores, labels, selection).tolist()
     assert len(kept) == 60
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_equal_scores_have_the_same_order_in_the_file(tmp_path: Path) -> None:
+    """As where no channel responds: anchors have the bias for a score, regions those of the classes."""
+    network, _ = build_network(tiny_spec(*TINY), ["a", "b"], (64, 96), pretrained=True)
+    for layer in (network.rpn.head.cls_logits, network.roi_heads.box_predictor.cls_score):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    selection = Selection(score_threshold=0.05, iou_threshold=0.5, limit=20, candidates=60)
+    module = for_export.DetectorForExport(network, "uint8_nhwc", selection).eval()
+    pixels = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    torch.onnx.export(module, (pixels,), tmp_path / "model.onnx", dynamo=False, input_names=["image"])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = module(pixels)
+    assert expected[1].unique().tolist() == pytest.approx([1 / 3])
+    for one, other in zip(expected, session.run(None, {"image": pixels.numpy()}), strict=True):
+        torch.testing.assert_close(one, torch.from_numpy(other), rtol=0, atol=1e-3)
 
 
 def test_every_parameter_gets_a_gradient_without_objects() -> None:

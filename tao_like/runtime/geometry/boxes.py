@@ -44,11 +44,15 @@ class LetterboxTransform:
 
     def to_image(self, boxes: npt.ArrayLike) -> Boxes:
         """Boxes (N, 4) of the input as boxes of the original image, cut off at its borders."""
-        scale = (1 / self.scale_x, 1 / self.scale_y)
-        moved = _moved(boxes, scale, (-self.left * scale[0], -self.top * scale[1]))
+        moved = self.to_image_plane(boxes)
         limits = np.array([self.width, self.height] * 2, np.float32)
         clipped: Boxes = np.clip(moved, 0, limits)
         return clipped
+
+    def to_image_plane(self, boxes: npt.ArrayLike) -> Boxes:
+        """The same, not cut off: a box may begin or end beside the image, where the input has a border."""
+        scale = (1 / self.scale_x, 1 / self.scale_y)
+        return _moved(boxes, scale, (-self.left * scale[0], -self.top * scale[1]))
 
 
 def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float, float]) -> Boxes:

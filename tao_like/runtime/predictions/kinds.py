@@ -9,6 +9,7 @@ from tao_like.runtime.predictions.boxes import BoxesReader
 from tao_like.runtime.predictions.boxes3d import Boxes3dReader
 from tao_like.runtime.predictions.classes import ClassesReader
 from tao_like.runtime.predictions.embedding import EmbeddingReader
+from tao_like.runtime.predictions.instances import InstancesReader
 from tao_like.runtime.predictions.mask import MaskReader
 from tao_like.runtime.predictions.picture import PictureReader
 
@@ -17,6 +18,7 @@ PREDICTION_KINDS: dict[str, PredictionReader] = {
     "boxes3d": Boxes3dReader(),
     "classes": ClassesReader(),
     "embedding": EmbeddingReader(),
+    "instances": InstancesReader(),
     "mask": MaskReader(),
     "picture": PictureReader(),
 }

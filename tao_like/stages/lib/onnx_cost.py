@@ -36,7 +36,8 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
 
     Parameters are the values of the kernels that inputs are multiplied with, in float or int8; MACs are
     those of convolutions (transposed ones too) and of matrix products, with fixed operands or computed ones.
-    So a bundle, its ONNX file and the int8 file come to the same numbers.
+    So a bundle, its ONNX file and the int8 file come to the same numbers. A convolution that runs once for
+    each object that is found, of which nobody knows the number beforehand, counts for one object.
 
     Args:
         model: its batch, and perhaps more, may be open.
@@ -56,7 +57,7 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
         ]
         shapes = tensor_shapes(single)
     for node in counted:
-        if not _known(node, shapes):
+        if not _known(node, shapes, of_objects=True):
             raise ConversionError(
                 f"the sizes at the {node.op_type} {node.name} are not known, so its MACs cannot be counted"
             )
@@ -94,8 +95,14 @@ def _operands(node: onnx.NodeProto) -> tuple[str, str]:
     return node.input[0], node.input[_WEIGHT_INPUT.get(node.op_type, 1)]
 
 
-def _known(node: onnx.NodeProto, shapes: Shapes) -> bool:
-    return all(None not in shapes.get(name, [None]) for name in (*_operands(node), node.output[0]))
+def _known(node: onnx.NodeProto, shapes: Shapes, *, of_objects: bool = False) -> bool:
+    """Whether all sizes are known; with ``of_objects`` the pictures of a convolution may be any number."""
+    first = 1 if of_objects and node.op_type in (*CONVOLUTIONS, *TRANSPOSED) else 0
+    inner, weight = _operands(node)
+    moving = [shapes.get(name) for name in (inner, node.output[0])]
+    return None not in shapes.get(weight, [None]) and all(
+        shape is not None and None not in shape[first:] for shape in moving
+    )
 
 
 def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -111,7 +118,7 @@ def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
 
 
 def _size(shapes: Shapes, name: str) -> list[int]:
-    return [axis for axis in shapes[name] if axis is not None]
+    return [1 if axis is None else axis for axis in shapes[name]]
 
 
 def _kernel_values(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.boxes.sources import BoxSource
@@ -29,7 +30,16 @@ STEPS = 1000
 """Optimiser steps of a training, roughly, on a CPU."""
 
 
-def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
+def write_spec(
+    folder: Path,
+    target: Path,
+    overrides: Sequence[str] = (),
+    *,
+    force: bool,
+    task: str = "detection",
+    spec: type[CommonSpec] = Spec,
+    instead: Sequence[AnnotatedValue] = (),
+) -> list[str]:
     """Writes a spec for the pictures in a folder, and reads it back as a check.
 
     Args:
@@ -37,6 +47,9 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
+        task: that the spec is for.
+        spec: its spec.
+        instead: what it suggests for keys in the place of what suits detection, or beside it.
 
     Returns:
         Lines that say what was found and written.
@@ -54,11 +67,13 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         *_input(survey, has_gpu=has_gpu),
         *_training(survey, has_gpu=has_gpu),
     ]
+    others = {value.key: value for value in instead}
+    values = [others.pop(value.key, value) for value in values] + list(others.values())
     found = f"{sum(survey.pictures.values())} pictures, {len(survey.boxes)} classes"
     return [
         *_found(survey),
         *survey.notes,
-        write_suggested(Spec, "detection", folder, target, values, overrides, found=found),
+        write_suggested(spec, task, folder, target, values, overrides, found=found),
     ]
 
 

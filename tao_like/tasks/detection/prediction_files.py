@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tao_like.data.masks.runs import Runs, area_of_runs
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.label_files import label_files
 
@@ -28,6 +29,7 @@ class ImageResult:
         height: in pixels.
         found: all boxes, in pixels of the image.
         is_shown: (M,) whether a box reaches the threshold of its class.
+        runs: of each box (M,) the mask within it, as COCO's runs; None: there are no masks.
     """
 
     key: str
@@ -35,12 +37,24 @@ class ImageResult:
     height: int
     found: Detections
     is_shown: npt.NDArray[np.bool_]
+    runs: Sequence[Runs] | None = None
 
     def rows(self, *, thresholded: bool) -> Iterable[tuple[list[float], float, int]]:
         """Left, top, right, bottom, then score and class number, of all boxes or of those that are shown."""
         which = self.is_shown if thresholded else np.ones_like(self.is_shown)
         values = (self.found.boxes[which], self.found.scores[which], self.found.labels[which])
         return zip(*(each.tolist() for each in values), strict=True)
+
+    def masks(self, *, thresholded: bool) -> Iterable[dict[str, Any]]:
+        """What the entries of the same boxes say of masks: nothing where there are none."""
+        for number, is_shown in enumerate(self.is_shown.tolist()):
+            if thresholded and not is_shown:
+                continue
+            if self.runs is None:
+                yield {}
+            else:
+                runs = self.runs[number]
+                yield {"segmentation": dict(runs), "area": area_of_runs(runs)}
 
 
 def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresholded: bool) -> str:
@@ -50,7 +64,8 @@ def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresho
     """
     annotations: list[dict[str, Any]] = []
     for image, result in enumerate(results, start=1):
-        for (left, top, right, bottom), score, label in result.rows(thresholded=thresholded):
+        rows = zip(result.rows(thresholded=thresholded), result.masks(thresholded=thresholded), strict=True)
+        for ((left, top, right, bottom), score, label), mask in rows:
             width, height = right - left, bottom - top
             annotations.append(
                 {
@@ -61,6 +76,7 @@ def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresho
                     "area": width * height,
                     "iscrowd": 0,
                     "score": score,
+                    **mask,
                 }
             )
     images = [

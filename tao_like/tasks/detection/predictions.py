@@ -66,7 +66,7 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
 
     def decided(self, sample: Sample, prediction: Detections) -> tuple[Detection, ...]:
         """What the runtime shows of a prediction."""
-        place = letterbox_transform(*_size(sample), self.data.preprocessing)
+        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
         return decide(prediction, place, self.data.labels.names, self.thresholds)
 
     @override
@@ -76,7 +76,7 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
 
     @override
     def record(self, sample: Sample, prediction: Detections) -> ImageResult:
-        width, height = _size(sample)
+        width, height = image_size(sample)
         boxes = letterbox_transform(width, height, self.data.preprocessing).to_image(prediction.boxes)
         limits = score_limits(self.thresholds, len(self.data.labels))
         found = Detections(boxes, prediction.scores, prediction.labels)
@@ -113,7 +113,7 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
         ]
 
 
-def _size(sample: Sample) -> tuple[int, int]:
+def image_size(sample: Sample) -> tuple[int, int]:
     """Width and height of the image, which need not be at hand where there is a target."""
     if sample.data is None:
         return sample.target.width, sample.target.height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -41,10 +41,11 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
     """
 
     key_form = "dataset.{split}_data_sources"
+    source_kind: ClassVar[type[LabelledBoxes]] = LabelledBoxes
 
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
         split, classes = (trained.split, trained.classes) if trained else (None, None)
-        super().__init__(spec.dataset, LabelledBoxes(spec.dataset, split, classes), spec.results_dir)
+        super().__init__(spec.dataset, self.source_kind(spec.dataset, split, classes), spec.results_dir)
         self.spec = spec
         self.trained = trained
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch.nn import functional
@@ -11,11 +12,12 @@ from tao_like.contract.batch import Batch
 from tao_like.tasks.common.image_input import IMAGE
 from tao_like.tasks.detection.data.dataset import DetectionTargets
 
+TargetsT = TypeVar("TargetsT", bound=DetectionTargets)
 STEP = 32
 """Pixels between two sizes: the coarsest map's stride."""
 
 
-def resized_batch(batch: Batch[DetectionTargets], steps: int) -> Batch[DetectionTargets]:
+def resized_batch(batch: Batch[TargetsT], steps: int) -> Batch[TargetsT]:
     """The batch at a size that is up to so many steps of 32 pixels smaller or larger; boxes follow.
 
     The size depends on the batch's epoch and samples alone, so that a run can be repeated and resumed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -25,6 +25,9 @@ from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec
 
 class LabelledBoxes(SplitSource[BoxRecord]):
     """Pictures and their boxes, of any number of sources; see ``SplitSource``."""
+
+    keep_segmentation: ClassVar[bool] = False
+    """Whether outlines of objects are kept."""
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
@@ -83,7 +86,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
             raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
         source, notes = self._source(split, number)
         key = f"dataset.{split}_data_sources[{number}]"
-        return read_boxes(source, key, notes, self.unreadable, keep_segmentation=False)
+        return read_boxes(source, key, notes, self.unreadable, keep_segmentation=self.keep_segmentation)
 
     @override
     def findings(self) -> list[Finding]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
+from tao_like.data.masks.runs import Runs
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.sizes import AREAS, metrics_by_size
@@ -53,8 +54,18 @@ class CocoMetrics:
     by_size: list[dict[str, Any]]
 
 
+class MaskPairs(NamedTuple):
+    """The masks of predictions and targets, as COCO's runs, a list an image in the order of its boxes."""
+
+    found: Sequence[Sequence[Runs]]
+    targets: Sequence[Sequence[Runs]]
+
+
 def coco_metrics(
-    found: Sequence[Detections], targets: Sequence[GroundTruth], num_classes: int
+    found: Sequence[Detections],
+    targets: Sequence[GroundTruth],
+    num_classes: int,
+    masks: MaskPairs | None = None,
 ) -> CocoMetrics:
     """Scores boxes against targets, for COCO's sizes and finer ones in one evaluation.
 
@@ -62,9 +73,14 @@ def coco_metrics(
         found: one an image, in pixels of the original images.
         targets: likewise.
         num_classes: number of classes.
+        masks: of all of both: they are compared then, not the boxes.
     """
-    target = COCO(coco_dataset(targets, num_classes))
-    evaluation = COCOeval_faster(target, target.loadRes(coco_results(found)), iouType="bbox")
+    dataset, results = coco_dataset(targets, num_classes), coco_results(found)
+    if masks is not None:
+        _add_masks(dataset["annotations"], results, masks)
+    target = COCO(dataset)
+    kind = "bbox" if masks is None else "segm"
+    evaluation = COCOeval_faster(target, target.loadRes(results), iouType=kind)
     evaluation.params.areaRng = [list(area) for area in (ANY_SIZE, *AREAS.values())]
     evaluation.params.areaRngLbl = ["all", *AREAS]
     evaluation.params.maxDets = list(LIMITS)
@@ -91,16 +107,29 @@ def _means(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(has_objects, precision.mean(axis=(0, 1)), np.nan)
 
 
+def _add_masks(annotations: list[dict[str, Any]], results: list[dict[str, Any]], masks: MaskPairs) -> None:
+    """Gives each annotation and each result its mask, in place of the box of a result."""
+    for entry in annotations:
+        # A region of no class has an annotation a class, all with its place among the objects.
+        entry["segmentation"] = masks.targets[entry["image_id"]][entry["place"]]
+    found = [runs for of_image in masks.found for runs in of_image]
+    for result, runs in zip(results, found, strict=True):
+        del result["bbox"]
+        result["segmentation"] = runs
+
+
 def coco_dataset(targets: Sequence[GroundTruth], num_classes: int) -> dict[str, Any]:
     """Targets as a COCO dataset; a region of no class is a crowd of every class: nothing on it is wrong."""
     annotations: list[dict[str, Any]] = []
     for image, target in enumerate(targets):
-        for box, label, crowd, area in zip(*(values.tolist() for values in target.arrays), strict=True):
+        objects = zip(*(values.tolist() for values in target.arrays), strict=True)
+        for place, (box, label, crowd, area) in enumerate(objects):
             for number in range(num_classes) if label < 0 else (label,):
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
                         "image_id": image,
+                        "place": place,
                         "category_id": number,
                         "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                         "area": area,

@@ -98,7 +98,7 @@ class DetectionMetrics(Metrics):
             voc = self._voc.by_class()
             values[VOC_NAME] = mean_average_precision(voc, self.voc_mode)
             for name, of_class in zip(self.classes, voc, strict=True):
-                per_class[name]["voc_AP"] = _plain(average_precision(of_class, self.voc_mode))
+                per_class[name]["voc_AP"] = plain(average_precision(of_class, self.voc_mode))
         details = {
             "per_class": per_class,
             "per_size": coco.by_size,
@@ -114,8 +114,8 @@ class DetectionMetrics(Metrics):
         for number, (name, of_class) in enumerate(zip(self.classes, by_class, strict=True)):
             precision, recall, f1 = of_class.at(self.limits[number])
             rows[name] = {
-                "AP": _plain(coco.ap[number]),
-                "AP50": _plain(coco.ap50[number]),
+                "AP": plain(coco.ap[number]),
+                "AP50": plain(coco.ap50[number]),
                 "threshold": float(self.limits[number]),
                 "precision": precision,
                 "recall": recall,
@@ -141,6 +141,6 @@ class DetectionMetrics(Metrics):
         }
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     """A number for JSON; None where there is none."""
     return None if math.isnan(value) else float(value)

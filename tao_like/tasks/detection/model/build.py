@@ -110,7 +110,7 @@ def build_network(
     else:
         network = _over_backbone(spec.model, len(classes), size, source, notes, pretrained=pretrained)
     if pretrained and spec.train.pretrained_model_path:
-        notes.append(_warm_start(network, Path(spec.train.pretrained_model_path), classes))
+        notes.append(warm_start(network, Path(spec.train.pretrained_model_path), classes))
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
@@ -174,7 +174,7 @@ def _detector(
         return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, classes, found, steps)
     if model.arch == "faster_rcnn":
         pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
-        settings = _settings(model.faster_rcnn)
+        settings = faster_rcnn_settings(model.faster_rcnn)
         return FasterRcnn(pyramid, classes, model.neck.width, settings, found.mean, found.std)
     return _over_maps(model, BackbonePyramid(module, name, size), classes, size, found)
 
@@ -198,7 +198,8 @@ def _over_maps(
     return yolox_over(maps, classes, width, model.neck.depth, found.mean, found.std)
 
 
-def _settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
+def faster_rcnn_settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
+    """What a spec says of both stages."""
     return FasterRcnnSettings(
         anchor_sizes=tuple(spec.anchor_sizes),
         pre_nms_top_n={"training": spec.rpn_pre_nms_top_n_train, "testing": spec.rpn_pre_nms_top_n_test},
@@ -258,9 +259,9 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _warm_start(network: Detector, path: Path, classes: list[str]) -> str:
+def warm_start(network: Detector, path: Path, classes: list[str], task: str = TASK_NAME) -> str:
     """Fills the network from a bundle; where the classes differ, without the last layer that tells them."""
-    bundle = read_bundle(path, expect_task=TASK_NAME)
+    bundle = read_bundle(path, expect_task=task)
     own = network.state_dict()
     # A layer that tells classes may have outputs for each anchor too, so that it is not put in another order.
     layer = class_layer(classes, bundle.classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from tao_like.runtime.predictions.boxes import Selection
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
-from tao_like.tasks.detection.model.for_export import suppressed
+from tao_like.tasks.detection.model.for_export import best_places, suppressed
 from tao_like.tasks.detection.model.roi_align import BINS, pooled_regions
 
 # isort: split
@@ -83,6 +83,20 @@ class _FirstStage:
     counts: list[int]
 
 
+class Samples(NamedTuple):
+    """The regions that the second stage's loss takes, a list entry a picture.
+
+    Attributes:
+        regions: (R, 4).
+        objects: (R,) number of the object that each is nearest to.
+        names: (R,) class number of it, counted from 1; 0: there is no object.
+    """
+
+    regions: list[Tensor]
+    objects: list[Tensor]
+    names: list[Tensor]
+
+
 class _Heads(nn.Module):
     """Both stages, under torchvision's names."""
 
@@ -128,7 +142,7 @@ class FasterRcnn(Detector):
         std: of the normalisation.
     """
 
-    class_outputs = ("head.roi_heads.box_predictor.",)
+    class_outputs: tuple[str, ...] = ("head.roi_heads.box_predictor.",)
     predicts_by_location = False
 
     def __init__(
@@ -177,7 +191,7 @@ class FasterRcnn(Detector):
         values = super().forward(pixels)
         if regions is None:
             return values
-        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), _picture_numbers(regions))
+        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), picture_numbers(regions))
         return [*values[LEVELS:-1], *said]
 
     @override
@@ -206,7 +220,7 @@ class FasterRcnn(Detector):
         """The best regions (N, P, 4) of each picture, filled up with 0, and how many there are (N,)."""
         places, levels, start = [], [], 0
         for level, logits in enumerate(first.objectness.split(first.counts, dim=1)):
-            best = logits.topk(min(self.rpn.pre_nms_top_n(), first.counts[level]), dim=1).indices
+            best = best_places(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
             places.append(best + start)
             levels.append(torch.full((int(best.shape[1]),), level, device=best.device))
             start += first.counts[level]
@@ -246,7 +260,7 @@ class FasterRcnn(Detector):
         first = self._first_stage(values)
         regions, found = self._regions(first)
         flat = regions.reshape(-1, 4)
-        logits, deltas = self._second_stage(first.maps, flat, _picture_numbers(regions))
+        logits, deltas = self._second_stage(first.maps, flat, picture_numbers(regions))
         amount, classes = int(regions.shape[1]), int(logits.shape[1]) - 1
         boxes = self.roi_heads.box_coder.decode_single(deltas, flat).reshape(-1, amount, classes + 1, 4)
         boxes = self._inside(boxes[:, :, 1:], first.maps[0])
@@ -254,7 +268,8 @@ class FasterRcnn(Detector):
         scores = logits.softmax(dim=1)[:, 1:].reshape(-1, amount, classes)
         scores = scores * is_real[..., None] * _at_least(boxes, SMALLEST_BOX)
         most = min(max(FEWEST_ANSWERS, amount), amount * classes)
-        best, order = scores.flatten(1).topk(most, dim=1)
+        order = best_places(scores.flatten(1), most)
+        best = scores.flatten(1).gather(1, order)
         boxes = boxes.reshape(-1, amount * classes, 4).gather(1, order[..., None].expand(-1, -1, 4))
         is_own = (order % classes)[..., None] == torch.arange(classes, device=order.device)
         return boxes, torch.where(is_own, best[..., None], torch.zeros_like(best)[..., None])
@@ -264,7 +279,12 @@ class FasterRcnn(Detector):
         self, values: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor], *, refine: bool
     ) -> dict[str, Tensor]:
         del refine
-        first = self._first_stage(values)
+        return self.sampled_losses(self._first_stage(values), boxes, labels)[0]
+
+    def sampled_losses(
+        self, first: _FirstStage, boxes: Sequence[Tensor], labels: Sequence[Tensor]
+    ) -> tuple[dict[str, Tensor], Samples]:
+        """The parts of the loss of a batch, and the regions that the second stage's loss took."""
         # Class 0 is the background.
         targets = [{"boxes": box, "labels": label + 1} for box, label in zip(boxes, labels, strict=True)]
         anchors = [first.anchors] * len(targets)
@@ -275,19 +295,20 @@ class FasterRcnn(Detector):
         )
         regions, found = self._regions(first)
         proposals = [each[:count] for each, count in zip(regions, found.tolist(), strict=True)]
-        chosen, _, names, wanted = self.roi_heads.select_training_samples(proposals, targets)
+        chosen, objects, names, wanted = self.roi_heads.select_training_samples(proposals, targets)
         pictures = torch.cat([torch.full_like(name, number) for number, name in enumerate(names)])
         logits, deltas = self._second_stage(first.maps, torch.cat(chosen), pictures)
         classifier, box_reg = fastrcnn_loss(logits, deltas, names, wanted)
-        return {
+        losses = {
             "loss_objectness": objectness,
             "loss_rpn_box_reg": rpn_box,
             "loss_classifier": classifier,
             "loss_box_reg": box_reg,
         }
+        return losses, Samples(chosen, objects, names)
 
 
-def _picture_numbers(regions: Tensor) -> Tensor:
+def picture_numbers(regions: Tensor) -> Tensor:
     """For each of the regions (N, P, 4) laid side by side the number of its picture (N * P,)."""
     numbers = torch.arange(regions.shape[0], device=regions.device)
     return numbers[:, None].expand(-1, int(regions.shape[1])).reshape(-1)

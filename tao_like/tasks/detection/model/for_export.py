@@ -84,6 +84,35 @@ def _kept_on_gpu(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selec
     return able[kept[: selection.limit]]
 
 
+class _BestPlaces(torch.autograd.Function):
+    """ONNX's TopK, which puts the earlier of equal values first; torch's own leaves their order open."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, count: int) -> Tensor:
+        """Places (N, count) of the highest of scores (N, A)."""
+        places = scores.sort(dim=1, descending=True, stable=True).indices[:, :count].contiguous()
+        ctx.mark_non_differentiable(places)
+        return places
+
+    @staticmethod
+    def symbolic(graph: Any, scores: Any, count: int) -> Any:
+        """The operator for the exporter."""
+        _, places = graph.op(
+            "TopK", scores, graph.op("Constant", value_t=torch.tensor([count])), axis_i=1, outputs=2
+        )
+        places.setType(scores.type().with_dtype(torch.int64).with_sizes([None, count]))
+        return places
+
+
+def best_places(scores: Tensor, count: int) -> Tensor:
+    """Places (N, count) of the highest of scores (N, A), best first; of equal ones the earlier.
+
+    Where no channel responds, all places have the bias for a score. torch and onnxruntime must take the same.
+    """
+    places: Tensor = _BestPlaces.apply(scores, count)
+    return places
+
+
 class DetectorForExport(nn.Module):
     """A detector whose outputs need no further work.
 
@@ -129,7 +158,8 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
     """
     best, labels = class_scores.max(dim=2)
     count, classes = int(best.shape[1]), int(class_scores.shape[2])
-    scores, order = best.topk(min(selection.candidates, count), dim=1)
+    order = best_places(best, min(selection.candidates, count))
+    scores = best.gather(1, order)
     candidates = int(scores.shape[1])
     boxes, labels = _taken(boxes, order), labels.gather(1, order)
     numbers = torch.arange(classes, device=boxes.device)[None, :, None]
@@ -140,7 +170,9 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
     flat = kept[:, 0] * candidates + kept[:, 2]
     ones = torch.ones_like(flat, dtype=scores.dtype)
     is_kept = torch.zeros_like(scores).reshape(-1).scatter(0, flat, ones).reshape(-1, candidates)
-    scores, order = (scores * is_kept).topk(min(selection.limit, candidates), dim=1)
+    scores = scores * is_kept
+    order = best_places(scores, min(selection.limit, candidates))
+    scores = scores.gather(1, order)
     is_real = scores > 0
     boxes = _taken(boxes, order) * is_real[..., None]
     labels = labels.gather(1, order) * is_real

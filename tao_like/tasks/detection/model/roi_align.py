@@ -27,7 +27,11 @@ _HALF_PIXEL_OPSET = 16
 
 
 def pooled_regions(
-    maps: Sequence[Tensor], strides: Sequence[float], boxes: Tensor, pictures: Tensor
+    maps: Sequence[Tensor],
+    strides: Sequence[float],
+    boxes: Tensor,
+    pictures: Tensor,
+    bins: int = BINS,
 ) -> Tensor:
     """What the maps show of each region.
 
@@ -36,12 +40,13 @@ def pooled_regions(
         strides: pixels between the places of each map.
         boxes: (K, 4): left, top, right, bottom in pixels of the input. No gradient goes through them.
         pictures: (K,) number of each region's picture in the batch.
+        bins: of a region along each axis.
 
     Returns:
-        (K, C, 7, 7): each region from the map that fits its size.
+        (K, C, bins, bins): each region from the map that fits its size.
     """
     levels, channels = levels_of(boxes, len(maps)), int(maps[0].shape[1])
-    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels, tuple(strides), channels, *maps)
+    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels, tuple(strides), channels, bins, *maps)
     return pooled
 
 
@@ -65,13 +70,14 @@ class _RoiAlign(torch.autograd.Function):
         levels: Tensor,
         strides: tuple[float, ...],
         channels: int,
+        bins: int,
         *maps: Tensor,
     ) -> Tensor:
-        """Regions (K, C, 7, 7)."""
+        """Regions (K, C, bins, bins)."""
         del channels  # The exporter needs to know them.
         ctx.save_for_backward(boxes, pictures, levels, *maps)
-        ctx.strides = strides
-        return _pooled(boxes, pictures, levels, strides, maps)
+        ctx.strides, ctx.bins = strides, bins
+        return _pooled(boxes, pictures, levels, strides, maps, bins)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -79,8 +85,8 @@ class _RoiAlign(torch.autograd.Function):
         boxes, pictures, levels, *maps = ctx.saved_tensors
         with torch.enable_grad():
             again = [each.detach().requires_grad_() for each in maps]
-            pooled = _pooled(boxes, pictures, levels, ctx.strides, again)
-        return None, None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
+            pooled = _pooled(boxes, pictures, levels, ctx.strides, again, ctx.bins)
+        return None, None, None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
 
     @staticmethod
     def symbolic(
@@ -90,6 +96,7 @@ class _RoiAlign(torch.autograd.Function):
         levels: Any,
         strides: tuple[float, ...],
         channels: int,
+        bins: int,
         *maps: Any,
     ) -> Any:
         """Regions level by level, put back into their order."""
@@ -106,8 +113,8 @@ class _RoiAlign(torch.autograd.Function):
                     graph.op("Gather", boxes, places),
                     graph.op("Gather", pictures, places),
                     mode_s="avg",
-                    output_height_i=BINS,
-                    output_width_i=BINS,
+                    output_height_i=bins,
+                    output_width_i=bins,
                     sampling_ratio_i=SAMPLES,
                     spatial_scale_f=1 / stride,
                     **(mode if graph.opset >= _HALF_PIXEL_OPSET else {}),
@@ -124,14 +131,19 @@ class _RoiAlign(torch.autograd.Function):
         )
         inverse = graph.op("ScatterElements", levels, order, numbers, axis_i=0)
         result = graph.op("Gather", graph.op("Concat", *pooled, axis_i=0), inverse)
-        result.setType(maps[0].type().with_sizes([None, channels, BINS, BINS]))
+        result.setType(maps[0].type().with_sizes([None, channels, bins, bins]))
         return result
 
 
 def _pooled(
-    boxes: Tensor, pictures: Tensor, levels: Tensor, strides: Sequence[float], maps: Sequence[Tensor]
+    boxes: Tensor,
+    pictures: Tensor,
+    levels: Tensor,
+    strides: Sequence[float],
+    maps: Sequence[Tensor],
+    bins: int,
 ) -> Tensor:
-    """Regions (K, C, 7, 7): each bin is a sum of 4 points, each of which lies between 4 places of its map."""
+    """Regions (K, C, bins, bins): each bin is a sum of 4 points, each between 4 places of its map."""
     channels = maps[0].shape[1]
     # All places of all maps and pictures in one table, a row each.
     table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])
@@ -140,8 +152,8 @@ def _pooled(
     starts = torch.tensor([0, *(each[:, 0].numel() for each in maps[:-1])], device=device).cumsum(0)
     limits = torch.tensor([[each.shape[3], each.shape[2]] for each in maps], device=device)[levels]
     scales = torch.tensor([1 / stride for stride in strides], dtype=boxes.dtype, device=device)[levels]
-    columns, across = _line(boxes[:, 0::2] * scales[:, None], limits[:, 0])
-    rows, down = _line(boxes[:, 1::2] * scales[:, None], limits[:, 1])
+    columns, across = _line(boxes[:, 0::2] * scales[:, None], limits[:, 0], bins)
+    rows, down = _line(boxes[:, 1::2] * scales[:, None], limits[:, 1], bins)
     origin = starts[levels] + pictures * areas[levels]
     # (K, bin row, bin column, points down, points across)
     places = (
@@ -156,23 +168,24 @@ def _pooled(
         per_sample_weights=weights.flatten(3).flatten(0, 2).to(table.dtype),
         mode="sum",
     )
-    return summed.reshape(-1, BINS, BINS, channels).permute(0, 3, 1, 2).contiguous()
+    return summed.reshape(-1, bins, bins, channels).permute(0, 3, 1, 2).contiguous()
 
 
-def _line(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+def _line(edges: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Along one axis, the two places beside each point, and their weights.
 
     Args:
         edges: (K, 2): where the regions begin and end, in places of the map.
         size: (K,) places of the map along this axis.
+        count: bins of a region.
 
     Returns:
-        Places and weights (K, 7, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
+        Places and weights (K, count, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
         than one place outside of the map counts as zero.
     """
-    bins = torch.arange(BINS, device=edges.device, dtype=edges.dtype)
+    bins = torch.arange(count, device=edges.device, dtype=edges.dtype)
     samples = torch.arange(SAMPLES, device=edges.device, dtype=edges.dtype) + 0.5
-    length = (edges[:, 1:] - edges[:, :1]).clamp(min=1) / BINS
+    length = (edges[:, 1:] - edges[:, :1]).clamp(min=1) / count
     # In the order of torchvision's and ONNX's operators, so that rounding is theirs too.
     starts = edges[:, :1] + bins * length
     points = (starts[:, :, None] + (samples * length / SAMPLES)[:, None, :]).flatten(1)
@@ -184,4 +197,4 @@ def _line(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     first = before.long()
     places = torch.stack([first, (first + 1).minimum(last)], dim=2)
     weights = torch.stack([1 - share, share], dim=2) * inside[..., None]
-    return places.reshape(-1, BINS, 2 * SAMPLES), weights.reshape(-1, BINS, 2 * SAMPLES)
+    return places.reshape(-1, count, 2 * SAMPLES), weights.reshape(-1, count, 2 * SAMPLES)

@@ -38,6 +38,12 @@ PUBLISHED = {
         ("roi_heads.box_predictor.cls_score.weight",),
         "model.backbone.type=resnet50, model.neck.width=256 and model.faster_rcnn as it is by default",
     ),
+    "mask_rcnn": PublishedModel(
+        "maskrcnn_resnet50_fpn",
+        ("roi_heads.box_predictor.cls_score.weight", "roi_heads.mask_predictor.mask_fcn_logits.weight"),
+        "model.backbone.type=resnet50, model.neck.width=256, model.faster_rcnn and model.mask_head as they "
+        "are by default",
+    ),
     "retinanet": PublishedModel(
         "retinanet_resnet50_fpn",
         ("head.regression_head.bbox_reg.weight",),
@@ -64,6 +70,7 @@ _NAMES = tuple(
         (r"^(head\.rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
     )
 )
+_OLD_MASKS = re.compile(r"^(head\.roi_heads\.mask_head)\.mask_fcn(\d)\.(weight|bias)$")
 _OLD_TOWER = re.compile(r"^(head\.(?:classification|regression)_head\.conv)\.(\d)\.(weight|bias)$")
 
 
@@ -71,6 +78,7 @@ def own_name(published: str) -> str:
     """The name here of a tensor in a checkpoint of torchvision's."""
     for pattern, replacement in _NAMES:
         published = pattern.sub(replacement, published)
+    published = _OLD_MASKS.sub(lambda found: f"{found[1]}.{int(found[2]) - 1}.0.{found[3]}", published)
     # Convolutions and activations took turns: 0, 2, 4 and 6 are the convolutions.
     return _OLD_TOWER.sub(lambda found: f"{found[1]}.{int(found[2]) // 2}.0.{found[3]}", published)
 

@@ -1,0 +1,1 @@
+"""Masks and boxes of the objects of an image."""

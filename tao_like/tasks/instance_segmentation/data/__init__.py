@@ -1,0 +1,1 @@
+"""Images, and the objects on them with masks."""

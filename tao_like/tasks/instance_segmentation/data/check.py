@@ -1,0 +1,82 @@
+"""The check of outlines: objects without one, without a pixel, or with a damaged one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from tao_like.contract.sample import Split
+from tao_like.data.boxes.annotation import Box, BoxRecord
+from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.checks.findings import Finding, Level
+from tao_like.data.masks.runs import area_of_runs
+from tao_like.data.masks.segmentation import runs_of_segmentation
+from tao_like.errors import DatasetError
+
+
+def outline_findings(
+    splits: Mapping[Split, Sequence[BoxRecord]], classes: Sequence[str], *, full: bool
+) -> tuple[list[Finding], dict[str, int]]:
+    """What is to say of the outlines of objects, and how many there are of each kind.
+
+    Args:
+        splits: the records of each.
+        classes: names of the classes that count.
+        full: look at every outline's pixels too.
+    """
+    known = set(classes)
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    counts: Counter[str] = Counter(outlines=0)
+    learnt = 0
+    for split, records in splits.items():
+        for record in records:
+            for box in record.boxes:
+                if box.label not in known or box.ignore or box.crowd:
+                    continue
+                fault = _fault(box, record, full=full)
+                counts[fault or "outlines"] += 1
+                learnt += split == "train" and not fault
+                if fault and record.name not in files[fault][-1:]:
+                    files[fault].append(record.name)
+    findings = []
+    if "train" in splits and not learnt:
+        findings.append(
+            Finding(
+                "error",
+                "no_outlines",
+                "no object of the training data has an outline (a polygon or runs), so there is no mask to "
+                "learn; for boxes alone use `tao-like detection`",
+            )
+        )
+    for code, (level, words) in _WORDS.items():
+        if counts[code]:
+            of_objects = f"{counts[code]} object{'s' if counts[code] > 1 else ''}"
+            findings.append(Finding(level, code, f"{of_objects} {words}", tuple(files[code])))
+    return findings, dict(counts)
+
+
+_WORDS: dict[str, tuple[Level, str]] = {
+    "no_outline": (
+        "warning",
+        "with a box and no outline; neither trained on nor held against an answer, as of crowds",
+    ),
+    "no_pixel": ("warning", "whose outline has no pixel in the picture; left out"),
+    "damaged_outline": ("error", "whose outline cannot be read"),
+}
+
+
+def _fault(box: Box, record: BoxRecord, *, full: bool) -> str:
+    """What is wrong with an object's outline: the code of a finding; an empty text: nothing."""
+    if not box.segmentation:
+        return "no_outline"
+    if not full:
+        return ""
+    try:
+        size = picture_size(record)
+    except DatasetError:
+        return ""  # The check of pictures names it.
+    try:
+        runs = runs_of_segmentation(box.segmentation, *size, record.source)
+    except DatasetError:
+        return "damaged_outline"
+    return "" if area_of_runs(runs) else "no_pixel"

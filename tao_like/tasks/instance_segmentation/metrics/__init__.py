@@ -1,0 +1,1 @@
+"""How well objects and their masks are found."""

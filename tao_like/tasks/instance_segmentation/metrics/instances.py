@@ -1,0 +1,74 @@
+"""Metrics of instance segmentation, on the masks and boxes that ship, at the size of the original images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import override
+
+from tao_like.contract.metrics import Report
+from tao_like.data.masks.runs import Runs, encode_mask
+from tao_like.runtime.geometry.boxes import letterbox_transform
+from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.predictions.instances import Instances, photo_masks
+from tao_like.tasks.detection.metrics.coco import COCO_NAMES, MaskPairs, coco_metrics
+from tao_like.tasks.detection.metrics.detection import DetectionMetrics, plain
+from tao_like.tasks.instance_segmentation.data.dataset import InstanceTruth
+
+MASK_NAMES = tuple(f"mask_{name}" for name in COCO_NAMES)
+"""COCO's twelve metrics of masks; those of boxes have no word in front."""
+
+
+class InstanceMetrics(DetectionMetrics):
+    """Scores boxes as detection does, and masks by COCO's evaluation. Masks are kept as runs.
+
+    Args:
+        classes: class names in the order of the numbers.
+        preprocessing: by which boxes of the input become boxes of the image.
+        thresholds: the stored score thresholds; see ``runtime.predictions.detections``.
+        mask_threshold: see ``runtime.geometry.pasting``.
+    """
+
+    def __init__(
+        self,
+        classes: list[str],
+        preprocessing: ImagePreparation,
+        thresholds: dict[str, Any],
+        mask_threshold: float,
+    ) -> None:
+        super().__init__(classes, preprocessing, thresholds)
+        self.mask_threshold = mask_threshold
+        self._masks: list[list[Runs]] = []
+
+    @override
+    def reported(self) -> dict[str, bool]:
+        return dict.fromkeys(MASK_NAMES, True) | super().reported()
+
+    @override
+    def add(self, prediction: Instances, target: InstanceTruth) -> float:  # type: ignore[override]
+        """As in detection: an image is the worse, the more objects are missed and boxes wrong."""
+        place = letterbox_transform(target.width, target.height, self.preprocessing)
+        masks = photo_masks(prediction, place, self.mask_threshold)
+        self._masks.append([encode_mask(mask) for mask in masks])
+        return super().add(prediction, target)
+
+    @override
+    def merge(self, other: InstanceMetrics) -> None:  # type: ignore[override]
+        super().merge(other)
+        self._masks += other._masks
+
+    @override
+    def compute(self) -> Report:
+        """COCO's twelve metrics of masks, and those of boxes."""
+        report = super().compute()
+        targets = [target.runs for target in self._targets if isinstance(target, InstanceTruth)]
+        of_masks = coco_metrics(
+            self._found, self._targets, len(self.classes), MaskPairs(self._masks, targets)
+        )
+        report.values = {f"mask_{name}": of_masks.totals[name] for name in COCO_NAMES} | report.values
+        for number, name in enumerate(self.classes):
+            row = report.details["per_class"][name]
+            masks = {"mask_AP": plain(of_masks.ap[number]), "mask_AP50": plain(of_masks.ap50[number])}
+            report.details["per_class"][name] = masks | row
+        report.details["per_size_masks"] = of_masks.by_size
+        return report

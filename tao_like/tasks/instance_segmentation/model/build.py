@@ -1,0 +1,70 @@
+"""From a spec to a network with the weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tao_like.networks.backbones.build import create_backbone, default_normalization
+from tao_like.networks.backbones.pyramid import BackbonePyramid
+from tao_like.networks.weights.loading import load_pretrained
+from tao_like.tasks.detection.model.build import (
+    FASTER_RCNN_STRIDES,
+    faster_rcnn_settings,
+    input_normalization,
+    warm_start,
+)
+from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision
+from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskHeadSettings, MaskRcnn
+from tao_like.tasks.instance_segmentation.spec import Spec
+
+if TYPE_CHECKING:
+    from tao_like.tasks.detection.spec import ModelSpec
+
+TASK_NAME = "instance_segmentation"
+
+
+def build_network(
+    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
+) -> tuple[MaskRcnn, list[str]]:
+    """The network of a spec.
+
+    Args:
+        spec: of the task.
+        classes: class names.
+        size: height and width of the input.
+        pretrained: load the weights that the spec names; else they are random, to be filled.
+
+    Returns:
+        The network, and what to tell the user of the weights that it starts from.
+    """
+    model, backbone = spec.model, spec.model.backbone
+    start = spec.train.pretrained_model_path if pretrained else None
+    source = backbone.pretrained_backbone_path if pretrained and not start else None
+    # The blocks that are read there are the same in both tasks.
+    found = (
+        input_normalization(cast("ModelSpec", model)) if pretrained else default_normalization(backbone.type)
+    )
+    module = create_backbone(
+        backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
+    )
+    whole = is_torchvision_file(source, model.arch)
+    notes = []
+    if source and not whole:
+        notes.append(load_pretrained(module, source, backbone.type).text())
+    network = MaskRcnn(
+        BackbonePyramid(module, backbone.type, size, FASTER_RCNN_STRIDES),
+        len(classes),
+        model.neck.width,
+        faster_rcnn_settings(model.faster_rcnn),
+        MaskHeadSettings(model.mask_head.width, model.mask_head.depth),
+        found.mean,
+        found.std,
+    )
+    if source and whole:
+        notes.append(load_torchvision(network, Path(source), model.arch))
+    if start:
+        notes.append(warm_start(network, Path(start), classes, TASK_NAME))
+    elif pretrained and not source:
+        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+    return network, notes

@@ -1,0 +1,213 @@
+"""Mask R-CNN (He et al. 2017): Faster R-CNN with a small network that says where in a box the object is.
+
+Layers and names are torchvision's, so that its checkpoints fit; RoIAlign and selection are this toolkit's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from tao_like.networks import _torchvision  # noqa: F401
+from tao_like.runtime.predictions.boxes import Selection
+from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.faster_rcnn import (
+    LEVELS,
+    POOLED_LEVELS,
+    FasterRcnn,
+    FasterRcnnSettings,
+    Samples,
+    picture_numbers,
+)
+from tao_like.tasks.detection.model.for_export import suppressed
+from tao_like.tasks.detection.model.roi_align import pooled_regions
+
+# isort: split
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+
+MASK_BINS = 14
+"""Bins of a region along each axis, from which its mask is made."""
+MASK_SIDE = 2 * MASK_BINS
+"""Cells of a mask along each axis."""
+EXAMPLES = 1
+"""Regions with a mask where a pass goes through every layer: multiply-accumulates count one object."""
+
+
+@dataclass(frozen=True)
+class MaskHeadSettings:
+    """The network for masks; in the paper 4 layers of 256 channels.
+
+    Attributes:
+        width: channels.
+        depth: layers of 3x3.
+    """
+
+    width: int
+    depth: int
+
+
+class MaskRcnn(FasterRcnn):
+    """Mask R-CNN over a backbone. Arguments as in ``FasterRcnn``, and:
+
+    Args:
+        backbone: see there.
+        classes: see there.
+        width: see there.
+        settings: see there.
+        masks: the network for masks.
+        mean: see there.
+        std: see there.
+    """
+
+    class_outputs = (*FasterRcnn.class_outputs, "head.roi_heads.mask_predictor.mask_fcn_logits.")
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        classes: int,
+        width: int,
+        settings: FasterRcnnSettings,
+        masks: MaskHeadSettings,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__(backbone, classes, width, settings, mean, std)
+        self.roi_heads.mask_head = MaskRCNNHeads(width, [masks.width] * masks.depth, dilation=1)
+        self.roi_heads.mask_predictor = MaskRCNNPredictor(masks.width, masks.width, classes + 1)
+
+    @property
+    @override
+    def outputs(self) -> list[nn.Module]:
+        return [*super().outputs, self.roi_heads.mask_predictor.mask_fcn_logits]
+
+    @override
+    def forward(self, pixels: Tensor, regions: Tensor | None = None) -> list[Tensor]:
+        values = Detector.forward(self, pixels)
+        if regions is None:
+            return values
+        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), picture_numbers(regions))
+        few = regions[:, :EXAMPLES]
+        masks = self._mask_logits(values[:LEVELS], few.reshape(-1, 4), picture_numbers(few))
+        return [*values[LEVELS:-1], *said, masks]
+
+    def _mask_logits(self, maps: Sequence[Tensor], regions: Tensor, pictures: Tensor) -> Tensor:
+        """Logits (K, 1 + classes, 28, 28) of regions (K, 4) of pictures (K,)."""
+        strides: Sequence[float] = self.backbone.strides  # type: ignore[assignment]
+        pooled_maps = [each.float() for each in maps[:POOLED_LEVELS]]
+        pooled = pooled_regions(pooled_maps, strides, regions, pictures, MASK_BINS)
+        logits: Tensor = self.roi_heads.mask_predictor(self.roi_heads.mask_head(pooled))
+        return logits.float()
+
+    def shapes(self, values: Sequence[Tensor], boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+        """Where in each box its object is, as probabilities (N, K, 28, 28); 0 where there is no detection.
+
+        Args:
+            values: of ``forward``.
+            boxes: (N, K, 4) that are left after suppression, filled up with 0.
+            scores: (N, K), 0 behind the detections.
+            labels: (N, K) class numbers.
+        """
+        count = int(boxes.shape[1])
+        flat, of_class = boxes.reshape(-1, 4), labels.reshape(-1) + 1
+        # Only real detections are looked at, and the first box in any case: no layer has an empty batch then.
+        first = torch.zeros(1, dtype=torch.int64, device=boxes.device)
+        places = torch.cat([first, (scores.reshape(-1) > 0).nonzero().reshape(-1)])
+        logits = self._mask_logits(values[:LEVELS], flat[places], picture_numbers(boxes)[places])
+        own = of_class[places][:, None, None, None].expand(-1, 1, MASK_SIDE, MASK_SIDE)
+        found = logits.gather(1, own).sigmoid().reshape(-1, MASK_SIDE**2)
+        empty = torch.zeros_like(flat[:, :1]).expand(-1, MASK_SIDE**2)
+        spread = empty.scatter(0, places[:, None].expand(-1, MASK_SIDE**2), found)
+        is_real = (scores > 0)[..., None, None]
+        return spread.reshape(-1, count, MASK_SIDE, MASK_SIDE) * is_real
+
+    def instance_losses(
+        self,
+        values: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        masks: Sequence[Tensor],
+    ) -> dict[str, Tensor]:
+        """The parts of the loss of a batch.
+
+        Args:
+            values: of ``forward``.
+            boxes: of each picture (G, 4), in pixels of the input.
+            labels: of each picture (G,) class numbers.
+            masks: of each picture (G, H, W) of 0 and 1, at the input's size.
+        """
+        first = self._first_stage(values)
+        losses, samples = self.sampled_losses(first, boxes, labels)
+        return losses | {"loss_mask": self._mask_loss(first.maps, samples, masks)}
+
+    def _mask_loss(self, maps: Sequence[Tensor], samples: Samples, masks: Sequence[Tensor]) -> Tensor:
+        """Mean binary cross entropy over the cells of the masks of the right class, of regions on objects."""
+        names = torch.cat(samples.names)
+        positive = [each > 0 for each in samples.names]
+        regions = [each[which] for each, which in zip(samples.regions, positive, strict=True)]
+        objects = [each[which] for each, which in zip(samples.objects, positive, strict=True)]
+        if not sum(map(len, regions)):
+            # Every layer takes part in the loss, which training on several devices needs.
+            layers = (self.roi_heads.mask_head, self.roi_heads.mask_predictor)
+            sums = [value.sum() for layer in layers for value in layer.parameters()]
+            return torch.stack(sums).sum() * 0
+        pictures = torch.cat([torch.full_like(each, number) for number, each in enumerate(objects)])
+        logits = self._mask_logits(maps, torch.cat(regions), pictures)
+        of_class = names[torch.cat(positive)]
+        own = logits[torch.arange(len(logits), device=logits.device), of_class]
+        wanted = torch.cat(
+            [target_shapes(*each) for each in zip(masks, regions, objects, strict=True) if len(each[1])]
+        )
+        return functional.binary_cross_entropy_with_logits(own, wanted)
+
+
+@torch.no_grad()
+def target_shapes(masks: Tensor, regions: Tensor, objects: Tensor) -> Tensor:
+    """The part of objects' masks within regions, in cells as the network gives them.
+
+    As in torchvision a cell is a mean, so it may lie between 0 and 1; of 2 x 2 points, as in RoIAlign.
+
+    Args:
+        masks: (G, H, W) of a picture, 0 and 1.
+        regions: (R, 4), R at least 1.
+        objects: (R,) number of each region's object.
+
+    Returns:
+        (R, 28, 28), 0 to 1.
+    """
+    shapes = pooled_regions([masks[:, None].float()], [1.0], regions, objects, MASK_SIDE)
+    return shapes[:, 0].clamp(0, 1)
+
+
+class MaskRcnnForExport(nn.Module):
+    """Mask R-CNN whose outputs need no further work but to be put on the photo.
+
+    Args:
+        network: the trained network.
+        input_format: see ``DetectorForExport``.
+        selection: which boxes are kept.
+    """
+
+    def __init__(self, network: MaskRcnn, input_format: str, selection: Selection) -> None:
+        super().__init__()
+        self.network = network
+        self.input_format = input_format
+        self.selection = selection
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Boxes (N, K, 4), scores (N, K), labels (N, K), number of them (N,), masks (N, K, 28, 28)."""
+        if self.input_format == "uint8_nhwc":
+            values = self.network(image.permute(0, 3, 1, 2))
+        else:
+            values = self.network.from_normalised(image)
+        return instances(self.network, values, self.selection)
+
+
+def instances(network: MaskRcnn, values: Sequence[Tensor], selection: Selection) -> tuple[Tensor, ...]:
+    """What ships of the values of ``forward``; see ``MaskRcnnForExport``."""
+    boxes, scores, labels, count = suppressed(*network.decode(values), selection)
+    return boxes, scores, labels, count, network.shapes(values, boxes, scores, labels)

@@ -1,0 +1,119 @@
+"""Predictions of instance segmentation: objects with masks as rows, images and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from PIL import Image
+from typing_extensions import override
+
+from tao_like.contract.batch import Batch
+from tao_like.contract.sample import Outputs, Sample
+from tao_like.data.masks.runs import decode_runs, encode_mask
+from tao_like.runtime.geometry.boxes import box_iou, letterbox_transform
+from tao_like.runtime.predictions.instances import (
+    NAMES,
+    Instance,
+    Instances,
+    decide_instances,
+    photo_masks,
+    read_instances,
+)
+from tao_like.tasks.common.box_agreement import SAME_PLACE
+from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions
+from tao_like.tasks.detection.prediction_files import ImageResult
+from tao_like.tasks.detection.predictions import BoxPredictions, image_size
+from tao_like.tasks.instance_segmentation.data.data import InstanceData
+from tao_like.tasks.instance_segmentation.data.dataset import InstanceTargets, InstanceTruth
+from tao_like.tasks.instance_segmentation.draw import draw_instances
+from tao_like.tasks.instance_segmentation.spec import Spec
+
+if TYPE_CHECKING:
+    from tao_like.tasks.detection.spec import Spec as DetectionSpec
+
+
+class InstancePredictions(BoxPredictions):
+    """All objects of an image: boxes in pixels of the input, and a mask within each.
+
+    Args:
+        data: names the classes and says how an image becomes an input.
+        thresholds: the stored score thresholds; empty: the default ones.
+        spec: of the task.
+    """
+
+    kind = "instances"
+
+    def __init__(self, data: InstanceData, thresholds: dict[str, Any], spec: Spec) -> None:
+        # The blocks that are read there are the same in both tasks.
+        super().__init__(data, thresholds, cast("DetectionSpec", spec))
+        self.mask_threshold = spec.model.postprocess.mask_threshold
+
+    @override
+    def from_outputs(self, outputs: Outputs) -> list[Instances]:  # type: ignore[override]
+        return read_instances({NAMES[name]: value for name, value in outputs.items()}, self.selection)
+
+    @override
+    def difference(self, expected: Outputs, actual: Outputs) -> float:
+        """The largest difference of a score, a box, or a cell of a mask in the same place."""
+        pairs = zip(self.from_outputs(expected), self.from_outputs(actual), strict=True)
+        masks = max((_of_masks(one, other) for one, other in pairs), default=0.0)
+        return max(super().difference(expected, actual), masks)
+
+    @override
+    def decided(self, sample: Sample, prediction: Instances) -> tuple[Instance, ...]:  # type: ignore[override]
+        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
+        names = self.data.labels.names
+        return decide_instances(prediction, place, names, self.thresholds, self.mask_threshold)
+
+    @override
+    def record(self, sample: Sample, prediction: Instances) -> ImageResult:  # type: ignore[override]
+        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
+        masks = photo_masks(prediction, place, self.mask_threshold)
+        result = super().record(sample, prediction)
+        return replace(result, runs=[encode_mask(mask) for mask in masks])
+
+    @override
+    def draw(  # type: ignore[override]
+        self, sample: Sample, prediction: Instances, heatmap: np.ndarray | None = None
+    ) -> Image.Image:
+        del heatmap
+        decided = self.decided(sample, prediction)
+        drawn = drawn_predictions(decided, self.data.labels.names)
+        masks = [found.mask for found in reversed(decided)]
+        return draw_instances(sample.data, drawn, masks, _masks_of(sample.target))
+
+    @override
+    def draw_batch(self, batch: Batch[InstanceTargets]) -> list[Image.Image]:  # type: ignore[override]
+        images = batch.input.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
+        targets = batch.targets
+        return [
+            draw_instances(
+                Image.fromarray(pixels),
+                drawn_objects(boxes, labels, self.data.labels.names),
+                list(masks.cpu().numpy() > 0),
+            )
+            for pixels, boxes, labels, masks in zip(
+                images, targets.boxes, targets.labels, targets.masks, strict=True
+            )
+        ]
+
+
+def _masks_of(target: InstanceTruth | None) -> Sequence[np.ndarray]:
+    """The masks of the objects on an image, without crowds."""
+    if target is None:
+        return []
+    masks = target.masks if target.masks is not None else [decode_runs(runs) for runs in target.runs]
+    return [mask > 0 for mask, crowd in zip(masks, target.arrays.crowd.tolist(), strict=True) if not crowd]
+
+
+def _of_masks(one: Instances, other: Instances) -> float:
+    """The largest difference of masks in the same place, of the same class."""
+    if not (len(one) and len(other)):
+        return 0.0
+    shares = box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
+    match = shares.argmax(axis=1)
+    same = shares.max(axis=1) >= SAME_PLACE
+    return float(np.abs(one.shapes[same] - other.shapes[match[same]]).max(initial=0.0))

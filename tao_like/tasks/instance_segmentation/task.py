@@ -1,0 +1,66 @@
+"""Instance segmentation as the stages see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from typing_extensions import override
+
+from tao_like.contract.capabilities import Prunes
+from tao_like.contract.model import ONLY_PART, Exportable, Prunable
+from tao_like.contract.task import Task
+from tao_like.contract.trained import TrainedState
+from tao_like.tasks.common.image_input import IMAGE, ImageInput
+from tao_like.tasks.instance_segmentation.data.data import InstanceData
+from tao_like.tasks.instance_segmentation.export import InstanceExport
+from tao_like.tasks.instance_segmentation.model.build import build_network
+from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn
+from tao_like.tasks.instance_segmentation.phase import InstancePhase
+from tao_like.tasks.instance_segmentation.predictions import InstancePredictions
+from tao_like.tasks.instance_segmentation.spec import Spec as InstanceSpec
+
+
+class InstanceSegmentationTask(Task[InstanceSpec, MaskRcnn], Prunes[MaskRcnn]):
+    """Boxes around the objects of an image, and the pixels of each."""
+
+    name = "instance_segmentation"
+    Spec = InstanceSpec
+    stored_dataset_keys = ("img_size", "img_height", "resize", "pixel_range")
+    data: InstanceData
+
+    def __init__(self, spec: InstanceSpec, trained: TrainedState | None = None) -> None:
+        super().__init__(spec, trained)
+        data = InstanceData(spec, trained)
+        predictions = InstancePredictions(data, trained.thresholds if trained else {}, spec)
+        self.image = ImageInput(lambda: data.preprocessing)
+        self.export = InstanceExport(predictions)
+        self.compose(
+            data=data,
+            inputs={IMAGE: self.image},
+            predictions=predictions,
+            phases=[InstancePhase(data, predictions, spec)],
+            capabilities=[self.export],
+        )
+
+    @override
+    def model(self, *, pretrained: bool) -> tuple[MaskRcnn, list[str]]:
+        size = (self.data.preprocessing.height, self.data.preprocessing.width)
+        return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained)
+
+    @override
+    def exports(self, model: MaskRcnn, input_format: str) -> dict[str, Exportable]:
+        return {ONLY_PART: self.export.graph(model, input_format)}
+
+    @override
+    def prunable(self, model: MaskRcnn) -> dict[str, Prunable]:
+        return {ONLY_PART: Prunable(model.example_inputs(self.image.pixels()), model.outputs)}
+
+    @classmethod
+    @override
+    def continued_spec(cls, spec: InstanceSpec, stored: InstanceSpec) -> InstanceSpec:
+        restored = cls.restored_spec(spec, stored)
+        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
+        return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))
+
+
+TASK = InstanceSegmentationTask
