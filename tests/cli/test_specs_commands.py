@@ -48,5 +48,5 @@ def test_copy_overwrites_nothing(tao_like: CommandLine, tmp_path: Path) -> None:
 def test_a_mistyped_name_is_answered_with_the_nearest(tao_like: CommandLine, tmp_path: Path) -> None:
     assert tao_like("specs", "copy", "classification/smal_data", str(tmp_path)) == 2
     assert "classification/small_data" in tao_like.errors
-    assert tao_like("specs", "list", "segmentation") == 2
+    assert tao_like("specs", "list", "speech") == 2
     assert "detection" in tao_like.errors
