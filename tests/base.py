@@ -65,6 +65,9 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
 
     task: ClassVar[str]  # its name
     tiny: ClassVar[tuple[str, ...]]  # the smallest network that learns something in two epochs on one core
+    left_to_acceptance: ClassVar[
+        tuple[str, ...]
+    ] = ()  # tests that take long and show what another task shows
     input_formats: ClassVar[tuple[str, ...]] = ("uint8_nhwc", "float_nchw")  # that exported files can have
     fixed_batch: ClassVar[int] = 2  # that an exported file can be limited to; 1: it takes one sample a call
 

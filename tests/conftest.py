@@ -8,6 +8,16 @@ from pathlib import Path
 
 import pytest
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what a task's class leaves to `make acceptance`, before the marks choose what runs."""
+    for item in items:
+        left = getattr(getattr(item, "cls", None), "left_to_acceptance", ())
+        if isinstance(item, pytest.Function) and item.originalname in left:
+            item.add_marker(pytest.mark.acceptance)
+
+
 # These hold assertions of their own; pytest explains them only where it is told to.
 pytest.register_assert_rewrite(
     "base",
