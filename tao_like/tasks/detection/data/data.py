@@ -19,12 +19,13 @@ from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_data import ImageData
+from tao_like.tasks.common.image_tiles import tiles_of
 from tao_like.tasks.detection.anchors.fit import fit_anchors
 from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.convert import convert_labels
 from tao_like.tasks.detection.data.dataset import DetectionDataset, DetectionTargets, collate_items
 from tao_like.tasks.detection.data.source import LabelledBoxes, inference_files
-from tao_like.tasks.detection.data.tiles import ImageTiles, TiledDataset, tiles_of
+from tao_like.tasks.detection.data.tiles import BoxTiles, TiledDataset
 from tao_like.tasks.detection.model.build import input_normalization
 from tao_like.tasks.detection.spec import AugmentationSpec, Spec
 
@@ -90,9 +91,9 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             settings.agreement,
         )
 
-    def tilings(self) -> list[ImageTiles]:
+    def tilings(self) -> list[BoxTiles]:
         """What cuts images into tiles and merges predictions; none where they are not cut."""
-        return [ImageTiles(self)] if self.is_tiled else []
+        return [BoxTiles(self)] if self.is_tiled else []
 
     @override
     def count(self, split: Split) -> int:

@@ -17,10 +17,11 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.predictions.boxes import Selection
+from tao_like.tasks.common.best_places import best_places
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
-from tao_like.tasks.detection.model.for_export import best_places, suppressed
+from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.model.roi_align import BINS, pooled_regions
 
 # isort: split

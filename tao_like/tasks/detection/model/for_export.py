@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.geometry.boxes import keep_best
 from tao_like.runtime.predictions.boxes import Selection
+from tao_like.tasks.common.best_places import best_places
 from tao_like.tasks.detection.model.detector import Detector
 
 # isort: split
@@ -82,35 +83,6 @@ def _kept_on_gpu(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selec
     able = (scores > selection.score_threshold).nonzero().flatten()
     kept = batched_nms(boxes[able], scores[able], labels[able], selection.iou_threshold)
     return able[kept[: selection.limit]]
-
-
-class _BestPlaces(torch.autograd.Function):
-    """ONNX's TopK, which puts the earlier of equal values first; torch's own leaves their order open."""
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, count: int) -> Tensor:
-        """Places (N, count) of the highest of scores (N, A)."""
-        places = scores.sort(dim=1, descending=True, stable=True).indices[:, :count].contiguous()
-        ctx.mark_non_differentiable(places)
-        return places
-
-    @staticmethod
-    def symbolic(graph: Any, scores: Any, count: int) -> Any:
-        """The operator for the exporter."""
-        _, places = graph.op(
-            "TopK", scores, graph.op("Constant", value_t=torch.tensor([count])), axis_i=1, outputs=2
-        )
-        places.setType(scores.type().with_dtype(torch.int64).with_sizes([None, count]))
-        return places
-
-
-def best_places(scores: Tensor, count: int) -> Tensor:
-    """Places (N, count) of the highest of scores (N, A), best first; of equal ones the earlier.
-
-    Where no channel responds, all places have the bias for a score. torch and onnxruntime must take the same.
-    """
-    places: Tensor = _BestPlaces.apply(scores, count)
-    return places
 
 
 class DetectorForExport(nn.Module):

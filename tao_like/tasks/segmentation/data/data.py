@@ -22,12 +22,13 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
+from tao_like.tasks.common.image_tiles import tiles_of
 from tao_like.tasks.segmentation.data.augmentation import MaskAugmentation
 from tao_like.tasks.segmentation.data.check import check_segmentation_data
 from tao_like.tasks.segmentation.data.dataset import SegmentationDataset, collate_items
 from tao_like.tasks.segmentation.data.source import LabelledMasks, prediction_files
 from tao_like.tasks.segmentation.data.targets import SegmentationTargets
-from tao_like.tasks.segmentation.data.tiles import PhotoTiles, TiledDataset, tiles_of
+from tao_like.tasks.segmentation.data.tiles import PhotoTiles, TiledDataset
 from tao_like.tasks.segmentation.spec import Spec
 
 FILL = 114
