@@ -13,6 +13,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import AsksFirst, Describes, Purpose, WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
+from tao_like.data.images.readers import read_class_list
 from tao_like.errors import DatasetError
 from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
 from tao_like.runtime.predictions.embedding import (
@@ -76,9 +77,10 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         usual = self.spec.dataset.templates
         if purpose == "inference":
             block = self.spec.inference
+            given = read_class_list(Path(block.text_file)) if block.text_file else block.classes
             # Words given at call time may be whole sentences already.
-            templates = block.templates or (["{}"] if block.classes else usual)
-            return ClassTexts(block.classes or own, templates)
+            templates = block.templates or (["{}"] if given else usual)
+            return ClassTexts(given or own, templates)
         if purpose == "score":
             return ClassTexts(self._scored_names(own), self.spec.evaluate.templates or usual)
         return ClassTexts(own, usual)

@@ -229,7 +229,7 @@ class Spec(CommonSpec):
         if self.model.arch == DALLE and self.inference.image:
             yield Problem("inference.image", "is for model.arch=glide: dalle cannot change a picture")
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (val.images_dir or val.captions_file):
+        if self.train.keep == "best" and not val.is_given:
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
