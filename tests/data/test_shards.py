@@ -160,7 +160,7 @@ def test_several_folders_are_one_split_as_tao_has_them(tmp_path: Path) -> None:
         "dataset.split={val: 0.3, test: 0.3}",
     ]
     check = run("dataset_check", tmp_path / "out", *words)
-    counts = check.report["captions"]
+    counts = check.report["data"]["captions"]
     assert sum(part["pictures"] for part in counts.values()) == 9 + 6 + 3
     trained = run("train", tmp_path / "out", *words, "train.num_epochs=1")
     scored = run("evaluate", tmp_path / "out", *words, f"evaluate.checkpoint={trained.bundle}")
