@@ -92,9 +92,9 @@ class ModelSpec:
     tokenizer: TokenizerSpec = spec_block(TokenizerSpec, "Tokenizer")
     activation: str | None = spec_field(
         None,
-        "Activation of the transformers: quick_gelu (OpenAI's weights) or gelu; empty: gelu, and a file of "
-        "weights that does not say its own is refused",
-        choices=("gelu", "quick_gelu"),
+        "Activation of the transformers: quick_gelu (OpenAI's weights), gelu or gelu_tanh (SigLIP's); empty: "
+        "gelu, of SigLIP's towers gelu_tanh, and a file of weights that does not say its own is refused",
+        choices=("gelu", "quick_gelu", "gelu_tanh"),
     )
     pretrained_vision_path: str | None = spec_field(
         None,
