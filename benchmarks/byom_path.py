@@ -35,7 +35,7 @@ import tao_like
 from tao_like import runtime
 from tao_like.bundle import write_bundle
 from tao_like.byom.importing import ImportResult, import_file, to_bundle
-from tao_like.byom.proof import session
+from tao_like.byom.proof.comparison import session
 
 TABLE = Path(__file__).with_suffix(".csv")
 COLUMNS = (
