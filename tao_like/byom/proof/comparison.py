@@ -10,10 +10,10 @@ import onnxruntime
 import torch
 from torch import fx
 
-from tao_like.byom.exact import exactly
-from tao_like.byom.graph import Graph, all_nodes
-from tao_like.byom.judging import Array, Comparison, judged
-from tao_like.byom.reading import UnreadableModelError
+from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.judging import Array, Comparison, judged
+from tao_like.byom.source.graph import Graph, all_nodes
+from tao_like.byom.source.reading import UnreadableModelError
 from tao_like.errors import ConversionError
 from tao_like.runtime.session import graph_session, session_options
 
