@@ -8,8 +8,10 @@ print(prediction.label, prediction.score)
 
 from __future__ import annotations
 
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
+from typing import Any
+
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
 from tao_like.runtime.metadata import InputMetadata, ModelMetadata
 from tao_like.runtime.model import Model, load, stacked
 from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
@@ -33,7 +35,7 @@ __all__ = [
     "Detection3dAnswer",
     "DetectionAnswer",
     "EmbeddingPrediction",
-    "ImagePreparation",
+    "ImagePreprocessing",
     "InputMetadata",
     "Instance",
     "InstancesPrediction",
@@ -43,13 +45,27 @@ __all__ = [
     "PicturePrediction",
     "Pipeline",
     "Prediction",
-    "SkeletonPreparation",
+    "SkeletonPreprocessing",
     "load",
     "load_pipeline",
-    "prepare",
-    "prepare_skeleton",
+    "preprocess",
+    "preprocess_skeleton",
     "read_image",
     "read_skeleton",
     "stacked",
     "write_pipeline",
 ]
+
+_FORMER_NAMES = {
+    "ImagePreparation": "ImagePreprocessing",
+    "SkeletonPreparation": "SkeletonPreprocessing",
+    "prepare": "preprocess",
+    "prepare_skeleton": "preprocess_skeleton",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What a program asks for by its name of version 0.1."""
+    if name in _FORMER_NAMES:
+        return globals()[_FORMER_NAMES[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
