@@ -65,6 +65,15 @@ def test_classes_are_named_at_call_time(trained: Any, photos: Path, tmp_path: Pa
     assert Image.open(result.folder / "similarity.png").size[0] > 200
 
 
+def test_a_labelled_image_is_judged_where_its_own_class_is_asked_about(
+    trained: Any, data: list[str], tmp_path: Path
+) -> None:
+    words = [*data, f"inference.checkpoint={trained.bundle}", "inference.classes=[blue,a thing]"]
+    rows = run("inference", tmp_path, *words).rows
+    assert {row["truth"] for row in rows} == {"", "blue"}
+    assert all((row["correct"] == "") == (row["truth"] == "") for row in rows)
+
+
 def test_embeddings_come_as_arrays_without_pickles(trained: Any, photos: Path, tmp_path: Path) -> None:
     result = infer(trained, photos, tmp_path, CLASSES, "inference.output=embeddings")
     with np.load(result.folder / "embeddings.npz", allow_pickle=False) as found:

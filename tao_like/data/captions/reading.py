@@ -76,8 +76,8 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
     if source.captions_file is not None:
         found = _of_list(source, source.captions_file)
     elif shards := _shards(source):
-        records, without = read_shards(shards, source.root, _texts_of)
-        found = ReadCaptions(sorted(records, key=lambda record: record.key), _left_out(source, without))
+        samples, without = read_shards(shards, source.root, _texts_of)
+        found = ReadCaptions(sorted(samples, key=lambda record: record.key), _left_out(source, without))
     elif _is_class_folders(source):
         key = f"{source.key}.images_dir"
         records = read_class_folders(source.root, training=source.training, key=key)

@@ -130,6 +130,13 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         rows = prediction.cosines[None]
         return class_probabilities(rows, classes.scale, classes.bias, one_applies=one_applies)[0]
 
+    def _label(self, sample: Sample) -> int:
+        """The number of a sample's class among those that are asked about, which may be others than its own."""
+        if sample.target is None or sample.target.label == NO_LABEL:
+            return NO_LABEL
+        own, asked = self.data.labels.names[sample.target.label], self.classes.names
+        return asked.index(own) if own in asked else NO_LABEL
+
     @override
     def csv_row(self, sample: Sample, prediction: PairPrediction) -> dict[str, Any]:
         row: dict[str, Any] = {"path": sample.key}
@@ -142,7 +149,7 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         best = int(found.argmax())
         row |= {"label": names[best], "score": f"{found[best]:.6f}"}
         if sample.target is not None:
-            label = sample.target.label
+            label = self._label(sample)
             target = "" if label == NO_LABEL else names[label]
             row |= {"truth": target, "correct": "" if label == NO_LABEL else label == best}
         if len(names) <= MAX_PROBABILITY_COLUMNS:
@@ -158,8 +165,9 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         if found is not None:
             best = int(found.argmax())
             lines.insert(0, f"{self.classes.names[best]} {found[best]:.2f}")
-            if sample.target is not None and sample.target.label != NO_LABEL:
-                color = RIGHT if best == sample.target.label else WRONG
+            label = self._label(sample)
+            if label != NO_LABEL:
+                color = RIGHT if best == label else WRONG
         if text := sample.data.get(TEXT):
             lines.insert(0, text)
         return draw_card(sample.data[IMAGE], lines, color, heatmap)

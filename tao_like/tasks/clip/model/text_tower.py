@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class TextTower(nn.Module):
         super().__init__()
         self.end = end
         self.is_siglip = is_siglip
-        norm_layer = partial(nn.LayerNorm, eps=_SIGLIP_EPSILON) if is_siglip else nn.LayerNorm
+        norm_layer: Any = partial(nn.LayerNorm, eps=_SIGLIP_EPSILON) if is_siglip else nn.LayerNorm
         self.token_embedding = nn.Embedding(vocabulary_size, width)
         self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
         self.blocks = nn.ModuleList(
