@@ -131,7 +131,7 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         return class_probabilities(rows, classes.scale, classes.bias, one_applies=one_applies)[0]
 
     def _label(self, sample: Sample) -> int:
-        """The number of a sample's class among those that are asked about, which may be others than its own."""
+        """The number of a sample's class among those that are asked about, which may be other ones."""
         if sample.target is None or sample.target.label == NO_LABEL:
             return NO_LABEL
         own, asked = self.data.labels.names[sample.target.label], self.classes.names
