@@ -60,7 +60,7 @@ def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResul
     from tao_like.automl.outcome import write_outcome
     from tao_like.automl.search import Search
     from tao_like.automl.space import parameters_of
-    from tao_like.jobs.executors import LocalExecutor
+    from tao_like.jobs.executors import executor_of
     from tao_like.stages.lib.scoring import last_phase
 
     parameters = parameters_of(spec, given)
@@ -73,7 +73,7 @@ def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResul
     study = open_study(
         run.folder, spec.automl, parameters, spec.train.num_epochs, maximize=goal.higher_is_better
     )
-    search = Search(study, spec, task, parameters, goal, run, LocalExecutor(), Path.cwd())
+    search = Search(study, spec, task, parameters, goal, run, executor_of(spec.execution), Path.cwd())
     search.carry_out()
     report = write_outcome(search)
     run.report(report)

@@ -20,6 +20,7 @@ from tao_like.jobs import told
 from tao_like.jobs.command import submission
 from tao_like.jobs.executors.base import Executor
 from tao_like.jobs.folder import JobFolder
+from tao_like.jobs.placement import placement_of
 from tao_like.tracking import Run
 
 if TYPE_CHECKING:
@@ -145,16 +146,27 @@ class Search:
         # First the note: whoever goes on must not take an attempt for a new one.
         one.trial.set_user_attr("attempt", one.attempt)
         spec = laid_on(to_dict(self.spec), one.trial.params)
-        del spec["automl"]
+        # The trial is placed here; its own process runs where it was placed.
+        del spec["automl"], spec["execution"]
         spec["train"] = {**spec["train"], "results_dir": None}
-        work = submission(one.folder, one.attempt, self.task, "train", spec, resume=resume, cwd=self.cwd)
+        work = submission(
+            one.folder,
+            one.attempt,
+            self.task,
+            "train",
+            spec,
+            resume=resume,
+            environment=self.spec.execution.environment,
+            cwd=self.cwd,
+            placement=placement_of(self.spec, "train"),
+        )
         self.executor.submit(work)
 
     def _is_over(self, one: Running) -> bool:
         """Tell Optuna what a trial has told since, and how it ended; whether it has."""
         seen = self.executor.status(one.folder, one.attempt)
         self._hear(one)
-        if seen.state in ("starting", "running"):
+        if seen.state in ("queued", "starting", "running"):
             return False
         if seen.exit is not None and seen.exit.code == 0:
             self._succeeded(one)

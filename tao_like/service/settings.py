@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tao_like.config.blocks.execution import ExecutionSpec
 from tao_like.jobs.slots import Slots
 
 DEFAULT_PORT = 8042
@@ -25,6 +26,7 @@ class Settings:
         slots: how many jobs run side by side, and on which devices.
         max_upload_bytes: of one upload; max_members, max_unpacked_bytes: of the archive in it.
         grace: seconds that a job has to end after it was asked to.
+        execution: where jobs run.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Settings:
     max_members: int = 1_000_000
     max_unpacked_bytes: int = 50 * GIB
     grace: float = 30.0
+    execution: ExecutionSpec = field(default_factory=ExecutionSpec)
 
     @property
     def needs_token(self) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.automl import AutomlSpec
 from tao_like.config.blocks.compare import CompareSpec
+from tao_like.config.blocks.execution import ExecutionSpec
 from tao_like.config.blocks.optim import OPTIMIZERS as OPTIMIZERS
 from tao_like.config.blocks.optim import TAO_OPTIMIZERS as TAO_OPTIMIZERS
 from tao_like.config.blocks.optim import OptimSpec as OptimSpec
@@ -326,6 +327,7 @@ class CommonSpec:
     compare: CompareSpec = spec_block(CompareSpec, "Comparison of models")
     dataset_check: DatasetCheckSpec = spec_block(DatasetCheckSpec, "Check of the data")
     automl: AutomlSpec = spec_block(AutomlSpec, "Search for hyper-parameters")
+    execution: ExecutionSpec = spec_block(ExecutionSpec, "Where the command line has it run")
 
     ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
     moved: ClassVar[Mapping[str, str]] = MOVED_TAO_KEYS
