@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import real_engines
 from engines import Kubernetes, Ray, fake_kubectl, fake_slurm, kubernetes_settings, serving
 from waiting import pids, python, until, wait_for
 
@@ -43,12 +44,28 @@ def ray(_folder: Path, _monkeypatch: pytest.MonkeyPatch, scope: ExitStack) -> Ex
 
 
 EXECUTORS: dict[str, Build] = {"local": local, "slurm": slurm, "kubernetes": kubernetes, "ray": ray}
+THEMSELVES = [pytest.param(name, marks=pytest.mark.acceptance) for name in ("slurm itself", "ray itself")]
 
 
-@pytest.fixture(params=EXECUTORS)
+@pytest.fixture(scope="module")
+def slurm_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    with real_engines.slurm(tmp_path_factory.mktemp("slurm")):
+        yield SlurmExecutor(SlurmSpec(), settle=2.0, look=0.1)
+
+
+@pytest.fixture(scope="module")
+def ray_itself() -> Iterator[Executor]:
+    with real_engines.ray() as address:
+        yield RayExecutor(RaySpec(address=address), settle=2.0, look=0.1)
+
+
+@pytest.fixture(params=[*EXECUTORS, *THEMSELVES])
 def executor(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Executor]:
+    if request.param not in EXECUTORS:
+        yield request.getfixturevalue(request.param.replace(" ", "_"))
+        return
     with ExitStack() as scope:
         yield EXECUTORS[request.param](tmp_path, monkeypatch, scope)
 

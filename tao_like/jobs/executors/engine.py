@@ -224,5 +224,6 @@ def ask(words: Sequence[str], *, given: str | None = None, install: str = "") ->
         raise EngineError(f"{words[0]} cannot be started: {error}") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise EngineError(f"{words[0]}: {said[-1] if said else f'exit code {done.returncode}'}")
+        last = said[-1] if said else f"exit code {done.returncode}"
+        raise EngineError(last if last.startswith(f"{words[0]}:") else f"{words[0]}: {last}")
     return done.stdout
