@@ -128,7 +128,10 @@ def _wait(what: object, folder: Path) -> None:
     end = time.monotonic() + _SECONDS
     while not what():
         if time.monotonic() > end:
-            told = [path.read_text(errors="replace")[-500:] for path in (*folder.glob("*.log"), *folder.glob("*.out"))]
+            told = [
+                path.read_text(errors="replace")[-500:]
+                for path in (*folder.glob("*.log"), *folder.glob("*.out"))
+            ]
             pytest.fail("Slurm does not come up: " + "\n".join(told))
         time.sleep(0.1)
 

@@ -10,9 +10,7 @@ import click
 AUTOML = "automl"
 
 
-def run_elsewhere(
-    task: str, stage: str, spec: str | None, overrides: Sequence[str], *, detach: bool
-) -> bool:
+def run_elsewhere(task: str, stage: str, spec: str | None, overrides: Sequence[str], *, detach: bool) -> bool:
     """Have an executor run a stage, and follow it; whether that was asked for, else it is to run here.
 
     A search runs here and hands its trials over, but where it is to go on by itself.

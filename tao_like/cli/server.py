@@ -40,7 +40,9 @@ def server() -> None:
 @click.option("--allow-host", "hosts", multiple=True, help="Another name by which this server is called.")
 @click.option("--require-token", is_flag=True, help="Ask for a token on 127.0.0.1 too.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 1000), help="Jobs side by side; left out: one a GPU, else one; 100 of an engine."
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    help="Jobs side by side; left out: one a GPU, else one; 100 of an engine.",
 )
 @click.option("--gpus", help="GPUs for jobs, such as 0,1; left out: all; none: the CPU.")
 @click.option(

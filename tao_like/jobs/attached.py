@@ -113,7 +113,8 @@ def begin(
     if stage != AUTOML:
         words.append("execution.executor=local")  # where it is placed, it runs
     folder.write(
-        _ABOUT_FILE, {"task": task, "stage": stage, "execution": to_dict(spec)["execution"], "began": time.time()}
+        _ABOUT_FILE,
+        {"task": task, "stage": stage, "execution": to_dict(spec)["execution"], "began": time.time()},
     )
     job = AttachedJob.read(path)
     assert job is not None
@@ -195,7 +196,9 @@ class _Shown:
             if line.get("event") == "log":
                 self._messages.log(line["level"], line["text"])
             elif line.get("event") == "progress":
-                self._progress(str(line["description"]), int(line["done"]), int(line["total"]), line["values"])
+                self._progress(
+                    str(line["description"]), int(line["done"]), int(line["total"]), line["values"]
+                )
 
     def close(self) -> None:
         """Take the bar away."""

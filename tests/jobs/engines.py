@@ -124,7 +124,12 @@ class Kubernetes(_Engine):
         if path == "/apis/jobset.x-k8s.io/v1alpha2":
             return 200, {"kind": "APIResourceList"}
         if path.endswith("/pods"):
-            condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}
+            condition = {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": "0/3",
+            }
             return 200, {"items": [{"status": {"conditions": [condition]}}] if self.full else []}
         if method == "POST":
             name = f"{path}/{body['metadata']['name']}"
@@ -134,7 +139,9 @@ class Kubernetes(_Engine):
             if body["kind"] == "Job" and not self.full:
                 self._pods(name, body["spec"])
             return 201, self.things[name]
-        if "deletionTimestamp" in self.things.get(path, {}).get("metadata", {}) and None not in self.codes(path):
+        if "deletionTimestamp" in self.things.get(path, {}).get("metadata", {}) and None not in self.codes(
+            path
+        ):
             del self.things[path]
         if path not in self.things:
             return 404, missing
@@ -157,7 +164,12 @@ class Kubernetes(_Engine):
         if not codes or active:
             return {"active": max(active, 1), "ready": active}
         if any(codes):
-            failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "limit"}
+            failed = {
+                "type": "Failed",
+                "status": "True",
+                "reason": "BackoffLimitExceeded",
+                "message": "limit",
+            }
             return {"failed": 1, "conditions": [failed]}
         return {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
 
@@ -185,7 +197,9 @@ class Ray(_Engine):
         codes = self.codes(path)
         status = "STOPPED" if thing["stopped"] and None not in codes else "PENDING"
         if codes:
-            status = {None: "RUNNING", 0: "SUCCEEDED"}.get(codes[0], "STOPPED" if thing["stopped"] else "FAILED")
+            status = {None: "RUNNING", 0: "SUCCEEDED"}.get(
+                codes[0], "STOPPED" if thing["stopped"] else "FAILED"
+            )
         return 200, {"status": status, "message": "waits" if status == "PENDING" else ""}
 
 

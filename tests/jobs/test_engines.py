@@ -64,7 +64,13 @@ def test_what_sbatch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert wanted.items() <= given.items()
     command = json.loads((tmp_path / "job" / "request.json").read_text())["command"]
-    assert command[:5] == ["srun", "--nodes=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpus-per-task=8"]
+    assert command[:5] == [
+        "srun",
+        "--nodes=2",
+        "--ntasks-per-node=1",
+        "--kill-on-bad-exit=1",
+        "--cpus-per-task=8",
+    ]
     for word in ("--nproc-per-node=4", "--node-rank=$SLURM_NODEID ", "-m tao_like.cli", "'a b.yaml'"):
         assert word in command[-1]
 
@@ -77,7 +83,9 @@ def test_each_machine_is_told_its_number(tmp_path: Path, monkeypatch: pytest.Mon
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
     (package / "run.py").write_text("import sys\nprint(sorted(sys.argv[1:]), flush=True)\n")
-    executor = SlurmExecutor(SlurmSpec(setup=[f"export PYTHONPATH={package.parents[1]}:$PYTHONPATH"]), **QUICK)
+    executor = SlurmExecutor(
+        SlurmSpec(setup=[f"export PYTHONPATH={package.parents[1]}:$PYTHONPATH"]), **QUICK
+    )
     submission = work(tmp_path, placement=Placement(nodes=2, processes=3))
     executor.submit(submission)
     wait_for(lambda: executor.status(submission.folder, 1).state == "ended")
@@ -101,7 +109,9 @@ def test_what_sbatch_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # --- all of them ---
 
 
-def engines(folder: Path, monkeypatch: pytest.MonkeyPatch, scope: Any) -> dict[str, tuple[EngineExecutor, Any]]:
+def engines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, scope: Any
+) -> dict[str, tuple[EngineExecutor, Any]]:
     """Each executor, and how to let its engine be full."""
     home = fake_slurm(folder, monkeypatch)
     kubernetes, ray = Kubernetes(), Ray()
@@ -120,7 +130,9 @@ def engines(folder: Path, monkeypatch: pytest.MonkeyPatch, scope: Any) -> dict[s
 
 
 @pytest.mark.parametrize("name", ["slurm", "kubernetes", "ray"])
-def test_one_that_waits_is_canceled_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_waits_is_canceled_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from contextlib import ExitStack
 
     with ExitStack() as scope:
@@ -248,7 +260,9 @@ def test_several_pods_find_the_first(jobsets: bool, tmp_path: Path, monkeypatch:
 
 def test_pods_see_the_volume_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = kubernetes_settings(tmp_path / "volume")
-    with pytest.raises(EngineError, match="execution.kubernetes.mount_path: the job's folder, .* does not lie"):
+    with pytest.raises(
+        EngineError, match="execution.kubernetes.mount_path: the job's folder, .* does not lie"
+    ):
         KubernetesExecutor(settings).submit(work(tmp_path))
 
 

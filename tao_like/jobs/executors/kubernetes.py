@@ -12,7 +12,14 @@ from typing import Any
 
 from tao_like.config.blocks.execution import KubernetesSpec
 from tao_like.jobs.executors.base import Submission
-from tao_like.jobs.executors.engine import LOOK_SECONDS, SETTLE_SECONDS, EngineError, EngineExecutor, EngineState, ask
+from tao_like.jobs.executors.engine import (
+    LOOK_SECONDS,
+    SETTLE_SECONDS,
+    EngineError,
+    EngineExecutor,
+    EngineState,
+    ask,
+)
 from tao_like.jobs.executors.manifests import (
     JOBSET_API,
     Manifest,

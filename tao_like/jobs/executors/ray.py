@@ -12,7 +12,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from tao_like.config.blocks.execution import RaySpec
 from tao_like.jobs.executors.base import Submission
-from tao_like.jobs.executors.engine import LOOK_SECONDS, SETTLE_SECONDS, EngineError, EngineExecutor, EngineState
+from tao_like.jobs.executors.engine import (
+    LOOK_SECONDS,
+    SETTLE_SECONDS,
+    EngineError,
+    EngineExecutor,
+    EngineState,
+)
 from tao_like.jobs.executors.shared import python_path, supervisor_words
 
 _SECONDS = 30.0

@@ -20,7 +20,15 @@ from tao_like.jobs.executors.engine import (
 from tao_like.jobs.executors.shared import python_path, supervisor_words
 
 _INSTALL = "run this on a machine that submits jobs to Slurm"
-_WAITS = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+_WAITS = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "REQUEUE_FED",
+    "SPECIAL_EXIT",
+    "RESV_DEL_HOLD",
+}
 _RUNS = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 _OUTPUT = "slurm.txt"
 
