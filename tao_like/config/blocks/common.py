@@ -87,6 +87,12 @@ class TrainSpec:
     max_steps: int = spec_field(
         -1, "Stop after this many optimiser steps; -1: as many as the epochs have", unit="steps", ge=-1
     )
+    stop_epoch: int = spec_field(
+        -1,
+        "Stop after this many epochs, at the rates of a training of num_epochs; -1: at its end",
+        unit="epochs",
+        ge=-1,
+    )
     seed: int = spec_field(
         1234,
         "Seed of order, augmentation and initial weights; -1: another one every time",
@@ -132,6 +138,12 @@ class TrainSpec:
         "Checkpoint (.ckpt) of a broken run to go on with, to the end that it would have reached",
         path=True,
     )
+    changes_on_resume: list[str] = spec_field(
+        [],
+        "Numbers in train.optim that a resumed training may have otherwise than before, such as "
+        "train.optim.lr; the new ones hold from the checkpoint on",
+        pattern=r"train\.optim\.[a-z_.]+",
+    )
     pretrained_model_path: str | None = spec_field(
         None, "Bundle whose weights a new run starts from; optimiser and schedule start anew", path=True
     )
@@ -161,6 +173,8 @@ class TrainSpec:
                 f"{optim.head_epochs:g} fills all of train.num_epochs={self.num_epochs}, so the backbone "
                 "would never learn; lower it, train longer, or freeze the backbone",
             )
+        if self.stop_epoch == 0:
+            yield Problem("stop_epoch", "0 is not allowed; give -1 (at the end) or at least 1")
         if self.validation_interval > self.num_epochs:
             yield Problem(
                 "validation_interval",
