@@ -23,6 +23,8 @@ class Request(BaseModel):
     @classmethod
     def whole_characters(cls, content: Any) -> Any:
         """Refuse halves of a character, which JSON can name and no file or database can hold."""
+        if isinstance(content, bytes):
+            raise ValueError("the body is JSON; say so with Content-Type: application/json")
         try:
             json.dumps(content, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
