@@ -1,4 +1,4 @@
-"""The engines themselves, on this machine: Slurm with two slurmds that are two machines, and a Ray cluster."""
+"""What runs elsewhere, on this machine: Slurm with two slurmds as two machines, Ray, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -100,6 +100,46 @@ def ray() -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A server with an empty database; gives its address."""
+    pytest.importorskip("pg8000")
+    there = [Path(found).resolve().parent for name in ("postgres", "initdb") if (found := shutil.which(name))]
+    programs = [*there, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    home = next((folder for folder in programs if (folder / "initdb").is_file()), None)
+    if home is None:
+        pytest.skip("not installed: postgresql")
+    # It does not run as root.
+    user = "postgres" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="postgresql", dir="/tmp"))
+    if user:
+        shutil.chown(folder, user)
+    (port,) = _free_ports(1)
+    data = folder / "data"
+    initdb = [str(home / "initdb"), "--no-sync", "--auth=trust", "--username=tester", f"--pgdata={data}"]
+    with ExitStack() as scope:
+        scope.callback(shutil.rmtree, folder, ignore_errors=True)
+        subprocess.run(initdb, user=user, check=True, capture_output=True, cwd=folder)
+        words = [str(home / "postgres"), "-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(port)]
+        scope.enter_context(_daemon(words, folder, user))
+        url = f"postgresql://tester@127.0.0.1:{port}/postgres"
+        end = time.monotonic() + _SECONDS
+        while not _accepts(port):
+            assert time.monotonic() < end, "PostgreSQL does not come up"
+            time.sleep(0.1)
+        yield url
+
+
+def _accepts(port: int) -> bool:
+    import pg8000.native
+
+    try:
+        pg8000.native.Connection("tester", host="127.0.0.1", port=port, database="postgres").close()
+    except (OSError, pg8000.exceptions.Error):
+        return False
+    return True
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
@@ -109,9 +149,9 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def _daemon(words: list[str], folder: Path) -> Iterator[None]:
+def _daemon(words: list[str], folder: Path, user: str | None = None) -> Iterator[None]:
     with (folder / f"{Path(words[0]).name}.out").open("ab") as out:
-        process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True, user=user)
     try:
         yield
     finally:

@@ -14,6 +14,14 @@ _JOBS_ELSEWHERE = 100
 """Jobs that an engine is given at a time; it has a queue of its own."""
 
 
+_DATABASE = click.option(
+    "--database",
+    default="",
+    envvar="TAO_LIKE_DATABASE",
+    help="PostgreSQL, as postgresql://user:password@host/name; left out: TAO_LIKE_DATABASE, else a file.",
+)
+
+
 @click.group("server", short_help="Serve the REST API and a page in the browser.")
 def server() -> None:
     """Serves the REST API and a page in the browser (needs `tao_like[service]`)."""
@@ -51,6 +59,7 @@ def server() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A YAML file with the block `execution`: where jobs run; left out: here.",
 )
+@_DATABASE
 @click.option("--max-upload", default=10.0, show_default=True, help="Largest upload in GiB.")
 def start(
     folder: Path,
@@ -62,6 +71,7 @@ def start(
     jobs: int | None,
     gpus: str | None,
     execution_file: Path | None,
+    database: str,
     max_upload: float,
 ) -> None:
     """Starts the server. Jobs are processes of their own: they outlive it, and it finds them again.
@@ -89,6 +99,7 @@ def start(
         Slots(jobs or (_JOBS_ELSEWHERE if elsewhere else max(1, len(devices))), devices, elsewhere),
         int(max_upload * GIB),
         execution=execution,
+        database_url=database,
     )
     serve(settings, click.echo)
 
@@ -105,14 +116,15 @@ def start(
     show_default=True,
     help="The server's.",
 )
-def token(name: str, role: str, revoke: bool, folder: Path) -> None:
+@_DATABASE
+def token(name: str, role: str, revoke: bool, folder: Path, database: str) -> None:
     """Gives NAME a new token and prints it, once; an older one of that name ends. A server may be at work."""
     _require_service()
     from tao_like.jobs.store import Store
     from tao_like.service.security import make_token
     from tao_like.service.settings import Settings
 
-    store = Store(Settings(folder).database)
+    store = Store(Settings(folder, database_url=database).database)
     if not revoke:
         click.echo(make_token(store, name, role))
     elif not store.remove_token(name):
