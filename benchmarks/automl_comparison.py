@@ -4,7 +4,7 @@
 
 A row a search: the best validation accuracy among the trials that came to their end before the epochs of all
 trials, in their order, were used up; also the epochs, and CPU seconds of all processes. Finished rows are not
-run again. The last lines give the median of each algorithm, and that of the default spec.
+run again. The last lines give the median of each algorithm.
 """
 
 from __future__ import annotations

@@ -120,7 +120,17 @@ def postgresql() -> Iterator[str]:
     with ExitStack() as scope:
         scope.callback(shutil.rmtree, folder, ignore_errors=True)
         subprocess.run(initdb, user=user, check=True, capture_output=True, cwd=folder)
-        words = [str(home / "postgres"), "-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(port)]
+        words = [
+            str(home / "postgres"),
+            "-D",
+            str(data),
+            "-k",
+            str(folder),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+        ]
         scope.enter_context(_daemon(words, folder, user))
         url = f"postgresql://tester@127.0.0.1:{port}/postgres"
         end = time.monotonic() + _SECONDS

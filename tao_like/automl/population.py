@@ -53,8 +53,10 @@ def enqueue(
     size = settings.population_size
     there = study.get_trials(deepcopy=False)
     chance = random.Random(settings.seed * 100_003 + number)
-    members = _first(parameters, size, chance) if number == 0 else _next(
-        there[(number - 1) * size : number * size], settings, parameters, goal, chance
+    members = (
+        _first(parameters, size, chance)
+        if number == 0
+        else _next(there[(number - 1) * size : number * size], settings, parameters, goal, chance)
     )
     # Also what lies in wait of a round that was being put in when somebody broke the search off.
     for member, (values, source) in enumerate(members):

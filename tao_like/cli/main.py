@@ -135,8 +135,8 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
-        # SIGTERM, which tracking raises as an exit with its code; a job that ran elsewhere and failed, which was
-        # said; or click, done with a shell's question.
+        # SIGTERM, which tracking raises as an exit with its code; a job that ran elsewhere and failed, which
+        # was said; or click, done with a shell's question.
         code = error.code if isinstance(error.code, int) else 1
         if code == 128 + signal.SIGTERM:
             _say("terminated")

@@ -145,7 +145,10 @@ def test_a_search_that_is_broken_off_goes_on_as_it_would_have(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "parameter",
-    [Parameter("train.optim.optim", choices=("sgd", "adamw")), Parameter("model.backbone.drop_rate", 0.0, 0.5)],
+    [
+        Parameter("train.optim.optim", choices=("sgd", "adamw")),
+        Parameter("model.backbone.drop_rate", 0.0, 0.5),
+    ],
 )
 def test_what_a_training_cannot_change_is_refused(parameter: Parameter) -> None:
     with pytest.raises(SpecError, match=f"pbt changes them within a training.*{parameter.key}"):

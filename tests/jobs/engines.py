@@ -186,7 +186,7 @@ class Ray(_Engine):
             if not self.full:
                 self.start(name, body["entrypoint"], None, body["runtime_env"]["env_vars"])
             return 200, {"submission_id": body["submission_id"]}
-        path, _, verb = path.partition("/stop")
+        path = path.partition("/stop")[0]
         thing = self.things.get(path)
         if thing is None:
             return 404, {"error": "not found"}
@@ -219,7 +219,7 @@ def serving(engine: _Engine) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+        do_GET = do_POST = do_DELETE = _answer
 
         def log_message(self, *_words: object) -> None:
             return

@@ -1,7 +1,7 @@
 """sbatch, squeue, scancel and srun that run jobs on this machine and print as Slurm 22.05 does.
 
-``fake_slurm.py PROGRAM ARGUMENTS``. The folder in the variable FAKE_SLURM holds a folder for each job. While it
-holds a file ``full``, new jobs wait.
+``fake_slurm.py PROGRAM ARGUMENTS``. The folder in the variable FAKE_SLURM holds a folder for each job. While
+it holds a file ``full``, new jobs wait.
 """
 
 from __future__ import annotations

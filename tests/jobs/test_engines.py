@@ -99,7 +99,7 @@ def test_each_machine_is_told_its_number(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_sbatch_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_slurm(tmp_path, monkeypatch)
-    with pytest.raises(EngineError, match="^sbatch: error: .*Invalid partition name specified"):
+    with pytest.raises(EngineError, match=r"^sbatch: error: .*Invalid partition name specified"):
         SlurmExecutor(SlurmSpec(partition="none")).submit(work(tmp_path))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(EngineError, match="squeue is not on this machine's PATH; run this on a machine"):
@@ -261,15 +261,15 @@ def test_several_pods_find_the_first(jobsets: bool, tmp_path: Path, monkeypatch:
 def test_pods_see_the_volume_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = kubernetes_settings(tmp_path / "volume")
     with pytest.raises(
-        EngineError, match="execution.kubernetes.mount_path: the job's folder, .* does not lie"
+        EngineError, match=r"execution.kubernetes.mount_path: the job's folder, .* does not lie"
     ):
         KubernetesExecutor(settings).submit(work(tmp_path))
 
 
 def test_ray_places_a_job_on_one_machine(tmp_path: Path) -> None:
-    with serving(Ray()) as url, pytest.raises(EngineError, match="train.num_nodes: Ray Jobs places"):
+    with serving(Ray()) as url, pytest.raises(EngineError, match=r"train.num_nodes: Ray Jobs places"):
         RayExecutor(RaySpec(address=url)).submit(work(tmp_path, placement=Placement(nodes=2)))
-    with pytest.raises(EngineError, match="execution.ray.address: http://127.0.0.1:9 does not answer"):
+    with pytest.raises(EngineError, match=r"execution.ray.address: http://127.0.0.1:9 does not answer"):
         RayExecutor(RaySpec(address="http://127.0.0.1:9")).submit(work(tmp_path / "other"))
 
 

@@ -21,12 +21,19 @@ def test_rounds_of_a_training(class_folders: Path, tmp_path: Path) -> None:
     assert [line["epoch"] for line in status_lines(tmp_path / "first" / "train") if "epoch" in line] == [1, 2]
     # Stopped between, in another folder, it comes to the same as one in one go.
     run("train", tmp_path / "second", *words, resume)
-    assert_same_weights(tmp_path / "second" / "train" / "model.tltb", tmp_path / "whole" / "train" / "model.tltb")
+    assert_same_weights(
+        tmp_path / "second" / "train" / "model.tltb", tmp_path / "whole" / "train" / "model.tltb"
+    )
     # With another rate the moments stay and the schedule goes on, at the new height.
     changed = [*words, resume, "train.optim.lr=1e-3", "train.optim.weight_decay=0.3", "train.stop_epoch=3"]
     with pytest.raises(SpecError, match=r"train.optim.lr was 0.01 and is 0.001"):
         run("train", tmp_path / "refused", *changed)
-    run("train", tmp_path / "third", *changed, "train.changes_on_resume=[train.optim.lr,train.optim.weight_decay]")
+    run(
+        "train",
+        tmp_path / "third",
+        *changed,
+        "train.changes_on_resume=[train.optim.lr,train.optim.weight_decay]",
+    )
     run("train", tmp_path / "kept", *words, resume, "train.stop_epoch=3")
     third, kept = (
         read_checkpoint(tmp_path / name / "train" / "checkpoints" / "last.ckpt") for name in ("third", "kept")

@@ -82,8 +82,8 @@ class ExecutionSpec:
     )
     gpus: int = spec_field(
         -1,
-        "GPUs to ask for on each machine; -1: train.num_gpus for train, one for evaluate, inference and prune, "
-        "none with train.accelerator=cpu and for all else",
+        "GPUs to ask for on each machine; -1: train.num_gpus for train, one for evaluate, inference and "
+        "prune, none with train.accelerator=cpu and for all else",
         ge=-1,
     )
     environment: dict[str, str] = spec_field({}, "Environment variables of the run")

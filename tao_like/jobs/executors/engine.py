@@ -1,4 +1,4 @@
-"""What Slurm, Kubernetes and Ray have in common: an engine starts the supervisor, and the folder says the rest."""
+"""What Slurm, Kubernetes and Ray have in common: they start the supervisor, and the folder tells the rest."""
 
 from __future__ import annotations
 

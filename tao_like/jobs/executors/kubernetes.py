@@ -1,7 +1,7 @@
 """Jobs of a Kubernetes cluster, by kubectl: it has the cluster's address, certificates and log-in already.
 
-kubectl is used as a client that is logged in, for plain requests (``--raw``); so nothing here depends on how a
-version of it prints.
+kubectl is used as a client that is logged in, for plain requests (``--raw``); so nothing here depends on how
+it prints.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class KubernetesExecutor(EngineExecutor):
         return ""
 
     def _end(self, reference: str) -> None:
-        # The pods go first: without a word on it, deleting a Job by a plain request leaves them, and a Job that
-        # goes before them would look like one that is over.
+        # The pods go first: without a word on it, deleting a Job by a plain request leaves them, and a Job
+        # that goes before them would look like one that is over.
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
         try:
             self._kubectl("delete", self._path(reference), options)
