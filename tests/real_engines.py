@@ -94,7 +94,7 @@ def ray() -> Iterator[str]:
         scope.enter_context(_daemon(words, Path(folder)))
         url = f"http://127.0.0.1:{dashboard}"
         end = time.monotonic() + _RAY_SECONDS
-        while not _answers(f"{url}/api/jobs/"):
+        while not _outputs(f"{url}/api/jobs/"):
             assert time.monotonic() < end, "Ray does not come up"
             time.sleep(0.5)
         yield url
@@ -150,7 +150,7 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _answers(url: str) -> bool:
+def _outputs(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True

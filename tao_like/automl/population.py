@@ -19,7 +19,7 @@ from tao_like.errors import SpecError
 if TYPE_CHECKING:
     import optuna
 
-_SHARE = 5
+_FRACTION = 5
 """One of so many members takes over from another."""
 _BLOCK = "train.optim."
 
@@ -79,7 +79,7 @@ def _next(
 ) -> list[tuple[dict[str, Any], int | None]]:
     """Each member's numbers, and the trial whose checkpoint it goes on from."""
     ranked = sorted(before, key=lambda trial: _worth(trial, goal), reverse=True)
-    few = max(1, len(before) // _SHARE)
+    few = max(1, len(before) // _FRACTION)
     best = [trial for trial in ranked[:few] if trial.value is not None]
     weak = {trial.number for trial in ranked[len(ranked) - few :]}
     weak |= {trial.number for trial in before if trial.value is None}
@@ -113,7 +113,7 @@ def _anywhere(parameter: Parameter, chance: random.Random) -> Scalar:
 
 
 def _near(parameter: Parameter, value: Scalar, settings: AutomlSpec, chance: random.Random) -> Scalar:
-    """A number times or by the factor; a nought stays one, as it means that something is off."""
+    """A number times or by the factor; a zero stays one, as it means that something is off."""
     assert isinstance(value, int | float)
     factor = settings.perturbation_factor
     return _within(parameter, value * chance.choice((factor, 1 / factor)))
