@@ -262,13 +262,13 @@ def _prove(
     return comparisons
 
 
-def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = None) -> Bundle:
+def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] = ()) -> Bundle:
     """The bundle of a converted network.
 
     Args:
         result: the network.
         classes: names of the classes that it tells apart; empty where they are not known.
-        cut: the value behind which a task puts its own head; None: as the task finds best.
+        cuts: the values behind which a task puts its own head; none: as the task finds best.
 
     Raises:
         ConversionError: there is no such value, or the names are not as many as the outputs.
@@ -277,10 +277,11 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
     if classes and (head is None or head["classes"] != len(classes)):
         found = "no classifier" if head is None else f"{head['classes']} classes"
         raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
-    if cut is not None and cut not in result.imported.places:
-        raise ConversionError(
-            f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
-        )
+    for cut in cuts:
+        if cut not in result.imported.places:
+            raise ConversionError(
+                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
+            )
     return Bundle(
         task=TASK,
         spec={},
@@ -300,7 +301,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         extra={
             HEADS: True,
             BATCH: result.report[BATCH],
-            "cut": cut,
+            "cut": list(cuts),
             "head": head,
             "cuts": result.report["cuts"],
             "inputs": result.report["inputs"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from tao_like import tasks
 
 if TYPE_CHECKING:
+    from tao_like.bundle import Bundle
     from tao_like.byom.importing import ImportResult
 
 _SHOWN_ROLES = 3
@@ -96,10 +98,10 @@ def _show_cuts(result: ImportResult) -> None:
     if not result.cuts:
         click.echo("No place to cut was found: no pooled features, and no maps at whole strides.")
         return
-    click.echo("Places to cut:")
+    click.echo("Places to cut, as a task chooses them:")
     for cut in result.cuts:
         sizes = " x ".join(str(side) for side in cut.shape[1:])
-        click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}")
+        click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}\n    {cut.why}")
 
 
 def _show_roles(result: ImportResult) -> None:
@@ -127,7 +129,11 @@ def _some(names: list[str]) -> str:
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle to write (.tltb)."
 )
 @click.option("--task", help="The task that it is for: it is checked that it can be trained there.")
-@click.option("--cut", help="The value behind which the task's head stands; `inspect` lists places.")
+@click.option(
+    "--cut",
+    help="The value behind which the task's head stands, or three with commas between them for a detector; "
+    "`inspect` lists places.",
+)
 @_SIZE
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names of the file's own head, one a line."
@@ -168,10 +174,10 @@ def convert(
     import json
 
     from tao_like.bundle import write_bundle
-    from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
+    from tao_like.byom.importing import import_file, to_bundle
     from tao_like.byom.limits import limits
     from tao_like.byom.proof.pictures import picture_files
-    from tao_like.errors import ConversionError, SpecError
+    from tao_like.errors import SpecError
     from tao_like.tracking import atomic_path
 
     if output.suffix != ".tltb":
@@ -181,17 +187,12 @@ def convert(
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     shown = picture_files(pictures) if pictures else ()
+    names = _read_classes(classes) if classes else []
     with limits(model, time_limit):
         result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
-    if task and result.report[BATCH] is not None:
-        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
-    lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
-    if lacking:
-        raise ConversionError(
-            f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name one "
-            "with --cut"
-        )
-    bundle = to_bundle(result, classes=_read_classes(classes) if classes else [], cut=cut)
+        bundle = to_bundle(result, classes=names, cuts=_named(cut, result) if cut else [])
+        if task:
+            _refuse_untrainable(model, task, able[task], result, bundle)
     try:
         with atomic_path(output) as temporary:
             write_bundle(temporary, bundle)
@@ -202,6 +203,38 @@ def convert(
         raise SpecError(f"-o {output}: {error}") from error
     _show_roles(result)
     click.echo(f"Wrote {output}: {result.report['parameters']} values that train.")
+
+
+def _named(cut: str, result: ImportResult) -> list[str]:
+    """The values that --cut names; a comma may also stand in the name of one."""
+    return [cut] if cut in result.imported.places else [part.strip() for part in cut.split(",")]
+
+
+def _refuse_untrainable(
+    model: Path, task: str, needed: Sequence[str], result: ImportResult, bundle: Bundle
+) -> None:
+    """Raises where a task could not be trained on a network; tells what it stands on."""
+    from tao_like.byom.importing import BATCH, bound_to
+    from tao_like.errors import ConversionError
+    from tao_like.networks.imported.trial import try_training
+
+    if result.report[BATCH] is not None:
+        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
+    chosen = [cut for cut in result.cuts if cut.what in needed]
+    if not bundle.extra["cut"]:
+        lacking = set(needed) - {cut.what for cut in chosen}
+        if lacking:
+            raise ConversionError(
+                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name "
+                "them with --cut"
+            )
+    try:
+        try_training(bundle, task, needed, next(iter(result.shapes.values())))
+    except ConversionError as error:
+        raise ConversionError(f"{model}: {error}") from error
+    if not bundle.extra["cut"]:
+        for cut in chosen:
+            click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
 
 
 def _read_classes(path: Path) -> list[str]:

@@ -30,7 +30,7 @@ def backbone_of(
 ) -> ImportedBackbone:
     """The backbone of a foreign model, for two classes."""
     result = import_file(saved(proto, folder / "model.onnx"))
-    bundle = to_bundle(result, classes=[], cut=cut)
+    bundle = to_bundle(result, classes=[], cuts=[cut] if cut else [])
     assert bundle.graph is not None
     return build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=img_size).eval()
 

@@ -14,10 +14,12 @@ from tao_like.byom.proof.exact import exactly
 from tao_like.byom.proof.judging import Array, Comparison, judged
 from tao_like.byom.source.graph import Graph, all_nodes
 from tao_like.byom.source.reading import UnreadableModelError
+from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError
 
-OPEN_SIZES = {2: 224, 3: 224}
-"""What an open axis of an image becomes in the comparison, by the number of the axis."""
+_OPEN_SIDE = 224
+OPEN_SIZES = {2: _OPEN_SIDE, 3: _OPEN_SIDE}
+"""What an open axis becomes in the comparison, by its number; an image's height and width are told apart."""
 _OTHER_BATCH = 3
 _LONGEST_REASON = 500
 _SEED = 0
@@ -93,8 +95,11 @@ def input_shapes(graph: Graph, size: tuple[int, int] | None) -> dict[str, tuple[
         if declared is None or not declared:
             raise ConversionError(f"the file does not say what shape its input '{name}' has")
         sizes = []
+        usual = OPEN_SIZES
+        if len(declared) == IMAGE_AXES:
+            usual = dict(zip(size_axes(declared), size or (_OPEN_SIDE, _OPEN_SIDE), strict=True))
         for axis, item in enumerate(declared[1:], start=1):
-            chosen = size[axis - 2] if size and len(declared) == 4 and axis >= 2 else OPEN_SIZES.get(axis, 1)
+            chosen = usual.get(axis, 1)
             if isinstance(item, int) and item > 0:
                 sizes.append(item)
             else:
