@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
 from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
-    input_shapes,
     joined_samples,
     noise,
     session,
     without_rounding,
 )
+from tao_like.byom.proof.inputs import WholeShape, input_shapes
 from tao_like.byom.proof.judging import Comparison
 from tao_like.byom.proof.pictures import picture_inputs
 from tao_like.byom.source.batches import free_batch
@@ -81,6 +81,7 @@ def import_file(
     path: str | Path,
     *,
     size: tuple[int, int] | None = None,
+    given_shapes: Mapping[str, tuple[int, ...]] | None = None,
     tolerance: float = TOLERANCE,
     pictures: Sequence[Path] = (),
 ) -> ImportResult:
@@ -89,6 +90,7 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
+        given_shapes: whole shapes of inputs by name, where the file leaves them open.
         tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude;
             more
             is where rounding alone does as much to this network.
@@ -101,7 +103,7 @@ def import_file(
     source = spelled_out(read_model(path))
     try:
         imported, model, freed = _converted(source)
-        shapes = input_shapes(imported.graph, size)
+        shapes = input_shapes(imported.graph, size, given_shapes)
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures, tolerance=tolerance)
     except ConversionError as error:
@@ -203,7 +205,10 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
         return convert(source), source, False
     imported = convert(model)
     batch = batch_sizes(imported.graph, freed=True)[-1]
-    inputs = list(noise(imported.graph, input_shapes(imported.graph, None), batch).values())
+    shapes = input_shapes(imported.graph, None)
+    if any(isinstance(shape, WholeShape) for shape in shapes.values()):
+        return convert(source), source, False
+    inputs = list(noise(imported.graph, shapes, batch).values())
     try:
         # What torch prints of an error in a network of its own making is of no use to anybody.
         with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):

@@ -30,6 +30,22 @@ class SizeType(click.ParamType[str, Any]):
         return int(parts[0]), int(parts[-1])
 
 
+class ShapeType(click.ParamType[str, Any]):
+    """``NAME=2x1x64``: the whole shape of an input, the batch included; ``NAME=`` is a single number."""
+
+    name = "name=shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, and the sizes of all axes."""
+        name, equals, text = str(value).rpartition("=")
+        parts = text.lower().split("x") if text else []
+        if not (name and equals) or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(
+                f"'{value}' is no shape of an input; give its name and sizes, as in state=2x1x64", param, ctx
+            )
+        return name, tuple(map(int, parts))
+
+
 _MODEL = click.option(
     "-m",
     "--onnx_model_file",
@@ -41,8 +57,13 @@ _MODEL = click.option(
 _SIZE = click.option(
     "--input-size", "size", type=SizeType(), help="Height x width of images, where the file leaves them open."
 )
-
-
+_SHAPES = click.option(
+    "--input-shape",
+    "shapes",
+    type=ShapeType(),
+    multiple=True,
+    help="Whole shape of an input with the batch, where the file leaves it open: state=2x1x64. May be repeated.",
+)
 _TIME = click.option(
     "--time-limit",
     type=click.FloatRange(0.0, min_open=True),
@@ -64,8 +85,14 @@ def byom() -> None:
 @byom.command("inspect", short_help="Show what a file holds, and where it can be cut.")
 @_MODEL
 @_SIZE
+@_SHAPES
 @_TIME
-def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> None:
+def inspect(
+    model: Path,
+    size: tuple[int, int] | None,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    time_limit: float,
+) -> None:
     """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
     from tao_like.byom.importing import import_file
@@ -89,7 +116,7 @@ def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> Non
         click.echo(f"{known} nodes can be converted, {sum(map(len, unknown.values()))} cannot.")
         return
     with limits(model, time_limit):
-        result = import_file(model, size=size)
+        result = import_file(model, size=size, given_shapes=dict(shapes))
     _show_cuts(result)
     _show_roles(result)
 
@@ -135,6 +162,7 @@ def _some(names: list[str]) -> str:
     "`inspect` lists places.",
 )
 @_SIZE
+@_SHAPES
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names of the file's own head, one a line."
 )
@@ -158,6 +186,7 @@ def convert(
     task: str | None,
     cut: str | None,
     size: tuple[int, int] | None,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     classes: Path | None,
     pictures: Path | None,
     tolerance: float,
@@ -189,7 +218,7 @@ def convert(
     shown = picture_files(pictures) if pictures else ()
     names = _read_classes(classes) if classes else []
     with limits(model, time_limit):
-        result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
+        result = import_file(model, size=size, given_shapes=dict(shapes), pictures=shown, tolerance=tolerance)
         bundle = to_bundle(result, classes=names, cuts=_named(cut, result) if cut else [])
         if task:
             _refuse_untrainable(model, task, able[task], result, bundle)
