@@ -62,7 +62,7 @@ _SHAPES = click.option(
     "shapes",
     type=ShapeType(),
     multiple=True,
-    help="Whole shape of an input with the batch, where the file leaves it open: state=2x1x64. May be repeated.",
+    help="Whole shape of an input with the batch, where the file leaves it open: state=2x1x64.",
 )
 _TIME = click.option(
     "--time-limit",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import Self
 
 from tao_like.byom.source.graph import Dimension, Graph, Shape
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
@@ -20,7 +22,13 @@ class WholeShape(tuple[int, ...]):
         batch_axis: which axis is as long as the batch; None: none is.
     """
 
-    batch_axis: int | None = None
+    batch_axis: int | None
+
+    def __new__(cls, sizes: Sequence[int], batch_axis: int | None) -> Self:
+        """A shape with all its axes."""
+        made = super().__new__(cls, sizes)
+        made.batch_axis = batch_axis
+        return made
 
     def at(self, batch: int) -> tuple[int, ...]:
         """The shape for a number of samples."""
@@ -30,7 +38,7 @@ class WholeShape(tuple[int, ...]):
 def input_shapes(
     graph: Graph, size: tuple[int, int] | None, given: Mapping[str, tuple[int, ...]] | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """A shape for each input of a graph, without the batch where that is in front; open axes get a usual size.
+    """A shape for each input, without the batch where that is in front; open axes get a usual size.
 
     Args:
         graph: the source.
@@ -47,7 +55,7 @@ def input_shapes(
             f"--input-shape names '{unknown[0]}', and the file's inputs are {', '.join(graph.inputs)}"
         )
     first = (graph.type_of(graph.inputs[0]).shape or (None,))[0]
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name in graph.inputs:
         declared = graph.type_of(name).shape
         if name in given:
@@ -61,11 +69,7 @@ def input_shapes(
             declared = given[name]
         full = given.get(name) or _filled(declared, size)
         axis = _batch_axis(declared, first)
-        if axis == 0:
-            shapes[name] = full[1:]
-        else:
-            shapes[name] = WholeShape(full)
-            shapes[name].batch_axis = axis  # type: ignore[attr-defined]
+        shapes[name] = full[1:] if axis == 0 else WholeShape(full, axis)
     return shapes
 
 
