@@ -20,9 +20,9 @@ def account(imported: Imported) -> dict[str, Any]:
 
     Returns:
         ``roles``: for each role its tensors (name, number of values, where it is now) and their sum;
-        ``trainable_share``: the share of the values that train among all but those that never do: running
-        statistics, masks, scalars, shapes and an image's mean and spread. Tables that stay as they are
-        (grids, prior boxes) and values that nothing uses count as not trained;
+        ``trainable_fraction``: the fraction of the values that train among all but those that never do:
+        running statistics, masks, scalars, shapes and an image's mean and spread. Tables that stay as they
+        are (grids, prior boxes) and values that nothing uses count as not trained;
         ``parameters``: number of values that train.
     """
     sizes = float_constants(imported.graph)

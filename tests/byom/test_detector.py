@@ -25,7 +25,7 @@ WIDTHS = (8, 8, 8, 16, 24)
 
 
 def stages(count: int, *, channels_last: bool = False) -> list:
-    """A model of convolutions, each with a normalisation and half as large as the one before."""
+    """A model of convolutions, each with a normalization and half as large as the one before."""
     node, nodes, constants, value, depth = helper.make_node, [], [], "x", 3
     if channels_last:
         nodes, value = [node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2])], "turned"
@@ -53,14 +53,14 @@ def stages(count: int, *, channels_last: bool = False) -> list:
     return model(nodes, {"x": shape}, [value], constants)
 
 
-def detector(boxes: int = 4, classes: int = 10) -> onnx.ModelProto:
+def detector(boxes: int = 4, num_classes: int = 10) -> onnx.ModelProto:
     """Stages with a head of boxes and one of classes at strides 8, 16 and 32, whose answers are joined."""
     proto = stages(5)
     node = helper.make_node
     del proto.graph.output[:]
     joined = []
     for place, (index, width) in enumerate(zip((2, 3, 4), WIDTHS[2:], strict=True)):
-        for what, count in (("box", boxes), ("cls", classes)):
+        for what, count in (("box", boxes), ("cls", num_classes)):
             name = f"{what}{place}"
             proto.graph.initializer.extend(
                 [
@@ -78,7 +78,7 @@ def detector(boxes: int = 4, classes: int = 10) -> onnx.ModelProto:
         proto.graph.node.append(node("Concat", [f"box{place}", f"cls{place}"], [f"all{place}"], axis=1))
         proto.graph.node.append(node("Reshape", [f"all{place}", "flat"], [f"rows{place}"]))
         joined.append(f"rows{place}")
-    proto.graph.initializer.append(tensor("flat", [0, boxes + classes, -1], np.int64))
+    proto.graph.initializer.append(tensor("flat", [0, boxes + num_classes, -1], np.int64))
     proto.graph.node.append(node("Concat", joined, ["y"], axis=2))
     proto.graph.output.append(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None))
     return proto

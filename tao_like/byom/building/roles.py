@@ -39,12 +39,12 @@ LAYER_ROLES: dict[str, dict[int, Role]] = {
 }
 """Operations that say by the place of an input what it is for."""
 MASKED = -90.0
-"""What is at most this where all else is nought hides places from a softmax."""
+"""What is at most this where all else is zero hides places from a softmax."""
 CHANNELS_OF_AN_IMAGE = 4
 _FEWEST_BINS = 4
 _SHORTEST_COUNT = 4
 _SELDOM = 0.1
-"""The share of steps that may break the rule where levels of a pyramid follow on each other."""
+"""The fraction of steps that may break the rule where levels of a pyramid follow on each other."""
 _LINES_LOOKED_AT = 64
 
 
@@ -69,7 +69,7 @@ class Use:
 
 
 def is_mask(tensor: Tensor) -> bool:
-    """Whether a tensor holds nothing but nought and something very negative."""
+    """Whether a tensor holds nothing but zero and something very negative."""
     low = tensor <= MASKED
     return bool(low.any()) and bool((low | (tensor == 0)).all())
 

@@ -33,7 +33,7 @@ class ImportedPyramid(nn.Module):
         self.layout = layout
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
+        """Maps normalized pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
         return list(self.body(self.layout(inputs)))
 
 
