@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -104,7 +105,9 @@ def test_what_no_classifier_can_stand_on_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("channels", "shape"), [(1, ["n", 1, 32, 32]), (4, ["n", 4, 32, 32]), (1, ["n", 32, 32, 1])]
 )
-def test_gray_and_four_channel_networks_take_color_images(channels: int, shape: list, tmp_path: Path) -> None:
+def test_gray_and_four_channel_networks_take_color_images(
+    channels: int, shape: list[Any], tmp_path: Path
+) -> None:
     last = shape[3] == channels
     nodes = [
         *([helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])] if last else []),

@@ -24,7 +24,7 @@ from tao_like.networks.imported.pyramid import build_imported_pyramid
 WIDTHS = (8, 8, 8, 16, 24)
 
 
-def stages(count: int, *, channels_last: bool = False) -> list:
+def stages(count: int, *, channels_last: bool = False) -> onnx.ModelProto:
     """A model of convolutions, each with a normalization and half as large as the one before."""
     node, nodes, constants, value, depth = helper.make_node, [], [], "x", 3
     if channels_last:

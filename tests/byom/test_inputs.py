@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 from foreign import model, random_tensor, saved
 from onnx import TensorProto, helper
@@ -12,7 +13,7 @@ from tao_like.byom.importing import import_file
 from tao_like.errors import ConversionError
 
 
-def recurrent(state: object = 6) -> object:
+def recurrent(state: object = 6) -> onnx.ModelProto:
     """An RNN over (length, n, 5) whose first state (1, n, 6) is an input, and a number that scales it."""
     nodes = [
         helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
@@ -45,7 +46,9 @@ def test_an_open_size_of_a_state_is_given(tmp_path: Path) -> None:
         ({"x": (1, 7, 4)}, "says"),
     ],
 )
-def test_a_shape_that_the_file_contradicts_is_refused(given: dict, message: str, tmp_path: Path) -> None:
+def test_a_shape_that_the_file_contradicts_is_refused(
+    given: dict[str, tuple[int, ...]], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConversionError, match=message):
         import_file(saved(recurrent(), tmp_path / "rnn.onnx"), given_shapes=given)
 

@@ -56,7 +56,7 @@ def _take_step(module: nn.Module, images: Tensor, task: str) -> None:
     try:
         outputs = module(images)
         maps: list[Tensor] = outputs if isinstance(outputs, list) else [outputs]
-        torch.stack([one.float().square().mean() for one in maps]).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack([one.float().square().mean() for one in maps]).sum().backward()
     except Exception as error:  # a foreign graph may fail anywhere in torch
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConversionError(
