@@ -1,4 +1,4 @@
-"""DALL-E, GLIDE and unCLIP on drawn shapes: what the shipped specs reach, attribute by attribute, and what it costs.
+"""DALL-E, GLIDE and unCLIP on drawn shapes: what the shipped specs reach by attribute, and its cost.
 
     python benchmarks/text_to_image_shapes.py --arch dalle --seeds 1
     python benchmarks/text_to_image_shapes.py --arch glide --seeds 1 train.num_epochs=40

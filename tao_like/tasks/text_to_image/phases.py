@@ -111,7 +111,9 @@ class Generating(Phase[Any]):
 
     @override
     def metrics(self) -> GenerationMetrics:
-        return GenerationMetrics(self.data.spec.dataset.attributes, lambda: self.data.judge)
+        spec = self.data.spec
+        clip = (lambda: self.data.clip) if spec.clip_checkpoint else None
+        return GenerationMetrics(spec.dataset.attributes, lambda: self.data.judge, clip)
 
     @override
     def validate(self, model: Any, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:

@@ -222,6 +222,12 @@ class Spec(CommonSpec):
     model: ModelSpec = spec_block(ModelSpec, "The network")
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     sampling: SamplingSpec = spec_block(SamplingSpec, "How pictures are made")
+    clip_checkpoint: str | None = spec_field(
+        None,
+        "A trained model of the task clip, a bundle or its exported folder: it re-ranks pictures, and "
+        "evaluate reports its score of them",
+        path=True,
+    )
     train: GenerateTrainSpec = spec_block(GenerateTrainSpec, "Training")
     evaluate: GenerateEvaluateSpec = spec_block(GenerateEvaluateSpec, "Evaluation")
     inference: GenerateInferenceSpec = spec_block(GenerateInferenceSpec, "Inference")
@@ -238,6 +244,9 @@ class Spec(CommonSpec):
                 rule = f"{steps} is more than model.diffusion.steps={self.model.diffusion.steps}"
                 yield Problem(f"sampling.{name}", rule)
         yield from self._check_pictures()
+        for block, candidates in (("evaluate", self.evaluate.rerank), ("inference", self.inference.rerank)):
+            if candidates > 1 and not self.clip_checkpoint:
+                yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
         val = self.dataset.val_dataset
         if self.train.keep == "best" and not (val.images_dir or val.captions_file):
             yield Problem(

@@ -93,6 +93,12 @@ class GenerateEvaluateSpec(EvaluateSpec):
     guidance: list[float] = spec_field(
         [], "Guidance scales to score beside sampling.guidance_scale, such as [0, 1, 3]", element_ge=0
     )
+    rerank: int = spec_field(
+        1,
+        "Pictures of each caption of which the one that fits best, by clip_checkpoint, is scored too",
+        ge=1,
+        le=1024,
+    )
     conditions: list[str] = spec_field(
         [],
         "For unclip: values of sampling.unclip.condition to score beside it, such as [text, caption]: what "
@@ -131,6 +137,12 @@ class GenerateInferenceSpec(InferenceSpec):
     prompts: list[str] = spec_field([], "What to make pictures of")
     num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)
     seed: int = spec_field(0, "Seed of the first picture of each prompt", ge=0)
+    rerank: int = spec_field(
+        1,
+        "Pictures that are made for each one that is kept: the one that fits best, by clip_checkpoint",
+        ge=1,
+        le=1024,
+    )
     mode: str = spec_field(
         GENERATE,
         "For unclip, with `image`: others like it; those between it and `image_to`; or those on the way from "

@@ -28,6 +28,7 @@ from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide, b
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
 from tao_like.tasks.text_to_image.phases import BasePhase, DvaePhase, Running, TransformerPhase
 from tao_like.tasks.text_to_image.predictions import MadePictures, Reconstructions
+from tao_like.tasks.text_to_image.rerank import Reranked
 from tao_like.tasks.text_to_image.sampling import generator_for
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, UNCLIP, ModelSpec
 from tao_like.tasks.text_to_image.spec import Spec as GenerateSpec
@@ -116,7 +117,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
     def generator_for_prompts(self) -> Generator:
         inference = self.spec.inference
         if inference.image is None:
-            return self._generator
+            return self._best_of(inference.rerank)
         edit: dict[str, Any] = {"image": _pixels(self.data, inference.image, "image")}
         if inference.mode != GENERATE:
             return self._generator.changed(**edit, **self._way(inference))
@@ -143,7 +144,14 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             for scale in evaluate.guidance
         }
         others = {f"from_{name}": self._generator.changed(condition=name) for name in evaluate.conditions}
-        return scales | others
+        ranked = {f"rerank_{evaluate.rerank}": self._best_of(evaluate.rerank)} if evaluate.rerank > 1 else {}
+        return scales | others | ranked
+
+    def _best_of(self, candidates: int) -> Generator:
+        """The generator, of whose pictures the best of so many is taken."""
+        if candidates == 1:
+            return self._generator
+        return Reranked(self._generator, lambda: self.data.clip, lambda: self.data.text, candidates)
 
     @override
     def prompts(self) -> list[Sample]:

@@ -89,7 +89,7 @@ class RetrievalMetrics(Metrics):
 
 
 class PriorMetrics(Metrics):
-    """``cosine``: of drawn embeddings to the real pictures' own; ``text_cosine``: of the captions' to them."""
+    """``cosine``: of drawn embeddings to the real pictures' own; ``text_cosine``: of captions to them."""
 
     def __init__(self) -> None:
         super().__init__()
