@@ -17,7 +17,7 @@ def test_parts_are_counted_and_a_picture_is_timed(tmp_path: Path, capsys: pytest
     words = [*SMALLEST, *data_overrides(write_pairs(tmp_path)), "model.arch=dalle"]
     found = dry_run("text_to_image", None, words)
     assert set(found.parameters) == {"dvae", "transformer"}
-    # A transformer of the sizes that the words ask for; 4 tokens of every vocabulary are no words, and a comma is one.
+    # Of the sizes that are asked for; 4 tokens of every vocabulary are no words, and a comma is one.
     vocabulary = 4 + len({word for path in tmp_path.rglob("*.txt") for word in _words(path)})
     alone = DalleTransformer(
         vocabulary=vocabulary, text_length=12, codes=240, grid=8, width=16, layers=1, heads=2

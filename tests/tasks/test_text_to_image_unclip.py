@@ -25,6 +25,8 @@ from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.journey import Journey, slerp
 from tao_like.runtime.generation.kinds import generator_metadata, generator_of
+from tao_like.runtime.generation.priors import Asked, by_codes
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
 from tao_like.tasks.text_to_image.model.towers import contrastive_loss
 from tao_like.tasks.text_to_image.unclip.model import Standardized
 
@@ -246,3 +248,60 @@ def test_standardized_embeddings_come_back() -> None:
     assert torch.allclose(standardized.mean(dim=0), torch.zeros(6), atol=1e-5)
     assert torch.allclose(standardized.std(dim=0, correction=0), torch.ones(6), atol=1e-4)
     assert torch.allclose(part.embeddings(standardized), embeddings, atol=1e-5)
+
+
+def test_the_autoregressive_prior_trains_and_ships(tmp_path: Path) -> None:
+    data = data_overrides(write_pairs(tmp_path / "data"))
+    words = ["model.arch=unclip", "model.unclip.prior=autoregressive", *TINY, *data, "train.num_epochs=1"]
+    words.append(f"results_dir={tmp_path / 'results'}")
+    trained = TestUnclip.run("train", words)
+    exported = TestUnclip.run("export", words)
+    assert exported.difference < 1e-4
+    assert set(read_bundle(trained.bundle).parts["prior"].weights) > {"coder.axes", "coder.low"}
+    model = runtime.load(exported.onnx_file)
+    first, second = model.generate([PROMPT] * 2, candidates=3)
+    assert not np.array_equal(first.pixels, second.pixels)
+
+
+def test_codes_are_the_principal_components_in_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.randn(400, 5, generator=generator) * torch.tensor([3.0, 0.01, 1.0, 0.3, 0.1])
+    embeddings = torch.nn.functional.normalize(spread + 10, dim=1)
+    coder = EmbeddingCodes(5, 4, 256)
+    coder.measure(embeddings)
+    codes = coder.codes(embeddings)
+    assert codes.min() == 0
+    assert codes.max() == 255
+    # The covariance's eigenvectors are the axes, up to their sign.
+    _, vectors = np.linalg.eigh(np.cov(embeddings.numpy(), rowvar=False))
+    cosines = abs((coder.axes.numpy() * vectors.T[::-1][:4]).sum(axis=1))
+    np.testing.assert_allclose(cosines, 1, atol=1e-3)
+    assert ((coder.embeddings(codes) * embeddings).sum(dim=1) > 0.9999).all()
+
+
+def test_no_code_sees_itself_or_those_after_it() -> None:
+    torch.manual_seed(0)
+    prior = CodePrior(
+        embedding=8, text_width=6, length=5, codes=4, buckets=10, width=16, layers=2, heads=2
+    ).eval()
+    text, tokens = torch.randn(1, 8), torch.randn(1, 5, 6)
+    padding = torch.tensor([[False, False, False, True, True]])
+    codes = torch.tensor([[1, 2, 3, 4]])
+    with torch.no_grad():
+        first = prior(codes, text, tokens, padding)
+        other = prior(torch.tensor([[1, 9, 0, 7]]), text, tokens, padding)
+    assert torch.allclose(first[:, :2], other[:, :2], atol=1e-6)
+    assert not torch.allclose(first[:, 2], other[:, 2], atol=1e-6)
+
+
+def test_codes_are_drawn_by_their_shares() -> None:
+    """A prior that says 0 with 1/4 and 1 with 3/4 at every place."""
+    logits = np.log(np.array([0.25, 0.75], np.float32))
+
+    def call(name: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": np.broadcast_to(logits, (len(given["codes"]), 2, 2))}
+
+    normal = np.random.default_rng(0).standard_normal((2, 4000)).astype(np.float32)
+    words = {"text_embedding": np.zeros((4000, 1), np.float32)}
+    drawn = by_codes(Asked(call, words, words, 1.0), normal)
+    assert drawn.mean() == pytest.approx(0.75, abs=0.02)

@@ -31,9 +31,10 @@ from tao_like.runtime.generation.diffusion import (
     as_pictures,
 )
 from tao_like.runtime.generation.journey import JOURNEYS, Journey, slerp
+from tao_like.runtime.generation.priors import DIFFUSION, PRIOR_GRAPH, PRIORS, Asked, by_codes, by_diffusion
 from tao_like.runtime.generation.schedules import spaced
 
-PRIOR_GRAPH, EMBEDDING_GRAPH, IMAGE_GRAPH = "prior", "embedding", "image_encoder"
+EMBEDDING_GRAPH, IMAGE_GRAPH = "embedding", "image_encoder"
 CONDITIONS = ("prior", "text", "caption")
 """Where the decoder's embedding comes from: the prior; the caption's own in its place; or there is none."""
 MOST_CANDIDATES = 64
@@ -49,7 +50,9 @@ class UnclipGenerator:
 
     Attributes:
         decoder: how pictures are made, `DiffusionGenerator`; its guidance leaves out embedding and caption.
-        embedding: length of an embedding.
+        embedding: numbers that the prior draws: of `DIFFUSION` the length of an embedding, of `CODES` how
+            many codes stand for one.
+        prior: the kind of it.
         prior_timesteps: those of the decoder's process that the prior's sampler takes, rising.
         prior_guidance_scale: the same formula as the decoder's, for the caption alone.
         candidates: embeddings that are drawn, of which the nearest to the caption's is taken.
@@ -60,6 +63,7 @@ class UnclipGenerator:
     decoder: DiffusionGenerator
     embedding: int
     prior_timesteps: list[int]
+    prior: str = "diffusion"
     prior_guidance_scale: float = 1.0
     candidates: int = 2
     condition: str = "prior"
@@ -75,6 +79,8 @@ class UnclipGenerator:
             raise BundleError(
                 f"generation.prior_timesteps must be rising numbers from 0 to {last}, not {steps}."
             )
+        if self.prior not in PRIORS:
+            raise BundleError(f"generation.prior is {self.prior!r}; it must be one of {', '.join(PRIORS)}.")
         if self.condition not in CONDITIONS:
             raise BundleError(
                 f"generation.condition is {self.condition!r}; it must be one of {', '.join(CONDITIONS)}."
@@ -173,35 +179,22 @@ class UnclipGenerator:
         """
         count = len(words["text_embedding"])
         # One sample's candidates stand together.
-        x = noise.normal((self.candidates, self.embedding)).reshape(-1, self.embedding)
         many, none = (
             {name: np.repeat(value, self.candidates, axis=0) for name, value in one.items()}
             for one in (words, without)
         )
-        process = Process.of(self.decoder.schedule, self.decoder.train_steps, self.prior_timesteps)
-        for number in reversed(range(len(self.prior_timesteps))):
-            kept, before = float(process.kept[number]), process.before(number)
-            foreseen = self._foreseen(call, x, int(process.timesteps[number]), many, none)
-            spread = (x - np.float32(np.sqrt(kept)) * foreseen) / np.float32(np.sqrt(1 - kept))
-            x = np.float32(np.sqrt(before)) * foreseen + np.float32(np.sqrt(1 - before)) * spread
-        found = call(EMBEDDING_GRAPH, {"standardized": x})["image_embedding"]
+        asked = Asked(call, many, none, self.prior_guidance_scale)
+        if self.prior == DIFFUSION:
+            x = noise.normal((self.candidates, self.embedding)).reshape(-1, self.embedding)
+            process = Process.of(self.decoder.schedule, self.decoder.train_steps, self.prior_timesteps)
+            drawn = by_diffusion(asked, x, process)
+        else:
+            chances = np.stack([noise.normal((self.candidates,)) for _ in range(self.embedding)])
+            drawn = by_codes(asked, chances.reshape(self.embedding, -1))
+        found = call(EMBEDDING_GRAPH, {"drawn": drawn})["image_embedding"]
         near = (found * many["text_embedding"]).sum(axis=1).reshape(count, self.candidates)
         chosen: Floats = found.reshape(count, self.candidates, -1)[np.arange(count), near.argmax(axis=1)]
         return chosen
-
-    def _foreseen(self, call: GraphCall, x: Floats, timestep: int, words: Arrays, without: Arrays) -> Floats:
-        """The embedding without noise, standardized, as the prior says it."""
-        scale = self.prior_guidance_scale
-        halves = [words] if scale == 1 else [without] if scale == 0 else [words, without]
-        given = {name: np.concatenate([half[name] for half in halves]) for name in words}
-        timesteps = np.full(len(x) * len(halves), timestep, np.float32)
-        noisy = np.concatenate([x] * len(halves))
-        found: Floats = call(PRIOR_GRAPH, {"noisy": noisy, "timesteps": timesteps, **given})["foreseen"]
-        if len(halves) == 1:
-            return found
-        with_text, blank = np.split(found, 2)
-        guided: Floats = blank + np.float32(scale) * (with_text - blank)
-        return guided
 
     # --- the decoder ---
 

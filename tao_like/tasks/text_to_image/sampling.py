@@ -7,6 +7,7 @@ import math
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
 from tao_like.runtime.generation.base import Generator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
+from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.generation.schedules import spaced
 from tao_like.runtime.generation.unclip import UnclipGenerator
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, Spec
@@ -41,7 +42,8 @@ def generator_for(spec: Spec) -> Generator:
     own = sampling.unclip
     return UnclipGenerator(
         decoder=diffusion,
-        embedding=model.unclip.embedding,
+        embedding=model.unclip.embedding if model.unclip.prior == DIFFUSION else model.unclip.prior_codes,
+        prior=model.unclip.prior,
         prior_timesteps=spaced(model.diffusion.steps, own.prior_steps),
         prior_guidance_scale=own.prior_guidance_scale,
         candidates=own.candidates,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_field
+from tao_like.runtime.generation.priors import PRIORS
 from tao_like.runtime.generation.unclip import CONDITIONS
 
 
@@ -22,6 +23,17 @@ class UnclipSpec:
     text_width: int = spec_field(64, "Channels of CLIP's text tower", ge=8)
     text_layers: int = spec_field(2, "Its layers", ge=1)
     text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
+    prior: str = spec_field(
+        "diffusion",
+        "How the prior says an embedding: out of noise; or its principal components, rounded, one by one",
+        choices=PRIORS,
+    )
+    prior_codes: int = spec_field(
+        12,
+        "For `autoregressive`: components that are kept, at most `embedding` (319 of 1,024 in the paper)",
+        ge=1,
+    )
+    prior_buckets: int = spec_field(1024, "For `autoregressive`: values of each component", ge=2, le=65536)
     prior_width: int = spec_field(64, "Channels of the prior", ge=8, automl=True)
     prior_layers: int = spec_field(2, "Its layers", ge=1)
     prior_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
@@ -35,6 +47,8 @@ class UnclipSpec:
                 yield Problem(f"{name}_heads", f"{heads} does not divide {name}_width={width}")
         if self.prior_width % 2:
             yield Problem("prior_width", f"{self.prior_width} is odd; half of it are sines, half cosines")
+        if self.prior_codes > self.embedding:
+            yield Problem("prior_codes", f"{self.prior_codes} is more than embedding={self.embedding}")
         if not self.clip_channels:
             yield Problem("clip_channels", "is empty; give one number a convolution, such as [32, 64, 64]")
 

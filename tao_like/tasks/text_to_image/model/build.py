@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.inputs.text import END
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork, UnclipDecoder
 from tao_like.tasks.text_to_image.model.dvae import DVAE
@@ -65,13 +69,18 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         heads=own.text_heads,
         embedding=own.embedding,
     )
-    prior = Prior(
-        embedding=own.embedding,
-        text_width=own.text_width,
-        length=spec.context_length,
-        width=own.prior_width,
-        layers=own.prior_layers,
-        heads=own.prior_heads,
+    sizes: dict[str, Any] = {
+        "embedding": own.embedding,
+        "text_width": own.text_width,
+        "length": spec.context_length,
+        "width": own.prior_width,
+        "layers": own.prior_layers,
+        "heads": own.prior_heads,
+    }
+    prior: Prior | CodePrior = (
+        Prior(**sizes)
+        if own.prior == DIFFUSION
+        else CodePrior(**sizes, codes=own.prior_codes, buckets=own.prior_buckets)
     )
     decoder = UnclipDecoder(
         _unet_size(unet),

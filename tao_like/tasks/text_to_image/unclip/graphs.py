@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from tao_like.contract.model import Exportable
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.generation.diffusion import STEP_GRAPH, TEXT_GRAPH
-from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH, PRIOR_GRAPH
+from tao_like.runtime.generation.priors import PRIOR_GRAPH
+from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH
 from tao_like.tasks.text_to_image.graphs import BATCH, tensors
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.unclip.model import (
+    CodesForExport,
     DecoderForExport,
     EmbeddingForExport,
     ImageForExport,
@@ -26,7 +31,6 @@ _OF_TEXT = {
 def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
     """Both towers, a step of the prior, its embeddings as CLIP has them, and a step of the decoder."""
     step = ("x", "timesteps", "image_embedding", "text_embedding", "tokens")
-    prior = ("noisy", "timesteps", *_OF_TEXT)
     picture = {"image_embedding": "a picture's embedding, of length 1"}
     return {
         TEXT_GRAPH: Exportable(
@@ -36,19 +40,13 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             meanings=_OF_TEXT,
             to_inputs=tensors(TEXT),
         ),
-        PRIOR_GRAPH: Exportable(
-            PriorForExport(model).eval(),
-            inputs=dict.fromkeys(prior, BATCH),
-            outputs={"foreseen": BATCH},
-            meanings={"foreseen": "the embedding without noise, standardized"},
-            to_inputs=tensors(*prior),
-        ),
+        PRIOR_GRAPH: _prior(model),
         EMBEDDING_GRAPH: Exportable(
             EmbeddingForExport(model).eval(),
-            inputs={"standardized": BATCH},
+            inputs={"drawn": BATCH},
             outputs={"image_embedding": BATCH},
             meanings=picture,
-            to_inputs=tensors("standardized"),
+            to_inputs=tensors("drawn"),
         ),
         STEP_GRAPH: Exportable(
             DecoderForExport(model).eval(),
@@ -65,3 +63,21 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             to_inputs=tensors("pixels"),
         ),
     }
+
+
+def _prior(model: UnclipModel) -> Exportable:
+    if isinstance(model.prior, CodePrior):
+        taken: tuple[str, ...] = ("codes", *_OF_TEXT)
+        module: nn.Module = CodesForExport(model)
+        meanings = {"logits": "scores of the values of each code, from the codes before it"}
+    else:
+        taken = ("noisy", "timesteps", *_OF_TEXT)
+        module = PriorForExport(model)
+        meanings = {"foreseen": "the embedding without noise, standardized"}
+    return Exportable(
+        module.eval(),
+        inputs=dict.fromkeys(taken, BATCH),
+        outputs=dict.fromkeys(meanings, BATCH),
+        meanings=meanings,
+        to_inputs=tensors(*taken),
+    )

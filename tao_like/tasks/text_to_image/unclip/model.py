@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tao_like.runtime.inputs.text import PAD
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.diffusion_networks import UnclipDecoder
 from tao_like.tasks.text_to_image.model.prior import Prior
 from tao_like.tasks.text_to_image.model.towers import Towers
@@ -49,10 +50,12 @@ class Standardized(nn.Module):
 class UnclipModel(nn.Module):
     """What the three phases train, one after another."""
 
-    def __init__(self, clip: Towers, prior: Prior, decoder: UnclipDecoder, embedding: int) -> None:
+    def __init__(
+        self, clip: Towers, prior: Prior | CodePrior, decoder: UnclipDecoder, embedding: int
+    ) -> None:
         super().__init__()
         self.clip = clip
-        self.prior = Standardized(prior, embedding)
+        self.prior = Standardized(prior, embedding) if isinstance(prior, Prior) else prior
         self.decoder = Standardized(decoder, embedding)
 
     def parts(self) -> dict[str, nn.Module]:
@@ -64,7 +67,8 @@ class UnclipModel(nn.Module):
 
         Args:
             part: ``clip``, with pixels and captions; ``prior``, with noisy standardized embeddings,
-                timesteps and captions; ``decoder``, with noisy pictures, timesteps, embeddings and captions.
+                timesteps and captions; ``codes``, with codes and captions; ``decoder``, with noisy pictures,
+                timesteps, embeddings and captions.
             given: its inputs.
 
         Returns:
@@ -74,10 +78,12 @@ class UnclipModel(nn.Module):
         if part == "clip":
             pixels, text = given
             return self.clip.image(pixels), self.clip.text(text)[0], self.clip.scale
-        noisy, timesteps, *rest = given
-        text = rest[-1]
+        text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)
+        if part == "codes":
+            return self.prior(given[0], of_text, tokens, text == PAD)
+        noisy, timesteps, *rest = given
         if part == "prior":
             return self.prior.network(noisy, timesteps, of_text, tokens, text == PAD)
         return decoded(self.decoder, noisy, timesteps, rest[0], of_text, tokens)
@@ -129,16 +135,29 @@ class PriorForExport(nn.Module):
         return self.prior(noisy, timesteps, text, tokens, seen < 0.5)
 
 
-class EmbeddingForExport(nn.Module):
-    """The prior's standardized embeddings to embeddings."""
+class CodesForExport(nn.Module):
+    """The codes that may follow, by the autoregressive prior."""
 
     def __init__(self, model: UnclipModel) -> None:
         super().__init__()
         self.prior = model.prior
 
-    def forward(self, standardized: Tensor) -> Tensor:
-        """(N, D) to (N, D) of length 1."""
-        return self.prior.embeddings(standardized)
+    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+        """See `CodePrior`; ``seen`` is the opposite of its ``padding``."""
+        return self.prior(codes, text, tokens, seen < 0.5)
+
+
+class EmbeddingForExport(nn.Module):
+    """What a prior draws to embeddings: standardized ones, or codes."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        prior = model.prior
+        self.coder = prior.coder if isinstance(prior, CodePrior) else prior
+
+    def forward(self, drawn: Tensor) -> Tensor:
+        """(N, D), or codes (N, K), to (N, D) of length 1."""
+        return self.coder.embeddings(drawn)
 
 
 class ImageForExport(nn.Module):

@@ -17,6 +17,7 @@ from tao_like.runtime.generation.base import SEED, TEXT, Noise
 from tao_like.runtime.generation.diffusion import TEXT_GRAPH
 from tao_like.runtime.generation.unclip import UnclipGenerator
 from tao_like.tasks.text_to_image.data.data import CaptionData, Pictures
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
 from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, contrastive_loss
 from tao_like.tasks.text_to_image.model.wholes import dropped
 from tao_like.tasks.text_to_image.phases import Forward, Generating, Running
@@ -69,7 +70,7 @@ class ClipPhase(Phase[UnclipModel]):
 
 
 class PriorPhase(Phase[UnclipModel]):
-    """Captions to embeddings of pictures, by diffusion.
+    """Captions to embeddings of pictures: out of noise, or code by code.
 
     Args:
         data, spec: as of `Phase`.
@@ -93,16 +94,22 @@ class PriorPhase(Phase[UnclipModel]):
     @override
     def check(self, model: UnclipModel) -> None:
         """Measures the embeddings of the training's pictures."""
-        measure(model, self.data, model.prior)
+        prior = model.prior
+        measure(model, self.data, prior.coder if isinstance(prior, CodePrior) else prior)
 
     @override
     def losses(self, model: UnclipModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
-        text = batch.inputs[TEXT]
-        training = model.prior.training
+        text, prior = batch.inputs[TEXT], model.prior
+        training = prior.training
         if training:
             text = dropped(text, self.spec.text_drop)
         with torch.no_grad():
-            wanted = model.prior.standardized(model.clip.image(batch.targets.values))
+            image = model.clip.image(batch.targets.values)
+        if isinstance(prior, CodePrior):
+            codes = prior.coder.codes(image)
+            logits = model("codes", codes, text)
+            return {"loss": functional.cross_entropy(logits.flatten(0, 1), codes.flatten())}
+        wanted = prior.standardized(image)
         noisy, steps, _ = self.process.noisy(wanted, training=training)
         return {"loss": functional.mse_loss(model("prior", noisy, steps.float(), text), wanted)}
 
@@ -155,8 +162,8 @@ class DecoderPhase(Generating):
 
 
 @torch.no_grad()
-def measure(model: UnclipModel, data: CaptionData, part: Standardized) -> None:
-    """Tells a part mean and deviation of the embeddings of the training's pictures."""
+def measure(model: UnclipModel, data: CaptionData, part: Standardized | EmbeddingCodes) -> None:
+    """Tells a part what the embeddings of the training's pictures are like."""
     dataset = data.dataset("train")
     count = min(len(dataset), MEASURED)
     numbers = [number * len(dataset) // count for number in range(count)]
