@@ -66,18 +66,20 @@ class UnclipModel(nn.Module):
         """What a part learns by; divided weights are gathered when the whole is called.
 
         Args:
-            part: ``clip``, with pixels and captions; ``prior``, with noisy standardized embeddings,
+            part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy standardized embeddings,
                 timesteps and captions; ``codes``, with codes and captions; ``decoder``, with noisy pictures,
                 timesteps, embeddings and captions.
             given: its inputs.
 
         Returns:
-            Embeddings of pictures and captions and the scale; the embeddings that are foreseen, standardized;
-            or what the decoder says.
+            Embeddings of pictures and captions and the scale; those of pictures alone; the embeddings that are
+            foreseen, standardized, or the codes' logits; or what the decoder says.
         """
         if part == "clip":
             pixels, text = given
             return self.clip.image(pixels), self.clip.text(text)[0], self.clip.scale
+        if part == "image":
+            return self.clip.image(*given)
         text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)

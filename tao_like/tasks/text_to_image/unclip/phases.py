@@ -104,7 +104,7 @@ class PriorPhase(Phase[UnclipModel]):
         if training:
             text = dropped(text, self.spec.text_drop)
         with torch.no_grad():
-            image = model.clip.image(batch.targets.values)
+            image = model("image", batch.targets.values)
         if isinstance(prior, CodePrior):
             codes = prior.coder.codes(image)
             logits = model("codes", codes, text)
@@ -152,7 +152,7 @@ class DecoderPhase(Generating):
         text, pixels = batch.inputs[TEXT], batch.targets.values
         training = model.decoder.training
         with torch.no_grad():
-            image = model.clip.image(pixels)
+            image = model("image", pixels)
         if training:
             text = dropped(text, self.spec.decoder_text_drop)
             image = dropped(image, self.spec.embedding_drop)
