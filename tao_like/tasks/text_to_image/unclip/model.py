@@ -66,14 +66,14 @@ class UnclipModel(nn.Module):
         """What a part learns by; divided weights are gathered when the whole is called.
 
         Args:
-            part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy standardized embeddings,
-                timesteps and captions; ``codes``, with codes and captions; ``decoder``, with noisy pictures,
-                timesteps, embeddings and captions.
+            part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy
+                standardized embeddings, timesteps and captions; ``codes``, with codes and captions;
+                ``decoder``, with noisy pictures, timesteps, embeddings and captions.
             given: its inputs.
 
         Returns:
-            Embeddings of pictures and captions and the scale; those of pictures alone; the embeddings that are
-            foreseen, standardized, or the codes' logits; or what the decoder says.
+            Embeddings of pictures and captions and the scale; those of pictures alone; the embeddings that
+            are foreseen, standardized, or the codes' logits; or what the decoder says.
         """
         if part == "clip":
             pixels, text = given
