@@ -80,7 +80,7 @@ class Model(ABC):
 
     @property
     def preprocessing(self) -> Any:
-        """How the only input is made, such as an `ImagePreparation`; of several inputs the first's."""
+        """How the only input is made, such as an `ImagePreprocessing`; of several inputs the first's."""
         return next(iter(self.inputs.values())).preprocessing
 
     @property

@@ -77,9 +77,9 @@ def dry_run(task: str, spec: Path | None, overrides: Sequence[str] = ()) -> DryR
     engine = TorchEngine(made.exports(network, default_format(made)), torch.device("cpu"), generator)
     seconds = {}
     for count in BATCHES:
-        prepared = preprocess(made.inputs, [dummy_sample(made.inputs, seed) for seed in range(count)])
+        preprocessed = preprocess(made.inputs, [dummy_sample(made.inputs, seed) for seed in range(count)])
         began = time.process_time()
-        engine.run(prepared)
+        engine.run(preprocessed)
         seconds[count] = (time.process_time() - began) / count
     megabytes = {"run": weights / _MEGABYTE, "train": copies * weights / _MEGABYTE}
     return DryRun(parameters, megabytes, seconds, "picture" if generates else "sample")

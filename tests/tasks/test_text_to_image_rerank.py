@@ -10,10 +10,10 @@ import pytest
 import tao_like
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.base import PICTURE, SEED, TEXT
-from tao_like.runtime.inputs.text import TextPreparation, Tokenizer
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.text_to_image.rerank import SEEDS_APART, Reranked, spoken
 
-TEXTS = TextPreparation("words", 8, words=["bright", "dark", "a"])
+TEXTS = TextPreprocessing("words", 8, words=["bright", "dark", "a"])
 
 
 class GrayOfSeed:

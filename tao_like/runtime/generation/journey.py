@@ -36,7 +36,7 @@ class Journey:
     Attributes:
         images: one or two, each (1, 3, H, W), -1 to 1.
         caption: tokens (1, T) of what the first picture shows; None: no words lead.
-        turn: where words lead, the share of the angle to their direction that the last picture has.
+        turn: where words lead, the fraction of the angle to their direction that the last picture has.
         frames: pictures on the way, the ends among them.
         first: seed of the first of them; the next ones have the seeds after it.
     """

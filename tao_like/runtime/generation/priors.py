@@ -69,15 +69,15 @@ def by_codes(asked: Asked, normal: Floats) -> npt.NDArray[np.int64]:
 
     Args:
         asked: for what.
-        normal: (K, N) normal numbers: their share of the distribution is where a code is taken in the
+        normal: (K, N) normal numbers: their fraction of the distribution is where a code is taken in the
             cumulated probabilities.
     """
     count = normal.shape[1]
     codes = np.zeros((count, len(normal)), np.int64)
     for place, row in enumerate(normal):
         logits = asked.says("logits", {"codes": codes})[:, place].astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        cumulated = np.cumsum(shares, axis=1) / shares.sum(axis=1, keepdims=True)
+        fractions = np.exp(logits - logits.max(axis=1, keepdims=True))
+        cumulated = np.cumsum(fractions, axis=1) / fractions.sum(axis=1, keepdims=True)
         chance = np.array([0.5 * (1 + math.erf(one / math.sqrt(2))) for one in row])
-        codes[:, place] = (cumulated < chance[:, None]).sum(axis=1).clip(max=shares.shape[1] - 1)
+        codes[:, place] = (cumulated < chance[:, None]).sum(axis=1).clip(max=fractions.shape[1] - 1)
     return codes

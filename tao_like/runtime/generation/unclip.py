@@ -242,12 +242,12 @@ class UnclipGenerator:
         for number in range(1, len(plain.timesteps)):
             kept, before = float(process.kept[number]), process.before(number)
             ratio = np.sqrt((1 - before) / (1 - kept))
-            share = np.sqrt(before) - ratio * np.sqrt(kept)
+            fraction = np.sqrt(before) - ratio * np.sqrt(kept)
             noisier = x
             for _ in range(INVERSION_ROUNDS):
                 found = plain.guided(call, noisier, int(process.timesteps[number]), condition)
                 picture, _ = plain.foreseen(noisier, found[:, :3], kept)
-                noisier = ((x - share * picture) / ratio).astype(np.float32)
+                noisier = ((x - fraction * picture) / ratio).astype(np.float32)
             x = noisier
         return x, image
 

@@ -12,7 +12,14 @@ from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.image import ImagePreparation, Window, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.image import (
+    ImagePreprocessing,
+    Window,
+    image_files,
+    preprocess,
+    read_image,
+    to_rgb,
+)
 from tao_like.runtime.metadata import InputMetadata
 from tao_like.runtime.predictions.tiles import Tiling, cut
 
@@ -35,7 +42,7 @@ class ImageInput:
                 f"the model's metadata is wrong: mean and std must be lists of {_CHANNELS} numbers."
             )
         self.metadata = metadata
-        self.preprocessing = ImagePreparation.from_dict(metadata.preprocessing)
+        self.preprocessing = ImagePreprocessing.from_dict(metadata.preprocessing)
         self._mean = np.asarray(metadata.mean, np.float32).reshape(_CHANNELS, 1, 1)
         self._std = np.asarray(metadata.std, np.float32).reshape(_CHANNELS, 1, 1)
         self._tiling = Tiling.of(extra)
@@ -64,12 +71,12 @@ class ImageInput:
     def preprocess(self, given: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Pixels (height, width, 3), and the size that the image had."""
         image = _read(given, self.preprocessing.window)
-        return prepare(image, self.preprocessing), image.size
+        return preprocess(image, self.preprocessing), image.size
 
     def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.uint8]], tuple[int, int]]:
         """The pixels of each tile of an image, or of the whole where images are not cut."""
         image = _read(given, self.preprocessing.window)
-        return [prepare(tile, self.preprocessing) for tile in cut(image, self._tiling)], image.size
+        return [preprocess(tile, self.preprocessing) for tile in cut(image, self._tiling)], image.size
 
     def batch(self, samples: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """Pixels (N, height, width, 3)."""
@@ -80,7 +87,7 @@ class ImageInput:
         size = (self.preprocessing.height, self.preprocessing.width, _CHANNELS)
         if batch.dtype != np.uint8 or batch.shape[1:] != size or len(batch) == 0:
             raise DatasetError(
-                f"prepared pictures are {batch.dtype} of shape {batch.shape}; "
+                f"preprocessed pictures are {batch.dtype} of shape {batch.shape}; "
                 f"{path} takes uint8 of shape (1 or more, {', '.join(map(str, size))})."
             )
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.geometry.boxes import LetterboxTransform, keep_best, letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.detections import (
@@ -119,25 +119,25 @@ def select(
 
 
 def merge_detections(
-    found: Sequence[Detections], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+    found: Sequence[Detections], size: tuple[int, int], preprocessing: ImagePreprocessing, tiling: Tiling
 ) -> Detections:
     """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
 
     Args:
         found: of each of the picture's tiles, in pixels of the tile's input.
         size: width and height of the picture.
-        preparation: how a tile became the input.
+        preprocessing: how a tile became the input.
         tiling: how the picture was cut.
     """
     tiles = tiling.tiles(*size)
     groups = []
     for tile, boxes in zip(tiles, found, strict=True):
-        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preprocessing)
         corner = np.array([tile.left, tile.top] * 2, np.float32)
         groups.append(Group(place.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
     whole = join(groups, tiles, tiling, size)
     return Detections(
-        letterbox_transform(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels
+        letterbox_transform(*size, preprocessing).to_input(whole.boxes), whole.scores, whole.labels
     )
 
 
@@ -175,7 +175,7 @@ class BoxesReader:
         check_metadata(metadata, MEANINGS, "a detector")
         stated_selection(metadata.extra, Selection)
         Tiling.of(metadata.extra)
-        letterbox_transform(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
+        letterbox_transform(1, 1, ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
         self,
@@ -185,21 +185,21 @@ class BoxesReader:
         sizes: Sequence[tuple[int, int]],
     ) -> list[BoxesPrediction]:
         """Return the detections of each image."""
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
         found = read_detections(by_meaning, stated_selection(metadata.extra, Selection))
         if (tiling := Tiling.of(metadata.extra)) is not None:
             parts = iter(found)
             counts = [len(tiling.tiles(*size)) for size in sizes]
             found = [
-                merge_detections(list(islice(parts, count)), size, preparation, tiling)
+                merge_detections(list(islice(parts, count)), size, preprocessing, tiling)
                 for count, size in zip(counts, sizes, strict=True)
             ]
         return [
             BoxesPrediction(
                 source=source,
                 detections=decide(
-                    boxes, letterbox_transform(*size, preparation), metadata.classes, metadata.thresholds
+                    boxes, letterbox_transform(*size, preprocessing), metadata.classes, metadata.thresholds
                 ),
             )
             for boxes, source, size in zip(found, sources, sizes, strict=True)

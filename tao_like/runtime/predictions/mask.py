@@ -13,7 +13,7 @@ from PIL import Image
 
 from tao_like.errors import BundleError
 from tao_like.runtime.geometry.outlines import Point, mask_rings
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.tiles import Tiling
@@ -51,7 +51,7 @@ class MaskPrediction(Prediction):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Class name to its share of the photo, 0 to 1."""
+        """Class name to its fraction of the photo, 0 to 1."""
         total = max(1, self.width * self.height)
         return {name: area / total for name, area in self.areas.items()}
 
@@ -90,7 +90,7 @@ def decode_runs(runs: Sequence[int], width: int, height: int) -> ClassMap:
     return mask
 
 
-def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: ImagePreparation) -> ClassMap:
+def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preprocessing: ImagePreprocessing) -> ClassMap:
     """The class of every pixel of a photo from what the network says of the input.
 
     Probabilities are scaled to the photo's size before the likeliest class is taken; of a class map the
@@ -99,9 +99,9 @@ def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: Imag
     Args:
         values: (H, W) class numbers, or (classes, H, W) probabilities, of the input.
         size: width and height of the photo.
-        preparation: how the photo became the input.
+        preprocessing: how the photo became the input.
     """
-    inner = inside(values, size, preparation)
+    inner = inside(values, size, preprocessing)
     if inner.ndim == 2:
         if inner.shape[::-1] == size:
             return np.ascontiguousarray(inner)
@@ -117,12 +117,12 @@ def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: Imag
 
 
 def inside(
-    values: npt.NDArray[Any], size: tuple[int, int], preparation: ImagePreparation
+    values: npt.NDArray[Any], size: tuple[int, int], preprocessing: ImagePreprocessing
 ) -> npt.NDArray[Any]:
     """The part of (..., H, W) that shows the photo: without the borders of ``letterbox``."""
-    if preparation.resize == "squash":
+    if preprocessing.resize == "squash":
         return values
-    left, top, width, height = letterbox_place(*size, preparation)
+    left, top, width, height = letterbox_place(*size, preprocessing)
     return values[..., top : top + height, left : left + width]
 
 
@@ -135,7 +135,10 @@ def scaled_channel(channel: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDAr
 
 
 def merged_map(
-    found: Sequence[npt.NDArray[Any]], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+    found: Sequence[npt.NDArray[Any]],
+    size: tuple[int, int],
+    preprocessing: ImagePreprocessing,
+    tiling: Tiling,
 ) -> ClassMap:
     """The class map of a photo from its tiles' probabilities (classes, H, W), averaged where they meet."""
     tiles = tiling.tiles(*size)
@@ -144,7 +147,7 @@ def merged_map(
     for tile, values in zip(tiles, found, strict=True):
         extent = (tile.right - tile.left, tile.bottom - tile.top)
         area = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
-        for number, channel in enumerate(inside(values, extent, preparation)):
+        for number, channel in enumerate(inside(values, extent, preprocessing)):
             total[number][area] += scaled_channel(channel, extent)
         count[area] += 1
     total /= count
@@ -167,8 +170,8 @@ class MaskReader:
             )
         if Tiling.of(metadata.extra) is not None and meanings[0] == CLASS_MAP:
             raise BundleError("tiles can be merged by their probabilities, and the model gives class maps.")
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
-        if preparation.resize == "crop":
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
+        if preprocessing.resize == "crop":
             raise BundleError("a mask covers the whole photo; the model's preprocessing crops it.")
         class_colors(metadata)
 
@@ -181,15 +184,15 @@ class MaskReader:
     ) -> list[MaskPrediction]:
         """Return the mask of each photo, at the photo's size."""
         ((name, _),) = metadata.outputs.items()
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         tiling = Tiling.of(metadata.extra)
         remaining = iter(outputs[name])
         predictions = []
         for source, size in zip(sources, sizes, strict=True):
             count = len(tiling.tiles(*size)) if tiling else 1
             found = list(islice(remaining, count))
-            whole = merged_map(found, size, preparation, tiling) if tiling else None
-            mask = photo_map(found[0], size, preparation) if whole is None else whole
+            whole = merged_map(found, size, preprocessing, tiling) if tiling else None
+            mask = photo_map(found[0], size, preprocessing) if whole is None else whole
             predictions.append(_prediction(mask, metadata, source))
         return predictions
 

@@ -16,7 +16,7 @@ from tao_like.contract.capabilities import Tiles
 from tao_like.contract.data import Dataset
 from tao_like.contract.sample import Sample
 from tao_like.data.images.files import read_header
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tile, Tiling, cut
 
 
@@ -86,7 +86,7 @@ class TiledData(Protocol):
     """Data whose images may be cut."""
 
     @property
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How a tile becomes an input."""
 
     @property
@@ -105,7 +105,7 @@ class ImageTiles(Tiles):
         self.data = data
 
     @abstractmethod
-    def joined(self, predictions: Sequence[Any], size: tuple[int, int]) -> Any:
+    def merge_tiles(self, predictions: Sequence[Any], size: tuple[int, int]) -> Any:
         """The prediction for an image of a width and height from those for its tiles in order."""
 
     @property
@@ -121,7 +121,7 @@ class ImageTiles(Tiles):
 
     @override
     def merge(self, sample: Sample, predictions: Sequence[Any]) -> Any:
-        return self.joined(predictions, sample.data.size)
+        return self.merge_tiles(predictions, sample.data.size)
 
     @override
     def image_numbers(self, dataset: Dataset) -> Sequence[int]:
@@ -133,7 +133,7 @@ class ImageTiles(Tiles):
             of_tiles = list(tiles)
             target = of_tiles[0][2]
             found = [prediction for _, prediction, _ in of_tiles]
-            yield image, self.joined(found, (target.width, target.height)), target
+            yield image, self.merge_tiles(found, (target.width, target.height)), target
 
     @override
     def whole_sample(self, dataset: Dataset, number: int) -> Sample:

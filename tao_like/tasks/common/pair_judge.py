@@ -21,7 +21,7 @@ from tao_like import runtime
 from tao_like.bundle import file_sha256
 from tao_like.contract.restored import restored
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.embedding import EMBEDDING, TEXT_EMBEDDING
 from tao_like.tasks import task_class
 from tao_like.tasks.common.image_input import IMAGE
@@ -113,8 +113,8 @@ class BundleJudge(PairJudge):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that its image tower looks at, in pixels."""
-        preparation = ImagePreparation.from_dict(self._inputs[IMAGE].preprocessing)
-        return preparation.height, preparation.width
+        preprocessing = ImagePreprocessing.from_dict(self._inputs[IMAGE].preprocessing)
+        return preprocessing.height, preprocessing.width
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Embeddings (N, D) of length 1, with gradients.
@@ -166,8 +166,8 @@ class ExportedJudge(PairJudge):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that its image tower looks at, in pixels."""
-        preparation = self._model.inputs[IMAGE].preprocessing
-        return preparation.height, preparation.width
+        preprocessing = self._model.inputs[IMAGE].preprocessing
+        return preprocessing.height, preprocessing.width
 
     def _image_batch(self, images: Sequence[Image.Image]) -> Floats:
         return self._run(IMAGE, images, EMBEDDING)
@@ -177,7 +177,7 @@ class ExportedJudge(PairJudge):
 
     def _run(self, name: str, given: Sequence[Image.Image] | Sequence[str], meaning: str) -> Floats:
         batch = np.stack([self._model.prepare({name: one})[name] for one in given])
-        return self._model.run_prepared({name: batch})[self._outputs[meaning]].astype(np.float32)
+        return self._model.run_preprocessed({name: batch})[self._outputs[meaning]].astype(np.float32)
 
 
 def open_judge(given: str, key: str, device: torch.device | str = "cpu") -> PairJudge:

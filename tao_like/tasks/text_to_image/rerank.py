@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Arrays, Generator, GraphCall
-from tao_like.runtime.inputs.text import UNKNOWN, TextPreparation
+from tao_like.runtime.inputs.text import UNKNOWN, TextPreprocessing
 from tao_like.runtime.predictions.picture import to_pixels
 from tao_like.tasks.common.pair_judge import PairJudge
 
@@ -33,7 +33,7 @@ class Reranked:
 
     generator: Generator
     judge: Callable[[], PairJudge]
-    text: Callable[[], TextPreparation]
+    text: Callable[[], TextPreprocessing]
     candidates: int
 
     kind: ClassVar[str] = "reranked"
@@ -68,6 +68,6 @@ class Reranked:
         return self.generator.rehearsals()
 
 
-def spoken(ids: npt.NDArray[np.int64], text: TextPreparation) -> str:
+def spoken(ids: npt.NDArray[np.int64], text: TextPreprocessing) -> str:
     """The words of a caption's tokens; those that are not in the vocabulary are lost, as to the model."""
     return " ".join(text.words[number - UNKNOWN - 1] for number in ids.tolist() if number > UNKNOWN)

@@ -30,7 +30,7 @@ class PhotoTiles(ImageTiles):
     """Big photos seen window by window."""
 
     @override
-    def joined(self, predictions: Sequence[Segmented], size: tuple[int, int]) -> Segmented:
+    def merge_tiles(self, predictions: Sequence[Segmented], size: tuple[int, int]) -> Segmented:
         values = [one.values for one in predictions if one.values is not None]
         mask = merged_map(values, size, self.data.preprocessing, self.tiling)
         return Segmented.ready(mask, self.data.preprocessing)
