@@ -6,9 +6,9 @@ import math
 from collections import defaultdict
 from typing import Any
 
+from tao_like.byom.building.roles import TRAINED_ROLES
 from tao_like.byom.conversion import Imported
-from tao_like.byom.graph import Graph, all_constants
-from tao_like.byom.roles import TRAINED_ROLES
+from tao_like.byom.source.graph import Graph, all_constants
 
 UNUSED = "unused"
 

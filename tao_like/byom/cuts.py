@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from typing_extensions import override
 
+from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
-from tao_like.byom.in_place import keep
 from tao_like.errors import ConversionError
 
 STRIDES = (2, 4, 8, 16, 32, 64)

@@ -16,14 +16,9 @@ from torch import nn
 
 from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
-from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.graph import all_constants
-from tao_like.byom.integers import spelled_out
-from tao_like.byom.judging import Comparison
-from tao_like.byom.pictures import picture_inputs
-from tao_like.byom.proof import (
+from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
     dummy_inputs,
@@ -32,7 +27,12 @@ from tao_like.byom.proof import (
     session,
     without_rounding,
 )
-from tao_like.byom.reading import UnreadableModelError, parse_model, read_model
+from tao_like.byom.proof.judging import Comparison
+from tao_like.byom.proof.pictures import picture_inputs
+from tao_like.byom.source.batches import free_batch
+from tao_like.byom.source.graph import all_constants
+from tao_like.byom.source.integers import spelled_out
+from tao_like.byom.source.reading import UnreadableModelError, parse_model, read_model
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"

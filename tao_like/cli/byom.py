@@ -66,10 +66,10 @@ def byom() -> None:
 def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> None:
     """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
-    from tao_like.byom.graph import graph_of
     from tao_like.byom.importing import import_file
     from tao_like.byom.limits import limits
-    from tao_like.byom.reading import read_model
+    from tao_like.byom.source.graph import graph_of
+    from tao_like.byom.source.reading import read_model
 
     graph = graph_of(read_model(model))
     unknown = unknown_operations(graph)
@@ -142,7 +142,7 @@ def _some(names: list[str]) -> str:
     type=click.FloatRange(0.0, 0.1, min_open=True),
     default=1e-4,
     show_default=True,
-    help="Difference to onnxruntime that is allowed, as a fraction of a channel's largest value; is recorded.",
+    help="Difference to onnxruntime that is allowed, as a fraction of a channel's largest value; recorded.",
 )
 @_TIME
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
@@ -170,7 +170,7 @@ def convert(
     from tao_like.bundle import write_bundle
     from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
     from tao_like.byom.limits import limits
-    from tao_like.byom.pictures import picture_files
+    from tao_like.byom.proof.pictures import picture_files
     from tao_like.errors import ConversionError, SpecError
     from tao_like.tracking import atomic_path
 

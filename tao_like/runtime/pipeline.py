@@ -201,7 +201,7 @@ class Pipeline(Model):
         generator = self.generator.changed(**settings)
         made = []
         for number, text in enumerate(texts):
-            sample = self.prepare({TEXT: text, SEED: seed + number})
+            sample = self.preprocess({TEXT: text, SEED: seed + number})
             feed = self.feed({name: self.inputs[name].batch([sample[name]]) for name in self.inputs})
             outputs = generator.run(self._call, feed)
             (found,) = self._reader.read(outputs, self.metadata, [None], [(0, 0)])

@@ -13,8 +13,8 @@ from torch import nn
 
 from tao_like.byom import convert, converter
 from tao_like.byom.accounting import account
-from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported
+from tao_like.byom.source.batches import free_batch
 from tao_like.errors import ConversionError
 
 

@@ -20,9 +20,9 @@ from test_patterns import traced
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
-from tao_like.byom.graph import graph_of
 from tao_like.byom.importing import from_bundle, import_file, to_bundle
-from tao_like.byom.pictures import picture_inputs
+from tao_like.byom.proof.pictures import picture_inputs
+from tao_like.byom.source.graph import graph_of
 from tao_like.cli.byom import byom
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.imported.backbone import build_imported

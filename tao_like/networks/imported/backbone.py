@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.bundle import Bundle, read_bundle
+from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
 from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
-from tao_like.byom.in_place import keep
-from tao_like.byom.proof import input_shapes
+from tao_like.byom.proof.comparison import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization

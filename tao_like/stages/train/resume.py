@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from tao_like.config import to_dict
@@ -122,6 +123,7 @@ def describe(task: AnyTask, phase: Phase[Any], spec: CommonSpec) -> dict[str, An
         "spec": to_dict(spec),
         "classes": list(task.data.labels.names),
         "data": _fingerprints(phase),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from tao_like.byom import sizes
+from tao_like.byom.building import sizes
 from tao_like.byom.ops.attention import attention, full_attention
-from tao_like.byom.patterns import attend
+from tao_like.byom.patterns.recognition import attend
 
 _MOST_NODES = 400
 

@@ -10,11 +10,12 @@ import onnxruntime
 import torch
 from torch import fx
 
-from tao_like.byom.exact import exactly
-from tao_like.byom.graph import Graph, all_nodes
-from tao_like.byom.judging import Array, Comparison, judged
-from tao_like.byom.reading import UnreadableModelError
+from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.judging import Array, Comparison, judged
+from tao_like.byom.source.graph import Graph, all_nodes
+from tao_like.byom.source.reading import UnreadableModelError
 from tao_like.errors import ConversionError
+from tao_like.runtime.session import graph_session, session_options
 
 OPEN_SIZES = {2: 224, 3: 224}
 """What an open axis of an image becomes in the comparison, by the number of the axis."""
@@ -29,15 +30,12 @@ def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.In
     Raises:
         UnreadableModelError: onnxruntime cannot run the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options = session_options()
     options.intra_op_num_threads = torch.get_num_threads()
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
+        return graph_session(model.SerializeToString(), options)
     except Exception as error:  # onnxruntime's errors have no common base that it exports
         raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
 

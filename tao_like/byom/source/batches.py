@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tao_like.byom.shapes import real_inputs, skeleton
+from tao_like.byom.source.shapes import real_inputs, skeleton
 
 _BATCH = "batch"
 _MARK = 7919

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tao_like.byom.graph import STANDARD_DOMAINS
+from tao_like.byom.source.graph import STANDARD_DOMAINS
 
 Converter = Callable[..., Any]
 """Takes a ``NodeView``, gives the node's only ``Value`` or a tuple of them."""

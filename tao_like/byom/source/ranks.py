@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tao_like.byom.graph import Node
+from tao_like.byom.source.graph import Node
 
 _AS_FIRST = frozenset(
     [

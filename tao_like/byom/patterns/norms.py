@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.graph import Node
-from tao_like.byom.matching import DOMAIN, Found, Network, whole_node
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
+from tao_like.byom.source.graph import Node
 
 
 def layer_norms(network: Network) -> Found:

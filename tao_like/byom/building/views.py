@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from tao_like.byom import host
-from tao_like.byom.graph import Graph, Node, TensorType
-from tao_like.byom.roles import Role, Use
-from tao_like.byom.sizes import Arithmetic, Items
+from tao_like.byom.building import host
+from tao_like.byom.building.roles import Role, Use
+from tao_like.byom.building.sizes import Arithmetic, Items
+from tao_like.byom.source.graph import Graph, Node, TensorType
 from tao_like.errors import ConversionError
 
 

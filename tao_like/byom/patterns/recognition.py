@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.builder import Builder
-from tao_like.byom.graph import Graph, Node, TensorType
-from tao_like.byom.matching import DOMAIN, Found, Network, whole_node
-from tao_like.byom.norm_patterns import group_norms, layer_norms
+from tao_like.byom.building.builder import Builder
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.attention import mask_of
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
+from tao_like.byom.patterns.norms import group_norms, layer_norms
+from tao_like.byom.source.graph import Graph, Node, TensorType
 
 _ELEMENTWISE = {
     *("Add", "Sub", "Mul", "Div", "Pow", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Max", "Min"),

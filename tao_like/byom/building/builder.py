@@ -11,16 +11,16 @@ from typing import Any
 
 from torch import fx, nn
 
-from tao_like.byom import host, sizes
-from tao_like.byom.graph import Graph, Node, TensorType, bodies
-from tao_like.byom.in_place import write_in_place
-from tao_like.byom.naming import ModuleTree, attribute_path, identifier, module_path
-from tao_like.byom.operands import operand_role
-from tao_like.byom.ranks import rank_after
-from tao_like.byom.registry import find_converter
-from tao_like.byom.roles import TRAINED_ROLES, Role, Use
-from tao_like.byom.tables import shared_values
-from tao_like.byom.views import FoldingView, NodeView, Value
+from tao_like.byom.building import host, sizes
+from tao_like.byom.building.in_place import write_in_place
+from tao_like.byom.building.naming import ModuleTree, attribute_path, identifier, module_path
+from tao_like.byom.building.operands import operand_role
+from tao_like.byom.building.registry import find_converter
+from tao_like.byom.building.roles import TRAINED_ROLES, Role, Use
+from tao_like.byom.building.tables import shared_values
+from tao_like.byom.building.views import FoldingView, NodeView, Value
+from tao_like.byom.source.graph import Graph, Node, TensorType, bodies
+from tao_like.byom.source.ranks import rank_after
 from tao_like.errors import ConversionError, TaoLikeError
 
 _COUNTING = ("Range", "CumSum")

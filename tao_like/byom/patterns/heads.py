@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from tao_like.byom import sizes
-from tao_like.byom.builder import attribute_at
+from tao_like.byom.building import sizes
+from tao_like.byom.building.builder import attribute_at
+from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.attention import attention
 from tao_like.byom.ops.elementwise import choose
 from tao_like.byom.ops.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
-from tao_like.byom.patterns import attend
-from tao_like.byom.roles import Use
+from tao_like.byom.patterns.recognition import attend
 
 _BETWEEN = {
     *(torch.permute, torch.flatten, torch.unsqueeze, torch.mul, torch.div, Tensor.reshape, Tensor.split),

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tao_like.byom.graph import Graph
-from tao_like.byom.judging import Array
-from tao_like.byom.proof import batch_sizes
+from tao_like.byom.proof.comparison import batch_sizes
+from tao_like.byom.proof.judging import Array
+from tao_like.byom.source.graph import Graph
 from tao_like.errors import ConversionError
 from tao_like.runtime.inputs.image import image_files, read_image
 

@@ -24,7 +24,7 @@ class Comparison:
 
     Attributes:
         batch: number of samples.
-        what: the input: ``noise`` or ``pictures``.
+        what: the input: ``dummy_inputs`` or ``pictures``.
         output: name of the output.
         difference: largest difference in this channel, as a fraction of its largest magnitude.
         absolute: largest difference.

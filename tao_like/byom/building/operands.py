@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tao_like.byom.roles import CHANNELS_OF_AN_IMAGE, Role, is_grid, is_mask
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.roles import CHANNELS_OF_AN_IMAGE, Role, is_grid, is_mask
+from tao_like.byom.building.views import NodeView, Value
 
 _SCALE_AND_SHIFT: dict[int, Role] = {1: "affine weight", 2: "bias"}
 _LAYER: dict[int, Role] = {1: "weight", 2: "bias"}

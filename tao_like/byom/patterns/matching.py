@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tao_like.byom.graph import Graph, Node, bodies
+from tao_like.byom.source.graph import Graph, Node, bodies
 
 _SIZE_ARITHMETIC = (
     "Shape",

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
-from tao_like.byom import host
-from tao_like.byom.graph import dtype_of
+from tao_like.byom.building import host
+from tao_like.byom.source.graph import dtype_of
 
 Items = NDArray[np.object_]
 """Numbers and nodes that compute numbers."""
