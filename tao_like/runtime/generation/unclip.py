@@ -187,7 +187,7 @@ class UnclipGenerator:
         if self.prior == DIFFUSION:
             x = noise.normal((self.candidates, self.embedding)).reshape(-1, self.embedding)
             process = Process.of(self.decoder.schedule, self.decoder.train_steps, self.prior_timesteps)
-            drawn = by_diffusion(asked, x, process)
+            drawn: npt.NDArray[Any] = by_diffusion(asked, x, process)
         else:
             chances = np.stack([noise.normal((self.candidates,)) for _ in range(self.embedding)])
             drawn = by_codes(asked, chances.reshape(self.embedding, -1))

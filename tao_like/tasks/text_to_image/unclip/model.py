@@ -87,6 +87,7 @@ class UnclipModel(nn.Module):
             return self.prior(given[0], of_text, tokens, text == PAD)
         noisy, timesteps, *rest = given
         if part == "prior":
+            assert isinstance(self.prior, Standardized)
             return self.prior.network(noisy, timesteps, of_text, tokens, text == PAD)
         return decoded(self.decoder, noisy, timesteps, rest[0], of_text, tokens)
 
@@ -130,6 +131,7 @@ class PriorForExport(nn.Module):
 
     def __init__(self, model: UnclipModel) -> None:
         super().__init__()
+        assert isinstance(model.prior, Standardized)
         self.prior = model.prior.network
 
     def forward(self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
