@@ -65,6 +65,7 @@ def task_group(name: str) -> click.Group:
         group.add_command(_stage_command(name, stage))
     if "train" in module.STAGES:
         group.add_command(_stage_command(name, AUTOML))
+        group.add_command(_dry_run_command(name))
     if importlib.util.find_spec(f"tao_like.tasks.{name}.init") is not None:
         group.add_command(_init_command(name))
     group.add_command(_default_specs_command(name))
@@ -179,6 +180,26 @@ def _init_command(task: str) -> click.Command:
         click.echo(f"Then: tao-like {task} train -e {target}")
 
     return init
+
+
+def _dry_run_command(task: str) -> click.Command:
+    @click.command("dry_run", short_help="Say what a spec's network costs here: parameters, memory, time.")
+    @click.option(
+        "-e",
+        "--experiment_spec_file",
+        "spec",
+        type=click.Path(path_type=Path),
+        help="The spec file; left out: the defaults.",
+    )
+    @click.argument("overrides", nargs=-1, type=OverrideType(task), metavar="[key=value]...")
+    def dry_run(spec: Path | None, overrides: tuple[str, ...]) -> None:
+        """Builds the network of a spec, runs it on noise, and says what it takes. Writes nothing."""
+        from tao_like.stages.dry_run import dry_run as measure
+
+        for line in measure(task, spec, overrides).lines():
+            click.echo(line)
+
+    return dry_run
 
 
 def _default_specs_command(task: str) -> click.Command:
