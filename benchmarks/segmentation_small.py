@@ -159,7 +159,9 @@ def main() -> None:
     data = options.data.resolve()
     for seed in options.seeds:
         new = measure(data, options.epochs, options.again, seed)
-        rows = [row for row in written(options.output) if (row["data"], row["seed"]) != (data.name, str(seed))]
+        rows = [
+            row for row in written(options.output) if (row["data"], row["seed"]) != (data.name, str(seed))
+        ]
         with options.output.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()

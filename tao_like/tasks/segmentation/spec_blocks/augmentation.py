@@ -35,8 +35,8 @@ class AugmentationSpec:
         [],
         "Height and width of what a network learns from: a crop of that many pixels in the place of one that "
         "is enlarged to the input's size. A step is cheaper by as much, so more photos are seen in the same "
-        "time; with_scale_random_crop.scale_range is then the share of the photo that fills the crop. Empty: "
-        "the input's size",
+        "time; with_scale_random_crop.scale_range is then the fraction of the photo that fills the crop. "
+        "Empty: the input's size",
         unit="pixels",
         element_ge=32,
         element_le=4096,
