@@ -16,7 +16,14 @@ from PIL import Image
 from test_specs import SMALL
 
 from tao_like.cli.main import main
-from tao_like.samples import catalog, digit_scenes, lidar_scenes, shapes_captions, skeleton_actions
+from tao_like.samples import (
+    catalog,
+    digit_scenes,
+    lidar_scenes,
+    shapes_captions,
+    shapes_scenes,
+    skeleton_actions,
+)
 from tao_like.tasks import spec_module, task_names
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +45,8 @@ EXPECTED = {
     "classification": OTHER_CLASSES,
     "pointpillars": lidar_scenes.KINDS,
     "pose_classification": skeleton_actions.ACTIONS,
+    "segmentation": shapes_scenes.CLASSES,
+    "instance_segmentation": shapes_scenes.CLASSES,
 }
 """Classes of the data of a notebook that are no digits."""
 
@@ -75,10 +84,9 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
     original = catalog.write_sample
 
     def write(name: str, folder: Path) -> Path:
-        written = original(name, folder)
-        # The lists of pairs name every picture; there are few captions' worth of them.
-        places = set() if name == "shapes_captions" else {path.parent for path in written.rglob("*.png")}
-        for place in places:
+        if name != "digits":
+            return original(name, folder)
+        for place in {path.parent for path in original(name, folder).rglob("*.png")}:
             for path in sorted(place.iterdir())[PICTURES_LEFT:]:
                 path.unlink()
         return folder
@@ -86,6 +94,7 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(catalog, "write_sample", write)
     for split in digit_scenes.COUNTS:
         patch.setitem(digit_scenes.COUNTS, split, SCENES_LEFT)
+        patch.setitem(shapes_scenes.COUNTS, split, SCENES_LEFT)
         patch.setitem(lidar_scenes.COUNTS, split, FRAMES_LEFT)
     for split in shapes_captions.PICTURES:
         patch.setitem(shapes_captions.PICTURES, split, 1)
