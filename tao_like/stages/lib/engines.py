@@ -133,8 +133,9 @@ def _generating_inputs(
         given[name] = graphs[name].to_inputs(values)
         return engine.run_graph(name, values)
 
-    generator.run(call, preprocessed)
-    return given
+    for one in generator.rehearsals():
+        one.run(call, preprocessed)
+    return {name: given[name] for name in graphs}
 
 
 def _one_by_one(preprocessed: Preprocessed) -> list[Preprocessed]:
