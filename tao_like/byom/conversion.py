@@ -114,7 +114,8 @@ def refuse_unknown(graph: Graph) -> None:
     raise ConversionError(
         f"{len(unknown)} kinds of operation are not known:\n"
         + "\n".join(lines)
-        + "\nA function in Python can teach the converter one: see @converter in tao_like.byom"
+        + "\nA function in Python can teach the converter one: see @converter in tao_like.byom; "
+        "--module my_ops.py on the command line runs it"
     )
 
 

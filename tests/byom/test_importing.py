@@ -130,7 +130,7 @@ def test_class_names_and_cuts_must_fit(path: Path) -> None:
     with pytest.raises(ConversionError, match=r"2 class names.*4 classes"):
         to_bundle(result, classes=["a", "b"])
     with pytest.raises(ConversionError, match="nowhere"):
-        to_bundle(result, classes=[], cut="nowhere")
+        to_bundle(result, classes=[], cuts=["nowhere"])
 
 
 def test_converted_and_exported_it_answers_as_before(path: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import fx, nn
 
 from tao_like.byom.building import host, sizes
+from tao_like.byom.building.ahead import Ahead
 from tao_like.byom.building.in_place import write_in_place
 from tao_like.byom.building.naming import ModuleTree, attribute_path, identifier, module_path
 from tao_like.byom.building.operands import operand_role
@@ -51,11 +52,13 @@ class Builder:
 
     Args:
         graph: of which every operation has a converter.
-        outer: values of the enclosing graph that a body may use, by name; these become inputs of its own.
+        outer: of a body, the values of the enclosing graph that it uses, by name; these become inputs of its
+            own. None: the graph is no body.
     """
 
-    def __init__(self, graph: Graph, outer: Sequence[str] = ()) -> None:
+    def __init__(self, graph: Graph, outer: Sequence[str] | None = None) -> None:
         self.graph = graph
+        self.ahead = Ahead(graph, is_body=outer is not None)
         self.fx = fx.Graph()
         self.arithmetic = sizes.Arithmetic(self.fx)
         self.root = nn.Module()
@@ -68,7 +71,7 @@ class Builder:
         self._images: set[str] = set()
         self._counted: set[fx.Node] = set()
         self.float_before_quantising: dict[str, Value] = {}
-        for name in (*graph.inputs, *outer):
+        for name in (*graph.inputs, *(outer or ())):
             node = self.fx.placeholder(self._input_name(name))
             self.values[name] = Value(name, graph.type_of(name), node)
             self._images.add(name)
@@ -194,16 +197,18 @@ class Builder:
         """Does shape arithmetic on single numbers, so that sizes stay open: eager, traced or captured."""
         if node.domain:
             return False
+        noted = len(self.uses)
         if node.op in ("Shape", "Size"):
             found = self._measured(node, inputs[0])
         elif any(value is not None and value.sizes is not None for value in inputs):
             given = [None if value is None else self.items(value) for value in inputs]
-            if any(value is not None and one is None for value, one in zip(inputs, given, strict=True)):
-                return False
-            found = sizes.on_sizes(self.arithmetic, node.op, given, node.attributes)
+            known = all(value is None or one is not None for value, one in zip(inputs, given, strict=True))
+            found = sizes.on_sizes(self.arithmetic, node.op, given, node.attributes) if known else None
         else:
             return False
         if found is None:
+            # What was looked at as numbers is none of them.
+            del self.uses[noted:]
             return False
         for name, items in zip(node.outputs, found, strict=False):
             kind = TensorType(self.graph.type_of(name).dtype, items.shape)

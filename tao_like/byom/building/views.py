@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom.building import host
+from tao_like.byom.building.ahead import Ahead
 from tao_like.byom.building.roles import Role, Use
 from tao_like.byom.building.sizes import Arithmetic, Items
 from tao_like.byom.source.graph import Graph, Node, TensorType
@@ -49,6 +50,7 @@ class Building(Protocol):
         notes: what to tell the user so far.
         values: what each name of the source stands for.
         arithmetic: for numbers that follow from sizes.
+        ahead: what comes of a value further on.
         float_before_quantising: the same before a quantization that the source makes.
     """
 
@@ -59,6 +61,7 @@ class Building(Protocol):
     notes: list[str]
     values: dict[str, Value]
     arithmetic: Arithmetic
+    ahead: Ahead
     float_before_quantising: dict[str, Value]
 
     def items(self, value: Value) -> Items | None:

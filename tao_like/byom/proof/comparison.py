@@ -11,14 +11,13 @@ import torch
 from torch import fx
 
 from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.inputs import WholeShape
 from tao_like.byom.proof.judging import Array, Comparison, judged
 from tao_like.byom.source.graph import Graph, all_nodes
 from tao_like.byom.source.reading import UnreadableModelError
 from tao_like.errors import ConversionError
 from tao_like.runtime.session import graph_session, session_options
 
-OPEN_SIZES = {2: 224, 3: 224}
-"""What an open axis of an image becomes in the comparison, by the number of the axis."""
 _OTHER_BATCH = 3
 _LONGEST_REASON = 500
 _SEED = 0
@@ -75,32 +74,6 @@ def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     return bridged
 
 
-def input_shapes(graph: Graph, size: tuple[int, int] | None) -> dict[str, tuple[int, ...]]:
-    """A shape without the batch for each input of a graph; open axes get a usual size.
-
-    Args:
-        graph: the source.
-        size: height and width for the open axes of images.
-
-    Raises:
-        ConversionError: the source says nothing of the axes of an input.
-    """
-    shapes = {}
-    for name in graph.inputs:
-        declared = graph.type_of(name).shape
-        if declared is None or not declared:
-            raise ConversionError(f"the file does not say what shape its input '{name}' has")
-        sizes = []
-        for axis, item in enumerate(declared[1:], start=1):
-            chosen = size[axis - 2] if size and len(declared) == 4 and axis >= 2 else OPEN_SIZES.get(axis, 1)
-            if isinstance(item, int) and item > 0:
-                sizes.append(item)
-            else:
-                sizes.append(chosen)
-        shapes[name] = tuple(sizes)
-    return shapes
-
-
 def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
     """The source's own batch, and another where the network can take one."""
     first = (graph.type_of(graph.inputs[0]).shape or (None,))[0]
@@ -116,12 +89,13 @@ def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -
     inputs: dict[str, Array] = {}
     for name, shape in shapes.items():
         dtype = graph.type_of(name).dtype or torch.float32
+        full = shape.at(batch) if isinstance(shape, WholeShape) else (batch, *shape)
         if dtype.is_floating_point:
-            values = _picture(generator, (batch, *shape))
+            values = generator.random(full) if isinstance(shape, WholeShape) else _picture(generator, full)
         else:
             low, high = _whole_range(graph, name, dtype)
-            values = generator.integers(low, high, (batch, *shape), endpoint=True).astype(np.float64)
-        inputs[name] = torch.from_numpy(values).to(dtype).numpy()
+            values = np.asarray(generator.integers(low, high, full, endpoint=True), np.float64)
+        inputs[name] = torch.from_numpy(np.asarray(values)).to(dtype).numpy()
     return inputs
 
 
@@ -175,7 +149,7 @@ def compare(
     Raises:
         ConversionError: one of them cannot run, or shapes differ.
     """
-    batch = len(next(iter(inputs.values())))
+    batch = batch_of(inputs)
     expected = _run_reference(reference, inputs, one_by_one=one_by_one)
     try:
         with torch.inference_mode():
@@ -202,10 +176,15 @@ def compare(
     ]
 
 
+def batch_of(inputs: dict[str, Array]) -> int:
+    """The number of samples: the length of the first input that has one."""
+    return next((len(value) for value in inputs.values() if value.ndim), 1)
+
+
 def _run_reference(
     reference: onnxruntime.InferenceSession, inputs: dict[str, Array], *, one_by_one: bool
 ) -> list[list[Array]]:
-    batch = len(next(iter(inputs.values())))
+    batch = batch_of(inputs)
     parts = (
         [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(batch)]
         if one_by_one

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import onnx
 
 _LARGEST_SHAPE = 1024
 """Constants with more elements than this are no shapes; inference does not need their values."""
+IMAGE_CHANNELS = (1, 3, 4)
+"""Of images: gray, colors, and colors with a fourth channel."""
+IMAGE_AXES = 4
+
+
+def is_channels_last(shape: Sequence[object]) -> bool:
+    """Whether an image input is (N, H, W, C); where sizes are open, what is not a number is no channel."""
+    return len(shape) == IMAGE_AXES and shape[3] in IMAGE_CHANNELS and shape[1] not in IMAGE_CHANNELS
+
+
+def size_axes(shape: Sequence[object]) -> tuple[int, int]:
+    """The axes of height and width of an image input."""
+    return (1, 2) if is_channels_last(shape) else (2, 3)
 
 
 def infer(model: onnx.ModelProto) -> onnx.ModelProto | None:
