@@ -19,12 +19,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
-from tao_like.runtime.inputs.shards import file_status, open_file
+from tao_like.runtime.inputs.big_images import open_image
+from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
+from tao_like.runtime.inputs.shards import file_exists, file_status, open_file
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
-_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -156,8 +157,8 @@ def _walk(
     for entry in listing(folder):
         if entry.is_dir():
             yield from _walk(Path(entry.path), ancestors | {identity}, ignored, passed_over)
-        elif is_image_name(entry.name):
-            yield Path(entry.path)
+        elif is_image_name(entry.name) and (entry.is_file() or entry.is_symlink()):
+            yield Path(entry.path)  # and not a pipe or a socket, which would wait for a writer
         else:
             kind = suffix(entry.name)
             ignored[kind] += 1
@@ -245,19 +246,21 @@ def read_header(path: Path) -> Header:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
+    if not file_exists(path):
+        raise DatasetError(f"{path}: not a file")  # opening a pipe would wait for somebody to write to it
     return _header(path, *status)
 
 
 @lru_cache(maxsize=1 << 18)
 def _header(path: Path, size: int, modified: int) -> Header:
     try:
-        with open_file(path) as file, Image.open(file, formats=_formats()) as image:
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image:
             width, height = _stored_size(image)
             sideways = _orientation(image, path) in _SIDEWAYS
             return Header(height, width, image.mode) if sideways else Header(width, height, image.mode)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         if size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
@@ -306,13 +309,6 @@ def _describes_itself_late(path: Path) -> bool:
                 return True
             file.seek(place)
     return False
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    """Pillow's formats of the suffixes that are read, so that no other kind hides behind such a suffix."""
-    known = Image.registered_extensions()
-    return tuple(sorted({known[suffix] for suffix in IMAGE_SUFFIXES}))
 
 
 def _reason(error: Exception) -> str:

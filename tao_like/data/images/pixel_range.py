@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tao_like.runtime.inputs.image import FULL_WINDOW, Window, deep_values
-from tao_like.runtime.inputs.shards import open_file
+from tao_like.runtime.inputs.big_images import any_size, bytes_a_pixel, check_memory, open_image
+from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, deep_values
+from tao_like.runtime.inputs.shards import file_exists, open_file
 
 LOOKED_AT = 200
 """Pictures of a data set that are opened, spread evenly."""
@@ -73,8 +73,11 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 
 def _values(path: Path) -> np.ndarray | None:
+    if not file_exists(path):
+        return None
     try:
-        with open_file(path) as file, Image.open(file) as image:
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
+            check_memory(image.size, bytes_a_pixel(image, deep=True))
             return deep_values(image)
     except MemoryError:
         raise

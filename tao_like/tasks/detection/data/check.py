@@ -13,11 +13,12 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.boxes.sizes import picture_size
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.dataset import DetectionDataset
@@ -33,6 +34,7 @@ def check_detection_data(
     source: LabelledBoxes,
     splits: Sequence[Split],
     window: Window | None,
+    big: BigImages,
     train_data: Callable[[], DetectionDataset],
     *,
     figures: int,
@@ -45,6 +47,7 @@ def check_detection_data(
         source: images and boxes of every split.
         splits: those that there are.
         window: which values of 16-bit images become black and white.
+        big: what becomes of photos beyond the limit.
         train_data: gives the training data without random changes, where it is drawn.
         figures: training images on the contact sheet; 0: there is none.
         full: look into every file.
@@ -54,9 +57,11 @@ def check_detection_data(
     classes = source.classes
     values = pixel_value_findings(records, source.spec.pixel_range, window)
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
+        checked = full_check(
+            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
+        )
     else:
-        checked = quick_check(records, classes, multi_label=True)
+        checked = quick_check(records, classes, multi_label=True, big=big)
     of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
@@ -64,7 +69,7 @@ def check_detection_data(
     report = DataReport([*findings, *of_boxes.findings, *source.findings(), *values], summary)
     if full:
         report.figures |= _histograms(records, classes)
-    unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
+    unreadable = any(finding.code in UNREADABLE for finding in report.errors)
     if full and figures and not unreadable:
         tiles = _tiles(train_data(), classes, figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)

@@ -15,6 +15,7 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
@@ -91,6 +92,13 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             settings.agreement,
         )
 
+    @property
+    @override
+    def big_images(self) -> BigImages:
+        if self.is_tiled:
+            return BigImages.READ
+        return BigImages.BY_KEY if self._exported is None else BigImages.OF_MODEL
+
     def tilings(self) -> list[BoxTiles]:
         """What cuts images into tiles and merges predictions; none where they are not cut."""
         return [BoxTiles(self)] if self.is_tiled else []
@@ -130,6 +138,7 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             self.source,
             [split for split in SPLITS if self.has(split)],
             self.preprocessing.window,
+            self.big_images,
             lambda: self.dataset("train"),
             figures=self.spec.dataset_check.max_pictures,
             full=full,

@@ -19,6 +19,7 @@ from tao_like.data.images.files import read_header
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.values import IGNORE
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
@@ -72,7 +73,7 @@ class SegmentationData(ImageData[LabelledMasks]):
     @cached_property
     def tiling(self) -> Tiling | None:
         """How big photos are cut; None: they are not."""
-        if self.trained and "colors" in self.trained.extra:
+        if self.trained and self._is_exported:
             return Tiling.of(self.trained.extra)
         settings = self.block.tiling
         if not settings.enable:
@@ -84,11 +85,25 @@ class SegmentationData(ImageData[LabelledMasks]):
             agreement=1.0,
         )
 
+    @property
+    def is_tiled(self) -> bool:
+        """Whether big photos are cut into windows."""
+        return self.tiling is not None if self._is_exported else bool(self.block.tiling.enable)
+
+    @property
+    def _is_exported(self) -> bool:
+        return self.trained is not None and "colors" in self.trained.extra
+
+    @property
+    @override
+    def big_images(self) -> BigImages:
+        if self.is_tiled:
+            return BigImages.READ
+        return BigImages.OF_MODEL if self._is_exported else BigImages.BY_KEY
+
     def tilings(self) -> list[PhotoTiles]:
         """What cuts photos into windows and merges predictions; none where they are not cut."""
-        exported = self.trained is not None and "colors" in self.trained.extra
-        is_cut = self.tiling is not None if exported else self.block.tiling.enable
-        return [PhotoTiles(self)] if is_cut else []
+        return [PhotoTiles(self)] if self.is_tiled else []
 
     @override
     def count(self, split: Split) -> int:
@@ -123,6 +138,7 @@ class SegmentationData(ImageData[LabelledMasks]):
             self.source,
             [split for split in SPLITS if self.has(split)],
             self.preprocessing.window,
+            self.big_images,
             lambda: self.dataset("train"),
             figures=self.spec.dataset_check.max_pictures,
             full=full,
