@@ -76,7 +76,7 @@ def test_what_is_no_picture(tmp_path: Path, paint: Paint) -> None:
         "empty.png": "is empty",
         "text.png": "no known image format",
         "gone.png": "no such file",
-        "folder.png": "not a readable picture",
+        "folder.png": "not a file",
         "sly.jpg": "no known image format",
     }.items():
         with pytest.raises(DatasetError, match=complaint) as caught:
