@@ -124,7 +124,7 @@ class AugmentationSpec:
     with_scale_random_crop: RandomCropSpec = spec_block(RandomCropSpec, "Random resized crop")
     random_flip: RandomFlipSpec = spec_block(RandomFlipSpec, "Flips")
     random_rotate: RandomRotateSpec = spec_block(RandomRotateSpec, "Rotation")
-    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
+    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Color")
     random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
     random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
     with_random_blur: bool = spec_field(False, "Blur every other picture a little", automl=True)
