@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -143,9 +144,10 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
-        # SIGTERM, which tracking raises as an exit with its code; or click, done with a shell's question.
+        # SIGTERM, which tracking raises as an exit with its code; a job that ran elsewhere and failed, which
+        # was said; or click, done with a shell's question.
         code = error.code if isinstance(error.code, int) else 1
-        if code:
+        if code == 128 + signal.SIGTERM:
             _say("terminated")
         return code
     except Exception as error:  # The last resort: whatever was not foreseen still gets a sentence.

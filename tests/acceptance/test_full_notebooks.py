@@ -10,9 +10,12 @@ from notebook_runs import NAMES, NOTEBOOKS, run_notebook
 pytestmark = pytest.mark.acceptance
 LEAST = {
     "classification": ("accuracy", 0.95),
+    "clip": ("recall_at_1", 0.9),
     "detection": ("mAP50", 0.3),
     "pointpillars": ("mAP_3d", 0.25),
     "pose_classification": ("accuracy", 0.9),
+    "segmentation": ("mIoU", 0.7),
+    "instance_segmentation": ("mask_mAP50", 0.5),
 }
 """What the last file of a notebook's comparison reaches on the test data, by the task."""
 

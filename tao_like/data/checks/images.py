@@ -18,6 +18,7 @@ from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import Window, read_image
+from tao_like.runtime.inputs.shards import file_exists, file_status
 
 __all__ = [
     "CheckReport",
@@ -147,9 +148,9 @@ def _decode(path: Path, window: Window | None) -> _Seen:
 
 
 def _fault(path: Path) -> str:
-    if not path.is_file():
+    if not file_exists(path):
         return "missing"
-    return "corrupt" if path.stat().st_size else "empty"
+    return "corrupt" if file_status(path).size else "empty"
 
 
 def _decode_all(

@@ -13,6 +13,7 @@ from PIL import Image
 from tao_like.data.memory import free_memory
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.image import Window, read_image
+from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.tracking.files import atomic_path
 
 MEMORY_FRACTION = 0.5
@@ -91,8 +92,8 @@ class DiskStore(ImageStore):
 
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB, decoded before or now."""
-        stat = path.stat()
-        key = f"{path.absolute()}|{stat.st_mtime_ns}|{stat.st_size}"
+        status = file_status(path)
+        key = f"{path.absolute()}|{status.modified}|{status.size}"
         if self.window is not None:
             key += f"|{self.window}"
         # File names are bytes, which need not be UTF-8.
@@ -109,7 +110,7 @@ class DiskStore(ImageStore):
 def _decoded_size(path: Path) -> int:
     """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
     try:
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             return int(image.width * image.height * 3)
     except OSError:
         return 0

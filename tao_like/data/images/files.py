@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
+from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
@@ -192,15 +193,14 @@ def content_sha1(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    status = path.stat()
-    return _sha1(path, status.st_size, status.st_mtime_ns)
+    return _sha1(path, *file_status(path))
 
 
 @lru_cache(maxsize=1 << 18)
 def _sha1(path: Path, size: int, modified: int) -> str:
     # Not for security: it tells equal files from different ones.
     digest = hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         while block := stream.read(_HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -214,7 +214,7 @@ def identical_files(paths: Iterable[Path]) -> list[list[int]]:
     by_size: defaultdict[int, list[tuple[int, Path]]] = defaultdict(list)
     for index, path in enumerate(paths):
         try:
-            size = path.stat().st_size
+            size = file_status(path).size
         except OSError:
             continue
         if size:
@@ -240,25 +240,25 @@ def read_header(path: Path) -> Header:
         DatasetError: The file is missing, empty or no picture that Pillow knows.
     """
     try:
-        status = path.stat()
+        status = file_status(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
-    return _header(path, status.st_size, status.st_mtime_ns)
+    return _header(path, *status)
 
 
 @lru_cache(maxsize=1 << 18)
 def _header(path: Path, size: int, modified: int) -> Header:
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with open_file(path) as file, Image.open(file, formats=_formats()) as image:
             width, height = _stored_size(image)
             sideways = _orientation(image, path) in _SIDEWAYS
             return Header(height, width, image.mode) if sideways else Header(width, height, image.mode)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if path.is_file() and size == 0:
+        if size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
 
@@ -289,7 +289,7 @@ def _describes_itself_late(path: Path) -> bool:
     Raises:
         OSError: The file ends within its pixels.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
         place = file.seek(len(_PNG_SIGNATURE))
         pixels_begun = False

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tao_like.runtime.inputs.image import FULL_WINDOW, Window, deep_values
+from tao_like.runtime.inputs.shards import open_file
 
 LOOKED_AT = 200
 """Pictures of a data set that are opened, spread evenly."""
@@ -73,7 +74,7 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 def _values(path: Path) -> np.ndarray | None:
     try:
-        with path.open("rb") as file, Image.open(file) as image:
+        with open_file(path) as file, Image.open(file) as image:
             return deep_values(image)
     except MemoryError:
         raise

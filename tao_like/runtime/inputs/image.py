@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.files import files_below
+from tao_like.runtime.inputs.shards import file_exists, file_status, open_file
 
 PREPROCESSED_CHANNELS = 3
 
@@ -81,13 +82,13 @@ def read_image(path: str | Path, window: Window | None = None) -> Image.Image:
             decompression bombs) or of an unknown format. The message names it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not file_exists(path):
         raise DatasetError(f"{path} is not a file; a picture was expected there.")
-    if path.stat().st_size == 0:
+    if file_status(path).size == 0:
         raise DatasetError(f"{path} is empty (0 bytes); replace or remove it.")
     try:
         # Given a path, Pillow 13 maps an uncompressed TIFF into memory and garbles it if it is to be turned.
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
             return to_rgb(image, window)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error

@@ -48,8 +48,8 @@ class BackboneSpec:
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
-        "Weights to start from: a .safetensors or .pth file, a bundle, `timm` (needs a network), "
-        "`package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
+        "Weights to start from: a .safetensors or .pth file, a bundle (of clip: its image tower), `timm` "
+        "(needs a network), `package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
         path=True,
     )
     freeze_backbone: bool = spec_field(False, "Train the head alone", automl=True)

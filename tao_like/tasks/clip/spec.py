@@ -9,6 +9,7 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
@@ -27,6 +28,7 @@ from tao_like.tasks.clip.spec_stages import (
     ClipTrainSpec,
     template_problems,
 )
+from tao_like.tasks.clip.spec_tao import IGNORED, MOVED
 
 ARCHITECTURES = f"{', '.join(PRESETS)}, or any timm backbone with a small text tower"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -90,9 +92,9 @@ class ModelSpec:
     tokenizer: TokenizerSpec = spec_block(TokenizerSpec, "Tokenizer")
     activation: str | None = spec_field(
         None,
-        "Activation of the transformers: quick_gelu (OpenAI's weights) or gelu; empty: gelu, and a file of "
-        "weights that does not say its own is refused",
-        choices=("gelu", "quick_gelu"),
+        "Activation of the transformers: quick_gelu (OpenAI's weights), gelu or gelu_tanh (SigLIP's); empty: "
+        "gelu, of SigLIP's towers gelu_tanh, and a file of weights that does not say its own is refused",
+        choices=("gelu", "quick_gelu", "gelu_tanh"),
     )
     pretrained_vision_path: str | None = spec_field(
         None,
@@ -207,18 +209,13 @@ class Spec(CommonSpec):
     evaluate: ClipEvaluateSpec = spec_block(ClipEvaluateSpec, "Evaluation")
     inference: ClipInferenceSpec = spec_block(ClipInferenceSpec, "Inference")
 
-    ignored: ClassVar[Mapping[str, str]] = {
-        **IGNORED_TAO_KEYS,
-        "model.adaptor_name": "towers are chosen by model.type alone",
-        "dataset.seed": "train.seed sets it",
-        "train.grad_checkpointing": "activations are kept",
-        "export.encoder_type": "both towers are written, each as a graph of its own",
-    }
+    ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
+    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (self.dataset.split.val or val.images_dir or val.captions_file):
+        if self.train.keep == "best" and not (self.dataset.split.val or val.is_given):
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
@@ -229,12 +226,46 @@ class Spec(CommonSpec):
             yield Problem(
                 "model.init_logit_bias", "is for train.loss_type=siglip; the loss `clip` has no bias"
             )
-        if model.freeze_vision_encoder and model.freeze_text_encoder:
-            yield Problem(
-                "model.freeze_text_encoder",
-                "true with model.freeze_vision_encoder=true leaves nothing to train; free one of the towers",
-            )
+        yield from self._check_tuning()
         yield from self._check_inference()
+
+    def tuning(self) -> dict[str, str]:
+        """How each tower learns: ``image`` and ``text`` to ``frozen``, ``full`` or ``lora``."""
+        model, peft = self.model, self.train.peft
+        if peft.enabled:
+            return {"image": peft.vision.mode, "text": peft.text.mode}
+        frozen = {"image": model.freeze_vision_encoder, "text": model.freeze_text_encoder}
+        return {tower: "frozen" if stays else "full" for tower, stays in frozen.items()}
+
+    def _check_tuning(self) -> Iterator[Problem]:
+        model, peft, tuning = self.model, self.train.peft, self.tuning()
+        if set(tuning.values()) == {"frozen"}:
+            key = "train.peft.vision.mode" if peft.enabled else "model.freeze_text_encoder"
+            yield Problem(key, "leaves nothing to train, since both towers are frozen; free one of them")
+        if not peft.enabled:
+            return
+        frozen = {"vision": model.freeze_vision_encoder, "text": model.freeze_text_encoder}
+        for name, tower in (("vision", "image"), ("text", "text")):
+            mode = tuning[tower]
+            if frozen[name] and mode != "frozen":
+                yield Problem(
+                    f"model.freeze_{name}_encoder",
+                    f"true does not go with train.peft.{name}.mode={mode}; give false, or mode=frozen",
+                )
+            if mode == "lora" and not self._starts_trained(tower):
+                also = ", model.pretrained_vision_path" if name == "vision" else ""
+                yield Problem(
+                    f"train.peft.{name}.mode",
+                    "lora changes little of a trained tower, and this one would begin with random weights; "
+                    f"give train.pretrained_model_path{also}, or mode=full",
+                )
+
+    def _starts_trained(self, tower: str) -> bool:
+        """Whether a tower's weights come from somewhere."""
+        train = self.train
+        if train.pretrained_model_path or train.pruned_model_path:
+            return True
+        return tower == "image" and bool(self.model.pretrained_vision_path)
 
     def _check_inference(self) -> Iterator[Problem]:
         inference = self.inference

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, InferenceSpec, TrainSpec
-from tao_like.config.blocks.optim import OptimSpec
+from tao_like.config.blocks.optim import TAO_POLICIES, OptimSpec
 
 
 @dataclass
@@ -39,6 +39,13 @@ class ClipOptimSpec(OptimSpec):
         aliases=("warmup_epoch",),
     )
     betas: list[float] = spec_field([0.9, 0.98], "Betas of the Adam family")
+    policy: str = spec_field(
+        "cosine",
+        "How the learning rate falls, step by step; `one_cycle` rises first",
+        choices=("constant", "linear", "cosine", "step", "multistep", "one_cycle"),
+        synonyms=TAO_POLICIES,
+        aliases=("lr_scheduler", "scheduler"),
+    )
     weight_decay: float = spec_field(
         0.2,
         "Weight decay, as in CLIP's paper; biases, norm layers, positions and the scale have none",
@@ -46,6 +53,36 @@ class ClipOptimSpec(OptimSpec):
         le=1,
         automl=True,
     )
+
+
+TUNING_MODES = ("frozen", "full", "lora")
+"""What a tower does in a training: stays as it is, learns whole, or learns through low-rank additions."""
+
+
+@dataclass
+class VisionTuningSpec:
+    """How the image tower learns where `peft` is enabled."""
+
+    mode: str = spec_field("lora", "frozen, full or lora", choices=TUNING_MODES)
+
+
+@dataclass
+class TextTuningSpec:
+    """How the text tower learns where `peft` is enabled."""
+
+    mode: str = spec_field("frozen", "frozen, full or lora", choices=TUNING_MODES)
+
+
+@dataclass
+class PeftSpec:
+    """Few trained parameters for a pretrained pair of towers, merged into its weights at the end."""
+
+    enabled: bool = spec_field(False, "Let each tower learn by its mode below")
+    vision: VisionTuningSpec = spec_block(VisionTuningSpec, "Image tower")
+    text: TextTuningSpec = spec_block(TextTuningSpec, "Text tower")
+    rank: int = spec_field(8, "Rank of the additions of `lora`", ge=1, le=1024, automl=True)
+    alpha: float = spec_field(16.0, "Additions are multiplied by alpha / rank", gt=0, le=4096)
+    dropout: float = spec_field(0.05, "Dropout before the additions", ge=0, lt=1, automl=True)
 
 
 @dataclass
@@ -72,6 +109,7 @@ class ClipTrainSpec(TrainSpec):
         le=1,
         automl=True,
     )
+    peft: PeftSpec = spec_block(PeftSpec, "Low-rank adaptation (LoRA; Hu et al. 2022)")
     pretrained_model_path: str | None = spec_field(
         None,
         "What a new run starts from: a bundle, or a file of weights of OpenAI's, open_clip's or "
@@ -111,6 +149,9 @@ class ClipInferenceSpec(InferenceSpec):
     classes: list[str] = spec_field(
         [], "Words or sentences to tell pictures apart by; empty: the model's own classes"
     )
+    text_file: str | None = spec_field(
+        None, "The same from a text file, one a line, instead of `classes`", path=True
+    )
     templates: list[str] = spec_field([], "Sentences for a class; empty: the model's own")
     output: str = spec_field(
         "scores",
@@ -124,6 +165,8 @@ class ClipInferenceSpec(InferenceSpec):
         """Names occur once; templates have a place for them."""
         yield from super().check()
         yield from name_problems("classes", self.classes)
+        if self.classes and self.text_file:
+            yield Problem("text_file", "is given together with classes; give one of them")
         yield from template_problems(self.templates)
 
 
