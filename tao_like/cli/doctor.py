@@ -50,7 +50,7 @@ def _devices() -> Iterator[str]:
     import onnxruntime
     import torch
 
-    from tao_like.data.memory import free_memory
+    from tao_like.runtime.memory import free_memory
 
     yield f"processors    {torch.get_num_threads()} threads, {free_memory() / 2**30:.1f} GiB memory free"
     for number in range(torch.cuda.device_count()):

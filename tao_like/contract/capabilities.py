@@ -94,12 +94,12 @@ class Tiles(ABC):
     """The network may look at a big image tile by tile."""
 
     @abstractmethod
-    def tiles(self, sample: Sample) -> list[Sample]:
-        """What the network looks at one by one: the sample itself, or its tiles."""
+    def tiles(self, sample: Sample) -> Sequence[Any]:
+        """What the network looks at one by one: the sample's data, or its tiles, cut when asked for."""
 
     @abstractmethod
-    def merge(self, sample: Sample, predictions: Sequence[Any]) -> Any:
-        """The prediction for a sample from those for its `tiles`."""
+    def merge(self, sample: Sample, predictions: Iterable[Any]) -> Any:
+        """The prediction for a sample from those for its `tiles`, which are asked for one by one."""
 
     @abstractmethod
     def image_numbers(self, dataset: Dataset) -> Sequence[int]:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
+from tao_like.runtime.inputs.image_input import ImageInput
 from tao_like.runtime.inputs.kinds import input_kind
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.open_set import Classes, with_classes
 from tao_like.runtime.predictions.base import Prediction
 from tao_like.runtime.predictions.embedding import EMBEDDING
 from tao_like.runtime.predictions.kinds import prediction_reader
+from tao_like.runtime.tiled import TiledImages, TileReader
 
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
@@ -30,7 +32,7 @@ Sample: TypeAlias = str | Path | Image.Image | npt.NDArray[Any] | Mapping[str, A
 Samples: TypeAlias = Sample | Iterable[Sample]
 OnError: TypeAlias = Literal["raise", "skip"]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-_Preprocessed: TypeAlias = "Future[tuple[list[Any], tuple[int, int]]]"
+_Preprocessed: TypeAlias = "Future[tuple[Any, tuple[int, int]]]"
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_WORKERS = 4
@@ -272,15 +274,15 @@ class Model(ABC):
             return self._only.files(Path(images)) if Path(images).is_dir() else [images]
         return [images] if self._is_single(images) else images
 
-    def _preprocessed(self, sample: Sample) -> tuple[list[Any], tuple[int, int]]:
-        """One sample as the network takes it, or its tiles; with the size of the first input that has one."""
+    def _preprocessed(self, sample: Sample) -> tuple[Any, tuple[int, int]]:
+        """One sample as the network takes it, with the size of the first input that has one."""
         if len(self.inputs) == 1:
             (given,) = self._by_name(sample).values()
-            samples, size = self._only.tiles(given)
-            return samples, size
+            prepared, size = self._only.preprocess(given)
+            return prepared, size
         pairs = {name: self.inputs[name].preprocess(given) for name, given in self._by_name(sample).items()}
         size = next((size for _, size in pairs.values() if size != (0, 0)), (0, 0))
-        return [{name: value for name, (value, _) in pairs.items()}], size
+        return {name: value for name, (value, _) in pairs.items()}, size
 
     def _source(self, sample: Sample) -> str | None:
         """The file of a sample; of several inputs the first that is a path, and not a text."""
@@ -309,6 +311,14 @@ class Model(ABC):
         on_error: OnError,
         metadata: ModelMetadata,
     ) -> Iterator[Prediction]:
+        if isinstance(self._only, ImageInput) and self._only.tiling and isinstance(self._reader, TileReader):
+            given = (self._by_name(image).popitem()[1] for image in images)
+            skip = on_error == "skip"
+            tiled = TiledImages(
+                self._only, self._reader, self.run_prepared, self._source, batch_size, workers, skip
+            )
+            yield from tiled.predict(given, metadata)
+            return
         remaining = iter(images)
         ahead: deque[tuple[str | None, _Preprocessed]] = deque()
         with ThreadPoolExecutor(workers) as pool:
@@ -318,12 +328,11 @@ class Model(ABC):
                 batch = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
                 if not batch:
                     return
-                yield from self._predict_batch(batch, batch_size, on_error, metadata)
+                yield from self._predict_batch(batch, on_error, metadata)
 
     def _predict_batch(
         self,
         batch: Sequence[tuple[str | None, _Preprocessed]],
-        batch_size: int,
         on_error: OnError,
         metadata: ModelMetadata,
     ) -> Iterator[Prediction]:
@@ -333,21 +342,19 @@ class Model(ABC):
         failed: dict[int, Prediction] = {}
         for position, (source, future) in enumerate(batch):
             try:
-                of_one, size = future.result()
+                sample, size = future.result()
             except DatasetError as error:
                 if on_error == "raise":
                     raise
                 failed[position] = self._reader.failed(source, str(error))
             else:
-                samples += of_one
+                samples.append(sample)
                 sources.append(source)
                 sizes.append(size)
         read: Iterator[Prediction] = iter(())
         if samples:
-            starts = range(0, len(samples), batch_size)
-            outputs = [self.run_prepared(self._joined(samples[at : at + batch_size])) for at in starts]
-            together = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
-            read = iter(self._reader.read(together, metadata, sources, sizes))
+            outputs = self.run_prepared(self._joined(samples))
+            read = iter(self._reader.read(outputs, metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)
 

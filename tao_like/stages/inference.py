@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,11 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
             temporary = stack.enter_context(run.artefact(target.name))
             predicted.video = stack.enter_context(VideoWriter(temporary, video.rate))
             predicted.rate = video.rate
-        for batch in _batches(samples, scoring_batch_size(model.task, spec.inference.batch_size)):
-            _predict(predicted, batch)
+        size = scoring_batch_size(model.task, spec.inference.batch_size)
+        for batch in _batches(samples, size, model.task.capability(Tiles)):
+            _predict(predicted, batch, size)
             bar.advance(len(batch))
+            del batch  # big pictures, while the next ones are read
         if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
@@ -211,21 +214,25 @@ def _read(
         yield sample
 
 
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+def _batches(samples: Iterable[Sample], size: int, tiles: Tiles | None) -> Iterator[list[Sample]]:
+    """Samples that are held together: so many, or fewer that have as many tiles."""
     batch: list[Sample] = []
+    seen = 0
     for sample in samples:
         batch.append(sample)
-        if len(batch) == size:
+        seen += 1 if tiles is None else len(tiles.tiles(sample))
+        del sample  # a big picture, while the next one is read
+        if seen >= size:
             yield batch
-            batch = []
+            batch, seen = [], 0
     if batch:
         yield batch
 
 
-def _predict(predicted: _Predicted, batch: list[Sample]) -> None:
+def _predict(predicted: _Predicted, batch: list[Sample], size: int) -> None:
     """Runs a batch and takes in its predictions."""
     model, spec = predicted.model, predicted.spec
-    predictions = _predictions(model, batch)
+    predictions = _predictions(model, batch, size)
     heatmaps: list[Any] | None = None
     wanted = predicted.video is not None or len(predicted.rows) < spec.max_pictures
     if wanted and spec.explain and model.network is not None:
@@ -240,21 +247,27 @@ def _predict(predicted: _Predicted, batch: list[Sample]) -> None:
         predicted.add(sample, prediction, heatmaps[number] if heatmaps else None)
 
 
-def _predictions(model: LoadedModel, batch: list[Sample]) -> list[Any]:
-    """One prediction a sample; the network sees no more tiles at a time than the batch has samples."""
+def _predictions(model: LoadedModel, batch: list[Sample], size: int) -> list[Any]:
+    """One prediction a sample; the network sees no more tiles at a time than there are samples in a batch."""
     tiles = model.task.capability(Tiles)
     if tiles is None:
         return _run(model, batch)
     of_samples = [tiles.tiles(sample) for sample in batch]
-    flat = [tile for of_sample in of_samples for tile in of_sample]
-    predictions: list[Any] = []
-    for start in range(0, len(flat), len(batch)):
-        predictions += _run(model, flat[start : start + len(batch)])
-    remaining = iter(predictions)
+    every = (
+        Sample(sample.key, tile)
+        for sample, of_sample in zip(batch, of_samples, strict=True)
+        for tile in of_sample
+    )
+    found = (prediction for some in _chunks(every, size) for prediction in _run(model, some))
     return [
-        tiles.merge(sample, [next(remaining) for _ in of_sample])
+        tiles.merge(sample, islice(found, len(of_sample)))
         for sample, of_sample in zip(batch, of_samples, strict=True)
     ]
+
+
+def _chunks(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
+    while some := list(islice(samples, size)):
+        yield some
 
 
 def _run(model: LoadedModel, samples: list[Sample]) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.predictions.tiles import Group, Tile, Tiling, cut, join
+from tao_like.runtime.predictions.tiles import Group, Tile, Tiles, Tiling, join
 
 TILING = Tiling(100, 80, 0.2, 0.5)
 SIZE = (260, 200)
@@ -34,10 +34,10 @@ def test_tiles_cover_every_pixel_are_of_one_size_and_overlap_enough() -> None:
 def test_a_cut_picture_is_its_tiles_and_a_small_one_is_itself() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 260, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)
-    for part, tile in zip(cut(picture, TILING), TILING.tiles(*SIZE), strict=True):
+    for part, tile in zip(Tiles(picture, TILING), TILING.tiles(*SIZE), strict=True):
         assert (np.asarray(part) == pixels[tile.top : tile.bottom, tile.left : tile.right]).all()
-    assert cut(picture, None) == [picture]
-    assert cut(picture.crop((0, 0, 50, 50)), TILING)[0].size == (50, 50)
+    assert list(Tiles(picture, None)) == [picture]
+    assert Tiles(picture.crop((0, 0, 50, 50)), TILING)[0].size == (50, 50)
 
 
 def seen_by(tiles: list[Tile], objects: list[tuple[list[float], int]], noise: float = 0.0) -> list[Group]:

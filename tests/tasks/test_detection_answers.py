@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from tiny_detection import data_overrides, run
 
 from tao_like import runtime
+from tao_like.errors import DatasetError
 from tao_like.runtime.geometry.boxes import overlaps
 from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.predictions.boxes import Detection, Selection
@@ -267,7 +268,7 @@ def big_scene(seed: int) -> tuple[Image.Image, list[tuple[str, list[int]]]]:
 
 
 def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
-    exported: Path, tmp_path: Path
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = onnx.load(exported)
     # So small a network says some squares twice on one tile; a strict suppression leaves what tiles add.
@@ -292,6 +293,12 @@ def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
     categories = [{"id": number, "name": name} for name, number in IDS.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "val.json").write_text(json.dumps(content))
+    # Images beyond the limit are read where they are seen tile by tile, and nowhere else.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 288 * 192 // 2 - 1)
+    with pytest.raises(
+        DatasetError, match=r"0\.png: 288 x 192 pixels .*export the model with dataset\.tiling"
+    ):
+        runtime.load(exported).predict(tmp_path / "val")
 
     answers = runtime.load(tmp_path / "tiled.onnx").predict(tmp_path / "val")
     found = 0

@@ -18,7 +18,7 @@ from tao_like.contract.sample import Sample
 from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreparation, read_image
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.runtime.predictions.tiles import cut
+from tao_like.runtime.predictions.tiles import Tiles as Cut
 from tao_like.tasks import task_class
 
 SIZE = (248, 150)
@@ -125,6 +125,6 @@ def test_tiles_of_twelve_bits_are_as_bright_in_training_and_at_run_time(tmp_path
     # 3800 of 4095 is 236.6 of 255.
     assert brightest == 237
     stated = ImagePreparation.from_dict(task.inputs["image"].preprocessing)
-    tiles = cut(read_image(tmp_path / "train" / "a.png", stated.window), task.data.tiling)
+    tiles = Cut(read_image(tmp_path / "train" / "a.png", stated.window), task.data.tiling)
     assert len(tiles) == len(dataset)
     assert max(np.asarray(tile).max() for tile in tiles) == 237

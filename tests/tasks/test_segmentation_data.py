@@ -101,7 +101,11 @@ def test_a_training_sample_is_changed_with_its_mask(tmp_path: Path) -> None:
         assert (pixels.argmax(axis=1) == channel).mean() > 0.9
 
 
-def test_windows_give_masks_of_whole_photos_in_the_exported_file_too(tmp_path: Path) -> None:
+def test_windows_give_masks_of_whole_photos_in_the_exported_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Beyond the limit, as all photos here, are seen window by window alone.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 2 - 1)
     folder = write_masks(tmp_path / "data", sizes={"train": 4, "val": 2, "test": 2})
     words = [
         *data_overrides(folder),
@@ -109,6 +113,8 @@ def test_windows_give_masks_of_whole_photos_in_the_exported_file_too(tmp_path: P
         "dataset.img_size=32",
         "dataset.img_height=32",
     ]
+    with pytest.raises(DatasetError, match=r"64 x 48 pixels .*dataset\.tiling\.enable=true"):
+        run("train", tmp_path / "refused", *words, "dataset.tiling.enable=false", "train.num_epochs=1")
     trained = run("train", tmp_path / "results", *words, "train.num_epochs=1")
     exported = run("export", tmp_path / "results", *words)
     scored = [

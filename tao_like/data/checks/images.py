@@ -17,6 +17,7 @@ from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages, check_pixels
 from tao_like.runtime.inputs.image import Window, read_image
 
 __all__ = [
@@ -36,7 +37,13 @@ EXTREME_RATIO = 4.0
 FEW_PICTURES = 10
 IMBALANCE = 10.0
 _MOST_THREADS = 8
-_FAULTS = {"missing": "not there", "empty": "without content", "corrupt": "that cannot be read"}
+_REPLACE = "replace or remove"
+_FAULTS = {
+    "missing": f"not there; {_REPLACE}",
+    "empty": f"without content; {_REPLACE}",
+    "corrupt": f"that cannot be read; {_REPLACE}",
+    "too_large": "of more pixels than are read at once",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,12 @@ class _Placed:
 
 
 def quick_check(
-    splits: SplitRecords, classes: Sequence[str], *, multi_label: bool = False, remedy: str = ""
+    splits: SplitRecords,
+    classes: Sequence[str],
+    *,
+    multi_label: bool = False,
+    remedy: str = "",
+    big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
     """Looks for what would stop or spoil a training, without decoding the pictures.
 
@@ -76,9 +88,10 @@ def quick_check(
         classes: Class names in the order of the outputs.
         multi_label: Whether pictures may have several labels, or none.
         remedy: The key of the task that makes up for rare classes, where it has one.
+        big: What becomes of pictures beyond the limit.
     """
     placed = _placed(splits)
-    seen = {path: _header(path) for path in _paths(placed)}
+    seen = {path: _header(path, big) for path in _paths(placed)}
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
         *_class_findings(splits, classes, multi_label, remedy),
@@ -97,6 +110,7 @@ def full_check(
     remedy: str = "",
     on_progress: Callable[[int, int], None] | None = None,
     window: Window | None = None,
+    big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
     """All that ``quick_check`` looks for, on decoded pictures, and pictures that look the same.
 
@@ -107,9 +121,10 @@ def full_check(
         remedy: As for ``quick_check``.
         on_progress: Called with the number of pictures done and of all, in the calling thread.
         window: Values of 16-bit pictures that become black and white.
+        big: As for ``quick_check``.
     """
     placed = _placed(splits)
-    seen = _decode_all(_paths(placed), on_progress, window)
+    seen = _decode_all(_paths(placed), on_progress, partial(_decode, window=window, big=big))
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
         *_class_findings(splits, classes, multi_label, remedy),
@@ -129,17 +144,24 @@ def _paths(placed: Iterable[_Placed]) -> list[Path]:
     return list(dict.fromkeys(entry.record.path for entry in placed))
 
 
-def _header(path: Path) -> _Seen:
+def _header(path: Path, big: BigImages) -> _Seen:
     try:
         header = read_header(path)
     except DatasetError as error:
         return _Seen(fault=_fault(path), problem=str(error))
+    try:
+        check_pixels((header.width, header.height), big)
+    except DatasetError as error:
+        return _Seen(fault="too_large", problem=f"{path}: {error}")
     return _Seen(header.width, header.height, header.is_grey)
 
 
-def _decode(path: Path, window: Window | None) -> _Seen:
+def _decode(path: Path, window: Window | None, big: BigImages) -> _Seen:
+    head = _header(path, big)
+    if head.fault == "too_large":
+        return head
     try:
-        image = read_image(path, window)
+        image = read_image(path, window, big)
     except DatasetError as error:
         return _Seen(fault=_fault(path), problem=str(error))
     look = fingerprint(image)
@@ -153,13 +175,13 @@ def _fault(path: Path) -> str:
 
 
 def _decode_all(
-    paths: Sequence[Path], on_progress: Callable[[int, int], None] | None, window: Window | None
+    paths: Sequence[Path], on_progress: Callable[[int, int], None] | None, decode: Callable[[Path], _Seen]
 ) -> dict[Path, _Seen]:
     """Decodes in threads: Pillow lets go of Python's lock while it works."""
     seen: dict[Path, _Seen] = {}
     pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
     try:
-        for path, look in zip(paths, pool.map(partial(_decode, window=window), paths), strict=True):
+        for path, look in zip(paths, pool.map(decode, paths), strict=True):
             seen[path] = look
             if on_progress is not None:
                 on_progress(len(seen), len(paths))
@@ -173,7 +195,7 @@ def _file_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
     for fault, what in _FAULTS.items():
         problems = tuple(look.problem for look in seen.values() if look.fault == fault)
         if problems:
-            yield Finding("error", fault, f"{_files(len(problems))} {what}; replace or remove:", problems)
+            yield Finding("error", fault, f"{_files(len(problems))} {what}:", problems)
 
 
 def _class_findings(

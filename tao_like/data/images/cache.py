@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tao_like.data.memory import free_memory
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.image import Window, read_image
+from tao_like.runtime.inputs.big_images import BigImages, open_image
+from tao_like.runtime.inputs.image import IMAGE_FORMATS, Window, read_image
+from tao_like.runtime.memory import free_memory
 from tao_like.tracking.files import atomic_path
 
 MEMORY_SHARE = 0.5
@@ -24,17 +25,19 @@ class ImageStore:
 
     Args:
         window: values of 16-bit pictures that become black and white; see ``ImagePreparation``.
+        big: what becomes of pictures beyond the limit.
     """
 
-    def __init__(self, window: Window | None = None) -> None:
+    def __init__(self, window: Window | None = None, big: BigImages = BigImages.REFUSED) -> None:
         self.window = window
+        self.big = big
 
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB. Raises DatasetError."""
-        return read_image(path, self.window)
+        return read_image(path, self.window, self.big)
 
     def _decode(self, path: Path) -> np.ndarray:
-        return np.asarray(read_image(path, self.window))
+        return np.asarray(read_image(path, self.window, self.big))
 
 
 class MemoryStore(ImageStore):
@@ -44,6 +47,7 @@ class MemoryStore(ImageStore):
         paths: all the pictures.
         on_progress: called with (done, total).
         window: see ``ImageStore``.
+        big: likewise.
 
     Raises:
         SpecError: the decoded pictures would not fit.
@@ -54,8 +58,9 @@ class MemoryStore(ImageStore):
         paths: Sequence[Path],
         on_progress: Callable[[int, int], None] | None = None,
         window: Window | None = None,
+        big: BigImages = BigImages.REFUSED,
     ) -> None:
-        super().__init__(window)
+        super().__init__(window, big)
         needed = sum(_decoded_size(path) for path in paths)
         limit = int(free_memory() * MEMORY_SHARE)
         if needed > limit:
@@ -82,10 +87,13 @@ class DiskStore(ImageStore):
     Args:
         folder: made when it does not exist.
         window: see ``ImageStore``.
+        big: likewise.
     """
 
-    def __init__(self, folder: Path, window: Window | None = None) -> None:
-        super().__init__(window)
+    def __init__(
+        self, folder: Path, window: Window | None = None, big: BigImages = BigImages.REFUSED
+    ) -> None:
+        super().__init__(window, big)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
@@ -109,7 +117,7 @@ class DiskStore(ImageStore):
 def _decoded_size(path: Path) -> int:
     """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
             return int(image.width * image.height * 3)
-    except OSError:
+    except (OSError, ValueError):
         return 0

@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
+from tao_like.runtime.inputs.big_images import open_image
+from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
@@ -251,13 +252,13 @@ def read_header(path: Path) -> Header:
 @lru_cache(maxsize=1 << 18)
 def _header(path: Path, size: int, modified: int) -> Header:
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
             width, height = _stored_size(image)
             sideways = _orientation(image, path) in _SIDEWAYS
             return Header(height, width, image.mode) if sideways else Header(width, height, image.mode)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         if path.is_file() and size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
@@ -306,13 +307,6 @@ def _describes_itself_late(path: Path) -> bool:
                 return True
             file.seek(place)
     return False
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    """Pillow's formats of the suffixes that are read, so that no other kind hides behind such a suffix."""
-    known = Image.registered_extensions()
-    return tuple(sorted({known[suffix] for suffix in IMAGE_SUFFIXES}))
 
 
 def _reason(error: Exception) -> str:

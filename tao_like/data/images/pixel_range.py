@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tao_like.runtime.inputs.image import FULL_WINDOW, Window, deep_values
+from tao_like.runtime.inputs.big_images import any_size, bytes_a_pixel, check_memory, open_image
+from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, deep_values
 
 LOOKED_AT = 200
 """Pictures of a data set that are opened, spread evenly."""
@@ -73,7 +73,8 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 def _values(path: Path) -> np.ndarray | None:
     try:
-        with path.open("rb") as file, Image.open(file) as image:
+        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
+            check_memory(image.size, bytes_a_pixel(image, deep=True))
             return deep_values(image)
     except MemoryError:
         raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import read_header
@@ -22,6 +22,8 @@ from tao_like.data.masks.reading import read_class_map, size_message
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import IGNORE, MaskCoding
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import open_image
+from tao_like.runtime.inputs.image import IMAGE_FORMATS
 
 RARE_SHARE = 0.005
 """A class with a smaller share of the pixels is called rare."""
@@ -120,7 +122,7 @@ def _size_findings(records: Sequence[MaskRecord]) -> Iterator[Finding]:
 
 def _orientation(path: Path) -> int:
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # unreadable EXIF data raises almost anything, and the pixels are still good
         return 1

@@ -10,11 +10,14 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import any_size, check_memory, open_image
 
 SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm", ".webp"})
 """Of files that can hold a mask without loss."""
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg"})
 _FORMATS = ("BMP", "GIF", "PNG", "PPM", "TIFF", "WEBP", "JPEG")
+_BYTES_A_PIXEL = 8
+"""Of a mask while it is read. Masks have no limit but memory: their photos have one."""
 
 
 def read_mask_values(path: Path) -> npt.NDArray[Any]:
@@ -32,13 +35,16 @@ def read_mask_values(path: Path) -> npt.NDArray[Any]:
     if not path.is_file():
         raise DatasetError(f"{path} is not a file; a mask was expected there.")
     try:
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        with path.open("rb") as file, open_image(file, _FORMATS) as image, any_size(image.size):
+            check_memory(image.size, _BYTES_A_PIXEL)
             image.load()
             values = _values(image)
     except UnidentifiedImageError as error:
         raise DatasetError(f"{path} is not an image that can be read as a mask.") from error
-    except (MemoryError, DatasetError):
+    except MemoryError:
         raise
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DatasetError(f"{path} cannot be read as a mask: {error}. Replace or remove it.") from error
     if values is None:
@@ -49,7 +55,7 @@ def read_mask_values(path: Path) -> npt.NDArray[Any]:
 def mask_size(path: Path) -> tuple[int, int]:
     """Width and height of a mask file, from its head. Raises DatasetError."""
     try:
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        with path.open("rb") as file, open_image(file, _FORMATS) as image:
             width, height = image.size
             return width, height
     except Exception as error:

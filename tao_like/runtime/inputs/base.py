@@ -46,9 +46,6 @@ class InputKind(Protocol):
             DatasetError: it cannot be read, or is none.
         """
 
-    def tiles(self, given: Any) -> tuple[list[Any], tuple[int, int]]:
-        """The same, or where the model cuts inputs into tiles, all of these. Raises as `preprocess`."""
-
     def batch(self, samples: Sequence[Any]) -> Any:
         """Preprocessed inputs as a batch."""
 

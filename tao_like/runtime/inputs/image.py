@@ -18,12 +18,20 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.inputs.big_images import (
+    BigImages,
+    any_size,
+    bytes_a_pixel,
+    check_memory,
+    check_pixels,
+    open_image,
+)
 from tao_like.runtime.inputs.files import files_below
 
 PREPARED_CHANNELS = 3
 
 # Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on the user's file.
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -69,16 +77,19 @@ Window = tuple[float, float]
 """Values of 16-bit pictures that become 0 and 255."""
 
 
-def read_image(path: str | Path, window: Window | None = None) -> Image.Image:
+def read_image(
+    path: str | Path, window: Window | None = None, big: BigImages = BigImages.REFUSED
+) -> Image.Image:
     """Read a picture as 8-bit RGB, upright as its EXIF orientation says; of several frames, the first.
 
     Args:
         path: the file.
         window: see `to_rgb`.
+        big: what becomes of a picture beyond Pillow's limit against decompression bombs.
 
     Raises:
-        DatasetError: the file is missing, empty, truncated, too large (Pillow's limit against
-            decompression bombs) or of an unknown format. The message names it.
+        DatasetError: the file is missing, empty, truncated, too large or of an unknown format. The message
+            names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,19 +98,19 @@ def read_image(path: str | Path, window: Window | None = None) -> Image.Image:
         raise DatasetError(f"{path} is empty (0 bytes); replace or remove it.")
     try:
         # Given a path, Pillow 13 maps an uncompressed TIFF into memory and garbles it if it is to be turned.
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            return to_rgb(image, window)
+        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
+            check_pixels(image.size, big)
+            with any_size(image.size):
+                check_memory(image.size, bytes_a_pixel(image, deep=window is not None))
+                return to_rgb(image, window)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
-        raise DatasetError(f"{path} is not a picture that can be read ({', '.join(_FORMATS)}).") from error
+        raise DatasetError(
+            f"{path} is not a picture that can be read ({', '.join(IMAGE_FORMATS)})."
+        ) from error
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
-        raise DatasetError(
-            f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels, the most "
-            "that are read at once; cut it into several files, or make it smaller."
-        ) from error
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DatasetError(f"{path} cannot be read as a picture: {error}. Replace or remove it.") from error
 
@@ -193,9 +204,9 @@ def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
     content = file.read()
     file.seek(position)
     other = _OTHER_BYTE[modes.pop()]
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as upper:
+    with open_image(io.BytesIO(content), IMAGE_FORMATS) as upper:
         high = np.asarray(upper).astype(np.uint16)
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as lower:
+    with open_image(io.BytesIO(content), IMAGE_FORMATS) as lower:
         lower.tile = [
             tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:]))
             for tile in lower.tile

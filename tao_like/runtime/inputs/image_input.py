@@ -12,9 +12,18 @@ from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.image import ImagePreparation, Window, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.big_images import BigImages, open_image
+from tao_like.runtime.inputs.image import (
+    IMAGE_FORMATS,
+    ImagePreparation,
+    Window,
+    image_files,
+    prepare,
+    read_image,
+    to_rgb,
+)
 from tao_like.runtime.metadata import InputMetadata
-from tao_like.runtime.predictions.tiles import Tiling, cut
+from tao_like.runtime.predictions.tiles import Tiling
 
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
@@ -38,7 +47,8 @@ class ImageInput:
         self.preprocessing = ImagePreparation.from_dict(metadata.preprocessing)
         self._mean = np.asarray(metadata.mean, np.float32).reshape(_CHANNELS, 1, 1)
         self._std = np.asarray(metadata.std, np.float32).reshape(_CHANNELS, 1, 1)
-        self._tiling = Tiling.of(extra)
+        self.tiling = Tiling.of(extra)
+        """How big images are cut; None: they are not."""
 
     def check_graph(self, node: NodeArg) -> int | None:
         """Compares size and type of the input."""
@@ -63,13 +73,25 @@ class ImageInput:
 
     def preprocess(self, given: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Pixels (height, width, 3), and the size that the image had."""
-        image = _read(given, self.preprocessing.window)
+        image = self.whole(given)
         return prepare(image, self.preprocessing), image.size
 
-    def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.uint8]], tuple[int, int]]:
-        """The pixels of each tile of an image, or of the whole where images are not cut."""
-        image = _read(given, self.preprocessing.window)
-        return [prepare(tile, self.preprocessing) for tile in cut(image, self._tiling)], image.size
+    def whole(self, given: Any) -> Image.Image:
+        """An image in RGB, of any size where images are cut into tiles. Raises as `preprocess` does."""
+        big = BigImages.OF_MODEL if self.tiling is None else BigImages.READ
+        return _read(given, self.preprocessing.window, big)
+
+    def pixels(self, given: Any) -> int:
+        """How many pixels an image has, from the head of its file; 0 where that cannot be read."""
+        if isinstance(given, Image.Image):
+            return given.width * given.height
+        if isinstance(given, np.ndarray):
+            return given.size
+        try:
+            with Path(given).open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
+                return image.width * image.height
+        except (OSError, ValueError, TypeError):
+            return 0
 
     def batch(self, samples: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """Pixels (N, height, width, 3)."""
@@ -95,10 +117,10 @@ class ImageInput:
         return values
 
 
-def _read(given: Any, window: Window | None) -> Image.Image:
+def _read(given: Any, window: Window | None, big: BigImages) -> Image.Image:
     """One image in RGB; raises as `preprocess` does."""
     if isinstance(given, (str, Path)):
-        return read_image(given, window)
+        return read_image(given, window, big)
     if isinstance(given, np.ndarray):
         if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != _CHANNELS or given.size == 0:
             raise DatasetError(

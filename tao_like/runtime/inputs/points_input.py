@@ -63,11 +63,6 @@ class PointsInput:
             points = read_points(given, self.preprocessing)
         return prepare_points(points, self.preprocessing), (0, 0)
 
-    def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.float32]], tuple[int, int]]:
-        """The whole frame."""
-        frame, size = self.preprocess(given)
-        return [frame], size
-
     def batch(self, samples: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """A list."""
         return list(samples)

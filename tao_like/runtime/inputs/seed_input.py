@@ -49,11 +49,6 @@ class SeedInput:
             raise DatasetError(f"a seed is a whole number of 64 bits, and {given!r} is given.")
         return np.int64(given), (0, 0)
 
-    def tiles(self, given: Any) -> tuple[list[np.int64], tuple[int, int]]:
-        """The same."""
-        seed, size = self.preprocess(given)
-        return [seed], size
-
     def batch(self, samples: Sequence[np.int64]) -> npt.NDArray[np.int64]:
         """(N,)."""
         return np.array(samples, np.int64)

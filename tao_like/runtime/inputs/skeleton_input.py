@@ -61,11 +61,6 @@ class SkeletonInput:
             sequence = read_skeleton(given, self.preprocessing)
         return prepare_skeleton(sequence, self.preprocessing), (0, 0)
 
-    def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.float32]], tuple[int, int]]:
-        """The whole sequence."""
-        sequence, size = self.preprocess(given)
-        return [sequence], size
-
     def batch(self, samples: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """Joints (N, channels, frames, joints, persons)."""
         return np.stack(samples)

@@ -55,11 +55,6 @@ class TextInput:
             raise DatasetError(f"a text is wanted, and a {type(given).__name__} is given.")
         return self.tokenizer.ids(given), (0, 0)
 
-    def tiles(self, given: Any) -> tuple[list[npt.NDArray[np.int64]], tuple[int, int]]:
-        """The same; texts are not cut into tiles."""
-        ids, size = self.preprocess(given)
-        return [ids], size
-
     def batch(self, samples: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """Ids (N, context_length)."""
         return np.stack(samples)

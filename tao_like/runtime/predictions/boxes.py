@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -185,29 +184,42 @@ class BoxesReader:
         sizes: Sequence[tuple[int, int]],
     ) -> list[BoxesPrediction]:
         """Return the detections of each image."""
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
         found = read_detections(by_meaning, stated_selection(metadata.extra, Selection))
-        if (tiling := Tiling.of(metadata.extra)) is not None:
-            parts = iter(found)
-            counts = [len(tiling.tiles(*size)) for size in sizes]
-            found = [
-                merge_detections(list(islice(parts, count)), size, preparation, tiling)
-                for count, size in zip(counts, sizes, strict=True)
-            ]
         return [
-            BoxesPrediction(
-                source=source,
-                detections=decide(
-                    boxes, letterbox_transform(*size, preparation), metadata.classes, metadata.thresholds
-                ),
-            )
+            _prediction(boxes, metadata, source, size)
             for boxes, source, size in zip(found, sources, sizes, strict=True)
         ]
+
+    def read_tiles(
+        self, outputs: Iterable[Outputs], metadata: ModelMetadata, source: str | None, size: tuple[int, int]
+    ) -> BoxesPrediction:
+        """Return the detections of an image that was seen tile by tile."""
+        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        selection, tiling = stated_selection(metadata.extra, Selection), Tiling.of(metadata.extra)
+        assert tiling is not None, "there are tiles"
+        found = [
+            boxes
+            for part in outputs
+            for boxes in read_detections(
+                {meaning: part[name] for name, meaning in metadata.outputs.items()}, selection
+            )
+        ]
+        return _prediction(merge_detections(found, size, preparation, tiling), metadata, source, size)
 
     def failed(self, source: str | None, error: str) -> BoxesPrediction:
         """Return a prediction without detections."""
         return BoxesPrediction(source=source, error=error)
+
+
+def _prediction(
+    found: Detections, metadata: ModelMetadata, source: str | None, size: tuple[int, int]
+) -> BoxesPrediction:
+    preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+    place = letterbox_transform(*size, preparation)
+    return BoxesPrediction(
+        source=source, detections=decide(found, place, metadata.classes, metadata.thresholds)
+    )
 
 
 DetectionAnswer = BoxesPrediction

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ CLASS_MAP = "class_map"
 PIXEL_PROBABILITIES = "pixel_probabilities"
 """Meaning of an output (N, classes, H, W): the probabilities of the classes at every pixel of the input."""
 MEANINGS = (CLASS_MAP, PIXEL_PROBABILITIES)
+_BLOCK = 2**24
+"""Pixels."""
 ClassMap = npt.NDArray[np.uint8]
 
 
@@ -64,6 +65,22 @@ class MaskPrediction(Prediction):
         if label not in self.areas:
             raise KeyError(f"there is no class {label!r}; the classes are {', '.join(self.areas)}")
         return mask_rings(self.mask == list(self.areas).index(label))
+
+
+def pixel_counts(mask: ClassMap, classes: int) -> npt.NDArray[np.int64]:
+    """(classes or more,) pixels of each class number."""
+    counts = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
+    for rows in row_blocks(*mask.shape):
+        counts += np.bincount(mask[rows].ravel(), minlength=len(counts))
+    largest = int(counts.nonzero()[0].max(initial=-1))
+    return counts[: max(classes, largest + 1)]
+
+
+def row_blocks(height: int, width: int) -> Iterator[slice]:
+    """Slices over all rows of a mask, each of so few pixels that wide numbers of them fit in memory."""
+    rows = max(1, _BLOCK // max(1, width))
+    for start in range(0, height, rows):
+        yield slice(start, min(height, start + rows))
 
 
 def palette_image(mask: ClassMap, colors: Sequence[tuple[int, int, int]]) -> Image.Image:
@@ -135,21 +152,40 @@ def scaled_channel(channel: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDAr
 
 
 def merged_map(
-    found: Sequence[npt.NDArray[Any]], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+    found: Iterable[npt.NDArray[Any]], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
 ) -> ClassMap:
-    """The class map of a photo from its tiles' probabilities (classes, H, W), averaged where they meet."""
+    """The class map of a photo from its tiles' probabilities (classes, H, W), averaged where they meet.
+
+    Only the rows that the last tiles reach are held as probabilities.
+    """
+    mask = np.zeros((size[1], size[0]), np.uint8)
     tiles = tiling.tiles(*size)
-    total = np.zeros((len(found[0]), size[1], size[0]), np.float32)
-    count = np.zeros((size[1], size[0]), np.float32)
+    total, count = np.zeros((0, 0, size[0]), np.float32), np.zeros((0, size[0]), np.float32)
+    top = 0
     for tile, values in zip(tiles, found, strict=True):
-        extent = (tile.right - tile.left, tile.bottom - tile.top)
-        area = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
+        height = tile.bottom - tile.top
+        if tile.top > top or not len(total):
+            done = tile.top - top
+            _decide_rows(mask[top : tile.top], total[:, :done], count[:done])
+            rest_total, rest_count = total[:, done:], count[done:]
+            total = np.zeros((len(values), height, size[0]), np.float32)
+            count = np.zeros((height, size[0]), np.float32)
+            if done and len(rest_count):
+                total[:, : len(rest_count)], count[: len(rest_count)] = rest_total, rest_count
+            top = tile.top
+        extent = (tile.right - tile.left, height)
+        area = (slice(0, height), slice(tile.left, tile.right))
         for number, channel in enumerate(inside(values, extent, preparation)):
             total[number][area] += scaled_channel(channel, extent)
         count[area] += 1
-    total /= count
-    best: ClassMap = total.argmax(axis=0).astype(np.uint8)
-    return best
+    _decide_rows(mask[top:], total, count)
+    return mask
+
+
+def _decide_rows(mask: ClassMap, total: npt.NDArray[np.float32], count: npt.NDArray[np.float32]) -> None:
+    """Writes the likeliest class of some rows into them."""
+    if len(mask):
+        mask[:] = (total / count).argmax(axis=0)
 
 
 class MaskReader:
@@ -182,16 +218,21 @@ class MaskReader:
         """Return the mask of each photo, at the photo's size."""
         ((name, _),) = metadata.outputs.items()
         preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        return [
+            _prediction(photo_map(values, size, preparation), metadata, source)
+            for values, source, size in zip(outputs[name], sources, sizes, strict=True)
+        ]
+
+    def read_tiles(
+        self, outputs: Iterable[Outputs], metadata: ModelMetadata, source: str | None, size: tuple[int, int]
+    ) -> MaskPrediction:
+        """Return the mask of a photo that was seen tile by tile."""
+        ((name, _),) = metadata.outputs.items()
+        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
         tiling = Tiling.of(metadata.extra)
-        remaining = iter(outputs[name])
-        predictions = []
-        for source, size in zip(sources, sizes, strict=True):
-            count = len(tiling.tiles(*size)) if tiling else 1
-            found = list(islice(remaining, count))
-            whole = merged_map(found, size, preparation, tiling) if tiling else None
-            mask = photo_map(found[0], size, preparation) if whole is None else whole
-            predictions.append(_prediction(mask, metadata, source))
-        return predictions
+        assert tiling is not None, "there are tiles"
+        values = (one for part in outputs for one in part[name])
+        return _prediction(merged_map(values, size, preparation, tiling), metadata, source)
 
     def failed(self, source: str | None, error: str) -> MaskPrediction:
         """Return a prediction without a mask."""
@@ -215,7 +256,7 @@ def class_colors(metadata: ModelMetadata) -> tuple[tuple[int, int, int], ...]:
 
 def _prediction(mask: ClassMap, metadata: ModelMetadata, source: str | None) -> MaskPrediction:
     classes = metadata.classes
-    counts = np.bincount(mask.ravel(), minlength=len(classes))
+    counts = pixel_counts(mask, len(classes))
     if len(counts) > len(classes):
         raise BundleError(
             f"the model gave class number {len(counts) - 1}, and its metadata names {len(classes)} classes, "

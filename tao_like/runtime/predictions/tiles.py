@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -110,10 +110,33 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
     return [round(number * (length - tile) / (count - 1)) for number in range(count)]
 
 
-def cut(picture: Image.Image, tiling: Tiling | None) -> list[Image.Image]:
-    """The tiles of a picture as pictures; the picture itself where it is not cut."""
-    tiles = tiling.tiles(*picture.size) if tiling else []
-    return [picture.crop(tile) for tile in tiles] if len(tiles) > 1 else [picture]
+class Tiles(Sequence[Image.Image]):
+    """The tiles of a picture as pictures, each cut when it is asked for; the picture itself if it is not cut.
+
+    Args:
+        image: the picture.
+        tiling: None: it is not cut.
+    """
+
+    def __init__(self, image: Image.Image, tiling: Tiling | None) -> None:
+        self.image = image
+        self.places = tiling.tiles(*image.size) if tiling else []
+
+    def __len__(self) -> int:
+        return max(1, len(self.places))
+
+    @overload
+    def __getitem__(self, number: int) -> Image.Image: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Image.Image]: ...
+
+    def __getitem__(self, number: int | slice) -> Image.Image | list[Image.Image]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if len(self.places) > 1:
+            return self.image.crop(self.places[number])
+        return (self.image,)[number]
 
 
 class Group(NamedTuple):
@@ -174,6 +197,8 @@ def _pairs(
     pairs: list[tuple[float, int, int]] = []
     for one in range(len(tiles)):
         for other in range(one + 1, len(tiles)):
+            if tiles[other].top >= tiles[one].bottom:
+                break  # they come row by row
             ground = tiles[one].common(tiles[other])
             if ground.left == ground.right or ground.top == ground.bottom:
                 continue

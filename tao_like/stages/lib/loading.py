@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from tao_like.contract.data import Data, Dataset
 from tao_like.contract.phase import Phase
-from tao_like.data.memory import free_memory
+from tao_like.runtime.memory import free_memory
 from tao_like.stages.lib.devices import processors
 from tao_like.tracking.signals import leave_signals_to_parent
 

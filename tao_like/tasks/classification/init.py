@@ -12,8 +12,8 @@ from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.images.suggest import suggest
 from tao_like.data.images.survey import Survey, survey_images
-from tao_like.data.memory import free_memory
 from tao_like.networks.weights.offline import available_offline
+from tao_like.runtime.memory import free_memory
 from tao_like.tasks.classification.spec import Spec
 
 BACKBONE = "tf_efficientnet_lite0"

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.data.images.pixel_range import chosen_window
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreparation, Window
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.common.split_source import SplitSource
@@ -37,6 +38,11 @@ class ImageData(SplitData[SourceT]):
         """How an image becomes an input."""
 
     @property
+    def big_images(self) -> BigImages:
+        """What becomes of images beyond Pillow's limit."""
+        return BigImages.REFUSED
+
+    @property
     @override
     def divided(self) -> bool:
         return self.source.divides()
@@ -51,7 +57,7 @@ class ImageData(SplitData[SourceT]):
         """Reads images, through the cache that the spec asks for."""
         window = self.preprocessing.window
         if self.block.cache == "ram":
-            return MemoryStore(paths, window=window)
+            return MemoryStore(paths, window=window, big=self.big_images)
         if self.block.cache == "disk":
-            return DiskStore(Path(self.results_dir) / CACHE_FOLDER, window)
-        return ImageStore(window)
+            return DiskStore(Path(self.results_dir) / CACHE_FOLDER, window, self.big_images)
+        return ImageStore(window, self.big_images)

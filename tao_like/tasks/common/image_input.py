@@ -16,6 +16,7 @@ from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Prepared
 from tao_like.data.inference_files import image_sources
 from tao_like.networks.normalize import Normalize
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
 
 IMAGE = "image"
@@ -27,13 +28,19 @@ class ImageInput(Input):
 
     Args:
         preprocessing: gives the image's preprocessing, which may depend on data or weights not read yet.
+        big: gives what becomes of images beyond the limit.
     """
 
     kind = "image"
     format = "uint8_nhwc"
 
-    def __init__(self, preprocessing: Callable[[], ImagePreparation]) -> None:
+    def __init__(
+        self,
+        preprocessing: Callable[[], ImagePreparation],
+        big: Callable[[], BigImages] = lambda: BigImages.REFUSED,
+    ) -> None:
         self._preprocessing = preprocessing
+        self._big = big
 
     @property
     def image_preprocessing(self) -> ImagePreparation:
@@ -56,7 +63,7 @@ class ImageInput(Input):
 
     @override
     def read(self, path: Path) -> Image.Image:
-        return read_image(path, self.image_preprocessing.window)
+        return read_image(path, self.image_preprocessing.window, self._big())
 
     @override
     def dummy(self, generator: np.random.Generator) -> Image.Image:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ from tao_like.contract.data import Dataset
 from tao_like.contract.sample import Sample
 from tao_like.data.images.files import read_header
 from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.predictions.tiles import Tile, Tiling, cut
+from tao_like.runtime.predictions.tiles import Tile, Tiling
+from tao_like.runtime.predictions.tiles import Tiles as Cut
 
 
 class HasPath(Protocol):
@@ -54,6 +56,10 @@ class TiledRecords(ABC):
             pixels: the tile itself.
         """
 
+    def reduced(self, target: Any) -> Any:
+        """What all tiles of an image but the first need of its target: that is large, and needed once."""
+        return target
+
     def __len__(self) -> int:
         return len(self.tiles)
 
@@ -79,7 +85,9 @@ class TiledRecords(ABC):
         whole = self._last[1]
         pixels = whole.data.crop(tile)
         sample = Sample(self.key(index), pixels, self.target_on(whole.target, tile, pixels))
-        return sample, replace(whole.target, image=image)
+        is_first = index == 0 or self.tiles[index - 1][0] != image
+        target = whole.target if is_first else self.reduced(whole.target)
+        return sample, replace(target, image=image)
 
 
 class TiledData(Protocol):
@@ -105,8 +113,11 @@ class ImageTiles(Tiles):
         self.data = data
 
     @abstractmethod
-    def joined(self, predictions: Sequence[Any], size: tuple[int, int]) -> Any:
-        """The prediction for an image of a width and height from those for its tiles in order."""
+    def joined(self, predictions: Iterable[Any], size: tuple[int, int]) -> Any:
+        """The prediction for an image of a width and height from those for its tiles in order.
+
+        These are asked for one by one, so that few need to be held.
+        """
 
     @property
     def tiling(self) -> Tiling:
@@ -116,11 +127,11 @@ class ImageTiles(Tiles):
         return tiling
 
     @override
-    def tiles(self, sample: Sample) -> list[Sample]:
-        return [Sample(sample.key, tile) for tile in cut(sample.data, self.data.tiling)]
+    def tiles(self, sample: Sample) -> Sequence[Image.Image]:
+        return Cut(sample.data, self.data.tiling)
 
     @override
-    def merge(self, sample: Sample, predictions: Sequence[Any]) -> Any:
+    def merge(self, sample: Sample, predictions: Iterable[Any]) -> Any:
         return self.joined(predictions, sample.data.size)
 
     @override
@@ -130,10 +141,13 @@ class ImageTiles(Tiles):
     @override
     def merged(self, predictions: Iterable[tuple[int, Any, Any]]) -> Iterator[tuple[int, Any, Any]]:
         for image, tiles in groupby(predictions, lambda scored: scored[2].image):
-            of_tiles = list(tiles)
-            target = of_tiles[0][2]
-            found = [prediction for _, prediction, _ in of_tiles]
-            yield image, self.joined(found, (target.width, target.height)), target
+            yield image, *self._whole(tiles)
+
+    def _whole(self, tiles: Iterator[tuple[int, Any, Any]]) -> tuple[Any, Any]:
+        """Prediction and target of an image; the target comes with its first tile."""
+        _, first, target = next(tiles)
+        found = chain([first], map(itemgetter(1), tiles))
+        return self.joined(found, (target.width, target.height)), target
 
     @override
     def whole_sample(self, dataset: Dataset, number: int) -> Sample:

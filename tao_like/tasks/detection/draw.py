@@ -23,7 +23,8 @@ def draw_boxes(
     scale = max(1.0, SHORTEST_SIDE / max(picture.size))
     scale = min(scale, LONGEST_SIDE / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    canvas = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    colors = picture if picture.mode == "RGB" else picture.convert("RGB")
+    canvas = colors.resize(size, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(canvas)
     for target in targets:
         pen.rectangle([value * scale for value in target], outline=TARGET, width=1)

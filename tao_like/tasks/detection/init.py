@@ -13,8 +13,8 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
 from tao_like.data.images.cache import MEMORY_SHARE
-from tao_like.data.memory import free_memory
 from tao_like.networks.weights.offline import available_offline
+from tao_like.runtime.memory import free_memory
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"

@@ -33,7 +33,7 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
         super().__init__(spec, trained)
         data = DetectionData(spec, trained)
         predictions = BoxPredictions(data, trained.thresholds if trained else {}, spec)
-        self.image = ImageInput(lambda: data.preprocessing)
+        self.image = ImageInput(lambda: data.preprocessing, lambda: data.big_images)
         self.export = DetectorExport(predictions, nms=spec.export.nms)
         self.compose(
             data=data,

@@ -19,6 +19,8 @@ SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
 """Of one that stands alone."""
 MOST_NAMED = 40
 """Classes up to which all are named below a photo that stands alone: frames of a video are then alike."""
+MOST_DRAWN = 2**25
+"""Pixels of a photo that is drawn as it is."""
 GAP = 4
 _LINE, _SWATCH = 18, 12
 
@@ -65,6 +67,7 @@ def draw_prediction(
         heatmap: not drawn.
     """
     del heatmap
+    photo, predicted, target = _smaller(photo, predicted, target)
     parts = [("prediction", overlay(photo, predicted))]
     if target is not None:
         parts = [("target", overlay(photo, target)), *parts, ("errors", errors(photo, predicted, target))]
@@ -87,6 +90,19 @@ def draw_prediction(
         canvas.paste(picture.resize(size, way), (left, _LINE))
     canvas.paste(legend, (0, size[1] + _LINE))
     return canvas
+
+
+def _smaller(
+    photo: Image.Image, predicted: ClassMap, target: ClassMap | None
+) -> tuple[Image.Image, ClassMap, ClassMap | None]:
+    """A photo whose drawing would take much memory, and its masks, made smaller by whole steps."""
+    step = max(photo.size) // (2 * LONGEST_SIDE)
+    if photo.width * photo.height <= MOST_DRAWN or step < 2:
+        return photo, predicted, target
+    reduced = photo.reduce(step)
+    rows, columns = (np.arange(side) * step for side in reduced.size[::-1])
+    kept = np.ix_(rows, columns)
+    return reduced, predicted[kept], None if target is None else target[kept]
 
 
 def _legend(entries: Sequence[tuple[str, str]], width: int) -> Image.Image:

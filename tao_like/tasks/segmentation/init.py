@@ -12,8 +12,8 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.images.cache import MEMORY_SHARE
 from tao_like.data.masks.sources import MaskSource
 from tao_like.data.masks.survey import MaskSurvey, survey_masks
-from tao_like.data.memory import free_memory
 from tao_like.networks.weights.offline import available_offline
+from tao_like.runtime.memory import free_memory
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.data import MULTIPLE
 

@@ -15,7 +15,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
-from tao_like.runtime.predictions.mask import CLASS_MAP, PIXEL_PROBABILITIES, palette_image
+from tao_like.runtime.predictions.mask import CLASS_MAP, PIXEL_PROBABILITIES, palette_image, pixel_counts
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.data.targets import MaskTarget, SegmentationTargets
 from tao_like.tasks.segmentation.draw import class_colors, draw_prediction, overlay
@@ -84,7 +84,7 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
     def csv_row(self, sample: Sample, prediction: Segmented) -> dict[str, Any]:
         mask = self.mask_of(sample, prediction)
         names = self.data.labels.names
-        shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
+        shares = pixel_counts(mask, len(names)) / mask.size
         row: dict[str, Any] = {"path": sample.key, "width": mask.shape[1], "height": mask.shape[0]}
         if sample.target is not None and sample.target.classes is not None:
             confusion = confusion_of(mask, sample.target.classes, len(names))

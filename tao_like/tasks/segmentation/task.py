@@ -33,7 +33,7 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
         super().__init__(spec, trained)
         data = SegmentationData(spec, trained)
         predictions = MaskPredictions(data, spec)
-        self.image = ImageInput(lambda: data.preprocessing)
+        self.image = ImageInput(lambda: data.preprocessing, lambda: data.big_images)
         self.export = SegmenterExport(predictions, dynamic_size=spec.export.dynamic_size)
         self.compose(
             data=data,

@@ -18,6 +18,7 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.common.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.dataset import DetectionDataset
@@ -33,6 +34,7 @@ def check_detection_data(
     source: LabelledBoxes,
     splits: Sequence[Split],
     window: Window | None,
+    big: BigImages,
     train_data: Callable[[], DetectionDataset],
     *,
     figures: int,
@@ -45,6 +47,7 @@ def check_detection_data(
         source: images and boxes of every split.
         splits: those that there are.
         window: which values of 16-bit images become black and white.
+        big: what becomes of photos beyond the limit.
         train_data: gives the training data without random changes, where it is drawn.
         figures: training images on the contact sheet; 0: there is none.
         full: look into every file.
@@ -54,9 +57,11 @@ def check_detection_data(
     classes = source.classes
     values = pixel_value_findings(records, source.spec.pixel_range, window)
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
+        checked = full_check(
+            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
+        )
     else:
-        checked = quick_check(records, classes, multi_label=True)
+        checked = quick_check(records, classes, multi_label=True, big=big)
     of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}

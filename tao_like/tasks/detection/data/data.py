@@ -15,6 +15,7 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
@@ -91,6 +92,11 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             settings.agreement,
         )
 
+    @property
+    @override
+    def big_images(self) -> BigImages:
+        return BigImages.READ if self.is_tiled else BigImages.BY_KEY
+
     def tilings(self) -> list[BoxTiles]:
         """What cuts images into tiles and merges predictions; none where they are not cut."""
         return [BoxTiles(self)] if self.is_tiled else []
@@ -130,6 +136,7 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
             self.source,
             [split for split in SPLITS if self.has(split)],
             self.preprocessing.window,
+            self.big_images,
             lambda: self.dataset("train"),
             figures=self.spec.dataset_check.max_pictures,
             full=full,

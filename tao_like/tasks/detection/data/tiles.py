@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -30,8 +30,8 @@ class BoxTiles(ImageTiles):
     """Big images seen tile by tile."""
 
     @override
-    def joined(self, predictions: Sequence[Detections], size: tuple[int, int]) -> Detections:
-        return merge_detections(predictions, size, self.data.preprocessing, self.tiling)
+    def joined(self, predictions: Iterable[Detections], size: tuple[int, int]) -> Detections:
+        return merge_detections(list(predictions), size, self.data.preprocessing, self.tiling)
 
 
 def arrays_on(arrays: BoxArrays, tile: Tile) -> BoxArrays:

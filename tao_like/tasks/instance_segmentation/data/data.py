@@ -13,6 +13,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.tasks.detection.data.data import DetectionData, augmentation_of
 from tao_like.tasks.detection.data.source import LabelledBoxes
 from tao_like.tasks.instance_segmentation.data.check import outline_findings
@@ -50,6 +51,11 @@ class InstanceData(DetectionData):
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
         # The blocks that are read there are the same in both tasks.
         super().__init__(cast("DetectionSpec", spec), trained)
+
+    @property
+    @override
+    def big_images(self) -> BigImages:
+        return BigImages.REFUSED  # masks are not cut
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> InstanceDataset:

@@ -12,6 +12,7 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.masks.checks import check_masks
 from tao_like.data.masks.record import MaskRecord
 from tao_like.plots.datasets import draw_label_histogram
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.segmentation.data.dataset import SegmentationDataset
 from tao_like.tasks.segmentation.data.source import LabelledMasks
@@ -29,6 +30,7 @@ def check_segmentation_data(
     source: LabelledMasks,
     splits: Sequence[Split],
     window: Window | None,
+    big: BigImages,
     train_data: Callable[[], SegmentationDataset],
     *,
     figures: int,
@@ -41,6 +43,7 @@ def check_segmentation_data(
         source: photos and masks of every split.
         splits: those that there are.
         window: which values of 16-bit photos become black and white.
+        big: what becomes of photos beyond the limit.
         train_data: gives the training data without random changes, where it is drawn.
         figures: training photos on the contact sheet; 0: there is none.
         full: look into every file.
@@ -51,9 +54,11 @@ def check_segmentation_data(
     of_masks = check_masks(records, source.coding, full=full)
     classes = source.classes
     if full:
-        checked = full_check(records, classes, multi_label=True, on_progress=on_progress, window=window)
+        checked = full_check(
+            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
+        )
     else:
-        checked = quick_check(records, classes, multi_label=True)
+        checked = quick_check(records, classes, multi_label=True, big=big)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_MASKS]
     summary = checked.to_dict() | {"masks": of_masks.summary}
     for name in ("findings", "errors", "warnings", "counts"):

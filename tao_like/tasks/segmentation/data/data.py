@@ -19,6 +19,7 @@ from tao_like.data.images.files import read_header
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.values import IGNORE
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
@@ -84,11 +85,20 @@ class SegmentationData(ImageData[LabelledMasks]):
             agreement=1.0,
         )
 
+    @property
+    def is_tiled(self) -> bool:
+        """Whether big photos are cut into windows."""
+        exported = self.trained is not None and "colors" in self.trained.extra
+        return self.tiling is not None if exported else bool(self.block.tiling.enable)
+
+    @property
+    @override
+    def big_images(self) -> BigImages:
+        return BigImages.READ if self.is_tiled else BigImages.BY_KEY
+
     def tilings(self) -> list[PhotoTiles]:
         """What cuts photos into windows and merges predictions; none where they are not cut."""
-        exported = self.trained is not None and "colors" in self.trained.extra
-        is_cut = self.tiling is not None if exported else self.block.tiling.enable
-        return [PhotoTiles(self)] if is_cut else []
+        return [PhotoTiles(self)] if self.is_tiled else []
 
     @override
     def count(self, split: Split) -> int:
@@ -123,6 +133,7 @@ class SegmentationData(ImageData[LabelledMasks]):
             self.source,
             [split for split in SPLITS if self.has(split)],
             self.preprocessing.window,
+            self.big_images,
             lambda: self.dataset("train"),
             figures=self.spec.dataset_check.max_pictures,
             full=full,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -25,12 +26,16 @@ class TiledDataset(TiledRecords, SegmentationDataset):
         classes = np.ascontiguousarray(target.classes[tile.top : tile.bottom, tile.left : tile.right])
         return MaskTarget(pixels.width, pixels.height, classes)
 
+    @override
+    def reduced(self, target: MaskTarget) -> MaskTarget:
+        return replace(target, classes=None)
+
 
 class PhotoTiles(ImageTiles):
     """Big photos seen window by window."""
 
     @override
-    def joined(self, predictions: Sequence[Segmented], size: tuple[int, int]) -> Segmented:
-        values = [one.values for one in predictions if one.values is not None]
+    def joined(self, predictions: Iterable[Segmented], size: tuple[int, int]) -> Segmented:
+        values = (one.values for one in predictions if one.values is not None)
         mask = merged_map(values, size, self.data.preprocessing, self.tiling)
         return Segmented.ready(mask, self.data.preprocessing)

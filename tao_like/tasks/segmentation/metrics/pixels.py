@@ -12,6 +12,7 @@ from typing_extensions import override
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.data.masks.values import IGNORE, ClassMap
 from tao_like.plots.confusion import draw_confusion_matrix
+from tao_like.runtime.predictions.mask import row_blocks
 from tao_like.tasks.segmentation.data.targets import MaskTarget
 from tao_like.tasks.segmentation.metrics.boundary import BOUNDARY_SHARE, boundary_counts
 from tao_like.tasks.segmentation.prediction import Segmented
@@ -21,9 +22,12 @@ Counts = npt.NDArray[np.int64]
 
 def confusion_of(predicted: ClassMap, target: ClassMap, classes: int) -> Counts:
     """(classes, classes) pixels: rows are targets, columns predictions; ignored pixels are left out."""
-    is_valid = target != IGNORE
-    pairs = target[is_valid].astype(np.int64) * classes + predicted[is_valid]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+    counts = np.zeros(classes * classes, np.int64)
+    for rows in row_blocks(*target.shape):
+        is_valid = target[rows] != IGNORE
+        pairs = target[rows][is_valid].astype(np.int64) * classes + predicted[rows][is_valid]
+        counts += np.bincount(pairs, minlength=len(counts))
+    return counts.reshape(classes, classes)
 
 
 def ious(confusion: Counts) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_like.data.memory import free_memory
+from tao_like.runtime.memory import free_memory
 
 MEBIBYTE = 1 << 20
 
