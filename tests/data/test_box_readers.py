@@ -247,3 +247,26 @@ def test_training_data_without_a_box_is_an_error(images: Path) -> None:
         ("error", "no_boxes"),
         ("warning", "no_boxes"),
     ]
+
+
+def test_a_coco_file_that_lists_a_picture_twice_is_an_error(images: Path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "a.png"}],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": 1, "bbox": [1, 1, 4, 4]} for number in (1, 2)
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (images.parent / "twice.json").write_text(json.dumps(content))
+    with pytest.raises(
+        DatasetError, match=r"images\[1\]: a\.png and a\.png are one file.*all of its annotations"
+    ):
+        read_boxes(BoxSource(image_dir=images, json_file=images.parent / "twice.json"), "dataset")
+
+
+def test_a_box_that_is_there_twice_is_named(images: Path) -> None:
+    boxes = (Box("cat", 5, 5, 20, 20), Box("dog", 5, 5, 20, 20), Box("cat", 5, 5, 20, 20))
+    report = check_boxes({"train": [BoxRecord(images / "one.png", (), "", "one.png", boxes)]}, ["cat", "dog"])
+    (finding,) = report.findings
+    assert (finding.level, finding.code) == ("warning", "repeated_box")
+    assert finding.files == (f"{images / 'one.png'}: cat (5, 5, 20, 20)",)

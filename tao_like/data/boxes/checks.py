@@ -18,6 +18,11 @@ _FAULTS: Mapping[str, tuple[Level, str]] = {
     "empty": ("warning", "without an area; left out"),
     "outside": ("warning", "wholly outside of its picture; left out"),
     "partly_outside": ("info", "partly outside of its picture; cut off at the border"),
+    "repeated": (
+        "warning",
+        "with the class and corners of another one on the picture; all are trained on and scored, and only one "
+        "can be found. Take the others out",
+    ),
     "unknown_class": ("warning", "of a class that the network does not know; left out"),
 }
 
@@ -117,6 +122,7 @@ def _count(
     faults: defaultdict[str, list[str]],
 ) -> None:
     usable = 0
+    seen: set[tuple[Any, ...]] = set()
     for box in record.boxes:
         fault = "" if box.ignore else fault_of(box, *size)
         if not fault and not box.ignore and box.label not in known:
@@ -129,6 +135,9 @@ def _count(
         counts.ignored += box.ignore
         if not (box.crowd or box.ignore):
             usable += 1
+            if box[:5] in seen:
+                faults["repeated"].append(_told(record, box))
+            seen.add(box[:5])
             counts.boxes[box.label] += 1
             counts.sides.append(float(np.sqrt((box.right - box.left) * (box.bottom - box.top))))
     counts.on_picture.append(usable)

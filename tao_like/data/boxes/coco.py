@@ -114,8 +114,12 @@ def _records(
         seen.add(number)
         path, key = _picture(entry, where, pictures)
         name = str(entry["file_name"])
-        if read_from.setdefault(path, name) != name:
-            raise DatasetError(f"{where}: {name} and {read_from[path]} are one file, {path}")
+        if path in read_from:
+            raise DatasetError(
+                f"{where}: {name} and {read_from[path]} are one file, {path}; list each file once, with all "
+                "of its annotations"
+            )
+        read_from[path] = name
         boxes = tuple(by_image.pop(number, ()))
         yield BoxRecord(
             path=path,

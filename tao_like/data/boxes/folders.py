@@ -8,6 +8,8 @@ from pathlib import Path
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
 from tao_like.data.boxes.names import PictureNames
 from tao_like.data.boxes.notes import Notes
+from tao_like.data.images.files import suffix as file_suffix
+from tao_like.data.images.named import same_file
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
@@ -19,14 +21,17 @@ NO_LABEL_FILES = ("classes.txt", "obj.names", "names.txt", "train.txt", "val.txt
 
 def label_files(label_dir: Path, suffix: str) -> Iterator[Path]:
     """All files below a folder that could be labels, sorted; README files and lists of classes are not."""
-    for path in sorted(label_dir.rglob(f"*{suffix}")):
+    for path in sorted(label_dir.rglob("*")):
+        if file_suffix(path.name) != suffix:
+            continue
         if path.name not in NO_LABEL_FILES and not path.name.lower().startswith(("readme", "license", ".")):
             yield path
 
 
 def label_file_of(path: Path, image_dir: Path, label_dir: Path, suffix: str) -> Path:
     """Where the labels of a picture are, if it has any."""
-    return label_dir / path.relative_to(image_dir).with_suffix(suffix)
+    expected = label_dir / path.relative_to(image_dir).with_suffix(suffix)
+    return same_file(expected) or expected
 
 
 def read_label_folder(

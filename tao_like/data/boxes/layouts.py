@@ -17,6 +17,7 @@ from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.recognition import SUFFIXES
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.images.files import find_images, listing, split_name, suffix
+from tao_like.data.images.named import same_file
 from tao_like.errors import DatasetError
 
 UNSPLIT = "all"
@@ -250,7 +251,7 @@ def _paired(folder: Path) -> OneEach:
 
 
 def _has_label_files(label_dir: Path) -> bool:
-    return any(path.suffix in SUFFIXES for path in label_dir.rglob("*.*"))
+    return any(path.suffix.lower() in SUFFIXES for path in label_dir.rglob("*.*"))
 
 
 def _split_folders(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -300,4 +301,4 @@ def _beside(folder: Path) -> OneEach:
 
 
 def _has_labels_beside(folder: Path) -> bool:
-    return any(path.with_suffix(kind).is_file() for path in find_images(folder) for kind in SUFFIXES)
+    return any(same_file(path.with_suffix(kind)) for path in find_images(folder) for kind in SUFFIXES)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.images.files import find_images, passed_over_notes, read_text, split_name
+from tao_like.data.images.named import same_file
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
 
@@ -56,15 +57,15 @@ class PictureNames:
 
     def find(self, name: str) -> Path | None:
         """The picture of a name; None where there is none."""
-        direct = self.image_dir / name
-        if name and direct.is_file():
+        direct = same_file(self.image_dir / name) if name else None
+        if direct is not None:
             return direct
         if not self.image_dir.is_dir():
             return None
         self.every()
         plain = plain_name(name)
         for dropped, tail in name_tails(plain):
-            path = self._by_name.get(tail)
+            path = self._by_name.get(tail) or (same_file(self.image_dir / tail) if tail else None)
             if path is not None and not self._is_of_another_split(dropped):
                 if dropped:
                     message = f"found in {self.image_dir} without the folders in front of the name: {{count}}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from tao_like.data.checks.findings import Finding
 from tao_like.data.images.class_folders import read_class_folders
 from tao_like.data.images.csv_lists import FILE_HEADERS, plain_header
 from tao_like.data.images.files import find_images, first_of, label_text, read_text
+from tao_like.data.images.named import named_file, same_file
 from tao_like.errors import DatasetError
 
 LIST_SUFFIXES = (".csv", ".jsonl", ".json")
@@ -93,7 +93,7 @@ def _is_class_folders(source: CaptionSource) -> bool:
         return source.layout == "class_folders"
     if source.caption_dir is not None:
         return False
-    return not any(path.with_suffix(source.suffix).is_file() for path in find_images(source.root))
+    return not any(same_file(path.with_suffix(source.suffix)) for path in find_images(source.root))
 
 
 def _of_class(record: Any, source: CaptionSource) -> CaptionRecord:
@@ -107,9 +107,9 @@ def _of_text_files(source: CaptionSource) -> ReadCaptions:
     records, without = [], []
     for path in find_images(source.root):
         key = path.relative_to(source.root)
-        beside = (source.caption_dir or source.root) / key.with_suffix(source.suffix)
+        beside = same_file((source.caption_dir or source.root) / key.with_suffix(source.suffix))
         lines: tuple[str, ...] = ()
-        if beside.is_file():
+        if beside is not None:
             text = read_text(beside, "captions, one a line")
             lines = tuple(line.strip() for line in text.split("\n") if line.strip())
         if lines:
@@ -136,7 +136,7 @@ def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
     without: list[str] = []
     for line, row in rows:
         image, captions, label, group = _entries(row, path, line)
-        file = _resolved(source.root, image)
+        file = named_file(source.root, image)
         if file is None:
             missing.append(f"line {line}: {image}")
             continue
@@ -158,14 +158,6 @@ def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
         )
     records = sorted(found.values(), key=lambda record: record.key)
     return ReadCaptions(records, _left_out(source, without))
-
-
-def _resolved(root: Path, name: str) -> Path | None:
-    for spelling in (name, name.replace("\\", "/")):
-        path = Path(os.path.normpath(root / spelling))
-        if path.is_file():
-            return path
-    return None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

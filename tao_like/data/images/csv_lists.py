@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tao_like.data.images.files import first_of, label_text, read_text, split_name
+from tao_like.data.images.named import named_file
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 
@@ -90,12 +91,8 @@ class _Pictures:
         self.found[path] = (earlier_line or line, ImageRecord(path, labels, group, self._key(path)))
 
     def _resolve(self, name: str) -> Path | None:
-        """The file, also where Windows wrote its name; None when it is not there."""
-        for spelling in (name, name.replace("\\", "/")):
-            path = Path(os.path.normpath(self.root / spelling))
-            if path.is_file():
-                return path
-        return None
+        """The file, however its name was written; None when it is not there."""
+        return named_file(self.root, name)
 
     def _key(self, path: Path) -> str:
         # As relative_to and is_relative_to, at a tenth of their time.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.data.boxes.coco import read_coco
 from tao_like.data.images.files import find_images, first_of, read_text
+from tao_like.data.images.named import named_file
 from tao_like.data.masks.files import LOSSY_SUFFIXES, SUFFIXES
 from tao_like.data.masks.record import MaskRecord, Region
 from tao_like.errors import DatasetError
@@ -192,7 +194,8 @@ def _rank(path: Path) -> int:
 
 
 def _key(path: Path, folder: Path, stem: str) -> str:
-    return (path.relative_to(folder).parent / stem).as_posix()
+    # macOS writes an accent as a character of its own.
+    return unicodedata.normalize("NFC", (path.relative_to(folder).parent / stem).as_posix())
 
 
 def _of_lists(source: MaskSource, key: str) -> list[MaskRecord]:
@@ -283,7 +286,10 @@ def _lines(path: Path) -> list[str]:
 
 def _located(text: str, root: Path) -> Path:
     path = Path(text)
-    return path if path.is_absolute() or (path.is_file() and not (root / path).is_file()) else root / path
+    found = named_file(root, text)
+    if found is not None:
+        return found
+    return path if path.is_absolute() or path.is_file() else root / path
 
 
 def _name(path: Path, root: Path) -> str:
