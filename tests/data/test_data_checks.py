@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tao_like.data.checks.folders import unused_findings
 from tao_like.data.checks.images import CheckReport, Finding, full_check, quick_check
+from tao_like.data.images.files import read_header
+from tao_like.data.images.pixel_range import found_pixel_range
 from tao_like.data.images.readers import ImageRecord, read_class_folders
+from tao_like.errors import DatasetError
 
 Paint = Callable[..., Path]
 Check = Callable[..., CheckReport]
@@ -223,3 +228,30 @@ def test_text_names_at_most_ten_files() -> None:
     )
     assert finding.text().splitlines()[0] == "error: 12 files that cannot be read:"
     assert finding.text().splitlines()[-2:] == ["  9.jpg", "  and 2 more"]
+
+
+def test_classes_that_capitals_alone_tell_apart_are_named(good: dict[str, list[ImageRecord]]) -> None:
+    for other in ("A", " a"):
+        report = quick_check({"train": good["train"]}, ["a", other, "b"])
+        assert repr(other) in found(report, "alike_classes").message
+    assert "alike_classes" not in codes(quick_check(good, ["a", "b"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_a_folder_holds_and_nobody_uses_is_named(tmp_path: Path, paint: Paint) -> None:
+    root = tmp_path / "data"
+    paint(root / "a" / "0.png", seed=1)
+    paint(root / "loose.png", seed=2)
+    (root / "a" / "1.HEIC").touch()
+    (root / "lost+found").mkdir()
+    os.mkfifo(root / "a" / "pipe.png")  # opening it would wait for ever
+    findings = {finding.code: finding for finding in unused_findings(root, class_folders=True)}
+    assert findings.keys() == {"passed_over", "loose_pictures"}
+    assert findings["passed_over"].files == (str(root / "a" / "1.HEIC"),)
+    assert "beside the class folders" in findings["loose_pictures"].message
+    assert findings["loose_pictures"].files == (str(root / "loose.png"),)
+    assert [finding.code for finding in unused_findings(root, class_folders=False)] == ["passed_over"]
+    assert [each.key for each in read_class_folders(root, training=False)] == ["a/0.png"]
+    with pytest.raises(DatasetError, match=r"pipe\.png: not a file"):
+        read_header(root / "a" / "pipe.png")
+    assert found_pixel_range([root / "a" / "pipe.png"]) is None

@@ -20,8 +20,8 @@ _FAULTS: Mapping[str, tuple[Level, str]] = {
     "partly_outside": ("info", "partly outside of its picture; cut off at the border"),
     "repeated": (
         "warning",
-        "with the class and corners of another one on the picture; all are trained on and scored, and only one "
-        "can be found. Take the others out",
+        "with the class and corners of another one on the picture; all are trained on and scored, and one "
+        "alone can be found. Take the others out",
     ),
     "unknown_class": ("warning", "of a class that the network does not know; left out"),
 }

@@ -21,6 +21,7 @@ from tao_like.runtime.inputs.big_images import BigImages, check_pixels
 from tao_like.runtime.inputs.image import Window, read_image
 
 __all__ = [
+    "UNREADABLE",
     "CheckReport",
     "Finding",
     "SizeSummary",
@@ -44,6 +45,8 @@ _FAULTS = {
     "corrupt": f"that cannot be read; {_REPLACE}",
     "too_large": "of more pixels than are read at once",
 }
+UNREADABLE = tuple(_FAULTS)
+"""Codes of findings about files whose pixels cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,16 @@ def _class_findings(
     if len(classes) < (1 if multi_label else 2):
         named = f"only the class {classes[0]!r}" if classes else "no class"
         yield Finding("error", "one_class", f"the data has {named}; a classifier needs at least two")
+    by_plain: dict[str, list[str]] = {}
+    for label in classes:
+        by_plain.setdefault(" ".join(label.casefold().split()), []).append(label)
+    for alike in (names for names in by_plain.values() if len(names) > 1):
+        yield Finding(
+            "warning",
+            "alike_classes",
+            f"the classes {' and '.join(map(repr, alike))} differ in capitals or blanks alone; if they are "
+            "one, give them one name",
+        )
     for name, records in splits.items():
         if not records:
             level: Level = "error" if name == "train" else "warning"

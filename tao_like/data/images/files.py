@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import stat
 import struct
 import unicodedata
 from collections import Counter, defaultdict
@@ -24,7 +25,7 @@ from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
-_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -156,8 +157,8 @@ def _walk(
     for entry in listing(folder):
         if entry.is_dir():
             yield from _walk(Path(entry.path), ancestors | {identity}, ignored, passed_over)
-        elif is_image_name(entry.name):
-            yield Path(entry.path)
+        elif is_image_name(entry.name) and (entry.is_file() or entry.is_symlink()):
+            yield Path(entry.path)  # and not a pipe or a socket, which would wait for a writer
         else:
             kind = suffix(entry.name)
             ignored[kind] += 1
@@ -246,6 +247,8 @@ def read_header(path: Path) -> Header:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DatasetError(f"{path}: not a file")  # opening a pipe would wait for somebody to write to it
     return _header(path, status.st_size, status.st_mtime_ns)
 
 

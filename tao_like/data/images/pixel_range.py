@@ -72,6 +72,8 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 
 def _values(path: Path) -> np.ndarray | None:
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
             check_memory(image.size, bytes_a_pixel(image, deep=True))

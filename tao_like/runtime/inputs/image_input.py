@@ -88,6 +88,8 @@ class ImageInput:
         if isinstance(given, np.ndarray):
             return given.size
         try:
+            if not Path(given).is_file():
+                return 0
             with Path(given).open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
                 return image.width * image.height
         except (OSError, ValueError, TypeError):

@@ -13,7 +13,7 @@ import torch
 from tao_like.contract.data import DataReport
 from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.readers import ImageRecord
@@ -73,7 +73,7 @@ def check_classification_data(
         report.figures["contact_sheet"] = class_overview(
             records["train"], classes, columns=columns, window=window
         )
-    unreadable = any(finding.code in ("corrupt", "empty") for finding in report.errors)
+    unreadable = any(finding.code in UNREADABLE for finding in report.errors)
     if spec.dataset_check.likely_wrong_labels and not multi_label and not unreadable:
         _add_suspects(records["train"], spec, train_data, report)
     return report

@@ -57,6 +57,11 @@ class LabelledImages(SplitSource[ImageRecord]):
         return label_separators(block.csv_file) if block is not None and block.csv_file else None
 
     @override
+    def folders(self, split: Split) -> list[tuple[Path, bool]]:
+        block = self.named(split)
+        return [(Path(block.images_dir), True)] if block and block.images_dir and not block.csv_file else []
+
+    @override
     def read(self, split: Split) -> list[ImageRecord]:
         block = self.named(split)
         if block is None:

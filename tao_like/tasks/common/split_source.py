@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.checks.findings import Finding
+from tao_like.data.checks.folders import unused_findings
 from tao_like.data.images.sample import ImageRecord
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.data.splits.division import split_records
@@ -141,7 +142,18 @@ class SplitSource(ABC, Generic[RecordT]):
     def findings(self) -> list[Finding]:
         """What was noticed in the data that has been read so far: pictures that are left out."""
         finding = self.unreadable.finding() if self.unreadable else None
-        return [finding] if finding else []
+        folders = dict(folder for split in SPLITS for folder in self.folders(split))
+        unused = [
+            each
+            for folder, class_folders in folders.items()
+            for each in unused_findings(folder, class_folders=class_folders)
+        ]
+        return [*([finding] if finding else []), *unused]
+
+    def folders(self, split: Split) -> list[tuple[Path, bool]]:
+        """Folders of which a split takes whatever pictures there are, and whether its folders are classes."""
+        del split
+        return []
 
     def _read_usable(self, split: Split) -> list[RecordT]:
         """All that the spec names for a split, without the pictures that `dataset.on_error` leaves out."""

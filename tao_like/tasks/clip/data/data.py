@@ -19,6 +19,7 @@ from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preparation
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.image import ImagePreparation
@@ -142,6 +143,7 @@ class PairData(ImageData[CaptionedImages]):
             checked = quick_check(records, names, multi_label=True)
         findings = [finding for finding in checked.findings if finding.code not in _CLASS_FINDINGS]
         figures = survey_captions(records, self.tokenizer)
+        findings += pixel_value_findings(records, self.block.pixel_range, self.preprocessing.window)
         findings += [*self.source.findings(), *caption_findings(records, self.tokenizer, figures)]
         report = DataReport(findings, {**checked.to_dict(), "captions": figures})
         if full and not report.errors and self.spec.dataset_check.max_pictures:

@@ -79,9 +79,19 @@ class CaptionedImages(SplitSource[CaptionRecord]):
         self._read[split] = read_captions(self._source(split, block))
         return self._read[split].records
 
+    @override
+    def folders(self, split: Split) -> list[tuple[Path, bool]]:
+        block = self.named(split)
+        if block is None or not block.images_dir or block.captions_file:
+            return []
+        return [(Path(block.images_dir), all(record.labels for record in self.records(split)))]
+
+    @override
     def findings(self) -> list[Finding]:
         """What was noticed in reading."""
-        return [finding for split in SPLITS if split in self._read for finding in self._read[split].findings]
+        return super().findings() + [
+            finding for split in SPLITS if split in self._read for finding in self._read[split].findings
+        ]
 
     def _source(self, split: Split, block: CaptionDataSpec) -> CaptionSource:
         def path(text: str | None) -> Path | None:

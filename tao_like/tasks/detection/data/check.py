@@ -13,7 +13,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.boxes.sizes import picture_size
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
@@ -69,7 +69,7 @@ def check_detection_data(
     report = DataReport([*findings, *of_boxes.findings, *source.findings(), *values], summary)
     if full:
         report.figures |= _histograms(records, classes)
-    unreadable = any(finding.code in ("missing", "corrupt", "empty") for finding in report.errors)
+    unreadable = any(finding.code in UNREADABLE for finding in report.errors)
     if full and figures and not unreadable:
         tiles = _tiles(train_data(), classes, figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)

@@ -128,9 +128,17 @@ class LabelledMasks(SplitSource[MaskRecord]):
             self._coding = self._found_coding()
         return self._coding
 
+    @override
+    def folders(self, split: Split) -> list[tuple[Path, bool]]:
+        source = self.named(split)
+        if source is None or source.images_dir is None or source.images_list or source.json_file:
+            return []
+        return [(source.images_dir, False)]
+
+    @override
     def findings(self) -> list[Finding]:
-        """What was decided of the masks."""
-        found: list[Finding] = []
+        """What was decided of the masks, and what is not used."""
+        found = super().findings()
         if self._coding is not None and self.is_norm:
             found.append(
                 Finding(
