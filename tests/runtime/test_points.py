@@ -189,6 +189,10 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.bin").write_bytes(b"LASF" + bytes(300))
     with pytest.raises(DatasetError, match=r"b\.bin: it is a LAS file"):
         read_points(tmp_path / "b.bin", KITTI)
+    # Text whose length divides by 16 would be read as numbers, each of four letters.
+    (tmp_path / "c.bin").write_text("0.1 0.2 0.3 0.4\n" * 100)
+    with pytest.raises(DatasetError, match=r"c\.bin: it is text.*np\.loadtxt"):
+        read_points(tmp_path / "c.bin", KITTI)
 
 
 def sweep(count: int) -> np.ndarray:

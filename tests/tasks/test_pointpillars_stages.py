@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,11 @@ class TestPointPillars(TaskStagesTest):
         if missing:
             return [f"dataset.data_path={folder / 'nowhere'}"]
         words = write_frames(folder)
+        for split in COUNTS:
+            # Names need not be UTF-8 text: an archive that was packed on an old Windows system has others.
+            for part, suffix in (("lidar", ".bin"), ("label", ".txt")):
+                path = folder / split / part / f"000002{suffix}"
+                path.rename(path.with_name(os.fsdecode(b"fahrr\xe4der") + suffix))
         if corrupt:
             spoil(folder, "train")
         return words

@@ -41,6 +41,8 @@ LEAST_TOLD = 0.1
 """Part of the variance between columns from which on these are of different kinds."""
 _ORDERS = {3: ", without the strength of the echo", 5: ", such as x, y, z, intensity and ring"}
 _MAGIC = {b"# .PCD": "PCD", b"VERSION .7": "PCD", b"VERSION 0.7": "PCD", b"ply": "PLY", b"LASF": "LAS"}
+_TEXT, _TEXT_LOOKED_AT = bytes([9, 10, 13, *range(32, 127)]), 4096
+"""Bytes that text is made of; and how many of a file are looked at."""
 
 
 class WrongEchoes(DatasetError):
@@ -246,6 +248,11 @@ def _bin(path: Path, values_per_point: int) -> npt.NDArray[Any]:
     for start, kind in _MAGIC.items():
         if content.startswith(start):
             raise DatasetError(f"{path}: it is a {kind} file by its content; name it so, or convert it.")
+    if content and not content[:_TEXT_LOOKED_AT].translate(None, _TEXT):
+        raise DatasetError(
+            f"{path}: it is text, and a .bin file holds the bytes of float32 numbers; write it so (numpy: "
+            "np.loadtxt(FILE, np.float32).tofile(FILE)), or as .pcd."
+        )
     size = 4 * values_per_point
     if not content or len(content) % size:
         raise DatasetError(
