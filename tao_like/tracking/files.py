@@ -46,6 +46,10 @@ def explain_os_error(error: OSError, folder: Path) -> TaoLikeError:
         return SpecError(f"{folder} is on a read-only disk; choose another results_dir")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return SpecError(f"{folder} cannot be a folder: a file has this name; choose another results_dir")
+    if error.errno == errno.ENAMETOOLONG:
+        return SpecError(f"{folder}: the name is too long for the disk; choose another results_dir")
+    if error.errno == errno.EISDIR:
+        return SpecError(f"{error.filename2 or error.filename or folder} is a folder; name a file")
     if error.errno == errno.ENOENT:
         return TaoLikeError(f"{folder} is gone; was it removed while the run was writing to it?")
     return TaoLikeError(f"cannot write in {folder}: {error.strerror or error}")
@@ -60,6 +64,21 @@ def explained_os_errors(folder: Path) -> Iterator[None]:
         raise explain_os_error(error, folder) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, where it is not there.
+
+    Raises:
+        TaoLikeError: it cannot be made; a ``SpecError`` where another results_dir is needed.
+    """
+    with explained_os_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # /proc, say, has folders, and takes none
+            raise SpecError(
+                f"{folder} cannot be made where it should lie; choose another results_dir"
+            ) from error
+
+
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Give a temporary path beside ``final`` that becomes ``final`` when the block ends well.
@@ -71,8 +90,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
         TaoLikeError: the disk is full, the folder cannot be written, or the block wrote nothing.
     """
     folder = final.parent
-    with explained_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    if final.is_dir():
+        raise SpecError(f"{final} is a folder; name a file")
     temporary = folder / f".{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}"
     try:
         try:

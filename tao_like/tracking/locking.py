@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tao_like.errors import SpecError
-from tao_like.tracking.files import explained_os_errors
+from tao_like.tracking.files import explained_os_errors, make_folder
 from tao_like.tracking.process import Process, this_process
 
 LOCK_FILE = ".tao_like.lock"
@@ -45,8 +45,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     if parent in held:
         yield
         return
-    with explained_os_errors(folder):
-        parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     with contextlib.ExitStack() as scope:
         try:
             scope.enter_context(_locked_directory(parent, folder))

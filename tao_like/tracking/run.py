@@ -21,6 +21,7 @@ from tao_like.tracking.files import (
     Artefact,
     atomic_path,
     explained_os_errors,
+    make_folder,
     remove_partial_files,
     to_plain,
 )
@@ -204,8 +205,7 @@ class Run:
         return Progress(self._display, description, total, self._listeners)
 
     def _claim_folder(self) -> None:
-        with explained_os_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         others = close_dead_runs(self.folder)
         if others:
             process = others[0].process

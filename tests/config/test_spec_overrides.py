@@ -95,6 +95,17 @@ def test_the_home_folder_is_expanded_and_nothing_else(monkeypatch: pytest.Monkey
     assert overridden("title=~/runs").title == "~/runs"
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("a\0b", "no NUL character"), ("runs/" + "\u00e4" * 128 + "/x", "has 256 bytes, and 255")],
+)
+def test_a_path_that_no_file_can_have_is_refused_by_its_key(path: str, words: str) -> None:
+    for content in ({"results_dir": path}, {"images": ["good", path]}):
+        with pytest.raises(SpecError, match=rf"{next(iter(content))}.*{words}"):
+            load_spec(Spec, content)
+    assert load_spec(Spec, {"title": "\u00e4" * 128}).spec.title == "\u00e4" * 128
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.floats(min_value=0, max_value=10, exclude_min=True))
 def test_floats_arrive_exactly(value: float) -> None:

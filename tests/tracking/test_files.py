@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.tracking.files import Artefact, atomic_path, remove_partial_files, to_plain
+from tao_like.tracking.files import Artefact, atomic_path, make_folder, remove_partial_files, to_plain
 
 
 def names(folder: Path) -> list[str]:
@@ -156,3 +156,17 @@ def test_plain_values_survive_json() -> None:
 def test_a_value_without_a_plain_form_is_refused() -> None:
     with pytest.raises(TypeError, match="object"):
         to_plain({"a": [object()]})
+
+
+def test_what_cannot_be_written_asks_for_another_place(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SpecError, match=rf"{tmp_path} is a folder; name a file"),
+        atomic_path(tmp_path),
+    ):
+        raise AssertionError
+    with pytest.raises(SpecError, match=r"too long for the disk; choose another results_dir"):
+        make_folder(tmp_path / ("x" * 300))
+    # /proc is there, and nothing can be made in it.
+    if Path("/proc/self").is_dir():
+        with pytest.raises(SpecError, match=r"/proc/x/evaluate cannot be made there"):
+            make_folder(Path("/proc/x/evaluate"))

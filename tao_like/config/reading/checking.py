@@ -16,6 +16,7 @@ from tao_like.config.structure import Block, Kind, Member, describe, join
 _REFUSED = object()
 _MOST_CHOICES_SHOWN = 12
 _LONGEST_WORD = 100
+_LONGEST_NAME, _SHOWN = 255, 80
 _LARGEST_INT = 2**63
 _USABLE = "it must be a finite number, and a whole one must fit into 64 bits"
 
@@ -126,6 +127,8 @@ class _Checker:
             return converted
         if rule.pattern and not re.fullmatch(rule.pattern, converted):
             return self._refuse(value, f"{shown(value)} is not allowed; it must match {rule.pattern}")
+        if rule.path and (fault := _path_fault(converted)):
+            return self._refuse(value, f"{shown(value)[:_SHOWN]} is not allowed; {fault}")
         # Path.expanduser() would also drop a leading ./ and double slashes.
         return os.path.expanduser(converted) if rule.path else converted  # noqa: PTH111
 
@@ -171,6 +174,16 @@ class _Checker:
         meaning = self.rule.help.rstrip(".")
         self.findings.at(value, f"{message} ({meaning})" if meaning else message)
         return _REFUSED
+
+
+def _path_fault(path: str) -> str:
+    """Why no file can have this path, on any system; empty: one could."""
+    if "\0" in path:
+        return "a path has no NUL character"
+    longest = max(len(name.encode("utf-8", "surrogateescape")) for name in path.split("/"))
+    if longest > _LONGEST_NAME:
+        return f"a name in it has {longest} bytes, and {_LONGEST_NAME} are the most that a disk takes"
+    return ""
 
 
 def _usable(number: float) -> bool:
