@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 from typing_extensions import override
@@ -20,6 +20,8 @@ from tao_like.data.images.files import read_header
 from tao_like.runtime.inputs.image import ImagePreparation
 from tao_like.runtime.predictions.tiles import Tile, Tiling
 from tao_like.runtime.predictions.tiles import Tiles as Cut
+
+SpecT = TypeVar("SpecT")
 
 
 class HasPath(Protocol):
@@ -157,6 +159,21 @@ class ImageTiles(Tiles):
     def whole_key(self, dataset: Dataset, number: int) -> str:
         names: Sequence[str] = _tiled(dataset).names  # type: ignore[attr-defined]
         return names[number]
+
+
+def with_own_tiling(restored: SpecT, spec: SpecT) -> SpecT:
+    """The spec for work with a trained model that was trained on whole images, with the user's tiling.
+
+    How a big image is looked at may be chosen afterwards; a model that was trained on tiles keeps its own.
+
+    Args:
+        restored: the user's spec with what the model's decides.
+        spec: the user's.
+    """
+    own, asked = restored.dataset, spec.dataset  # type: ignore[attr-defined]
+    if own.tiling.enable or not asked.tiling.enable:
+        return restored
+    return replace(restored, dataset=replace(own, tiling=asked.tiling))  # type: ignore[type-var]
 
 
 def _tiled(dataset: Dataset) -> TiledRecords:

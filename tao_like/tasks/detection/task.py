@@ -12,6 +12,7 @@ from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
+from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.export import DetectorExport
 from tao_like.tasks.detection.model.build import build_network, imported_graph
@@ -63,6 +64,11 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
         if self.trained is not None:
             return self.trained.graph, self.trained.extra
         return imported_graph(self.spec.model.backbone)
+
+    @classmethod
+    @override
+    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
+        return with_own_tiling(super().restored_spec(spec, stored), spec)
 
     @classmethod
     @override

@@ -11,6 +11,7 @@ from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
+from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.export import SegmenterExport
 from tao_like.tasks.segmentation.model.build import build_network
@@ -55,6 +56,11 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
     @override
     def prunable(self, model: Segmenter) -> dict[str, Prunable]:
         return {ONLY_PART: Prunable((self.image.pixels(),), protected_layers(model))}
+
+    @classmethod
+    @override
+    def restored_spec(cls, spec: SegmentationSpec, stored: SegmentationSpec) -> SegmentationSpec:
+        return with_own_tiling(super().restored_spec(spec, stored), spec)
 
     @classmethod
     @override

@@ -95,7 +95,9 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
     @property
     @override
     def big_images(self) -> BigImages:
-        return BigImages.READ if self.is_tiled else BigImages.BY_KEY
+        if self.is_tiled:
+            return BigImages.READ
+        return BigImages.BY_KEY if self._exported is None else BigImages.OF_MODEL
 
     def tilings(self) -> list[BoxTiles]:
         """What cuts images into tiles and merges predictions; none where they are not cut."""

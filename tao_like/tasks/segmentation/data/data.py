@@ -73,7 +73,7 @@ class SegmentationData(ImageData[LabelledMasks]):
     @cached_property
     def tiling(self) -> Tiling | None:
         """How big photos are cut; None: they are not."""
-        if self.trained and "colors" in self.trained.extra:
+        if self.trained and self._is_exported:
             return Tiling.of(self.trained.extra)
         settings = self.block.tiling
         if not settings.enable:
@@ -88,13 +88,18 @@ class SegmentationData(ImageData[LabelledMasks]):
     @property
     def is_tiled(self) -> bool:
         """Whether big photos are cut into windows."""
-        exported = self.trained is not None and "colors" in self.trained.extra
-        return self.tiling is not None if exported else bool(self.block.tiling.enable)
+        return self.tiling is not None if self._is_exported else bool(self.block.tiling.enable)
+
+    @property
+    def _is_exported(self) -> bool:
+        return self.trained is not None and "colors" in self.trained.extra
 
     @property
     @override
     def big_images(self) -> BigImages:
-        return BigImages.READ if self.is_tiled else BigImages.BY_KEY
+        if self.is_tiled:
+            return BigImages.READ
+        return BigImages.OF_MODEL if self._is_exported else BigImages.BY_KEY
 
     def tilings(self) -> list[PhotoTiles]:
         """What cuts photos into windows and merges predictions; none where they are not cut."""
