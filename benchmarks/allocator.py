@@ -50,8 +50,8 @@ def main() -> None:
         figures = {}
         for side in ("keep", "default") if pair % 2 else ("default", "keep"):
             command = [sys.executable, "-c", STEPS, side]
-            answer = subprocess.run(command, capture_output=True, text=True, check=True)
-            figures[side] = tuple(float(word) for word in answer.stdout.split())
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            figures[side] = tuple(float(word) for word in done.stdout.split())
         ratios.append(figures["keep"][0] / figures["default"][0])
         rows.append([pair, *(f"{value:.4g}" for side in ("keep", "default") for value in figures[side])])
         print(

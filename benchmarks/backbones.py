@@ -39,7 +39,7 @@ SECONDS_ALLOWED = 600
 
 
 def write_pictures(folder: Path) -> None:
-    """Noise in three colours, as class folders for training and validation."""
+    """Noise in three colors, as class folders for training and validation."""
     generator = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
         for number, name in enumerate(CLASSES):
@@ -51,7 +51,7 @@ def write_pictures(folder: Path) -> None:
                 Image.fromarray(pixels).save(target / f"{picture}.png")
 
 
-def run_stages(row: dict[str, str], data: Path, answer: Any) -> None:
+def run_stages(row: dict[str, str], data: Path, results_queue: Any) -> None:
     """Runs the stages on one architecture and sends its row back."""
     import tao_like
 
@@ -85,7 +85,7 @@ def run_stages(row: dict[str, str], data: Path, answer: Any) -> None:
             result[stage] = "no"
             result["problem"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     result["seconds"] = f"{time.perf_counter() - started:.1f}"
-    answer.put(result)
+    results_queue.put(result)
 
 
 def main() -> None:
@@ -104,8 +104,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         write_pictures(Path(name))
         for row in rows:
-            answer: Any = context.Queue()
-            process = context.Process(target=run_stages, args=(row, Path(name), answer))
+            results_queue: Any = context.Queue()
+            process = context.Process(target=run_stages, args=(row, Path(name), results_queue))
             process.start()
             process.join(SECONDS_ALLOWED)
             crashed = {
@@ -113,7 +113,7 @@ def main() -> None:
                 "family": row["family"],
                 "problem": "the process died or took too long",
             }
-            results.append(answer.get(timeout=5) if not answer.empty() else crashed)
+            results.append(results_queue.get(timeout=5) if not results_queue.empty() else crashed)
             process.kill()
             print(*(results[-1].get(column, "") for column in COLUMNS), flush=True)
     good = [result for result in results if not result.get("problem")]

@@ -7,7 +7,7 @@
 Results go into backbones_onnx.csv; rows and columns that were not asked for stay as they are, empty if they
 were never measured. "trace" is torch.onnx.export(dynamo=False), "dynamo" is dynamo=True.
 
-For each network: a training step, then an export of the form that ships (pixels in, normalisation inside,
+For each network: a training step, then an export of the form that ships (pixels in, normalization inside,
 batch left open) by each exporter, and onnxruntime's answers against torch's at batch 1 and 3. All weights
 are shaken first, since many networks start with layers at zero, through which any error would pass unseen.
 Each network has a process of its own, so one that crashes or hangs costs its own row and no more.
@@ -57,7 +57,7 @@ class Pixels(nn.Module):
     """A network that takes pixels (N, H, W, 3) of 0 to 255 and gives logits (N, classes)."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Wrap a network that takes normalised images (N, 3, H, W)."""
+        """Wrap a network that takes normalized images (N, 3, H, W)."""
         super().__init__()
         self.network = network
 
@@ -70,7 +70,7 @@ class Pixels(nn.Module):
 def training_step(network: nn.Module, size: int) -> None:
     """Run one step of SGD on noise; fills the running statistics of BatchNorm too."""
     network.train()
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     logits = network(torch.randn(4, 3, size, size))
     if isinstance(logits, tuple):  # networks with a second head for distillation
         logits = sum(logits) / len(logits)
@@ -80,7 +80,7 @@ def training_step(network: nn.Module, size: int) -> None:
     ]
     if len(missing) == sum(1 for _ in network.parameters()):
         raise RuntimeError("no parameter got a gradient")
-    optimiser.step()
+    optimizer.step()
 
 
 def shake(network: nn.Module) -> None:
@@ -121,7 +121,7 @@ def export(network: nn.Module, pixels: Tensor, exporter: str) -> bytes:
 
 
 def largest_difference(network: nn.Module, model: bytes, size: int) -> float:
-    """Return how far onnxruntime's logits are from torch's at most, as a share of the largest logit."""
+    """Return how far onnxruntime's logits are from torch's at most, as a fraction of the largest logit."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -131,10 +131,10 @@ def largest_difference(network: nn.Module, model: bytes, size: int) -> float:
         pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
         with torch.no_grad():
             expected = network(pixels).numpy()
-        answer = np.asarray(session.run(None, {"pixels": pixels.numpy()})[0])
-        if answer.shape != expected.shape:
-            raise RuntimeError(f"batch {batch}: shape {answer.shape} instead of {expected.shape}")
-        worst = max(worst, float(np.abs(answer - expected).max() / max(1.0, np.abs(expected).max())))
+        output = np.asarray(session.run(None, {"pixels": pixels.numpy()})[0])
+        if output.shape != expected.shape:
+            raise RuntimeError(f"batch {batch}: shape {output.shape} instead of {expected.shape}")
+        worst = max(worst, float(np.abs(output - expected).max() / max(1.0, np.abs(expected).max())))
     return worst
 
 

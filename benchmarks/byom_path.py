@@ -6,8 +6,8 @@
 Networks of timm and transformers with random weights (byom_sources.py), each written by both exporters of
 torch, for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to
 onnxruntime
-on the file, as shares of the output's scale; `other_size` is that at another side, where the source is open.
-Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`,
+on the file, as fractions of the output's scale; `other_size` is that at another side, where the source is
+open. Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`,
 `pruned`
 and `int8` are the largest differences that these stages report (int8: of probabilities, after one epoch on 24
 pictures), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities
@@ -71,7 +71,7 @@ def write_pictures(folder: Path, side: int) -> list[str]:
 
 
 def difference(result: ImportResult, file: Path, batch: int, side: int, *, one_by_one: bool) -> float:
-    """Largest difference of a converted network to its file, as a share of the largest answer."""
+    """Largest difference of a converted network to its file, as a fraction of the largest answer."""
     pictures = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
     reference = session(onnx.load(file))
     name = reference.get_inputs()[0].name

@@ -133,7 +133,7 @@ def gather(draw: Draw) -> Case:
 
 
 def reshape(draw: Draw) -> Case:
-    """Reshape with noughts and a minus one."""
+    """Reshape with zeros and a minus one."""
     shape = _shape(draw, int(draw.integers(1, 5)), 5)
     target = [int(size) for size in draw.permutation(shape)] if draw.random() < 0.5 else list(shape)
     for axis, size in enumerate(target):

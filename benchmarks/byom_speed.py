@@ -57,13 +57,13 @@ def forward(module: nn.Module, images: Tensor) -> Callable[[], None]:
 def training_step(module: nn.Module, images: Tensor) -> Callable[[], None]:
     """A function that trains a network by one step."""
     module.train()
-    optimiser = torch.optim.SGD(module.parameters(), lr=_LEARNING_RATE, momentum=0.9)
+    optimizer = torch.optim.SGD(module.parameters(), lr=_LEARNING_RATE, momentum=0.9)
     targets = torch.arange(len(images))
 
     def run() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(module(images), targets).backward()
-        optimiser.step()
+        optimizer.step()
 
     return run
 

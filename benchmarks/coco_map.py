@@ -25,15 +25,15 @@ from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_metrics, coco_results
 
 PICTURES, BOXES, CLASSES = 5000, 36_000, 80
-ANSWERS_A_BOX = 3
+PREDICTIONS_A_BOX = 3
 SIDE = 640
 
 
 def make_case(seed: int) -> tuple[list[Detections], list[GroundTruth]]:
-    """Truths, and for each box three answers: near it, less near, and anywhere."""
+    """Targets, and for each box three answers: near it, less near, and anywhere."""
     draw = np.random.default_rng(seed)
     owner = np.sort(draw.integers(0, PICTURES, BOXES))
-    answers, truths = [], []
+    predictions, targets = [], []
     for picture in range(PICTURES):
         count = int((owner == picture).sum())
         corner = draw.uniform(0, SIDE * 0.8, (count, 2))
@@ -41,23 +41,23 @@ def make_case(seed: int) -> tuple[list[Detections], list[GroundTruth]]:
         boxes = np.concatenate([corner, np.minimum(corner + size, SIDE)], axis=1).astype(np.float32)
         labels = draw.integers(0, CLASSES, count)
         areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float32)
-        truths.append(GroundTruth(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
+        targets.append(GroundTruth(BoxArrays(boxes, labels, draw.random(count) < 0.01, areas), SIDE, SIDE))
         jitters = [boxes + draw.normal(0, spread, boxes.shape) for spread in (3, 15, 120)]
         found = np.concatenate(jitters).astype(np.float32)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
-        scores = np.round(draw.random(ANSWERS_A_BOX * count), 3).astype(np.float32)
+        scores = np.round(draw.random(PREDICTIONS_A_BOX * count), 3).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        answers.append(Detections(found[order], scores[order], np.tile(labels, ANSWERS_A_BOX)[order]))
-    return answers, truths
+        predictions.append(Detections(found[order], scores[order], np.tile(labels, PREDICTIONS_A_BOX)[order]))
+    return predictions, targets
 
 
-def reference(answers: list[Detections], truths: list[GroundTruth]) -> list[float]:
+def reference(predictions: list[Detections], targets: list[GroundTruth]) -> list[float]:
     """The figures of pycocotools, on the same dictionaries."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        coco.dataset = coco_dataset(truths, CLASSES)
+        coco.dataset = coco_dataset(targets, CLASSES)
         coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(coco_results(answers)), "bbox")
+        evaluation = COCOeval(coco, coco.loadRes(coco_results(predictions)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -79,12 +79,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
-    answers, truths = make_case(0)
+    predictions, targets = make_case(0)
     rows: list[list[Any]] = []
     ours, theirs = [], []
     for number in range(options.runs):
-        figures, seconds = timed(lambda: list(coco_metrics(answers, truths, CLASSES).totals.values()))
-        expected, reference_seconds = timed(lambda: reference(answers, truths))
+        figures, seconds = timed(lambda: list(coco_metrics(predictions, targets, CLASSES).totals.values()))
+        expected, reference_seconds = timed(lambda: reference(predictions, targets))
         difference = max(abs(one - other) for one, other in zip(figures, expected, strict=True))
         ours.append(seconds)
         theirs.append(reference_seconds)

@@ -25,9 +25,9 @@ import tao_like
 SPEC = Path(__file__).parents[1] / "specs" / "detection" / "small_data.yaml"
 FIGURES = ("mAP", "mAP50", "mAP75")
 HEADER = ["what", "epoch", "seconds", *FIGURES, "MACs", "parameters", "bytes", "median_ms"]
-SHARE = 0.6
+FRACTION = 0.6
 """Of the multiply-accumulates, after pruning."""
-PRUNE = (f"prune.target_macs={SHARE}", "prune.steps=3", "prune.epochs_per_step=1")
+PRUNE = (f"prune.target_macs={FRACTION}", "prune.steps=3", "prune.epochs_per_step=1")
 # What was cut answers wildly at first: small steps, and none that is too large.
 AGAIN = ("train.optim.lr=5e-4", "train.optim.lr_backbone=3e-4", "train.clip_grad_norm=10")
 RETINANET = (
@@ -164,7 +164,7 @@ def yolox(settings: list[str], results: Path, again: list[str], *, val_only: boo
     for name, file in (("yolox, bundle", first.bundle), ("yolox, ONNX", exported.onnx_file)):
         rows += on_test(name, file, settings)
     files, taught = smaller(settings, results, first.bundle, again)
-    names = ["yolox", f"pruned to {SHARE:.0%}, taught again", "the same in int8"]
+    names = ["yolox", f"pruned to {FRACTION:.0%}, taught again", "the same in int8"]
     return rows + taught + compared(settings, [first.bundle, *files], names)
 
 

@@ -1,4 +1,4 @@
-"""Training samples of detection a second on one core: decoding alone, preparation, and each augmentation.
+"""Training samples of detection a second on one core: decoding alone, preprocessing, and each augmentation.
 
 Data: a folder that `tao-like detection init` recognises.
 
@@ -22,11 +22,11 @@ from tao_like.runtime.inputs.image import read_image
 from tao_like.tasks.detection.init import write_spec
 from tao_like.tasks.detection.task import DetectionTask
 
-COLOUR_OFF = "dataset.augmentation.random_color.enable=false"
+COLOR_OFF = "dataset.augmentation.random_color.enable=false"
 AFFINE_OFF = "dataset.augmentation.random_affine.enable=false"
 WAYS = {
     "prepared as for evaluation": None,
-    "flip": [COLOUR_OFF, AFFINE_OFF],
+    "flip": [COLOR_OFF, AFFINE_OFF],
     "flip and colour": [AFFINE_OFF],
     "flip, colour, size and place": [],
     "the same, rotated": ["dataset.augmentation.random_affine.degrees=10"],

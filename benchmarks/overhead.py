@@ -66,8 +66,8 @@ def stage_seconds(task: AnyTask, folder: Path) -> float:
 
         training._optimizer_step = step_and_look
         training.fit()
-        if training.board is not None:
-            training.board.events.close()
+        if training.writer is not None:
+            training.writer.events.close()
     return times[1] - times[0]
 
 

@@ -1,4 +1,5 @@
-"""Training frames a second of one core: reading, preparation, augmentation, and a training step beside them.
+"""Training frames a second of one core: reading, preprocessing, augmentation, and a training step beside
+them.
 
 Processor time of one thread. Data: made street scenes with the spec of lidar_scenes, and KITTI's frames with
 that of kitti, where they are given.
@@ -46,15 +47,15 @@ def training_step(task: PointPillarsTask, items: list[Item]) -> Callable[[int], 
     """A step of the network of the spec on one batch."""
     network, _ = task.model(pretrained=False)
     network.train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
     (phase,) = task.phases()
     batch = task.data.collate(items)
 
     def step(number: int) -> None:
         del number
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.stack(list(phase.losses(network, batch).values())).sum().backward()
-        optimiser.step()
+        optimizer.step()
 
     # The first one takes memory, which the others find.
     step(0)

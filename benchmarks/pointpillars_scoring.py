@@ -2,7 +2,7 @@
 
 3,769 made frames in the camera's view with about as many objects as KITTI's (14,385 cars, 2,280 pedestrians,
 893 cyclists), regions without labels, and answers as a detector gives them: most objects found with small
-errors, and as many wrong answers again. `mAP` is what a validation in training computes, `details` what
+errors, and as many wrong predictions again. `mAP` is what a validation in training computes, `details` what
 `evaluate` adds: each class at every difficulty and by distance.
 
     python benchmarks/pointpillars_scoring.py
@@ -47,7 +47,7 @@ CAMERA = Calibration(
     (1242, 375),
 )
 FOUND = 0.8
-"""Share of the objects that an answer is made for."""
+"""Fraction of the objects that a prediction is made for."""
 
 
 def made_boxes(count: int, size: tuple[float, float, float], random: np.random.Generator) -> np.ndarray:
@@ -88,13 +88,13 @@ def made_frame(counts: list[int], random: np.random.Generator) -> tuple[FrameTar
         scores += [random.beta(5, 2, len(seen)), random.beta(2, 5, len(wrong))]
         labels += [np.full(len(seen) + len(wrong), label)]
     regions = tuple((x, 150.0, x + 60.0, 200.0) for x in random.uniform(0, 1100, int(random.poisson(1.4))))
-    truth = FrameTarget(frame_objects(objects, list(KINDS), {}), CAMERA, regions)
-    answers = Detections(
+    target = FrameTarget(frame_objects(objects, list(KINDS), {}), CAMERA, regions)
+    predictions = Detections(
         np.concatenate(boxes).astype(np.float32),
         np.concatenate(scores).astype(np.float32),
         np.concatenate(labels),
     )
-    return truth, answers
+    return target, predictions
 
 
 def main() -> None:
@@ -109,15 +109,15 @@ def main() -> None:
     metrics = PointPillarsMetrics(list(KINDS), {"kind": "per_class", "values": [0.3] * len(KINDS)}, "kitti")
     found, taken_in = 0, np.zeros(2)
     # A few frames hold most of the objects, as streets do.
-    shares = random.dirichlet(np.full(options.frames, 1.5))
+    fractions = random.dirichlet(np.full(options.frames, 1.5))
     counts = np.stack(
-        [random.multinomial(kind.count * options.frames // FRAMES, shares) for kind in KINDS.values()]
+        [random.multinomial(kind.count * options.frames // FRAMES, fractions) for kind in KINDS.values()]
     )
     for index in range(options.frames):
-        truth, answers = made_frame(counts[:, index].tolist(), random)
-        found += len(answers.scores)
+        target, predictions = made_frame(counts[:, index].tolist(), random)
+        found += len(predictions.scores)
         began, cpu = time.perf_counter(), time.process_time()
-        metrics.update([index], [answers], [truth])
+        metrics.update([index], [predictions], [target])
         taken_in += np.array([time.perf_counter() - began, time.process_time() - cpu])
     rows: list[list[object]] = [
         ["frames", options.frames],

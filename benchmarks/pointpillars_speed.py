@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.contract.model import Exportable
-from tao_like.runtime.inputs.points import Points, prepare_points, read_points
+from tao_like.runtime.inputs.points import Points, preprocess_points, read_points
 from tao_like.samples.lidar_scenes import make_frame
 from tao_like.stages.lib.latency import measure_in_turns
 from tao_like.stages.lib.onnx_writer import to_onnx
@@ -73,7 +73,7 @@ class Convolutions(nn.Module):
         return self.network.head(self.network.backbone(canvas))
 
 
-class Answers(nn.Module):
+class Predictions(nn.Module):
     """Decoded boxes and scores to what is kept."""
 
     def __init__(self, task: PointPillarsTask) -> None:
@@ -136,19 +136,19 @@ def main() -> None:
     task = PointPillarsTask(Spec())
     network = make_network(task.spec).eval()
     given = {
-        name: prepare_points(one, task.data.preprocessing)
+        name: preprocess_points(one, task.data.preprocessing)
         for name, one in frames(options.frames, task).items()
     }
     example = torch.from_numpy(next(iter(given.values())))
     boxes, scores = heaps(network)
     with torch.inference_mode():
         canvas = Pillars(network)(example)
-    answers = (torch.from_numpy(boxes), torch.from_numpy(scores))
+    predictions = (torch.from_numpy(boxes), torch.from_numpy(scores))
     whole = session(task.exports(network, "points")["model"].module, (example,), 4, is_open=True)
     pillars = session(Pillars(network), (example,), 1, is_open=True)
     numbers = session(Numbers(network), (example,), 1, is_open=True)
     convolutions = session(Convolutions(network), (canvas,), 3, is_open=False)
-    suppression = session(Answers(task), answers, 4, is_open=False)
+    suppression = session(Predictions(task), predictions, 4, is_open=False)
     rows: list[list[Any]] = []
     for name, points in given.items():
         (maps,) = pillars(points)
@@ -161,9 +161,9 @@ def main() -> None:
         }
         times = measure_in_turns(calls, rounds=options.rounds)
         for part, one in times.items():
-            share = one.median_ms / times["whole"].median_ms
+            fraction = one.median_ms / times["whole"].median_ms
             rows.append(
-                [name, len(points), part, f"{one.median_ms:.1f}", f"{one.p95_ms:.1f}", f"{share:.3f}"]
+                [name, len(points), part, f"{one.median_ms:.1f}", f"{one.p95_ms:.1f}", f"{fraction:.3f}"]
             )
     rows.append([f"{os.cpu_count()} processors", *[""] * (len(HEADER) - 1)])
     with options.output.open("w", newline="") as file:

@@ -3,7 +3,7 @@
 python benchmarks/pose_skeletons.py
 
 The shipped spec skeleton_actions.yaml, once a seed. Beside it baselines that do not see motion: the commonest
-class, and the nearest neighbour and a linear classifier on the middle frame, normalised as the network's
+class, and the nearest neighbour and a linear classifier on the middle frame, normalized as the network's
 input is.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 import tao_like
 from tao_like.config import load_spec
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton
 from tao_like.samples.catalog import write_sample
 from tao_like.tasks import spec_module, task_class
 
@@ -39,11 +39,11 @@ def data_words(folder: Path) -> list[str]:
     ]
 
 
-def middle_frame(sequence: np.ndarray, preparation: SkeletonPreparation) -> np.ndarray:
-    """The frame in the middle by itself: normalised beside the others, it would tell of the first one too."""
+def middle_frame(sequence: np.ndarray, preprocessing: SkeletonPreprocessing) -> np.ndarray:
+    """The frame in the middle by itself: normalized beside the others, it would tell of the first one too."""
     shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
     alone = sequence[:, shown[len(shown) // 2]][:, None]
-    return prepare_skeleton(alone, replace(preparation, frames=1)).ravel()
+    return preprocess_skeleton(alone, replace(preprocessing, frames=1)).ravel()
 
 
 def baselines(words: list[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Latency of pruned networks in onnxruntime beside their share of the MACs: what half of them buys.
+"""Latency of pruned networks in onnxruntime beside their fraction of the MACs: what half of them buys.
 
 ResNet-50 and ViT-S/16 at 224 pixels with random weights, cut to half the multiply-accumulates by the size of
 their weights. Speed does not depend on the values. Every network is timed in turns with its unpruned self at
@@ -36,7 +36,7 @@ SIDE, TARGET, GRANULARITY, MAX_RATIO, OPSET = 224, 0.5, 8, 0.9, 18
 
 
 def halved(network: nn.Module, images: torch.Tensor, scope: str) -> tuple[nn.Module, float]:
-    """A copy with half the MACs, and the share that it really has."""
+    """A copy with half the MACs, and the fraction that it really has."""
     pruned = copy.deepcopy(network)
     head: Callable[[], nn.Module] = pruned.get_classifier  # type: ignore[assignment]
     example = Prunable((images,), [head()])
@@ -52,7 +52,11 @@ def halved(network: nn.Module, images: torch.Tensor, scope: str) -> tuple[nn.Mod
 def session(network: nn.Module, images: torch.Tensor, threads: int) -> Callable[[], object]:
     """The network in onnxruntime, as a call."""
     exportable = Exportable(
-        network.eval(), {"image": {0: "batch"}}, {"logits": {0: "batch"}}, {}, lambda prepared: prepared
+        network.eval(),
+        {"image": {0: "batch"}},
+        {"logits": {0: "batch"}},
+        {},
+        lambda preprocessed: preprocessed,
     )
     proto, _ = to_onnx(exportable, (images,), dynamic=False, opset=OPSET)
     options = onnxruntime.SessionOptions()
@@ -79,9 +83,9 @@ def main() -> None:
     for name in NETWORKS:
         torch.manual_seed(0)
         network = create_backbone(name, num_classes=1000, img_size=SIDE).eval()
-        candidates, shares = {"unpruned": session(network, images, options.threads)}, {}
+        candidates, fractions = {"unpruned": session(network, images, options.threads)}, {}
         for scope in SCOPES:
-            pruned, shares[scope] = halved(network, images, scope)
+            pruned, fractions[scope] = halved(network, images, scope)
             candidates[scope] = session(pruned, images, options.threads)
         times = measure_in_turns(candidates, rounds=options.rounds)
         whole = times["unpruned"].median_ms
@@ -91,7 +95,7 @@ def main() -> None:
                 [
                     name,
                     scope,
-                    f"{shares[scope]:.3f}",
+                    f"{fractions[scope]:.3f}",
                     f"{median / whole:.3f}",
                     f"{whole:.1f}",
                     f"{median:.1f}",

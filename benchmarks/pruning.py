@@ -49,14 +49,14 @@ def run(stage: str, spec: Path, *overrides: str) -> Any:
 
 
 def latency(before: Path, after: Path, rounds: int) -> tuple[float, float]:
-    """Median milliseconds of two exported files at batch 1, in turns, on a prepared picture of noise."""
+    """Median milliseconds of two exported files at batch 1, in turns, on a preprocessed picture of noise."""
     calls = {}
     for name, path in (("before", before), ("after", after)):
         model = runtime.load(path)
-        preparation = model.metadata.preparation
-        shape = (1, preparation["height"], preparation["width"], 3)
+        preprocessing = model.metadata.preprocessing
+        shape = (1, preprocessing["height"], preprocessing["width"], 3)
         pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        calls[name] = lambda model=model, pixels=pixels: model.run_prepared(pixels)
+        calls[name] = lambda model=model, pixels=pixels: model.run_preprocessed(pixels)
     times = measure_in_turns(calls, rounds=rounds)
     return times["before"].median_ms, times["after"].median_ms
 

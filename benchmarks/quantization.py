@@ -93,7 +93,11 @@ def graphs(name: str, folder: Path) -> dict[str, Path]:
     network = ClassificationNetwork(backbone, (0.5,) * 3, (0.5,) * 3)
     module = ClassifierForExport(network, "uint8_nhwc", multi_label=False).eval()
     exportable = Exportable(
-        module, {"image": {0: "batch"}}, {"probabilities": {0: "batch"}}, {}, lambda prepared: (prepared,)
+        module,
+        {"image": {0: "batch"}},
+        {"probabilities": {0: "batch"}},
+        {},
+        lambda preprocessed: (preprocessed,),
     )
     example = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     exported, _ = to_onnx(exportable, (example,), dynamic=True, opset=18)

@@ -1,4 +1,4 @@
-"""Time of the runtime's call on prepared pictures against a bare onnxruntime session, in turns.
+"""Time of the runtime's call on preprocessed pictures against a bare onnxruntime session, in turns.
 
 python benchmarks/runtime_overhead.py MODEL.onnx --pairs 200
 """
@@ -36,12 +36,12 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.model)
     session = onnxruntime.InferenceSession(str(options.model), providers=["CPUExecutionProvider"])
-    size = (model.preparation.height, model.preparation.width, 3)
+    size = (model.preprocessing.height, model.preprocessing.width, 3)
     rows = []
     for batch in (1, 8):
         pixels = np.random.default_rng(0).integers(0, 256, (batch, *size), dtype=np.uint8)
         sides: dict[str, Callable[[], Any]] = {
-            "runtime": lambda pixels=pixels: model.run_prepared(pixels),  # type: ignore[misc]
+            "runtime": lambda pixels=pixels: model.run_preprocessed(pixels),  # type: ignore[misc]
             "bare": lambda pixels=pixels: session.run(None, {"image": pixels}),  # type: ignore[misc]
         }
         for call in sides.values():

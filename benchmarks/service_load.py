@@ -90,11 +90,11 @@ def measure(
             due = begin + index / rate
             time.sleep(max(0.0, due - time.perf_counter()))
             connection.request("GET", path)
-            answer = connection.getresponse()
-            answer.read()
+            response = connection.getresponse()
+            response.read()
             with lock:
                 taken.append(time.perf_counter() - due)
-                failed[0] += answer.status != 200
+                failed[0] += response.status != 200
 
     threads = [threading.Thread(target=work) for _ in range(connections)]
     for thread in threads:

@@ -1,6 +1,6 @@
 """Time of a training step in the train stage against a bare PyTorch loop, in turns.
 
-Both sides train the same network on the same digits with the same augmentation, loader, optimiser, schedule
+Both sides train the same network on the same digits with the same augmentation, loader, optimizer, schedule
 and thread count; the stage adds its module, callbacks, progress and TensorBoard. Each side runs 60 steps,
 of which the last 50 are timed, and the sides take turns. Prints and writes the ratio of each pair, their
 median and its bootstrap interval.

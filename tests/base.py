@@ -87,7 +87,7 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         """Writes three input files for inference, of one suffix; the second cannot be read if ``corrupt``."""
         raise NotImplementedError
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
         """The runtime's answer, as JSON, says what the row of predictions.csv says."""
         raise NotImplementedError
 
@@ -400,8 +400,8 @@ class TaskStagesTest(DeviceTests, FaultTests, ProcessTests, PruneStageTests, Qua
         command = [sys.executable, "-c", RUNTIME_SCRIPT, str(exported.onnx_file), *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        answers, modules = json.loads(done.stdout)
+        predictions, modules = json.loads(done.stdout)
         assert not {"torch", "timm", "torchvision", "lightning_fabric", "onnx", "yaml"} & set(modules)
-        for answer, row in zip(answers, csv_rows(expected.predictions), strict=True):
-            assert answer["source"] == row["path"]
-            self.assert_same_answer(answer, row)
+        for prediction, row in zip(predictions, csv_rows(expected.predictions), strict=True):
+            assert prediction["source"] == row["path"]
+            self.assert_same_prediction(prediction, row)

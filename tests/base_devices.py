@@ -57,7 +57,7 @@ def training_step(task: AnyTask, batch: Batch[Any], device: torch.device) -> dic
 def validation_step(
     task: AnyTask, batch: Batch[Any], device: torch.device
 ) -> tuple[list[float], dict[str, float]]:
-    """The losses of a batch, and what the metrics make of the answers to it."""
+    """The losses of a batch, and what the metrics make of the predictions to it."""
     network = network_of(task, device).eval()
     phase = task.phases()[-1]
     metrics = phase.metrics()

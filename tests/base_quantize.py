@@ -35,7 +35,7 @@ from tao_like.stages.results import (
 )
 
 ANY_DROP = "quantize.max_drop=1"
-"""A network that has learnt for two epochs may lose any share of so few samples."""
+"""A network that has learnt for two epochs may lose any fraction of so few samples."""
 FEW_ROUNDS = "compare.rounds=5"
 
 
@@ -113,10 +113,10 @@ class QuantizeStageTests:
         files = self.make_source(tmp_path / "input")
         words = [*data, f"inference.checkpoint={quantized.onnx_file}", f"inference.source={files[0].parent}"]
         rows = csv_rows(self.run("inference", tmp_path, words).predictions)  # type: ignore[attr-defined]
-        answers = runtime.load(quantized.onnx_file).predict(files)
-        for answer, row in zip(answers, rows, strict=True):
-            assert answer.source == row["path"]
-            self.assert_same_answer(dataclasses.asdict(answer), row)
+        predictions = runtime.load(quantized.onnx_file).predict(files)
+        for prediction, row in zip(predictions, rows, strict=True):
+            assert prediction.source == row["path"]
+            self.assert_same_prediction(dataclasses.asdict(prediction), row)
 
     def test_a_bundle_is_exported_for_it_and_gives_the_same_file(
         self, trained: TrainResult, quantized: QuantizeResult, data: list[str], tmp_path: Path

@@ -1,4 +1,4 @@
-"""Small pictures with coloured squares and discs, whose boxes are known."""
+"""Small pictures with colored squares and discs, whose boxes are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pictures import COLOURS
+from pictures import COLORS
 from PIL import Image, ImageDraw
 
 SIZES: Mapping[str, int] = {"train": 16, "val": 6, "test": 6}
@@ -23,11 +23,11 @@ def scene(seed: int, width: int = 96, height: int = 64) -> tuple[Image.Image, li
     pen = ImageDraw.Draw(image)
     objects = []
     for slot in range(int(draw.integers(1, 4))):
-        name = sorted(COLOURS)[int(draw.integers(3))]
+        name = sorted(COLORS)[int(draw.integers(3))]
         side = int(draw.integers(16, 30))
         left = slot * width // 3 + int(draw.integers(0, max(1, width // 3 - side)))
         top = int(draw.integers(0, height - side))
-        pen.rectangle((left, top, left + side - 1, top + side - 1), fill=COLOURS[name])
+        pen.rectangle((left, top, left + side - 1, top + side - 1), fill=COLORS[name])
         objects.append((name, [left, top, side, side]))
     return image, objects
 

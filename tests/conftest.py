@@ -40,7 +40,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, THREADS)
 # Threads that wait must not take the processor from those that work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Output is compared as text: no colours, one width.
+# Output is compared as text: no colors, one width.
 os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "120"
 os.environ.pop("FORCE_COLOR", None)

@@ -72,8 +72,10 @@ def on_from_there(results: Path, data: Path, passed: Passed, pruned: PruneResult
     given = (f"export.checkpoint={passed.trained.bundle}", "export.nms=false")
     raw = run("export", results / "raw", *once, *given)
     pictures = sorted((data / "test").glob("*.png"))
-    answers = [runtime.load(file).predict(pictures) for file in (passed.exported.onnx_file, raw.onnx_file)]
-    for one, other in zip(*answers, strict=True):
+    predictions = [
+        runtime.load(file).predict(pictures) for file in (passed.exported.onnx_file, raw.onnx_file)
+    ]
+    for one, other in zip(*predictions, strict=True):
         assert [found.label for found in one.detections] == [found.label for found in other.detections]
     again = run("train", results / "again", *once, f"train.pruned_model_path={pruned.bundle}")
     assert run("export", results / "again", *once, f"export.checkpoint={again.bundle}").difference < 1e-4

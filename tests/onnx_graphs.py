@@ -37,7 +37,7 @@ def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodePro
     return helper.make_node(kind, inputs.split(), [output], name=f"make_{output}", **attributes)
 
 
-def answers(model: onnx.ModelProto, **feeds: Any) -> np.ndarray:
+def run_graph(model: onnx.ModelProto, **feeds: Any) -> np.ndarray:
     """The first output, from onnxruntime; int8 without overflow on any processor, as the runtime has it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

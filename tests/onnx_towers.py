@@ -30,7 +30,7 @@ def run_towers(network: PairNetwork, pixels: Tensor, ids: Tensor, folder: Path) 
             inputs={"given": {0: "batch"}},
             outputs={name: {0: "batch"} for name in outputs},
             meanings=dict.fromkeys(outputs, ""),
-            to_inputs=lambda prepared: (prepared["given"],),
+            to_inputs=lambda preprocessed: (preprocessed["given"],),
         )
         graph, _ = to_onnx(exportable, (given,), dynamic=True, opset=18)
         onnx.save(graph, folder / f"{number}.onnx")

@@ -1,4 +1,4 @@
-"""Small pictures that any network can tell apart: a coloured square, circle or cross on a noisy ground."""
+"""Small pictures that any network can tell apart: a colored square, circle or cross on a noisy ground."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIDE = 32
-COLOURS = {"blue": (40, 60, 230), "green": (40, 200, 60), "red": (230, 40, 40)}
-CLASSES = tuple(COLOURS)
+COLORS = {"blue": (40, 60, 230), "green": (40, 200, 60), "red": (230, 40, 40)}
+CLASSES = tuple(COLORS)
 SIZES: Mapping[str, int] = {"train": 8, "val": 4, "test": 4}
 """Pictures of each class in a split."""
 
@@ -22,12 +22,12 @@ def shape(names: Sequence[str], seed: int, side: int = SIDE) -> Image.Image:
     image = Image.fromarray(draw.integers(70, 130, (side, side, 3), dtype=np.uint8))
     pen = ImageDraw.Draw(image)
     for name in names:
-        share = 0.6 if len(names) == 1 else 0.4
-        size = share * side
+        fraction = 0.6 if len(names) == 1 else 0.4
+        size = fraction * side
         place = 0.0 if len(names) == 1 else CLASSES.index(name) * 0.3
         left = (0.2 + draw.uniform(-0.1, 0.1)) * side if len(names) == 1 else place * side
         box = (left, left, left + size, left + size)
-        tint = tuple(int(value) for value in np.clip(COLOURS[name] + draw.integers(-20, 20, 3), 0, 255))
+        tint = tuple(int(value) for value in np.clip(COLORS[name] + draw.integers(-20, 20, 3), 0, 255))
         if draw.random() < 0.5:
             pen.ellipse(box, fill=tint)
         else:

@@ -71,7 +71,8 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 
 def distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
-    """The norm of the difference of two sets of tensors, as a share of the first's norm; all of one form."""
+    """The norm of the difference of two sets of tensors, as a fraction of the first's norm; all of one
+    form."""
     assert {name: (tensor.shape, tensor.dtype) for name, tensor in first.items()} == {
         name: (tensor.shape, tensor.dtype) for name, tensor in second.items()
     }

@@ -78,9 +78,9 @@ def test_torch_alone_comes_from_the_index_that_was_given(device: str, index: str
 
 def test_a_device_that_nobody_knows_builds_nothing() -> None:
     (command,) = [command for command in instructions("RUN") if "TORCH_INDEX" in command]
-    answer = shell(command, DEVICE="gpu", TORCH_INDEX="")
-    assert (answer.returncode, answer.stdout) == (2, "")
-    assert "DEVICE=gpu is neither cpu nor cuda" in answer.stderr
+    done = shell(command, DEVICE="gpu", TORCH_INDEX="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "DEVICE=gpu is neither cpu nor cuda" in done.stderr
 
 
 def test_compose_builds_the_dockerfile_and_lends_it_the_users_folder() -> None:

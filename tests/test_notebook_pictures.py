@@ -36,9 +36,9 @@ def curves(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def drawn(picture: Image.Image, colour: str) -> np.ndarray:
-    """Row and column of each pixel of a colour, (N, 2)."""
-    wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+def drawn(picture: Image.Image, color: str) -> np.ndarray:
+    """Row and column of each pixel of a color, (N, 2)."""
+    wanted = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
     return np.argwhere((np.asarray(picture) == wanted).all(axis=2))
 
 
@@ -56,7 +56,7 @@ def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) 
         assert last[1] - first[1] > 250
 
 
-def test_several_runs_share_a_panel_in_colours_of_their_own(curves: Path) -> None:
+def test_several_runs_share_a_panel_in_colors_of_their_own(curves: Path) -> None:
     picture = training_curves({"first": curves, "second": curves}, ["train/loss", "val/accuracy"])
     assert len(drawn(picture, COLORS[1]))
     assert not len(drawn(training_curves({"first": curves}, ["train/loss"]), COLORS[1]))
@@ -85,7 +85,7 @@ def test_the_last_picture_of_a_name_comes_back_out_of_tensorboard(tmp_path: Path
 
 def test_moving_pictures_are_within_the_page_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / 'a "walk".gif'
-    frames = [Image.new("L", (6, 4), colour) for colour in (0, 99, 255)]
+    frames = [Image.new("L", (6, 4), color) for color in (0, 99, 255)]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=80, loop=0)
     page = ElementTree.fromstring(f"<p>{MovingPictures([file, file])._repr_html_()}</p>".replace('">', '"/>'))
     first, second = page

@@ -76,7 +76,7 @@ CLASSES = {
     "pointpillars": ["Car", "Pedestrian", "Cyclist"],
     "text_to_image": [],
 }
-"""Of the generated data; of pictures they are colours."""
+"""Of the generated data; of pictures they are colors."""
 
 
 def spec_class(path: Path) -> Any:

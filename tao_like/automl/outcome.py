@@ -48,7 +48,7 @@ def write_outcome(search: Search) -> dict[str, Any]:
     pictures = {"history.png": _history(search, trials)}
     if importance:
         pictures["importance.png"] = draw_bars(
-            list(importance), list(importance.values()), "Share of the metric's variance", most=1.0
+            list(importance), list(importance.values()), "Fraction of the metric's variance", most=1.0
         )
     for name, picture in pictures.items():
         with run.artefact(name) as path:
@@ -94,7 +94,7 @@ def _last(trial: optuna.trial.FrozenTrial) -> float | None:
 
 
 def _importance(study: optuna.Study, done: int) -> dict[str, float]:
-    """Each parameter's share; empty where there are too few trials, or all came to the same."""
+    """Each parameter's fraction; empty where there are too few trials, or all came to the same."""
     import optuna
 
     if done < _FEWEST_FOR_IMPORTANCE:

@@ -61,13 +61,13 @@ class Parameter:
         assert self.low is not None
         assert self.high is not None
         if self.steps == 1 or self.low == self.high:
-            shares = [0.5]
+            fractions = [0.5]
         else:
-            shares = [step / (self.steps - 1) for step in range(self.steps)]
+            fractions = [step / (self.steps - 1) for step in range(self.steps)]
         if self.log:
-            values = [self.low * (self.high / self.low) ** share for share in shares]
+            values = [self.low * (self.high / self.low) ** fraction for fraction in fractions]
         else:
-            values = [self.low + (self.high - self.low) * share for share in shares]
+            values = [self.low + (self.high - self.low) * fraction for fraction in fractions]
         values[0], values[-1] = (values[0], values[-1]) if len(values) == 1 else (self.low, self.high)
         return list(dict.fromkeys(round(value) if self.whole else value for value in values))
 

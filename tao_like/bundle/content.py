@@ -50,7 +50,7 @@ class Bundle:
         task: name of the task.
         spec: the resolved spec that it was made with.
         classes: class names in the order of the network's outputs.
-        preparation: how an input is preprocessed; for several inputs, by their names.
+        preprocessing: how an input is preprocessed; for several inputs, by their names.
         metrics: the metrics that it reached.
         thresholds: the rule that turns scores into predictions; empty for the task's default.
         split: the files of each split by name (train, val, test), or None if the folders say it.

@@ -21,7 +21,7 @@ def save_weights(weights: Mapping[str, Tensor]) -> bytes:
     for name, value in weights.items():
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
             raise BundleError(f"weights[{name!r}] is not a dense tensor with values.")
-        # A copy, for safetensors refuses tensors that share memory.
+        # A copy, for safetensors refuses tensors that fraction memory.
         contiguous[name] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
     try:
         return save(contiguous)

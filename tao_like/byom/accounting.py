@@ -18,7 +18,7 @@ def account(imported: Imported) -> dict[str, Any]:
 
     Returns:
         ``roles``: for each role its tensors (name, number of values, where it is now) and their sum;
-        ``trainable_share``: of the values in roles that can train, those that are parameters;
+        ``trainable_fraction``: of the values in roles that can train, those that are parameters;
         ``parameters``: number of values that train.
     """
     sizes = float_constants(imported.graph)

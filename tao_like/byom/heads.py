@@ -119,7 +119,7 @@ def _around(module: fx.GraphModule, product: fx.Node) -> _Found | None:
 
 
 def _hides_nothing(module: fx.GraphModule, mask: Any) -> bool:
-    """Whether a mask leaves all scores as they are: there is none, or it is true or nought everywhere."""
+    """Whether a mask leaves all scores as they are: there is none, or it is true or zero everywhere."""
     if mask is None:
         return True
     values = _constant(module, mask)

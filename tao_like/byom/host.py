@@ -72,7 +72,7 @@ def divide(left: Any, right: Any) -> Any:
 
 
 def divide_whole(left: Any, right: Any) -> Any:
-    """The quotient of whole numbers without the rest; of known numbers towards nought, as in C."""
+    """The quotient of whole numbers without the rest; of known numbers towards zero, as in C."""
     if type(left) is int and type(right) is int:
         return left // right if (left < 0) == (right < 0) else -(-left // right)
     # Sizes are not negative, where floor and truncation differ.
@@ -182,7 +182,7 @@ def to_whole(value: Any) -> Any:
 
 
 def to_truth(value: Any) -> Any:
-    """Whether it is not nought."""
+    """Whether it is not zero."""
     return value != 0
 
 

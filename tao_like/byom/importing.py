@@ -26,9 +26,9 @@ from tao_like.byom.pictures import picture_inputs
 from tao_like.byom.proof import (
     batch_sizes,
     compare,
+    dummy_inputs,
     input_shapes,
     joined_samples,
-    noise,
     session,
     without_rounding,
 )
@@ -38,9 +38,9 @@ from tao_like.errors import BundleError, ConversionError
 TASK = "byom"
 """What a bundle says that it is of, as long as no task has trained it."""
 TOLERANCE = 1e-4
-"""Difference to onnxruntime that is allowed in any case, as a share of a channel's largest magnitude."""
+"""Difference to onnxruntime that is allowed in any case, as a fraction of a channel's largest magnitude."""
 _SAME_SAMPLE = 1e-3
-"""Largest difference of a sample's answer beside others and alone, as a share of the largest answer."""
+"""Largest difference of a sample's answer beside others and alone, as a fraction of the largest answer."""
 BATCH = "batch"
 """In a report and a bundle: the only number of samples that the network takes; None: any."""
 HEADS = "heads"
@@ -89,7 +89,7 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
-        tolerance: the difference that is allowed in any case, as a share of a channel's largest magnitude;
+        tolerance: the difference that is allowed in any case, as a fraction of a channel's largest magnitude;
             more
             is where rounding alone does as much to this network.
         pictures: files of pictures on which they are compared as well as on noise.
@@ -203,7 +203,7 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
         return convert(source), source, False
     imported = convert(model)
     batch = batch_sizes(imported.graph, freed=True)[-1]
-    inputs = list(noise(imported.graph, input_shapes(imported.graph, None), batch).values())
+    inputs = list(dummy_inputs(imported.graph, input_shapes(imported.graph, None), batch).values())
     try:
         # What torch prints of an error in a network of its own making is of no use to anybody.
         with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
@@ -235,7 +235,7 @@ def _is_sample_by_sample(module: nn.Module, inputs: list[torch.Tensor]) -> bool:
 
 def _examples(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[torch.Tensor]:
     batch = batch_sizes(imported.graph, freed=False)[0]
-    return [torch.from_numpy(value) for value in noise(imported.graph, shapes, batch).values()]
+    return [torch.from_numpy(value) for value in dummy_inputs(imported.graph, shapes, batch).values()]
 
 
 def _prove(
@@ -250,7 +250,7 @@ def _prove(
     reference = session(without_rounding(source))
     comparisons = []
     for batch in batch_sizes(imported.graph, freed=freed):
-        inputs = noise(imported.graph, shapes, batch)
+        inputs = dummy_inputs(imported.graph, shapes, batch)
         comparisons += compare(
             imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance
         )
@@ -285,7 +285,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         task=TASK,
         spec={},
         classes=classes,
-        preparation={},
+        preprocessing={},
         metrics={},
         thresholds={},
         split=None,

@@ -26,7 +26,7 @@ class Comparison:
         batch: number of samples.
         what: the input: ``noise`` or ``pictures``.
         output: name of the output.
-        difference: largest difference in this channel, as a share of its largest magnitude.
+        difference: largest difference in this channel, as a fraction of its largest magnitude.
         absolute: largest difference.
         rounding: the same share, of what single precision does to the network; None where that is not known.
         of_allowed: the difference over what is allowed in this channel; above 1 it is too large.
@@ -76,7 +76,7 @@ def judged(
         exact: the converted network's in double precision; None where that cannot be had.
         batch: number of samples.
         what: what the inputs are.
-        tolerance: the share of a channel's largest magnitude that is allowed in any case.
+        tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
 
     Raises:
         ConversionError: their shapes differ, or the source gives no number at all.
@@ -106,9 +106,11 @@ def judged(
         rounding = np.atleast_1d(_apart(exact.astype(np.float64), right).max(axis=others))
         rounding = np.where(np.isfinite(rounding), rounding, 0.0)
     allowed = np.maximum(tolerance * scale, _ROUNDINGS * rounding) + _STEP * float(scale.max())
-    shares = np.where(worst == 0, 0.0, worst / np.where(allowed == 0, math.inf, allowed))
-    shares = np.where((worst > 0) & (allowed == 0), math.inf, np.where(np.isfinite(worst), shares, math.inf))
-    place = int(shares.argmax())
+    fractions = np.where(worst == 0, 0.0, worst / np.where(allowed == 0, math.inf, allowed))
+    fractions = np.where(
+        (worst > 0) & (allowed == 0), math.inf, np.where(np.isfinite(worst), fractions, math.inf)
+    )
+    place = int(fractions.argmax())
     size = float(scale[place]) or float(scale.max()) or 1.0
     return Comparison(
         batch,
@@ -117,7 +119,7 @@ def judged(
         difference=float(worst[place]) / size,
         absolute=float(worst[place]),
         rounding=float(rounding[place]) / size if known else None,
-        of_allowed=float(shares[place]),
+        of_allowed=float(fractions[place]),
         channel=None if axis is None else place,
         axis=axis,
     )

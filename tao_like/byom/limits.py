@@ -12,7 +12,7 @@ from pathlib import Path
 
 SECONDS = 900.0
 """Time that converting a file may take by default."""
-_SHARE = 0.8
+_FRACTION = 0.8
 """Of the memory that is free now, what converting a file may take."""
 _LEAST = 2 * 2**30
 _KILLED = 1
@@ -68,4 +68,4 @@ def _memory() -> int:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
         return 64 * 2**30
-    return max(int(free * _SHARE), _LEAST)
+    return max(int(free * _FRACTION), _LEAST)

@@ -24,23 +24,23 @@ def layer_norms(network: Network) -> Found:
             continue
         variance = network.by(parts[0], "ReduceMean")
         square = network.by(variance.inputs[0], "Pow", "Mul") if variance else None
-        centred = network.maker.get(division.inputs[0])
-        if variance is None or square is None or centred is None or centred.op != "Sub":
+        centered = network.maker.get(division.inputs[0])
+        if variance is None or square is None or centered is None or centered.op != "Sub":
             continue
-        mean = network.by(centred.inputs[1], "ReduceMean")
-        if mean is None or mean.inputs[0] != centred.inputs[0] or not _is_square(network, square, centred):
+        mean = network.by(centered.inputs[1], "ReduceMean")
+        if mean is None or mean.inputs[0] != centered.inputs[0] or not _is_square(network, square, centered):
             continue
         if not all(_over_last(network, one) for one in (mean, variance)):
             continue
-        users = network.users.get(centred.outputs[0], [])
+        users = network.users.get(centered.outputs[0], [])
         if {id(user) for user in users} != {id(square), id(division)}:
             continue
-        group = [mean, centred, square, variance, total, root, division]
-        yield _with_scale(network, group, division, centred.inputs[0], float(parts[1].item()))
+        group = [mean, centered, square, variance, total, root, division]
+        yield _with_scale(network, group, division, centered.inputs[0], float(parts[1].item()))
 
 
-def _is_square(network: Network, square: Node, centred: Node) -> bool:
-    value = centred.outputs[0]
+def _is_square(network: Network, square: Node, centered: Node) -> bool:
+    value = centered.outputs[0]
     if square.op == "Mul":
         return square.inputs == [value, value]
     return square.inputs[0] == value and network.scalar(square.inputs[1]) == 2
@@ -83,13 +83,13 @@ def _other(node: Node, name: str) -> str:
 
 
 def plain_layer_norm(values: Tensor, epsilon: float) -> Tensor:
-    """Layer normalisation over the last axis, without scale and shift."""
+    """Layer normalization over the last axis, without scale and shift."""
     return functional.layer_norm(values, values.shape[-1:], eps=epsilon)
 
 
 @converter("PlainLayerNorm", domain=DOMAIN)
 def convert_plain_layer_norm(node: NodeView) -> Value:
-    """Layer normalisation without scale and shift."""
+    """Layer normalization without scale and shift."""
     return node.call(plain_layer_norm, node.input(0), node.attribute("epsilon"))
 
 
@@ -144,7 +144,7 @@ def _is_back(network: Network, before: Node, after: Node) -> bool:
 
 @converter("GroupNorm", domain=DOMAIN)
 def convert_group_norm(node: NodeView) -> Value:
-    """Group normalisation with scale and shift of each channel."""
+    """Group normalization with scale and shift of each channel."""
     scale, shift = node.weight(1, "affine weight"), node.weight(2, "bias")
     module = torch.nn.GroupNorm(node.attribute("groups"), scale.numel(), eps=node.attribute("epsilon"))
     module.weight = torch.nn.Parameter(scale.flatten().clone())

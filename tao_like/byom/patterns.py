@@ -223,7 +223,7 @@ def _attentions(network: Network) -> Found:
 
 
 def _softmax_before(network: Network, name: str) -> tuple[Node | None, list[Node]]:
-    """The softmax that makes a value, and the nodes that put nought in the place of its NaN, if any."""
+    """The softmax that makes a value, and the nodes that put zero in the place of its NaN, if any."""
     softmax = network.by(name, "Softmax")
     choice = network.by(name, "Where")
     if softmax is not None or choice is None or network.scalar(choice.inputs[1]) != 0:

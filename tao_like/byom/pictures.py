@@ -17,7 +17,8 @@ from tao_like.runtime.inputs.image import image_files, read_image
 
 MOST_PICTURES = 4
 _MEAN, _DEVIATION = 0.45, 0.225
-"""About ImageNet's. A foreign file does not say how its pictures were prepared, and any way will do here."""
+"""About ImageNet's. A foreign file does not say how its pictures were preprocessed, and any way will do
+here."""
 
 
 def picture_files(path: Path) -> list[Path]:
@@ -34,7 +35,7 @@ def picture_inputs(
 ) -> dict[str, Array]:
     """Pictures, squeezed into the input's size.
 
-    Floats are normalised; whole numbers are the pixels themselves.
+    Floats are normalized; whole numbers are the pixels themselves.
 
     Args:
         graph: the source, which takes one picture, of one or three channels.

@@ -23,7 +23,7 @@ _LONGEST_REASON = 500
 _SEED = 0
 
 
-def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.InferenceSession:
+def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.InferenceSession:
     """A session of onnxruntime on the processor.
 
     Raises:
@@ -32,7 +32,7 @@ def session(model: onnx.ModelProto, *, optimised: bool = True) -> onnxruntime.In
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
-    if not optimised:
+    if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(
@@ -111,7 +111,7 @@ def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
     return (1, _OTHER_BATCH)
 
 
-def noise(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
+def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
     """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole
     numbers."""
     generator = np.random.default_rng(_SEED)
@@ -172,7 +172,7 @@ def compare(
         inputs: by name, the batch in front.
         what: what the inputs are.
         one_by_one: the source takes one sample at a time; its answers are put together.
-        tolerance: the share of a channel's largest magnitude that is allowed in any case.
+        tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
 
     Raises:
         ConversionError: one of them cannot run, or shapes differ.

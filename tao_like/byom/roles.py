@@ -24,7 +24,7 @@ Role = Literal[
 ]
 TRAINED_ROLES: tuple[Role, ...] = ("weight", "bias", "affine weight", "embedding weight")
 MASKED = -90.0
-"""What is at most this where all else is nought hides places from a softmax."""
+"""What is at most this where all else is zero hides places from a softmax."""
 CHANNELS_OF_AN_IMAGE = 4
 
 
@@ -49,7 +49,7 @@ class Use:
 
 
 def is_mask(tensor: Tensor) -> bool:
-    """Whether a tensor holds nothing but nought and something very negative."""
+    """Whether a tensor holds nothing but zero and something very negative."""
     low = tensor <= MASKED
     return bool(low.any()) and bool((low | (tensor == 0)).all())
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 _FEWEST_AXES = 3
 _FEWEST_HEADS = 2
 _MOST_DIFFERENT = 0.5
-"""Largest number of different columns, as a share of the places, that is still a table."""
+"""Largest number of different columns, as a fraction of the places, that is still a table."""
 
 
 class SharedValues(nn.Module):

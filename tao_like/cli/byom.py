@@ -142,7 +142,7 @@ def _some(names: list[str]) -> str:
     type=click.FloatRange(0.0, 0.1, min_open=True),
     default=1e-4,
     show_default=True,
-    help="Difference to onnxruntime that is allowed, as a share of a channel's largest value; is recorded.",
+    help="Difference to onnxruntime that is allowed, as a fraction of a channel's largest value; is recorded.",
 )
 @_TIME
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from tao_like.service.answers import Job
     from tao_like.service.client import Client
+    from tao_like.service.responses import Job
 
 _COLORS = {"Done": "green", "Error": "red", "Canceled": "red", "Running": "cyan"}
 

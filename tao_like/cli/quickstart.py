@@ -134,7 +134,7 @@ def _outcome(result: Any) -> str:
 
 
 def _compared(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """The smaller models beside the first: accuracy, and shares of its arithmetic and latency."""
+    """The smaller models beside the first: accuracy, and fractions of its arithmetic and latency."""
     first = rows[0]
     yield f"test accuracy {first['metrics']['accuracy']:.4f}"
     for name, row in zip(("pruned", "pruned, int8"), rows[1:], strict=True):

@@ -54,7 +54,7 @@ def backbones(pattern: str, offline: bool) -> None:
         table.add_row(
             row.name,
             f"{row.parameters / 1e6:.1f} M",
-            str(row.normalisation.input_size[-1]),
+            str(row.normalization.input_size[-1]),
             row.licence or "-",
             row.offline or ("from the hub" if row.has_weights else "none"),
         )
@@ -100,7 +100,7 @@ def status(results_dir: Path) -> None:
     found = read_status(results_dir)
     if not found:
         click.echo(f"No stage has run in {results_dir}.")
-    colours = {"SUCCESS": "green", "FAILURE": "red"}
+    colors = {"SUCCESS": "green", "FAILURE": "red"}
     folders = dict.fromkeys(stage.folder.parent for stage in found)
     # Folders in the order of their latest run, so that the last line is the newest.
     latest = {
@@ -115,7 +115,7 @@ def status(results_dir: Path) -> None:
         if len(folders) > 1 and stage.folder.parent != previous:
             previous = stage.folder.parent
             click.echo(click.style(terminal_text(str(previous)), bold=True))
-        word = click.style(f"{stage.status:<8}", fg=colours.get(stage.status, "yellow"))
+        word = click.style(f"{stage.status:<8}", fg=colors.get(stage.status, "yellow"))
         figures = ", ".join(f"{name} {value:.4f}" for name, value in list((stage.kpi or {}).items())[:3])
         click.echo(f"{stage.stage:<16} {word} {stage.when:%Y-%m-%d %H:%M}  {terminal_text(stage.message)}")
         if figures:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import ModelT, Prunable
-from tao_like.contract.sample import Outputs, Prepared, Sample
+from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.runtime.generation.base import Generator
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Distils(ABC, Generic[ModelT]):
             model: learns.
             teacher: an unchanging network of the same task, in evaluation mode.
             batch: both see the same inputs, random changes included.
-            loss_lambda: the teacher's share of the loss, 0 to 1.
+            loss_lambda: the teacher's fraction of the loss, 0 to 1.
             temperature: divides the logits before the predictions are compared.
 
         Raises:
@@ -122,7 +122,7 @@ class Explains(ABC, Generic[ModelT]):
     """It can tell where a network looked."""
 
     @abstractmethod
-    def explain(self, model: ModelT, prepared: Prepared) -> list[np.ndarray] | None:
+    def explain(self, model: ModelT, preprocessed: Preprocessed) -> list[np.ndarray] | None:
         """For each sample a heatmap (H, W), 0 to 1; None: this architecture cannot tell."""
 
 
@@ -133,12 +133,12 @@ class AsksFirst(ABC):
     """Its predictions need what the network makes of inputs of its own, such as the sentences for classes."""
 
     @abstractmethod
-    def ask(self, run: Callable[[Prepared], Outputs], purpose: Purpose) -> None:
+    def ask(self, run: Callable[[Preprocessed], Outputs], purpose: Purpose) -> None:
         """Asks the network what it must know, before a scoring, an inference or an export.
 
         Args:
-            run: gives the outputs for a prepared batch; of a network of several inputs it takes some of them
-                too, and then gives the outputs that need no others.
+            run: gives the outputs for a preprocessed batch; of a network of several inputs it takes some of
+                them too, and then gives the outputs that need no others.
             purpose: what follows.
 
         Raises:

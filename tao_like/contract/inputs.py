@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from tao_like.contract.batch import Batch
-from tao_like.contract.sample import Prepared, Sample
+from tao_like.contract.sample import Preprocessed, Sample
 
 
 class Input(ABC):
@@ -53,7 +53,7 @@ class Input(ABC):
         """The tensor of a batch of ``count`` samples as the runtime hands it to a model file."""
 
 
-def preprocess(inputs: Mapping[str, Input], samples: Sequence[Sample]) -> Prepared:
+def preprocess(inputs: Mapping[str, Input], samples: Sequence[Sample]) -> Preprocessed:
     """Samples as the runtime hands them to a model; where they lack some of its inputs, the others."""
     return {
         name: one.preprocess([_data(sample, name, inputs) for sample in samples])
@@ -62,7 +62,7 @@ def preprocess(inputs: Mapping[str, Input], samples: Sequence[Sample]) -> Prepar
     }
 
 
-def model_inputs(inputs: Mapping[str, Input], batch: Batch[Any]) -> Prepared:
+def model_inputs(inputs: Mapping[str, Input], batch: Batch[Any]) -> Preprocessed:
     """A batch of a dataset as the runtime hands it to a model."""
     return {name: one.of_batch(batch.inputs[name], len(batch)) for name, one in inputs.items()}
 
@@ -74,9 +74,9 @@ def dummy_sample(inputs: Mapping[str, Input], seed: int = 0) -> Sample:
     return Sample("noise", data if len(data) > 1 else next(iter(data.values())))
 
 
-def single(prepared: Prepared) -> Any:
-    """The only input of a prepared batch."""
-    (only,) = prepared.values()
+def single(preprocessed: Preprocessed) -> Any:
+    """The only input of a preprocessed batch."""
+    (only,) = preprocessed.values()
     return only
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 
 ONLY_PART = "model"
 """The name of the part of a network that is one."""
@@ -37,7 +37,7 @@ class Exportable:
         inputs: name of each input, with the number of its dynamic axes: ``{"image": {0: "batch"}}``.
         outputs: name of each output, with its dynamic axes.
         meanings: output name to a sentence that says what it is.
-        to_inputs: turns a prepared batch into the module's input tensors.
+        to_inputs: turns a preprocessed batch into the module's input tensors.
         one_by_one: the module takes one sample a call, of any length; its outputs have no batch axis.
         takes: names of the task's inputs that ``to_inputs`` reads; None: all of them.
     """
@@ -46,7 +46,7 @@ class Exportable:
     inputs: dict[str, dict[int, str]]
     outputs: dict[str, dict[int, str]]
     meanings: dict[str, str]
-    to_inputs: Callable[[Prepared], tuple[Tensor, ...]]
+    to_inputs: Callable[[Preprocessed], tuple[Tensor, ...]]
     one_by_one: bool = False
     takes: tuple[str, ...] | None = None
 

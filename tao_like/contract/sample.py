@@ -11,7 +11,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Outputs = dict[str, np.ndarray]
 """What an exported graph gives for a batch: output name to array, the batch in front."""
-Prepared = dict[str, Any]
+Preprocessed = dict[str, Any]
 """A batch as the runtime hands it to a model: input name to what that kind of input is joined to."""
 
 

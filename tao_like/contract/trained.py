@@ -33,7 +33,7 @@ class TrainedState:
     def of_bundle(cls, bundle: Bundle) -> TrainedState:
         """What a bundle says."""
         graph = bundle.graph if len(bundle.parts) == 1 else None
-        return cls(bundle.classes, bundle.preparation, bundle.thresholds, bundle.split, graph, bundle.extra)
+        return cls(bundle.classes, bundle.preprocessing, bundle.thresholds, bundle.split, graph, bundle.extra)
 
     @classmethod
     def of_metadata(cls, metadata: ModelMetadata, split: dict[str, Any] | None) -> TrainedState:

@@ -53,7 +53,7 @@ _NORM_LAYERS: tuple[type[nn.Module], ...] = (
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Tell whether a module is a normalisation layer of torch or timm."""
+    """Tell whether a module is a normalization layer of torch or timm."""
     return isinstance(module, _NORM_LAYERS)
 
 
@@ -66,7 +66,7 @@ def freeze(module: nn.Module) -> None:
 
 
 def freeze_norms(module: nn.Module) -> list[str]:
-    """Freeze the normalisation layers of a module, their scale and shift as well as their statistics.
+    """Freeze the normalization layers of a module, their scale and shift as well as their statistics.
 
     Returns:
         The names of the layers that were frozen, relative to the module.

@@ -24,7 +24,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Maps (N, 3, H, W), uint8 or float from 0 to 255, to normalised float."""
+        """Maps (N, 3, H, W), uint8 or float from 0 to 255, to normalized float."""
         scale = (1.0 / (255.0 * self.std)).view(-1, 1, 1)
         shift = (-self.mean / self.std).view(-1, 1, 1)
         return pixels.to(self.mean.dtype) * scale + shift

@@ -189,7 +189,7 @@ def _check_names(place: str, own: dict[str, Any], given: object) -> None:
 
 
 def _check_cut(place: str, own: int | list[int], given: object) -> None:
-    """A size may stay or shrink, but not to nought; of several, each."""
+    """A size may stay or shrink, but not to zero; of several, each."""
     whole = own if isinstance(own, list) else [own]
     parts = given if isinstance(own, list) else [given]
     fits = (

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from tao_like.plots.palette import FAINT, INK, NEUTRAL, RIGHT, WRONG
 from tao_like.plots.text import fit_text, load_font
 
-__all__ = ["NEUTRAL", "RIGHT", "WRONG", "draw_card", "overlay_heat"]
+__all__ = ["NEUTRAL", "RIGHT", "WRONG", "draw_card", "overlay_heatmap"]
 
 CARD_SIDE = 224
 LINE_HEIGHT = 18
@@ -16,7 +16,7 @@ FONT_SIZE = 14
 
 
 def draw_card(
-    picture: Image.Image, lines: list[str], color: str, heat: np.ndarray | None = None
+    picture: Image.Image, lines: list[str], color: str, heatmap: np.ndarray | None = None
 ) -> Image.Image:
     """The picture in a colored frame with lines of text below it.
 
@@ -24,10 +24,10 @@ def draw_card(
         picture: any size; it is fitted into a square.
         lines: each is shortened to the width of the card.
         color: of the frame.
-        heat: (H, W) from 0 to 1; drawn over the picture in red where high.
+        heatmap: (H, W) from 0 to 1; drawn over the picture in red where high.
     """
-    if heat is not None:
-        picture = overlay_heat(picture, heat)
+    if heatmap is not None:
+        picture = overlay_heatmap(picture, heatmap)
     card = Image.new("RGB", (CARD_SIDE + 8, CARD_SIDE + 12 + LINE_HEIGHT * len(lines)), "white")
     enlarged = picture.convert("RGB")
     scale = CARD_SIDE / max(enlarged.size)
@@ -43,9 +43,9 @@ def draw_card(
     return card
 
 
-def overlay_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The picture, dark and grey where ``heat`` (H, W, 0 to 1) is low, and as it is where it is high."""
-    mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+def overlay_heatmap(picture: Image.Image, heatmap: np.ndarray) -> Image.Image:
+    """The picture, dark and grey where ``heatmap`` (H, W, 0 to 1) is low, and as it is where it is high."""
+    mask = Image.fromarray((heatmap * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
     strength = np.asarray(mask, dtype=np.float32)[..., None] / 255
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     shade = 0.3 * pixels.mean(axis=2, keepdims=True) + np.array([0.0, 10.0, 35.0], dtype=np.float32)

@@ -270,7 +270,7 @@ class Histogram:
 
 
 def draw_histograms(histograms: Sequence[Histogram]) -> Image.Image:
-    """Histograms side by side, each group as a share of its own values.
+    """Histograms side by side, each group as a fraction of its own values.
 
     Args:
         histograms: at least one; groups without values are left out.

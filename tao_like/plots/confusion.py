@@ -19,7 +19,7 @@ _COUNTED = 30
 
 
 def draw_confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Image.Image:
-    """Counts: rows are targets, columns predictions, darker where the share of the row is larger.
+    """Counts: rows are targets, columns predictions, darker where the fraction of the row is larger.
 
     Args:
         matrix: (N, N) counts.
@@ -27,11 +27,11 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str]) -
     """
     count = len(names)
     side = 250 + max(160, min(1200, 48 * count))
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with canvas(side, side, names) as figure:
         axes = figure.subplots()
-        axes.imshow(_colors(shares), interpolation="nearest" if count <= 300 else "auto")
-        axes.set_title("darker: a larger share of the target's row", fontsize=8.5, color=FAINT)
+        axes.imshow(_colors(fractions), interpolation="nearest" if count <= 300 else "auto")
+        axes.set_title("darker: a larger fraction of the target's row", fontsize=8.5, color=FAINT)
         axes.set_xlabel("prediction")
         axes.set_ylabel("target")
         axes.grid(visible=False)
@@ -47,16 +47,16 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str]) -
             axes.tick_params(which="both", length=0)
         if count <= _COUNTED:
             for row, column in np.argwhere(matrix):
-                color = "white" if shares[row, column] > 0.4 else "black"
+                color = "white" if fractions[row, column] > 0.4 else "black"
                 text, size = f"{int(matrix[row, column])}", 9.5 if matrix.max() < 10_000 else 7
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
         return to_image(figure)
 
 
-def _colors(shares: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Colors (N, N, 3): blue on the diagonal and red beside it, paler where the share is smaller."""
-    base = np.where(np.eye(len(shares), dtype=bool)[..., None], rgb(ACCENT), rgb(WRONG))
+def _colors(fractions: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colors (N, N, 3): blue on the diagonal and red beside it, paler where the fraction is smaller."""
+    base = np.where(np.eye(len(fractions), dtype=bool)[..., None], rgb(ACCENT), rgb(WRONG))
     # The square root makes rare confusions visible.
-    pale = np.array(245.0) - (245.0 - base) * np.sqrt(shares)[..., None]
+    pale = np.array(245.0) - (245.0 - base) * np.sqrt(fractions)[..., None]
     colors: npt.NDArray[np.uint8] = pale.round().astype(np.uint8)
     return colors

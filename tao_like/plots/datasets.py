@@ -23,14 +23,14 @@ def draw_label_histogram(counts: Mapping[str, Mapping[str, int]], things: str = 
 
 
 def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.ArrayLike]) -> Image.Image:
-    """Side, share of the picture and shape of the boxes of each split.
+    """Side, fraction of the picture and shape of the boxes of each split.
 
     Args:
         boxes: split to (N, 4) left, top, right, bottom in pixels of the picture.
         images: split to (N, 2) width and height of the picture that each box lies on; 0: not known.
     """
     sides: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
-    shares: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
+    fractions: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
     shapes: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
     for split, listed in boxes.items():
         corners = np.asarray(listed, float).reshape(-1, 4)
@@ -39,12 +39,12 @@ def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.
         usable = (width > 0) & (height > 0)
         width, height, whole = width[usable], height[usable], whole[usable]
         sides[split] = np.sqrt(width * height)
-        shares[split] = 100 * (width * height)[whole > 0] / whole[whole > 0]
+        fractions[split] = 100 * (width * height)[whole > 0] / whole[whole > 0]
         shapes[split] = width / height
     return draw_histograms(
         [
             Histogram("Size of the boxes", sides, "square root of the area, pixels", log=True),
-            Histogram("Part of the picture", shares, "area of the box over the picture's, %", log=True),
+            Histogram("Part of the picture", fractions, "area of the box over the picture's, %", log=True),
             Histogram("Shape of the boxes", shapes, "width over height", log=True),
         ]
     )

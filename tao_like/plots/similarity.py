@@ -30,8 +30,8 @@ def draw_similarity(
     """
     size = [max(200, min(1400, _CELL * count)) for count in (len(columns), len(rows))]
     spread = max(float(np.ptp(values)), 1e-6)
-    shares = (values - values.min()) / spread
-    colors = (245.0 - (245.0 - np.array(rgb(ACCENT))) * shares[..., None]).round().astype(np.uint8)
+    fractions = (values - values.min()) / spread
+    colors = (245.0 - (245.0 - np.array(rgb(ACCENT))) * fractions[..., None]).round().astype(np.uint8)
     shown = [[shorten(name, _LONGEST_NAME) for name in names] for names in (rows, columns)]
     with canvas(260 + size[0], 220 + size[1], [*rows, *columns]) as figure:
         axes = figure.subplots()
@@ -43,7 +43,7 @@ def draw_similarity(
         axes.tick_params(length=0)
         if len(columns) <= _NUMBERED:
             for row, column in np.ndindex(*values.shape):
-                color = "white" if shares[row, column] > 0.5 else "black"
+                color = "white" if fractions[row, column] > 0.5 else "black"
                 text = f"{values[row, column]:.2f}"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7.5)
         return to_image(figure)

@@ -8,8 +8,8 @@ print(prediction.label, prediction.score)
 
 from __future__ import annotations
 
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
 from tao_like.runtime.metadata import InputMetadata, ModelMetadata
 from tao_like.runtime.model import Model, load, stacked
 from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
@@ -33,7 +33,7 @@ __all__ = [
     "Detection3dAnswer",
     "DetectionAnswer",
     "EmbeddingPrediction",
-    "ImagePreparation",
+    "ImagePreprocessing",
     "InputMetadata",
     "Instance",
     "InstancesPrediction",
@@ -43,11 +43,11 @@ __all__ = [
     "PicturePrediction",
     "Pipeline",
     "Prediction",
-    "SkeletonPreparation",
+    "SkeletonPreprocessing",
     "load",
     "load_pipeline",
-    "prepare",
-    "prepare_skeleton",
+    "preprocess",
+    "preprocess_skeleton",
     "read_image",
     "read_skeleton",
     "stacked",

@@ -82,7 +82,7 @@ class Model(ABC):
 
     @property
     def preprocessing(self) -> Any:
-        """How the only input is made, such as an `ImagePreparation`; of several inputs the first's."""
+        """How the only input is made, such as an `ImagePreprocessing`; of several inputs the first's."""
         return next(iter(self.inputs.values())).preprocessing
 
     @property
@@ -278,8 +278,8 @@ class Model(ABC):
         """One sample as the network takes it, with the size of the first input that has one."""
         if len(self.inputs) == 1:
             (given,) = self._by_name(sample).values()
-            prepared, size = self._only.preprocess(given)
-            return prepared, size
+            preprocessed, size = self._only.preprocess(given)
+            return preprocessed, size
         pairs = {name: self.inputs[name].preprocess(given) for name, given in self._by_name(sample).items()}
         size = next((size for _, size in pairs.values() if size != (0, 0)), (0, 0))
         return {name: value for name, (value, _) in pairs.items()}, size

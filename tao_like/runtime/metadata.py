@@ -46,8 +46,8 @@ class InputMetadata:
 
     Attributes:
         kind: kind of input, such as ``image``, ``skeleton`` or ``points``: see `runtime.inputs.kinds`.
-        preprocessing: its settings; for images what `ImagePreparation.to_dict` returns, for skeletons what
-            `SkeletonPreparation.to_dict` returns, for points `PointsPreparation`'s.
+        preprocessing: its settings; for images what `ImagePreprocessing.to_dict` returns, for skeletons what
+            `SkeletonPreprocessing.to_dict` returns, for points `PointsPreprocessing`'s.
         input_format: form of the graph's input. ``uint8_nhwc``: pixels of shape (N, height, width, 3), 0 to
             255, normalized inside the graph; ``float_nchw``: (N, 3, height, width), (pixel/255 - mean) / std;
             ``float_nctvm``: joints of shape (N, channels, frames, joints, persons);

@@ -88,7 +88,7 @@ class GraphModel(Model):
         return named
 
     def _blanks(self, feed: Arrays) -> Arrays:
-        """Noughts for the inputs that are not given: a graph computes all of its outputs."""
+        """Zeros for the inputs that are not given: a graph computes all of its outputs."""
         count = len(next(iter(feed.values())))
         return {
             node.name: np.zeros([count, *node.shape[1:]], ELEMENT_TYPES[node.type])

@@ -38,7 +38,7 @@ def with_classes(model: Model, classes: Classes) -> ModelMetadata:
     sentences = _sentences(classes)
     flat = [sentence for one in sentences.values() for sentence in one]
     found = [
-        model.run_prepared(
+        model.run_preprocessed(
             {
                 texts[0]: np.stack(
                     [model.inputs[texts[0]].preprocess(text)[0] for text in flat[at : at + _TEXT_BATCH]]

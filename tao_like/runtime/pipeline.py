@@ -154,7 +154,7 @@ class Pipeline(Model):
 
         Args:
             name: of the graph.
-            values: by the names of its inputs; for inputs of the pipeline batches as `run_prepared` takes
+            values: by the names of its inputs; for inputs of the pipeline batches as `run_preprocessed` takes
                 them, for others arrays as the graph takes them. Constants need not be given.
 
         Returns:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from PIL import Image
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.image import prepare
+from tao_like.runtime.inputs.image import preprocess
 from tao_like.runtime.inputs.image_input import ImageInput
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
@@ -129,8 +129,8 @@ class TiledImages:
         """The graph's outputs for each tile, each with a batch of one."""
         while batch := list(islice(tiles, self.batch_size)):
             seen = [tile for _, tile in batch if tile is not None]
-            prepared = list(pool.map(lambda tile: prepare(tile, self.images.preprocessing), seen))
-            outputs = self.run(self.images.batch(prepared)) if prepared else {}
+            preprocessed = list(pool.map(lambda tile: preprocess(tile, self.images.preprocessing), seen))
+            outputs = self.run(self.images.batch(preprocessed)) if preprocessed else {}
             place = 0
             for image, tile in batch:
                 if tile is None:

@@ -20,7 +20,7 @@ SIDES = (18, 110)
 """Smallest and largest side of a digit, in pixels."""
 MOST_DIGITS = 7
 MOST_COMMON = 0.15
-"""Share of a digit's box that another one may cover."""
+"""Fraction of a digit's box that another one may cover."""
 INK = 0.35
 """Brightness of an enlarged scan, 0 to 1, from which on a pixel belongs to the digit."""
 TRIES = 30
@@ -29,7 +29,7 @@ README = """\
 Scenes of digits
 ================
 
-{pictures} pictures of {width} x {height} pixels in train, val and test: handwritten digits in any colour and
+{pictures} pictures of {width} x {height} pixels in train, val and test: handwritten digits in any color and
 many sizes on pieces of photos. The annotations are COCO's: train.json, val.json, test.json, with boxes and
 masks (as uncompressed run lengths). Category ids are 1 for the digit 0 to 10 for the digit 9. Every tenth
 picture has no digit.
@@ -131,9 +131,9 @@ class _Scene:
         )
         ink = np.asarray(strength, dtype=np.float64) / 255
         place = (slice(top, top + side), slice(left, left + side))
-        colour = self._colour(self.pixels[place].mean())
+        color = self._color(self.pixels[place].mean())
         alpha = np.clip(ink / (2 * INK), 0, 1)[..., None]
-        self.pixels[place] = (1 - alpha) * self.pixels[place] + alpha * colour
+        self.pixels[place] = (1 - alpha) * self.pixels[place] + alpha * color
         mask = np.zeros((SIZE[1], SIZE[0]), np.bool_)
         mask[place] = ink >= INK
         for earlier in self.masks:
@@ -142,8 +142,8 @@ class _Scene:
         self.digits.append(digit)
         self.boxes.append((left, top, side))
 
-    def _colour(self, ground: float) -> npt.NDArray[np.float64]:
-        """A colour that stands out from the brightness of the ground, 0 to 255."""
+    def _color(self, ground: float) -> npt.NDArray[np.float64]:
+        """A color that stands out from the brightness of the ground, 0 to 255."""
         bright = ground < 128
         low, high = (190, 255) if bright else (0, 65)
         return np.array([self.draw.uniform(low, high) for _ in range(3)])
@@ -181,7 +181,7 @@ def run_lengths(mask: npt.NDArray[np.bool_]) -> list[int]:
 
 
 def _common(box: tuple[int, int, int], other: tuple[int, int, int]) -> float:
-    """Common area of two squares (left, top, side) as a share of the smaller one."""
+    """Common area of two squares (left, top, side) as a fraction of the smaller one."""
     across = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
     down = min(box[1] + box[2], other[1] + other[2]) - max(box[1], other[1])
     return max(0, across) * max(0, down) / min(box[2], other[2]) ** 2

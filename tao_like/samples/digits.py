@@ -12,7 +12,7 @@ from PIL import Image
 from tao_like.errors import DatasetError
 
 SIDE = 32
-SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
+FRACTIONS = {"train": 0.60, "val": 0.15, "test": 0.25}
 
 README = """\
 Handwritten digits
@@ -69,17 +69,17 @@ def write_digits(folder: Path | str, seed: int = 0) -> Path:
 
 
 def divide_digits(digits: list[int], seed: int) -> dict[str, list[int]]:
-    """Indices of each split, the same shares of every digit."""
+    """Indices of each split, the same fractions of every digit."""
     by_digit: defaultdict[int, list[int]] = defaultdict(list)
     for index, digit in enumerate(digits):
         by_digit[digit].append(index)
-    divided: dict[str, list[int]] = {split: [] for split in SHARES}
+    divided: dict[str, list[int]] = {split: [] for split in FRACTIONS}
     draw = random.Random(seed)
     for digit in sorted(by_digit):
         indices = by_digit[digit]
         draw.shuffle(indices)
-        first = round(len(indices) * SHARES["train"])
-        second = round(len(indices) * (SHARES["train"] + SHARES["val"]))
+        first = round(len(indices) * FRACTIONS["train"])
+        second = round(len(indices) * (FRACTIONS["train"] + FRACTIONS["val"]))
         divided["train"] += indices[:first]
         divided["val"] += indices[first:second]
         divided["test"] += indices[second:]

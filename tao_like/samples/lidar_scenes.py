@@ -121,7 +121,7 @@ def _size(kind: str, draw: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _parts(kind: str, box: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    """What an object is built of: boxes as shares of its own, from (-1, -1, -1) to (1, 1, 1)."""
+    """What an object is built of: boxes as fractions of its own, from (-1, -1, -1) to (1, 1, 1)."""
     shapes: dict[str, list[tuple[tuple[float, float, float], tuple[float, float, float]]]] = {
         # The cabin stands to the rear, so that front and rear differ.
         "Car": [((-1, -1, -0.75), (1, 1, 0.15)), ((-0.85, -0.85, 0.15), (0.35, 0.85, 1))],

@@ -23,7 +23,7 @@ COLORS = {
     "cyan": (60, 200, 215),
 }
 SIZES = {"small": 0.17, "large": 0.28}
-"""Radius as a share of the side."""
+"""Radius as a fraction of the side."""
 PLACES = {
     "at the top left": (0.3, 0.3),
     "at the top right": (0.7, 0.3),

@@ -18,7 +18,7 @@ CLASSES = ("ground", "disk", "ring", "square", "cross", "rod")
 """In the order of the masks' values."""
 HUES = {"disk": 0.0, "ring": 0.58, "square": 0.33, "cross": 0.13, "rod": 0.83}
 HUE_SPREAD = 0.035
-"""Standard deviation of a class's hue, as a share of the circle: neighbors overlap a little."""
+"""Standard deviation of a class's hue, as a fraction of the circle: neighbors overlap a little."""
 FEWEST, MOST = 3, 8
 SMALLEST, LARGEST = 10, 34
 """Radius of a shape, in pixels."""

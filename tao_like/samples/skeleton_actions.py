@@ -67,7 +67,7 @@ class Style:
         side: the hand or foot that is used: 0 left, 1 right.
         strength: factor on the angles.
         pace: factor on repeated motion.
-        start: when the motion begins and ends, as shares of the sequence.
+        start: when the motion begins and ends, as fractions of the sequence.
         phase: of repeated motion, 0 to 1.
     """
 
@@ -80,8 +80,8 @@ class Style:
     def progress(self, time: float) -> float:
         """0 before the motion, 1 after it, smoothly between."""
         first, last = self.start
-        share = min(max((time - first) / (last - first), 0.0), 1.0)
-        return share * share * (3 - 2 * share)
+        fraction = min(max((time - first) / (last - first), 0.0), 1.0)
+        return fraction * fraction * (3 - 2 * fraction)
 
     def cycle(self, seconds: float, rate: float) -> float:
         """Angle of repeated motion in radians."""
@@ -108,10 +108,13 @@ def _wave(time: float, seconds: float, style: Style) -> Pose:
     return pose
 
 
-def _seated(share: float, strength: float) -> Pose:
-    bend = 88 * share * strength
+def _seated(fraction: float, strength: float) -> Pose:
+    bend = 88 * fraction * strength
     return Pose(
-        hip=[bend, bend], knee=[bend, bend], lean=35 * math.sin(math.pi * share), shoulder=[25 * share] * 2
+        hip=[bend, bend],
+        knee=[bend, bend],
+        lean=35 * math.sin(math.pi * fraction),
+        shoulder=[25 * fraction] * 2,
     )
 
 
@@ -124,17 +127,17 @@ def _stand_up(time: float, seconds: float, style: Style) -> Pose:
 
 
 def _squat(time: float, seconds: float, style: Style) -> Pose:
-    share = math.sin(math.pi * style.progress(time))
-    bend = 95 * share * style.strength
-    return Pose(hip=[bend, bend], knee=[1.15 * bend] * 2, lean=30 * share, shoulder=[70 * share] * 2)
+    fraction = math.sin(math.pi * style.progress(time))
+    bend = 95 * fraction * style.strength
+    return Pose(hip=[bend, bend], knee=[1.15 * bend] * 2, lean=30 * fraction, shoulder=[70 * fraction] * 2)
 
 
 def _jump(time: float, seconds: float, style: Style) -> Pose:
-    share = style.progress(time)
-    crouch = math.sin(math.pi * min(share / 0.4, 1.0)) + 0.6 * math.sin(
-        math.pi * max((share - 0.75) / 0.25, 0.0)
+    fraction = style.progress(time)
+    crouch = math.sin(math.pi * min(fraction / 0.4, 1.0)) + 0.6 * math.sin(
+        math.pi * max((fraction - 0.75) / 0.25, 0.0)
     )
-    flight = math.sin(math.pi * min(max((share - 0.4) / 0.35, 0.0), 1.0))
+    flight = math.sin(math.pi * min(max((fraction - 0.4) / 0.35, 0.0), 1.0))
     bend = 55 * crouch * style.strength
     return Pose(
         hip=[bend, bend],
@@ -146,10 +149,10 @@ def _jump(time: float, seconds: float, style: Style) -> Pose:
 
 
 def _kick(time: float, seconds: float, style: Style) -> Pose:
-    share = style.progress(time)
+    fraction = style.progress(time)
     back, forward = (
-        math.sin(math.pi * min(share / 0.4, 1.0)),
-        math.sin(math.pi * max((share - 0.4) / 0.6, 0.0)),
+        math.sin(math.pi * min(fraction / 0.4, 1.0)),
+        math.sin(math.pi * max((fraction - 0.4) / 0.6, 0.0)),
     )
     pose = Pose(lean=-10 * forward)
     pose.hip[style.side] = (75 * forward - 25 * back) * style.strength
@@ -174,7 +177,7 @@ ACTIONS: dict[str, Action] = {
     "walk": _walk,
     "wave": _wave,
 }
-"""Pose at a time, as a share of the sequence and in seconds. Sitting down and standing up have the same
+"""Pose at a time, as a fraction of the sequence and in seconds. Sitting down and standing up have the same
 poses.
 """
 
@@ -296,7 +299,7 @@ def seen_in_pictures(
 
     Returns:
         (3, T, V, 1): x and y from -1 to 1 across the picture, y down, and a score from 0 to 1, as
-        `skeleton_annotations` gives them too; noughts where a joint was not seen.
+        `skeleton_annotations` gives them too; zeros where a joint was not seen.
     """
     there = sequence.any(axis=0)
     x, y, z = sequence.astype(np.float64)
@@ -346,7 +349,7 @@ def _readme(seed: int, layout: str) -> str:
 Made by tao_like with seed {seed}. For each of train, val and test there are an array (samples,
 channels, frames, joints, persons) and its labels. Joints: {layout}.
 Channels: {channels}.
-A joint that was not seen is nought; shorter sequences end in noughts.
+A joint that was not seen is zero; shorter sequences end in zeros.
 
 The keys of a spec that go with it:
 

@@ -15,7 +15,7 @@ import tao_like
 from tao_like.jobs.executors import LocalExecutor
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.store import Store
-from tao_like.service.context import Answers, Context
+from tao_like.service.context import Context, Responses
 from tao_like.service.problems import MEDIA_TYPE, add_handlers
 from tao_like.service.routes import datasets, jobs, models, output, system
 from tao_like.service.schemas import ProblemOut
@@ -68,7 +68,7 @@ def create_app(settings: Settings, *, manages: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.context = Context(settings, store, manager, Answers(store))
+    app.state.context = Context(settings, store, manager, Responses(store))
     add_handlers(app)
     api = APIRouter(prefix=PREFIX, responses=_ERRORS)
     for module in (output, jobs, datasets, models, system):  # the narrower paths first

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from tao_like.errors import Problem, SpecError, TaoLikeError
-from tao_like.service.answers import Dataset, Event, Job, Model, Prediction
+from tao_like.service.responses import Dataset, Event, Job, Model, Prediction
 
 URL_VARIABLE = "TAO_LIKE_SERVER"
 TOKEN_VARIABLE = "TAO_LIKE_TOKEN"
@@ -209,8 +209,10 @@ class Client:
     def predict(self, job_id: str, path: str, picture: str | Path) -> Prediction:
         """What the ONNX file of a job says of a picture file."""
         with Path(picture).open("rb") as file:
-            answer = self._json("POST", f"/models/{_quoted(job_id)}:predict", query={"path": path}, file=file)
-        return cast(Prediction, answer)
+            response = self._json(
+                "POST", f"/models/{_quoted(job_id)}:predict", query={"path": path}, file=file
+            )
+        return cast(Prediction, response)
 
     def get_job_schema(self, task: str, action: str) -> dict[str, Any]:
         """The JSON schema of a task's spec."""

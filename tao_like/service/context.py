@@ -19,10 +19,10 @@ from tao_like.jobs.store import Store
 from tao_like.service.problems import ApiError
 from tao_like.service.settings import Settings
 
-_MOST_ANSWERS = 64
+_MOST_RESPONSES = 64
 
 
-class Answers:
+class Responses:
     """Answers that are given again while nothing has changed: many people watch the same list."""
 
     def __init__(self, store: Store) -> None:
@@ -34,7 +34,7 @@ class Answers:
         """The JSON of what ``make`` gives, or gave since the last change."""
         with self._lock:  # of many who ask after a change, one makes it
             changes = self._store.changes  # read before the data: what changes meanwhile is not kept for new
-            if changes != self._changes or len(self._known) > _MOST_ANSWERS:
+            if changes != self._changes or len(self._known) > _MOST_RESPONSES:
                 self._changes, self._known = changes, {}
             if key not in self._known:
                 self._known[key] = as_json(make())
@@ -48,7 +48,7 @@ class Context:
     settings: Settings
     store: Store
     manager: Manager
-    answers: Answers
+    responses: Responses
 
     def job(self, identity: str) -> Job:
         """A job. Raises ApiError (404)."""

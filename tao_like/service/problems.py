@@ -46,7 +46,7 @@ def problem_body(status: int, detail: str, problems: Sequence[Problem] = ()) -> 
     return plain
 
 
-def _answer(status: int, detail: str, problems: Sequence[Problem] = (), **headers: str) -> JSONResponse:
+def _response(status: int, detail: str, problems: Sequence[Problem] = (), **headers: str) -> JSONResponse:
     return JSONResponse(
         problem_body(status, detail, problems), status, media_type=MEDIA_TYPE, headers=headers or None
     )
@@ -57,12 +57,12 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def api_error(_request: Request, error: ApiError) -> JSONResponse:
-        return _answer(error.status, error.detail, error.problems)
+        return _response(error.status, error.detail, error.problems)
 
     @app.exception_handler(TaoLikeError)
     async def toolkit_error(_request: Request, error: TaoLikeError) -> JSONResponse:
         status = 422 if isinstance(error, SpecError) else 409
-        return _answer(status, str(error), error.problems)
+        return _response(status, str(error), error.problems)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -71,13 +71,13 @@ def add_handlers(app: FastAPI) -> None:
             for found in error.errors()
         ]
         detail = "; ".join(f"{problem.key}: {problem.text}" for problem in problems)
-        return _answer(422, detail, problems)
+        return _response(422, detail, problems)
 
     @app.exception_handler(Exception)
     async def unforeseen(_request: Request, error: Exception) -> JSONResponse:
         # What went wrong stands in the server's log, and is nobody else's business.
-        return _answer(500, f"the server has a fault ({type(error).__name__}); its log has more")
+        return _response(500, f"the server has a fault ({type(error).__name__}); its log has more")
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
-        return _answer(error.status_code, str(error.detail), (), **dict(error.headers or {}))
+        return _response(error.status_code, str(error.detail), (), **dict(error.headers or {}))

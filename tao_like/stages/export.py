@@ -203,8 +203,8 @@ def _differences(
     batches = CHECKED_BATCHES if settings.batch_size < 0 else (settings.batch_size,)
     differences = {}
     for count in batches:
-        prepared = preprocess(model.task.inputs, (samples * count)[:count])
+        preprocessed = preprocess(model.task.inputs, (samples * count)[:count])
         differences[count] = model.task.predictions.difference(
-            model.engine.run(prepared), engine.run(prepared)
+            model.engine.run(preprocessed), engine.run(preprocessed)
         )
     return differences

@@ -71,7 +71,7 @@ class InferenceResult(StageResult):
 
 @dataclass(frozen=True)
 class PruneResult(StageResult):
-    """The narrower bundle, the share of the MACs that stay, and its metrics before training again."""
+    """The narrower bundle, the fraction of the MACs that stay, and its metrics before training again."""
 
     bundle: Path = Path()
     macs_share: float = 1.0

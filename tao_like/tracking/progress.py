@@ -124,8 +124,8 @@ class Progress:
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             self._lines += 1
-            share = f" ({self._done / self._total:.0%})" if self._total else ""
-            self._print(f"{self._description}: {self._done} of {self._total}{share}", to_go, self._fields)
+            fraction = f" ({self._done / self._total:.0%})" if self._total else ""
+            self._print(f"{self._description}: {self._done} of {self._total}{fraction}", to_go, self._fields)
 
     def _tell(self) -> None:
         if self._told[0] == self._done:

@@ -32,6 +32,6 @@ def test_the_full_kitti_spec_trains_a_step_and_exports(tmp_path: Path) -> None:
     # The stage itself holds the file's answers against torch's.
     exported = tao_like.run("pointpillars", "export", KITTI, words, quiet=True)
     model = runtime.load(exported.onnx_file)
-    assert model.metadata.preparation["point_cloud_range"] == spec.dataset.point_cloud_range
+    assert model.metadata.preprocessing["point_cloud_range"] == spec.dataset.point_cloud_range
     frame = next((tmp_path / "data" / "training" / "velodyne").iterdir())
     assert len(model.predict(frame).detections) <= spec.model.post_processing.nms_config.nms_post_max_size

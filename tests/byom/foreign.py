@@ -40,7 +40,9 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def classifier(batch: Any = "batch", side: Any = 32, classes: int = 4, opset: int = 17) -> onnx.ModelProto:
+def classifier(
+    batch: Any = "batch", side: Any = 32, num_classes: int = 4, opset: int = 17
+) -> onnx.ModelProto:
     """A little classifier with a known layout: 3 -> 8 (stride 2) -> 16 (stride 4) -> pooled 16 -> classes."""
     node = helper.make_node
     nodes = [
@@ -66,8 +68,8 @@ def classifier(batch: Any = "batch", side: Any = 32, classes: int = 4, opset: in
         random_tensor("bn.mean", 8, seed=3),
         tensor("bn.var", np.full(8, 0.7)),
         random_tensor("deep.weight", 16, 8, 3, 3, seed=4),
-        random_tensor("head.weight", 16, classes, seed=5),
-        random_tensor("head.bias", classes, seed=6),
+        random_tensor("head.weight", 16, num_classes, seed=5),
+        random_tensor("head.bias", num_classes, seed=6),
         tensor("zero", [0], np.int64),
         tensor("one", [1], np.int64),
         tensor("rest", [-1], np.int64),

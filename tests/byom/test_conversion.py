@@ -30,7 +30,7 @@ def pictures(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).random(shape, dtype=np.float32)
 
 
-def assert_same_answers(imported: Imported, proto: onnx.ModelProto, *inputs: np.ndarray) -> None:
+def assert_same_outputs(imported: Imported, proto: onnx.ModelProto, *inputs: np.ndarray) -> None:
     """Both give the same for the same inputs."""
     with torch.inference_mode():
         given = imported.module(*(torch.from_numpy(value) for value in inputs))
@@ -44,7 +44,7 @@ def test_a_classifier_answers_alike_at_any_batch_and_size(opset: int) -> None:
     proto = classifier(side="side", opset=opset)
     imported = convert(proto)
     for shape in ((1, 3, 32, 32), (5, 3, 48, 48)):
-        assert_same_answers(imported, proto, pictures(*shape))
+        assert_same_outputs(imported, proto, pictures(*shape))
 
 
 def test_modules_are_real_and_named_after_the_source() -> None:
@@ -61,10 +61,10 @@ def test_a_training_step_changes_weights_and_statistics_and_nothing_else() -> No
     imported = convert(classifier())
     module = imported.module.train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
     loss = nn.functional.nll_loss(module(torch.rand(8, 3, 32, 32)).log(), torch.arange(8) % 4)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     same = {name for name, value in module.state_dict().items() if torch.equal(value, before[name])}
     assert same == set()
     again = module(torch.rand(8, 3, 32, 32))
@@ -108,7 +108,7 @@ def test_operands_get_roles_by_what_they_are(name: str, values: object, role: st
     proto = model(nodes, {"x": ["n", 9, 5]}, ["y"], [random_tensor("w", 5, 6), tensor("c", values)])
     imported = convert(proto)
     assert {use.role for use in imported.uses if use.name == "c"} == {role}
-    assert_same_answers(imported, proto, pictures(2, 9, 5))
+    assert_same_outputs(imported, proto, pictures(2, 9, 5))
 
 
 def test_the_scaling_of_pictures_does_not_train() -> None:
@@ -137,7 +137,7 @@ def test_weights_that_are_used_twice_stay_one_weight() -> None:
     proto = model(nodes, {"x": ["n", 4, 8, 8]}, ["y"], [random_tensor("shared.weight", 4, 4, 3, 3)])
     imported = convert(proto)
     assert sum(value.numel() for value in imported.module.parameters()) == 4 * 4 * 9
-    assert_same_answers(imported, proto, pictures(2, 4, 8, 8))
+    assert_same_outputs(imported, proto, pictures(2, 4, 8, 8))
 
 
 def test_norms_that_begin_alike_are_not_tied() -> None:
@@ -354,7 +354,7 @@ def test_old_opsets_say_the_same_in_other_words(opset: int) -> None:
     proto = model(nodes, {"x": ["n", 3, 16, 16]}, ["y"], constants, opset)
     proto.ir_version = 4
     imported = convert(proto)
-    assert_same_answers(imported, proto, pictures(3, 3, 16, 16))
+    assert_same_outputs(imported, proto, pictures(3, 3, 16, 16))
     assert {"stem.weight", "bn.weight", "head.weight"} <= imported.parameters.keys()
 
 

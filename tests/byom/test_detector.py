@@ -22,7 +22,7 @@ WIDTHS = (8, 8, 8, 16, 24)
 
 
 def stages(count: int, *, channels_last: bool = False) -> list:
-    """A model of convolutions, each with a normalisation and half as large as the one before."""
+    """A model of convolutions, each with a normalization and half as large as the one before."""
     node, nodes, constants, value, depth = helper.make_node, [], [], "x", 3
     if channels_last:
         nodes, value = [node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2])], "turned"

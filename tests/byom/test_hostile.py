@@ -29,11 +29,11 @@ def refused(path: Path, *, damaged: bool = True) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9, 0.999])
-def test_a_truncated_file(share: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_truncated_file(fraction: float, tmp_path: Path) -> None:
     content = classifier().SerializeToString()
     path = tmp_path / "cut.onnx"
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     assert "cut.onnx" in refused(path)
 
 

@@ -17,13 +17,13 @@ from tao_like.byom.conversion import convert
 from tao_like.byom.exact import exactly
 from tao_like.byom.importing import import_file
 from tao_like.byom.judging import channel_axis, judged
-from tao_like.byom.proof import noise
+from tao_like.byom.proof import dummy_inputs
 from tao_like.cli.byom import byom
 from tao_like.errors import ConversionError
 
 
 def verdict(expected: np.ndarray, actual: np.ndarray, exact: np.ndarray | None = None) -> float:
-    """The difference as a share of what is allowed."""
+    """The difference as a fraction of what is allowed."""
     return judged("y", expected, actual, exact, batch=1, what="noise", tolerance=1e-4).of_allowed
 
 
@@ -101,11 +101,11 @@ def test_pictures_of_the_proof_have_structure_and_bytes_their_whole_range() -> N
     proto = model(nodes, {"x": ["n", 3, 64, 64]}, ["y"])
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
     imported = convert(proto)
-    values = noise(imported.graph, {"x": (3, 64, 64)}, 3)["x"]
+    values = dummy_inputs(imported.graph, {"x": (3, 64, 64)}, 3)["x"]
     assert values.min() == 0
     assert values.max() == 255
     plain = convert(model([helper.make_node("Relu", ["x"], ["y"])], {"x": ["n", 3, 64, 64]}, ["y"]))
-    pictures = noise(plain.graph, {"x": (3, 64, 64)}, 3)["x"]
+    pictures = dummy_inputs(plain.graph, {"x": (3, 64, 64)}, 3)["x"]
     steps = [float(np.abs(np.diff(picture, axis=-1)).mean()) for picture in pictures]
     # Two of three have flat areas: neighbours are alike.
     assert steps[1] < 0.6 * steps[0]
@@ -116,7 +116,7 @@ def test_indices_reach_every_row_of_their_table() -> None:
     nodes = [helper.make_node("Gather", ["table", "x"], ["e"]), helper.make_node("Relu", ["e"], ["y"])]
     proto = model(nodes, {"x": ["n", 50]}, ["y"], [random_tensor("table", 9, 4)])
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-    values = noise(convert(proto).graph, {"x": (50,)}, 3)["x"]
+    values = dummy_inputs(convert(proto).graph, {"x": (50,)}, 3)["x"]
     assert set(values.flatten().tolist()) == set(range(9))
 
 

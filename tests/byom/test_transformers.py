@@ -59,7 +59,7 @@ def exported(network: nn.Module, *, batch: int | None, opset: int = 17, dynamo: 
     return buffer.getvalue()
 
 
-def answers(proto: onnx.ModelProto, pictures: torch.Tensor, *, one_by_one: bool) -> np.ndarray:
+def outputs(proto: onnx.ModelProto, pictures: torch.Tensor, *, one_by_one: bool) -> np.ndarray:
     """What onnxruntime gives, for all pictures at once or for each."""
     running = session(proto)
     name = running.get_inputs()[0].name
@@ -83,11 +83,11 @@ def assert_like_its_file(content: bytes, folder: Path, *, batch: int | None) -> 
     written = again(module)
     for count in (1, 2, 3):
         pictures = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
-        expected = answers(source, pictures, one_by_one=batch == 1)
+        expected = outputs(source, pictures, one_by_one=batch == 1)
         with torch.inference_mode():
             np.testing.assert_allclose(module(pictures).numpy(), expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(
-            answers(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5
+            outputs(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5
         )
     return module
 

@@ -41,7 +41,7 @@ class Train:
     gpu_ids: list[int] = spec_field([0], "GPUs to use", element_ge=0)
     class_weights: dict[str, float] = spec_field({}, "Weight of each class", element_gt=0)
     layers: list[Layer] = spec_field([], "Layers that differ from the rest")
-    optim: Optim = spec_block(Optim, "Optimiser and schedule", aliases=("optimizer",))
+    optim: Optim = spec_block(Optim, "Optimizer and schedule", aliases=("optimizer",))
 
 
 @dataclass

@@ -15,7 +15,7 @@ Painter = Callable[..., Path]
 
 @pytest.fixture
 def paint() -> Painter:
-    """Writes a picture of coloured blobs; another seed gives one that looks different."""
+    """Writes a picture of colored blobs; another seed gives one that looks different."""
 
     def write(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32), **save: object) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +26,9 @@ def paint() -> Painter:
 
 
 def picture(seed: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
-    """Smooth coloured structure, as photos have: eight by eight random colours, enlarged."""
+    """Smooth colored structure, as photos have: eight by eight random colors, enlarged."""
     draw = random.Random(seed)
-    colours = np.array(
+    colors = np.array(
         [[[draw.randrange(256) for _ in range(3)] for _ in range(8)] for _ in range(8)], np.uint8
     )
-    return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(colors).resize(size, Image.Resampling.BICUBIC)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
-from tao_like.data.text.vocabulary import words_preparation
+from tao_like.data.text.vocabulary import words_preprocessing
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.text import Tokenizer
 
@@ -113,7 +113,7 @@ def test_a_survey_counts_what_is_cut_equal_and_unknown(tmp_path: Path) -> None:
         picture(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
     records = read_captions(source(tmp_path)).records
-    tokenizer = Tokenizer(words_preparation(["red car", "a red car"], 6, most_words=99))
+    tokenizer = Tokenizer(words_preprocessing(["red car", "a red car"], 6, most_words=99))
     figures = survey_captions({"train": records, "val": records[:1]}, tokenizer)
     train = figures["train"]
     assert train["tokens"] == {"least": 2, "median": 2, "most": 8}

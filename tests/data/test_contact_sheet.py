@@ -16,24 +16,24 @@ from tao_like.plots.text import fit_text, load_font
 Paint = Callable[..., Path]
 
 
-def has_colour(sheet: Image.Image, colour: str | tuple[int, int, int]) -> int:
-    rgb = np.asarray(Image.new("RGB", (1, 1), colour))[0, 0]
+def has_color(sheet: Image.Image, color: str | tuple[int, int, int]) -> int:
+    rgb = np.asarray(Image.new("RGB", (1, 1), color))[0, 0]
     return int((np.asarray(sheet) == rgb).all(axis=-1).sum())
 
 
 def test_every_picture_is_there_in_its_frame() -> None:
-    colours = [(200, 10, 20), (20, 200, 10), (10, 20, 200)]
+    colors = [(200, 10, 20), (20, 200, 10), (10, 20, 200)]
     tiles = [
-        Tile(Image.new("RGB", (300, 300), colours[0]), "one", RIGHT),
-        Tile(Image.new("RGB", (300, 150), colours[1]), "two", WRONG),
+        Tile(Image.new("RGB", (300, 300), colors[0]), "one", RIGHT),
+        Tile(Image.new("RGB", (300, 150), colors[1]), "two", WRONG),
         Tile(Image.new("L", (10, 10), 77), "three"),
     ]
     sheet = contact_sheet([tiles], tile=100)
-    assert has_colour(sheet, colours[0]) == 100 * 100
-    assert has_colour(sheet, colours[1]) == 100 * 50
-    assert has_colour(sheet, (77, 77, 77)) == 100 * 100
+    assert has_color(sheet, colors[0]) == 100 * 100
+    assert has_color(sheet, colors[1]) == 100 * 50
+    assert has_color(sheet, (77, 77, 77)) == 100 * 100
     # A frame of five pixels around a square of 100.
-    assert has_colour(sheet, RIGHT) == has_colour(sheet, WRONG) == 110 * 110 - 100 * 100
+    assert has_color(sheet, RIGHT) == has_color(sheet, WRONG) == 110 * 110 - 100 * 100
 
 
 def test_small_pictures_keep_sharp_pixels() -> None:
@@ -42,7 +42,7 @@ def test_small_pictures_keep_sharp_pixels() -> None:
     )
     sheet = contact_sheet([[(checker, "", WRONG)]], tile=100)
     # 6 pixels are enlarged 16 times; nothing between black and white arises.
-    assert has_colour(sheet, "black") == 96 * 96 // 2
+    assert has_color(sheet, "black") == 96 * 96 // 2
 
 
 def test_size_headings_and_rows() -> None:
@@ -75,7 +75,7 @@ def test_the_overview_shows_every_class_and_survives_bad_files(tmp_path: Path, p
     records = read_class_folders(tmp_path)
     classes = ["ants", "bees", "cicadas"]
     sheet = class_overview(records, classes, columns=5)
-    assert has_colour(sheet, WRONG) > 0
+    assert has_color(sheet, WRONG) > 0
     assert class_overview(records, classes, columns=5, most_classes=2).height < sheet.height
 
 

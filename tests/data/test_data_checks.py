@@ -55,7 +55,7 @@ def test_nothing_is_found_in_good_data(good: dict[str, list[ImageRecord]], check
     assert report.sizes is not None
     assert report.sizes.width == (48, 48, 48)
     assert report.sizes.height == (32, 32, 32)
-    assert report.grey_share == 0
+    assert report.grey_fraction == 0
     assert not report.has_errors
     assert "30 pictures (train 24, val 6), 2 classes" in report.text()
 
@@ -177,7 +177,7 @@ def test_tiny_long_and_grey_pictures(
     assert found(report, "tiny").files == (str(tiny),)
     assert found(report, "extreme_shape").files == (f"{long} (200 x 40)",)
     assert found(report, "grey").message == "grey pictures: 1 of 27"
-    assert report.grey_share == pytest.approx(1 / 27)
+    assert report.grey_fraction == pytest.approx(1 / 27)
 
 
 def test_only_decoding_shows_that_an_rgb_file_is_grey(tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_only_decoding_shows_that_an_rgb_file_is_grey(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.png")
         Image.fromarray(level).convert("RGB").save(paths[-1])
     splits = {"train": [record(paths[0], "a"), record(paths[1], "b")]}
-    assert quick_check(splits, ["a", "b"]).grey_share == 0
-    assert full_check(splits, ["a", "b"]).grey_share == 1
+    assert quick_check(splits, ["a", "b"]).grey_fraction == 0
+    assert full_check(splits, ["a", "b"]).grey_fraction == 1
 
 
 def test_a_sideways_photo_counts_upright(tmp_path: Path, paint: Paint) -> None:

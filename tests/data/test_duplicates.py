@@ -68,7 +68,7 @@ def test_hashes_that_differ_in_three_bits_are_compared_and_in_four_are_not() -> 
     assert near_duplicates([base, turned([0, 1, 2, 3])]) == []
 
 
-def test_grey_and_coloured() -> None:
+def test_grey_and_colored() -> None:
     assert fingerprint(scene(1).convert("L").convert("RGB")).is_grey
     assert not fingerprint(scene(1)).is_grey
     spot = Image.new("RGB", (400, 400), "grey")

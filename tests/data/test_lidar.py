@@ -23,10 +23,10 @@ from tao_like.data.lidar.kitti import (
 from tao_like.data.lidar.sources import LidarSource, read_custom, read_general, read_kitti
 from tao_like.errors import DatasetError
 from tao_like.runtime.geometry.boxes3d import points_inside
-from tao_like.runtime.inputs.points import PointsPreparation, read_points
+from tao_like.runtime.inputs.points import PointsPreprocessing, read_points
 from tao_like.samples.lidar_scenes import GROUND, make_frame, write_lidar_scenes
 
-PREPARATION = PointsPreparation((0.0, -40.0, -3.0, 70.0, 40.0, 1.0))
+PREPROCESSING = PointsPreprocessing((0.0, -40.0, -3.0, 70.0, 40.0, 1.0))
 
 
 def test_a_box_of_the_camera_by_hand() -> None:
@@ -95,7 +95,7 @@ def test_kittis_layout_is_read_in_the_order_of_its_lists_and_cropped(tmp_path: P
     assert [record.path.stem for record in records] == ["000002", "000000"]
     record = records[0]
     assert record.ignored_boxes == ((500, 150, 540, 170),)
-    points = read_points(record.path, PREPARATION)
+    points = read_points(record.path, PREPROCESSING)
     seen = points_of(record, points)
     assert 0 < len(seen) < len(points)
     # Labels are where the points are: every object was seen by five at least.
@@ -172,7 +172,7 @@ def test_scenes_are_what_a_sensor_would_see(tmp_path: Path, monkeypatch: pytest.
     for record in frames:
         again = tmp_path / "two" / record.name
         assert record.path.read_bytes() == again.read_bytes()
-        points = read_points(record.path, PREPARATION)
+        points = read_points(record.path, PREPROCESSING)
         away = np.linalg.norm(points[:, :3], axis=1)
         assert 3000 < len(points) < 12000
         assert away.min() > 3

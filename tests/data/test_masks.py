@@ -222,7 +222,7 @@ def test_all_formats_give_one_form(tmp_path: Path) -> None:
             "mask": png_text(mask[9:36, 6:30]),
         },
     ]
-    shares = " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in pairs)
+    fractions = " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in pairs)
     write(
         tmp_path,
         {
@@ -236,7 +236,7 @@ def test_all_formats_give_one_form(tmp_path: Path) -> None:
                 }
             ),
             "labelme/a.json": json.dumps({"shapes": shapes, "imageWidth": WIDTH, "imageHeight": HEIGHT}),
-            "yolo/a.txt": f"0 {shares}\n",
+            "yolo/a.txt": f"0 {fractions}\n",
             "yolo/classes.txt": "cat\n",
         },
     )

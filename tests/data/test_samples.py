@@ -39,17 +39,17 @@ def contents(folder: Path) -> dict[str, str]:
 def test_the_digits_are_complete_and_stratified(digits: Path) -> None:
     from sklearn.datasets import load_digits
 
-    truth = load_digits().target
+    target = load_digits().target
     seen = []
-    for split, share in (("train", 0.6), ("val", 0.15), ("test", 0.25)):
+    for split, fraction in (("train", 0.6), ("val", 0.15), ("test", 0.25)):
         records = read_class_folders(digits / split)
         assert class_names(records) == list("0123456789")
         numbers = [int(record.path.stem) for record in records]
         seen += numbers
-        assert [record.labels[0] for record in records] == [str(truth[number]) for number in numbers]
+        assert [record.labels[0] for record in records] == [str(target[number]) for number in numbers]
         for digit in range(10):
             found = sum(record.labels == (str(digit),) for record in records)
-            assert abs(found - share * (truth == digit).sum()) <= 1
+            assert abs(found - fraction * (target == digit).sum()) <= 1
     assert sorted(seen) == list(range(1797))
 
 

@@ -14,7 +14,7 @@ from tao_like.data.images.readers import ImageRecord, read_class_folders
 from tao_like.data.splits.division import check_group_by, split_records
 from tao_like.errors import SpecError
 
-SHARES = st.sampled_from([(0.15, 0.15), (0.2, 0.0), (0.0, 0.3), (0.1, 0.4)])
+FRACTIONS = st.sampled_from([(0.15, 0.15), (0.2, 0.0), (0.0, 0.3), (0.1, 0.4)])
 
 
 def record(key: str, *labels: str, group: str = "") -> ImageRecord:
@@ -30,27 +30,27 @@ def labels_in(records: list[ImageRecord]) -> Counter[str]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(4, 60), min_size=2, max_size=8), SHARES, st.integers(0, 99))
-def test_every_class_gets_its_shares(counts: list[int], shares: tuple[float, float], seed: int) -> None:
-    val, test = shares
+@given(st.lists(st.integers(4, 60), min_size=2, max_size=8), FRACTIONS, st.integers(0, 99))
+def test_every_class_gets_its_shares(counts: list[int], fractions: tuple[float, float], seed: int) -> None:
+    val, test = fractions
     divided = split_records(of_classes(counts), val=val, test=test, seed=seed)
-    for name, share in (("train", 1 - val - test), ("val", val), ("test", test)):
+    for name, fraction in (("train", 1 - val - test), ("val", val), ("test", test)):
         found = labels_in(divided[name])
         for c, count in enumerate(counts):
-            assert abs(found[f"c{c}"] - share * count) < 2, name
-        assert share or not divided[name]
+            assert abs(found[f"c{c}"] - fraction * count) < 2, name
+        assert fraction or not divided[name]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=40, max_size=150),
-    SHARES,
+    FRACTIONS,
     st.randoms(use_true_random=False),
 )
 def test_groups_stay_together_and_every_class_is_trained_on(
-    drawn: list[tuple[int, int]], shares: tuple[float, float], shuffler: random.Random
+    drawn: list[tuple[int, int]], fractions: tuple[float, float], shuffler: random.Random
 ) -> None:
-    val, test = shares
+    val, test = fractions
     records = [record(f"{i}.jpg", f"c{c}", group=f"g{g}") for i, (c, g) in enumerate(drawn)]
     if len({each.group for each in records}) < 12:
         return
@@ -64,7 +64,7 @@ def test_groups_stay_together_and_every_class_is_trained_on(
             homes[each.group].add(name)
     assert all(len(home) == 1 for home in homes.values())
     assert set(labels_in(divided["train"])) == set(labels_in(records))
-    assert all(divided[name] for name, share in (("val", val), ("test", test)) if share)
+    assert all(divided[name] for name, fraction in (("val", val), ("test", test)) if fraction)
 
     shuffled = list(records)
     shuffler.shuffle(shuffled)
@@ -81,9 +81,9 @@ def test_many_groups_come_out_near_the_shares() -> None:
             records.append(record(f"{group}-{i}.jpg", label, group=f"g{group}"))
     divided = split_records(records, val=0.15, test=0.15, seed=0, group_by="column")
     totals = labels_in(records)
-    for name, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
+    for name, fraction in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
         for label, count in labels_in(divided[name]).items():
-            assert count / totals[label] == pytest.approx(share, abs=0.03), (name, label)
+            assert count / totals[label] == pytest.approx(fraction, abs=0.03), (name, label)
 
 
 def test_rare_labels_of_multi_label_data_are_spread_too() -> None:
@@ -96,11 +96,11 @@ def test_rare_labels_of_multi_label_data_are_spread_too() -> None:
     divided = split_records(records, val=0.2, test=0.2, seed=0)
     totals = labels_in(records)
     unlabelled = sum(not each.labels for each in records)
-    for name, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+    for name, fraction in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
         found = labels_in(divided[name])
         for label, total in totals.items():
-            assert abs(found[label] - share * total) <= 2, (name, label)
-        assert abs(sum(not each.labels for each in divided[name]) - share * unlabelled) <= 2
+            assert abs(found[label] - fraction * total) <= 2, (name, label)
+        assert abs(sum(not each.labels for each in divided[name]) - fraction * unlabelled) <= 2
 
 
 def test_another_seed_gives_another_division() -> None:

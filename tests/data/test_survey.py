@@ -138,7 +138,7 @@ def test_which_csv_and_which_folder(tmp_path: Path, paint: Paint) -> None:
         survey_images(tmp_path / "1.png")
 
 
-def test_sizes_and_colours(tmp_path: Path) -> None:
+def test_sizes_and_colors(tmp_path: Path) -> None:
     for i, label in enumerate("ab" * 50):
         path = tmp_path / label / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
@@ -147,7 +147,7 @@ def test_sizes_and_colours(tmp_path: Path) -> None:
     # Widths are 100 to 199, each once.
     assert survey.width == pytest.approx(np.percentile(np.arange(100, 200), (5, 50, 95)), abs=1)
     assert survey.height == (60, 60, 60)
-    assert survey.grey_share == 0.25
+    assert survey.grey_fraction == 0.25
     assert survey.longest_ratio == pytest.approx(np.percentile(np.arange(100, 200) / 60, 95))
     (tmp_path / "a" / "broken.png").write_text("no")
     assert survey_images(tmp_path).pictures == {"all": 101}
@@ -185,7 +185,7 @@ def test_every_key_is_one_of_the_spec_and_every_value_is_allowed() -> None:
     surveys = [
         survey_of(),
         survey_of(pictures={"all": 60}, counts={"all": {"a": 50, "b": 5}}, has_groups=True),
-        survey_of(width=(32, 32, 32), height=(32, 32, 32), grey_share=1.0, longest_ratio=3.0),
+        survey_of(width=(32, 32, 32), height=(32, 32, 32), grey_fraction=1.0, longest_ratio=3.0),
         survey_of(layout="csv", sources={"all": Source(Path("/data"), Path("/x.csv"))}, multi_label=True),
         survey_of(pictures={"all": 10**5}),
     ]
@@ -240,7 +240,7 @@ def test_little_data_trains_less_of_the_network() -> None:
 
 
 def test_scans_strips_and_unequal_classes() -> None:
-    scans = values(survey_of(width=(32, 32, 32), height=(32, 32, 32), grey_share=1.0))
+    scans = values(survey_of(width=(32, 32, 32), height=(32, 32, 32), grey_fraction=1.0))
     assert scans["dataset.augmentation.random_flip.enable"] is False
     assert "dataset.augmentation.random_flip.enable" not in values(survey_of())
     assert values(survey_of(longest_ratio=4.0))["dataset.resize"] == "letterbox"

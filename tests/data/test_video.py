@@ -12,21 +12,21 @@ from PIL import Image
 from tao_like.data.video import VideoReader, VideoWriter, is_video
 from tao_like.errors import DatasetError, SpecError
 
-COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
+COLORS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 
 
-def test_pictures_come_back_in_order_with_their_colours_and_rate(tmp_path: Path) -> None:
+def test_pictures_come_back_in_order_with_their_colors_and_rate(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, 12.0) as video:
-        for colour in COLOURS:
-            video.write(Image.new("RGB", (65, 49), colour))
+        for color in COLORS:
+            video.write(Image.new("RGB", (65, 49), color))
     reader = VideoReader(path)
     assert (reader.count, reader.rate) == (3, 12.0)
     pictures = list(reader)
     assert [picture.size for picture in pictures] == [(64, 48)] * 3
-    for picture, colour in zip(pictures, COLOURS, strict=True):
-        assert np.abs(np.asarray(picture, int).mean(axis=(0, 1)) - colour).max() < 20
+    for picture, color in zip(pictures, COLORS, strict=True):
+        assert np.abs(np.asarray(picture, int).mean(axis=(0, 1)) - color).max() < 20
 
 
 def test_without_opencv_or_a_video_the_error_says_what_to_do(

@@ -10,22 +10,22 @@ from tao_like.data.checks.wrong_labels import likely_wrong_labels
 
 def clusters(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, list[str]]:
     draw = np.random.default_rng(seed)
-    centres = draw.normal(size=(len(sizes), 32)) * 3
+    centers = draw.normal(size=(len(sizes), 32)) * 3
     features = np.concatenate(
-        [centre + draw.normal(size=(n, 32)) for centre, n in zip(centres, sizes, strict=True)]
+        [center + draw.normal(size=(n, 32)) for center, n in zip(centers, sizes, strict=True)]
     )
     return features, [f"c{c}" for c, n in enumerate(sizes) for _ in range(n)]
 
 
 def test_flipped_labels_are_found_and_the_right_ones_suggested() -> None:
     features, labels = clusters([60, 60, 60])
-    truth = list(labels)
+    target = list(labels)
     flipped = {3: "c1", 70: "c2", 130: "c0", 179: "c1"}
     for index, label in flipped.items():
         labels[index] = label
     suspects = likely_wrong_labels(features, labels)
     assert {suspect.index: suspect.label for suspect in suspects} == flipped
-    assert all(suspect.suggested == truth[suspect.index] for suspect in suspects)
+    assert all(suspect.suggested == target[suspect.index] for suspect in suspects)
 
 
 def test_right_labels_are_left_alone_also_in_small_classes() -> None:

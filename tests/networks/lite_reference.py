@@ -28,7 +28,7 @@ def same_convolution(image: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 
 def logits(weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
-    """Return the logits (N, 1000) of normalised images (N, 3, H, W)."""
+    """Return the logits (N, 1000) of normalized images (N, 3, H, W)."""
 
     def norm(value: Tensor, name: str) -> Tensor:
         own = [weights[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]

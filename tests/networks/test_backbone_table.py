@@ -32,11 +32,11 @@ def test_row_agrees_with_timm(name: str) -> None:
     row = rows_by_name()[name]
     facts = get_pretrained_cfg(name)
     assert row.parameters == sum(value.numel() for value in timm.create_model(name).parameters())
-    assert row.normalisation.mean == facts.mean
-    assert row.normalisation.std == facts.std
-    assert row.normalisation.crop_pct == facts.crop_pct
-    assert row.normalisation.interpolation == facts.interpolation
-    assert row.normalisation.input_size == facts.input_size
+    assert row.normalization.mean == facts.mean
+    assert row.normalization.std == facts.std
+    assert row.normalization.crop_pct == facts.crop_pct
+    assert row.normalization.interpolation == facts.interpolation
+    assert row.normalization.input_size == facts.input_size
     assert row.licence == (facts.license or "")
     assert row.family in timm.list_modules()
     assert name in timm.list_models(module=row.family)

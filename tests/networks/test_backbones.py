@@ -129,7 +129,7 @@ def test_head_of_a_distilled_network_has_two_parts() -> None:
     assert head_prefixes(none) == ()
 
 
-def test_normalisation_is_that_of_the_weights() -> None:
+def test_normalization_is_that_of_the_weights() -> None:
     assert default_normalization("resnet_18").mean == (0.485, 0.456, 0.406)
     assert default_normalization("tf_efficientnet_lite0").std == (0.5, 0.5, 0.5)
     assert default_normalization("vit_base_patch16_clip_224").mean == pytest.approx(

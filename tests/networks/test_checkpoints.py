@@ -78,13 +78,13 @@ def test_damaged_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
-def test_cut_off_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
+def test_cut_off_file_is_refused(tmp_path: Path, suffix: str, fraction: float) -> None:
     path = tmp_path / f"weights{suffix}"
     weights = {f"layer{number}": torch.rand(100) for number in range(5)}
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
+    path.write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(BundleError, match="weights"):
         read_file(path)
 

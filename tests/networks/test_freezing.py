@@ -20,11 +20,11 @@ def small_network() -> nn.Sequential:
 def train_once(network: nn.Module) -> None:
     network.train()
     keep_frozen(network)
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [p for p in network.parameters() if p.requires_grad], lr=0.5, weight_decay=0.1
     )
     network(torch.randn(8, 3, 8, 8) + 3).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def test_frozen_part_stays_as_it_is_while_the_rest_learns() -> None:

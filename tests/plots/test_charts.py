@@ -69,10 +69,10 @@ def test_curves_by_threshold_are_those_of_the_definition() -> None:
     draw = np.random.default_rng(3)
     scores = np.round(draw.random(40), 2)
     right = draw.random(40) < scores
-    answers = ClassScores.ordered(scores, right, 30)
+    predictions = ClassScores.ordered(scores, right, 30)
     curve = threshold_curve(scores, right, 30, 0.4)
     for number in range(0, len(THRESHOLDS), 10):
-        precision, recall, f1 = answers.at(float(THRESHOLDS[number]))
+        precision, recall, f1 = predictions.at(float(THRESHOLDS[number]))
         assert curve.recall[number] == pytest.approx(recall)
         assert curve.f1[number] == pytest.approx(f1)
         if (scores >= THRESHOLDS[number]).any():

@@ -32,8 +32,8 @@ Matrix = tuple[tuple[float, float, float], ...]
 
 
 def linear(channel: int) -> float:
-    share = channel / 255
-    return share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+    fraction = channel / 255
+    return fraction / 12.92 if fraction <= 0.04045 else ((fraction + 0.055) / 1.055) ** 2.4
 
 
 def times(matrix: Matrix, vector: list[float]) -> list[float]:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL
 
@@ -20,12 +20,12 @@ HEIGHT, WIDTH = 4, 6
 WriteModel = Callable[..., Path]
 
 
-def colour_metadata(**changes: Any) -> ModelMetadata:
-    """What a classifier of pictures by their colour says about itself."""
+def color_metadata(**changes: Any) -> ModelMetadata:
+    """What a classifier of pictures by their color says about itself."""
     metadata = ModelMetadata(
         task="classification",
         classes=["red", "green", "blue"],
-        preparation=ImagePreparation(HEIGHT, WIDTH, "squash").to_dict(),
+        preprocessing=ImagePreprocessing(HEIGHT, WIDTH, "squash").to_dict(),
         input_format="uint8_nhwc",
         mean=[0.5, 0.25, 0.0],
         std=[0.5, 0.25, 1.0],
@@ -34,8 +34,8 @@ def colour_metadata(**changes: Any) -> ModelMetadata:
     return replace(metadata, **changes)
 
 
-def colour_graph(input_format: str, batch: int | str, multi_label: bool) -> onnx.ModelProto:
-    """Mean of each channel; single-label: as shares of their sum; uint8 input is divided by 255 first."""
+def color_graph(input_format: str, batch: int | str, multi_label: bool) -> onnx.ModelProto:
+    """Mean of each channel; single-label: as fractions of their sum; uint8 input is divided by 255 first."""
     uint8 = input_format == "uint8_nhwc"
     shape = [batch, HEIGHT, WIDTH, 3] if uint8 else [batch, 3, HEIGHT, WIDTH]
     cast = [
@@ -45,13 +45,13 @@ def colour_graph(input_format: str, batch: int | str, multi_label: bool) -> onnx
     mean = helper.make_node(
         "ReduceMean", ["scaled" if uint8 else "image"], ["mean"], axes=[1, 2] if uint8 else [2, 3], keepdims=0
     )
-    share = [
+    fraction = [
         helper.make_node("ReduceSum", ["mean", "last"], ["sum"], keepdims=1),
         helper.make_node("Div", ["mean", "sum"], ["probabilities"]),
     ]
     same = [helper.make_node("Identity", ["mean"], ["probabilities"])]
     graph = helper.make_graph(
-        [*(cast if uint8 else []), mean, *(same if multi_label else share)],
+        [*(cast if uint8 else []), mean, *(same if multi_label else fraction)],
         "colours",
         [helper.make_tensor_value_info("image", TensorProto.UINT8 if uint8 else TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])],
@@ -65,7 +65,7 @@ def colour_graph(input_format: str, batch: int | str, multi_label: bool) -> onnx
 
 @pytest.fixture
 def write_model(tmp_path: Path) -> WriteModel:
-    """Write a colour classifier; keyword arguments that it does not know change its metadata."""
+    """Write a color classifier; keyword arguments that it does not know change its metadata."""
 
     def write(
         name: str = "model.onnx",
@@ -78,8 +78,8 @@ def write_model(tmp_path: Path) -> WriteModel:
     ) -> Path:
         if multi_label:
             changes.setdefault("outputs", {"probabilities": MULTI_LABEL})
-        metadata = colour_metadata(**changes)
-        model = colour_graph(graph_format or metadata.input_format, batch, multi_label)
+        metadata = color_metadata(**changes)
+        model = color_graph(graph_format or metadata.input_format, batch, multi_label)
         text = metadata.to_json() if metadata_text is None else metadata_text
         helper.set_model_props(model, {METADATA_KEY: text})
         onnx.save(model, tmp_path / name)

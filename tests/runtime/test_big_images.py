@@ -13,7 +13,7 @@ from PIL import Image
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs import big_images
 from tao_like.runtime.inputs.big_images import BigImages, most_pixels
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 from tao_like.runtime.predictions.mask import merged_map, scaled_channel
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.runtime.tiled import TiledImages
@@ -77,7 +77,7 @@ def test_memory_bounds_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def seen_tile_by_tile(batch_size: int, skip: bool = True) -> tuple[TiledImages, list[int]]:
     """Images whose tiles have a mean brightness as output; how many tiles each call of the network had."""
-    preparation = ImagePreparation(16, 16, resize="letterbox")
+    preprocessing = ImagePreprocessing(16, 16, resize="letterbox")
     sizes: list[int] = []
 
     def whole(given: Any) -> Image.Image:
@@ -94,7 +94,7 @@ def seen_tile_by_tile(batch_size: int, skip: bool = True) -> tuple[TiledImages, 
 
     images: Any = SimpleNamespace(
         tiling=Tiling(32, 32, 0.25, 0.5),
-        preprocessing=preparation,
+        preprocessing=preprocessing,
         whole=whole,
         pixels=lambda given: 0 if isinstance(given, str) else given.width * given.height,
         batch=np.stack,
@@ -115,7 +115,8 @@ def test_tiles_of_all_images_go_through_in_batches_and_come_back_to_their_image(
         means, _, size = found[number]
         tiles = Tiling(32, 32, 0.25, 0.5).tiles(*image.size)
         expected = [
-            prepare(image.crop(tile), ImagePreparation(16, 16, resize="letterbox")).mean() for tile in tiles
+            preprocess(image.crop(tile), ImagePreprocessing(16, 16, resize="letterbox")).mean()
+            for tile in tiles
         ]
         assert means == pytest.approx(expected)
         assert size == image.size
@@ -141,7 +142,7 @@ def test_no_more_is_read_and_cut_than_is_needed() -> None:
 
 @pytest.mark.parametrize("size", [(100, 90), (33, 200), (200, 33), (20, 20), (32, 32)])
 def test_masks_merged_row_by_row_are_those_of_the_whole(size: tuple[int, int]) -> None:
-    tiling, preparation = Tiling(32, 32, 0.3, 1.0), ImagePreparation(32, 32, resize="squash")
+    tiling, preprocessing = Tiling(32, 32, 0.3, 1.0), ImagePreprocessing(32, 32, resize="squash")
     draw = np.random.default_rng(0)
     tiles = tiling.tiles(*size)
     values = [draw.random((3, 32, 32), np.float32) for _ in tiles]
@@ -153,4 +154,4 @@ def test_masks_merged_row_by_row_are_those_of_the_whole(size: tuple[int, int]) -
             total[number][area] += scaled_channel(one[number], extent)
         count[area] += 1
     expected = (total / count).argmax(axis=0)
-    assert (merged_map(iter(values), size, preparation, tiling) == expected).all()
+    assert (merged_map(iter(values), size, preprocessing, tiling) == expected).all()

@@ -10,22 +10,22 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tao_like.errors import BundleError
-from tao_like.runtime.geometry.boxes import keep_best, letterbox_transform, overlaps
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.geometry.boxes import box_iou, keep_best, letterbox_transform
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.predictions.boxes import decide
 from tao_like.runtime.predictions.detections import DEFAULT_THRESHOLD, Detections
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 333), (64, 64)])
 @pytest.mark.parametrize("resize", ["letterbox", "squash"])
-def test_a_box_lies_where_prepare_puts_its_object(size: tuple[int, int], resize: str) -> None:
+def test_a_box_lies_where_preprocess_puts_its_object(size: tuple[int, int], resize: str) -> None:
     width, height = size
     picture = Image.new("RGB", size, "black")
     box = (width // 4, height // 4, width // 4 + width // 2, height // 4 + height // 3)
     picture.paste((255, 255, 255), box)
-    preparation = ImagePreparation(height=192, width=256, resize=resize, fill=0, interpolation="bilinear")
-    place = letterbox_transform(width, height, preparation)
-    rows, columns = np.nonzero(prepare(picture, preparation)[..., 0] > 127)
+    preprocessing = ImagePreprocessing(height=192, width=256, resize=resize, fill=0, interpolation="bilinear")
+    place = letterbox_transform(width, height, preprocessing)
+    rows, columns = np.nonzero(preprocess(picture, preprocessing)[..., 0] > 127)
     seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     (moved,) = place.to_input([box])
     assert moved == pytest.approx(seen, abs=1.0)
@@ -33,19 +33,19 @@ def test_a_box_lies_where_prepare_puts_its_object(size: tuple[int, int], resize:
 
 
 def test_boxes_are_cut_off_at_the_borders_of_the_picture() -> None:
-    place = letterbox_transform(100, 50, ImagePreparation(height=100, width=100, resize="letterbox"))
+    place = letterbox_transform(100, 50, ImagePreprocessing(height=100, width=100, resize="letterbox"))
     assert place.to_image([[-20, -20, 300, 300]])[0].tolist() == [0, 0, 100, 50]
 
 
-def test_a_preparation_that_cuts_off_is_refused() -> None:
-    with pytest.raises(BundleError, match=r"preparation\.resize.*letterbox"):
-        letterbox_transform(10, 10, ImagePreparation(height=8, width=8, resize="crop"))
+def test_a_preprocessing_that_cuts_off_is_refused() -> None:
+    with pytest.raises(BundleError, match=r"preprocessing\.resize.*letterbox"):
+        letterbox_transform(10, 10, ImagePreprocessing(height=8, width=8, resize="crop"))
 
 
 def test_overlaps_of_boxes_worked_out_by_hand() -> None:
     boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [0, 0, 0, 5]], np.float32)
     expected = [[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]]
-    assert overlaps(boxes, boxes) == pytest.approx(np.array(expected))
+    assert box_iou(boxes, boxes) == pytest.approx(np.array(expected))
 
 
 def onnx_suppression(
@@ -99,7 +99,7 @@ FOUND = Detections(
     np.array([0.8, 0.4], np.float32),
     np.array([1, 0]),
 )
-PLACE = letterbox_transform(200, 100, ImagePreparation(height=100, width=100, resize="letterbox"))
+PLACE = letterbox_transform(200, 100, ImagePreprocessing(height=100, width=100, resize="letterbox"))
 
 
 def test_each_class_has_its_own_threshold() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tao_like.runtime.geometry.boxes3d import (
+    bev_iou,
+    box_iou_3d,
     corners,
     ground_corners,
     ground_intersections,
-    ground_overlaps,
     keep_best,
-    overlaps_3d,
     paired_intersections,
     points_inside,
     wrapped,
@@ -58,11 +58,11 @@ def test_common_areas_of_two_boxes(other: list[float], area: float) -> None:
 def test_equal_boxes_overlap_wholly_wherever_they_stand() -> None:
     random = np.random.default_rng(0)
     boxes = random.uniform([-70, -40, -2, 0.3, 0.3, 0.5, -7], [70, 40, 2, 12, 4, 4, 7], (300, 7))
-    assert np.diag(ground_overlaps(boxes, boxes)) == pytest.approx(1, abs=1e-9)
-    assert np.diag(overlaps_3d(boxes, boxes)) == pytest.approx(1, abs=1e-9)
+    assert np.diag(bev_iou(boxes, boxes)) == pytest.approx(1, abs=1e-9)
+    assert np.diag(box_iou_3d(boxes, boxes)) == pytest.approx(1, abs=1e-9)
     turned = boxes.copy()
     turned[:, 6] += math.pi
-    assert np.diag(ground_overlaps(boxes, turned)) == pytest.approx(1, abs=1e-9)
+    assert np.diag(bev_iou(boxes, turned)) == pytest.approx(1, abs=1e-9)
 
 
 def test_areas_agree_with_points_counted_on_a_grid() -> None:
@@ -78,12 +78,12 @@ def test_areas_agree_with_points_counted_on_a_grid() -> None:
 
 
 def test_a_side_by_side_pair_and_a_stacked_pair_have_nothing_in_common() -> None:
-    assert ground_overlaps([UNIT], [box(2, 0, 2, 2)])[0, 0] == 0
+    assert bev_iou([UNIT], [box(2, 0, 2, 2)])[0, 0] == 0
     stacked = box(0, 0, 2, 2, z=2.0)
-    assert ground_overlaps([UNIT], [stacked])[0, 0] == pytest.approx(1)
-    assert overlaps_3d([UNIT], [stacked])[0, 0] == 0
+    assert bev_iou([UNIT], [stacked])[0, 0] == pytest.approx(1)
+    assert box_iou_3d([UNIT], [stacked])[0, 0] == 0
     # Half as high above: a common third, since volumes are 8 each and 4 are common.
-    assert overlaps_3d([UNIT], [box(0, 0, 2, 2, z=1.0)])[0, 0] == pytest.approx(4 / 12)
+    assert box_iou_3d([UNIT], [box(0, 0, 2, 2, z=1.0)])[0, 0] == pytest.approx(4 / 12)
 
 
 def test_corners_go_round_from_the_front_left() -> None:

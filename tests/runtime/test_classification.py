@@ -8,48 +8,53 @@ import numpy as np
 import pytest
 
 from tao_like.errors import BundleError
-from tao_like.runtime.predictions.classes import ClassificationAnswer, decide
+from tao_like.runtime.predictions.classes import ClassPrediction, decide
 
 CLASSES = ["ant", "bee", "cat"]
 
 
 def test_single_label_takes_the_likeliest() -> None:
-    answer = decide(np.array([0.2, 0.5, 0.3], np.float32), CLASSES, {}, multi_label=False, source="a.jpg")
-    assert (answer.label, answer.labels, answer.rejected, answer.source) == ("bee", ("bee",), False, "a.jpg")
-    assert answer.score == 0.5
-    assert answer.probabilities == pytest.approx({"ant": 0.2, "bee": 0.5, "cat": 0.3})
-    assert [name for name, _ in answer.top(2)] == ["bee", "cat"]
-    assert len(answer.top(10)) == 3
+    prediction = decide(np.array([0.2, 0.5, 0.3], np.float32), CLASSES, {}, multi_label=False, source="a.jpg")
+    assert (prediction.label, prediction.labels, prediction.rejected, prediction.source) == (
+        "bee",
+        ("bee",),
+        False,
+        "a.jpg",
+    )
+    assert prediction.score == 0.5
+    assert prediction.probabilities == pytest.approx({"ant": 0.2, "bee": 0.5, "cat": 0.3})
+    assert [name for name, _ in prediction.top(2)] == ["bee", "cat"]
+    assert len(prediction.top(10)) == 3
 
 
 def test_of_equal_probabilities_the_first_class_wins() -> None:
-    answer = decide([0.2, 0.4, 0.4], CLASSES, {}, multi_label=False)
-    assert answer.label == "bee"
-    assert [name for name, _ in answer.top(3)] == ["bee", "cat", "ant"]
+    prediction = decide([0.2, 0.4, 0.4], CLASSES, {}, multi_label=False)
+    assert prediction.label == "bee"
+    assert [name for name, _ in prediction.top(3)] == ["bee", "cat", "ant"]
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.49, "bee"), (0.5, "bee"), (0.51, None)])
 def test_rejection(threshold: float, label: str | None) -> None:
-    answer = decide([0.2, 0.5, 0.3], CLASSES, {"kind": "reject", "value": threshold}, multi_label=False)
-    assert answer.label == label
-    assert answer.rejected == (label is None)
-    assert answer.labels == (() if label is None else (label,))
-    assert answer.score == 0.5
+    prediction = decide([0.2, 0.5, 0.3], CLASSES, {"kind": "reject", "value": threshold}, multi_label=False)
+    assert prediction.label == label
+    assert prediction.rejected == (label is None)
+    assert prediction.labels == (() if label is None else (label,))
+    assert prediction.score == 0.5
 
 
 def test_multi_label_takes_each_class_from_a_half_on_likeliest_first() -> None:
-    answer = decide([0.5, 0.9, 0.49], CLASSES, {}, multi_label=True)
-    assert (answer.label, answer.labels, answer.rejected) == ("bee", ("bee", "ant"), False)
+    prediction = decide([0.5, 0.9, 0.49], CLASSES, {}, multi_label=True)
+    assert (prediction.label, prediction.labels, prediction.rejected) == ("bee", ("bee", "ant"), False)
     nothing = decide([0.1, 0.2, 0.3], CLASSES, {}, multi_label=True)
     assert (nothing.label, nothing.labels, nothing.rejected, nothing.score) == (None, (), False, 0.3)
 
 
 def test_multi_label_with_a_threshold_for_each_class() -> None:
     thresholds = {"kind": "per_class", "values": [0.95, 0.2, 0.4]}
-    answer = decide([0.9, 0.3, 0.4], CLASSES, thresholds, multi_label=True)
-    assert answer.labels == ("cat", "bee")
-    assert answer.label == "cat"
-    assert answer.score == 0.9
+    prediction = decide([0.9, 0.3, 0.4], CLASSES, thresholds, multi_label=True)
+    assert prediction.labels == ("cat", "bee")
+    assert prediction.label == "cat"
+    assert prediction.score == 0.9
 
 
 @pytest.mark.parametrize(
@@ -79,4 +84,4 @@ def test_probabilities_that_are_none() -> None:
 
 def test_an_answer_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        ClassificationAnswer().label = "x"  # type: ignore[misc]
+        ClassPrediction().label = "x"  # type: ignore[misc]

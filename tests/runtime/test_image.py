@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.networks import _torchvision  # noqa: F401  (before timm)
-from tao_like.runtime.inputs.image import ImagePreparation, image_files, prepare, read_image, to_rgb
+from tao_like.runtime.inputs.image import ImagePreprocessing, image_files, preprocess, read_image, to_rgb
 
 CORNERS = np.array([[0, 40, 80], [120, 160, 200]], np.uint8)
 CLOCKWISE = [[120, 0], [160, 40], [200, 80]]
@@ -124,7 +124,7 @@ def test_one_bit(tmp_path: Path) -> None:
     assert grey(tmp_path / "picture.png") == [[255, 0]]
 
 
-def test_palette_with_a_transparent_colour_shows_white(tmp_path: Path) -> None:
+def test_palette_with_a_transparent_color_shows_white(tmp_path: Path) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([0, 1, 2])
@@ -153,7 +153,7 @@ def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
     assert grey(tmp_path / "la.png") == [[100, 255, 224]]
 
 
-def test_a_colour_that_a_png_declares_transparent_shows_white(tmp_path: Path) -> None:
+def test_a_color_that_a_png_declares_transparent_shows_white(tmp_path: Path) -> None:
     rows = b"\0" + bytes([1, 2, 3, 9, 9, 9])
     header = struct.pack(">IIBBBBB", 2, 1, 8, 2, 0, 0, 0)
     (tmp_path / "picture.png").write_bytes(png(header, rows, (b"tRNS", struct.pack(">HHH", 1, 2, 3))))
@@ -224,17 +224,17 @@ def photo(height: int, width: int) -> Image.Image:
 
 
 def timm_evaluation(
-    image: Image.Image, preparation: ImagePreparation, mode: str, crop_pct: float
+    image: Image.Image, preprocessing: ImagePreprocessing, mode: str, crop_pct: float
 ) -> np.ndarray:
     from timm.data import create_transform
 
     transform = create_transform(
-        (3, preparation.height, preparation.width),
+        (3, preprocessing.height, preprocessing.width),
         is_training=False,
         crop_pct=crop_pct,
         crop_mode=mode,
-        interpolation=preparation.interpolation,
-        mean=(preparation.fill / 255,) * 3,
+        interpolation=preprocessing.interpolation,
+        mean=(preprocessing.fill / 255,) * 3,
         normalize=False,
     )
     return transform(image).permute(1, 2, 0).numpy()
@@ -256,61 +256,63 @@ PICTURE_SIZES = [
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("size", [(224, 224), (64, 96), (33, 31), (7, 120)])
 @pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
-def test_prepare_equals_timm(resize: str, size: tuple[int, int], interpolation: str) -> None:
+def test_preprocess_equals_timm(resize: str, size: tuple[int, int], interpolation: str) -> None:
     mode = {"crop": "center", "squash": "squash", "letterbox": "border"}[resize]
     for picture_size in PICTURE_SIZES:
         picture = photo(*picture_size)
         for crop_pct in (0.875, 1.0) if resize == "crop" else (1.0,):
-            preparation = ImagePreparation(*size, resize, crop_pct, interpolation)
+            preprocessing = ImagePreprocessing(*size, resize, crop_pct, interpolation)
             if resize == "letterbox" and min(picture_size) * min(size) < max(picture_size):
                 continue  # timm scales such a strip to a width of 0
-            expected = timm_evaluation(picture, preparation, mode, crop_pct)
-            prepared = prepare(picture, preparation)
-            assert prepared.dtype == np.uint8
-            assert prepared.shape == (*size, 3)
-            difference = np.abs(prepared.astype(int) - expected.astype(int)).max()
+            expected = timm_evaluation(picture, preprocessing, mode, crop_pct)
+            preprocessed = preprocess(picture, preprocessing)
+            assert preprocessed.dtype == np.uint8
+            assert preprocessed.shape == (*size, 3)
+            difference = np.abs(preprocessed.astype(int) - expected.astype(int)).max()
             assert difference <= 1, (picture_size, crop_pct)
 
 
-def test_crop_keeps_the_centre() -> None:
+def test_crop_keeps_the_center() -> None:
     values = np.zeros((4, 8, 3), np.uint8)
     values[:, 2:6] = np.arange(4)[None, :, None] * 10 + 5
-    prepared = prepare(Image.fromarray(values), ImagePreparation(4, 4, "crop", 1.0))
-    assert prepared[:, :, 0].tolist() == [[5, 15, 25, 35]] * 4
+    preprocessed = preprocess(Image.fromarray(values), ImagePreprocessing(4, 4, "crop", 1.0))
+    assert preprocessed[:, :, 0].tolist() == [[5, 15, 25, 35]] * 4
 
 
 def test_letterbox_pads_evenly_and_loses_nothing() -> None:
-    prepared = prepare(Image.new("RGB", (8, 4), (200, 0, 0)), ImagePreparation(8, 8, "letterbox", fill=7))
-    assert (prepared[[0, 1, 6, 7]] == 7).all()
-    assert (prepared[2:6] == [200, 0, 0]).all()
+    preprocessed = preprocess(
+        Image.new("RGB", (8, 4), (200, 0, 0)), ImagePreprocessing(8, 8, "letterbox", fill=7)
+    )
+    assert (preprocessed[[0, 1, 6, 7]] == 7).all()
+    assert (preprocessed[2:6] == [200, 0, 0]).all()
 
 
 @pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
-def test_a_very_long_strip_takes_no_memory_and_keeps_its_centre(size: tuple[int, int]) -> None:
+def test_a_very_long_strip_takes_no_memory_and_keeps_its_center(size: tuple[int, int]) -> None:
     values = np.zeros((*size, 3), np.uint8)
     middle = [math.ceil(side / 2) - 1 for side in size]
     values[
         middle[0] - 20 * (size[0] > 1) : middle[0] + 20, middle[1] - 20 * (size[1] > 1) : middle[1] + 20
     ] = 99
     for resize in ("crop", "squash", "letterbox"):
-        prepared = prepare(Image.fromarray(values), ImagePreparation(224, 224, resize))
-        assert prepared.shape == (224, 224, 3)
+        preprocessed = preprocess(Image.fromarray(values), ImagePreprocessing(224, 224, resize))
+        assert preprocessed.shape == (224, 224, 3)
         if resize == "crop":
-            assert (prepared == 99).all()
+            assert (preprocessed == 99).all()
 
 
-def test_prepare_takes_any_mode() -> None:
-    prepared = prepare(Image.new("LA", (9, 9), (0, 0)), ImagePreparation(4, 4))
-    assert prepared.tolist() == [[[255] * 3] * 4] * 4
+def test_preprocess_takes_any_mode() -> None:
+    preprocessed = preprocess(Image.new("LA", (9, 9), (0, 0)), ImagePreprocessing(4, 4))
+    assert preprocessed.tolist() == [[[255] * 3] * 4] * 4
 
 
 def test_the_result_may_be_written_to() -> None:
-    prepare(Image.new("RGB", (4, 4)), ImagePreparation(4, 4))[:] = 1
+    preprocess(Image.new("RGB", (4, 4)), ImagePreprocessing(4, 4))[:] = 1
 
 
-def test_preparation_survives_a_dictionary() -> None:
-    preparation = ImagePreparation(32, 48, "letterbox", 0.9, "bilinear", 7)
-    assert ImagePreparation.from_dict(preparation.to_dict()) == preparation
+def test_preprocessing_survives_a_dictionary() -> None:
+    preprocessing = ImagePreprocessing(32, 48, "letterbox", 0.9, "bilinear", 7)
+    assert ImagePreprocessing.from_dict(preprocessing.to_dict()) == preprocessing
 
 
 @pytest.mark.parametrize(
@@ -328,11 +330,11 @@ def test_preparation_survives_a_dictionary() -> None:
         ({"colour": "RGB"}, "colour"),
     ],
 )
-def test_preparation_without_meaning_is_refused(changes: dict[str, object], key: str) -> None:
-    with pytest.raises(BundleError, match=f"preparation.{key}"):
-        ImagePreparation.from_dict({"height": 8, "width": 8, **changes})
-    with pytest.raises(BundleError, match=r"preparation\.width is missing"):
-        ImagePreparation.from_dict({"height": 8})
+def test_preprocessing_without_meaning_is_refused(changes: dict[str, object], key: str) -> None:
+    with pytest.raises(BundleError, match=f"preprocessing.{key}"):
+        ImagePreprocessing.from_dict({"height": 8, "width": 8, **changes})
+    with pytest.raises(BundleError, match=r"preprocessing\.width is missing"):
+        ImagePreprocessing.from_dict({"height": 8})
 
 
 def test_to_rgb_leaves_an_rgb_picture_as_it_is() -> None:
@@ -389,14 +391,14 @@ def test_a_window_for_16_bit_color_tiff(tmp_path: Path, order: str) -> None:
     assert np.asarray(read_image(tmp_path / "c.tif", (0, 1023))).tolist() == [[[0, 255, 128], [75, 0, 255]]]
 
 
-def test_the_window_belongs_to_the_preparation() -> None:
-    preparation = ImagePreparation(8, 8, window=(0, 4095))
-    assert preparation.to_dict()["window"] == [0, 4095]
-    assert ImagePreparation.from_dict(preparation.to_dict()) == preparation
+def test_the_window_belongs_to_the_preprocessing() -> None:
+    preprocessing = ImagePreprocessing(8, 8, window=(0, 4095))
+    assert preprocessing.to_dict()["window"] == [0, 4095]
+    assert ImagePreprocessing.from_dict(preprocessing.to_dict()) == preprocessing
     # A file without one is as it was, and one that needs none can be read by earlier releases.
-    assert "window" not in ImagePreparation(8, 8).to_dict()
+    assert "window" not in ImagePreprocessing(8, 8).to_dict()
     deep = Image.fromarray(np.full((8, 8), 4095, np.uint16))
-    assert prepare(deep, preparation).min() == 255
+    assert preprocess(deep, preprocessing).min() == 255
     for wrong in ([5, 5], [0, 70000], [0], "0-4095", [-1, 5], [0, True]):
-        with pytest.raises(BundleError, match=r"preparation\.window"):
-            ImagePreparation.from_dict({"height": 8, "width": 8, "window": wrong})
+        with pytest.raises(BundleError, match=r"preprocessing\.window"):
+            ImagePreprocessing.from_dict({"height": 8, "width": 8, "window": wrong})

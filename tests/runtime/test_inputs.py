@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime import ImagePreparation, InputMetadata, ModelMetadata, load
+from tao_like.runtime import ImagePreprocessing, InputMetadata, ModelMetadata, load
 from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.predictions.classes import MULTI_LABEL
 
@@ -23,7 +23,7 @@ WEIGHTS = np.array([0.5, 0.25], np.float32)
 
 def image_input(side: int = SIDE) -> InputMetadata:
     """Pixels as they are."""
-    preprocessing = ImagePreparation(side, side, "squash").to_dict()
+    preprocessing = ImagePreprocessing(side, side, "squash").to_dict()
     return InputMetadata("image", preprocessing, "uint8_nhwc", [0.0] * 3, [1.0] * 3)
 
 
@@ -79,9 +79,9 @@ def test_two_inputs_by_hand(tmp_path: Path, batches: tuple[int | str, int | str]
     assert [one.probabilities["red"] for one in found] == pytest.approx(expected, abs=1e-6)
     assert [one.source for one in found] == [None, str(tmp_path / "a.png"), None]
     assert model.predict(pairs[1]).probabilities["red"] == pytest.approx(expected[1], abs=1e-6)
-    prepared = [model.prepare(pair) for pair in pairs]
-    batch = {name: np.stack([one[name] for one in prepared]) for name in ("first", "second")}
-    outputs = model.run_prepared(batch)
+    preprocessed = [model.prepare(pair) for pair in pairs]
+    batch = {name: np.stack([one[name] for one in preprocessed]) for name in ("first", "second")}
+    outputs = model.run_preprocessed(batch)
     assert outputs["probabilities"][:, 0] == pytest.approx(np.array(expected), abs=1e-6)
     assert set(model.feed(batch)) == {"first", "second"}
 
@@ -89,11 +89,11 @@ def test_two_inputs_by_hand(tmp_path: Path, batches: tuple[int | str, int | str]
 def test_an_only_input_may_be_named(write_model: Any) -> None:
     model = load(write_model())
     image = Image.new("RGB", (6, 4), (0, 255, 0))
-    expected = model.run_prepared(model.prepare(image)[None])["probabilities"]
+    expected = model.run_preprocessed(model.prepare(image)[None])["probabilities"]
     assert model.predict({"image": image}).label == "green"
     assert [one.label for one in model.predict([{"image": image}] * 2)] == ["green"] * 2
     batch = {"image": model.prepare({"image": image})["image"][None]}
-    assert (model.run_prepared(batch)["probabilities"] == expected).all()
+    assert (model.run_preprocessed(batch)["probabilities"] == expected).all()
     with pytest.raises(DatasetError, match=r"names text are given; the inputs of .* are image"):
         model.predict({"text": "a cat"})
 
@@ -105,7 +105,7 @@ def test_what_a_model_of_two_inputs_refuses(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"names first are given; the inputs of .*first, second"):
         model.predict({"first": solid(1)})
     with pytest.raises(DatasetError, match=r"different lengths: first 1, second 2"):
-        model.run_prepared(
+        model.run_preprocessed(
             {"first": np.zeros((1, 2, 2, 3), np.uint8), "second": np.zeros((2, 2, 2, 3), np.uint8)}
         )
     (tmp_path / "bad.png").write_bytes(b"no picture")

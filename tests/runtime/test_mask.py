@@ -11,7 +11,7 @@ import pytest
 
 from tao_like.errors import BundleError
 from tao_like.runtime.geometry.outlines import mask_rings, ring_area
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.mask import (
     MaskReader,
@@ -31,7 +31,7 @@ def metadata(**changes: Any) -> ModelMetadata:
         "task": "segmentation",
         "prediction": "mask",
         "outputs": {"class_map": "class_map"},
-        "preprocessing": ImagePreparation(4, 8, resize="letterbox").to_dict(),
+        "preprocessing": ImagePreprocessing(4, 8, resize="letterbox").to_dict(),
         "input_format": "uint8_nhwc",
         "mean": [0.0] * 3,
         "std": [1.0] * 3,
@@ -80,25 +80,25 @@ def test_the_reader_cuts_borders_off_and_answers_in_the_photo_s_pixels() -> None
 
 
 def test_probabilities_are_scaled_before_the_class_is_taken() -> None:
-    preparation = ImagePreparation(1, 2, resize="squash")
+    preprocessing = ImagePreprocessing(1, 2, resize="squash")
     left = np.array([[0.9, 0.0]], np.float32)
     # Between the two centers the first falls from 0.9 to 0 and the second rises from 0.1 to 1.
-    found = photo_map(np.stack([left, 1 - left]), (8, 1), preparation)
+    found = photo_map(np.stack([left, 1 - left]), (8, 1), preprocessing)
     # Centers of the eight pixels in input pixels: 0.125 ... 1.875; they cross at 0.5 + 0.4 / 0.9 = 0.944.
     assert found.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
     assert scaled_channel(left, (4, 1))[0].tolist() == pytest.approx([0.9, 0.675, 0.225, 0.0])
-    nearest = photo_map(np.array([[0, 1]], np.uint8), (8, 1), preparation)
+    nearest = photo_map(np.array([[0, 1]], np.uint8), (8, 1), preprocessing)
     assert nearest.tolist() == [[0] * 4 + [1] * 4]
 
 
 def test_windows_are_averaged_where_they_meet() -> None:
     tiling = Tiling(32, 32, 0.5, 1.0)
-    preparation = ImagePreparation(32, 32, resize="letterbox")
+    preprocessing = ImagePreprocessing(32, 32, resize="letterbox")
     # Two windows over 48 x 32; in the 16 columns that both see the surer one wins.
     one, other = np.zeros((2, 32, 32), np.float32), np.zeros((2, 32, 32), np.float32)
     one[0], one[1] = 0.6, 0.4
     other[0], other[1] = 0.1, 0.9
-    found = merged_map([one, other], (48, 32), preparation, tiling)
+    found = merged_map([one, other], (48, 32), preprocessing, tiling)
     assert found[0].tolist() == [0] * 16 + [1] * 32
 
 
@@ -111,7 +111,7 @@ def test_windows_are_averaged_where_they_meet() -> None:
         ({"extra": {}}, "odd colors"),
         ({"extra": {"colors": COLORS[:1]}}, "1 colors for 2 classes"),
         ({"extra": {"colors": [[0, 0, 0], [0, 0, 300]]}}, "from 0 to 255"),
-        ({"preprocessing": ImagePreparation(4, 8).to_dict()}, "crops it"),
+        ({"preprocessing": ImagePreprocessing(4, 8).to_dict()}, "crops it"),
         (
             {"extra": {"colors": COLORS, "tiling": Tiling(64, 64, 0.2, 1.0).to_dict()}},
             "merged by their probabilities",

@@ -16,23 +16,23 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime import ClassificationAnswer, Model, load, prepare
+from tao_like.runtime import ClassPrediction, Model, load, preprocess
 
 RED, GREEN, BLUE = (200, 50, 0), (0, 255, 0), (0, 40, 160)
 
 
-def solid(colour: tuple[int, int, int], size: tuple[int, int] = (30, 20)) -> Image.Image:
-    return Image.new("RGB", size, colour)
+def solid(color: tuple[int, int, int], size: tuple[int, int] = (30, 20)) -> Image.Image:
+    return Image.new("RGB", size, color)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seven pictures in colours that repeat, whose names sort in the order of writing."""
+    """Seven pictures in colors that repeat, whose names sort in the order of writing."""
     (tmp_path / "pictures" / "more").mkdir(parents=True)
-    for index, colour in enumerate([RED, GREEN, BLUE, GREEN, RED]):
-        solid(colour).save(tmp_path / "pictures" / f"{index} ö.png")
-    for index, colour in enumerate([BLUE, RED]):
-        solid(colour).save(tmp_path / "pictures" / "more" / f"{index}.png")
+    for index, color in enumerate([RED, GREEN, BLUE, GREEN, RED]):
+        solid(color).save(tmp_path / "pictures" / f"{index} ö.png")
+    for index, color in enumerate([BLUE, RED]):
+        solid(color).save(tmp_path / "pictures" / "more" / f"{index}.png")
     return tmp_path / "pictures"
 
 
@@ -42,12 +42,12 @@ LABELS_OF_FOLDER = ["red", "green", "blue", "green", "red", "blue", "red"]
 def test_one_picture_by_hand(write_model: Any, folder: Path) -> None:
     model = load(write_model())
     assert model.classes == ["red", "green", "blue"]
-    answer = model.predict(folder / "0 ö.png")
-    assert isinstance(answer, ClassificationAnswer)
-    assert (answer.label, answer.rejected, answer.error) == ("red", False, None)
-    assert answer.probabilities == pytest.approx({"red": 0.8, "green": 0.2, "blue": 0.0}, abs=1e-6)
-    assert answer.source == str(folder / "0 ö.png")
-    assert model.predict(str(folder / "0 ö.png")) == answer
+    prediction = model.predict(folder / "0 ö.png")
+    assert isinstance(prediction, ClassPrediction)
+    assert (prediction.label, prediction.rejected, prediction.error) == ("red", False, None)
+    assert prediction.probabilities == pytest.approx({"red": 0.8, "green": 0.2, "blue": 0.0}, abs=1e-6)
+    assert prediction.source == str(folder / "0 ö.png")
+    assert model.predict(str(folder / "0 ö.png")) == prediction
 
 
 def test_all_kinds_of_input_give_the_same(write_model: Any, folder: Path) -> None:
@@ -57,9 +57,9 @@ def test_all_kinds_of_input_give_the_same(write_model: Any, folder: Path) -> Non
     several: list[Any] = [picture, np.asarray(picture), folder / "2 ö.png", str(folder / "2 ö.png")]
     for one in several:
         assert model.predict(one).probabilities == pytest.approx(expected, abs=1e-6)
-    for answer in model.predict(several):
-        assert answer.probabilities == pytest.approx(expected, abs=1e-6)
-    assert [answer.label for answer in model.predict(iter(several))] == ["blue"] * 4
+    for prediction in model.predict(several):
+        assert prediction.probabilities == pytest.approx(expected, abs=1e-6)
+    assert [prediction.label for prediction in model.predict(iter(several))] == ["blue"] * 4
     assert model.predict([]) == []
 
 
@@ -69,11 +69,11 @@ def test_a_folder_in_order_at_any_batch_size(
     write_model: Any, folder: Path, batch: int | str, batch_size: int
 ) -> None:
     model = load(write_model(batch=batch))
-    answers = model.predict(folder, batch_size=batch_size, workers=3)
+    predictions = model.predict(folder, batch_size=batch_size, workers=3)
     sources = sorted(folder.rglob("*.png"))
-    assert [answer.source for answer in answers] == [str(path) for path in sources]
+    assert [prediction.source for prediction in predictions] == [str(path) for path in sources]
     expected = LABELS_OF_FOLDER
-    assert [answer.label for answer in answers] == expected
+    assert [prediction.label for prediction in predictions] == expected
 
 
 def test_pictures_are_read_only_a_few_batches_ahead(write_model: Any) -> None:
@@ -85,10 +85,10 @@ def test_pictures_are_read_only_a_few_batches_ahead(write_model: Any) -> None:
             taken += 1
             yield solid(RED)
 
-    answers = load(write_model()).predict_iter(endless(), batch_size=2)
-    assert [next(answers).label for _ in range(3)] == ["red"] * 3
+    predictions = load(write_model()).predict_iter(endless(), batch_size=2)
+    assert [next(predictions).label for _ in range(3)] == ["red"] * 3
     assert taken <= 8
-    answers.close()
+    predictions.close()
 
 
 def test_raw_outputs(write_model: Any) -> None:
@@ -97,18 +97,18 @@ def test_raw_outputs(write_model: Any) -> None:
     images[..., 2] = 51
     expected = [[0, 0, 1], [0.5, 0, 0.5], [2 / 3, 0, 1 / 3], [0.8, 0, 0.2], [5 / 6, 0, 1 / 6]]
     for batch in ("batch", 1, 2, 5):
-        outputs = load(write_model(batch=batch)).run_prepared(images)
+        outputs = load(write_model(batch=batch)).run_preprocessed(images)
         assert list(outputs) == ["probabilities"]
         assert outputs["probabilities"] == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_float_input_is_normalised_by_the_runtime(write_model: Any) -> None:
+def test_float_input_is_normalized_by_the_runtime(write_model: Any) -> None:
     # mean 0.5 0.25 0 and std 0.5 0.25 1: (102/255 - 0.5)/0.5 = -0.2; (51/255 - 0.25)/0.25 = -0.2; 255/255 = 1
     images = np.empty((2, 4, 6, 3), np.uint8)
     images[:] = [102, 51, 255]
     for batch in ("batch", 4):
         model = load(write_model(batch=batch, multi_label=True, input_format="float_nchw"))
-        values = model.run_prepared(images)["probabilities"]
+        values = model.run_preprocessed(images)["probabilities"]
         assert values == pytest.approx(np.array([[-0.2, -0.2, 1.0]] * 2), abs=1e-6)
 
 
@@ -128,13 +128,13 @@ def test_thresholds_of_the_file_decide(write_model: Any) -> None:
     assert several.predict(solid(BLUE)).labels == ("blue", "green")
 
 
-def test_prepare_is_the_shared_preparation(write_model: Any, folder: Path) -> None:
+def test_preprocess_is_the_shared_preprocessing(write_model: Any, folder: Path) -> None:
     model = load(write_model())
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 17, 3), dtype=np.uint8))
     picture.save(folder / "noise.png")
-    expected = prepare(picture, model.preparation)
+    expected = preprocess(picture, model.preprocessing)
     for one in (picture, np.asarray(picture), folder / "noise.png"):
-        assert (model.prepare(one) == expected).all()
+        assert (model.preprocess(one) == expected).all()
 
 
 def test_a_pillow_image_is_turned_as_its_file_is(write_model: Any, tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_pillow_image_is_turned_as_its_file_is(write_model: Any, tmp_path: Pat
     Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)).save(tmp_path / "a.png", exif=exif)
     model = load(write_model())
     upside_down = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)[::-1, ::-1]
-    assert (model.prepare(tmp_path / "a.png") == upside_down).all()
+    assert (model.preprocess(tmp_path / "a.png") == upside_down).all()
     with Image.open(tmp_path / "a.png") as image:
-        assert (model.prepare(image) == upside_down).all()
+        assert (model.preprocess(image) == upside_down).all()
 
 
 def test_a_bad_picture_stops_a_folder_and_is_named(write_model: Any, folder: Path) -> None:
@@ -158,15 +158,21 @@ def test_a_bad_picture_stops_a_folder_and_is_named(write_model: Any, folder: Pat
 def test_bad_pictures_can_be_skipped(write_model: Any, folder: Path, batch_size: int) -> None:
     (folder / "3 broken.jpg").write_bytes(b"no picture")
     (folder / "0.png").write_bytes(b"")
-    answers = load(write_model()).predict(folder, batch_size=batch_size, on_error="skip")
-    by_name = {Path(answer.source).relative_to(folder).as_posix(): answer for answer in answers}
-    assert [answer.source for answer in answers] == sorted(answer.source for answer in answers)
-    assert len(answers) == 9
+    predictions = load(write_model()).predict(folder, batch_size=batch_size, on_error="skip")
+    by_name = {
+        Path(prediction.source).relative_to(folder).as_posix(): prediction for prediction in predictions
+    }
+    assert [prediction.source for prediction in predictions] == sorted(
+        prediction.source for prediction in predictions
+    )
+    assert len(predictions) == 9
     for name in ("3 broken.jpg", "0.png"):
         bad = by_name[name]
         assert name in bad.error
         assert (bad.label, bad.labels, bad.probabilities) == (None, (), {})
-    assert [answer.label for name, answer in by_name.items() if answer.error is None] == LABELS_OF_FOLDER
+    assert [
+        prediction.label for name, prediction in by_name.items() if prediction.error is None
+    ] == LABELS_OF_FOLDER
 
 
 def test_arrays_and_pictures_that_are_none(write_model: Any, tmp_path: Path) -> None:
@@ -190,9 +196,9 @@ def test_arrays_and_pictures_that_are_none(write_model: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (1, 3, 4, 6)])
-def test_prepared_pictures_of_another_shape_are_refused(write_model: Any, shape: tuple[int, ...]) -> None:
+def test_preprocessed_pictures_of_another_shape_are_refused(write_model: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(DatasetError, match=r"uint8 of shape \(1 or more, 4, 6, 3\)"):
-        load(write_model()).run_prepared(np.zeros(shape, np.uint8))
+        load(write_model()).run_preprocessed(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"workers": 0}, {"on_error": "ignore"}])
@@ -232,7 +238,7 @@ def test_a_model_serves_several_threads(write_model: Any, folder: Path) -> None:
     found: list[list[str]] = []
 
     def work() -> None:
-        found.append([answer.label for answer in model.predict(folder, batch_size=2)])
+        found.append([prediction.label for prediction in model.predict(folder, batch_size=2)])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

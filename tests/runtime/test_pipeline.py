@@ -15,7 +15,7 @@ from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime import (
-    ImagePreparation,
+    ImagePreprocessing,
     InputMetadata,
     Model,
     ModelMetadata,
@@ -29,7 +29,7 @@ from tao_like.runtime.predictions.embedding import EMBEDDING
 GREEN = Image.new("RGB", (5, 4), (51, 255, 0))
 INPUTS = {
     "image": InputMetadata(
-        "image", ImagePreparation(2, 2, "squash").to_dict(), "uint8_nhwc", [0.0] * 3, [1.0] * 3
+        "image", ImagePreprocessing(2, 2, "squash").to_dict(), "uint8_nhwc", [0.0] * 3, [1.0] * 3
     )
 }
 
@@ -128,7 +128,7 @@ def test_graphs_run_alone(tmp_path: Path) -> None:
         model.run("other", {"z": features})
     with pytest.raises(DatasetError, match="graph other cannot run on what it is given"):
         model.run("other", {"x": np.zeros(5, np.float32)})
-    with pytest.raises(DatasetError, match="prepared pictures are"):
+    with pytest.raises(DatasetError, match="preprocessed pictures are"):
         model.run("image", {"image": batch[:, :1]})
 
 

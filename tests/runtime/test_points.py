@@ -11,17 +11,17 @@ import pytest
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.points import (
-    PointsPreparation,
+    PointsPreprocessing,
     WrongEchoes,
     chosen_columns,
     other_period,
     point_files,
-    prepare_points,
+    preprocess_points,
     read_frame,
     read_points,
 )
 
-KITTI = PointsPreparation((0.0, -40.0, -3.0, 70.0, 40.0, 1.0))
+KITTI = PointsPreprocessing((0.0, -40.0, -3.0, 70.0, 40.0, 1.0))
 NUSCENES = replace(KITTI, values_per_point=5, intensity_scale=255.0, largest_echo=1.0)
 FRAME = np.array([[1, 2, 0, 0.5], [80, 0, 0, 0.1], [3, -4, -1, 0.9]], np.float32)
 
@@ -49,11 +49,11 @@ def test_what_did_not_come_back_is_left_out_and_what_is_too_far_cut_off() -> Non
     broken = np.concatenate([FRAME, [[np.nan, 0, 0, 0], [1, 1, np.inf, 0]]]).astype(np.float32)
     points = chosen_columns(broken, KITTI, "frame")
     assert np.array_equal(points, FRAME)
-    assert np.array_equal(prepare_points(points, KITTI), FRAME[[0, 2]])
+    assert np.array_equal(preprocess_points(points, KITTI), FRAME[[0, 2]])
     # The lower edge belongs to the range, the upper one to what is behind it.
     edges = np.array([[0, 0, 0, 0], [70, 0, 0, 0]], np.float32)
-    assert np.array_equal(prepare_points(edges, KITTI), edges[:1])
-    assert prepare_points(edges[1:], KITTI).shape == (0, 4)
+    assert np.array_equal(preprocess_points(edges, KITTI), edges[:1])
+    assert preprocess_points(edges[1:], KITTI).shape == (0, 4)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
             read_points(tmp_path / name, KITTI)
 
 
-def test_a_preparation_comes_back_from_json_or_is_refused() -> None:
+def test_a_preprocessing_comes_back_from_json_or_is_refused() -> None:
     values = NUSCENES.to_dict()
-    assert PointsPreparation.from_dict(values) == NUSCENES
+    assert PointsPreprocessing.from_dict(values) == NUSCENES
     for key, wrong, words in (
         ("point_cloud_range", [0, 0, 0, 0, 1, 1], "point_cloud_range"),
         ("point_cloud_range", "far", "lists"),
@@ -79,9 +79,9 @@ def test_a_preparation_comes_back_from_json_or_is_refused() -> None:
         ("intensity_scale", None, "numbers"),
     ):
         with pytest.raises(BundleError, match=words):
-            PointsPreparation.from_dict({**values, key: wrong})
+            PointsPreprocessing.from_dict({**values, key: wrong})
     with pytest.raises(BundleError, match="adds the keys height"):
-        PointsPreparation.from_dict({**values, "height": 3})
+        PointsPreprocessing.from_dict({**values, "height": 3})
 
 
 PCD_HEAD = """# .PCD v0.7 - Point Cloud Data file format
@@ -131,9 +131,9 @@ def test_pcd_in_its_three_forms(tmp_path: Path) -> None:
         [("ascii", text.encode()), ("binary", pcd_rows()), ("binary_compressed", sizes + packed)]
     ):
         path = write_pcd(tmp_path / f"{number}.pcd", form, body)
-        # The preparation of a sensor with five numbers does not count: the header names them.
-        for preparation in (KITTI, replace(NUSCENES, intensity_scale=1.0)):
-            assert np.array_equal(read_points(path, preparation), FRAME)
+        # The preprocessing of a sensor with five numbers does not count: the header names them.
+        for preprocessing in (KITTI, replace(NUSCENES, intensity_scale=1.0)):
+            assert np.array_equal(read_points(path, preprocessing), FRAME)
     assert len(point_files(tmp_path)) == 3
     for form, body in (
         ("binary", pcd_rows()[:-1]),
@@ -145,7 +145,7 @@ def test_pcd_in_its_three_forms(tmp_path: Path) -> None:
 
 
 def test_copies_in_a_compressed_pcd_by_hand(tmp_path: Path) -> None:
-    # Ten points whose numbers are all nought, of one field: 4 * 10 bytes. One nought as it is (0, 0), then a
+    # Ten points whose numbers are all zero, of one field: 4 * 10 bytes. One zero as it is (0, 0), then a
     # copy of 39 bytes from one byte back: length less two is 37, in three bits 7 and 30 more, and 0 back.
     head = "VERSION .7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nWIDTH 10\nHEIGHT 1\nDATA "
     packed = bytes([0, 0, (7 << 5), 37 - 7, 0])
@@ -263,6 +263,6 @@ def test_points_that_are_left_out_are_counted(tmp_path: Path) -> None:
 
 def test_files_of_earlier_releases_have_no_largest_echo() -> None:
     assert "largest_echo" not in KITTI.to_dict()
-    assert PointsPreparation.from_dict(KITTI.to_dict()) == KITTI
+    assert PointsPreprocessing.from_dict(KITTI.to_dict()) == KITTI
     with pytest.raises(BundleError, match="largest_echo"):
-        PointsPreparation.from_dict({**KITTI.to_dict(), "largest_echo": "much"})
+        PointsPreprocessing.from_dict({**KITTI.to_dict(), "largest_echo": "much"})

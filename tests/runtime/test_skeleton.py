@@ -1,4 +1,4 @@
-"""Skeletons as the runtime reads and prepares them: cases worked out by hand."""
+"""Skeletons as the runtime reads and preprocesses them: cases worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.skeleton import (
-    SkeletonPreparation,
-    normalise_skeleton,
-    prepare_skeleton,
+    SkeletonPreprocessing,
+    normalize_skeleton,
+    preprocess_skeleton,
     read_skeleton,
     uniform_frames,
 )
@@ -25,8 +25,8 @@ def track(frames: int, joints: int = 2, persons: int = 1) -> np.ndarray:
     return values
 
 
-def plain(frames: int, sampling: str, joints: int = 2, persons: int = 1) -> SkeletonPreparation:
-    return SkeletonPreparation(3, frames, joints, persons, sampling=sampling)
+def plain(frames: int, sampling: str, joints: int = 2, persons: int = 1) -> SkeletonPreprocessing:
+    return SkeletonPreprocessing(3, frames, joints, persons, sampling=sampling)
 
 
 @pytest.mark.parametrize(
@@ -39,34 +39,34 @@ def test_frames_are_the_middles_of_equal_parts(available: int, wanted: int, expe
 
 def test_uniform_sampling_leaves_out_frames_in_which_nobody_is_seen() -> None:
     padded = np.concatenate([np.zeros((3, 2, 2, 1)), track(4), np.zeros((3, 6, 2, 1))], axis=1)
-    assert prepare_skeleton(padded.astype(np.float32), plain(2, "uniform"))[0, :, 0, 0].tolist() == [2, 4]
+    assert preprocess_skeleton(padded.astype(np.float32), plain(2, "uniform"))[0, :, 0, 0].tolist() == [2, 4]
 
 
 def test_a_window_is_the_middle_or_is_filled_up_behind() -> None:
-    assert prepare_skeleton(track(7), plain(3, "pad"))[0, :, 0, 0].tolist() == [3, 4, 5]
-    assert prepare_skeleton(track(2), plain(4, "pad"))[0, :, 0, 0].tolist() == [1, 2, 0, 0]
+    assert preprocess_skeleton(track(7), plain(3, "pad"))[0, :, 0, 0].tolist() == [3, 4, 5]
+    assert preprocess_skeleton(track(2), plain(4, "pad"))[0, :, 0, 0].tolist() == [1, 2, 0, 0]
 
 
-def test_persons_are_added_as_noughts_and_those_seen_least_are_left_out() -> None:
-    two = prepare_skeleton(track(3), plain(3, "pad", persons=2))
+def test_persons_are_added_as_zeros_and_those_seen_least_are_left_out() -> None:
+    two = preprocess_skeleton(track(3), plain(3, "pad", persons=2))
     assert two.shape == (3, 3, 2, 2)
     assert not two[..., 1].any()
     three = track(3, persons=3)
     three[0] += np.array([0, 10, 20])
     three[:, 1:, :, 1] = 0
-    kept = prepare_skeleton(three, plain(3, "pad", persons=2))
+    kept = preprocess_skeleton(three, plain(3, "pad", persons=2))
     assert kept[0, 0, 0].tolist() == [1, 21]
 
 
-def test_the_body_is_moved_scaled_and_turned_and_what_was_not_seen_stays_nought() -> None:
+def test_the_body_is_moved_scaled_and_turned_and_what_was_not_seen_stays_zero() -> None:
     # Joints: hip, neck, left shoulder, right shoulder. The back lies along x, 2 long; shoulders along -y.
     pose = np.array([[1, 1, 1], [3, 1, 1], [3, 2, 1], [3, 0, 1]], np.float32)
     values = np.stack([pose, pose + np.array([0, 0, 4]), pose]).transpose(2, 0, 1)[..., None]
     values[:, 2, 3] = 0
-    preparation = SkeletonPreparation(
-        3, 3, 4, sampling="pad", centre=0, spine=((0,), (1,)), scale=True, shoulders=(2, 3)
+    preprocessing = SkeletonPreprocessing(
+        3, 3, 4, sampling="pad", center=0, spine=((0,), (1,)), scale=True, shoulders=(2, 3)
     )
-    body = normalise_skeleton(values.astype(np.float32), preparation)[..., 0].transpose(1, 2, 0)
+    body = normalize_skeleton(values.astype(np.float32), preprocessing)[..., 0].transpose(1, 2, 0)
     expected = np.array([[0, 0, 0], [0, 0, 1], [-0.5, 0, 1], [0.5, 0, 1]])
     np.testing.assert_allclose(body[0], expected, atol=1e-6)
     # Up is now z and across x, so z of the camera lies along y: up x across.
@@ -76,17 +76,17 @@ def test_the_body_is_moved_scaled_and_turned_and_what_was_not_seen_stays_nought(
 
 
 def test_the_pose_that_decides_shows_the_joints_that_it_needs() -> None:
-    """Another pose with more joints, without the centre, would leave the body where it is."""
+    """Another pose with more joints, without the center, would leave the body where it is."""
     values = track(3, joints=5)
     values[:, 0, 1] = 0
     values[:, 1:, 0] = 0
     values[:, 1, 3:] = 0
-    preparation = SkeletonPreparation(3, 3, 5, sampling="pad", centre=0)
-    moved = prepare_skeleton(values, preparation)
-    # The centre is seen in the first frame alone, at x 1, y 0.
+    preprocessing = SkeletonPreprocessing(3, 3, 5, sampling="pad", center=0)
+    moved = preprocess_skeleton(values, preprocessing)
+    # The center is seen in the first frame alone, at x 1, y 0.
     assert moved[0, :, 2, 0].tolist() == [0, 1, 2]
     values[:, :, 0] = 0
-    middle = prepare_skeleton(values, preparation)
+    middle = preprocess_skeleton(values, preprocessing)
     # Never seen: the middle of the pose of the last frame, x 3 and y from 1 to 4.
     assert middle[:2, 2, 2, 0].tolist() == [0, -0.5]
 
@@ -94,23 +94,23 @@ def test_the_pose_that_decides_shows_the_joints_that_it_needs() -> None:
 def test_a_body_without_a_shoulder_is_not_turned() -> None:
     values = np.random.default_rng(0).normal(0, 1, (3, 2, 4, 1)).astype(np.float32)
     values[:, :, 3] = 0
-    preparation = SkeletonPreparation(3, 2, 4, sampling="pad", spine=((0,), (1,)), shoulders=(2, 3))
-    np.testing.assert_array_equal(prepare_skeleton(values, preparation), values)
+    preprocessing = SkeletonPreprocessing(3, 2, 4, sampling="pad", spine=((0,), (1,)), shoulders=(2, 3))
+    np.testing.assert_array_equal(preprocess_skeleton(values, preprocessing), values)
 
 
 def test_frames_that_only_a_person_left_out_is_in_are_left_out() -> None:
     values = track(6, persons=2)
     values[:, :2, :, 0] = 0
     values[:, 3:, :, 1] = 0
-    prepared = prepare_skeleton(values, plain(4, "uniform", persons=1))
-    assert prepared[0, :, 0, 0].tolist() == [3, 4, 5, 6]
+    preprocessed = preprocess_skeleton(values, plain(4, "uniform", persons=1))
+    assert preprocessed[0, :, 0, 0].tolist() == [3, 4, 5, 6]
 
 
 def test_a_score_is_not_moved() -> None:
     values = track(2)
     values[2] = 0.7
-    preparation = SkeletonPreparation(3, 2, 2, confidence=True, sampling="pad", centre=1)
-    moved = prepare_skeleton(values, preparation)
+    preprocessing = SkeletonPreprocessing(3, 2, 2, confidence=True, sampling="pad", center=1)
+    moved = preprocess_skeleton(values, preprocessing)
     assert moved[2].min() == moved[2].max() == np.float32(0.7)
     assert moved[:2, 0, 1, 0].tolist() == [0, 0]
 
@@ -167,8 +167,8 @@ def test_an_array_of_another_form_is_named(tmp_path: Path) -> None:
         {"unknown": 1},
     ],
 )
-def test_a_preparation_without_meaning_is_refused(wrong: dict[str, object]) -> None:
+def test_a_preprocessing_without_meaning_is_refused(wrong: dict[str, object]) -> None:
     good = plain(4, "uniform").to_dict()
-    assert SkeletonPreparation.from_dict(good).to_dict() == good
-    with pytest.raises(BundleError, match="preparation"):
-        SkeletonPreparation.from_dict({**good, **wrong})
+    assert SkeletonPreprocessing.from_dict(good).to_dict() == good
+    with pytest.raises(BundleError, match="preprocessing"):
+        SkeletonPreprocessing.from_dict({**good, **wrong})

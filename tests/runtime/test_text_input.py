@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preparation
+from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.inputs.bpe import BytePairs, clip_tokens
-from tao_like.runtime.inputs.text import BPE, END, START, UNKNOWN, WORDS, TextPreparation, Tokenizer
+from tao_like.runtime.inputs.text import BPE, END, START, UNKNOWN, WORDS, TextPreprocessing, Tokenizer
 
 CAPTIONS = [
     "a small red circle at the top left",
@@ -46,7 +46,7 @@ def merges() -> list[str]:
 @pytest.fixture(scope="module")
 def own(merges: list[str]) -> Tokenizer:
     """Ours, with CLIP's rules."""
-    return Tokenizer(TextPreparation(BPE, 77, merges=merges))
+    return Tokenizer(TextPreprocessing(BPE, 77, merges=merges))
 
 
 def vocabulary_folder(folder: Path, merges: list[str]) -> Path:
@@ -103,15 +103,15 @@ def test_long_texts_lose_their_last_tokens_and_keep_their_end(own: Tokenizer) ->
 
 def test_html_and_case_are_cleaned_as_the_original_does(own: Tokenizer) -> None:
     assert own.clean("  A &amp;amp; B\n c ") == "a & b c"
-    keeps = Tokenizer(TextPreparation(WORDS, 8, lower=False, unescape=False))
+    keeps = Tokenizer(TextPreprocessing(WORDS, 8, lower=False, unescape=False))
     assert keeps.clean("A &amp; B") == "A &amp; B"
-    plain = Tokenizer(TextPreparation(WORDS, 8, canonicalize=True))
+    plain = Tokenizer(TextPreprocessing(WORDS, 8, canonicalize=True))
     assert plain.clean("Hello, world!") == "hello world"
 
 
 def test_words_have_ids_by_frequency_and_strangers_are_unknown() -> None:
-    tokenizer = Tokenizer(words_preparation(["a red car", "a blue car", "a red sky"], 8, most_words=3))
-    assert tokenizer.preparation.words == ["a", "car", "red"]
+    tokenizer = Tokenizer(words_preprocessing(["a red car", "a blue car", "a red sky"], 8, most_words=3))
+    assert tokenizer.preprocessing.words == ["a", "car", "red"]
     assert tokenizer.ids("A red, boat").tolist() == [START, 4, 6, UNKNOWN, UNKNOWN, END, 0, 0]
     assert tokenizer.vocabulary_size == 7
 
@@ -167,7 +167,7 @@ def test_other_vocabularies_are_refused(merges: list[str], tmp_path: Path) -> No
     ],
 )
 def test_settings_without_meaning_are_refused(changes: dict[str, object], words: str) -> None:
-    good = TextPreparation(WORDS, 8, words=["a"]).to_dict()
-    assert TextPreparation.from_dict(good).words == ["a"]
+    good = TextPreprocessing(WORDS, 8, words=["a"]).to_dict()
+    assert TextPreprocessing.from_dict(good).words == ["a"]
     with pytest.raises(BundleError, match=words):
-        TextPreparation.from_dict({**good, **changes})
+        TextPreprocessing.from_dict({**good, **changes})

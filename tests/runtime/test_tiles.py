@@ -70,12 +70,12 @@ def test_squares_on_seams_inside_and_at_corners_appear_once_where_they_are(noise
         ([60, 120, 200, 150], 2),  # wider than a tile
         ([64, 124, 90, 146], 0),  # of another class, on top of it
     ]
-    joined = join(seen_by(tiles, objects, noise), tiles, TILING, SIZE)
-    order = np.lexsort((joined.boxes[:, 0], joined.labels))
+    merged = join(seen_by(tiles, objects, noise), tiles, TILING, SIZE)
+    order = np.lexsort((merged.boxes[:, 0], merged.labels))
     wanted = sorted(objects, key=lambda each: (each[1], each[0][0]))
-    assert joined.labels[order].tolist() == [label for _, label in wanted]
-    assert joined.boxes[order] == pytest.approx(np.array([box for box, _ in wanted]), abs=2 * noise + 1e-4)
-    assert (np.diff(joined.scores) <= 0).all()
+    assert merged.labels[order].tolist() == [label for _, label in wanted]
+    assert merged.boxes[order] == pytest.approx(np.array([box for box, _ in wanted]), abs=2 * noise + 1e-4)
+    assert (np.diff(merged.scores) <= 0).all()
 
 
 def test_neighbours_of_one_class_stay_two_and_pieces_of_little_score_do_not_stretch_a_box() -> None:
@@ -86,11 +86,11 @@ def test_neighbours_of_one_class_stay_two_and_pieces_of_little_score_do_not_stre
     assert len(join([left, right], tiles, tiling, (180, 100)).scores) == 2
     piece = Group(np.array([[60, 10, 100, 40]], np.float32), np.array([0.9], np.float32), np.array([0]))
     stray = Group(np.array([[80, 10, 170, 45]], np.float32), np.array([0.1], np.float32), np.array([0]))
-    joined = join([piece, stray], tiles, tiling, (180, 100))
-    assert joined.boxes.tolist() == [[60, 10, 100, 40]]
+    merged = join([piece, stray], tiles, tiling, (180, 100))
+    assert merged.boxes.tolist() == [[60, 10, 100, 40]]
     short = Group(np.array([[80, 12, 90, 38]], np.float32), np.array([0.6], np.float32), np.array([0]))
-    joined = join([left, short], tiles, tiling, (180, 100))
-    assert joined.boxes.tolist() == [[60, 10, 90, 40]]
+    merged = join([left, short], tiles, tiling, (180, 100))
+    assert merged.boxes.tolist() == [[60, 10, 90, 40]]
     nothing = Group(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert len(join([nothing, nothing], tiles, tiling, (180, 100)).scores) == 0
 
@@ -103,8 +103,8 @@ def test_what_a_tile_says_twice_and_another_once_appears_once() -> None:
         np.array([0.8, 0.7], np.float32),
         np.array([0, 0]),
     )
-    joined = join([once, twice], tiles, Tiling(100, 100, 0.5, 0.5), (150, 100))
-    assert joined.boxes.tolist() == [[60, 10, 90, 40]]
+    merged = join([once, twice], tiles, Tiling(100, 100, 0.5, 0.5), (150, 100))
+    assert merged.boxes.tolist() == [[60, 10, 90, 40]]
     # Where both tiles see two, two they are.
     assert len(join([twice, twice], tiles, Tiling(100, 100, 0.5, 0.5), (150, 100)).scores) == 2
 

@@ -35,14 +35,14 @@ def send(
         named.setdefault("Content-Type", "application/json")
     request = urllib.request.Request(f"{server.url}/api/v2{path}", data, named, method=method)
     try:
-        answer = urllib.request.urlopen(request, timeout=30)
+        response = urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        text = answer.read()
-        kind = answer.headers["Content-Type"] or ""
-        named = {name.lower(): value for name, value in answer.headers.items()}
-        return answer.status, named, json.loads(text) if "json" in kind else text.decode()
+        response = error
+    with response:
+        text = response.read()
+        kind = response.headers["Content-Type"] or ""
+        named = {name.lower(): value for name, value in response.headers.items()}
+        return response.status, named, json.loads(text) if "json" in kind else text.decode()
 
 
 TRAIN = {"task": "classification", "action": "train"}
@@ -168,19 +168,19 @@ def test_paths_within_the_roots_are_taken(server: Served) -> None:
 
 
 def test_fifty_requests_with_one_key_make_one_job(server: Served) -> None:
-    answers: list[tuple[int, str]] = []
+    responses: list[tuple[int, str]] = []
 
     def ask() -> None:
         status, _, job = send(server, "POST", "/jobs", {**TRAIN, "name": "one"}, Idempotency_Key="k-1")
-        answers.append((status, job["id"]))
+        responses.append((status, job["id"]))
 
     threads = [threading.Thread(target=ask) for _ in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({identity for _, identity in answers}) == 1
-    assert sorted(status for status, _ in answers) == [200] * 49 + [201]
+    assert len({identity for _, identity in responses}) == 1
+    assert sorted(status for status, _ in responses) == [200] * 49 + [201]
     other = send(server, "POST", "/jobs", {**TRAIN, "name": "other"}, Idempotency_Key="k-1")
     assert other[0] == 409
     assert "another request" in other[2]["detail"]

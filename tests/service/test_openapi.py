@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from tao_like.service import answers, client
+from tao_like.service import client, responses
 from tao_like.service.openapi import document
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -42,10 +42,10 @@ def test_every_operation_is_described_and_the_client_has_it(made: dict[str, Any]
 @pytest.mark.parametrize(
     ("schema", "kind"),
     [
-        ("JobOut", answers.Job),
-        ("DatasetOut", answers.Dataset),
-        ("ModelOut", answers.Model),
-        ("PredictionOut", answers.Prediction),
+        ("JobOut", responses.Job),
+        ("DatasetOut", responses.Dataset),
+        ("ModelOut", responses.Model),
+        ("PredictionOut", responses.Prediction),
     ],
 )
 def test_the_clients_types_have_the_documents_fields(made: dict[str, Any], schema: str, kind: Any) -> None:

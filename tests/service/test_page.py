@@ -37,7 +37,7 @@ def test_it_is_served_with_a_policy(tmp_path: Path) -> None:
             ("/page/app.js", "text/javascript"),
             ("/page/style.css", "text/css"),
         ):
-            with urllib.request.urlopen(server.url + path, timeout=30) as answer:
-                assert answer.headers["Content-Type"].startswith(kind)
-                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
-                assert answer.read()
+            with urllib.request.urlopen(server.url + path, timeout=30) as response:
+                assert response.headers["Content-Type"].startswith(kind)
+                assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+                assert response.read()

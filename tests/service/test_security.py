@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-def answer(server: Served, method: str, path: str, **headers: str) -> int:
+def response(server: Served, method: str, path: str, **headers: str) -> int:
     """The status of a request with just these headers."""
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -50,11 +50,11 @@ def test_the_first_token_is_the_owners_alone(tmp_path: Path) -> None:
 
 def test_without_a_token_nothing_but_health(server: Served) -> None:
     host = server.url.removeprefix("http://")
-    assert answer(server, "GET", "/api/v2/health", Host=host) == 200
-    assert answer(server, "GET", "/api/v2/jobs", Host=host) == 401
-    assert answer(server, "GET", "/api/v2/openapi.json", Host=host) == 401
-    assert answer(server, "GET", "/api/v2/jobs", Host=host, Authorization="Bearer wrong") == 401
-    assert answer(server, "GET", "/api/v2/jobs", Host=host, Authorization="Basic eDp5") == 401
+    assert response(server, "GET", "/api/v2/health", Host=host) == 200
+    assert response(server, "GET", "/api/v2/jobs", Host=host) == 401
+    assert response(server, "GET", "/api/v2/openapi.json", Host=host) == 401
+    assert response(server, "GET", "/api/v2/jobs", Host=host, Authorization="Bearer wrong") == 401
+    assert response(server, "GET", "/api/v2/jobs", Host=host, Authorization="Basic eDp5") == 401
 
 
 def test_roles(server: Served) -> None:
@@ -76,15 +76,15 @@ def test_other_names_of_the_server_and_foreign_pages_are_refused(tmp_path: Path)
         host = server.url.removeprefix("http://")
         port = host.partition(":")[2]
         for name in (host, f"localhost:{port}", "GPU.example", "gpu.example:80"):
-            assert answer(server, "GET", "/api/v2/version", Host=name) == 200
+            assert response(server, "GET", "/api/v2/version", Host=name) == 200
         for name in ("evil.example", f"evil.example:{port}", "", "127.0.0.1.evil.example", "[::"):
-            assert answer(server, "GET", "/api/v2/version", Host=name) == 421
+            assert response(server, "GET", "/api/v2/version", Host=name) == 421
         foreign = {"Host": host, "Origin": "http://evil.example", "Content_Length": "0"}
-        assert answer(server, "POST", "/api/v2/datasets:upload?task=classification", **foreign) == 403
+        assert response(server, "POST", "/api/v2/datasets:upload?task=classification", **foreign) == 403
         site = {"Host": host, "Sec_Fetch_Site": "cross-site", "Content_Length": "0"}
-        assert answer(server, "POST", "/api/v2/jobs", **site) == 403
+        assert response(server, "POST", "/api/v2/jobs", **site) == 403
         own = {"Host": host, "Origin": f"http://{host}", "Content_Length": "0"}
-        assert answer(server, "POST", "/api/v2/datasets:upload?task=classification", **own) == 422
+        assert response(server, "POST", "/api/v2/datasets:upload?task=classification", **own) == 422
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])

@@ -110,9 +110,9 @@ def test_from_an_upload_to_an_answer(class_folders: Path, tmp_path: Path) -> Non
         assert set(models) == {"export/model.onnx", "train/model.tltb"}
         assert 0 <= models["train/model.tltb"]["metrics"]["accuracy"] <= 1
         picture = next((class_folders / "test").rglob("*.png"))
-        answer = client.predict(export["id"], "export/model.onnx", picture)
-        assert answer["kind"] == "classes"
-        assert sum(answer["prediction"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        prediction = client.predict(export["id"], "export/model.onnx", picture)
+        assert prediction["kind"] == "classes"
+        assert sum(prediction["prediction"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         with pytest.raises(ServerError, match="export"):
             client.predict(job["id"], "train/model.tltb", picture)
         with pytest.raises(ServerError, match="the picture"):

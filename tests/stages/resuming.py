@@ -24,7 +24,7 @@ HARD = (
     "train.tensorboard={enabled: true, log_every_n_steps: 1, num_images: 4}",
 )
 """Shuffling, augmentation and blending of samples, dropout, moving average, accumulation, a schedule. An
-epoch of 24 pictures has 6 batches and 3 optimiser steps. Checkpoints are not due by themselves."""
+epoch of 24 pictures has 6 batches and 3 optimizer steps. Checkpoints are not due by themselves."""
 
 
 def resume_from(results: Path) -> str:

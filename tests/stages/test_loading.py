@@ -12,7 +12,7 @@ import torch
 from tiny_classification import data_overrides, tiny_spec
 
 from tao_like.stages.lib import loading
-from tao_like.stages.lib.loading import EpochSampler, ShareSampler, resolve_batch_size, resolve_workers
+from tao_like.stages.lib.loading import EpochSampler, ShardSampler, resolve_batch_size, resolve_workers
 from tao_like.tasks import task_class
 
 
@@ -70,13 +70,13 @@ def test_an_epoch_that_was_done_when_it_was_left_has_no_samples_and_the_next_is_
 
 @pytest.mark.parametrize("length", [1, 7, 8])
 def test_scoring_takes_each_sample_once_over_all_processes(length: int) -> None:
-    parts = [list(ShareSampler(length, rank, 3)) for rank in range(3)]
+    parts = [list(ShardSampler(length, rank, 3)) for rank in range(3)]
     assert sorted(index for part in parts for index in part) == list(range(length))
 
 
 def test_scoring_leaves_the_tiles_of_an_image_to_one_process() -> None:
     images = [0, 0, 0, 1, 2, 2, 3]
-    parts = [list(ShareSampler(7, rank, 2, images)) for rank in range(2)]
+    parts = [list(ShardSampler(7, rank, 2, images)) for rank in range(2)]
     assert parts == [[0, 1, 2, 4, 5], [3, 6]]
 
 
@@ -117,7 +117,7 @@ def test_auto_batch_size_is_a_power_of_two_that_memory_allows(
     per_sample = loading._kept_bytes(tiny_task.phases()[0], network, dataset)
     monkeypatch.setattr(loading, "FEWEST_STEPS_AN_EPOCH", 1)
     for wanted in (4, 16):
-        free = int((wanted + 0.5) * per_sample / loading.MEMORY_SHARE)
+        free = int((wanted + 0.5) * per_sample / loading.MEMORY_FRACTION)
         monkeypatch.setattr(loading, "free_memory", lambda free=free: free)
         assert resolve_batch_size(tiny_task.phases()[0], network, dataset, device) == wanted
 

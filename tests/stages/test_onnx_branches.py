@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_graphs import answers
+from onnx_graphs import run_graph
 
 from tao_like.stages.lib.onnx_branches import without_decided_branches
 
@@ -71,4 +71,4 @@ def test_a_choice_by_the_input_stays() -> None:
     before = model.SerializeToString()
     assert without_decided_branches(model).SerializeToString() == before
     values = np.ones((2, 3), np.float32)
-    assert answers(model, x=values, condition=np.array(False)).tolist() == [[22] * 3] * 2
+    assert run_graph(model, x=values, condition=np.array(False)).tolist() == [[22] * 3] * 2

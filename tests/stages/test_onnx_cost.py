@@ -108,7 +108,7 @@ def exported(name: str, side: int = 64) -> tuple[nn.Module, onnx.ModelProto, tor
     torch.manual_seed(0)
     backbone = create_backbone(name, num_classes=10, img_size=side, drop_rate=0.0, drop_path_rate=0.0)
     for module in backbone.modules():
-        # timm starts some norm layers at nought, and the exporter joins kernels that are equal.
+        # timm starts some norm layers at zero, and the exporter joins kernels that are equal.
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
     module = ClassifierForExport(ClassificationNetwork(backbone, (0.5,) * 3, (0.5,) * 3), "uint8_nhwc", False)

@@ -67,7 +67,7 @@ def test_every_criterion_reaches_the_share_that_was_asked_for(
     assert result.macs_share == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_ratio_takes_that_share_of_the_channels(trained: TrainResult, tmp_path: Path) -> None:
+def test_a_ratio_takes_that_fraction_of_the_channels(trained: TrainResult, tmp_path: Path) -> None:
     result = prune(trained, tmp_path, "prune.ratio=0.25", "prune.scope=local", "prune.granularity=1")
     changed = [layer for layer in result.report["layers"] if layer["after"] < layer["before"]]
     assert changed

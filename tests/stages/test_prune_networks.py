@@ -72,7 +72,7 @@ def rules(units: Sequence[Unit], scope: str = "global", max_ratio: float = 0.9) 
 
 
 def halve(network: nn.Module, granularity: int = 8) -> tuple[list[Unit], Choice, float]:
-    """Prunes to half the MACs, in place: the units as they were, the choice, and the share that stays."""
+    """Prunes to half the MACs, in place: the units as they were, the choice, and the fraction that stays."""
     example = prunable(network)
     units = find_units(network, example, granularity=granularity)
     estimate = MacsEstimate(network, units, example.inputs)
@@ -266,8 +266,8 @@ class Cutting(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         left, right = self.wide(images).split(4, dim=1)
-        answer: Tensor = self.out(self.after(left) + self.after(right))
-        return answer
+        output: Tensor = self.out(self.after(left) + self.after(right))
+        return output
 
 
 class Ghost(nn.Module):
@@ -283,8 +283,8 @@ class Ghost(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         stem = self.stem(images)
         own = self.own(stem)
-        answer: Tensor = self.out(torch.cat([own, self.copy(own)], dim=1) + stem)
-        return answer
+        output: Tensor = self.out(torch.cat([own, self.copy(own)], dim=1) + stem)
+        return output
 
 
 def test_channels_that_drag_others_of_their_group_along_stay() -> None:
@@ -311,16 +311,16 @@ class Shuffled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.first(images).relu()
-        answer: Tensor = self.last(features.flip(1))
-        return answer
+        output: Tensor = self.last(features.flip(1))
+        return output
 
 
 class Fixed(Shuffled):
     """Has a constant of the unpruned size in its forward pass."""
 
     def forward(self, images: Tensor) -> Tensor:
-        answer: Tensor = self.last(self.first(images).relu() + torch.ones(8, 1, 1))
-        return answer
+        output: Tensor = self.last(self.first(images).relu() + torch.ones(8, 1, 1))
+        return output
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_what_each_element_spares_is_what_the_count_loses() -> None:
     assert estimate.each()[0] == pytest.approx(spared / estimate.total, rel=1e-6)
 
 
-def test_a_local_ratio_takes_the_same_share_of_every_layer_and_a_global_one_the_smallest() -> None:
+def test_a_local_ratio_takes_the_same_fraction_of_every_layer_and_a_global_one_the_smallest() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1))
     units = find_units(network, Prunable((torch.rand(1, 3, 4, 4),), []), granularity=1)
     assert [unit.name for unit in units] == ["0", "1"]

@@ -55,9 +55,9 @@ def trained(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spoilt(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with one channel that is huge, the same everywhere, and read with weights of nought.
+    """A network with one channel that is huge, the same everywhere, and read with weights of zero.
 
-    In float it changes nothing. In int8 all channels share one scale, which rounds all others to nought.
+    In float it changes nothing. In int8 all channels share one scale, which rounds all others to zero.
     """
     bundle = read_bundle(trained)
     weights = {name: tensor.clone() for name, tensor in bundle.weights.items()}

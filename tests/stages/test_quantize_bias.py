@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx_graphs import answers, graph, node, weights
+from onnx_graphs import graph, node, run_graph, weights
 
 from tao_like.stages.lib.onnx_graph import folded
 from tao_like.stages.quantize.bias import channel_means, correct_biases
@@ -45,7 +45,7 @@ def test_the_mean_output_is_that_of_float_again(name: str) -> None:
     assert means["x"] == pytest.approx(together.mean(axis=axes), rel=1e-5)
 
     def shift(quantized: onnx.ModelProto) -> float:
-        difference = answers(quantized, x=together) - answers(model, x=together)
+        difference = run_graph(quantized, x=together) - run_graph(model, x=together)
         return float(np.abs(difference.mean(axis=(0, *range(2, difference.ndim)))).max())
 
     before = shift(to_int8(model, plan, ranges, reduce_range=True))
@@ -74,11 +74,11 @@ def test_layers_that_share_weights_are_corrected_each_for_itself() -> None:
     many = np.concatenate([feed["x"] for feed in feeds])
 
     def shift(quantized: onnx.ModelProto) -> float:
-        # Not by `answers`: onnxruntime cannot change the kernels of shared weights.
+        # Not by `run_graph`: onnxruntime cannot change the kernels of shared weights.
         session = onnxruntime.InferenceSession(
             quantized.SerializeToString(), providers=["CPUExecutionProvider"]
         )
-        difference = session.run(None, {"x": many})[0] - answers(model, x=many)
+        difference = session.run(None, {"x": many})[0] - run_graph(model, x=many)
         return float(np.abs(difference.mean(axis=(0, 2, 3))).max())
 
     quantized = to_int8(model, plan, ranges, reduce_range=True)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx_graphs import answers, graph, node, weights
+from onnx_graphs import graph, node, run_graph, weights
 
 from tao_like.contract.task import Exportable
 from tao_like.errors import BundleError, ConversionError, SpecError
@@ -37,7 +37,7 @@ def test_padding_that_is_computed_from_the_size_becomes_a_constant() -> None:
     assert not {"Shape", "Pad", "Ceil"} & {item.op_type for item in result.graph.node}
     for count in (1, 3):
         pixels = np.random.default_rng(count).normal(size=(count, 3, 64, 64)).astype(np.float32)
-        assert answers(result, x=pixels) == pytest.approx(answers(model, x=pixels), abs=1e-4)
+        assert run_graph(result, x=pixels) == pytest.approx(run_graph(model, x=pixels), abs=1e-4)
 
 
 def test_norm_layers_are_folded_and_every_node_has_its_own_name() -> None:
@@ -63,7 +63,7 @@ def test_norm_layers_are_folded_and_every_node_has_its_own_name() -> None:
     assert [item.op_type for item in result.graph.node] == ["Conv", "Relu"]
     assert len({item.name for item in result.graph.node}) == 2
     pixels = weights(2, 2, 4, 4, seed=5)
-    assert answers(result, x=pixels) == pytest.approx(answers(model, x=pixels), abs=1e-5)
+    assert run_graph(result, x=pixels) == pytest.approx(run_graph(model, x=pixels), abs=1e-5)
 
 
 def test_a_file_that_is_no_onnx_file_is_named(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_silu_between_convolutions_is_int8_and_scaling_by_a_constant_is_not() ->
     ranges = calibrate(model, watched_tensors(model, plan), lambda: feeds, "minmax", 100)
     for reduce_range in (True, False):
         result = to_int8(model, plan, ranges, reduce_range=reduce_range)
-        assert answers(result, **feeds[0]) == pytest.approx(answers(model, **feeds[0]), abs=0.02)
+        assert run_graph(result, **feeds[0]) == pytest.approx(run_graph(model, **feeds[0]), abs=0.02)
 
 
 def test_names_choose_layers_by_part_or_pattern() -> None:
@@ -204,11 +204,11 @@ def test_ranges_over_several_feeds_are_those_of_all_values() -> None:
     assert inner == pytest.approx(tuple(np.percentile(every, [5, 95])), abs=2 * width)
 
 
-@pytest.mark.parametrize("share", [100.0, 99.0, 60.0])
-def test_percentiles_are_numpys(share: float) -> None:
+@pytest.mark.parametrize("fraction", [100.0, 99.0, 60.0])
+def test_percentiles_are_numpys(fraction: float) -> None:
     values = np.random.default_rng(0).gamma(2.0, size=100_000)
-    low, high = percentile_range(spread_of(values), share)
-    cut = (100 - share) / 2
+    low, high = percentile_range(spread_of(values), fraction)
+    cut = (100 - fraction) / 2
     width = (values.max() - values.min()) / BINS
     assert (low, high) == pytest.approx(tuple(np.percentile(values, [cut, 100 - cut])), abs=2 * width)
 
@@ -247,7 +247,7 @@ def test_an_int8_layer_computes_what_the_rule_of_quantization_says() -> None:
     )
     ranges = {"x": (-2.0, 3.0), "y": (-8.0, 8.0)}
     pixels = np.random.default_rng(2).uniform(-2, 3, (1, 4, 2, 2)).astype(np.float32)
-    actual = answers(to_int8(model, make_plan(model, [], {}), ranges, reduce_range=False), x=pixels)
+    actual = run_graph(to_int8(model, make_plan(model, [], {}), ranges, reduce_range=False), x=pixels)
 
     def rounded(values: np.ndarray, low: float, high: float) -> np.ndarray:
         scale = (high - low) / 255
@@ -271,9 +271,9 @@ def test_a_block_in_int8_predicts_nearly_as_in_float_at_any_batch(reduce_range: 
     result = to_int8(model, plan, ranges, reduce_range=reduce_range)
     onnx.checker.check_model(result, full_check=True)
     many = np.concatenate([feed["x"] for feed in feeds])
-    wanted, given = answers(model, x=many), answers(result, x=many)
+    wanted, given = run_graph(model, x=many), run_graph(result, x=many)
     assert 0 < np.abs(wanted - given).max() < 0.05
-    assert given[:1] == pytest.approx(answers(result, x=many[:1]), abs=1e-6)
+    assert given[:1] == pytest.approx(run_graph(result, x=many[:1]), abs=1e-6)
 
 
 # --- the search ---

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from onnx_graphs import answers, graph, node
+from onnx_graphs import graph, node, run_graph
 
 from tao_like.config.blocks.quantize import QuantizeSpec
 from tao_like.runtime.processor import processors_of
@@ -62,7 +62,7 @@ def bright_values() -> np.ndarray:
     return np.random.default_rng(1).uniform(0.6, 1.0, (32, 16)).astype(np.float32)
 
 
-def plain_answers(model: onnx.ModelProto, values: np.ndarray) -> np.ndarray:
+def plain_outputs(model: onnx.ModelProto, values: np.ndarray) -> np.ndarray:
     """By onnxruntime as anybody opens it: without VNNI it adds pairs in 16 bits."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"x": values})[0])
@@ -93,14 +93,14 @@ def test_plain_onnxruntime_gives_the_exact_sums_of_seven_bits_on_every_processor
     model, kernel, scales = linear(reduce_range=True)
     values = bright_values()
     expected = maddubs_products(np.rint(values * 255).astype(np.uint8), kernel) * scales / 255
-    assert plain_answers(model, values) == pytest.approx(expected, abs=1e-3)
+    assert plain_outputs(model, values) == pytest.approx(expected, abs=1e-3)
 
 
 def test_as_the_runtime_opens_them_eight_bits_are_exact_on_every_processor() -> None:
     model, kernel, scales = linear(reduce_range=False)
     values = bright_values()
     expected = exact_products(np.rint(values * 255).astype(np.uint8), kernel) * scales / 255
-    assert answers(model, x=values) == pytest.approx(expected, abs=1e-3)
+    assert run_graph(model, x=values) == pytest.approx(expected, abs=1e-3)
 
 
 # --- the target ---

@@ -1,4 +1,4 @@
-"""The learning rate, step by step, against values worked out by hand; and the optimiser's groups."""
+"""The learning rate, step by step, against values worked out by hand; and the optimizer's groups."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def rates(*overrides: str) -> dict[str, list[float]]:
         {"params": [torch.nn.Parameter(torch.zeros(1))], "name": name, "lr": rate}
         for name, rate in (("new", spec.lr), ("backbone", spec.lr_backbone or spec.lr))
     ]
-    optimiser = torch.optim.SGD(groups, lr=1.0)
-    schedule = build_schedule(optimiser, spec, EPOCHS, STEPS_PER_EPOCH, EPOCHS * STEPS_PER_EPOCH)
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    schedule = build_schedule(optimizer, spec, EPOCHS, STEPS_PER_EPOCH, EPOCHS * STEPS_PER_EPOCH)
     found: dict[str, list[float]] = {"new": [], "backbone": []}
     for _ in range(EPOCHS * STEPS_PER_EPOCH):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             found[group["name"]].append(group["lr"])
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return found
 
@@ -102,8 +102,8 @@ def network_and_task(class_folders: Path) -> tuple[torch.nn.Module, Any]:
     return task.model(pretrained=True)[0], task
 
 
-def optimiser_of(network_and_task: tuple[torch.nn.Module, Any], *overrides: str) -> torch.optim.Optimizer:
-    """The optimiser of a spec over the tiny network."""
+def optimizer_of(network_and_task: tuple[torch.nn.Module, Any], *overrides: str) -> torch.optim.Optimizer:
+    """The optimizer of a spec over the tiny network."""
     network, task = network_and_task
     return build_optimizer(task.phases()[0], network, tiny_spec(*overrides).train.optim)
 
@@ -112,12 +112,12 @@ def test_every_parameter_is_in_one_group_by_place_and_by_decay(
     network_and_task: tuple[torch.nn.Module, Any],
 ) -> None:
     network, _ = network_and_task
-    optimiser = optimiser_of(
+    optimizer = optimizer_of(
         network_and_task, "train.optim.lr=0.5", "train.optim.lr_backbone=0.1", "train.optim.weight_decay=0.2"
     )
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     seen = {}
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         for parameter in group["params"]:
             assert names[id(parameter)] not in seen
             seen[names[id(parameter)]] = (group["lr"], group["weight_decay"])
@@ -130,10 +130,10 @@ def test_every_parameter_is_in_one_group_by_place_and_by_decay(
 
 def test_named_parameters_get_no_weight_decay(network_and_task: tuple[torch.nn.Module, Any]) -> None:
     network, _ = network_and_task
-    optimiser = optimiser_of(network_and_task, 'train.optim.skip_names=["layer1"]')
+    optimizer = optimizer_of(network_and_task, 'train.optim.skip_names=["layer1"]')
     undecayed = {
         id(parameter)
-        for group in optimiser.param_groups
+        for group in optimizer.param_groups
         if group["weight_decay"] == 0
         for parameter in group["params"]
     }
@@ -154,14 +154,14 @@ def test_rates_for_64_samples_follow_the_samples_of_all_processes_and_accumulate
     "name",
     ["sgd", "adam", "adamw", "adamax", "nadam", "nadamw", "radam", "rmsprop", "lamb", "lion", "adafactor"],
 )
-def test_every_optimiser_of_the_spec_makes_a_step(
+def test_every_optimizer_of_the_spec_makes_a_step(
     name: str, network_and_task: tuple[torch.nn.Module, Any]
 ) -> None:
     network, _ = network_and_task
-    optimiser = optimiser_of(network_and_task, f"train.optim.optim={name}")
+    optimizer = optimizer_of(network_and_task, f"train.optim.optim={name}")
     before = network.backbone.fc.weight.detach().clone()
     network(torch.zeros(2, 3, 32, 32)).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
     assert network.backbone.fc.weight.isfinite().all()
     assert not network.backbone.fc.weight.equal(before)
 
@@ -231,10 +231,10 @@ def test_a_warm_up_that_would_fill_the_training_is_cut_to_half_of_it() -> None:
         tiny_spec("train.num_epochs=2", "train.optim.head_epochs=2")
 
 
-def test_momentum_and_betas_reach_the_optimiser(network_and_task: tuple[torch.nn.Module, Any]) -> None:
-    sgd = optimiser_of(network_and_task, "train.optim.optim=sgd", "train.optim.momentum=0.7")
+def test_momentum_and_betas_reach_the_optimizer(network_and_task: tuple[torch.nn.Module, Any]) -> None:
+    sgd = optimizer_of(network_and_task, "train.optim.optim=sgd", "train.optim.momentum=0.7")
     assert {group["momentum"] for group in sgd.param_groups} == {0.7}
-    adam = optimiser_of(network_and_task, "train.optim.optim=adam", "train.optim.betas=[0.8,0.95]")
+    adam = optimizer_of(network_and_task, "train.optim.optim=adam", "train.optim.betas=[0.8,0.95]")
     assert {tuple(group["betas"]) for group in adam.param_groups} == {(0.8, 0.95)}
 
 
@@ -243,22 +243,22 @@ def test_with_everything_frozen_there_is_nothing_to_train(
 ) -> None:
     network_and_task[0].requires_grad_(False)
     with pytest.raises(SpecError, match="everything is frozen"):
-        optimiser_of(network_and_task)
+        optimizer_of(network_and_task)
 
 
 # --- one cycle ---
 
 
 def cycle_of(
-    optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, steps: int
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, steps: int
 ) -> list[tuple[float, float]]:
     """Rate and momentum of every step."""
     found = []
     for _ in range(steps):
-        (group,) = optimiser.param_groups
+        (group,) = optimizer.param_groups
         momentum = group["betas"][0] if "betas" in group else group["momentum"]
         found.append((group["lr"], momentum))
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return found
 
@@ -298,9 +298,9 @@ def weight() -> torch.nn.Parameter:
 def test_one_cycle_without_momenta_leaves_the_momentum_alone() -> None:
     words = ["train.optim.policy=one_cycle", "train.optim.policy_params.moms=[]"]
     spec = tiny_spec(*words).train.optim
-    optimiser = torch.optim.SGD([{"params": [weight()], "name": "new"}], lr=1.0, momentum=0.7)
-    schedule = build_schedule(optimiser, spec, 4, 2, 8)
-    assert {momentum for _, momentum in cycle_of(optimiser, schedule, 8)} == {0.7}
+    optimizer = torch.optim.SGD([{"params": [weight()], "name": "new"}], lr=1.0, momentum=0.7)
+    schedule = build_schedule(optimizer, spec, 4, 2, 8)
+    assert {momentum for _, momentum in cycle_of(optimizer, schedule, 8)} == {0.7}
     with pytest.raises(SpecError, match=r"policy_params\.moms.*adafactor has no momentum"):
         tiny_spec("train.optim.policy=one_cycle", "train.optim.optim=adafactor")
     with pytest.raises(SpecError, match=r"policy_params\.moms: \[0\.9\] is not allowed"):
@@ -311,8 +311,8 @@ def test_the_schedule_s_state_is_plain_and_goes_on_in_the_midst_of_a_cycle() -> 
     spec = tiny_spec("train.optim.policy=one_cycle", "train.num_epochs=4").train.optim
 
     def made() -> tuple[torch.optim.Optimizer, Any]:
-        optimiser = torch.optim.AdamW([{"params": [weight()], "name": "new"}], lr=1.0)
-        return optimiser, build_schedule(optimiser, spec, 4, 2, 8)
+        optimizer = torch.optim.AdamW([{"params": [weight()], "name": "new"}], lr=1.0)
+        return optimizer, build_schedule(optimizer, spec, 4, 2, 8)
 
     whole = cycle_of(*made(), 8)
     first, schedule = made()

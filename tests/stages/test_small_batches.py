@@ -1,4 +1,4 @@
-"""A step of one sample, for which batch normalisation has no spread to measure."""
+"""A step of one sample, for which batch normalization has no spread to measure."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ def test_the_moving_average_is_the_one_of_the_formula(
     for name in ("backbone.fc.weight", "backbone.layer1.0.conv1.weight"):
         mean = steps[0][name]
         for count, weights in enumerate(steps[1:], 1):
-            share = min(decay, (1 + count) / (10 + count))
-            mean = share * mean + (1 - share) * weights[name]
+            fraction = min(decay, (1 + count) / (10 + count))
+            mean = fraction * mean + (1 - fraction) * weights[name]
         torch.testing.assert_close(shipped[name], mean, rtol=1e-5, atol=1e-7)
         assert not shipped[name].equal(steps[-1][name])
 

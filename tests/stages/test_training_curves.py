@@ -44,7 +44,7 @@ def test_losses_and_rates_by_step(events: EventAccumulator) -> None:
     falling = [1 - step / 6 for step in range(6)]
     for name, highest in (("new", 0.01), ("backbone", 0.001)):
         rates = [point.value for point in events.Scalars(f"learning_rate/{name}")]
-        assert rates == pytest.approx([highest * share for share in falling], rel=1e-4)
+        assert rates == pytest.approx([highest * fraction for fraction in falling], rel=1e-4)
 
 
 def test_metrics_by_epoch_and_the_final_ones(events: EventAccumulator, trained: TrainResult) -> None:

@@ -22,7 +22,7 @@ from tao_like.config.blocks.augmentation import (
     RandomFlipSpec,
     RandomRotateSpec,
 )
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.common.augmentation.annotations import (
     IGNORE,
     Annotations,
@@ -33,10 +33,10 @@ from tao_like.tasks.common.augmentation.crops import CropAugmentation
 from tao_like.tasks.common.augmentation.mixing import MixUpImages, Mosaic
 from tao_like.tasks.common.augmentation.placing import Preprocess
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
-from tao_like.tasks.common.augmentation.warps import Affine, Placement, affine_matrix
+from tao_like.tasks.common.augmentation.warps import Affine, ScaleShift, affine_matrix
 
 FILL = 114
-SIZE = ImagePreparation(
+SIZE = ImagePreprocessing(
     height=96, width=128, resize="letterbox", crop_pct=1.0, interpolation="nearest", fill=FILL
 )
 
@@ -100,7 +100,7 @@ def test_a_placed_mask_is_pillow_s_nearest_pixel() -> None:
     for _ in range(300):
         source = (int(draw.integers(3, 90)), int(draw.integers(3, 90)))
         mask = draw.integers(0, 250, source[::-1], dtype=np.uint8)
-        place = Placement.of(source, SIZE, float(draw.uniform(0.3, 1.8)))
+        place = ScaleShift.of(source, SIZE, float(draw.uniform(0.3, 1.8)))
         canvas = Image.new("L", (SIZE.width, SIZE.height), IGNORE)
         scaled = Image.fromarray(mask).resize((place.width, place.height), Image.Resampling.NEAREST)
         canvas.paste(scaled, (place.left, place.top))
@@ -215,7 +215,7 @@ def test_an_instance_that_is_nearly_out_of_sight_is_dropped_with_its_mask() -> N
         crowd=np.array([False, True, False]),
     )
     # 26 pixels to the left: of the first 4 of 30 columns are left, of the third 19 of 25.
-    moved = Placement.of((128, 96), SIZE, 1.0, (-26 / 128, 0.0))(LabeledImage(image, target))
+    moved = ScaleShift.of((128, 96), SIZE, 1.0, (-26 / 128, 0.0))(LabeledImage(image, target))
     kept, left = instances_of(moved)
     assert kept.labels.tolist() == [1, 2]
     assert kept.crowd.tolist() == [True, False]
@@ -230,7 +230,7 @@ def test_boxes_come_from_the_mask_where_there_is_one() -> None:
     masks = np.zeros((1, 96, 128), np.uint8)
     masks[:, 20:80, 0:60] = mask
     target = Annotations.of(boxes_of_masks(masks), np.array([0]), image.size, masks=masks)
-    moved = Placement.of((128, 96), SIZE, 1.0, (0.0, -40 / 96))(LabeledImage(image, target))
+    moved = ScaleShift.of((128, 96), SIZE, 1.0, (0.0, -40 / 96))(LabeledImage(image, target))
     kept, _ = instances_of(moved)
     # Rows 40 to 80 of the picture hold columns from 20 on.
     assert kept.boxes.tolist() == [[20, 0, 60, 40]]

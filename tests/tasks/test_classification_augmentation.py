@@ -18,13 +18,13 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision.transforms import v2
 
 from tao_like.config.blocks.augmentation import RandomCropSpec
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
 from tao_like.tasks.classification.dataset import augmentation_of
-from tao_like.tasks.common.augmentation.crops import area_shares
+from tao_like.tasks.common.augmentation.crops import area_fractions
 
-SIZE = ImagePreparation(height=32, width=32, resize="squash", interpolation="bilinear")
+SIZE = ImagePreprocessing(height=32, width=32, resize="squash", interpolation="bilinear")
 ALL_KINDS = (
     "dataset.augmentation.random_rotate.enable=true",
     "dataset.augmentation.random_aug.enable=true",
@@ -45,8 +45,8 @@ def gradient(side: int = 64) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def test_with_everything_off_pictures_are_prepared_as_for_evaluation() -> None:
-    np.testing.assert_array_equal(changes()(gradient()), prepare(gradient(), SIZE))
+def test_with_everything_off_pictures_are_preprocessed_as_for_evaluation() -> None:
+    np.testing.assert_array_equal(changes()(gradient()), preprocess(gradient(), SIZE))
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_with_everything_off_pictures_are_prepared_as_for_evaluation() -> None:
         ((2.0, 4.0), (1 / 16, 1 / 4)),
     ],
 )
-def test_tao_s_factors_of_enlargement_become_shares_of_the_area(
+def test_tao_s_factors_of_enlargement_become_fractions_of_the_area(
     given: tuple[float, float], expected: tuple[float, float]
 ) -> None:
-    assert area_shares(RandomCropSpec(scale_range=list(given))) == pytest.approx(expected)
+    assert area_fractions(RandomCropSpec(scale_range=list(given))) == pytest.approx(expected)
 
 
 def test_a_crop_shows_as_much_as_its_range_allows() -> None:
@@ -95,7 +95,7 @@ def test_rotation_takes_only_the_angles_of_the_list() -> None:
     augment = changes(
         "dataset.augmentation.random_rotate={enable: true, rotate_probability: 0.75, angle_list: [90, 270]}"
     )
-    upright = prepare(gradient(), SIZE)
+    upright = preprocess(gradient(), SIZE)
     torch.manual_seed(0)
     counts = [0, 0, 0]
     for _ in range(200):

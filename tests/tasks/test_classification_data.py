@@ -16,7 +16,7 @@ from tiny_classification import data_overrides, run
 from tao_like.bundle import read_bundle
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime import load
-from tao_like.runtime.inputs.image import prepare, read_image
+from tao_like.runtime.inputs.image import preprocess, read_image
 
 ONE_EPOCH = "train.num_epochs=1"
 
@@ -43,13 +43,13 @@ def test_several_labels_from_csv_to_runtime_with_a_threshold_for_each(tmp_path: 
     assert model.metadata.thresholds == bundle.thresholds
     cuts = dict(zip(CLASSES, bundle.thresholds["values"], strict=True))
     for row in rows:
-        answer = model.predict(file.parent / row["path"])
-        assert ";".join(answer.labels) == row["label"]
-        assert set(answer.labels) == {name for name in CLASSES if float(row[f"p_{name}"]) >= cuts[name]}
-        assert row["truth"] == truths(file)[row["path"]]
+        prediction = model.predict(file.parent / row["path"])
+        assert ";".join(prediction.labels) == row["label"]
+        assert set(prediction.labels) == {name for name in CLASSES if float(row[f"p_{name}"]) >= cuts[name]}
+        assert row["truth"] == targets(file)[row["path"]]
 
 
-def truths(file: Path) -> dict[str, str]:
+def targets(file: Path) -> dict[str, str]:
     """Path to labels, as the CSV has them."""
     with file.open(newline="", encoding="utf-8") as stream:
         return {row["path"]: row["label"] for row in csv.DictReader(stream)}
@@ -255,15 +255,15 @@ def test_12_bit_pictures_keep_their_window_in_the_exported_file(tmp_path: Path) 
     checked = run("dataset_check", results, *data)
     assert "values up to 4095 only" in str(checked.report["findings"])
     trained = run("train", results, *data, "train.num_epochs=1", "train.max_steps=1")
-    assert read_bundle(trained.bundle).preparation["window"] == [0, 4095]
+    assert read_bundle(trained.bundle).preprocessing["window"] == [0, 4095]
     exported = run("export", results, *data)
     model = load(exported.onnx_file)
-    assert model.metadata.preparation["window"] == [0, 4095]
+    assert model.metadata.preprocessing["window"] == [0, 4095]
     path = tmp_path / "data" / "val" / "bright" / "0.png"
-    prepared = prepare(read_image(path, model.preparation.window), model.preparation)
+    preprocessed = preprocess(read_image(path, model.preprocessing.window), model.preprocessing)
     with Image.open(path) as image:
         mean = np.asarray(image).astype(float).mean() * 255 / 4095
-    assert abs(prepared.mean() - mean) < 3
+    assert abs(preprocessed.mean() - mean) < 3
     # The runtime's prediction for the file is that for the same picture in 8 bits.
     direct, eight_bit = model.predict(path), model.predict(read_image(path, (0, 4095)))
     assert direct.probabilities == eight_bit.probabilities

@@ -53,9 +53,9 @@ def test_the_loss_stays_finite_in_half_precision() -> None:
 
 def test_multi_label_loss_is_torch_s() -> None:
     logits, _ = logits_and_targets()
-    truths = (torch.rand(9, 4, generator=torch.Generator().manual_seed(1)) < 0.4).float()
-    expected = torch.nn.BCEWithLogitsLoss(pos_weight=WEIGHTS)(logits, truths)
-    torch.testing.assert_close(multi_label_loss(logits, truths, WEIGHTS), expected)
+    targets = (torch.rand(9, 4, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    expected = torch.nn.BCEWithLogitsLoss(pos_weight=WEIGHTS)(logits, targets)
+    torch.testing.assert_close(multi_label_loss(logits, targets, WEIGHTS), expected)
 
 
 def test_balanced_weights_give_every_class_the_same_say() -> None:
@@ -75,7 +75,7 @@ def test_balanced_weights_of_labels_make_yes_weigh_as_much_as_no() -> None:
 def blended(alpha: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures whose every pixel is the picture's number, blended; with their blended targets.
 
-    With five one-coloured pictures in five classes a pixel says whom it came from.
+    With five one-colored pictures in five classes a pixel says whom it came from.
     """
     pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 12, 16) * 10
     targets = torch.eye(5)

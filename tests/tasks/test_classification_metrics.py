@@ -36,11 +36,11 @@ def scored(
     return metrics
 
 
-def random_answers(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax of random logits that lean towards the truth, and the truths."""
+def random_predictions(count: int, num_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax of random logits that lean towards the truth, and the targets."""
     draw = np.random.default_rng(seed)
-    targets = draw.integers(0, classes, count)
-    logits = draw.normal(size=(count, classes)) + 1.5 * np.eye(classes)[targets]
+    targets = draw.integers(0, num_classes, count)
+    logits = draw.normal(size=(count, num_classes)) + 1.5 * np.eye(num_classes)[targets]
     exponentials = np.exp(logits)
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities.astype(np.float32), targets
@@ -71,7 +71,7 @@ def test_a_case_that_can_be_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_single_label_figures_are_those_of_scikit_learn(seed: int) -> None:
-    probabilities, targets = random_answers(157, 7, seed)
+    probabilities, targets = random_predictions(157, 7, seed)
     metrics = scored(probabilities, targets, topk=(1, 3, 5, 50))
     report, predicted = metrics.compute(), probabilities.argmax(axis=1)
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
@@ -99,7 +99,7 @@ def test_single_label_figures_are_those_of_scikit_learn(seed: int) -> None:
 
 def test_a_class_without_samples_counts_as_scikit_learn_counts_it() -> None:
     """Precision, recall and F1 of a class that is neither true nor predicted; macro averages leave it out."""
-    probabilities, targets = random_answers(40, 3, 0)
+    probabilities, targets = random_predictions(40, 3, 0)
     probabilities = np.concatenate([probabilities, np.zeros((40, 1), np.float32)], axis=1)
     figures, predicted = scored(probabilities, targets).compute().values, probabilities.argmax(axis=1)
     expected = sklearn_metrics.f1_score(targets, predicted, average="macro", zero_division=0)
@@ -110,16 +110,16 @@ def test_a_class_without_samples_counts_as_scikit_learn_counts_it() -> None:
 def test_multi_label_figures_are_those_of_scikit_learn(thresholds: dict[str, Any]) -> None:
     draw = np.random.default_rng(5)
     probabilities = draw.random((83, 4)).astype(np.float32)
-    truths = (draw.random((83, 4)) < 0.3 + 0.4 * probabilities).astype(np.float32)
-    metrics = scored(probabilities, truths, multi_label=True, thresholds=thresholds)
+    targets = (draw.random((83, 4)) < 0.3 + 0.4 * probabilities).astype(np.float32)
+    metrics = scored(probabilities, targets, multi_label=True, thresholds=thresholds)
     predicted = probabilities >= np.array(thresholds.get("values", [0.5] * 4), np.float32)
-    precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(truths, predicted)
+    precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(targets, predicted)
     report = metrics.compute()
     figures = report.values
     expected = {
-        "accuracy": (predicted == truths).mean(),
-        "exact_match": sklearn_metrics.accuracy_score(truths, predicted),
-        "mean_average_precision": sklearn_metrics.average_precision_score(truths, probabilities),
+        "accuracy": (predicted == targets).mean(),
+        "exact_match": sklearn_metrics.accuracy_score(targets, predicted),
+        "mean_average_precision": sklearn_metrics.average_precision_score(targets, probabilities),
         "precision": precision.mean(),
         "recall": recall.mean(),
         "f1": f1.mean(),
@@ -129,17 +129,17 @@ def test_multi_label_figures_are_those_of_scikit_learn(thresholds: dict[str, Any
 
 
 def test_multi_label_calibration_is_about_each_yes_or_no() -> None:
-    """Every label is a bet on 'yes': bins of its probability, and the share of 'yes' in each."""
+    """Every label is a bet on 'yes': bins of its probability, and the fraction of 'yes' in each."""
     probabilities = np.array([[0.9, 0.2], [0.9, 0.2], [0.9, 0.2], [0.9, 0.2]], np.float32)
-    truths = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.float32)
-    figures = scored(probabilities, truths, multi_label=True).compute().values
+    targets = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.float32)
+    figures = scored(probabilities, targets, multi_label=True).compute().values
     expected = 0.5 * abs(0.9 - 0.75) + 0.5 * abs(0.2 - 0.25)
     assert figures["calibration_error"] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_parts_that_are_joined_come_to_what_the_whole_comes_to(multi_label: bool) -> None:
-    probabilities, targets = random_answers(40, 5, 1)
+    probabilities, targets = random_predictions(40, 5, 1)
     if multi_label:
         targets = (np.random.default_rng(2).random((40, 5)) < 0.4).astype(np.float32)
     whole = scored(probabilities, targets, multi_label=multi_label)
@@ -157,8 +157,8 @@ def test_parts_that_are_joined_come_to_what_the_whole_comes_to(multi_label: bool
 def test_the_worst_answers_come_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.55, 0.45], [0.02, 0.98]], np.float32)
     assert worst(scored(probabilities, np.array([0, 1, 1, 0]))) == [3, 1, 2, 0]
-    truths = np.array([[1, 0], [1, 1], [1, 0], [1, 1]], np.float32)
-    assert worst(scored(probabilities, truths, multi_label=True)) == [3, 1, 2, 0]
+    targets = np.array([[1, 0], [1, 1], [1, 0], [1, 1]], np.float32)
+    assert worst(scored(probabilities, targets, multi_label=True)) == [3, 1, 2, 0]
 
 
 def worst(metrics: Metrics) -> list[int]:
@@ -167,22 +167,22 @@ def worst(metrics: Metrics) -> list[int]:
 
 
 def test_of_many_wrong_ones_the_worst_are_kept() -> None:
-    probabilities, targets = random_answers(500, 4, 3)
+    probabilities, targets = random_predictions(500, 4, 3)
     margins = probabilities[np.arange(500), targets] - np.where(
         np.eye(4, dtype=bool)[targets], -1, probabilities
     ).max(axis=1)
     assert worst(scored(probabilities, targets)) == np.argsort(margins, kind="stable")[:10].tolist()
 
 
-def f1_at(cut: float, probabilities: np.ndarray, truths: np.ndarray) -> float:
+def f1_at(cut: float, probabilities: np.ndarray, targets: np.ndarray) -> float:
     """F1 of one class where ``probabilities >= cut`` are told as yes."""
     told = probabilities >= cut
-    hits = int((told & (truths > 0)).sum())
-    return 2 * hits / max(1, int(told.sum()) + int(truths.sum()))
+    hits = int((told & (targets > 0)).sum())
+    return 2 * hits / max(1, int(told.sum()) + int(targets.sum()))
 
 
-def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassScores:
-    return ClassScores.ordered(probabilities, truths > 0, int(truths.sum()))
+def predictions_of(probabilities: np.ndarray, targets: np.ndarray) -> ClassScores:
+    return ClassScores.ordered(probabilities, targets > 0, int(targets.sum()))
 
 
 @settings(max_examples=60, deadline=None)
@@ -191,19 +191,19 @@ def answers_of(probabilities: np.ndarray, truths: np.ndarray) -> ClassScores:
 )
 def test_no_cut_has_a_better_f1_than_the_best(samples: list[tuple[float, bool]]) -> None:
     probabilities = np.array([value for value, _ in samples], np.float32)
-    truths = np.array([float(truth) for _, truth in samples], np.float32)
-    found = best_f1_threshold(answers_of(probabilities, truths))
+    targets = np.array([float(target) for _, target in samples], np.float32)
+    found = best_f1_threshold(predictions_of(probabilities, targets))
     assert 0 <= found <= 1
-    if truths.any():
-        best = max(f1_at(cut, probabilities, truths) for cut in np.arange(0, 1.01, 0.025))
-        assert f1_at(found, probabilities, truths) == pytest.approx(best)
+    if targets.any():
+        best = max(f1_at(cut, probabilities, targets) for cut in np.arange(0, 1.01, 0.025))
+        assert f1_at(found, probabilities, targets) == pytest.approx(best)
     else:
         assert found == 0.5
 
 
 def test_the_best_cut_lies_between_two_probabilities() -> None:
-    answers = answers_of(np.array([0.3, 0.9, 0.1, 0.8]), np.array([0, 1, 0, 1]))
-    assert best_f1_threshold(answers) == pytest.approx(0.55)
+    predictions = predictions_of(np.array([0.3, 0.9, 0.1, 0.8]), np.array([0, 1, 0, 1]))
+    assert best_f1_threshold(predictions) == pytest.approx(0.55)
 
 
 def rejection(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -221,7 +221,7 @@ def test_rejection_is_worth_it_only_below_its_threshold() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_rejection_threshold_gains_more(seed: int) -> None:
-    probabilities, targets = random_answers(60, 4, seed)
+    probabilities, targets = random_predictions(60, 4, seed)
     best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
 
     def gain(cut: float) -> int:
@@ -236,7 +236,7 @@ def test_all_right_means_nothing_is_rejected() -> None:
     assert rejection(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == 0.0
 
 
-def test_the_share_of_rejected_answers_is_told() -> None:
+def test_the_fraction_of_rejected_answers_is_told() -> None:
     probabilities = np.array([[0.9, 0.1], [0.55, 0.45], [0.2, 0.8], [0.4, 0.6]], np.float32)
     metrics = scored(probabilities, np.array([0, 0, 1, 1]), thresholds={"kind": "reject", "value": 0.58})
     assert metrics.compute().details["rejected_share"] == 0.25

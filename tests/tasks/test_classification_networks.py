@@ -16,7 +16,7 @@ from tiny_classification import data_overrides, run, tiny_spec
 from tao_like.contract.capabilities import Explains
 from tao_like.contract.inputs import preprocess
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.plots.cards import overlay_heat
+from tao_like.plots.cards import overlay_heatmap
 from tao_like.tasks import task_class
 
 # isort: split
@@ -80,7 +80,7 @@ def network_of(backbone: str, side: int, class_folders: Path) -> tuple[Any, Any]
     return task.model(pretrained=False)[0].eval(), task
 
 
-def prepared_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
+def preprocessed_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
     """The first test pictures as the network takes them."""
     dataset = task.data.dataset("test")
     return preprocess(task.inputs, [dataset.sample(index) for index in range(count)])
@@ -98,11 +98,11 @@ def prepared_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
 )
 def test_maps_show_places_of_the_picture(backbone: str, side: int, grid: int, class_folders: Path) -> None:
     network, task = network_of(backbone, side, class_folders)
-    maps = task.capability(Explains).explain(network, prepared_pictures(task, 3))
-    assert [heat.shape for heat in maps] == [(grid, grid)] * 3
-    for heat in maps:
-        assert 0 <= heat.min() <= heat.max() <= 1 + 1e-6
-    assert max(heat.max() for heat in maps) == pytest.approx(1)
+    maps = task.capability(Explains).explain(network, preprocessed_pictures(task, 3))
+    assert [heatmap.shape for heatmap in maps] == [(grid, grid)] * 3
+    for heatmap in maps:
+        assert 0 <= heatmap.min() <= heatmap.max() <= 1 + 1e-6
+    assert max(heatmap.max() for heatmap in maps) == pytest.approx(1)
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -110,15 +110,15 @@ def test_the_map_of_a_pooled_network_is_its_class_activation_map(class_folders: 
     """With global average pooling and one linear layer, Grad-CAM is CAM (Zhou et al. 2016): the layer's
     weights of the class, applied at each place."""
     network, task = network_of("test_resnet", 96, class_folders)
-    pixels = prepared_pictures(task, 4)
-    heats = task.capability(Explains).explain(network, pixels)
+    pixels = preprocessed_pictures(task, 4)
+    heatmaps = task.capability(Explains).explain(network, pixels)
     with torch.no_grad():
         inputs = network.normalise(torch.from_numpy(pixels["image"]).permute(0, 3, 1, 2))
         features = network.backbone.forward_features(inputs)
         classes = network.backbone(inputs).argmax(dim=1)
-    for heat, maps, number in zip(heats, features, classes, strict=True):
+    for heatmap, maps, number in zip(heatmaps, features, classes, strict=True):
         expected = torch.einsum("c,chw->hw", network.backbone.fc.weight[number], maps).clamp(min=0).detach()
-        np.testing.assert_allclose(heat, expected / expected.max().clamp(min=1e-12), atol=1e-4)
+        np.testing.assert_allclose(heatmap, expected / expected.max().clamp(min=1e-12), atol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
@@ -140,8 +140,8 @@ def test_inference_draws_where_the_network_looked(
 
 def test_a_heat_map_leaves_what_was_looked_at_and_darkens_the_rest() -> None:
     picture = Image.new("RGB", (20, 20), (200, 200, 200))
-    heat = np.zeros((4, 4))
-    heat[:, 2:] = 1
-    pixels = np.asarray(overlay_heat(picture, heat)).astype(int)
+    heatmap = np.zeros((4, 4))
+    heatmap[:, 2:] = 1
+    pixels = np.asarray(overlay_heatmap(picture, heatmap)).astype(int)
     assert pixels[10, 18].tolist() == [200, 200, 200]
     assert pixels[10, 1].sum() < 300

@@ -60,8 +60,8 @@ class TestClassification(TaskStagesTest):
             damage(files[1])
         return files
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        assert answer["label"] == (row["label"] or None)
-        assert str(answer["rejected"]) == row["rejected"]
-        for name, value in answer["probabilities"].items():
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        assert prediction["label"] == (row["label"] or None)
+        assert str(prediction["rejected"]) == row["rejected"]
+        for name, value in prediction["probabilities"].items():
             assert value == pytest.approx(float(row[f"p_{name}"]), abs=PROBABILITY_TOLERANCE)

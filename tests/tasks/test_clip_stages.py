@@ -80,10 +80,10 @@ class TestClip(TaskStagesTest):
             damage(files[1])
         return files
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        assert answer["label"] == row["label"]
-        assert answer["score"] == pytest.approx(float(row["score"]), abs=PROBABILITY_TOLERANCE)
-        for name, value in answer["probabilities"].items():
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        assert prediction["label"] == row["label"]
+        assert prediction["score"] == pytest.approx(float(row["score"]), abs=PROBABILITY_TOLERANCE)
+        for name, value in prediction["probabilities"].items():
             assert value == pytest.approx(float(row[f"p_{name}"]), abs=PROBABILITY_TOLERANCE)
 
     # Where the base looks into one file, here is a folder of two graphs.
@@ -129,7 +129,7 @@ class TestClip(TaskStagesTest):
         command = [sys.executable, "-c", RUNTIME_SCRIPT, str(exported.onnx_file), *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        answers, modules = json.loads(done.stdout)
+        predictions, modules = json.loads(done.stdout)
         unwanted = {
             "torch",
             "timm",
@@ -142,8 +142,8 @@ class TestClip(TaskStagesTest):
         }
         assert not unwanted & set(modules)
         rows = [*csv_rows(expected.predictions), *csv_rows(named.predictions)]
-        for (source, label, score, probabilities), row in zip(answers, rows, strict=True):
+        for (source, label, score, probabilities), row in zip(predictions, rows, strict=True):
             assert source == row["path"]
-            answer = {"label": label, "score": score, "probabilities": probabilities}
-            self.assert_same_answer(answer, row)
-        assert set(answers[-1][3]) == {"a red thing", "a blue thing"}
+            prediction = {"label": label, "score": score, "probabilities": probabilities}
+            self.assert_same_prediction(prediction, row)
+        assert set(predictions[-1][3]) == {"a red thing", "a blue thing"}

@@ -12,18 +12,18 @@ from PIL import Image, ImageOps
 
 from tao_like.config import load_spec
 from tao_like.contract.batch import Batch
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.tasks.common.augmentation.annotations import Annotations, LabeledImage
 from tao_like.tasks.common.augmentation.mixing import MixUpImages, Mosaic
-from tao_like.tasks.common.augmentation.placing import CropMosaic, Preprocess, RandomPlacement
+from tao_like.tasks.common.augmentation.placing import CropMosaic, Preprocess, RandomScaleShift
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
-from tao_like.tasks.common.augmentation.warps import Affine, Placement, affine_matrix
+from tao_like.tasks.common.augmentation.warps import Affine, ScaleShift, affine_matrix
 from tao_like.tasks.detection.data.data import augmentation_of
 from tao_like.tasks.detection.data.dataset import DetectionTargets
 from tao_like.tasks.detection.data.scales import resized_batch
 from tao_like.tasks.detection.spec import Spec
 
-SIZE = ImagePreparation(
+SIZE = ImagePreprocessing(
     height=192, width=256, resize="letterbox", crop_pct=1.0, interpolation="bilinear", fill=114
 )
 CANVAS = (256, 192)
@@ -31,14 +31,14 @@ TOLERANCE = 1.5
 """Pixels: an edge between two of them is blurred by interpolation."""
 
 
-def square(seed: int, colour: tuple[int, int, int] = (255, 255, 255)) -> LabeledImage:
+def square(seed: int, color: tuple[int, int, int] = (255, 255, 255)) -> LabeledImage:
     """A dark picture with one bright square, whose box is known."""
     draw = np.random.default_rng(seed)
     width, height = int(draw.integers(200, 400)), int(draw.integers(150, 300))
     side = int(draw.integers(40, 80))
     left, top = int(draw.integers(30, width - side - 30)), int(draw.integers(30, height - side - 30))
     image = Image.new("RGB", (width, height), "black")
-    image.paste(colour, (left, top, left + side, top + side))
+    image.paste(color, (left, top, left + side, top + side))
     box = np.array([[left, top, left + side, top + side]], np.float32)
     return LabeledImage(image, Annotations.of(box, np.array([seed % 3]), image.size))
 
@@ -58,7 +58,7 @@ def boxes_of(sample: LabeledImage) -> np.ndarray:
 
 
 def placed(sample: LabeledImage, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> LabeledImage:
-    return Placement.of(sample.image.size, SIZE, scale, shift)(sample)
+    return ScaleShift.of(sample.image.size, SIZE, scale, shift)(sample)
 
 
 def bright(pixels: np.ndarray, limit: float) -> tuple[int, int, int, int] | None:
@@ -93,11 +93,11 @@ def spec(*overrides: str) -> Spec:
     return loaded
 
 
-def test_placed_without_changes_is_what_evaluation_prepares() -> None:
+def test_placed_without_changes_is_what_evaluation_preprocesses() -> None:
     for seed in range(10):
         sample = square(seed)
         changed = Preprocess(SIZE)(sample)
-        assert (np.asarray(changed.image) == prepare(sample.image, SIZE)).all()
+        assert (np.asarray(changed.image) == preprocess(sample.image, SIZE)).all()
         assert_found(changed)
 
 
@@ -109,7 +109,7 @@ def test_scaled_and_shifted(scale: float, shift: tuple[float, float]) -> None:
 
 
 def test_rescaled_at_random() -> None:
-    move = RandomPlacement(SIZE, (0.5, 1.6), 0.3)
+    move = RandomScaleShift(SIZE, (0.5, 1.6), 0.3)
     for seed in range(30):
         assert_found(move(square(seed)))
 
@@ -206,13 +206,13 @@ def test_flips(horizontal: int, vertical: int) -> None:
         sample = square(seed)
         changed = change(sample, dict, strong=True)  # type: ignore[arg-type]  # no other is asked for
         assert_found(changed)
-        expected = prepare(sample.image, SIZE)
+        expected = preprocess(sample.image, SIZE)
         expected = expected[:, ::-1] if horizontal else expected
         expected = expected[::-1] if vertical else expected
         assert (np.asarray(changed.image) == expected).all()
 
 
-def test_colour_moves_nothing() -> None:
+def test_color_moves_nothing() -> None:
     settings = spec("random_affine.enable=false", "horizontal_flip_prob=0", "random_color.value=0.1")
     change = augmentation_of(settings.dataset.augmentation, SIZE)
     grey = square(4, (220, 200, 190))

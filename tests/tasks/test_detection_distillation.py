@@ -16,7 +16,7 @@ BOXES = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 4.0, 4.0]]])
 """Two places; the teacher is sure of the first one's answer."""
 
 
-def answer(*scores: float, shift: float = 0.0) -> tuple[Tensor, Tensor]:
+def prediction(*scores: float, shift: float = 0.0) -> tuple[Tensor, Tensor]:
     """Boxes (1, 2, 4), moved to the right, and scores (1, 2, 1)."""
     return BOXES + torch.tensor([shift, 0, shift, 0]), torch.tensor(scores).reshape(1, 2, 1)
 
@@ -27,14 +27,14 @@ def divergence(own: float, wanted: float) -> float:
 
 
 def test_equal_answers_cost_nothing() -> None:
-    losses = teacher_losses(answer(SURE, UNSURE), answer(SURE, UNSURE), 2.0)
+    losses = teacher_losses(prediction(SURE, UNSURE), prediction(SURE, UNSURE), 2.0)
     assert {name: float(value) for name, value in losses.items()} == pytest.approx(
         {"distillation_scores": 0.0, "distillation_boxes": 0.0}, abs=1e-5
     )
 
 
 def test_scores_cost_their_divergence_everywhere_and_boxes_their_distance_where_the_teacher_is_sure() -> None:
-    losses = teacher_losses(answer(0.5, 0.2, shift=5.0), answer(SURE, UNSURE), 1.0)
+    losses = teacher_losses(prediction(0.5, 0.2, shift=5.0), prediction(SURE, UNSURE), 1.0)
     # The best scores of the teacher add up to less than 1, so the sums stand as they are.
     assert float(losses["distillation_scores"]) == pytest.approx(
         divergence(0.5, SURE) + divergence(0.2, UNSURE), rel=1e-4
@@ -47,15 +47,15 @@ def test_a_temperature_divides_the_logits_and_its_square_keeps_the_size() -> Non
     def softened(score: float) -> float:
         return 1 / (1 + ((1 - score) / score) ** 0.5)
 
-    losses = teacher_losses(answer(0.5, UNSURE), answer(SURE, UNSURE), 2.0)
+    losses = teacher_losses(prediction(0.5, UNSURE), prediction(SURE, UNSURE), 2.0)
     expected = 4 * divergence(softened(0.5), softened(SURE))
     assert float(losses["distillation_scores"]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradients_reach_scores_and_boxes_and_are_finite_at_nought_and_one() -> None:
-    boxes, scores = answer(1.0, 0.5, shift=3.0)
+def test_gradients_reach_scores_and_boxes_and_are_finite_at_zero_and_one() -> None:
+    boxes, scores = prediction(1.0, 0.5, shift=3.0)
     boxes, scores = boxes.requires_grad_(), scores.requires_grad_()
-    losses = teacher_losses((boxes, scores), answer(SURE, 0.0), 2.0)
+    losses = teacher_losses((boxes, scores), prediction(SURE, 0.0), 2.0)
     gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [boxes, scores])
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     # The first box lies too far right, the second score is too high.
@@ -64,6 +64,6 @@ def test_gradients_reach_scores_and_boxes_and_are_finite_at_nought_and_one() -> 
 
 
 def test_a_teacher_with_other_places_is_refused() -> None:
-    boxes, scores = answer(SURE, UNSURE)
+    boxes, scores = prediction(SURE, UNSURE)
     with pytest.raises(SpecError, match="1 locations and this network at 2; take a teacher of the same"):
         teacher_losses((boxes, scores), (boxes[:, :1], scores[:, :1]), 1.0)

@@ -1,4 +1,4 @@
-"""Faster R-CNN: regions, answers and losses of torchvision's own, and through the stages."""
+"""Faster R-CNN: regions, predictions and losses of torchvision's own, and through the stages."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
         order = scores.argsort(descending=True, stable=True).tolist()
-        overlaps = box_iou(boxes, boxes)
+        ious = box_iou(boxes, boxes)
         kept: list[int] = []
         for place in order:
-            if not kept or overlaps[place, kept].max() <= threshold:
+            if not kept or ious[place, kept].max() <= threshold:
                 kept.append(place)
         return torch.tensor(kept, dtype=torch.int64)
 
@@ -121,18 +121,18 @@ def test_it_finds_what_torchvisions_finds(theirs: nn.Module, ours: FasterRcnn) -
     with torch.no_grad():
         proposals, _ = theirs.rpn(images, features)  # type: ignore[operator]
         expected, _ = theirs.roi_heads(features, proposals, images.image_sizes)  # type: ignore[operator]
-        values = ours.from_normalised(inputs)
+        values = ours.from_normalized(inputs)
         regions, counts = ours._regions(ours._first_stage(values))
         selection = Selection(score_threshold=0.05, iou_threshold=0.5, limit=100, candidates=1000)
         boxes, scores, labels, found = suppressed(*ours.decode(values), selection)
-    for picture, answer in enumerate(expected):
+    for picture, prediction in enumerate(expected):
         assert counts[picture] == len(proposals[picture])
         torch.testing.assert_close(regions[picture, : counts[picture]], proposals[picture], rtol=0, atol=1e-3)
         count = int(found[picture])
-        assert count == len(answer["scores"]) > 20
-        torch.testing.assert_close(scores[picture, :count], answer["scores"], rtol=0, atol=1e-5)
-        torch.testing.assert_close(boxes[picture, :count], answer["boxes"], rtol=0, atol=1e-3)
-        assert labels[picture, :count].tolist() == (answer["labels"] - 1).tolist()
+        assert count == len(prediction["scores"]) > 20
+        torch.testing.assert_close(scores[picture, :count], prediction["scores"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(boxes[picture, :count], prediction["boxes"], rtol=0, atol=1e-3)
+        assert labels[picture, :count].tolist() == (prediction["labels"] - 1).tolist()
 
 
 @pytest.mark.usefixtures("plain_operators")
@@ -149,7 +149,7 @@ def test_its_losses_are_torchvisions(theirs: nn.Module, ours: FasterRcnn) -> Non
             proposals, expected = theirs.rpn(images, features, targets)  # type: ignore[operator]
             _, of_boxes = theirs.roi_heads(features, proposals, images.image_sizes, targets)  # type: ignore[operator]
             torch.manual_seed(2)
-            found = ours.losses(ours.from_normalised(inputs), BOXES, LABELS, refine=False)
+            found = ours.losses(ours.from_normalized(inputs), BOXES, LABELS, refine=False)
     finally:
         theirs.eval(), ours.eval()
     assert set(found) == {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}

@@ -16,17 +16,15 @@ import tao_like
 from tao_like.config import load_spec, to_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks import spec_module
-from tao_like.tasks.detection.anchors.clusters import cluster_shapes, mean_best_overlap, shape_overlaps
+from tao_like.tasks.detection.anchors.clusters import cluster_shapes, mean_best_iou, shape_iou
 
 TINY_YOLO = "model.arch=yolo_v4_tiny"
 
 
 def test_overlaps_of_shapes_by_hand() -> None:
-    found = shape_overlaps(np.array([[4.0, 2.0], [10.0, 10.0]]), np.array([[2.0, 4.0], [4.0, 2.0]]))
+    found = shape_iou(np.array([[4.0, 2.0], [10.0, 10.0]]), np.array([[2.0, 4.0], [4.0, 2.0]]))
     assert found.tolist() == [[4 / 12, 1.0], [8 / 100, 8 / 100]]
-    assert mean_best_overlap(np.array([[4.0, 2.0], [10.0, 10.0]]), np.array([[4.0, 2.0]])) == pytest.approx(
-        0.54
-    )
+    assert mean_best_iou(np.array([[4.0, 2.0], [10.0, 10.0]]), np.array([[4.0, 2.0]])) == pytest.approx(0.54)
 
 
 def test_three_heaps_of_boxes_give_their_middles_the_smallest_first() -> None:
@@ -41,7 +39,7 @@ def test_three_heaps_of_boxes_give_their_middles_the_smallest_first() -> None:
 
 
 def test_the_distance_is_of_overlap_and_not_of_pixels() -> None:
-    # In pixels 100 and 130 are farther apart than 2 and 8, which would share a centre.
+    # In pixels 100 and 130 are farther apart than 2 and 8, which would share a center.
     shapes = np.array([[2.0, 2.0]] * 4 + [[8.0, 8.0]] * 4 + [[100.0, 100.0]] * 4 + [[130.0, 130.0]] * 4)
     found = cluster_shapes(shapes, 3, seed=1, max_steps=100)
     assert found[:2].tolist() == [[2.0, 2.0], [8.0, 8.0]]

@@ -37,7 +37,7 @@ def class_entropy(logits: Sequence[float], label: int, target: float) -> float:
     return sum(cross_entropy(each, target if name == label else 0.0) for name, each in enumerate(logits))
 
 
-def overlap(box: Box, other: Box) -> float:
+def iou(box: Box, other: Box) -> float:
     """Intersection over union."""
     wide, high = (min(box[i + 2], other[i + 2]) - max(box[i], other[i]) for i in (0, 1))
     if wide <= 0 or high <= 0:
@@ -47,14 +47,14 @@ def overlap(box: Box, other: Box) -> float:
 
 
 def around(column: float, row: float, width: float, height: float) -> Box:
-    """A box from its centre and sides."""
+    """A box from its center and sides."""
     return (column - width / 2, row - height / 2, column + width / 2, row + height / 2)
 
 
 def random_boxes(random: np.random.Generator, count: int) -> Tensor:
-    centres = random.uniform((0, 0), (WIDTH, HEIGHT), (count, 2))
+    centers = random.uniform((0, 0), (WIDTH, HEIGHT), (count, 2))
     sides = np.exp(random.uniform(math.log(4), math.log(60), (count, 2)))
-    corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+    corners = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1)
     return torch.from_numpy(corners.clip(0, (WIDTH, HEIGHT) * 2).astype(np.float32))
 
 
@@ -70,33 +70,33 @@ def places(maps: Sequence[Tensor], picture: int) -> Iterator[tuple[float, float,
 
 
 def sim_ota(maps: Sequence[Tensor], picture: int, boxes: list[Box], labels: list[int]) -> dict[int, int]:
-    """Place to object: the cheapest places near the centre, as many as the ten best overlaps sum up to."""
+    """Place to object: the cheapest places near the center, as many as the ten best overlaps sum up to."""
     costs: list[dict[int, float]] = [{} for _ in boxes]
-    overlaps: list[dict[int, float]] = [{} for _ in boxes]
+    ious: list[dict[int, float]] = [{} for _ in boxes]
     for place, (column, row, stride, said) in enumerate(places(maps, picture)):
-        answer = around(
+        prediction = around(
             (said[0] + column) * stride,
             (said[1] + row) * stride,
             math.exp(said[2]) * stride,
             math.exp(said[3]) * stride,
         )
-        centres = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in boxes]
+        centers = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in boxes]
         offsets = [
-            max(abs((column + 0.5) * stride - centre[0]), abs((row + 0.5) * stride - centre[1])) / stride
-            for centre in centres
+            max(abs((column + 0.5) * stride - center[0]), abs((row + 0.5) * stride - center[1])) / stride
+            for center in centers
         ]
         if min(offsets) >= 1.5:
             continue
         scores = [math.sqrt(sigmoid(said[4]) * sigmoid(each)) for each in said[5:]]
         for number, (box, label, offset) in enumerate(zip(boxes, labels, offsets, strict=True)):
-            overlaps[number][place] = overlap(answer, box)
+            ious[number][place] = iou(prediction, box)
             if offset < 1.5:
-                costs[number][place] = -3 * math.log(overlaps[number][place] + 1e-8) - sum(
+                costs[number][place] = -3 * math.log(ious[number][place] + 1e-8) - sum(
                     math.log(score if name == label else 1 - score) for name, score in enumerate(scores)
                 )
     owners: dict[int, int] = {}
     for number, cost in enumerate(costs):
-        count = max(1, int(sum(sorted(overlaps[number].values(), reverse=True)[:10])))
+        count = max(1, int(sum(sorted(ious[number].values(), reverse=True)[:10])))
         for place in sorted(cost, key=cost.__getitem__)[:count]:
             if place not in owners or cost[place] < costs[owners[place]][place]:
                 owners[place] = number
@@ -108,11 +108,11 @@ def yolox_reference(
 ) -> tuple[dict[str, float], int, int]:
     """The parts of the loss, how many places answer, and of how many objects."""
     parts = dict.fromkeys(("loss_box", "loss_class", "loss_object", "loss_l1"), 0.0)
-    count, answered = 0, 0
+    count, matched = 0, 0
     for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
         owners = sim_ota(maps, picture, of_picture, names) if of_picture else {}
         count += len(owners)
-        answered += len(set(owners.values()))
+        matched += len(set(owners.values()))
         for place, (column, row, stride, said) in enumerate(places(maps, picture)):
             parts["loss_object"] += cross_entropy(said[4], float(place in owners))
             if place not in owners:
@@ -125,25 +125,27 @@ def yolox_reference(
                 math.log((box[3] - box[1]) / stride),
             ]
             sides = [math.exp(each) * stride for each in said[2:4]]
-            shared = overlap(around((said[0] + column) * stride, (said[1] + row) * stride, *sides), box)
+            shared = iou(around((said[0] + column) * stride, (said[1] + row) * stride, *sides), box)
             parts["loss_box"] += 5 * (1 - shared**2)
             parts["loss_class"] += class_entropy(said[5:], names[owners[place]], shared)
             parts["loss_l1"] += sum(abs(one - other) for one, other in zip(said[:4], wanted, strict=True))
-    return {name: value / max(count, 1) for name, value in parts.items()}, count, answered
+    return {name: value / max(count, 1) for name, value in parts.items()}, count, matched
 
 
-@pytest.mark.parametrize(("classes", "counts"), [(1, (3, 0, 5)), (4, (0, 9)), (3, (0, 0))])
-def test_yolox_is_what_its_paper_says(classes: int, counts: tuple[int, ...]) -> None:
-    random = np.random.default_rng(classes)
+@pytest.mark.parametrize(("num_classes", "counts"), [(1, (3, 0, 5)), (4, (0, 9)), (3, (0, 0))])
+def test_yolox_is_what_its_paper_says(num_classes: int, counts: tuple[int, ...]) -> None:
+    random = np.random.default_rng(num_classes)
     maps = [
-        torch.from_numpy(random.normal(0, 0.5, (len(counts), 5 + classes, HEIGHT // s, WIDTH // s))).float()
+        torch.from_numpy(
+            random.normal(0, 0.5, (len(counts), 5 + num_classes, HEIGHT // s, WIDTH // s))
+        ).float()
         for s in map(int, STRIDES)
     ]
     # Sides of about 24 pixels everywhere, so that several places fit an object.
     for values, stride in zip(maps, STRIDES, strict=True):
         values[:, 2:4] += math.log(24 / stride)
     boxes = [random_boxes(random, count) for count in counts]
-    labels = [torch.from_numpy(random.integers(0, classes, count)) for count in counts]
+    labels = [torch.from_numpy(random.integers(0, num_classes, count)) for count in counts]
     expected, places_count, objects = yolox_reference(
         maps, [each.double().tolist() for each in boxes], [each.tolist() for each in labels]
     )
@@ -168,9 +170,9 @@ Pair = tuple[int, int, int, int]
 """Map, anchor, row and column."""
 
 
-def complete_overlap_loss(box: Box, other: Box) -> float:
+def complete_iou_loss(box: Box, other: Box) -> float:
     """Zheng et al. 2020, eq. 8 to 11."""
-    shared = overlap(box, other)
+    shared = iou(box, other)
     distance = sum(((box[i] + box[i + 2] - other[i] - other[i + 2]) / 2) ** 2 for i in (0, 1))
     diagonal = sum((max(box[i + 2], other[i + 2]) - min(box[i], other[i])) ** 2 for i in (0, 1))
     angles = [math.atan((each[2] - each[0]) / (each[3] - each[1])) for each in (box, other)]
@@ -183,7 +185,7 @@ def owners_of_pairs(boxes: list[Box], best_alone: bool) -> dict[Pair, int]:
     owners: dict[Pair, tuple[float, int]] = {}
     for number, box in enumerate(boxes):
         shape = around(0, 0, box[2] - box[0], box[3] - box[1])
-        fits = [overlap(shape, around(0, 0, *PLAN.shapes[level][which])) for level, which in ANCHORS]
+        fits = [iou(shape, around(0, 0, *PLAN.shapes[level][which])) for level, which in ANCHORS]
         for fit, (level, which) in zip(fits, ANCHORS, strict=True):
             if fit < max(fits) and (best_alone or fit <= PLAN.box_matching_iou):
                 continue
@@ -206,35 +208,35 @@ def anchor_reference(
             scale, stride = 1 + PLAN.extends[level], STRIDES[level]
             for row, column in np.ndindex(*maps[level].shape[3:]):
                 said = maps[level][picture, which, :, row, column].double().tolist()
-                centre = [
+                center = [
                     (scale * sigmoid(each) - (scale - 1) / 2 + cell) * stride
                     for each, cell in zip(said[:2], (column, row), strict=True)
                 ]
                 shape = PLAN.shapes[level][which]
                 sides = [math.exp(each) * side for each, side in zip(said[2:4], shape, strict=True)]
-                answer = around(*centre, *sides)
+                prediction = around(*center, *sides)
                 owner = owners.get((level, which, row, column))
                 if owner is not None:
-                    parts["loss_box"] += PLAN.box_weight * complete_overlap_loss(answer, of_picture[owner])
+                    parts["loss_box"] += PLAN.box_weight * complete_iou_loss(prediction, of_picture[owner])
                     parts["loss_object"] += cross_entropy(said[4], 1.0)
                     parts["loss_class"] += PLAN.class_weight * class_entropy(said[5:], names[owner], 1.0)
-                elif all(overlap(answer, box) <= PLAN.neutral_iou for box in of_picture):
+                elif all(iou(prediction, box) <= PLAN.neutral_iou for box in of_picture):
                     parts["loss_object"] += PLAN.negative_weight * cross_entropy(said[4], 0.0)
     return {name: value / max(count, 1) for name, value in parts.items()}, count
 
 
 @pytest.mark.parametrize("best_alone", [False, True])
-@pytest.mark.parametrize(("classes", "counts"), [(1, (3, 0, 5)), (4, (0, 12)), (3, (0, 0))])
-def test_yolo_is_what_its_papers_say(classes: int, counts: tuple[int, ...], best_alone: bool) -> None:
-    random = np.random.default_rng(classes)
+@pytest.mark.parametrize(("num_classes", "counts"), [(1, (3, 0, 5)), (4, (0, 12)), (3, (0, 0))])
+def test_yolo_is_what_its_papers_say(num_classes: int, counts: tuple[int, ...], best_alone: bool) -> None:
+    random = np.random.default_rng(num_classes)
     maps = [
         torch.from_numpy(
-            random.normal(0, 0.6, (len(counts), len(of_map), 5 + classes, HEIGHT // s, WIDTH // s))
+            random.normal(0, 0.6, (len(counts), len(of_map), 5 + num_classes, HEIGHT // s, WIDTH // s))
         ).float()
         for s, of_map in zip(map(int, STRIDES), PLAN.shapes, strict=True)
     ]
     boxes = [random_boxes(random, count) for count in counts]
-    labels = [torch.from_numpy(random.integers(0, classes, count)) for count in counts]
+    labels = [torch.from_numpy(random.integers(0, num_classes, count)) for count in counts]
     expected, pairs = anchor_reference(
         maps,
         [each.double().tolist() for each in boxes],
@@ -249,7 +251,7 @@ def test_yolo_is_what_its_papers_say(classes: int, counts: tuple[int, ...], best
 
 @pytest.mark.parametrize(("width", "height"), [(-20, -20), (-60, 0), (0, -60), (60, 60), (-1e4, 1e4)])
 def test_no_value_makes_yolos_loss_no_number(width: float, height: float) -> None:
-    """A box that vanishes beside the coordinates of its centre has no ratio of its sides."""
+    """A box that vanishes beside the coordinates of its center has no ratio of its sides."""
     maps = [torch.zeros(1, len(of_map), 6, 2, 3) for of_map in PLAN.shapes]
     for values in maps:
         values[:, :, 2], values[:, :, 3] = width, height

@@ -23,12 +23,12 @@ def maps(pictures: int = 1, *, value: float = 0.0) -> list[Tensor]:
     return made
 
 
-def test_only_places_near_the_centre_answer_for_an_object() -> None:
+def test_only_places_near_the_center_answer_for_an_object() -> None:
     predictions = Predictions.of(maps(), STRIDES)
     box = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
     found = assign(predictions, predictions.corners()[0], 0, box, torch.tensor([1]))
-    centres = ((predictions.cells + 0.5) * predictions.strides[:, None])[found.places]
-    distance = (centres - torch.tensor([32.0, 32.0])).abs().amax(dim=1)
+    centers = ((predictions.cells + 0.5) * predictions.strides[:, None])[found.places]
+    distance = (centers - torch.tensor([32.0, 32.0])).abs().amax(dim=1)
     assert len(found.places) >= 1
     assert (distance < 1.5 * predictions.strides[found.places]).all()
     # A box of 32 pixels fits the coarsest map best.
@@ -51,10 +51,10 @@ def test_of_two_equal_places_the_one_that_tells_the_class_is_taken() -> None:
     box = predictions.corners()[0, row * 12 + column][None]
     found = assign(predictions, predictions.corners()[0], 0, box, torch.tensor([1]))
     assert found.places.tolist() == [row * 12 + column]
-    assert found.overlaps.tolist() == pytest.approx([1.0])
+    assert found.ious.tolist() == pytest.approx([1.0])
 
 
-def answers_for(box: Tensor, label: int) -> list[Tensor]:
+def outputs_for(box: Tensor, label: int) -> list[Tensor]:
     """Maps in which one place says the box and its class, and all others that there is nothing."""
     given = maps(value=-12.0)
     for each in given:
@@ -70,7 +70,7 @@ def answers_for(box: Tensor, label: int) -> list[Tensor]:
 
 def test_a_right_answer_costs_nearly_nothing_and_a_wrong_one_much() -> None:
     box = torch.tensor([38.0, 22.0, 52.0, 34.0])
-    given = answers_for(box, 2)
+    given = outputs_for(box, 2)
     right = yolox_losses(given, STRIDES, [box[None]], [torch.tensor([2])], refine=True)
     wrong_class = yolox_losses(given, STRIDES, [box[None]], [torch.tensor([0])], refine=True)
     moved = yolox_losses(given, STRIDES, [box[None] + 3], [torch.tensor([2])], refine=True)
@@ -97,7 +97,7 @@ def test_pictures_without_objects_in_any_position_give_finite_gradients(empty: t
         assert losses["loss_box"].item() == losses["loss_class"].item() == 0
 
 
-def test_an_object_whose_centre_is_outside_is_no_error() -> None:
+def test_an_object_whose_center_is_outside_is_no_error() -> None:
     box = torch.tensor([[-300.0, -300.0, 2.0, 2.0]])
     losses = yolox_losses(maps(), STRIDES, [box], [torch.tensor([0])], refine=True)
     assert all(torch.isfinite(value) for value in losses.values())

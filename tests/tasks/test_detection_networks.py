@@ -101,7 +101,7 @@ def published_checkpoint(network: YoloxDetector, path: Path) -> dict[str, Tensor
     return tensors
 
 
-def test_a_published_checkpoint_loads_and_sees_the_same_colours(tmp_path: Path) -> None:
+def test_a_published_checkpoint_loads_and_sees_the_same_colors(tmp_path: Path) -> None:
     network = yolox("tiny", 80)
     tensors = published_checkpoint(network, tmp_path / "yolox.pth")
     assert "all weights" in load_published(network, tmp_path / "yolox.pth", keep_classes=True)
@@ -176,7 +176,7 @@ def test_decoding_is_the_inverse_of_encoding() -> None:
     places = torch.tensor([0, 5, 40, 100, 125])
     boxes = predictions.corners()[0, places]
     assert predictions.encode(boxes, places).allclose(predictions.raw_boxes[0, places], atol=1e-4)
-    # The place in row 1, column 2 of the middle map, whose centre and size are told as nought.
+    # The place in row 1, column 2 of the middle map, whose center and size are told as zero.
     middle = torch.zeros(1, 6, 4, 6)
     of_middle = Predictions.of([maps[0] * 0, middle, maps[2] * 0], (8, 16, 32))
     assert of_middle.corners()[0, 96 + 1 * 6 + 2].tolist() == [2 * 16 - 8, 16 - 8, 2 * 16 + 8, 16 + 8]

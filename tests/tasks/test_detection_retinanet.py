@@ -64,7 +64,7 @@ def test_it_says_what_torchvisions_says(theirs: torch.nn.Module, ours: RetinaNet
         maps = list(theirs.backbone(inputs).values())  # type: ignore[operator]
         expected = theirs.head(maps)  # type: ignore[operator]
         anchors = theirs.anchor_generator(ImageList(inputs, [SIZE, SIZE]), maps)[0]  # type: ignore[operator]
-        logits, regression, own_anchors = ours.from_normalised(inputs)
+        logits, regression, own_anchors = ours.from_normalized(inputs)
     torch.testing.assert_close(logits, expected["cls_logits"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(regression, expected["bbox_regression"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(own_anchors, anchors)
@@ -83,7 +83,7 @@ def test_its_loss_is_torchvisions(theirs: torch.nn.Module, ours: RetinaNet) -> N
     ]
     labels = [torch.tensor([2, 5]), torch.zeros(0, dtype=torch.int64), torch.tensor([0])]
     with torch.no_grad():
-        values = ours.from_normalised(inputs)
+        values = ours.from_normalized(inputs)
         found = ours.losses(values, boxes, labels, refine=False)
         given = {"cls_logits": values[0], "bbox_regression": values[1]}
         targets: list[dict[str, Tensor]] = [

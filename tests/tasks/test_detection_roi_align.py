@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from onnx_graphs import answers, graph, node
+from onnx_graphs import graph, node, run_graph
 from torch import Tensor
 
 from tao_like.networks import _torchvision  # noqa: F401
@@ -42,7 +42,7 @@ def boxes() -> Tensor:
     return found
 
 
-def test_bins_of_a_slope_have_the_values_of_their_centres() -> None:
+def test_bins_of_a_slope_have_the_values_of_their_centers() -> None:
     """Column number plus 100 times the row number is exact between the places; a bin averages its points."""
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(64.0), indexing="ij")
     slope = (columns + 100 * rows).expand(1, 1, 32, 64)
@@ -84,7 +84,7 @@ def test_every_level_is_as_onnxs_operator_has_it(maps: list[Tensor], boxes: Tens
             ["pooled"],
             {"pictures": pictures[of_level].numpy()},
         )
-        expected = answers(model, map=features.numpy(), boxes=boxes[of_level].numpy())
+        expected = run_graph(model, map=features.numpy(), boxes=boxes[of_level].numpy())
         np.testing.assert_allclose(pooled[of_level].numpy(), expected, atol=1e-5)
 
 

@@ -58,7 +58,7 @@ def ours(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Ssd:
 def test_it_says_what_torchvisions_says(theirs: nn.Module, ours: Ssd) -> None:
     pixels = torch.randint(0, 256, (1, 3, 300, 300), dtype=torch.uint8)
     with torch.no_grad():
-        # Their own normalisation; a picture of the model's size is not resized.
+        # Their own normalization; a picture of the model's size is not resized.
         images, _ = theirs.transform([pixels[0] / 255])  # type: ignore[operator]
         maps = list(theirs.backbone(images.tensors).values())  # type: ignore[operator]
         expected = theirs.head(maps)  # type: ignore[operator]
@@ -82,7 +82,7 @@ def test_its_loss_is_torchvisions(theirs: nn.Module, ours: Ssd) -> None:
     logits, regression = torch.randn(3, 8732, 7), torch.randn(3, 8732, 4)
     targets = [{"boxes": box, "labels": label + 1} for box, label in zip(BOXES, LABELS, strict=True)]
     matches = [
-        theirs.proposal_matcher(box_overlaps(box, anchors)) if len(box) else torch.full((8732,), -1)  # type: ignore[operator]
+        theirs.proposal_matcher(iou_of_boxes(box, anchors)) if len(box) else torch.full((8732,), -1)  # type: ignore[operator]
         for box in BOXES
     ]
     given = {"cls_logits": logits, "bbox_regression": regression}
@@ -94,7 +94,7 @@ def test_its_loss_is_torchvisions(theirs: nn.Module, ours: Ssd) -> None:
     assert [value.item() for value in nothing.values()] == [0, 0]
 
 
-def box_overlaps(boxes: Tensor, anchors: Tensor) -> Tensor:
+def iou_of_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Intersection over union, by torchvision."""
     from torchvision.ops import box_iou
 
@@ -108,7 +108,7 @@ def test_anchors_follow_scales_and_shapes() -> None:
     # 8 x 12, 4 x 6, 2 x 3 and 1 x 2 places; 4, 6, 4 and 4 boxes at each.
     assert len(anchors) == 96 * 4 + 24 * 6 + 6 * 4 + 2 * 4
     assert limits.tolist() == [96, 64, 96, 64]
-    # At the first place, centre (4, 4): a fifth of both sides, then twice as wide as high in that measure.
+    # At the first place, center (4, 4): a fifth of both sides, then twice as wide as high in that measure.
     assert anchors[0].tolist() == pytest.approx([4 - 9.6, 4 - 6.4, 4 + 9.6, 4 + 6.4])
     width, height = 0.2 * 2**0.5 * 96, 0.2 / 2**0.5 * 64
     assert anchors[2].tolist() == pytest.approx(

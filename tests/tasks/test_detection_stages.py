@@ -96,8 +96,8 @@ class TestDetection(TaskStagesTest):
         images = json.loads((result.folder / "detections.json").read_text())["images"]
         assert [image["file_name"].rpartition("#")[2] for image in images] == [f"{n:06d}" for n in range(5)]
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        detections = answer["detections"]
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        detections = prediction["detections"]
         assert len(detections) == int(row["objects"])
         for name in ("blue", "green", "red"):
             assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])

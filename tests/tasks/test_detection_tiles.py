@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from box_pictures import IDS, annotation
-from pictures import COLOURS
+from pictures import COLORS
 from PIL import Image, ImageDraw
 from tiny_detection import tiny_spec
 
 from tao_like.contract.capabilities import Tiles
 from tao_like.contract.sample import Sample
 from tao_like.runtime.geometry.boxes import letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation, read_image
+from tao_like.runtime.inputs.image import ImagePreprocessing, read_image
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.runtime.predictions.tiles import Tiles as Cut
 from tao_like.tasks import task_class
@@ -33,7 +33,7 @@ def task(tmp_path: Path) -> Any:
     image = Image.new("RGB", SIZE, (100, 100, 100))
     pen = ImageDraw.Draw(image)
     for name, left, top, side in SQUARES:
-        pen.rectangle((left, top, left + side - 1, top + side - 1), fill=COLOURS[name])
+        pen.rectangle((left, top, left + side - 1, top + side - 1), fill=COLORS[name])
     image.save(tmp_path / "train" / "0.png")
     content = {
         "images": [{"id": 0, "file_name": "0.png", "width": SIZE[0], "height": SIZE[1]}],
@@ -62,13 +62,13 @@ def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None
         for box, label in zip(arrays.boxes.astype(int), arrays.labels, strict=True):
             name = task.data.labels.names[label]
             inside = pixels[box[1] : box[3], box[0] : box[2]]
-            assert (np.abs(inside - COLOURS[name]).max(axis=2) == 0).all()
+            assert (np.abs(inside - COLORS[name]).max(axis=2) == 0).all()
             seen.add(name)
-        # Nothing else of a square's colour is on the tile, but remnants below a fifth of a square.
-        painted = sum((np.abs(pixels - colour).max(axis=2) == 0).sum() for colour in COLOURS.values())
+        # Nothing else of a square's color is on the tile, but remnants below a fifth of a square.
+        painted = sum((np.abs(pixels - color).max(axis=2) == 0).sum() for color in COLORS.values())
         covered = ((arrays.boxes[:, 2:] - arrays.boxes[:, :2]).prod(axis=1)).sum()
         assert 0 <= painted - covered < 0.2 * 20**2 + 20
-    assert seen == set(COLOURS)
+    assert seen == set(COLORS)
 
 
 def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task: Any) -> None:
@@ -80,22 +80,22 @@ def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task:
         item = dataset[index]
         scores = np.full(len(item.labels), 0.9, np.float32)
         scored.append((index, Detections(item.boxes, scores, item.labels), item.ground_truth))
-    ((image, answer, target),) = tiles.merged(scored)
+    ((image, prediction, target),) = tiles.merged(scored)
     assert image == 0
-    assert len(answer) == len(SQUARES)
+    assert len(prediction) == len(SQUARES)
     metrics = task.phases()[0].metrics()
-    metrics.update([image], [answer], [target])
+    metrics.update([image], [prediction], [target])
     assert metrics.compute().values["mAP"] == pytest.approx(1.0)
     whole = tiles.whole_sample(dataset, 0)
     assert (tiles.whole_key(dataset, 0), dataset.key(1)) == (whole.key, dataset.sample(1).key)
     assert whole.data.size == SIZE
-    boxes = letterbox_transform(*SIZE, task.data.preprocessing).to_image(answer.boxes)
+    boxes = letterbox_transform(*SIZE, task.data.preprocessing).to_image(prediction.boxes)
     expected = [[left, top, left + side, top + side] for _, left, top, side in SQUARES]
     assert sorted(boxes.round().tolist()) == sorted(expected)
-    row = task.predictions.csv_row(whole, answer)
+    row = task.predictions.csv_row(whole, prediction)
     assert int(row["objects"]) == len(SQUARES)
     # The sizes of the target stand for those of the image, which need not be decoded again.
-    assert task.predictions.csv_row(Sample(whole.key, None, target), answer) == row
+    assert task.predictions.csv_row(Sample(whole.key, None, target), prediction) == row
 
 
 def test_training_draws_on_other_tiles_too(task: Any) -> None:
@@ -124,7 +124,7 @@ def test_tiles_of_twelve_bits_are_as_bright_in_training_and_at_run_time(tmp_path
     brightest = max(np.asarray(dataset.sample(index).data).max() for index in range(len(dataset)))
     # 3800 of 4095 is 236.6 of 255.
     assert brightest == 237
-    stated = ImagePreparation.from_dict(task.inputs["image"].preprocessing)
+    stated = ImagePreprocessing.from_dict(task.inputs["image"].preprocessing)
     tiles = Cut(read_image(tmp_path / "train" / "a.png", stated.window), task.data.tiling)
     assert len(tiles) == len(dataset)
     assert max(np.asarray(tile).max() for tile in tiles) == 237

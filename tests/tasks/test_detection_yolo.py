@@ -53,9 +53,9 @@ PLAN = AnchorPlan(
 NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
 
 
-def detector(classes: int, size: tuple[int, int], *overrides: str) -> Detector:
+def detector(num_classes: int, size: tuple[int, int], *overrides: str) -> Detector:
     """The network of a spec, with random weights."""
-    names = [str(number) for number in range(classes)]
+    names = [str(number) for number in range(num_classes)]
     return build_network(tiny_spec(*overrides), names, size, pretrained=False)[0]
 
 
@@ -145,11 +145,11 @@ def test_a_box_is_where_the_paper_says() -> None:
     # Second anchor (10 x 20) of the fine map, row 1, column 2.
     maps[0][0, 1, :4, 1, 2] = torch.tensor([math.log(3), -math.log(3), math.log(2), math.log(0.5)])
     corners = AnchorPredictions(maps, STRIDES, PLAN).corners()[0]
-    # sigmoid gives 0.75 and 0.25; with scale 1.1 and shift 0.05 the centre is at columns 2.775, rows 1.225.
-    centre = (2.775 * 16, 1.225 * 16)
-    expected = [centre[0] - 10, centre[1] - 5, centre[0] + 10, centre[1] + 5]
+    # sigmoid gives 0.75 and 0.25; with scale 1.1 and shift 0.05 the center is at columns 2.775, rows 1.225.
+    center = (2.775 * 16, 1.225 * 16)
+    expected = [center[0] - 10, center[1] - 5, center[0] + 10, center[1] + 5]
     assert corners[24 + 1 * 6 + 2].tolist() == pytest.approx(expected, abs=1e-4)
-    # Values of nought are the middle of the cell and the anchor itself: the coarse map's row 0, column 1.
+    # Values of zero are the middle of the cell and the anchor itself: the coarse map's row 0, column 1.
     assert corners[48 + 1].tolist() == pytest.approx([48 - 30, 16 - 20, 48 + 30, 16 + 20])
 
 
@@ -166,7 +166,7 @@ def test_a_score_is_that_of_the_class_times_that_of_an_object() -> None:
 
 def test_the_best_anchor_and_all_that_overlap_enough_answer() -> None:
     predictions = AnchorPredictions(maps_of(), STRIDES, PLAN)
-    # 20 x 10, centre (50, 30): overlap 1 with the first anchor, 1/3 with the second, 200/2400 with the third.
+    # 20 x 10, center (50, 30): overlap 1 with the first anchor, 1/3 with the second, 200/2400 with the third.
     box = torch.tensor([[40.0, 25.0, 60.0, 35.0]])
     places, objects = responsible(predictions, PLAN, box)
     assert places.tolist() == [1 * 6 + 3, 24 + 1 * 6 + 3]
@@ -192,7 +192,7 @@ def test_a_place_that_two_objects_want_goes_to_the_better_fit() -> None:
 
 
 def complete_iou_loss(box: Sequence[float], other: Sequence[float]) -> float:
-    """1 - IoU + squared distance of the centres over the squared diagonal around both + alpha v (Zheng)."""
+    """1 - IoU + squared distance of the centers over the squared diagonal around both + alpha v (Zheng)."""
     sides = [max(0.0, min(box[i + 2], other[i + 2]) - max(box[i], other[i])) for i in (0, 1)]
     areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box, other)]
     iou = sides[0] * sides[1] / (sum(areas) - sides[0] * sides[1])

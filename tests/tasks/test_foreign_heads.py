@@ -83,7 +83,7 @@ def test_a_file_without_class_names_gives_no_head(tmp_path: Path) -> None:
     torch.save(source.backbone.state_dict(), tmp_path / "weights.pth")
     report = load_pretrained(network.backbone, str(tmp_path / "weights.pth"), BACKBONE, OWN)
     assert torch.equal(network.backbone.fc.weight, before)
-    assert report.share == 1
+    assert report.fraction == 1
     assert "the head is new, since its file does not name its classes" in report.text()
 
 

@@ -33,11 +33,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def guesses(truth: Any, draw: np.random.Generator) -> Instances:
+def guesses(target: Any, draw: np.random.Generator) -> Instances:
     """Boxes near the objects and elsewhere, with masks that are partly right."""
-    boxes = truth.arrays.boxes + draw.normal(0, 2, truth.arrays.boxes.shape)
+    boxes = target.arrays.boxes + draw.normal(0, 2, target.arrays.boxes.shape)
     boxes = np.concatenate([boxes, [[2, 2, 30, 20], [50, 10, 90, 60]]]).clip(0, [96, 64, 96, 64])
-    labels = np.concatenate([truth.arrays.labels, [0, 1]])
+    labels = np.concatenate([target.arrays.labels, [0, 1]])
     yy, xx = np.mgrid[-1:1:28j, -1:1:28j]
     shapes = [np.hypot(yy, xx) < draw.uniform(0.6, 1.2) for _ in labels]
     scores = np.sort(draw.random(len(labels)))[::-1]
@@ -51,8 +51,8 @@ def by_pycocotools(targets: Path, found: dict[str, Any], kind: str) -> list[floa
     coco, evaluation = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
     names = {image["id"]: image["file_name"] for image in found["images"]}
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = coco.COCO(str(targets))
-        ids = {image["file_name"]: image["id"] for image in truth.dataset["images"]}
+        target = coco.COCO(str(targets))
+        ids = {image["file_name"]: image["id"] for image in target.dataset["images"]}
         results = [
             {
                 "image_id": ids[Path(names[entry["image_id"]]).name],
@@ -62,7 +62,7 @@ def by_pycocotools(targets: Path, found: dict[str, Any], kind: str) -> list[floa
             }
             for entry in found["annotations"]
         ]
-        scored = evaluation.COCOeval(truth, truth.loadRes(results), kind)
+        scored = evaluation.COCOeval(target, target.loadRes(results), kind)
         scored.evaluate()
         scored.accumulate()
         scored.summarize()
@@ -74,10 +74,10 @@ def test_the_written_file_scores_in_pycocotools_as_the_metrics_say(folder: Path)
     dataset, draw = task.data.dataset("val"), np.random.default_rng(0)
     metrics, records = task.phases()[0].metrics(), []
     for index in range(len(dataset)):
-        truth = dataset[index].ground_truth
-        found = guesses(truth, draw)
-        metrics.update([index], [found], [truth])
-        records.append(task.predictions.record(Sample(dataset.key(index), None, truth), found))  # type: ignore[attr-defined]
+        target = dataset[index].ground_truth
+        found = guesses(target, draw)
+        metrics.update([index], [found], [target])
+        records.append(task.predictions.record(Sample(dataset.key(index), None, target), found))  # type: ignore[attr-defined]
     values = metrics.compute().values
     written = json.loads(task.predictions.files(records)["detections.json"])  # type: ignore[attr-defined]
     own = [list(values.values())[start : start + 12] for start in (0, 12)]

@@ -73,8 +73,8 @@ class TestInstanceSegmentation(TaskStagesTest):
             damage(files[1])
         return files
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        detections = answer["detections"]
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        detections = prediction["detections"]
         assert len(detections) == int(row["objects"])
         for name in IDS:
             assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])

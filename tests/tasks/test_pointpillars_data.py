@@ -185,7 +185,7 @@ def test_the_check_counts_boxes_and_their_points(tmp_path: Path) -> None:
     assert (result.folder / "train_from_above.png").stat().st_size > 10000
 
 
-def test_the_check_names_what_makes_ap_nought(tmp_path: Path) -> None:
+def test_the_check_names_what_makes_ap_zero(tmp_path: Path) -> None:
     words = write_frames(tmp_path / "data")
     for path in (tmp_path / "data" / "train" / "label").iterdir():
         path.write_text(path.read_text().replace("Pedestrian", "pedestrian"))
@@ -307,7 +307,7 @@ def test_the_bundle_keeps_the_scale_of_the_echoes(tmp_path: Path) -> None:
     words = write_frames(tmp_path / "data")
     run("train", tmp_path, *words, "train.num_epochs=1", "train.max_steps=1", "train.keep=last")
     model = load(run("export", tmp_path, *words).onnx_file)
-    assert model.metadata.preparation["largest_echo"] == 1.0
+    assert model.metadata.preprocessing["largest_echo"] == 1.0
     frame = np.fromfile(tmp_path / "data" / "val" / "lidar" / "000000.bin", "<f4").reshape(-1, 4)
     model.predict(frame)
     with pytest.raises(DatasetError, match="echoes are as strong"):

@@ -32,10 +32,10 @@ CAMERA = Calibration(
 )
 
 
-def pair(overlaps: list[list[float]], scores: list[float], truths: list[int], found: list[int]) -> FramePair:
-    shape = (len(truths), len(found))
+def pair(ious: list[list[float]], scores: list[float], targets: list[int], found: list[int]) -> FramePair:
+    shape = (len(targets), len(found))
     return FramePair(
-        np.array(overlaps, float).reshape(shape), np.array(truths), np.array(found), np.array(scores, float)
+        np.array(ious, float).reshape(shape), np.array(targets), np.array(found), np.array(scores, float)
     )
 
 
@@ -101,7 +101,7 @@ def test_what_is_ignored_is_neither_right_nor_wrong() -> None:
     assert average_precision([wrong], 0.5).r40 == -1
 
 
-def test_thresholds_follow_the_surest_answer_and_counts_the_nearest() -> None:
+def test_thresholds_follow_the_best_prediction_and_counts_the_nearest() -> None:
     """Two answers on one object: the first pass takes the surer one, the second the one that fits better."""
     both = pair([[0.6, 0.9]], [0.9, 0.4], [COUNTS], [COUNTS, COUNTS])
     # At the threshold 0.9 only the surer one stands, and it is right.
@@ -112,12 +112,10 @@ def test_thresholds_follow_the_surest_answer_and_counts_the_nearest() -> None:
 
 
 def test_answers_in_regions_without_labels_are_excused_once() -> None:
-    overlaps = np.array([[0.9, 0.0, 0.0]])
+    ious = np.array([[0.9, 0.0, 0.0]])
     states = np.array([COUNTS] * 3)
     regions = np.array([[0.0, 0.8, 0.2]])
-    frame = FramePair(
-        overlaps, np.array([COUNTS]), states, np.array([0.5, 0.9, 0.8]), region_fractions=regions
-    )
+    frame = FramePair(ious, np.array([COUNTS]), states, np.array([0.5, 0.9, 0.8]), region_fractions=regions)
     assert average_precision([frame], 0.5).precision[0] == 0.5
 
 
@@ -131,10 +129,10 @@ def by_plain_loops(frames: list[FramePair], least: float) -> float:
                 continue
             best, key = None, None
             for column, kind in enumerate(frame.detection_states):
-                score, share = frame.scores[column], frame.iou[row, column]
-                if kind == ABSENT or column in taken or share <= least or (limit and score < limit):
+                score, iou = frame.scores[column], frame.iou[row, column]
+                if kind == ABSENT or column in taken or iou <= least or (limit and score < limit):
                     continue
-                order = (score,) if limit is None else (kind == COUNTS, share if kind == COUNTS else -column)
+                order = (score,) if limit is None else (kind == COUNTS, iou if kind == COUNTS else -column)
                 if key is None or order > key:
                     best, key = column, order
             if best is None:
@@ -199,7 +197,7 @@ def test_an_answer_at_a_van_is_no_wrong_car() -> None:
 
 
 def test_half_a_height_too_low_spoils_space_but_not_the_view_from_above() -> None:
-    """The commonest fault of conversions: the underside's middle in the place of the centre."""
+    """The commonest fault of conversions: the underside's middle in the place of the center."""
     frames = [frame_target(car(10 + number, 3)) for number in range(5)]
     found = [as_found(frame, [0.5 + number / 10]) for number, frame in enumerate(frames)]
     for one in found:
@@ -225,8 +223,8 @@ def test_turned_about_answers_lose_the_similarity_of_orientation() -> None:
         if turn != math.pi / 2:
             assert pairs["3d"].r40 == pytest.approx(4 / 40)
         if pairs["bbox"].r40 > 0:
-            share = pairs["bbox"].aos40 / pairs["bbox"].r40
-            assert share == pytest.approx(similarity / (4 / 40), abs=1e-3)
+            iou = pairs["bbox"].aos40 / pairs["bbox"].r40
+            assert iou == pytest.approx(similarity / (4 / 40), abs=1e-3)
 
 
 # --- plainly ---

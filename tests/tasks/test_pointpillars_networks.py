@@ -14,7 +14,7 @@ from torch import nn
 
 from tao_like.config import load_spec
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.geometry.boxes3d import ground_overlaps, keep_best
+from tao_like.runtime.geometry.boxes3d import bev_iou, keep_best
 from tao_like.runtime.predictions.boxes3d import Selection3d, select
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tasks.pointpillars.assignment import BACKGROUND, IGNORED, assign
@@ -67,7 +67,7 @@ def test_anchors_stand_from_border_to_border_or_in_the_middle_of_cells() -> None
     assert edge[0, 0] == pytest.approx([0, -39.68, -1.0, 3.9, 1.6, 1.56, 0])
     assert edge[1, 1, :2] == pytest.approx([0.32148837, -39.68 + 0.32129555], abs=1e-5)
     assert edge[-1, -1, :2] == pytest.approx([69.12, 39.68])
-    (middle,) = make_anchors([ClassAnchors(rotations=(0.0,), centred=True)], KITTI, CELLS).reshape(
+    (middle,) = make_anchors([ClassAnchors(rotations=(0.0,), centered=True)], KITTI, CELLS).reshape(
         1, 248, 216, 7
     )
     assert middle[0, 0, :2] == pytest.approx([0.16, -39.52])
@@ -96,7 +96,7 @@ def test_features_of_a_pillar_by_hand() -> None:
         rows.append([*point[1:], *(xyz - mean), *(xyz - np.array([1.5, 0.5, 0.0]))])
     wanted = np.maximum(np.array(rows), 0).max(axis=0)
     assert canvas[0, :, 0, 1].detach().numpy() == pytest.approx(wanted, abs=1e-6)
-    # The only point of its pillar is its mean, and stands at the pillar's centre.
+    # The only point of its pillar is its mean, and stands at the pillar's center.
     assert canvas[0, :, 1, 2].detach().numpy() == pytest.approx(
         [2.5, 1.5, 0, 0.2, 0, 0, 0, 0, 0, 0], abs=1e-6
     )
@@ -104,16 +104,16 @@ def test_features_of_a_pillar_by_hand() -> None:
 
 
 def padded_features(layer: PillarFeatures, frame: torch.Tensor) -> np.ndarray:
-    """The same by padding: every pillar gets 32 rows, those beyond its points nought before the layer."""
+    """The same by padding: every pillar gets 32 rows, those beyond its points zero before the layer."""
     width, height = layer.grid.count
     canvas = np.zeros((layer.channels, height, width), np.float32)
     cells = torch.floor((frame[:, 1:4] - torch.tensor(layer.grid.low)) / torch.tensor(layer.grid.size)).int()
     for cell in cells.unique(dim=0).tolist():
         mine = frame[(cells == torch.tensor(cell)).all(dim=1), 1:]
-        centre = torch.tensor(layer.grid.low) + (torch.tensor(cell) + 0.5) * torch.tensor(layer.grid.size)
+        center = torch.tensor(layer.grid.low) + (torch.tensor(cell) + 0.5) * torch.tensor(layer.grid.size)
         rows = torch.zeros(32, 10)
         xyz = mine[:, :3]
-        rows[: len(mine)] = torch.cat([mine, xyz - xyz.mean(dim=0), xyz - centre], dim=1)
+        rows[: len(mine)] = torch.cat([mine, xyz - xyz.mean(dim=0), xyz - center], dim=1)
         values = torch.relu(layer.norm(layer.linear(rows)))  # type: ignore[misc]
         canvas[:, cell[1], cell[0]] = values.max(dim=0).values.detach().numpy()
     return canvas
@@ -253,8 +253,8 @@ def test_overlaps_in_tensors_are_those_of_the_runtime() -> None:
     boxes, _ = random_boxes(80, 0)
     boxes[:, 0] += 60
     given = torch.from_numpy(boxes)
-    shares = torch.stack([iou_with_one(one, given) for one in given])
-    assert shares.numpy() == pytest.approx(ground_overlaps(boxes, boxes), abs=1e-5)
+    ious = torch.stack([iou_with_one(one, given) for one in given])
+    assert ious.numpy() == pytest.approx(bev_iou(boxes, boxes), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -42,7 +42,7 @@ def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:
     assert spec.dataset.data_split.test == "val"
 
 
-def test_tao_s_word_for_the_optimiser_stands_in_commands_too() -> None:
+def test_tao_s_word_for_the_optimizer_stands_in_commands_too() -> None:
     optim = load_spec(Spec, None, [*TINY, "train.optimizer=adam_onecycle", "train.lr=0.5"]).spec.train.optim
     assert (optim.optim, optim.policy, optim.lr) == ("adamw", "one_cycle", 0.5)
     with pytest.raises(SpecError, match=r"train\.optimizer"):

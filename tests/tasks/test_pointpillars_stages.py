@@ -68,8 +68,8 @@ class TestPointPillars(TaskStagesTest):
             files[1].write_bytes(b"no points")
         return files
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        detections = answer["detections"]
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        detections = prediction["detections"]
         assert len(detections) == int(row["objects"])
         for name in ("Car", "Pedestrian"):
             assert sum(found["label"] == name for found in detections) == int(row[f"n_{name}"])

@@ -15,7 +15,7 @@ from tao_like.bundle import read_bundle
 from tao_like.config import load_spec
 from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing
 from tao_like.samples import skeleton_actions
 from tao_like.samples.catalog import write_sample
 from tao_like.samples.skeleton_actions import ACTIONS, action_sequence
@@ -25,7 +25,7 @@ from tao_like.tasks.pose_classification.spec import Spec
 
 LAYOUT = LAYOUTS["kinect_v1"]
 SHIPPED = Path(__file__).parents[2] / "specs" / "pose_classification" / "skeleton_actions.yaml"
-PREPROCESSING = SkeletonPreparation(3, 16, len(LAYOUT.joints), 2, sampling="pad")
+PREPROCESSING = SkeletonPreprocessing(3, 16, len(LAYOUT.joints), 2, sampling="pad")
 
 
 def sequence() -> np.ndarray:
@@ -36,7 +36,9 @@ def sequence() -> np.ndarray:
     return values
 
 
-def changed(*overrides: str, seed: int = 0, preprocessing: SkeletonPreparation = PREPROCESSING) -> np.ndarray:
+def changed(
+    *overrides: str, seed: int = 0, preprocessing: SkeletonPreprocessing = PREPROCESSING
+) -> np.ndarray:
     torch.manual_seed(seed)
     return Augmentation(tiny_spec(*overrides).dataset, preprocessing, LAYOUT)(sequence())
 
@@ -49,8 +51,8 @@ EVERYTHING = (
 
 
 @pytest.mark.parametrize("sampling", ["pad", "uniform"])
-def test_noughts_stay_noughts_whatever_is_changed(sampling: str) -> None:
-    preprocessing = SkeletonPreparation(3, 16, 20, 2, sampling=sampling, centre=0)
+def test_zeros_stay_zeros_whatever_is_changed(sampling: str) -> None:
+    preprocessing = SkeletonPreprocessing(3, 16, 20, 2, sampling=sampling, center=0)
     for seed in range(5):
         values = changed(*EVERYTHING, seed=seed, preprocessing=preprocessing)
         assert values.shape == (3, 16, 20, 2)
@@ -59,9 +61,9 @@ def test_noughts_stay_noughts_whatever_is_changed(sampling: str) -> None:
         assert not values[..., 1].any()
 
 
-def test_the_centre_is_seen_where_it_is_the_origin() -> None:
-    """It moves with the others, though all its places are noughts then."""
-    preprocessing = SkeletonPreparation(3, 16, 20, 2, sampling="pad", centre=0)
+def test_the_center_is_seen_where_it_is_the_origin() -> None:
+    """It moves with the others, though all its places are zeros then."""
+    preprocessing = SkeletonPreprocessing(3, 16, 20, 2, sampling="pad", center=0)
     values = changed("dataset.augmentation.noise=0.01", preprocessing=preprocessing)
     assert values[:, :, 0, 0].any(axis=0).all()
 

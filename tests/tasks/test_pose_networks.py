@@ -43,9 +43,9 @@ def small(**changes: Any) -> Architecture:
     return replace(architecture(SMALL.model, 4), **changes)
 
 
-def whole(layout: str, classes: int, plus_plus: bool) -> Architecture:
+def whole(layout: str, num_classes: int, plus_plus: bool) -> Architecture:
     """The published size."""
-    return small(layout=LAYOUTS[layout], classes=classes, plus_plus=plus_plus, base=64, blocks=10)
+    return small(layout=LAYOUTS[layout], classes=num_classes, plus_plus=plus_plus, base=64, blocks=10)
 
 
 def size(network: torch.nn.Module) -> int:
@@ -55,8 +55,8 @@ def size(network: torch.nn.Module) -> int:
 # --- graphs ---
 
 
-def test_layouts_have_the_published_joints_and_centres() -> None:
-    sizes = {name: (len(layout.joints), layout.centre) for name, layout in LAYOUTS.items()}
+def test_layouts_have_the_published_joints_and_centers() -> None:
+    sizes = {name: (len(layout.joints), layout.center) for name, layout in LAYOUTS.items()}
     assert sizes == {
         "nvidia": (34, 0),
         "openpose": (18, 1),
@@ -98,7 +98,7 @@ def test_a_chain_of_three_is_divided_as_by_hand() -> None:
     own, away, near = partitions(chain, "spatial", "true")
     third = 1 / 3
     np.testing.assert_allclose(own, np.diag([0.5, third, 0.5]), atol=1e-6)
-    # What a joint takes from one farther from the centre, and from one nearer to it.
+    # What a joint takes from one farther from the center, and from one nearer to it.
     np.testing.assert_allclose(away, [[0, 0, 0], [0.5, 0, 0], [0, third, 0]], atol=1e-6)
     np.testing.assert_allclose(near, [[0, third, 0], [0, 0, 0.5], [0, 0, 0]], atol=1e-6)
     _, inward, outward = directed_partitions(chain)
@@ -108,7 +108,7 @@ def test_a_chain_of_three_is_divided_as_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edges", "centre", "words"),
+    ("edges", "center", "words"),
     [
         ([[0, 3]], 0, "not there"),
         ([[0, 1]], 0, "joint 2"),
@@ -116,16 +116,16 @@ def test_a_chain_of_three_is_divided_as_by_hand() -> None:
         ([[0]], 0, "two joints"),
     ],
 )
-def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], centre: int, words: str) -> None:
+def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], center: int, words: str) -> None:
     with pytest.raises(SpecError, match=words):
-        custom_layout(["a", "b", "c"], edges, centre)
+        custom_layout(["a", "b", "c"], edges, center)
 
 
 # --- networks ---
 
 
 @pytest.mark.parametrize(
-    ("layout", "classes", "parameters"),
+    ("layout", "num_classes", "parameters"),
     [
         ("nvidia", 6, 3_100_938),
         ("ntu-rgb+d", 60, 3_098_832),
@@ -133,8 +133,8 @@ def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], cent
         ("coco", 60, 3_088_704),
     ],
 )
-def test_st_gcn_has_the_size_of_the_reference(layout: str, classes: int, parameters: int) -> None:
-    assert size(_unfilled(whole(layout, classes, False))) == parameters
+def test_st_gcn_has_the_size_of_the_reference(layout: str, num_classes: int, parameters: int) -> None:
+    assert size(_unfilled(whole(layout, num_classes, False))) == parameters
 
 
 def test_st_gcn_plus_plus_has_the_published_size() -> None:
@@ -213,9 +213,9 @@ def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     for batch, frames in ((1, 12), (3, 31), (2, 8)):
         joints = torch.randn(batch, 3, frames, 20, 1)
-        (answer,) = session.run(None, {"joints": joints.numpy()})
+        (output,) = session.run(None, {"joints": joints.numpy()})
         with torch.no_grad():
-            np.testing.assert_allclose(answer, module(joints).numpy(), atol=1e-5)
+            np.testing.assert_allclose(output, module(joints).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("plus_plus", [False, True])

@@ -44,8 +44,8 @@ def test_a_skeleton_is_drawn_upright_from_the_front() -> None:
         view = SkeletonView(values[axes], LAYOUTS["kinect_v1"], 3)
         pixels = np.asarray(view.picture(poses=1)).astype(int)
         columns = {}
-        for name, colour in (("left", LEFT), ("right", RIGHT)):
-            places = np.argwhere(np.abs(pixels - colour).sum(axis=2) == 0)
+        for name, color in (("left", LEFT), ("right", RIGHT)):
+            places = np.argwhere(np.abs(pixels - color).sum(axis=2) == 0)
             columns[name] = places[:, 1]
         assert columns["left"].mean() > columns["right"].mean()
         head = view.points[1, :, LAYOUTS["kinect_v1"].joints.index("head")]
@@ -97,8 +97,8 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
     with Image.open(moving) as picture:
         assert (picture.format, picture.n_frames) == ("GIF", 24)
     model = runtime.load(exported.onnx_file)
-    answer = model.predict(tmp_path / "in" / "a.csv")
-    assert answer.probabilities == pytest.approx(row["probabilities"], abs=1e-5)
+    prediction = model.predict(tmp_path / "in" / "a.csv")
+    assert prediction.probabilities == pytest.approx(row["probabilities"], abs=1e-5)
     # The file says which joints it takes; another layout of the spec is refused before anything is read.
     file, source = f"inference.checkpoint={exported.onnx_file}", f"inference.source={tmp_path / 'in'}"
     with pytest.raises(SpecError, match=r"ntu-rgb\+d has 25 joints, .* 18 joints of openpose"):
@@ -123,8 +123,8 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
     with pytest.raises(DatasetError, match="18 joints"):
         model.predict(np.zeros((3, 5, 20, 1), np.float32))
     with pytest.raises(DatasetError, match=r"float32 of shape \(1 or more, 3, frames, 18, 1\)"):
-        model.run_prepared(np.zeros((1, 3, 5, 20, 1), np.float32))
-    free = model.run_prepared(np.zeros((2, 3, 31, 18, 1), np.float32))
+        model.run_preprocessed(np.zeros((1, 3, 5, 20, 1), np.float32))
+    free = model.run_preprocessed(np.zeros((2, 3, 31, 18, 1), np.float32))
     assert free["probabilities"].shape == (2, 3)
 
 

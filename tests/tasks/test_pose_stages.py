@@ -58,10 +58,10 @@ class TestPoseClassification(TaskStagesTest):
             files[1].write_bytes(files[1].read_bytes()[:-100])
         return files
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        assert (answer["label"] or "") == row["label"]
-        assert answer["score"] == pytest.approx(float(row["score"]), abs=1e-4)
-        for name, probability in answer["probabilities"].items():
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        assert (prediction["label"] or "") == row["label"]
+        assert prediction["score"] == pytest.approx(float(row["score"]), abs=1e-4)
+        for name, probability in prediction["probabilities"].items():
             assert probability == pytest.approx(float(row[f"p_{name}"]), abs=1e-4)
 
 

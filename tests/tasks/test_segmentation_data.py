@@ -60,8 +60,8 @@ def test_0_and_255_are_two_classes_only_where_nothing_else_is_there(tmp_path: Pa
     recode(tmp_path / "three", {2: 255})
     three = data_of(f"dataset.root_dir={tmp_path / 'three'}", "dataset.num_classes=2")
     found = three.dataset("train").sample(0).target.classes
-    truth = scene(0)[1]
-    assert (found == np.where(truth == 2, IGNORE, truth)).all()
+    target = scene(0)[1]
+    assert (found == np.where(target == 2, IGNORE, target)).all()
     assert three.source.findings() == []
 
 

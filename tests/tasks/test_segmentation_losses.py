@@ -41,7 +41,7 @@ def target() -> Tensor:
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_a_batch_without_any_class_has_a_loss_and_gradients_of_nought(kind: str, logits: Tensor) -> None:
+def test_a_batch_without_any_class_has_a_loss_and_gradients_of_zero(kind: str, logits: Tensor) -> None:
     terms = loss_of(f"type={kind}", weights=[1.0, 2.0, 3.0, 4.0])(
         logits, torch.full((2, 6, 5), IGNORE, dtype=torch.uint8)
     )

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from tao_like.data.masks.values import IGNORE
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.mask import photo_map
-from tao_like.tasks.segmentation.data.dataset import prepared_mask
+from tao_like.tasks.segmentation.data.dataset import preprocessed_mask
 from tao_like.tasks.segmentation.data.targets import MaskTarget
 from tao_like.tasks.segmentation.metrics.boundary import boundary_counts, inner_strip
 from tao_like.tasks.segmentation.metrics.pixels import PixelMetrics
 from tao_like.tasks.segmentation.prediction import Segmented
 
-PREPARATION = ImagePreparation(64, 96, resize="letterbox")
+PREPROCESSING = ImagePreprocessing(64, 96, resize="letterbox")
 
 
 def scored(
-    pairs: list[tuple[list[list[int]], list[list[int]]]], classes: int, boundary: bool = False
+    pairs: list[tuple[list[list[int]], list[list[int]]]], num_classes: int, boundary: bool = False
 ) -> PixelMetrics:
-    metrics = PixelMetrics([f"c{number}" for number in range(classes)], boundary=boundary)
-    predictions = [Segmented.ready(np.array(found, np.uint8), PREPARATION) for found, _ in pairs]
+    metrics = PixelMetrics([f"c{number}" for number in range(num_classes)], boundary=boundary)
+    predictions = [Segmented.ready(np.array(found, np.uint8), PREPROCESSING) for found, _ in pairs]
     targets = [MaskTarget(len(target[0]), len(target), np.array(target, np.uint8)) for _, target in pairs]
     metrics.update(range(len(pairs)), predictions, targets)
     return metrics
@@ -37,7 +37,7 @@ def test_miou_is_pooled_and_not_the_mean_of_photos() -> None:
     assert report.values["dice"] == pytest.approx(0.75)
 
 
-def test_absent_classes_are_left_out_and_predicted_ones_count_nought() -> None:
+def test_absent_classes_are_left_out_and_predicted_ones_count_zero() -> None:
     pairs = [([[0, 0, 2, 9]], [[0, 0, 0, IGNORE]])]
     report = scored(pairs, 4).compute()
     # c0: 2 of 3; c2 is predicted and not there: 0; c1 and c3 are neither.
@@ -88,15 +88,15 @@ def test_boundary_counts_by_hand() -> None:
 @pytest.mark.parametrize("resize", ["letterbox", "squash"])
 @pytest.mark.parametrize("size", [(96, 64), (48, 32), (37, 53), (200, 131)])
 def test_a_mask_comes_back_from_the_input(resize: str, size: tuple[int, int]) -> None:
-    preparation = ImagePreparation(64, 96, resize=resize)
+    preprocessing = ImagePreprocessing(64, 96, resize=resize)
     mask = np.zeros(size[::-1], np.uint8)
     mask[size[1] // 4 : size[1] // 2, size[0] // 3 :] = 2
     mask[: size[1] // 5] = 1
-    prepared = prepared_mask(mask, preparation)
-    assert prepared.shape == (64, 96)
-    back = photo_map(prepared, size, preparation)
+    preprocessed = preprocessed_mask(mask, preprocessing)
+    assert preprocessed.shape == (64, 96)
+    back = photo_map(preprocessed, size, preprocessing)
     assert back.shape == mask.shape
     assert IGNORE not in back
     assert (back == mask).mean() > (0.999 if size == (96, 64) else 0.95)
-    probabilities = np.stack([(prepared == number).astype(np.float32) for number in range(3)])
-    assert (photo_map(probabilities, size, preparation) == mask).mean() > 0.94
+    probabilities = np.stack([(preprocessed == number).astype(np.float32) for number in range(3)])
+    assert (photo_map(probabilities, size, preprocessing) == mask).mean() > 0.94

@@ -88,15 +88,15 @@ def small(arch: str, backbone: str = "test_resnet") -> Segmenter:
     return network.eval()
 
 
-@pytest.mark.parametrize(("arch", "backbone", "classes"), COUNTS)
+@pytest.mark.parametrize(("arch", "backbone", "num_classes"), COUNTS)
 def test_parameters_are_as_many_as_elsewhere(
-    arch: str, backbone: str, classes: int, monkeypatch: pytest.MonkeyPatch
+    arch: str, backbone: str, num_classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # SegFormer's backbone reads numbers of a range, which tensors without content do not have.
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
     with torch.device("meta"):
-        network = create_network(model_spec(arch, backbone), classes, (64, 64))
-    assert sum(parameter.numel() for parameter in network.parameters()) == COUNTS[arch, backbone, classes]
+        network = create_network(model_spec(arch, backbone), num_classes, (64, 64))
+    assert sum(parameter.numel() for parameter in network.parameters()) == COUNTS[arch, backbone, num_classes]
 
 
 @pytest.mark.parametrize("arch", DECODERS)

@@ -102,9 +102,9 @@ class TestSegmentation(TaskStagesTest):
         with Image.open(masks[0]) as mask:
             assert (mask.mode, mask.size) == ("P", (WIDTH, HEIGHT))
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        pixels = answer["width"] * answer["height"]
-        assert (str(answer["width"]), str(answer["height"])) == (row["width"], row["height"])
-        assert sum(answer["runs"][1::2]) == pixels
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
+        pixels = prediction["width"] * prediction["height"]
+        assert (str(prediction["width"]), str(prediction["height"])) == (row["width"], row["height"])
+        assert sum(prediction["runs"][1::2]) == pixels
         for name in CLASSES:
-            assert answer["areas"][name] / pixels == pytest.approx(float(row[f"share_{name}"]), abs=1e-4)
+            assert prediction["areas"][name] / pixels == pytest.approx(float(row[f"share_{name}"]), abs=1e-4)

@@ -183,7 +183,7 @@ class TestGlide(TaskStagesTest):
         assert (found[mask == 0] == 90).all()
         assert (found[mask > 0] != 90).any()
 
-    def assert_same_answer(self, answer: Mapping[str, Any], row: Mapping[str, str]) -> None:
+    def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
         raise NotImplementedError  # the tests that call it are replaced above
 
 

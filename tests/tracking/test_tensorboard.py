@@ -28,13 +28,13 @@ def read(folder: Path) -> event_accumulator.EventAccumulator:
 
 def test_what_is_written_is_what_tensorboard_reads(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (7, 9), dtype=np.uint8))
-    with TensorBoard(tmp_path) as board:
-        board.scalars({"train/loss": 0.5, "train/lr": 0.01}, 1)
-        board.scalars({"train/loss": torch.tensor(0.25)}, 2)
-        board.image("val/pictures", picture, 2)
-        board.text("spec", "train:\n  seed: 1", verbatim=True)
-        board.histogram("weights/stem", torch.tensor([1.0, 2.0, float("nan")], dtype=torch.bfloat16), 2)
-        board.histogram("weights/broken", torch.tensor([float("inf")]), 2)
+    with TensorBoard(tmp_path) as writer:
+        writer.scalars({"train/loss": 0.5, "train/lr": 0.01}, 1)
+        writer.scalars({"train/loss": torch.tensor(0.25)}, 2)
+        writer.image("val/pictures", picture, 2)
+        writer.text("spec", "train:\n  seed: 1", verbatim=True)
+        writer.histogram("weights/stem", torch.tensor([1.0, 2.0, float("nan")], dtype=torch.bfloat16), 2)
+        writer.histogram("weights/broken", torch.tensor([float("inf")]), 2)
     events = read(tmp_path)
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 0.5), (2, 0.25)]
     (image,) = events.Images("val/pictures")
@@ -55,9 +55,9 @@ def test_hparams_of_two_runs_stand_side_by_side(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
     for name, rate, top1 in (("first", 0.1, 0.75), ("second", 0.01, 0.5)):
-        with TensorBoard(tmp_path / name) as board:
-            board.scalars({"val/top1": 0.1}, 5)
-            board.hparams(
+        with TensorBoard(tmp_path / name) as writer:
+            writer.scalars({"val/top1": 0.1}, 5)
+            writer.hparams(
                 {"train": {"optim": {"lr": rate}, "gpu_ids": [0, 1], "seed": None}, "model": "resnet50"},
                 {"top1": top1},
             )
@@ -90,17 +90,17 @@ def test_hparams_of_two_runs_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_points_that_a_resumed_run_writes_again_are_dropped(tmp_path: Path) -> None:
-    with TensorBoard(tmp_path) as board:
-        board.text("spec", "seed: 1")
+    with TensorBoard(tmp_path) as writer:
+        writer.text("spec", "seed: 1")
         for step in range(5):
-            board.scalars({"loss": 100.0, "rate": 1.0}, step)
+            writer.scalars({"loss": 100.0, "rate": 1.0}, step)
     (events,) = tmp_path.glob("events.*")
     # A process that is killed leaves half a record.
     events.write_bytes(events.read_bytes()[:-7])
-    with TensorBoard(tmp_path) as board:
-        board.drop(lambda tag, step: tag == "loss" and step >= 3)
+    with TensorBoard(tmp_path) as writer:
+        writer.drop(lambda tag, step: tag == "loss" and step >= 3)
         for step in range(3, 6):
-            board.scalars({"loss": 1.0}, step)
+            writer.scalars({"loss": 1.0}, step)
     found = read(tmp_path)
     assert [(event.step, event.value) for event in found.Scalars("loss")] == [
         (0, 100.0),
@@ -137,10 +137,10 @@ def test_the_graph_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     network.train()
     network[1].eval()  # as a frozen norm layer stands
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with TensorBoard(tmp_path) as board:
-        board.graph(network, torch.zeros(1, 3, 8, 8))
+    with TensorBoard(tmp_path) as writer:
+        writer.graph(network, torch.zeros(1, 3, 8, 8))
         with pytest.raises(TaoLikeError, match="cannot draw the graph"):
-            board.graph(_Untraceable(), torch.zeros(1))
+            writer.graph(_Untraceable(), torch.zeros(1))
     assert [module.training for module in network.modules()] == [True, True, False, True]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert "batch_norm" in str(read(tmp_path).Graph())
@@ -150,13 +150,13 @@ def test_only_the_first_process_of_a_parallel_run_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "2")
-    with TensorBoard(tmp_path) as board:
-        board.scalars({"loss": 1.0}, 0)
-        board.hparams({"lr": 1}, {"top1": 1.0})
-        board.text("a", "b")
-        board.image("c", Image.new("L", (2, 2)), 0)
-        board.histogram("d", torch.ones(2), 0)
-        board.graph(torch.nn.Identity(), torch.ones(1))
+    with TensorBoard(tmp_path) as writer:
+        writer.scalars({"loss": 1.0}, 0)
+        writer.hparams({"lr": 1}, {"top1": 1.0})
+        writer.text("a", "b")
+        writer.image("c", Image.new("L", (2, 2)), 0)
+        writer.histogram("d", torch.ones(2), 0)
+        writer.graph(torch.nn.Identity(), torch.ones(1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,15 +178,15 @@ def test_a_full_disk_is_one_clear_error(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def write(board: TensorBoard) -> None:
+    def write(writer: TensorBoard) -> None:
         for step in range(1000):
-            board.scalars({"loss": 1.0}, step)
+            writer.scalars({"loss": 1.0}, step)
             time.sleep(0.001)
 
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # pytest has one of its own
-    board = TensorBoard(tmp_path)
-    board.scalars({"loss": 1.0}, 0)
+    writer = TensorBoard(tmp_path)
+    writer.scalars({"loss": 1.0}, 0)
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", refuse)
     with pytest.raises(TaoLikeError, match=f"no space left on the disk that holds {tmp_path}"):
-        write(board)
+        write(writer)
     assert "Traceback" not in capfd.readouterr().err

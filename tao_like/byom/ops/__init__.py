@@ -9,7 +9,7 @@ from tao_like.byom.ops import (  # noqa: F401
     elementwise,
     indexing,
     linear,
-    normalisation,
+    normalization,
     pooling,
     quantised,
     recurrent,

@@ -70,7 +70,7 @@ def leaky_relu(node: NodeView) -> Value:
 
 
 def thresholded_relu(values: Tensor, alpha: float) -> Tensor:
-    """The value where it is above ``alpha``, else nought."""
+    """The value where it is above ``alpha``, else zero."""
     return torch.where(values > alpha, values, torch.zeros_like(values))
 
 
@@ -95,7 +95,7 @@ def convert_hard_sigmoid(node: NodeView) -> Value:
 
 
 def shrink(values: Tensor, bias: float, threshold: float) -> Tensor:
-    """Moves values towards nought by ``bias``, and to nought within the threshold."""
+    """Moves values towards zero by ``bias``, and to zero within the threshold."""
     small = torch.zeros_like(values)
     low = torch.where(values < -threshold, (values + bias).to(values.dtype), small)
     return torch.where(values > threshold, (values - bias).to(values.dtype), low)
@@ -188,7 +188,7 @@ def _softmax(node: NodeView, axis: int) -> Value:
 
 
 def hardmax(values: Tensor, axis: int) -> Tensor:
-    """One at the first largest value along an axis, nought elsewhere."""
+    """One at the first largest value along an axis, zero elsewhere."""
     places = values.argmax(dim=axis, keepdim=True)
     return torch.zeros_like(values).scatter(axis, places, torch.ones_like(values))
 

@@ -152,7 +152,7 @@ def convert_attention(node: NodeView) -> Any:
     heads = (node.attribute("q_num_heads", 1), node.attribute("kv_num_heads", 1))
     scale = node.attribute("scale")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
-        raise ConversionError("its scale is not a number above nought")
+        raise ConversionError("its scale is not a number above zero")
     window = (node.attribute("left_window_size", -1), node.attribute("right_window_size", -1))
     precision = node.attribute("softmax_precision")
     settings = {

@@ -180,13 +180,13 @@ def convert_one_hot(node: NodeView) -> Value:
 
 
 def places_of_nonzero(values: Tensor) -> Tensor:
-    """Where values are not nought: (axes, places)."""
+    """Where values are not zero: (axes, places)."""
     return values.nonzero().t()
 
 
 @converter("NonZero")
 def nonzero(node: NodeView) -> Value:
-    """Where values are not nought."""
+    """Where values are not zero."""
     return node.call(places_of_nonzero, node.input(0))
 
 

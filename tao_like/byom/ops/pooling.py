@@ -183,7 +183,7 @@ def average_pool(
     ceil: bool,
     count_borders: bool,
 ) -> Tensor:
-    """The mean of each window; borders count as noughts, or do not count."""
+    """The mean of each window; borders count as zeros, or do not count."""
     kernel, stride, begin, end, dilation = window
     ones = torch.ones_like(values[:1, :1])
     if same is not None:
@@ -288,7 +288,7 @@ def unpool(
     size: Sequence[int] | None,
     window: Sequence[Sequence[int]],
 ) -> Tensor:
-    """Values at the places where they were the largest, noughts elsewhere."""
+    """Values at the places where they were the largest, zeros elsewhere."""
     kernel, stride, begin, end = window
     own = [
         (count - 1) * step - first - last + width

@@ -68,7 +68,7 @@ def quantize_linear(node: NodeView) -> Value:
 
 
 def range_scale(values: Tensor) -> Tensor:
-    """The scale of eight bits over all values and nought."""
+    """The scale of eight bits over all values and zero."""
     return (values.amax().clamp(min=0) - values.amin().clamp(max=0)) / 255
 
 

@@ -89,7 +89,7 @@ class Recurrent(nn.Module):
         return (result, last, memory) if self.kind == "LSTM" else (result, last)
 
     def _each(self, given: dict[str, Any], values: Tensor) -> dict[str, Tensor | None]:
-        """The weights and first states, a direction in front; those left out are nought."""
+        """The weights and first states, a direction in front; those left out are zero."""
         directions = 2 if self.direction == "bidirectional" else 1
         gates, hidden, batch = _GATES[self.kind], self.hidden, values.shape[1]
         bias = given.get("B")

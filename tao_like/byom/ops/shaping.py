@@ -368,7 +368,7 @@ def eye_like(node: NodeView) -> Value:
 
 
 def triangle(values: Tensor, diagonal: Any, upper: bool) -> Tensor:
-    """The part above or below a diagonal, noughts elsewhere."""
+    """The part above or below a diagonal, zeros elsewhere."""
     diagonal = diagonal[0] if isinstance(diagonal, list) else diagonal
     return torch.triu(values, diagonal) if upper else torch.tril(values, diagonal)
 
@@ -380,8 +380,8 @@ def trilu(node: NodeView) -> Value:
     return node.call(triangle, node.input(0), diagonal, bool(node.attribute("upper", 1)))
 
 
-def centre(values: Tensor, sizes: Sequence[int], axes: Sequence[int] | None) -> Tensor:
-    """Cut out of the middle, or set into the middle of noughts, axis by axis."""
+def center(values: Tensor, sizes: Sequence[int], axes: Sequence[int] | None) -> Tensor:
+    """Cut out of the middle, or set into the middle of zeros, axis by axis."""
     axes = range(values.ndim) if axes is None else axes
     for axis, wanted in zip(axes, sizes, strict=True):
         axis, difference = axis % values.ndim, wanted - values.shape[axis]
@@ -397,4 +397,4 @@ def centre(values: Tensor, sizes: Sequence[int], axes: Sequence[int] | None) -> 
 @converter("CenterCropPad")
 def center_crop_pad(node: NodeView) -> Value:
     """Cut out of the middle, or set into it."""
-    return node.call(centre, node.input(0), _listed(node.sizes(1)), _listed(node.attribute("axes")))
+    return node.call(center, node.input(0), _listed(node.sizes(1)), _listed(node.attribute("axes")))

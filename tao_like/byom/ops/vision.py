@@ -19,21 +19,21 @@ def suppress(
     boxes: Tensor,
     scores: Tensor,
     most: Any = 0,
-    overlap: Any = 0.0,
+    max_iou: Any = 0.0,
     threshold: Any = None,
-    centred: bool = False,
+    centered: bool = False,
 ) -> Tensor:
     """Non-maximum suppression (selected, 3): sample, class and box, by sample and class, the best first."""
-    most, overlap, threshold = (_one(value) for value in (most, overlap, threshold))
-    if centred:
-        centre, half = boxes[..., :2], boxes[..., 2:] / 2
-        boxes = torch.cat([centre - half, centre + half], -1)
+    most, max_iou, threshold = (_one(value) for value in (most, max_iou, threshold))
+    if centered:
+        center, half = boxes[..., :2], boxes[..., 2:] / 2
+        boxes = torch.cat([center - half, center + half], -1)
     low, high = torch.minimum(boxes[..., :2], boxes[..., 2:]), torch.maximum(boxes[..., :2], boxes[..., 2:])
     boxes = torch.cat([low, high], -1)
     found = []
     for sample in range(scores.shape[0]):
         for number in range(scores.shape[1]):
-            kept = _suppress_one(boxes[sample], scores[sample, number], most or 0, overlap or 0.0, threshold)
+            kept = _suppress_one(boxes[sample], scores[sample, number], most or 0, max_iou or 0.0, threshold)
             found += [[sample, number, box] for box in kept]
     return torch.tensor(found, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
 
@@ -43,7 +43,7 @@ def _one(value: Any) -> Any:
 
 
 def _suppress_one(
-    boxes: Tensor, scores: Tensor, most: int, overlap: float, threshold: float | None
+    boxes: Tensor, scores: Tensor, most: int, max_iou: float, threshold: float | None
 ) -> list[int]:
     order = torch.argsort(scores, descending=True, stable=True)
     if threshold is not None:
@@ -57,7 +57,7 @@ def _suppress_one(
             boxes[first, :2], boxes[order, :2]
         )
         common = inner.clamp(min=0).prod(1)
-        order = order[common <= overlap * (area[first] + area[order] - common)]
+        order = order[common <= max_iou * (area[first] + area[order] - common)]
     return kept
 
 
@@ -215,7 +215,7 @@ def max_roi_pool(values: Tensor, boxes: Tensor, height: int, width: int, scale: 
     rows, columns = values.shape[-2:]
     results = []
     for box in boxes.detach():
-        # Halves are rounded away from nought, as C does.
+        # Halves are rounded away from zero, as C does.
         left, top, right, bottom = (math.floor(float(side) * scale + 0.5) for side in box[1:])
         ys = _cells(top, bottom, height, rows)
         xs = _cells(left, right, width, columns)

@@ -31,9 +31,9 @@ class RandomRotateSpec:
 
 @dataclass
 class RandomColorSpec:
-    """Changes of light and colour."""
+    """Changes of light and color."""
 
-    enable: bool = spec_field(True, "Change colours", automl=True)
+    enable: bool = spec_field(True, "Change colors", automl=True)
     color_probability: float = spec_field(0.5, "Chance of a change", ge=0, le=1, automl=True)
     brightness: float = spec_field(0.2, "Largest change of brightness", ge=0, le=2, automl=True)
     contrast: float = spec_field(0.2, "Largest change of contrast", ge=0, le=2, automl=True)
@@ -65,13 +65,13 @@ class RandomCropSpec:
     enable: bool = spec_field(True, "Crop at random", automl=True)
     scale_range: list[float] = spec_field(
         [0.35, 1.0],
-        "Smallest and largest share of the area; or, as in TAO, two factors from 1 up by which the picture "
-        "is enlarged before a crop of its former size",
+        "Smallest and largest fraction of the area; or, as in TAO, two factors from 1 up by which the "
+        "picture is enlarged before a crop of its former size",
     )
     ratio_range: list[float] = spec_field([0.75, 1.3333], "Smallest and largest width over height")
 
     def check(self) -> Iterator[Problem]:
-        """Ranges rise, and scale is either a share of the area or an enlargement."""
+        """Ranges rise, and scale is either a fraction of the area or an enlargement."""
         for key in ("scale_range", "ratio_range"):
             values = getattr(self, key)
             if len(values) != 2 or not 0 < values[0] <= values[1]:
@@ -79,7 +79,7 @@ class RandomCropSpec:
         if min(self.scale_range, default=1) < 1 < max(self.scale_range, default=1):
             yield Problem(
                 "scale_range",
-                f"{self.scale_range} is neither a share of the area (both at most 1) nor an enlargement "
+                f"{self.scale_range} is neither a fraction of the area (both at most 1) nor an enlargement "
                 "(both at least 1); give one of the two",
             )
 
@@ -93,7 +93,7 @@ class RandomAffineSpec:
         [0.75, 1.25], "Smallest and largest factor on the picture's size", element_gt=0
     )
     translate: float = spec_field(
-        0.1, "Largest shift, as a share of the input's sides", ge=0, le=0.5, automl=True
+        0.1, "Largest shift, as a fraction of the input's sides", ge=0, le=0.5, automl=True
     )
     degrees: float = spec_field(0.0, "Largest rotation", unit="degrees", ge=0, le=180, automl=True)
     shear: float = spec_field(0.0, "Largest shear", unit="degrees", ge=0, le=45, automl=True)
@@ -110,9 +110,9 @@ class RandomAffineSpec:
 class HsvColorSpec:
     """Changes of hue, saturation and brightness, for pictures whose objects have a place."""
 
-    enable: bool = spec_field(True, "Change colours", automl=True)
+    enable: bool = spec_field(True, "Change colors", automl=True)
     hue: float = spec_field(
-        0.015, "Largest change of hue, as a share of the circle", ge=0, le=0.5, automl=True
+        0.015, "Largest change of hue, as a fraction of the circle", ge=0, le=0.5, automl=True
     )
     saturation: float = spec_field(0.4, "Largest change of saturation", ge=0, le=2, automl=True)
     value: float = spec_field(0.3, "Largest change of brightness", ge=0, le=2, automl=True)

@@ -84,7 +84,7 @@ class TrainSpec:
 
     num_epochs: int = spec_field(10, "Passes over the training data", unit="epochs", ge=1, le=100000)
     max_steps: int = spec_field(
-        -1, "Stop after this many optimiser steps; -1: as many as the epochs have", unit="steps", ge=-1
+        -1, "Stop after this many optimizer steps; -1: as many as the epochs have", unit="steps", ge=-1
     )
     seed: int = spec_field(
         1234,
@@ -114,7 +114,7 @@ class TrainSpec:
         ge=0,
         aliases=("grad_clip", "clip_grad_val", "grad_norm_clip"),
     )
-    optim: OptimSpec = spec_block(OptimSpec, "Optimiser and schedule", aliases=("optimizer",))
+    optim: OptimSpec = spec_block(OptimSpec, "Optimizer and schedule", aliases=("optimizer",))
     enable_ema: bool = spec_field(False, "Keep a moving average of the weights, and ship that")
     ema_decay: float = spec_field(0.998, "Decay of the moving average; warmed up in short runs", gt=0, lt=1)
     validation_interval: int = spec_field(1, "Epochs between two validations", unit="epochs", ge=1)
@@ -132,7 +132,7 @@ class TrainSpec:
         path=True,
     )
     pretrained_model_path: str | None = spec_field(
-        None, "Bundle whose weights a new run starts from; optimiser and schedule start anew", path=True
+        None, "Bundle whose weights a new run starts from; optimizer and schedule start anew", path=True
     )
     pruned_model_path: str | None = spec_field(
         None, "Bundle that prune left: its network, as narrow as it is, is trained again", path=True
@@ -230,7 +230,7 @@ class EvaluateSpec:
     )
 
     def check(self) -> Iterator[Problem]:
-        """-1 and positive numbers are batch sizes; nought is not."""
+        """-1 and positive numbers are batch sizes; zero is not."""
         if self.batch_size == 0:
             yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")
 
@@ -262,14 +262,14 @@ class InferenceSpec:
     )
 
     def check(self) -> Iterator[Problem]:
-        """-1 and positive numbers are batch sizes; nought is not."""
+        """-1 and positive numbers are batch sizes; zero is not."""
         if self.batch_size == 0:
             yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")
 
 
 @dataclass
 class ExportSpec:
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+    """Writes a bundle as an ONNX file, and proves that it gives the same predictions."""
 
     checkpoint: str | None = spec_field(
         None, "Bundle to export; empty: the one that train left in results_dir", path=True
@@ -283,7 +283,7 @@ class ExportSpec:
     batch_size: int = spec_field(-1, "Fixed batch size; -1: any", ge=-1)
     input_format: str = spec_field(
         "uint8_nhwc",
-        "uint8_nhwc: pictures as they are, normalised in the graph; float_nchw: the caller normalises",
+        "uint8_nhwc: pictures as they are, normalized in the graph; float_nchw: the caller normalizes",
         choices=("uint8_nhwc", "float_nchw"),
     )
     tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
@@ -292,7 +292,7 @@ class ExportSpec:
     )
 
     def check(self) -> Iterator[Problem]:
-        """-1 and positive numbers are batch sizes; nought is not."""
+        """-1 and positive numbers are batch sizes; zero is not."""
         if self.batch_size == 0:
             yield Problem("batch_size", "0 is not allowed; give -1 (any) or at least 1")
 

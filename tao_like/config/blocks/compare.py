@@ -42,6 +42,6 @@ class CompareSpec:
     )
 
     def check(self) -> Iterator[Problem]:
-        """-1 and positive numbers are batch sizes; nought is not."""
+        """-1 and positive numbers are batch sizes; zero is not."""
         if self.batch_size == 0:
             yield Problem("batch_size", "0 is not allowed; give -1 (as dataset.batch_size) or at least 1")

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule, which every task has. Field names are TAO's."""
+"""Optimizer and learning-rate schedule, which every task has. Field names are TAO's."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class PolicyParamsSpec:
     )
     milestones: list[int] = spec_field([10, 20], "Epochs of the drops, for policy `multistep`", unit="epochs")
     min_lr_ratio: float = spec_field(
-        0.0, "Rate at the end as a share of the highest, for `linear` and `cosine`", ge=0, le=1
+        0.0, "Rate at the end as a fraction of the highest, for `linear` and `cosine`", ge=0, le=1
     )
     pct_start: float = spec_field(
-        0.4, "Share of the training in which the rate rises, for `one_cycle`", gt=0, lt=1, automl=True
+        0.4, "Fraction of the training in which the rate rises, for `one_cycle`", gt=0, lt=1, automl=True
     )
     div_factor: float = spec_field(
         10.0, "Highest rate over the first one, for `one_cycle`", ge=1, automl=True
     )
     moms: list[float] = spec_field(
         [0.95, 0.85],
-        "Momentum (of optimisers with betas the first) while the rate is low and where it is highest, for "
+        "Momentum (of optimizers with betas the first) while the rate is low and where it is highest, for "
         "`one_cycle`; empty: it stays as it is",
         element_ge=0,
         element_lt=1,
@@ -59,7 +59,7 @@ class PolicyParamsSpec:
 
 @dataclass
 class OptimSpec:
-    """Optimiser and learning-rate schedule."""
+    """Optimizer and learning-rate schedule."""
 
     shorthands: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "adam_onecycle": {"optim": "adamw", "policy": "one_cycle"}
@@ -67,7 +67,7 @@ class OptimSpec:
 
     optim: str = spec_field(
         "adamw",
-        "Optimiser. Built by timm's factory",
+        "Optimizer. Built by timm's factory",
         choices=OPTIMIZERS,
         synonyms=TAO_OPTIMIZERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
@@ -96,7 +96,7 @@ class OptimSpec:
     betas: list[float] = spec_field([0.9, 0.999], "Betas of the Adam family")
     layer_decay: float | None = spec_field(
         None,
-        "Rate of each layer as a share of that of the layer after it, for transformers (0.65 to 0.75 is "
+        "Rate of each layer as a fraction of that of the layer after it, for transformers (0.65 to 0.75 is "
         "usual): the first layers, which know most already, change least; empty: no difference",
         gt=0,
         le=1,
@@ -114,7 +114,7 @@ class OptimSpec:
     policy_params: PolicyParamsSpec = spec_block(PolicyParamsSpec, "Details of the policy")
     warmup_epochs: float = spec_field(
         0.0,
-        "Epochs in which the rate rises from nought, half of the training at most where this would fill it; "
+        "Epochs in which the rate rises from zero, half of the training at most where this would fill it; "
         "without effect on `one_cycle`, which rises by itself",
         unit="epochs",
         ge=0,
@@ -122,7 +122,7 @@ class OptimSpec:
     )
     head_epochs: float = spec_field(
         0.0,
-        "First epochs in which the head alone learns; the backbone waits at rate nought",
+        "First epochs in which the head alone learns; the backbone waits at rate zero",
         unit="epochs",
         ge=0,
     )

@@ -25,12 +25,12 @@ IGNORED_TAO_KEYS_OF_PRUNING: Mapping[str, str] = {
     "prune.prune_setting.mode": "prune.ratio, prune.target_macs and prune.scope say it",
     "prune.prune_setting.threshold": "prune.ratio or prune.target_macs says how much goes",
     "distill.teacher": "the teacher's bundle knows its architecture",
-    "distill.bindings": "the answers are compared, not the layers",
-    "distill.loss_type": "the answers are compared by their KL divergence",
-    "distill.mode": "the answers are compared, not the layers",
-    "distill.use_mlp": "the answers are compared, not the layers",
-    "distill.mlp_hidden_size": "the answers are compared, not the layers",
-    "distill.mlp_num_inner": "the answers are compared, not the layers",
+    "distill.bindings": "the predictions are compared, not the layers",
+    "distill.loss_type": "the predictions are compared by their KL divergence",
+    "distill.mode": "the predictions are compared, not the layers",
+    "distill.use_mlp": "the predictions are compared, not the layers",
+    "distill.mlp_hidden_size": "the predictions are compared, not the layers",
+    "distill.mlp_num_inner": "the predictions are compared, not the layers",
     "distill.results_dir": "train.results_dir says where",
 }
 
@@ -47,7 +47,7 @@ class PruneSpec:
     )
     ratio: float | None = spec_field(
         None,
-        "Share of all prunable channels and heads that goes; empty: as `target_macs` needs it",
+        "Fraction of all prunable channels and heads that goes; empty: as `target_macs` needs it",
         gt=0,
         lt=1,
         automl=True,
@@ -55,7 +55,8 @@ class PruneSpec:
     )
     target_macs: float | None = spec_field(
         None,
-        f"Share of the multiply-accumulates that stays; empty: {DEFAULT_TARGET_MACS} if no `ratio` is given",
+        f"Fraction of the multiply-accumulates that stays; empty: {DEFAULT_TARGET_MACS} if no `ratio` is "
+        f"given",
         gt=0,
         lt=1,
         automl=True,
@@ -70,7 +71,7 @@ class PruneSpec:
     )
     scope: str = spec_field(
         "global",
-        "Rank the channels of all layers together, or take the same share of every layer",
+        "Rank the channels of all layers together, or take the same fraction of every layer",
         choices=("global", "local"),
         automl=True,
     )
@@ -82,7 +83,11 @@ class PruneSpec:
         aliases=("round_to",),
     )
     max_ratio: float = spec_field(
-        0.9, "No layer loses more than this share of its channels", gt=0, lt=1, aliases=("max_pruning_ratio",)
+        0.9,
+        "No layer loses more than this fraction of its channels",
+        gt=0,
+        lt=1,
+        aliases=("max_pruning_ratio",),
     )
     excluded_layers: list[str] = spec_field(
         [], "Layers that stay as they are: names or patterns such as `backbone.blocks.0.*`"
@@ -114,7 +119,7 @@ class PruneSpec:
 
 @dataclass
 class DistillSpec:
-    """Learning from a larger network's answers beside the labels (Hinton et al. 2015)."""
+    """Learning from a larger network's predictions beside the labels (Hinton et al. 2015)."""
 
     teacher_model_path: str | None = spec_field(
         None,
@@ -123,11 +128,11 @@ class DistillSpec:
         aliases=("pretrained_teacher_model_path",),
     )
     loss_lambda: float = spec_field(
-        0.5, "The teacher's share of the loss; the labels have the rest", ge=0, le=1, automl=True
+        0.5, "The teacher's fraction of the loss; the labels have the rest", ge=0, le=1, automl=True
     )
     temperature: float = spec_field(
         2.0,
-        "Divides the logits before the answers are compared: above 1 softens them",
+        "Divides the logits before the predictions are compared: above 1 softens them",
         gt=0,
         le=100,
         automl=True,

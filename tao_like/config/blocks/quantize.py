@@ -41,7 +41,7 @@ class QuantizeSpec:
         choices=ALGORITHMS,
     )
     percentile: float = spec_field(
-        99.99, "Share of the values inside the range, for algorithm `percentile`", unit="%", ge=50, le=100
+        99.99, "Fraction of the values inside the range, for algorithm `percentile`", unit="%", ge=50, le=100
     )
     num_samples: int = spec_field(
         200, "Training samples that the ranges come from, spread evenly over the data", ge=1

@@ -13,8 +13,8 @@ from tao_like.config.fields import Problem, spec_field
 class SplitSpec:
     """How training data without splits of its own is divided."""
 
-    val: float = spec_field(0.15, "Share for validation", ge=0, lt=1)
-    test: float = spec_field(0.15, "Share for the test", ge=0, lt=1)
+    val: float = spec_field(0.15, "Fraction for validation", ge=0, lt=1)
+    test: float = spec_field(0.15, "Fraction for the test", ge=0, lt=1)
     seed: int = spec_field(0, "Seed of the division", ge=0)
     group_by: str = spec_field(
         "none",

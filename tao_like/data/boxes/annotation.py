@@ -29,7 +29,7 @@ class Box(NamedTuple):
         top: first row.
         right: column behind the last.
         bottom: row behind the last.
-        crowd: stands for a group; neither trained on nor held against an answer.
+        crowd: stands for a group; neither trained on nor held against a prediction.
         ignore: a region (KITTI's DontCare) or an object (VOC's difficult) that is likewise left out.
         area: of the object itself, where a mask is known, in square pixels; 0: that of the box.
         segmentation: its outline, where the file has one and it was asked for.
@@ -96,7 +96,7 @@ class BoxArrays(NamedTuple):
     Attributes:
         boxes: (N, 4) float32, inside the picture, with an area.
         labels: (N,) class numbers; -1 for a region of no class.
-        crowd: (N,) whether it is left out of training, and of scoring where an answer covers it.
+        crowd: (N,) whether it is left out of training, and of scoring where a prediction covers it.
         areas: (N,) by which an object counts as small, medium or large, in square pixels.
     """
 

@@ -170,7 +170,7 @@ def _count_findings(counts: Mapping[str, _Counts]) -> Iterator[Finding]:
                 "info",
                 "not_scored",
                 f"{name} has {_counted(count.crowds, 'crowd')} and {_counted(count.ignored, 'region')} to "
-                "ignore: neither trained on nor held against an answer",
+                "ignore: neither trained on nor held against a prediction",
             )
 
 

@@ -73,7 +73,7 @@ def read_csv_boxes(csv_file: Path, pictures: PictureNames, notes: Notes) -> list
     """Reads pictures and boxes, in the order in which the file first names the pictures.
 
     A row without a class and corners is a picture without objects. Where no corner lies beyond 1, they are
-    shares of the picture's sides.
+    fractions of the picture's sides.
 
     Raises:
         DatasetError: the file cannot be used; the message names the line.
@@ -96,12 +96,16 @@ def read_csv_boxes(csv_file: Path, pictures: PictureNames, notes: Notes) -> list
     if not found:
         raise DatasetError(f"{csv_file}: no pictures are listed")
     every = [value for entry in found.values() for box in entry.boxes for value in box[1:5]]
-    are_shares = bool(every) and max(every) <= 1 and any(value != int(value) for value in every)
-    if are_shares:
+    are_fractions = bool(every) and max(every) <= 1 and any(value != int(value) for value in every)
+    if are_fractions:
         notes.add(
-            "info", "shares", f"{csv_file}: no corner is beyond 1, so they are shares of the picture's sides"
+            "info",
+            "shares",
+            f"{csv_file}: no corner is beyond 1, so they are fractions of the picture's sides",
         )
-    return [_record(name, entry, pictures, csv_file, are_shares=are_shares) for name, entry in found.items()]
+    return [
+        _record(name, entry, pictures, csv_file, are_fractions=are_fractions) for name, entry in found.items()
+    ]
 
 
 def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Picture], where: str) -> None:
@@ -126,11 +130,11 @@ def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Picture], wher
 
 
 def _record(
-    name: str, entry: _Picture, pictures: PictureNames, csv_file: Path, *, are_shares: bool
+    name: str, entry: _Picture, pictures: PictureNames, csv_file: Path, *, are_fractions: bool
 ) -> BoxRecord:
     path = pictures.find(name)
     boxes = entry.boxes
-    if are_shares and path is not None:
+    if are_fractions and path is not None:
         # The picture's own size: that of the columns may be another one's.
         size = read_header(path)
         boxes = [

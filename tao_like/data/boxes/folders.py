@@ -64,7 +64,7 @@ def read_label_folder(
     image_dir = pictures.image_dir
     unlabelled: list[Path] = []
     chosen = pictures.every() if lines is None else pictures.listed(lines)
-    # Labels in shares of the sides need the size of their picture.
+    # Labels in fractions of the sides need the size of their picture.
     for path in chosen if unreadable is None else unreadable.readable(chosen):
         label_file = label_file_of(path, image_dir, label_dir, suffix)
         boxes: list[Box] = []

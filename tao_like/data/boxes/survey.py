@@ -32,7 +32,7 @@ class BoxSurvey:
         boxes: of each class in the training data, the most frequent first.
         width: median of the pictures, in pixels.
         height: likewise.
-        side: median side of a box as a share of its picture's longer side.
+        side: median side of a box as a fraction of its picture's longer side.
         most_boxes: on one picture.
         notes: what was noticed, in sentences.
     """

@@ -19,14 +19,14 @@ LineKind = Literal["segment", "pose"]
 _BOX_FIELDS = 5
 _LEAST_LONG = 7
 _LEAST, _MOST = -0.5, 2.0
-"""Shares of the picture's sides; 2 is the highest mark of a keypoint's visibility."""
+"""Fractions of the picture's sides; 2 is the highest mark of a keypoint's visibility."""
 _SLACK = 0.02
 _FEWEST_POSES = 5
 """Lines that are needed to tell poses from polygons of the same length."""
 
 
 def looks_like_yolo(fields: Sequence[str]) -> bool:
-    """Whether a line is a class number and shares of the picture's sides."""
+    """Whether a line is a class number and fractions of the picture's sides."""
     if len(fields) < _BOX_FIELDS or (values := numbers_of(list(fields))) is None:
         return False
     if values[0] < 0 or values[0] != int(values[0]):
@@ -102,7 +102,7 @@ def long_lines(label_files: Iterable[Path]) -> LongLines:
 
 
 class YoloReader:
-    """Reads YOLO text files: class number, then center and size, polygon or pose, as shares of the sides.
+    """Reads YOLO text files: class number, then center and size, polygon or pose, as fractions of the sides.
 
     Args:
         classes: names in the order of the numbers.

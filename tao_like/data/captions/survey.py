@@ -19,8 +19,8 @@ def survey_captions(splits: Mapping[str, Sequence[CaptionRecord]], tokenizer: To
     """Figures of each split, as JSON.
 
     For each: ``pictures``, ``captions``, ``captions_a_picture``, ``tokens`` (smallest, median, largest
-    number), ``cut_off`` (share of the captions with more tokens than fit), ``equal`` (share of the captions
-    that another picture has too), ``unknown`` (share of the tokens that the vocabulary lacks).
+    number), ``cut_off`` (fraction of the captions with more tokens than fit), ``equal`` (fraction of the
+    captions that another picture has too), ``unknown`` (fraction of the tokens that the vocabulary lacks).
     """
     return {name: _figures(records, tokenizer) for name, records in splits.items() if records}
 
@@ -29,10 +29,10 @@ def _figures(records: Sequence[CaptionRecord], tokenizer: Tokenizer) -> dict[str
     captions = [caption for record in records for caption in record.captions]
     distinct = {caption: tokenizer.encode(caption) for caption in dict.fromkeys(captions)}
     lengths = [len(distinct[caption]) for caption in captions]
-    room = tokenizer.preparation.context_length - 2
+    room = tokenizer.preprocessing.context_length - 2
     holders = Counter(caption for record in records for caption in set(record.captions))
     unknown = 0
-    if tokenizer.preparation.type == WORDS:
+    if tokenizer.preprocessing.type == WORDS:
         unknown = sum(distinct[caption].count(UNKNOWN) for caption in captions)
     return {
         "pictures": len(records),
@@ -50,7 +50,7 @@ def caption_findings(
     splits: Mapping[str, Sequence[CaptionRecord]], tokenizer: Tokenizer, figures: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """What a user should know of them, from `survey_captions`' figures."""
-    room = tokenizer.preparation.context_length - 2
+    room = tokenizer.preprocessing.context_length - 2
     for name, of_split in figures.items():
         if of_split["cut_off"]:
             level = "warning" if of_split["cut_off"] >= MANY_CUT else "info"

@@ -32,12 +32,12 @@ class Tile(NamedTuple):
     Attributes:
         image: The picture, in any size.
         caption: Text below it; further lines after line breaks.
-        colour: Colour of the frame; None: a thin grey one.
+        color: Color of the frame; None: a thin grey one.
     """
 
     image: Image.Image
     caption: str = ""
-    colour: str | None = None
+    color: str | None = None
 
 
 def contact_sheet(
@@ -50,7 +50,7 @@ def contact_sheet(
     """Draws rows of pictures, each with a caption and a frame.
 
     Args:
-        rows: Tiles, or plain (picture, caption, colour).
+        rows: Tiles, or plain (picture, caption, color).
         headings: A line above each row, such as a class name.
         title: A line above all.
         tile: Side of the square that a picture is fitted into, in pixels. Pictures keep their shape; small
@@ -155,7 +155,7 @@ def _draw_tile(
 ) -> None:
     left, top = place
     outer = (left, top, left + side + 2 * _FRAME - 1, top + side + 2 * _FRAME - 1)
-    draw.rectangle(outer, fill=_MAT, outline=tile.colour or _LINE, width=_FRAME if tile.colour else 1)
+    draw.rectangle(outer, fill=_MAT, outline=tile.color or _LINE, width=_FRAME if tile.color else 1)
     picture = _fitted(tile.image, side)
     offset = (left + _FRAME + (side - picture.width) // 2, top + _FRAME + (side - picture.height) // 2)
     sheet.paste(picture, offset)

@@ -33,7 +33,7 @@ class Fingerprint:
     Attributes:
         hash: 64-bit difference hash.
         thumbnail: (16, 16, 3) uint8.
-        is_grey: Whether no pixel of the scaled-down picture has a colour.
+        is_grey: Whether no pixel of the scaled-down picture has a color.
     """
 
     hash: int

@@ -66,7 +66,7 @@ class CheckReport:
         counts: Pictures of each split and class; in multi-label data one picture may count several times.
         pictures: Pictures of each split.
         sizes: Sizes of the readable pictures; None when there are none.
-        grey_share: Share of the readable pictures without colour, 0 to 1; None when there are none.
+        grey_fraction: Fraction of the readable pictures without color, 0 to 1; None when there are none.
         full: Whether every picture was decoded.
     """
 
@@ -75,7 +75,7 @@ class CheckReport:
     counts: Mapping[str, Mapping[str, int]]
     pictures: Mapping[str, int]
     sizes: SizeSummary | None = None
-    grey_share: float | None = None
+    grey_fraction: float | None = None
     full: bool = False
     errors: tuple[Finding, ...] = field(init=False)
     warnings: tuple[Finding, ...] = field(init=False)
@@ -110,7 +110,7 @@ class CheckReport:
             "pictures": dict(self.pictures),
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "sizes": sizes,
-            "grey_share": self.grey_share,
+            "grey_share": self.grey_fraction,
         }
 
     def text(self, limit: int = 10) -> str:

@@ -336,8 +336,8 @@ def _picture_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
         )
     grey = sum(look.is_grey for look in readable.values())
     if grey:
-        share = f"{grey} of {len(readable)}" if grey < len(readable) else "all"
-        yield Finding("info", "grey", f"grey pictures: {share}")
+        fraction = f"{grey} of {len(readable)}" if grey < len(readable) else "all"
+        yield Finding("info", "grey", f"grey pictures: {fraction}")
 
 
 def _counts(records: Iterable[ImageRecord]) -> Counter[str]:
@@ -354,19 +354,19 @@ def _report(
 ) -> CheckReport:
     counted = {name: _counts(records) for name, records in splits.items()}
     readable = [look for look in seen.values() if not look.problem]
-    sizes = grey_share = None
+    sizes = grey_fraction = None
     if readable:
         sizes = SizeSummary(
             _spread([look.width for look in readable]), _spread([look.height for look in readable])
         )
-        grey_share = sum(look.is_grey for look in readable) / len(readable)
+        grey_fraction = sum(look.is_grey for look in readable) / len(readable)
     return CheckReport(
         findings=tuple(findings),
         classes=tuple(classes),
         counts={name: {label: counts[label] for label in classes} for name, counts in counted.items()},
         pictures={name: len(records) for name, records in splits.items()},
         sizes=sizes,
-        grey_share=grey_share,
+        grey_fraction=grey_fraction,
         full=full,
     )
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 # Rows whose similarities to all others are held at a time.
 _BLOCK = 1024
-# A picture is suspected when at most this share of its neighbours has its label ...
-_OWN_SHARE = 0.1
-# ... and at least this share agrees on another.
-_OTHER_SHARE = 0.7
+# A picture is suspected when at most this fraction of its neighbours has its label ...
+_OWN_FRACTION = 0.1
+# ... and at least this fraction agrees on another.
+_OTHER_FRACTION = 0.7
 _FEWEST_NEIGHBOURS = 3
 
 
@@ -25,7 +25,7 @@ class Suspect:
         index: Its place in what was given.
         label: The label that it has.
         suggested: The label that most of its neighbours have.
-        agreement: Share of the neighbours with the suggested label, 0.7 to 1.
+        agreement: Fraction of the neighbours with the suggested label, 0.7 to 1.
     """
 
     index: int
@@ -37,7 +37,7 @@ class Suspect:
 def likely_wrong_labels(
     features: npt.NDArray[np.floating], labels: Sequence[str], *, neighbours: int = 10
 ) -> list[Suspect]:
-    """Pictures whose nearest neighbours nearly all have one other label, the surest first.
+    """Pictures whose nearest neighbours nearly all have one other label, by descending score.
 
     Each picture is compared with all others (leave one out) by the cosine of their features. Of a class with
     few pictures fewer neighbours count, as no more can agree; a class of three pictures or fewer is left out.
@@ -69,15 +69,17 @@ def likely_wrong_labels(
     suspects: list[tuple[float, float, Suspect]] = []
     for start in range(0, len(unit), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(unit)))
-        shares, closeness = _votes(unit, own, voters, block, len(classes))
-        rows = np.arange(len(shares))
-        own_share = shares[rows, own[block]]
-        top = shares.argmax(axis=1)
-        for row in np.flatnonzero((own_share <= _OWN_SHARE) & (shares[rows, top] >= _OTHER_SHARE)):
+        fractions, closeness = _votes(unit, own, voters, block, len(classes))
+        rows = np.arange(len(fractions))
+        own_fraction = fractions[rows, own[block]]
+        top = fractions.argmax(axis=1)
+        for row in np.flatnonzero(
+            (own_fraction <= _OWN_FRACTION) & (fractions[rows, top] >= _OTHER_FRACTION)
+        ):
             index = start + int(row)
-            share = float(shares[row, top[row]])
-            suspect = Suspect(index, str(classes[own[index]]), str(classes[top[row]]), share)
-            suspects.append((share - float(own_share[row]), float(closeness[row]), suspect))
+            fraction = float(fractions[row, top[row]])
+            suspect = Suspect(index, str(classes[own[index]]), str(classes[top[row]]), fraction)
+            suspects.append((fraction - float(own_fraction[row]), float(closeness[row]), suspect))
     suspects.sort(key=lambda entry: (-entry[0], -entry[1], entry[2].index))
     return [suspect for *_, suspect in suspects]
 
@@ -87,9 +89,9 @@ def _votes(
     own: npt.NDArray[np.intp],
     voters: npt.NDArray[np.intp],
     block: slice,
-    classes: int,
+    num_classes: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """For the rows of a block: share of each class among the voters (R, C), and their mean cosine (R,)."""
+    """For the rows of a block: fraction of each class among the voters (R, C), and their mean cosine (R,)."""
     similarity = unit[block] @ unit.T
     rows = np.arange(similarity.shape[0])
     similarity[rows, rows + block.start] = -np.inf
@@ -97,8 +99,8 @@ def _votes(
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :most]
     counts = voters[block]
     votes = np.arange(most) < counts[:, None]
-    shares = np.zeros((len(rows), classes))
-    np.add.at(shares, (np.repeat(rows, most), own[nearest].ravel()), votes.ravel())
+    fractions = np.zeros((len(rows), num_classes))
+    np.add.at(fractions, (np.repeat(rows, most), own[nearest].ravel()), votes.ravel())
     closeness = np.where(votes, np.take_along_axis(similarity, nearest, axis=1), 0.0).sum(axis=1)
     divisor = np.maximum(counts, 1)
-    return shares / divisor[:, None], closeness / divisor
+    return fractions / divisor[:, None], closeness / divisor

@@ -16,7 +16,7 @@ from tao_like.runtime.inputs.image import IMAGE_FORMATS, Window, read_image
 from tao_like.runtime.memory import free_memory
 from tao_like.tracking.files import atomic_path
 
-MEMORY_SHARE = 0.5
+MEMORY_FRACTION = 0.5
 """Of the free memory a cache may take this much; the rest is for training."""
 
 
@@ -24,7 +24,7 @@ class ImageStore:
     """Reads pictures from their files, every time.
 
     Args:
-        window: values of 16-bit pictures that become black and white; see ``ImagePreparation``.
+        window: values of 16-bit pictures that become black and white; see ``ImagePreprocessing``.
         big: what becomes of pictures beyond the limit.
     """
 
@@ -62,7 +62,7 @@ class MemoryStore(ImageStore):
     ) -> None:
         super().__init__(window, big)
         needed = sum(_decoded_size(path) for path in paths)
-        limit = int(free_memory() * MEMORY_SHARE)
+        limit = int(free_memory() * MEMORY_FRACTION)
         if needed > limit:
             raise SpecError(
                 f"dataset.cache=ram would take {needed / 2**30:.1f} GiB, and {limit / 2**30:.1f} GiB are at "

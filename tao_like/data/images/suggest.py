@@ -73,7 +73,7 @@ _LARGE_DATA = 1_000
 
 # Memory that training takes a picture of 224 x 224, activations and gradients of a medium backbone, in bytes.
 _BYTES_A_PICTURE = 100 * 2**20
-_MEMORY_SHARE = 0.5
+_MEMORY_FRACTION = 0.5
 _BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
 _LARGEST_CPU_BATCH = 32
 _FEWEST_STEPS = 8
@@ -105,7 +105,7 @@ def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool)
     Returns:
         Suggestions in the order of the spec: model, dataset, train. Paths are as the survey has them.
     """
-    val, test = _shares(survey)
+    val, test = _fractions(survey)
     training = max(1, round(survey.training_pictures * (1 - val - test)))
     recipe = next(recipe for recipe in _RECIPES if training <= recipe.most_pictures)
     if _is_small_scan(survey):
@@ -124,16 +124,16 @@ def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool)
 
 
 def _is_small_scan(survey: Survey) -> bool:
-    """Whether the pictures are like scanned characters: small and without colour."""
-    return survey.grey_share >= 0.95 and max(survey.width[1], survey.height[1]) <= _SMALL_SCAN_SIDE
+    """Whether the pictures are like scanned characters: small and without color."""
+    return survey.grey_fraction >= 0.95 and max(survey.width[1], survey.height[1]) <= _SMALL_SCAN_SIDE
 
 
-def _shares(survey: Survey) -> tuple[float, float]:
-    """Shares of the training data to keep for validation and test, where the data has no such splits."""
-    share = 0.15 if survey.training_pictures >= _FEW_TO_SPLIT else 0.2
+def _fractions(survey: Survey) -> tuple[float, float]:
+    """Fractions of the training data to keep for validation and test, where the data has no such splits."""
+    fraction = 0.15 if survey.training_pictures >= _FEW_TO_SPLIT else 0.2
     if not survey.is_split:
-        return share, share
-    return (0.0 if "val" in survey.sources else share), 0.0
+        return fraction, fraction
+    return (0.0 if "val" in survey.sources else fraction), 0.0
 
 
 def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
@@ -176,11 +176,11 @@ def _data(survey: Survey) -> list[Suggestion]:
 def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
     if not val:
         return []
-    why = "a share of the training data, as there are no validation pictures"
+    why = "a fraction of the training data, as there are no validation pictures"
     if "test" in survey.sources:
         why_test = "there are test pictures"
     elif test:
-        why_test = "a share that training never sees"
+        why_test = "a fraction that training never sees"
     else:
         why_test = "the data comes in splits, of which none is a test"
     suggestions = [
@@ -215,7 +215,7 @@ def _batch_size(
     img_size: Value, training: int, memory_bytes: int, cpu_count: int, has_gpu: bool
 ) -> Suggestion:
     needed = _BYTES_A_PICTURE * (float(str(img_size)) / 224) ** 2
-    by_memory = int(memory_bytes * _MEMORY_SHARE / needed)
+    by_memory = int(memory_bytes * _MEMORY_FRACTION / needed)
     by_data = training // _FEWEST_STEPS
     by_device = _BATCH_SIZES[0] if has_gpu else _LARGEST_CPU_BATCH
     limit = min(by_memory, by_data, by_device)
@@ -262,7 +262,7 @@ def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
     epochs_why = f"{training} training pictures; fewer pictures would need more rounds"
     suggestions = [Suggestion("train.num_epochs", recipe.num_epochs, epochs_why)]
     if training <= _SMALL_DATA:
-        why = "with few validation pictures the best epoch is partly luck, and the rate ends at nought"
+        why = "with few validation pictures the best epoch is partly luck, and the rate ends at zero"
         suggestions.append(Suggestion("train.keep", "last", why))
     suggestions += [
         Suggestion("train.optim.optim", recipe.optim, "goes with the rates below"),
@@ -272,7 +272,7 @@ def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
         suggestions.append(Suggestion("train.optim.lr_backbone", recipe.lr_backbone, recipe.why))
     return [
         *suggestions,
-        Suggestion("train.optim.weight_decay", recipe.weight_decay, "usual with this optimiser"),
+        Suggestion("train.optim.weight_decay", recipe.weight_decay, "usual with this optimizer"),
         Suggestion(
             "train.optim.warmup_epochs", _WARMUP_EPOCHS, "the first steps of a new head are the wildest"
         ),

@@ -40,8 +40,8 @@ What is understood:
 _MOST_HEADERS = 500
 _MOST_WRAPPERS = 3
 _MOST_NAMED = 10
-# With fewer pictures of several or no labels than this share, those are taken for mistakes.
-_MULTI_LABEL_SHARE = 0.05
+# With fewer pictures of several or no labels than this fraction, those are taken for mistakes.
+_MULTI_LABEL_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Survey:
         width: Spread of the upright widths in pixels, of at most 500 pictures.
         height: Spread of the upright heights in pixels.
         longest_ratio: 95th percentile of the longer side over the shorter.
-        grey_share: Share of files that store no colour, 0 to 1.
+        grey_fraction: Fraction of files that store no color, 0 to 1.
         total_bytes: Size of all files.
         notes: What a user should know, in sentences.
     """
@@ -82,7 +82,7 @@ class Survey:
     width: tuple[int, int, int]
     height: tuple[int, int, int]
     longest_ratio: float
-    grey_share: float
+    grey_fraction: float
     total_bytes: int
     notes: tuple[str, ...] = ()
 
@@ -248,7 +248,7 @@ def _is_multi_label(csv_file: Path, images_dir: Path) -> bool:
         except DatasetError:
             raise single_label_error from None
         unusual = sum(len(record.labels) != 1 for record in records)
-        if unusual < _MULTI_LABEL_SHARE * len(records):
+        if unusual < _MULTI_LABEL_FRACTION * len(records):
             raise
         return True
     return False
@@ -281,7 +281,7 @@ def _described(
         width=_percentiles([header.width for header in headers]),
         height=_percentiles([header.height for header in headers]),
         longest_ratio=float(np.percentile(ratios, 95)),
-        grey_share=sum(header.is_grey for header in headers) / len(headers),
+        grey_fraction=sum(header.is_grey for header in headers) / len(headers),
         total_bytes=sum(record.path.stat().st_size for record in every if record.path.is_file()),
         notes=tuple(notes),
     )

@@ -14,8 +14,8 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
 
 _MOST_THREADS = 8
-_MOST_SHARE = 0.5
-"""Where more than this share cannot be read, the data is not what the spec takes it for."""
+_MOST_FRACTION = 0.5
+"""Where more than this fraction cannot be read, the data is not what the spec takes it for."""
 
 
 class UnreadableImages:
@@ -49,9 +49,9 @@ class UnreadableImages:
             pool.shutdown(cancel_futures=True)
         return [path for path in paths if path not in self.problems]
 
-    def check_share(self) -> None:
+    def check_fraction(self) -> None:
         """Raises DatasetError where most pictures cannot be read."""
-        if len(self.problems) > _MOST_SHARE * len(self.seen):
+        if len(self.problems) > _MOST_FRACTION * len(self.seen):
             raise DatasetError(
                 f"{len(self.problems)} of {len(self.seen)} pictures cannot be read, too many to leave out "
                 f"(dataset.on_error=skip); the first: {next(iter(self.problems.values()))}"

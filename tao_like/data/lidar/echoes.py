@@ -1,4 +1,4 @@
-"""How strong the echoes of a data set are, as the preparation of a network keeps it."""
+"""How strong the echoes of a data set are, as the preprocessing of a network keeps it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 
 from tao_like.data.lidar.frame import LidarRecord
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.points import ECHO_PERCENTILE, STRONG_ECHO, PointsPreparation, read_points
+from tao_like.runtime.inputs.points import ECHO_PERCENTILE, STRONG_ECHO, PointsPreprocessing, read_points
 
 FRAMES_READ = 8
 LIMITS = (255.0, 65535.0)
 
 
-def largest_echo(records: Sequence[LidarRecord], preparation: PointsPreparation) -> float | None:
+def largest_echo(records: Sequence[LidarRecord], preprocessing: PointsPreprocessing) -> float | None:
     """The end of the scale of the echoes: 1 where they lie between 0 and 1, else 255, 65535 or more.
 
     Some frames are read, spread evenly; those that cannot be read are passed over, as the check names them.
 
     Args:
         records: the training frames.
-        preparation: how they are read.
+        preprocessing: how they are read.
 
     Returns:
         It, after the division by ``intensity_scale``; None where no frame can be read.
     """
-    anything = replace(preparation, largest_echo=math.inf)
+    anything = replace(preprocessing, largest_echo=math.inf)
     echoes = []
     for record in records[:: max(1, -(-len(records) // FRAMES_READ))]:
         try:

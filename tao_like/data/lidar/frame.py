@@ -14,7 +14,7 @@ from tao_like.runtime.geometry.boxes3d import Boxes, as_boxes
 from tao_like.runtime.inputs.points import Points
 
 IGNORED_LABEL = -1
-"""Class number of an object that is neither learnt nor held against an answer."""
+"""Class number of an object that is neither learnt nor held against a prediction."""
 
 
 class Object3d(NamedTuple):
@@ -22,7 +22,7 @@ class Object3d(NamedTuple):
 
     Attributes:
         label: as the file has it.
-        box: x, y, z of the centre of gravity, dx, dy, dz in metres, yaw in radians.
+        box: x, y, z of the center of gravity, dx, dy, dz in metres, yaw in radians.
         truncated: share outside the camera's picture, 0 to 1; -1: not known.
         occluded: 0 visible, 1 partly, 2 largely hidden, 3 not known; -1: not known.
         alpha: angle at which the camera sees it, in radians; -10: not known.

@@ -81,7 +81,7 @@ def read_kitti_labels(
 def read_lidar_labels(path: Path) -> tuple[Object3d, ...]:
     """Objects of a label file with KITTI's columns in the LiDAR's frame, as TAO has them.
 
-    h, w, l are the box's height, width and length; x, y, z its centre of gravity; the last its yaw.
+    h, w, l are the box's height, width and length; x, y, z its center of gravity; the last its yaw.
 
     Raises:
         DatasetError: a line has another number of values, or no numbers.
@@ -137,7 +137,7 @@ def boxes_to_lidar(values: npt.ArrayLike, calibration: Calibration) -> Boxes:
         calibration: of the frame.
 
     Returns:
-        (N, 7) with the centre of gravity, and yaw from -pi to pi.
+        (N, 7) with the center of gravity, and yaw from -pi to pi.
     """
     given = as_boxes(values)
     boxes = np.empty_like(given)

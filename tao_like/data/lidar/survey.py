@@ -18,7 +18,7 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
     POINT_SUFFIXES,
-    PointsPreparation,
+    PointsPreprocessing,
     other_period,
     read_points,
 )
@@ -204,5 +204,5 @@ def _values_per_point(paths: Sequence[Path]) -> int:
 
 
 def _points(record: LidarRecord, values_per_point: int) -> npt.NDArray[np.float32]:
-    anything = PointsPreparation(EVERYWHERE, values_per_point, largest_echo=math.inf)
+    anything = PointsPreprocessing(EVERYWHERE, values_per_point, largest_echo=math.inf)
     return points_of(record, read_points(record.path, anything))

@@ -25,8 +25,8 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS
 
-RARE_SHARE = 0.005
-"""A class with a smaller share of the pixels is called rare."""
+RARE_FRACTION = 0.005
+"""A class with a smaller fraction of the pixels is called rare."""
 _MOST_THREADS = 8
 _MOST_VALUES = 40
 
@@ -173,7 +173,7 @@ def _split_findings(
     rare = [
         f"{name} ({count / total.sum():.2%})"
         for name, count in zip(coding.classes, total, strict=True)
-        if 0 < count < RARE_SHARE * total.sum()
+        if 0 < count < RARE_FRACTION * total.sum()
     ]
     if rare and split == "train":
         yield Finding(
@@ -185,15 +185,15 @@ def _split_findings(
 
 
 def _summary(values: ValueCounts, seen: Sequence[_Seen], coding: MaskCoding) -> dict[str, Any]:
-    """Shares of every value and class."""
+    """Fractions of every value and class."""
     readable = [one for one in seen if not one.fault]
     ignored = sum(one.ignored for one in readable)
     pixels = np.sum([one.pixels for one in readable], axis=0) if readable else np.zeros(len(coding.classes))
     whole = max(1, int(pixels.sum()) + ignored)
     return {
         "masks": len(seen),
-        "values": _shares(values.pixels),
-        "colors": {str(list(color)): share for color, share in _shares(values.color_pixels).items()},
+        "values": _fractions(values.pixels),
+        "colors": {str(list(color)): fraction for color, fraction in _fractions(values.color_pixels).items()},
         "classes": {
             name: {"pixels": int(count), "share": round(int(count) / whole, 6)}
             for name, count in zip(coding.classes, pixels, strict=True)
@@ -202,7 +202,7 @@ def _summary(values: ValueCounts, seen: Sequence[_Seen], coding: MaskCoding) -> 
     }
 
 
-def _shares(counted: Counter[Any]) -> dict[Any, float]:
-    """The commonest values with their shares of all pixels."""
+def _fractions(counted: Counter[Any]) -> dict[Any, float]:
+    """The commonest values with their fractions of all pixels."""
     total = max(1, sum(counted.values()))
     return {value: round(count / total, 6) for value, count in counted.most_common(_MOST_VALUES)}

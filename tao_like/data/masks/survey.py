@@ -35,7 +35,7 @@ class MaskSurvey:
         kind: of the masks: ``index``, ``binary`` (0 and 255), ``color`` or ``coco``.
         palette: what to write into the spec; empty: names come from a file or from COCO's categories.
         classes_file: with the names, where there is one.
-        shares: value, color or class name to its share of the labelled pixels, the largest first.
+        fractions: value, color or class name to its fraction of the labelled pixels, the largest first.
         width: median of the photos, in pixels.
         height: likewise.
         notes: what was noticed, in sentences.
@@ -46,7 +46,7 @@ class MaskSurvey:
     kind: str
     palette: tuple[PaletteEntry, ...]
     classes_file: Path | None
-    shares: Mapping[str, float]
+    fractions: Mapping[str, float]
     width: int
     height: int
     notes: tuple[str, ...] = field(default=())
@@ -82,15 +82,15 @@ def survey_masks(folder: Path) -> MaskSurvey:
     counts = {name: len(part) for name, part in records.items()}
     given = {name: sources[name] for name in order}
     if main[0].mask is None:
-        return MaskSurvey(given, counts, "coco", (), None, _region_shares(main), width, height)
+        return MaskSurvey(given, counts, "coco", (), None, _region_fractions(main), width, height)
     values = count_values(main)
     if values.faults:
         raise DatasetError(next(iter(values.faults.values())))
     kind, palette, classes_file, notes = _meaning(values, sources[order[0]], folder)
     counted = values.color_pixels if kind == "color" else values.pixels
     total = max(1, sum(counted.values()))
-    shares = {str(value): count / total for value, count in counted.most_common(_MOST_COLORS)}
-    return MaskSurvey(given, counts, kind, palette, classes_file, shares, width, height, notes)
+    fractions = {str(value): count / total for value, count in counted.most_common(_MOST_COLORS)}
+    return MaskSurvey(given, counts, kind, palette, classes_file, fractions, width, height, notes)
 
 
 def _meaning(
@@ -171,7 +171,7 @@ def _named_colors(path: Path) -> dict[tuple[int, int, int], str]:
     return found
 
 
-def _region_shares(records: list[MaskRecord]) -> dict[str, float]:
+def _region_fractions(records: list[MaskRecord]) -> dict[str, float]:
     areas: dict[str, float] = {}
     for record in records:
         for region in record.regions:

@@ -30,12 +30,12 @@ class BoneCheck:
     Attributes:
         ratio: length of the layout's bones to that of the tree; those that close a cycle are left out.
         edges: the tree, as pairs of joint numbers, the smaller first.
-        centre: the joint from which the others are fewest edges away in all.
+        center: the joint from which the others are fewest edges away in all.
     """
 
     ratio: float
     edges: tuple[tuple[int, int], ...]
-    centre: int
+    center: int
 
     @property
     def is_plausible(self) -> bool:
@@ -48,7 +48,7 @@ def check_bones(layout: Layout, sequences: Iterable[npt.NDArray[np.floating]]) -
 
     Args:
         layout: with as many joints as the sequences.
-        sequences: (places, frames, joints, persons): the places of joints alone; noughts were not seen.
+        sequences: (places, frames, joints, persons): the places of joints alone; zeros were not seen.
 
     Returns:
         The comparison; None where too few frames show all joints.

@@ -112,7 +112,7 @@ def _directions(
 def _middle(
     places: Sequence4, there: npt.NDArray[np.bool_], joints: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """(D,): the mean place of some joints where they are seen; noughts where they never are."""
+    """(D,): the mean place of some joints where they are seen; zeros where they never are."""
     chosen = places[:, :, list(joints)][:, there[:, list(joints)]]
     return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(places))
 

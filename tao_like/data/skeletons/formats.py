@@ -221,7 +221,7 @@ class DeepStreamForm:
         joints: of a person.
         width: of the pictures, in pixels; height: likewise.
         focal_length: in pixels.
-        length: frames of a cut; shortest: frames that a cut must have; overlap: share of two cuts.
+        length: frames of a cut; shortest: frames that a cut must have; overlap: fraction of two cuts.
     """
 
     pose_type: str

@@ -1,6 +1,6 @@
-"""Layouts of skeletons: which joints there are, what joins them, which is the centre.
+"""Layouts of skeletons: which joints there are, what joins them, which is the center.
 
-Edges and centres are those of ST-GCN (Yan et al. 2018) and of TAO's pose classification. Names are the same
+Edges and centers are those of ST-GCN (Yan et al. 2018) and of TAO's pose classification. Names are the same
 in all layouts, so that what is left and right, and where the spine is, can be told from them.
 """
 
@@ -25,13 +25,13 @@ class Layout:
         name: what users call it.
         joints: names in the order of the data, such as ``left knee``.
         edges: pairs of joint numbers from 0; the graph may have cycles.
-        centre: number of the joint that distances are measured from.
+        center: number of the joint that distances are measured from.
     """
 
     name: str
     joints: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
-    centre: int
+    center: int
 
     def __post_init__(self) -> None:
         """Refuse numbers that are no joints and joints that nothing joins, with a SpecError."""
@@ -41,18 +41,18 @@ class Layout:
             raise SpecError(
                 f"edge {list(wrong[0])} names a joint that is not there; there are 0 to {count - 1}"
             )
-        if not 0 <= self.centre < count:
-            raise SpecError(f"centre {self.centre} is no joint; there are 0 to {count - 1}")
+        if not 0 <= self.center < count:
+            raise SpecError(f"center {self.center} is no joint; there are 0 to {count - 1}")
         apart = [number for number, hops in enumerate(self.distances) if hops < 0]
         if apart:
-            raise SpecError(f"no edges lead from the centre to joint {apart[0]} ({self.joints[apart[0]]})")
+            raise SpecError(f"no edges lead from the center to joint {apart[0]} ({self.joints[apart[0]]})")
 
     @cached_property
     def distances(self) -> tuple[int, ...]:
-        """Edges between each joint and the centre; -1 where there is no way."""
+        """Edges between each joint and the center; -1 where there is no way."""
         hops = [-1] * len(self.joints)
-        hops[self.centre] = 0
-        waiting = deque([self.centre])
+        hops[self.center] = 0
+        waiting = deque([self.center])
         while waiting:
             here = waiting.popleft()
             for one, other in self.edges:
@@ -64,13 +64,13 @@ class Layout:
 
     @cached_property
     def inward(self) -> tuple[tuple[int, int], ...]:
-        """Each edge as (farther from the centre, nearer); equally far ones as they are listed."""
+        """Each edge as (farther from the center, nearer); equally far ones as they are listed."""
         hops = self.distances
         return tuple((one, other) if hops[one] >= hops[other] else (other, one) for one, other in self.edges)
 
     @cached_property
     def parents(self) -> tuple[int, ...]:
-        """The neighbour nearer to the centre, for each joint; the centre is its own."""
+        """The neighbour nearer to the center, for each joint; the center is its own."""
         found = list(range(len(self.joints)))
         for far, near in reversed(self.inward):
             if self.distances[far] > self.distances[near]:
@@ -231,13 +231,13 @@ LAYOUTS: dict[str, Layout] = {
 """Published layouts by name."""
 
 
-def custom_layout(joints: Sequence[str], edges: Sequence[Sequence[int]], centre: int) -> Layout:
+def custom_layout(joints: Sequence[str], edges: Sequence[Sequence[int]], center: int) -> Layout:
     """A user's own layout.
 
     Args:
         joints: names; ``left ...`` and ``right ...`` make mirrored pairs.
         edges: pairs of joint numbers from 0.
-        centre: number of the joint that distances are measured from.
+        center: number of the joint that distances are measured from.
 
     Raises:
         SpecError: a number is no joint, a name stands twice, or a joint hangs in the air.
@@ -246,4 +246,4 @@ def custom_layout(joints: Sequence[str], edges: Sequence[Sequence[int]], centre:
         raise SpecError("a joint's name stands twice; give each its own")
     if any(len(edge) != 2 for edge in edges):
         raise SpecError("an edge has not two joints; give pairs such as [0, 1]")
-    return Layout(CUSTOM, tuple(joints), tuple((int(one), int(other)) for one, other in edges), centre)
+    return Layout(CUSTOM, tuple(joints), tuple((int(one), int(other)) for one, other in edges), center)

@@ -15,7 +15,7 @@ _PAIRS = (
 _SIDES = frozenset(word for pair in _PAIRS for word in pair) | {"anticlockwise", "leftwards", "rightwards"}
 _SHORT = {"l": "r", "r": "l"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-SHARE = 0.6
+FRACTION = 0.6
 """Part of a class that must be told by its nearest neighbor, and of its mirror images that another class
 must take, for the two to be each other's mirror image."""
 
@@ -51,11 +51,11 @@ def swapped_classes(
     found = []
     for one in classes.tolist():
         for two in classes[classes > one].tolist():
-            shares = [
+            fractions = [
                 min(float((own[labels == a] == a).mean()), float((other[labels == a] == b).mean()))
                 for a, b in ((one, two), (two, one))
             ]
-            if min(shares) >= SHARE:
+            if min(fractions) >= FRACTION:
                 found.append((one, two))
     return found
 

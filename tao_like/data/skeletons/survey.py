@@ -11,7 +11,7 @@ from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.bones import BoneCheck, check_bones
 from tao_like.data.skeletons.layouts import Layout
 from tao_like.data.skeletons.sides import sided_classes, swapped_classes
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton
 
 SEQUENCES = 300
 """That are looked at, spread evenly."""
@@ -52,13 +52,13 @@ def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, place
     if not layout.pairs:
         return []
     _, channels, _, joints, persons = data.values.shape
-    preparation = SkeletonPreparation(
+    preprocessing = SkeletonPreprocessing(
         channels,
         FRAMES,
         joints,
         persons,
         confidence=places < channels,
-        centre=layout.centre,
+        center=layout.center,
         spine=layout.spine,
         shoulders=layout.shoulders if places == 3 and layout.spine else None,
     )
@@ -70,7 +70,7 @@ def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, place
         values = np.array(data.values[index], np.float32)
         if not np.isfinite(values).all() or not values.any():
             continue
-        joints_only = prepare_skeleton(values, preparation)[:places]
+        joints_only = preprocess_skeleton(values, preprocessing)[:places]
         flipped = joints_only[:, :, swapped].copy()
         flipped[0] *= -1
         features.append(joints_only.ravel())

@@ -19,7 +19,8 @@ from tao_like.errors import SpecError
 SPLITS = ("train", "val", "test")
 GROUP_WORDS = ("none", "folder", "column")
 
-# Splits that lag by less than this share of a unit's own size are alike. Half keeps counts within about one.
+# Splits that lag by less than this fraction of a unit's own size are alike. Half keeps counts within about
+# one.
 _ALIKE = 0.5
 # What pictures without a label count as, so that they are spread like a class.
 _UNLABELLED = ("",)
@@ -55,8 +56,8 @@ def split_records(
 
     Args:
         records: The pictures; their keys must differ.
-        val: Share for validation, 0 to below 1; 0: no such pictures.
-        test: Share for the test, 0 to below 1.
+        val: Fraction for validation, 0 to below 1; 0: no such pictures.
+        test: Fraction for the test, 0 to below 1.
         seed: Another seed gives another division.
         group_by: ``none``; ``folder``: pictures in the same folder below the class folder stay together, also
             across classes (``sick/patient3`` and ``healthy/patient3`` are one group); ``column``: by the
@@ -68,12 +69,12 @@ def split_records(
     Raises:
         SpecError: Shares or ``group_by`` make no sense, or leave a split or a class's training part empty.
     """
-    shares = _shares(val, test)
+    fractions = _fractions(val, test)
     ordered = sorted(records, key=_place)
     units = _units(ordered, _group_function(group_by, ordered), seed)
-    divided = _assign(units, shares)
+    divided = _assign(units, fractions)
     _cover_classes(divided)
-    _fill_empty_splits(divided, shares, group_by)
+    _fill_empty_splits(divided, fractions, group_by)
     return {
         name: sorted((record for unit in divided[name] for record in unit.records), key=_place)
         for name in SPLITS
@@ -103,14 +104,14 @@ def _place(record: ImageRecord) -> tuple[str, Path]:
     return record.name, record.path
 
 
-def _shares(val: float, test: float) -> dict[str, float]:
-    for key, share in (("val", val), ("test", test)):
-        if not 0 <= share < 1:
-            raise SpecError(f"dataset.split.{key}: {share} is not allowed; it must be from 0 to below 1")
+def _fractions(val: float, test: float) -> dict[str, float]:
+    for key, fraction in (("val", val), ("test", test)):
+        if not 0 <= fraction < 1:
+            raise SpecError(f"dataset.split.{key}: {fraction} is not allowed; it must be from 0 to below 1")
     if val + test >= 1:
         raise SpecError(f"dataset.split: val={val:g} and test={test:g} leave nothing to train on")
-    shares = {"train": 1 - val - test, "val": val, "test": test}
-    return {name: share for name, share in shares.items() if share > 0}
+    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    return {name: fraction for name, fraction in fractions.items() if fraction > 0}
 
 
 def _group_function(group_by: str, records: Sequence[ImageRecord]) -> Callable[[ImageRecord], str]:
@@ -168,36 +169,38 @@ def _rank(name: str, seed: int) -> str:
     return hashlib.sha1(os.fsencode(f"{seed}:{name}"), usedforsecurity=False).hexdigest()
 
 
-def _assign(units: Sequence[_Unit], shares: Mapping[str, float]) -> dict[str, list[_Unit]]:
+def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> dict[str, list[_Unit]]:
     """Deals the units out, the largest first, each to the split that lags most behind its share.
 
-    What counts is the sum over the unit's labels of squared distances from the share of what has been dealt
-    so far, each divided by how frequent the label is. Where that hardly differs between splits, the split
-    with too few pictures in all gets the unit. Measuring against what has been dealt, not against the final
-    counts, keeps a rare label from following the frequent ones that it appears with.
+    What counts is the sum over the unit's labels of squared distances from the fraction of what has been
+    dealt so far, each divided by how frequent the label is. Where that hardly differs between splits, the
+    split with too few pictures in all gets the unit. Measuring against what has been dealt, not against the
+    final counts, keeps a rare label from following the frequent ones that it appears with.
     """
     frequency: Counter[str] = Counter()
     for unit in units:
         frequency.update(unit.labels)
     dealt: Counter[str] = Counter()
     dealt_pictures = 0
-    got: dict[str, Counter[str]] = {name: Counter() for name in shares}
+    got: dict[str, Counter[str]] = {name: Counter() for name in fractions}
     divided: dict[str, list[_Unit]] = {name: [] for name in SPLITS}
-    pictures = dict.fromkeys(shares, 0)
+    pictures = dict.fromkeys(fractions, 0)
     for unit in sorted(units, key=lambda unit: (-len(unit), unit.rank)):
         dealt.update(unit.labels)
         dealt_pictures += len(unit)
         weights = {label: count / frequency[label] for label, count in unit.labels.items()}
         lag = {
-            name: sum(weight * (share * dealt[label] - got[name][label]) for label, weight in weights.items())
-            for name, share in shares.items()
+            name: sum(
+                weight * (fraction * dealt[label] - got[name][label]) for label, weight in weights.items()
+            )
+            for name, fraction in fractions.items()
         }
         enough = max(lag.values()) - _ALIKE * sum(
             weight * unit.labels[label] for label, weight in weights.items()
         )
         best = max(
-            (name for name in shares if lag[name] >= enough),
-            key=lambda name: shares[name] * dealt_pictures - pictures[name],
+            (name for name in fractions if lag[name] >= enough),
+            key=lambda name: fractions[name] * dealt_pictures - pictures[name],
         )
         divided[best].append(unit)
         got[best].update(unit.labels)
@@ -219,9 +222,11 @@ def _cover_classes(divided: dict[str, list[_Unit]]) -> None:
             covered.update(unit.labels)
 
 
-def _fill_empty_splits(divided: dict[str, list[_Unit]], shares: Mapping[str, float], group_by: str) -> None:
+def _fill_empty_splits(
+    divided: dict[str, list[_Unit]], fractions: Mapping[str, float], group_by: str
+) -> None:
     """Gives a wanted split that came out empty the smallest unit that train can spare."""
-    for name in shares:
+    for name in fractions:
         if divided[name]:
             continue
         carriers = Counter(label for unit in divided["train"] for label in unit.labels)

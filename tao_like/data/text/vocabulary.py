@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.inputs.bpe import WORD_END, BytePairs, byte_symbols, clip_tokens, joined_parts
-from tao_like.runtime.inputs.text import BPE, WORDS, TextPreparation, Tokenizer, words_of
+from tao_like.runtime.inputs.text import BPE, WORDS, TextPreprocessing, Tokenizer, words_of
 
 FILE = "file"
 TYPES = (WORDS, BPE, FILE)
@@ -20,9 +20,9 @@ CLIP_MERGES = 49152 - 256 - 2
 _LARGEST_FILE = 64 * 2**20
 
 
-def words_preparation(
+def words_preprocessing(
     captions: Iterable[str], context_length: int, *, most_words: int, canonicalize: bool = False
-) -> TextPreparation:
+) -> TextPreprocessing:
     """The words of the captions, the most frequent ones first.
 
     Args:
@@ -31,15 +31,15 @@ def words_preparation(
         most_words: rarer ones beyond this number become unknown.
         canonicalize: punctuation is taken out of texts.
     """
-    cleaning = Tokenizer(TextPreparation(WORDS, context_length, canonicalize=canonicalize))
+    cleaning = Tokenizer(TextPreprocessing(WORDS, context_length, canonicalize=canonicalize))
     counts = Counter(word for caption in captions for word in words_of(cleaning.clean(caption)))
     words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    return TextPreparation(WORDS, context_length, words=words[:most_words], canonicalize=canonicalize)
+    return TextPreprocessing(WORDS, context_length, words=words[:most_words], canonicalize=canonicalize)
 
 
 def trained_pairs(
     captions: Iterable[str], context_length: int, *, vocabulary_size: int, canonicalize: bool = False
-) -> TextPreparation:
+) -> TextPreprocessing:
     """Byte pairs that shorten the captions most (Sennrich et al. 2016, algorithm 1).
 
     Args:
@@ -48,7 +48,7 @@ def trained_pairs(
         vocabulary_size: ids in all; 514 of them are bytes, start and end.
         canonicalize: punctuation is taken out of texts.
     """
-    cleaning = Tokenizer(TextPreparation(BPE, context_length, canonicalize=canonicalize))
+    cleaning = Tokenizer(TextPreprocessing(BPE, context_length, canonicalize=canonicalize))
     counts = Counter(token for caption in captions for token in clip_tokens(cleaning.clean(caption)))
     symbols = byte_symbols()
     words = []
@@ -57,7 +57,7 @@ def trained_pairs(
         parts[-1] += WORD_END
         words.append((parts, counts[token]))
     merges = _merges(words, vocabulary_size - BytePairs([]).size)
-    return TextPreparation(BPE, context_length, merges=merges, canonicalize=canonicalize)
+    return TextPreprocessing(BPE, context_length, merges=merges, canonicalize=canonicalize)
 
 
 def _merges(words: list[tuple[list[str], int]], most: int) -> list[str]:

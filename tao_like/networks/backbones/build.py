@@ -23,7 +23,7 @@ __all__ = [
     "create_backbone",
     "default_normalization",
     "head_prefixes",
-    "normalisation_of",
+    "normalization_of",
     "resolve_name",
 ]
 
@@ -46,8 +46,8 @@ def create_backbone(
         num_classes: Width of the output; 0 leaves the classifier out, so that pooled features come out.
         img_size: Side of the square input in pixels, or height and width.
         channels: Channels of the input.
-        drop_rate: Share of the classifier's input that training drops, 0..1.
-        drop_path_rate: Share of residual branches that training drops in the deepest block, 0..1.
+        drop_rate: Fraction of the classifier's input that training drops, 0..1.
+        drop_path_rate: Fraction of residual branches that training drops in the deepest block, 0..1.
 
     Returns:
         A module from images (N, channels, height, width) to logits (N, num_classes).
@@ -87,8 +87,8 @@ def head_prefixes(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, module in model.named_modules() if id(module) in wanted)
 
 
-def normalisation_of(facts: PretrainedCfg) -> Normalization:
-    """Return the part of timm's facts on a set of weights that says how their images were prepared."""
+def normalization_of(facts: PretrainedCfg) -> Normalization:
+    """Return the part of timm's facts on a set of weights that says how their images were preprocessed."""
     return Normalization(
         mean=tuple(facts.mean),
         std=tuple(facts.std),
@@ -99,7 +99,8 @@ def normalisation_of(facts: PretrainedCfg) -> Normalization:
 
 
 def default_normalization(type: str) -> Normalization:
-    """Return the preparation of the weights that timm has for an architecture; ImageNet's where it has none.
+    """Return the preprocessing of the weights that timm has for an architecture; ImageNet's where it has
+    none.
 
     Args:
         type: A name of timm or TAO. With a tag ("resnet50.a1_in1k") it is that of those weights.
@@ -107,4 +108,4 @@ def default_normalization(type: str) -> Normalization:
     Raises:
         SpecError: The network or the tag is unknown.
     """
-    return normalisation_of(weights_facts(resolve_name(type)))
+    return normalization_of(weights_facts(resolve_name(type)))

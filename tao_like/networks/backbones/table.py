@@ -32,13 +32,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Normalization:
-    """How the pixels were prepared that a set of weights was trained on.
+    """How the pixels were preprocessed that a set of weights was trained on.
 
     Attributes:
         mean: One value a channel, subtracted from pixels in 0..1.
         std: One value a channel, divided by after that.
         interpolation: "bilinear", "bicubic", ...: how pictures are resized for evaluation.
-        crop_pct: Share of the resized picture's side that the centre crop keeps, 0..1.
+        crop_pct: Fraction of the resized picture's side that the center crop keeps, 0..1.
         input_size: Channels, height and width in pixels of the weights' own evaluation.
     """
 
@@ -57,7 +57,7 @@ class BackboneRow:
         name: timm's name.
         family: The module of timm that it comes from.
         parameters: Number of trainable values with timm's default head (1000 classes for most).
-        normalisation: That of the default pretrained weights.
+        normalization: That of the default pretrained weights.
         licence: Of the default pretrained weights, in timm's words; empty where timm does not say.
         has_weights: Whether timm has pretrained weights for it.
         hub_id: Where the default weights are on the Hugging Face hub; empty where they are not there.
@@ -66,7 +66,7 @@ class BackboneRow:
     name: str
     family: str
     parameters: int
-    normalisation: Normalization
+    normalization: Normalization
     licence: str
     has_weights: bool
     hub_id: str
@@ -87,7 +87,7 @@ def _row(cells: dict[str, str]) -> BackboneRow:
         name=cells["name"],
         family=cells["family"],
         parameters=int(cells["parameters"]),
-        normalisation=Normalization(
+        normalization=Normalization(
             mean=_numbers(cells["mean"]),
             std=_numbers(cells["std"]),
             interpolation=cells["interpolation"],

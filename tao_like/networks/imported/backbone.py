@@ -27,7 +27,7 @@ IMAGENET = Normalization(
     crop_pct=0.875,
     input_size=(3, 224, 224),
 )
-"""How pictures are prepared where nobody says it: a foreign file does not."""
+"""How pictures are preprocessed where nobody says it: a foreign file does not."""
 SIZE_KEY = "dataset.img_size"
 _MAP_AXES = 4
 
@@ -48,7 +48,7 @@ class ImportedBackbone(nn.Module):
         pool: from there to pooled features (N, C), perhaps with axes of size one behind.
         channels: C.
         num_classes: width of the output.
-        drop_rate: share of the head's input that training drops.
+        drop_rate: fraction of the head's input that training drops.
         channels_last: the source takes pictures (N, H, W, C).
         map_channels: width of what ``body`` gives, where it is not C: layers of the source lie between.
         own_head: weight (classes, C) and bias of the source's own head.
@@ -157,7 +157,7 @@ def build_imported(
         weights: of the whole imported network; None: as the graph has them.
         num_classes: width of the new head.
         img_size: side of the pictures in pixels.
-        drop_rate: share of the head's input that training drops.
+        drop_rate: fraction of the head's input that training drops.
 
     Raises:
         SpecError: the network cannot take pictures of this size.

@@ -32,7 +32,7 @@ class ImportedPyramid(nn.Module):
         self.channels_last = channels_last
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
+        """Maps normalized pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
         return list(self.body(inputs.permute(0, 2, 3, 1) if self.channels_last else inputs))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.backbones.build import head_prefixes, normalisation_of, resolve_name
+from tao_like.networks.backbones.build import head_prefixes, normalization_of, resolve_name
 from tao_like.networks.backbones.image_size import weights_facts
 from tao_like.networks.backbones.names import TYPE_KEY, architecture_of
 from tao_like.networks.backbones.table import Normalization
@@ -26,7 +26,7 @@ from tao_like.networks.weights.offline import available_offline
 from tao_like.networks.weights.packages import (
     blocks_by_stage,
     find_package,
-    package_normalisation,
+    package_normalization,
     read_package,
 )
 from tao_like.networks.weights.sources import PACKAGE_PREFIX
@@ -34,9 +34,9 @@ from tao_like.networks.weights.sources import PACKAGE_PREFIX
 __all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalization"]
 
 TIMM_SOURCE = "timm"
-_LEAST_SHARE = 0.5
+_LEAST_FRACTION = 0.5
 _NAMES_SHOWN = 4
-# Names under which the classification network keeps its normalisation in a bundle.
+# Names under which the classification network keeps its normalization in a bundle.
 _BUNDLE_MEAN, _BUNDLE_STD = "normalise.mean", "normalise.std"
 
 
@@ -52,8 +52,9 @@ class LoadReport:
         mismatched_shape: Tensors of the backbone whose shape differs: name, shape in the source and here.
         head_skipped: Tensors of the classifier that were left out, since they are for other classes.
         head: Whether the classifier is kept, and why; None where nobody said which classes are wanted.
-        share: Share of the backbone's values (head left out) that were filled, 0..1.
-        normalisation: How images are to be prepared for these weights; None where the source does not say.
+        fraction: Fraction of the backbone's values (head left out) that were filled, 0..1.
+        normalization: How images are to be preprocessed for these weights; None where the source does not
+            say.
     """
 
     source: str
@@ -62,13 +63,13 @@ class LoadReport:
     unexpected: tuple[str, ...]
     mismatched_shape: tuple[str, ...]
     head_skipped: tuple[str, ...]
-    share: float
-    normalisation: Normalization | None
+    fraction: float
+    normalization: Normalization | None
     head: ClassLayer | None = None
 
     def text(self) -> str:
         """Return the report in a few lines for a user."""
-        lines = [f"{self.source}: {_percent(self.share)} of the backbone's values loaded"]
+        lines = [f"{self.source}: {_percent(self.fraction)} of the backbone's values loaded"]
         for names, what in (
             (self.missing, "not in the source, so they start from random values"),
             (self.mismatched_shape, "of another shape, so they start from random values"),
@@ -82,8 +83,8 @@ class LoadReport:
             lines.append(f"  {self.head.text()}")
         elif self.head_skipped:
             lines.append("  the head is new, since the source's is for other classes")
-        if self.normalisation is None:
-            lines.append("  the source does not say how its images were normalised")
+        if self.normalization is None:
+            lines.append("  the source does not say how its images were normalized")
         return "\n".join(lines)
 
 
@@ -97,11 +98,11 @@ class _Match:
     unexpected: tuple[str, ...]
     mismatched_shape: tuple[str, ...]
     head_skipped: tuple[str, ...]
-    share: float
+    fraction: float
 
 
 def source_normalization(source: str, type: str) -> Normalization | None:
-    """Return how images are to be prepared for the weights of a source; None where it does not say.
+    """Return how images are to be preprocessed for the weights of a source; None where it does not say.
 
     Args:
         source: As for :func:`load_pretrained`.
@@ -113,9 +114,9 @@ def source_normalization(source: str, type: str) -> Normalization | None:
     """
     name = resolve_name(type)
     if source.startswith(PACKAGE_PREFIX):
-        return package_normalisation(find_package(source, architecture_of(name)))
+        return package_normalization(find_package(source, architecture_of(name)))
     if source == TIMM_SOURCE:
-        return normalisation_of(weights_facts(name))
+        return normalization_of(weights_facts(name))
     if Path(source).suffix == BUNDLE_SUFFIX:
         return bundle_normalization(read_bundle(_existing(source)))
     return None
@@ -145,23 +146,23 @@ def load_pretrained(
         BundleError: The file is damaged, holds code, or fits less than half of the backbone.
     """
     name = resolve_name(type)
-    normalisation: Normalization | None = None
+    normalization: Normalization | None = None
     theirs: Sequence[str] = ()
     if source.startswith(PACKAGE_PREFIX):
         package = find_package(source, architecture_of(name))
         content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
-        normalisation = package_normalisation(package)
+        normalization = package_normalization(package)
     elif source == TIMM_SOURCE:
         content = read_timm_weights(name)
-        normalisation = normalisation_of(weights_facts(name))
+        normalization = normalization_of(weights_facts(name))
     elif Path(source).suffix == BUNDLE_SUFFIX:
         bundle = read_bundle(_existing(source))
-        content, normalisation, theirs = bundle.weights, bundle_normalization(bundle), bundle.classes
+        content, normalization, theirs = bundle.weights, bundle_normalization(bundle), bundle.classes
     else:
         content = read_file(Path(source))
     head = None if classes is None else class_layer(classes, theirs)
     match = _best_match(model, content, head)
-    if match is None or match.share < _LEAST_SHARE:
+    if match is None or match.fraction < _LEAST_FRACTION:
         raise BundleError(_misfit(model, source, name, match))
     # Not strict: what is missing was found by name and shape above, and is in the report.
     model.load_state_dict({key: match.tensors[key] for key in match.matched}, strict=False)
@@ -172,8 +173,8 @@ def load_pretrained(
         unexpected=match.unexpected,
         mismatched_shape=match.mismatched_shape,
         head_skipped=match.head_skipped,
-        share=match.share,
-        normalisation=normalisation,
+        fraction=match.fraction,
+        normalization=normalization,
         head=head if head_prefixes(model) else None,
     )
 
@@ -186,19 +187,19 @@ def _existing(source: str) -> Path:
 
 
 def bundle_normalization(bundle: Bundle) -> Normalization | None:
-    """Return how images are to be prepared for the weights of a bundle; None where it does not say."""
+    """Return how images are to be preprocessed for the weights of a bundle; None where it does not say."""
     mean, std = bundle.weights.get(_BUNDLE_MEAN), bundle.weights.get(_BUNDLE_STD)
-    preparation = bundle.preparation
+    preprocessing = bundle.preprocessing
     needed = {"height", "width", "interpolation", "crop_pct"}
-    if mean is None or std is None or not needed <= preparation.keys():
+    if mean is None or std is None or not needed <= preprocessing.keys():
         return None
     return Normalization(
         # Rounded, since a float32 of 0.485 is not the 0.485 that a person or a check expects.
         mean=tuple(round(value, 6) for value in mean.flatten().tolist()),
         std=tuple(round(value, 6) for value in std.flatten().tolist()),
-        interpolation=str(preparation["interpolation"]),
-        crop_pct=float(preparation["crop_pct"]),
-        input_size=(mean.numel(), int(preparation["height"]), int(preparation["width"])),
+        interpolation=str(preprocessing["interpolation"]),
+        crop_pct=float(preprocessing["crop_pct"]),
+        input_size=(mean.numel(), int(preprocessing["height"]), int(preprocessing["width"])),
     )
 
 
@@ -207,10 +208,10 @@ def _best_match(model: nn.Module, content: Mapping[str, object], head: ClassLaye
     best: _Match | None = None
     for tensors in state_dicts(content):
         for candidate in (tensors, _family_reading(model, tensors)):
-            if candidate is None or (best is not None and best.share == 1):
+            if candidate is None or (best is not None and best.fraction == 1):
                 continue
             match = _match(model, candidate, head)
-            if best is None or match.share > best.share:
+            if best is None or match.fraction > best.fraction:
                 best = match
     return best
 
@@ -266,7 +267,7 @@ def _match(model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None
         unexpected=tuple(name for name in tensors if name not in own_tensors),
         mismatched_shape=tuple(mismatched),
         head_skipped=tuple(skipped),
-        share=filled_values / backbone_values,
+        fraction=filled_values / backbone_values,
     )
 
 
@@ -275,15 +276,15 @@ def _misfit(model: nn.Module, source: str, name: str, match: _Match | None) -> s
         return f"{SOURCE_KEY}: {source} holds no tensors. Give a file with the weights of {name}."
     theirs, ours = next(iter(match.tensors), ""), next(iter(model.state_dict()))
     return (
-        f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.share)} of the backbone's values "
-        f"are in it under the same name and with the same shape; at least {_percent(_LEAST_SHARE)} must be. "
-        f"Its names begin with '{theirs}', the network's with '{ours}'. Give weights of this network, or set "
-        f"{TYPE_KEY} to the network that the weights are of."
+        f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.fraction)} of the backbone's "
+        f"values are in it under the same name and with the same shape; at least "
+        f"{_percent(_LEAST_FRACTION)} must be. Its names begin with '{theirs}', the network's with "
+        f"'{ours}'. Give weights of this network, or set {TYPE_KEY} to the network that the weights are of."
     )
 
 
-def _percent(share: float) -> str:
-    return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+def _percent(fraction: float) -> str:
+    return "100 %" if fraction == 1 else f"{min(fraction * 100, 99.9):.1f} %"
 
 
 def _shape(tensor: Tensor) -> str:

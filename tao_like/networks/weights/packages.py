@@ -78,10 +78,10 @@ def package_file(package: WeightPackage) -> Path:
     return files[0]
 
 
-def package_normalisation(package: WeightPackage) -> Normalization:
-    """Return how images are prepared for a package's weights.
+def package_normalization(package: WeightPackage) -> Normalization:
+    """Return how images are preprocessed for a package's weights.
 
-    EfficientNet's evaluation in TensorFlow crops the centre out of an image that is 32 pixels larger.
+    EfficientNet's evaluation in TensorFlow crops the center out of an image that is 32 pixels larger.
     """
     side = package.image_size
     half = (0.5, 0.5, 0.5)

@@ -125,17 +125,17 @@ class AutoregressiveGenerator:
             return likeliest
         order = np.argsort(-logits, axis=1, kind="stable")
         ranked = np.take_along_axis(logits, order, axis=1) / self.temperature
-        shares = np.exp(ranked - ranked[:, :1])
+        fractions = np.exp(ranked - ranked[:, :1])
         if self.top_k:
-            shares[:, self.top_k :] = 0
-        shares /= shares.sum(axis=1, keepdims=True)
+            fractions[:, self.top_k :] = 0
+        fractions /= fractions.sum(axis=1, keepdims=True)
         if self.top_p < 1:
             # The first code is kept in any case.
-            beyond = np.cumsum(shares, axis=1) - shares >= self.top_p
+            beyond = np.cumsum(fractions, axis=1) - fractions >= self.top_p
             beyond[:, 0] = False
-            shares[beyond] = 0
-            shares /= shares.sum(axis=1, keepdims=True)
-        place = (np.cumsum(shares, axis=1) <= chance[:, None]).sum(axis=1)
-        last = (shares > 0).sum(axis=1) - 1
+            fractions[beyond] = 0
+            fractions /= fractions.sum(axis=1, keepdims=True)
+        place = (np.cumsum(fractions, axis=1) <= chance[:, None]).sum(axis=1)
+        last = (fractions > 0).sum(axis=1) - 1
         chosen = np.minimum(place, last)
         return np.take_along_axis(order, chosen[:, None], axis=1)[:, 0].astype(np.int64)

@@ -38,7 +38,7 @@ class Process:
     """A diffusion process, or those of its steps that a sampler takes.
 
     Attributes:
-        kept: the share of variance that is left after each taken step, rising steps, (S,).
+        kept: the fraction of variance that is left after each taken step, rising steps, (S,).
         timesteps: what the network is told at each, (S,).
     """
 
@@ -69,7 +69,7 @@ class DiffusionGenerator:
             network has three more channels (Nichol and Dhariwal 2021, equation 15).
         timesteps: those that the sampler takes, rising.
         sampler: ``ddim`` (Song et al. 2021) or ``ddpm``.
-        eta: share of DDPM's noise that DDIM adds in each step; 0: none.
+        eta: fraction of DDPM's noise that DDIM adds in each step; 0: none.
         guidance_scale: s in e0 + s (e1 - e0), e0 without and e1 with the caption: 1 is the plain network
             with its caption, 0 the one without.
         clip_denoised: the picture that is foreseen stays between -1 and 1.
@@ -198,9 +198,9 @@ class DiffusionGenerator:
             deviation: Any = sigma
         else:
             beta = 1 - kept / before
-            share = np.sqrt(before) * beta / (1 - kept)
+            fraction = np.sqrt(before) * beta / (1 - kept)
             rest = np.sqrt(kept / before) * (1 - before) / (1 - kept)
-            mean = share * picture + rest * x
+            mean = fraction * picture + rest * x
             deviation = self._deviation(process, number, found)
         if number and np.any(deviation):
             mean = mean + deviation * noise.normal(x.shape[1:])
@@ -226,15 +226,15 @@ class DiffusionGenerator:
         beta = 1 - kept / before
         small = beta * (1 - before) / (1 - kept)
         if number == 0:
-            # Not nought, whose logarithm has no value: that of the second step, as in Ho et al.
+            # Not zero, whose logarithm has no value: that of the second step, as in Ho et al.
             after = float(process.kept[1]) if len(process.kept) > 1 else kept
             small = (1 - after / kept) * (1 - kept) / (1 - after) if after != kept else beta
         if self.variance == "fixed_small":
             return np.sqrt(small)
         if self.variance == "fixed_large":
             return np.sqrt(beta)
-        share = (found[:, 3:] + 1) / 2
-        logarithm = share * np.log(beta) + (1 - share) * np.log(small)
+        fraction = (found[:, 3:] + 1) / 2
+        logarithm = fraction * np.log(beta) + (1 - fraction) * np.log(small)
         return np.exp(0.5 * logarithm)
 
 

@@ -27,7 +27,7 @@ class Edit:
     Attributes:
         image: (1, 3, H, W), -1 to 1.
         mask: (1, 1, H, W), 1 where to paint, 0 where the picture stays; None: all of it may change.
-        strength: the share of the steps that is taken, as in SDEdit (Meng et al. 2022): 1: it begins from
+        strength: the fraction of the steps that is taken, as in SDEdit (Meng et al. 2022): 1: it begins from
             noise alone; less keeps more of the picture.
     """
 

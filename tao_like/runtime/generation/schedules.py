@@ -28,14 +28,14 @@ def betas(schedule: str, steps: int) -> Floats:
         scale = 1000 / steps
         return np.linspace(scale * 1e-4, scale * 2e-2, steps).astype(np.float64)
 
-    def kept(share: float) -> float:
-        return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
+    def kept(fraction: float) -> float:
+        return math.cos((fraction + 0.008) / 1.008 * math.pi / 2) ** 2
 
     return np.array([min(1 - kept((i + 1) / steps) / kept(i / steps), LARGEST_BETA) for i in range(steps)])
 
 
 def alphas_cumprod(schedule: str, steps: int) -> Floats:
-    """The share of a picture's variance that is left after each step, (steps,)."""
+    """The fraction of a picture's variance that is left after each step, (steps,)."""
     return np.asarray(np.cumprod(1.0 - betas(schedule, steps)), np.float64)
 
 

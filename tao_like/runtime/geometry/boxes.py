@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
 
 Boxes = npt.NDArray[np.float32]
 _BLOCK = 256
@@ -61,21 +61,21 @@ def _moved(boxes: npt.ArrayLike, scale: tuple[float, float], offset: tuple[float
     return moved
 
 
-def letterbox_transform(width: int, height: int, preparation: ImagePreparation) -> LetterboxTransform:
+def letterbox_transform(width: int, height: int, preprocessing: ImagePreprocessing) -> LetterboxTransform:
     """Where ``prepare`` puts an image of this size.
 
     Raises:
-        BundleError: the preparation cuts parts of the image off, which boxes cannot follow.
+        BundleError: the preprocessing cuts parts of the image off, which boxes cannot follow.
     """
-    if preparation.resize == "squash":
+    if preprocessing.resize == "squash":
         return LetterboxTransform(
-            width, height, preparation.width / width, preparation.height / height, 0.0, 0.0
+            width, height, preprocessing.width / width, preprocessing.height / height, 0.0, 0.0
         )
-    if preparation.resize == "letterbox":
-        left, top, scaled_width, scaled_height = letterbox_place(width, height, preparation)
+    if preprocessing.resize == "letterbox":
+        left, top, scaled_width, scaled_height = letterbox_place(width, height, preprocessing)
         return LetterboxTransform(width, height, scaled_width / width, scaled_height / height, left, top)
     raise BundleError(
-        f"preparation.resize is {preparation.resize!r}; a detector takes 'letterbox' or 'squash'."
+        f"preprocessing.resize is {preprocessing.resize!r}; a detector takes 'letterbox' or 'squash'."
     )
 
 

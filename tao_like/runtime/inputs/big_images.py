@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from tao_like.errors import DatasetError
 from tao_like.runtime.memory import free_memory
 
-MEMORY_SHARE = 0.8
+MEMORY_FRACTION = 0.8
 """Of the free memory one decoded image may take this much."""
 _DEEP, _OPACITY, _PLAIN = 40, 20, 8
 """Bytes a pixel while an image becomes upright 8-bit RGB, with all that is in memory at once."""
@@ -63,7 +63,7 @@ def check_memory(size: tuple[int, int], bytes_a_pixel: int) -> None:
     pixels = size[0] * size[1]
     if pixels <= most_pixels():
         return
-    needed, free = pixels * bytes_a_pixel, free_memory() * MEMORY_SHARE
+    needed, free = pixels * bytes_a_pixel, free_memory() * MEMORY_FRACTION
     if needed > free:
         raise DatasetError(
             f"{size[0]} x {size[1]} pixels take {needed / 2**30:.1f} GiB while they are read, and "

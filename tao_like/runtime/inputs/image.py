@@ -1,6 +1,6 @@
-"""Pictures: how they are read and how they are prepared for a network.
+"""Pictures: how they are read and how they are preprocessed for a network.
 
-This is the only preparation for evaluation that there is: the datasets, the evaluation and the
+This is the only preprocessing for evaluation that there is: the datasets, the evaluation and the
 exported model's runtime all call it, so a picture looks the same to the network everywhere.
 """
 
@@ -28,7 +28,7 @@ from tao_like.runtime.inputs.big_images import (
 )
 from tao_like.runtime.inputs.files import files_below
 
-PREPARED_CHANNELS = 3
+PREPROCESSED_CHANNELS = 3
 
 # Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on the user's file.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -59,8 +59,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# A strip of 1 x 20000 pixels would be enlarged to 5 GB before its centre is cut out; beyond this number of
-# pixels only the centre is enlarged, which rounds some of its values differently.
+# A strip of 1 x 20000 pixels would be enlarged to 5 GB before its center is cut out; beyond this number of
+# pixels only the center is enlarged, which rounds some of its values differently.
 _LARGEST_SCALED = 2**26
 
 
@@ -121,7 +121,7 @@ def to_rgb(image: Image.Image, window: Window | None = None) -> Image.Image:
     - values of 16 bits are spread over 0 to 255: from ``window[0]`` to ``window[1]`` where it is given, else
       from 0 to 65535 (divided by 257), whatever range the picture uses;
     - transparent pixels show white behind them;
-    - CMYK is converted by Pillow's formula; colour profiles are not applied.
+    - CMYK is converted by Pillow's formula; color profiles are not applied.
 
     Raises:
         DatasetError: the pixels are floating-point numbers or 32-bit values beyond 65535, whose
@@ -217,16 +217,16 @@ def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
 
 
 @dataclass(frozen=True)
-class ImagePreparation:
-    """How a picture becomes the network's input, before normalisation.
+class ImagePreprocessing:
+    """How a picture becomes the network's input, before normalization.
 
     Attributes:
         height: rows of the result, in pixels.
         width: columns of the result, in pixels.
         resize: ``crop`` scales the picture so that it covers the input divided by ``crop_pct`` and
-            cuts out the centre (as timm does for evaluation); ``squash`` scales both sides on their
+            cuts out the center (as timm does for evaluation); ``squash`` scales both sides on their
             own; ``letterbox`` scales the picture to fit inside and pads it evenly with ``fill``.
-        crop_pct: share of the scaled picture's side that ``crop`` keeps, in (0, 1].
+        crop_pct: fraction of the scaled picture's side that ``crop`` keeps, in (0, 1].
         interpolation: nearest, bilinear, bicubic or lanczos; antialiased, as Pillow does it.
         fill: grey level of ``letterbox``'s borders, 0 to 255.
         channels: 3 (RGB).
@@ -240,7 +240,7 @@ class ImagePreparation:
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
     fill: int = 128
-    channels: int = PREPARED_CHANNELS
+    channels: int = PREPROCESSED_CHANNELS
     window: Window | None = None
 
     def __post_init__(self) -> None:
@@ -255,12 +255,12 @@ class ImagePreparation:
                 f"one of {', '.join(_INTERPOLATIONS)}",
             ),
             "fill": (_is_int(self.fill) and 0 <= self.fill <= 255, "an integer from 0 to 255"),
-            "channels": (self.channels == PREPARED_CHANNELS, f"{PREPARED_CHANNELS} (RGB)"),
+            "channels": (self.channels == PREPROCESSED_CHANNELS, f"{PREPROCESSED_CHANNELS} (RGB)"),
             "window": (_is_window(self.window), "two numbers from 0 to 65535, the smaller first"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
-                raise BundleError(f"preparation.{name} is {getattr(self, name)!r}; it must be {rule}.")
+                raise BundleError(f"preprocessing.{name} is {getattr(self, name)!r}; it must be {rule}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back, also of releases that know no window."""
@@ -269,7 +269,7 @@ class ImagePreparation:
         return values if window is None else values | {"window": list(window)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ImagePreparation:
+    def from_dict(cls, values: Mapping[str, Any]) -> ImagePreprocessing:
         """Read what `to_dict` wrote.
 
         Raises:
@@ -278,41 +278,45 @@ class ImagePreparation:
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
-                raise BundleError(f"preparation.{name} is unknown; the keys are {', '.join(sorted(known))}.")
+                raise BundleError(
+                    f"preprocessing.{name} is unknown; the keys are {', '.join(sorted(known))}."
+                )
         for name in ("height", "width"):
             if name not in values:
-                raise BundleError(f"preparation.{name} is missing.")
+                raise BundleError(f"preprocessing.{name} is missing.")
         window = values.get("window")
         if isinstance(window, list):
             values = {**values, "window": tuple(window)}
         return cls(**values)
 
 
-def prepare(image: Image.Image, preparation: ImagePreparation) -> npt.NDArray[np.uint8]:
+def preprocess(image: Image.Image, preprocessing: ImagePreprocessing) -> npt.NDArray[np.uint8]:
     """Scale, crop or pad a picture to the network's input size.
 
     Args:
         image: a picture as `read_image` and `to_rgb` return it; `to_rgb` is applied to other modes than RGB.
-        preparation: the size and the way to get there.
+        preprocessing: the size and the way to get there.
 
     Returns:
         uint8 array of shape (height, width, 3), RGB, values 0 to 255.
     """
     if image.mode != "RGB":
-        image = to_rgb(image, preparation.window)
-    way = {"crop": _crop, "squash": _squash, "letterbox": _letterbox}[preparation.resize]
-    return np.array(way(image, preparation))
+        image = to_rgb(image, preprocessing.window)
+    way = {"crop": _crop, "squash": _squash, "letterbox": _letterbox}[preprocessing.resize]
+    return np.array(way(image, preprocessing))
 
 
-def _squash(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
-    return image.resize((preparation.width, preparation.height), _INTERPOLATIONS[preparation.interpolation])
+def _squash(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
+    return image.resize(
+        (preprocessing.width, preprocessing.height), _INTERPOLATIONS[preprocessing.interpolation]
+    )
 
 
-def _crop(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
-    height, width = preparation.height, preparation.width
-    scaled_height, scaled_width = _covering_size(image, preparation)
+def _crop(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
+    height, width = preprocessing.height, preprocessing.width
+    scaled_height, scaled_width = _covering_size(image, preprocessing)
     top, left = round((scaled_height - height) / 2), round((scaled_width - width) / 2)
-    interpolation = _INTERPOLATIONS[preparation.interpolation]
+    interpolation = _INTERPOLATIONS[preprocessing.interpolation]
     if scaled_height * scaled_width <= _LARGEST_SCALED:
         scaled = image.resize((scaled_width, scaled_height), interpolation)
         return scaled.crop((left, top, left + width, top + height))
@@ -321,10 +325,10 @@ def _crop(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
     return image.resize((width, height), interpolation, box=box)
 
 
-def _covering_size(image: Image.Image, preparation: ImagePreparation) -> tuple[int, int]:
+def _covering_size(image: Image.Image, preprocessing: ImagePreprocessing) -> tuple[int, int]:
     """Height and width of the scaled picture, rounded as timm's evaluation transform rounds them."""
-    target_height = math.floor(preparation.height / preparation.crop_pct)
-    target_width = math.floor(preparation.width / preparation.crop_pct)
+    target_height = math.floor(preprocessing.height / preprocessing.crop_pct)
+    target_width = math.floor(preprocessing.width / preprocessing.crop_pct)
     if target_height != target_width:
         ratio = min(image.height / target_height, image.width / target_width)
         return round(image.height / ratio), round(image.width / ratio)
@@ -333,19 +337,19 @@ def _covering_size(image: Image.Image, preparation: ImagePreparation) -> tuple[i
     return target_height, int(target_height * image.width / image.height)
 
 
-def letterbox_place(width: int, height: int, preparation: ImagePreparation) -> tuple[int, int, int, int]:
+def letterbox_place(width: int, height: int, preprocessing: ImagePreprocessing) -> tuple[int, int, int, int]:
     """Where ``letterbox`` puts a picture of this size: left, top, width and height in the result."""
-    ratio = max(height / preparation.height, width / preparation.width)
+    ratio = max(height / preprocessing.height, width / preprocessing.width)
     scaled_width, scaled_height = max(1, round(width / ratio)), max(1, round(height / ratio))
-    left, top = (preparation.width - scaled_width) // 2, (preparation.height - scaled_height) // 2
+    left, top = (preprocessing.width - scaled_width) // 2, (preprocessing.height - scaled_height) // 2
     return left, top, scaled_width, scaled_height
 
 
-def _letterbox(image: Image.Image, preparation: ImagePreparation) -> Image.Image:
-    left, top, width, height = letterbox_place(image.width, image.height, preparation)
-    scaled = image.resize((width, height), _INTERPOLATIONS[preparation.interpolation])
+def _letterbox(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
+    left, top, width, height = letterbox_place(image.width, image.height, preprocessing)
+    scaled = image.resize((width, height), _INTERPOLATIONS[preprocessing.interpolation])
     canvas = Image.new(
-        "RGB", (preparation.width, preparation.height), (preparation.fill,) * PREPARED_CHANNELS
+        "RGB", (preprocessing.width, preprocessing.height), (preprocessing.fill,) * PREPROCESSED_CHANNELS
     )
     canvas.paste(scaled, (left, top))
     return canvas

@@ -15,10 +15,10 @@ from tao_like.runtime.inputs.base import check_format, shape_fits
 from tao_like.runtime.inputs.big_images import BigImages, open_image
 from tao_like.runtime.inputs.image import (
     IMAGE_FORMATS,
-    ImagePreparation,
+    ImagePreprocessing,
     Window,
     image_files,
-    prepare,
+    preprocess,
     read_image,
     to_rgb,
 )
@@ -44,7 +44,7 @@ class ImageInput:
                 f"the model's metadata is wrong: mean and std must be lists of {_CHANNELS} numbers."
             )
         self.metadata = metadata
-        self.preprocessing = ImagePreparation.from_dict(metadata.preprocessing)
+        self.preprocessing = ImagePreprocessing.from_dict(metadata.preprocessing)
         self._mean = np.asarray(metadata.mean, np.float32).reshape(_CHANNELS, 1, 1)
         self._std = np.asarray(metadata.std, np.float32).reshape(_CHANNELS, 1, 1)
         self.tiling = Tiling.of(extra)
@@ -74,7 +74,7 @@ class ImageInput:
     def preprocess(self, given: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Pixels (height, width, 3), and the size that the image had."""
         image = self.whole(given)
-        return prepare(image, self.preprocessing), image.size
+        return preprocess(image, self.preprocessing), image.size
 
     def whole(self, given: Any) -> Image.Image:
         """An image in RGB, of any size where images are cut into tiles. Raises as `preprocess` does."""
@@ -104,7 +104,7 @@ class ImageInput:
         size = (self.preprocessing.height, self.preprocessing.width, _CHANNELS)
         if batch.dtype != np.uint8 or batch.shape[1:] != size or len(batch) == 0:
             raise DatasetError(
-                f"prepared pictures are {batch.dtype} of shape {batch.shape}; "
+                f"preprocessed pictures are {batch.dtype} of shape {batch.shape}; "
                 f"{path} takes uint8 of shape (1 or more, {', '.join(map(str, size))})."
             )
 

@@ -1,4 +1,4 @@
-"""LiDAR frames: how they are read and how they are prepared for a network.
+"""LiDAR frames: how they are read and how they are preprocessed for a network.
 
 As with pictures, datasets, evaluation and the exported model's runtime all call these functions.
 """
@@ -50,7 +50,7 @@ class WrongEchoes(DatasetError):
 
 
 @dataclass(frozen=True)
-class PointsPreparation:
+class PointsPreprocessing:
     """How a frame becomes a network's input.
 
     Attributes:
@@ -76,19 +76,19 @@ class PointsPreparation:
         )
         if not numbers or any(low >= high for low, high in zip(limits[:3], limits[3:], strict=True)):
             raise BundleError(
-                f"preparation.point_cloud_range is {list(limits)}; it is smallest x, y, z, then largest."
+                f"preprocessing.point_cloud_range is {list(limits)}; it is smallest x, y, z, then largest."
             )
         if len(self.columns) != POINT_FEATURES or not all(
             isinstance(column, int) and 0 <= column < self.values_per_point for column in self.columns
         ):
             raise BundleError(
-                f"preparation.columns is {list(self.columns)}; it names {POINT_FEATURES} of the "
+                f"preprocessing.columns is {list(self.columns)}; it names {POINT_FEATURES} of the "
                 f"{self.values_per_point} numbers of a point, from 0."
             )
         if not self.intensity_scale > 0:
-            raise BundleError(f"preparation.intensity_scale is {self.intensity_scale}; it is above 0.")
+            raise BundleError(f"preprocessing.intensity_scale is {self.intensity_scale}; it is above 0.")
         if self.largest_echo is not None and not self.largest_echo > 0:
-            raise BundleError(f"preparation.largest_echo is {self.largest_echo}; it is above 0.")
+            raise BundleError(f"preprocessing.largest_echo is {self.largest_echo}; it is above 0.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
@@ -98,7 +98,7 @@ class PointsPreparation:
         return values | {name: list(values[name]) for name in ("point_cloud_range", "columns")}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PointsPreparation:
+    def from_dict(cls, values: Mapping[str, Any]) -> PointsPreprocessing:
         """Read what `to_dict` wrote.
 
         Raises:
@@ -106,16 +106,16 @@ class PointsPreparation:
         """
         known = {field.name for field in fields(cls)} - {"largest_echo"}
         if different := sorted(known.symmetric_difference(values.keys() - {"largest_echo"})):
-            raise BundleError(f"preparation misses or adds the keys {', '.join(different)}.")
+            raise BundleError(f"preprocessing misses or adds the keys {', '.join(different)}.")
         lists = {name: values[name] for name in ("point_cloud_range", "columns")}
         if not all(isinstance(value, list | tuple) for value in lists.values()):
-            raise BundleError("preparation.point_cloud_range and preparation.columns are lists.")
+            raise BundleError("preprocessing.point_cloud_range and preprocessing.columns are lists.")
         scale, count = values["intensity_scale"], values["values_per_point"]
         echo = values.get("largest_echo")
         if not isinstance(scale, int | float) or not isinstance(count, int):
-            raise BundleError("preparation.intensity_scale and preparation.values_per_point are numbers.")
+            raise BundleError("preprocessing.intensity_scale and preprocessing.values_per_point are numbers.")
         if echo is not None and not isinstance(echo, int | float):
-            raise BundleError(f"preparation.largest_echo is {echo!r}; it is a number.")
+            raise BundleError(f"preprocessing.largest_echo is {echo!r}; it is a number.")
         return cls(tuple(lists["point_cloud_range"]), count, tuple(lists["columns"]), float(scale), echo)
 
 
@@ -147,70 +147,70 @@ class Frame(NamedTuple):
     left_out: int
 
 
-def read_points(path: str | Path, preparation: PointsPreparation) -> Points:
+def read_points(path: str | Path, preprocessing: PointsPreprocessing) -> Points:
     """The points of `read_frame`. Raises as it."""
-    return read_frame(path, preparation).points
+    return read_frame(path, preprocessing).points
 
 
-def read_frame(path: str | Path, preparation: PointsPreparation) -> Frame:
+def read_frame(path: str | Path, preprocessing: PointsPreprocessing) -> Frame:
     """Read a frame.
 
     Args:
         path: .bin: little-endian float32, ``values_per_point`` of them a point; .npy: (N, values) numbers;
             .pcd and .ply: their headers name the numbers.
-        preparation: says what the numbers are.
+        preprocessing: says what the numbers are.
 
     Raises:
         DatasetError: the file is missing, empty or damaged, no frame, or of another sensor's form than the
-            preparation says. The message names it.
+            preprocessing says. The message names it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     named = {".pcd": read_pcd, ".ply": read_ply}.get(suffix)
     try:
         if named is not None:
-            columns = replace(preparation, values_per_point=POINT_FEATURES, columns=(0, 1, 2, 3))
+            columns = replace(preprocessing, values_per_point=POINT_FEATURES, columns=(0, 1, 2, 3))
             return _chosen_frame(named(path), columns, str(path))
-        values = _npy(path) if suffix == ".npy" else _bin(path, preparation.values_per_point)
+        values = _npy(path) if suffix == ".npy" else _bin(path, preprocessing.values_per_point)
     except OSError as error:
         raise DatasetError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
-    return _chosen_frame(values, preparation, str(path))
+    return _chosen_frame(values, preprocessing, str(path))
 
 
-def chosen_columns(values: npt.NDArray[Any], preparation: PointsPreparation, name: str) -> Points:
+def chosen_columns(values: npt.NDArray[Any], preprocessing: PointsPreprocessing, name: str) -> Points:
     """The four numbers of each point that a network takes, (N, 4); those that are not finite are left out.
 
     Args:
         values: (N, values_per_point).
-        preparation: names the columns.
+        preprocessing: names the columns.
         name: of the frame, for messages.
 
     Raises:
         DatasetError: it is no such array, without a point, or its echoes are not those of the training.
     """
-    return _chosen_frame(values, preparation, name).points
+    return _chosen_frame(values, preprocessing, name).points
 
 
-def _chosen_frame(values: npt.NDArray[Any], preparation: PointsPreparation, name: str) -> Frame:
-    most = max(preparation.columns)
+def _chosen_frame(values: npt.NDArray[Any], preprocessing: PointsPreprocessing, name: str) -> Frame:
+    most = max(preprocessing.columns)
     if values.ndim != 2 or values.shape[1] <= most or values.dtype.kind not in "fiu":
         raise DatasetError(
             f"{name}: {values.dtype} of shape {values.shape} is no frame; a frame has a row of at least "
             f"{most + 1} numbers for each point."
         )
-    every = values[:, list(preparation.columns)].astype(np.float32)
+    every = values[:, list(preprocessing.columns)].astype(np.float32)
     points = every[np.isfinite(every).all(axis=1)]
     if not len(points):
         told = f", as none of {len(every)} has finite numbers" if len(every) else ""
         raise DatasetError(f"{name}: there is no point in it{told}.")
-    _check_echoes(points[:, 3], preparation, name)
-    points[:, 3] /= preparation.intensity_scale
+    _check_echoes(points[:, 3], preprocessing, name)
+    points[:, 3] /= preprocessing.intensity_scale
     return Frame(points, len(every) - len(points))
 
 
-def _check_echoes(echoes: npt.NDArray[np.float32], preparation: PointsPreparation, name: str) -> None:
+def _check_echoes(echoes: npt.NDArray[np.float32], preprocessing: PointsPreprocessing, name: str) -> None:
     """Refuses strengths on another scale than those of the training. Raises DatasetError."""
-    scale, known = preparation.intensity_scale, preparation.largest_echo
+    scale, known = preprocessing.intensity_scale, preprocessing.largest_echo
     # Single mirrors and signs may be far stronger than all else.
     strong = float(np.percentile(echoes, ECHO_PERCENTILE))
     divided = "" if scale == 1 else f", divided by {scale:g}"
@@ -319,10 +319,10 @@ def _npy(path: Path) -> npt.NDArray[Any]:
     return values
 
 
-def prepare_points(points: Points, preparation: PointsPreparation) -> Points:
+def preprocess_points(points: Points, preprocessing: PointsPreprocessing) -> Points:
     """The points within the range, (N, 4) float32, in their order; perhaps none."""
     low, high = (
-        np.array(preparation.point_cloud_range[part], np.float32) for part in (slice(3), slice(3, 6))
+        np.array(preprocessing.point_cloud_range[part], np.float32) for part in (slice(3), slice(3, 6))
     )
     places = points[:, :3]
     return np.ascontiguousarray(points[((places >= low) & (places < high)).all(axis=1)])

@@ -13,10 +13,10 @@ from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
-    PointsPreparation,
+    PointsPreprocessing,
     chosen_columns,
     point_files,
-    prepare_points,
+    preprocess_points,
     read_points,
 )
 from tao_like.runtime.metadata import InputMetadata
@@ -33,7 +33,7 @@ class PointsInput:
     def __init__(self, metadata: InputMetadata, extra: Mapping[str, Any]) -> None:
         del extra
         check_format(metadata, ["points"])
-        self.preprocessing = PointsPreparation.from_dict(metadata.preprocessing)
+        self.preprocessing = PointsPreprocessing.from_dict(metadata.preprocessing)
 
     def check_graph(self, node: NodeArg) -> None:
         """The input is float32 (any, 4)."""
@@ -61,7 +61,7 @@ class PointsInput:
             points = chosen_columns(given, self.preprocessing, "the array")
         else:
             points = read_points(given, self.preprocessing)
-        return prepare_points(points, self.preprocessing), (0, 0)
+        return preprocess_points(points, self.preprocessing), (0, 0)
 
     def batch(self, samples: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """A list."""
@@ -72,7 +72,7 @@ class PointsInput:
         for frame in batch:
             if frame.dtype != np.float32 or frame.ndim != 2 or frame.shape[1] != POINT_FEATURES:
                 raise DatasetError(
-                    f"a prepared frame is {frame.dtype} of shape {frame.shape}; {path} takes float32 of "
+                    f"a preprocessed frame is {frame.dtype} of shape {frame.shape}; {path} takes float32 of "
                     f"shape (points, {POINT_FEATURES})."
                 )
         if not len(batch):

@@ -1,8 +1,8 @@
-"""Skeletons over time: how they are read and how they are prepared for a network.
+"""Skeletons over time: how they are read and how they are preprocessed for a network.
 
-This is the only preparation for evaluation that there is: the datasets, the evaluation and the exported
+This is the only preprocessing for evaluation that there is: the datasets, the evaluation and the exported
 model's runtime all call it. A sequence is an array (C, T, V, M): channels x, y and perhaps z or a score;
-frames; joints; persons. A joint at 0, 0, 0 was not seen, and stays at nought whatever is done to the others.
+frames; joints; persons. A joint at 0, 0, 0 was not seen, and stays at zero whatever is done to the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COLUMNS = ("frame", "person", "joint", "x", "y")
 
 
 @dataclass(frozen=True)
-class SkeletonPreparation:
+class SkeletonPreprocessing:
     """How a sequence becomes the network's input.
 
     Attributes:
@@ -39,8 +39,8 @@ class SkeletonPreparation:
         persons: M; further persons are left out, those seen least first.
         confidence: the last channel is a score, not a place.
         sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody
-            is seen; ``pad``: the frames as they are, the middle cut out or filled up with noughts.
-        centre: joint that is put into the origin, as it is in the pose that decides (`normalise_skeleton`);
+            is seen; ``pad``: the frames as they are, the middle cut out or filled up with zeros.
+        center: joint that is put into the origin, as it is in the pose that decides (`normalize_skeleton`);
             None: places stay.
         spine: joints whose middle is the lower end of the back, and those of its upper end.
         scale: divide lengths by the mean length of the back.
@@ -54,7 +54,7 @@ class SkeletonPreparation:
     persons: int = 1
     confidence: bool = False
     sampling: str = "uniform"
-    centre: int | None = None
+    center: int | None = None
     spine: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     scale: bool = False
     shoulders: tuple[int, int] | None = None
@@ -64,19 +64,19 @@ class SkeletonPreparation:
         for name in ("channels", "frames", "joints", "persons"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise BundleError(f"preparation.{name} is {value!r}; it must be a number of 1 or more.")
+                raise BundleError(f"preprocessing.{name} is {value!r}; it must be a number of 1 or more.")
         if self.channels not in (2, 3):
-            raise BundleError(f"preparation.channels is {self.channels}; it must be 2 or 3.")
+            raise BundleError(f"preprocessing.channels is {self.channels}; it must be 2 or 3.")
         if self.sampling not in SAMPLINGS:
-            raise BundleError(f"preparation.sampling is {self.sampling!r}; it must be one of uniform, pad.")
-        named = [] if self.centre is None else [self.centre]
+            raise BundleError(f"preprocessing.sampling is {self.sampling!r}; it must be one of uniform, pad.")
+        named = [] if self.center is None else [self.center]
         named += [joint for end in self.spine or () for joint in end] + list(self.shoulders or ())
         if not all(isinstance(joint, int) and 0 <= joint < self.joints for joint in named):
-            raise BundleError(f"preparation names joints {named}; there are 0 to {self.joints - 1}.")
+            raise BundleError(f"preprocessing names joints {named}; there are 0 to {self.joints - 1}.")
         if (self.scale or self.shoulders) and not self.spine:
-            raise BundleError("preparation.spine is missing; scale and shoulders need it.")
+            raise BundleError("preprocessing.spine is missing; scale and shoulders need it.")
         if self.shoulders and self.places != 3:
-            raise BundleError("preparation.shoulders is for places in three dimensions.")
+            raise BundleError("preprocessing.shoulders is for places in three dimensions.")
 
     @property
     def places(self) -> int:
@@ -105,7 +105,7 @@ class SkeletonPreparation:
         return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SkeletonPreparation:
+    def from_dict(cls, values: Mapping[str, Any]) -> SkeletonPreprocessing:
         """Read what `to_dict` wrote.
 
         Raises:
@@ -113,17 +113,17 @@ class SkeletonPreparation:
         """
         known = {field.name for field in fields(cls)}
         if different := sorted(set(values) - known | {"channels", "frames", "joints"} - set(values)):
-            raise BundleError(f"preparation misses or adds {', '.join(different)}.")
+            raise BundleError(f"preprocessing misses or adds {', '.join(different)}.")
         pairs: dict[str, Any] = {}
         for name in ("spine", "shoulders"):
             pair = values.get(name)
             if pair is not None and (not isinstance(pair, list) or len(pair) != 2):
-                raise BundleError(f"preparation.{name} is {pair!r}; it must be a list of two.")
+                raise BundleError(f"preprocessing.{name} is {pair!r}; it must be a list of two.")
             pairs[name] = None if pair is None else tuple(pair)
         ends = pairs["spine"]
         if ends is not None:
             if not all(isinstance(end, list) and end for end in ends):
-                raise BundleError(f"preparation.spine is {list(ends)!r}; it must be two lists of joints.")
+                raise BundleError(f"preprocessing.spine is {list(ends)!r}; it must be two lists of joints.")
             pairs["spine"] = tuple(tuple(end) for end in ends)
         return cls(**{**values, **pairs})
 
@@ -137,7 +137,7 @@ def skeleton_files(folder: Path) -> list[Path]:
     return files_below(folder, SKELETON_SUFFIXES, "skeleton sequence")
 
 
-def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequence4:
+def read_skeleton(path: str | Path, preprocessing: SkeletonPreprocessing) -> Sequence4:
     """Read a sequence: ``.npy`` (C, T, V, M), or a table ``.csv`` with the columns frame, person, joint, x, y
     and z or score.
 
@@ -148,7 +148,7 @@ def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequenc
     if not path.is_file():
         raise DatasetError(f"{path} is not a file; a skeleton sequence was expected there.")
     if path.suffix.lower() == ".csv":
-        return checked_skeleton(read_table(path, preparation.joints), preparation, str(path))
+        return checked_skeleton(read_table(path, preprocessing.joints), preprocessing, str(path))
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -157,13 +157,13 @@ def read_skeleton(path: str | Path, preparation: SkeletonPreparation) -> Sequenc
         ) from error
     if not isinstance(values, np.ndarray):
         raise DatasetError(f"{path} holds several arrays; a skeleton sequence is one, in a .npy file.")
-    return checked_skeleton(values, preparation, str(path))
+    return checked_skeleton(values, preprocessing, str(path))
 
 
 def read_table(path: Path, joints: int) -> Sequence4:
     """Read a table of joints, a row each, as (C, T, V, M).
 
-    Frames and persons may have any whole numbers; what has no row is nought.
+    Frames and persons may have any whole numbers; what has no row is zero.
 
     Raises:
         DatasetError: a column or a number is missing, or a joint's number is not below ``joints``.
@@ -206,7 +206,9 @@ def _from_rows(table: npt.NDArray[np.float64], joints: int, path: Path) -> Seque
     return sequence
 
 
-def checked_skeleton(values: npt.NDArray[Any], preparation: SkeletonPreparation, source: str) -> Sequence4:
+def checked_skeleton(
+    values: npt.NDArray[Any], preprocessing: SkeletonPreprocessing, source: str
+) -> Sequence4:
     """A sequence as float32 (C, T, V, M); a batch axis of one in front is taken off.
 
     Raises:
@@ -220,62 +222,62 @@ def checked_skeleton(values: npt.NDArray[Any], preparation: SkeletonPreparation,
             "(channels, frames, joints, persons)."
         )
     channels, frames, joints, persons = values.shape
-    if (channels, joints) != (preparation.channels, preparation.joints) or not frames or not persons:
+    if (channels, joints) != (preprocessing.channels, preprocessing.joints) or not frames or not persons:
         raise DatasetError(
             f"{source} has {channels} channels, {frames} frames, {joints} joints and {persons} persons; the "
-            f"network takes {preparation.channels} channels and {preparation.joints} joints."
+            f"network takes {preprocessing.channels} channels and {preprocessing.joints} joints."
         )
     if not np.isfinite(values).all():
         raise DatasetError(f"{source} holds values that are not numbers (NaN or infinite).")
     return np.asarray(values, np.float32)
 
 
-def prepare_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+def preprocess_skeleton(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Sequence4:
     """Normalize a sequence and bring it to the network's number of frames and persons.
 
     Args:
         sequence: (C, T, V, M), of any number of frames and persons.
-        preparation: the sizes and the way to get there.
+        preprocessing: the sizes and the way to get there.
 
     Returns:
         float32 (C, frames, V, persons).
     """
-    normalised = normalise_skeleton(sequence, preparation)
-    if preparation.sampling == "uniform":
-        return normalised[:, uniform_frames(normalised.shape[1], preparation.frames)]
-    return window(normalised, preparation.frames)
+    normalized = normalize_skeleton(sequence, preprocessing)
+    if preprocessing.sampling == "uniform":
+        return normalized[:, uniform_frames(normalized.shape[1], preprocessing.frames)]
+    return window(normalized, preprocessing.frames)
 
 
-def shown_part(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+def shown_part(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Sequence4:
     """As many persons as the network takes; with ``uniform`` sampling, without the frames before one of them
     is seen and after that.
     """
-    sequence = _chosen_persons(sequence, preparation.persons)
+    sequence = _chosen_persons(sequence, preprocessing.persons)
     shown = np.flatnonzero(sequence.any(axis=(0, 2, 3)))
-    if preparation.sampling == "uniform" and len(shown):
+    if preprocessing.sampling == "uniform" and len(shown):
         return sequence[:, shown[0] : shown[-1] + 1]
     return sequence
 
 
-def normalise_skeleton(sequence: Sequence4, preparation: SkeletonPreparation) -> Sequence4:
+def normalize_skeleton(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Sequence4:
     """The part that is shown (see `shown_part`), with places relative to the body.
 
     One pose decides where the body is and how it is turned, so that motion stays: of the first person that is
-    seen, the first pose in which most joints are, among those that show the centre, the back and the
-    shoulders, or at least the centre. Where no pose shows the centre, the middle of the joints is put into
+    seen, the first pose in which most joints are, among those that show the center, the back and the
+    shoulders, or at least the center. Where no pose shows the center, the middle of the joints is put into
     the origin; where the pose lacks back or shoulders, directions stay.
     """
-    sequence = shown_part(sequence, preparation)
-    there = present(sequence, preparation.places)
-    places = sequence[: preparation.places].astype(np.float64)
+    sequence = shown_part(sequence, preprocessing)
+    there = present(sequence, preprocessing.places)
+    places = sequence[: preprocessing.places].astype(np.float64)
     if there.any():
-        places = _relative(places, there, preparation)
-    result = np.concatenate([places * there, sequence[preparation.places :]])
+        places = _relative(places, there, preprocessing)
+    result = np.concatenate([places * there, sequence[preprocessing.places :]])
     return result.astype(np.float32)
 
 
 def present(sequence: npt.NDArray[Any], places: int) -> npt.NDArray[np.bool_]:
-    """(1, T, V, M): the joints that were seen: not all of their places are nought."""
+    """(1, T, V, M): the joints that were seen: not all of their places are zero."""
     return np.asarray(sequence[:places].any(axis=0, keepdims=True))
 
 
@@ -292,7 +294,7 @@ def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | floa
 
 
 def window(sequence: Sequence4, frames: int, start: int | None = None) -> Sequence4:
-    """A part of the frames (the middle, or from ``start`` on), filled up with noughts behind."""
+    """A part of the frames (the middle, or from ``start`` on), filled up with zeros behind."""
     available = sequence.shape[1]
     if available >= frames:
         start = (available - frames) // 2 if start is None else start
@@ -302,7 +304,7 @@ def window(sequence: Sequence4, frames: int, start: int | None = None) -> Sequen
 
 
 def _chosen_persons(sequence: Sequence4, wanted: int) -> Sequence4:
-    """So many persons, in their order: those seen in most frames; noughts where there are fewer."""
+    """So many persons, in their order: those seen in most frames; zeros where there are fewer."""
     count = sequence.shape[3]
     if count < wanted:
         return np.pad(sequence, ((0, 0), (0, 0), (0, 0), (0, wanted - count)))
@@ -313,12 +315,12 @@ def _chosen_persons(sequence: Sequence4, wanted: int) -> Sequence4:
     return sequence
 
 
-def _deciding_pose(there: npt.NDArray[np.bool_], preparation: SkeletonPreparation) -> tuple[int, int]:
-    """Frame and person of the pose that decides, see `normalise_skeleton`; somebody must be seen."""
+def _deciding_pose(there: npt.NDArray[np.bool_], preprocessing: SkeletonPreprocessing) -> tuple[int, int]:
+    """Frame and person of the pose that decides, see `normalize_skeleton`; somebody must be seen."""
     counts = there[0].sum(axis=1)
     person = int(counts.any(axis=0).argmax())
-    centre = [] if preparation.centre is None else [preparation.centre]
-    for needed in (centre + preparation.turning, centre):
+    center = [] if preprocessing.center is None else [preprocessing.center]
+    for needed in (center + preprocessing.turning, center):
         shown = counts[:, person] * there[0][:, needed, person].all(axis=1)
         if shown.any():
             return int(shown.argmax()), person
@@ -326,19 +328,19 @@ def _deciding_pose(there: npt.NDArray[np.bool_], preparation: SkeletonPreparatio
 
 
 def _relative(
-    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preparation: SkeletonPreparation
+    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preprocessing: SkeletonPreprocessing
 ) -> npt.NDArray[np.float64]:
     """Moved, turned and scaled by the body."""
-    frame, person = _deciding_pose(there, preparation)
+    frame, person = _deciding_pose(there, preprocessing)
     pose, seen = places[:, frame, :, person], there[0, frame, :, person]
-    if preparation.centre is not None:
-        known = [preparation.centre] if seen[preparation.centre] else np.flatnonzero(seen)
+    if preprocessing.center is not None:
+        known = [preprocessing.center] if seen[preprocessing.center] else np.flatnonzero(seen)
         places = places - pose[:, known].mean(axis=1)[:, None, None, None]
-    if preparation.shoulders and preparation.spine and seen[preparation.turning].all():
-        turn = _upright(pose, preparation.spine, preparation.shoulders)
+    if preprocessing.shoulders and preprocessing.spine and seen[preprocessing.turning].all():
+        turn = _upright(pose, preprocessing.spine, preprocessing.shoulders)
         places = np.einsum("ij,jtvm->itvm", turn, places)
-    if preparation.scale and preparation.spine:
-        low, high = (list(end) for end in preparation.spine)
+    if preprocessing.scale and preprocessing.spine:
+        low, high = (list(end) for end in preprocessing.spine)
         both = there[0][:, low + high].all(axis=1)
         back = places[:, :, high].mean(axis=2) - places[:, :, low].mean(axis=2)
         lengths = np.linalg.norm(back, axis=0)[both]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
 from tao_like.runtime.inputs.skeleton import (
-    SkeletonPreparation,
+    SkeletonPreprocessing,
     checked_skeleton,
-    prepare_skeleton,
+    preprocess_skeleton,
     read_skeleton,
     skeleton_files,
 )
@@ -32,7 +32,7 @@ class SkeletonInput:
     def __init__(self, metadata: InputMetadata, extra: Mapping[str, Any]) -> None:
         del extra
         check_format(metadata, ["float_nctvm"])
-        self.preprocessing = SkeletonPreparation.from_dict(metadata.preprocessing)
+        self.preprocessing = SkeletonPreprocessing.from_dict(metadata.preprocessing)
 
     def check_graph(self, node: NodeArg) -> int | None:
         """The input is float32 (batch, channels, frames, joints, persons); frames may be open."""
@@ -59,7 +59,7 @@ class SkeletonInput:
             sequence = checked_skeleton(given, self.preprocessing, "the array")
         else:
             sequence = read_skeleton(given, self.preprocessing)
-        return prepare_skeleton(sequence, self.preprocessing), (0, 0)
+        return preprocess_skeleton(sequence, self.preprocessing), (0, 0)
 
     def batch(self, samples: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """Joints (N, channels, frames, joints, persons)."""
@@ -71,8 +71,8 @@ class SkeletonInput:
         sizes = (batch.shape[1], *batch.shape[3:]) if batch.ndim == 5 else ()
         if batch.dtype != np.float32 or sizes != (channels, joints, persons) or 0 in batch.shape:
             raise DatasetError(
-                f"prepared skeletons are {batch.dtype} of shape {batch.shape}; {path} takes float32 of shape "
-                f"(1 or more, {channels}, frames, {joints}, {persons})."
+                f"preprocessed skeletons are {batch.dtype} of shape {batch.shape}; {path} takes float32 of "
+                f"shape (1 or more, {channels}, frames, {joints}, {persons})."
             )
 
     def graph_values(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:

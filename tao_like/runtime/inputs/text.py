@@ -26,7 +26,7 @@ _MOST_ENTRIES = 2_000_000
 
 
 @dataclass(frozen=True)
-class TextPreparation:
+class TextPreprocessing:
     """How a text becomes the ids that a network takes.
 
     Attributes:
@@ -66,7 +66,7 @@ class TextPreparation:
             _require(isinstance(getattr(self, name), bool), name, "true or false")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TextPreparation:
+    def from_dict(cls, values: Mapping[str, Any]) -> TextPreprocessing:
         """Read what `to_dict` gave. Raises BundleError."""
         different = sorted(set(values).symmetric_difference(one.name for one in fields(cls)))
         _require(not different, ", ".join(different), "a field of a text's preprocessing, and none missing")
@@ -78,26 +78,26 @@ class TextPreparation:
 
 
 class Tokenizer:
-    """Texts to ids. The settings are those of `TextPreparation`."""
+    """Texts to ids. The settings are those of `TextPreprocessing`."""
 
-    def __init__(self, preparation: TextPreparation) -> None:
-        self.preparation = preparation
+    def __init__(self, preprocessing: TextPreprocessing) -> None:
+        self.preprocessing = preprocessing
 
     @property
     def vocabulary_size(self) -> int:
         """How many ids there are."""
-        preparation = self.preparation
-        return len(preparation.words) + UNKNOWN + 1 if preparation.type == WORDS else self._pairs.size
+        preprocessing = self.preprocessing
+        return len(preprocessing.words) + UNKNOWN + 1 if preprocessing.type == WORDS else self._pairs.size
 
     @property
     def end(self) -> int:
         """The id that ends every text. It may be followed by padding, never by itself."""
-        return END if self.preparation.type == WORDS else self._pairs.end
+        return END if self.preprocessing.type == WORDS else self._pairs.end
 
     @property
     def start(self) -> int:
         """The id that every text begins with."""
-        return START if self.preparation.type == WORDS else self._pairs.start
+        return START if self.preprocessing.type == WORDS else self._pairs.start
 
     def clean(self, text: str) -> str:
         """The text whose tokens are looked up.
@@ -105,25 +105,25 @@ class Tokenizer:
         The original's rules: HTML unescaped twice, Unicode's canonical composition, white space joined,
         lower case. It repairs wrongly decoded text first (ftfy), which is left out here.
         """
-        preparation = self.preparation
-        if preparation.unescape:
+        preprocessing = self.preprocessing
+        if preprocessing.unescape:
             text = html.unescape(html.unescape(text))
         text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
-        if preparation.canonicalize:
+        if preprocessing.canonicalize:
             text = text.translate(str.maketrans("", "", string.punctuation))
             text = " ".join(text.split())
-        return text.lower() if preparation.lower else text
+        return text.lower() if preprocessing.lower else text
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text's own tokens, however many, without start and end."""
         text = self.clean(text)
-        if self.preparation.type == BPE:
+        if self.preprocessing.type == BPE:
             return [one for token in clip_tokens(text) for one in self._pairs.ids(token)]
         return [self._words.get(word, UNKNOWN) for word in words_of(text)]
 
     def ids(self, text: str) -> npt.NDArray[np.int64]:
         """(context_length,): start, the text, end, and padding; what is too long loses its last tokens."""
-        length = self.preparation.context_length
+        length = self.preprocessing.context_length
         own = self.encode(text)[: length - 2]
         row = np.zeros(length, np.int64)
         row[: len(own) + 2] = [self.start, *own, self.end]
@@ -131,15 +131,15 @@ class Tokenizer:
 
     def is_cut(self, text: str) -> bool:
         """Whether a text has more tokens than fit."""
-        return len(self.encode(text)) > self.preparation.context_length - 2
+        return len(self.encode(text)) > self.preprocessing.context_length - 2
 
     @cached_property
     def _words(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.preparation.words, UNKNOWN + 1)}
+        return {word: number for number, word in enumerate(self.preprocessing.words, UNKNOWN + 1)}
 
     @cached_property
     def _pairs(self) -> BytePairs:
-        return BytePairs(self.preparation.merges)
+        return BytePairs(self.preprocessing.merges)
 
 
 def words_of(text: str) -> Iterator[str]:

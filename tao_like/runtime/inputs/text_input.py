@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.text import TextPreparation, Tokenizer
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TextInput:
     def __init__(self, metadata: InputMetadata, extra: Mapping[str, Any]) -> None:
         del extra
         check_format(metadata, [FORMAT])
-        self.preprocessing = TextPreparation.from_dict(metadata.preprocessing)
+        self.preprocessing = TextPreprocessing.from_dict(metadata.preprocessing)
         self.tokenizer = Tokenizer(self.preprocessing)
 
     def check_graph(self, node: NodeArg) -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.geometry.boxes import LetterboxTransform, keep_best, letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.detections import (
@@ -118,25 +118,25 @@ def select(
 
 
 def merge_detections(
-    found: Sequence[Detections], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+    found: Sequence[Detections], size: tuple[int, int], preprocessing: ImagePreprocessing, tiling: Tiling
 ) -> Detections:
     """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
 
     Args:
         found: of each of the picture's tiles, in pixels of the tile's input.
         size: width and height of the picture.
-        preparation: how a tile became the input.
+        preprocessing: how a tile became the input.
         tiling: how the picture was cut.
     """
     tiles = tiling.tiles(*size)
     groups = []
     for tile, boxes in zip(tiles, found, strict=True):
-        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preparation)
+        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preprocessing)
         corner = np.array([tile.left, tile.top] * 2, np.float32)
         groups.append(Group(place.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
     whole = join(groups, tiles, tiling, size)
     return Detections(
-        letterbox_transform(*size, preparation).to_input(whole.boxes), whole.scores, whole.labels
+        letterbox_transform(*size, preprocessing).to_input(whole.boxes), whole.scores, whole.labels
     )
 
 
@@ -174,7 +174,7 @@ class BoxesReader:
         check_metadata(metadata, MEANINGS, "a detector")
         stated_selection(metadata.extra, Selection)
         Tiling.of(metadata.extra)
-        letterbox_transform(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
+        letterbox_transform(1, 1, ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
         self,
@@ -195,7 +195,7 @@ class BoxesReader:
         self, outputs: Iterable[Outputs], metadata: ModelMetadata, source: str | None, size: tuple[int, int]
     ) -> BoxesPrediction:
         """Return the detections of an image that was seen tile by tile."""
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         selection, tiling = stated_selection(metadata.extra, Selection), Tiling.of(metadata.extra)
         assert tiling is not None, "there are tiles"
         found = [
@@ -205,7 +205,7 @@ class BoxesReader:
                 {meaning: part[name] for name, meaning in metadata.outputs.items()}, selection
             )
         ]
-        return _prediction(merge_detections(found, size, preparation, tiling), metadata, source, size)
+        return _prediction(merge_detections(found, size, preprocessing, tiling), metadata, source, size)
 
     def failed(self, source: str | None, error: str) -> BoxesPrediction:
         """Return a prediction without detections."""
@@ -215,8 +215,8 @@ class BoxesReader:
 def _prediction(
     found: Detections, metadata: ModelMetadata, source: str | None, size: tuple[int, int]
 ) -> BoxesPrediction:
-    preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
-    place = letterbox_transform(*size, preparation)
+    preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
+    place = letterbox_transform(*size, preprocessing)
     return BoxesPrediction(
         source=source, detections=decide(found, place, metadata.classes, metadata.thresholds)
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.runtime.geometry.boxes3d import keep_best, wrapped
-from tao_like.runtime.inputs.points import PointsPreparation
+from tao_like.runtime.inputs.points import PointsPreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.detections import (
@@ -152,7 +152,7 @@ class Boxes3dReader:
         """Refuse metadata without classes, or with odd outputs, thresholds or preprocessing."""
         check_metadata(metadata, MEANINGS, "a LiDAR detector")
         stated_selection(metadata.extra, Selection3d)
-        PointsPreparation.from_dict(metadata.input_of("points").preprocessing)
+        PointsPreprocessing.from_dict(metadata.input_of("points").preprocessing)
 
     def read(
         self,

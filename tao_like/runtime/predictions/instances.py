@@ -13,7 +13,7 @@ from tao_like.errors import BundleError
 from tao_like.runtime.geometry.boxes import LetterboxTransform, letterbox_transform
 from tao_like.runtime.geometry.outlines import Point, mask_rings
 from tao_like.runtime.geometry.pasting import Photo, mask_of_runs, mask_runs, pasted_mask
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, read_detections
@@ -171,7 +171,7 @@ class InstancesReader:
         score_limits(metadata.thresholds, len(metadata.classes))
         stated_selection(metadata.extra, Selection)
         stated_mask_threshold(metadata.extra)
-        letterbox_transform(1, 1, ImagePreparation.from_dict(metadata.input_of("image").preprocessing))
+        letterbox_transform(1, 1, ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
         self,
@@ -181,7 +181,7 @@ class InstancesReader:
         sizes: Sequence[tuple[int, int]],
     ) -> list[InstancesPrediction]:
         """Return the objects of each image."""
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
         found = read_instances(by_meaning, stated_selection(metadata.extra, Selection))
         threshold = stated_mask_threshold(metadata.extra)
@@ -190,7 +190,7 @@ class InstancesReader:
                 source=source,
                 detections=decide_instances(
                     of_image,
-                    letterbox_transform(*size, preparation),
+                    letterbox_transform(*size, preprocessing),
                     metadata.classes,
                     metadata.thresholds,
                     threshold,

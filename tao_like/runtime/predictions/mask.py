@@ -12,7 +12,7 @@ from PIL import Image
 
 from tao_like.errors import BundleError
 from tao_like.runtime.geometry.outlines import Point, mask_rings
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.tiles import Tiling
@@ -52,7 +52,7 @@ class MaskPrediction(Prediction):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Class name to its share of the photo, 0 to 1."""
+        """Class name to its fraction of the photo, 0 to 1."""
         total = max(1, self.width * self.height)
         return {name: area / total for name, area in self.areas.items()}
 
@@ -67,13 +67,13 @@ class MaskPrediction(Prediction):
         return mask_rings(self.mask == list(self.areas).index(label))
 
 
-def pixel_counts(mask: ClassMap, classes: int) -> npt.NDArray[np.int64]:
+def pixel_counts(mask: ClassMap, num_classes: int) -> npt.NDArray[np.int64]:
     """(classes or more,) pixels of each class number."""
     counts = np.zeros(np.iinfo(np.uint8).max + 1, np.int64)
     for rows in row_blocks(*mask.shape):
         counts += np.bincount(mask[rows].ravel(), minlength=len(counts))
     largest = int(counts.nonzero()[0].max(initial=-1))
-    return counts[: max(classes, largest + 1)]
+    return counts[: max(num_classes, largest + 1)]
 
 
 def row_blocks(height: int, width: int) -> Iterator[slice]:
@@ -107,7 +107,7 @@ def decode_runs(runs: Sequence[int], width: int, height: int) -> ClassMap:
     return mask
 
 
-def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: ImagePreparation) -> ClassMap:
+def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preprocessing: ImagePreprocessing) -> ClassMap:
     """The class of every pixel of a photo from what the network says of the input.
 
     Probabilities are scaled to the photo's size before the likeliest class is taken; of a class map the
@@ -116,9 +116,9 @@ def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: Imag
     Args:
         values: (H, W) class numbers, or (classes, H, W) probabilities, of the input.
         size: width and height of the photo.
-        preparation: how the photo became the input.
+        preprocessing: how the photo became the input.
     """
-    inner = inside(values, size, preparation)
+    inner = inside(values, size, preprocessing)
     if inner.ndim == 2:
         if inner.shape[::-1] == size:
             return np.ascontiguousarray(inner)
@@ -134,12 +134,12 @@ def photo_map(values: npt.NDArray[Any], size: tuple[int, int], preparation: Imag
 
 
 def inside(
-    values: npt.NDArray[Any], size: tuple[int, int], preparation: ImagePreparation
+    values: npt.NDArray[Any], size: tuple[int, int], preprocessing: ImagePreprocessing
 ) -> npt.NDArray[Any]:
     """The part of (..., H, W) that shows the photo: without the borders of ``letterbox``."""
-    if preparation.resize == "squash":
+    if preprocessing.resize == "squash":
         return values
-    left, top, width, height = letterbox_place(*size, preparation)
+    left, top, width, height = letterbox_place(*size, preprocessing)
     return values[..., top : top + height, left : left + width]
 
 
@@ -152,7 +152,10 @@ def scaled_channel(channel: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDAr
 
 
 def merged_map(
-    found: Iterable[npt.NDArray[Any]], size: tuple[int, int], preparation: ImagePreparation, tiling: Tiling
+    found: Iterable[npt.NDArray[Any]],
+    size: tuple[int, int],
+    preprocessing: ImagePreprocessing,
+    tiling: Tiling,
 ) -> ClassMap:
     """The class map of a photo from its tiles' probabilities (classes, H, W), averaged where they meet.
 
@@ -175,7 +178,7 @@ def merged_map(
             top = tile.top
         extent = (tile.right - tile.left, height)
         area = (slice(0, height), slice(tile.left, tile.right))
-        for number, channel in enumerate(inside(values, extent, preparation)):
+        for number, channel in enumerate(inside(values, extent, preprocessing)):
             total[number][area] += scaled_channel(channel, extent)
         count[area] += 1
     _decide_rows(mask[top:], total, count)
@@ -203,8 +206,8 @@ class MaskReader:
             )
         if Tiling.of(metadata.extra) is not None and meanings[0] == CLASS_MAP:
             raise BundleError("tiles can be merged by their probabilities, and the model gives class maps.")
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
-        if preparation.resize == "crop":
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
+        if preprocessing.resize == "crop":
             raise BundleError("a mask covers the whole photo; the model's preprocessing crops it.")
         class_colors(metadata)
 
@@ -217,9 +220,9 @@ class MaskReader:
     ) -> list[MaskPrediction]:
         """Return the mask of each photo, at the photo's size."""
         ((name, _),) = metadata.outputs.items()
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         return [
-            _prediction(photo_map(values, size, preparation), metadata, source)
+            _prediction(photo_map(values, size, preprocessing), metadata, source)
             for values, source, size in zip(outputs[name], sources, sizes, strict=True)
         ]
 
@@ -228,11 +231,11 @@ class MaskReader:
     ) -> MaskPrediction:
         """Return the mask of a photo that was seen tile by tile."""
         ((name, _),) = metadata.outputs.items()
-        preparation = ImagePreparation.from_dict(metadata.input_of("image").preprocessing)
+        preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         tiling = Tiling.of(metadata.extra)
         assert tiling is not None, "there are tiles"
         values = (one for part in outputs for one in part[name])
-        return _prediction(merged_map(values, size, preparation, tiling), metadata, source)
+        return _prediction(merged_map(values, size, preprocessing, tiling), metadata, source)
 
     def failed(self, source: str | None, error: str) -> MaskPrediction:
         """Return a prediction without a mask."""

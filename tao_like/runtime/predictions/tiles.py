@@ -20,14 +20,15 @@ from tao_like.errors import BundleError
 from tao_like.runtime.geometry.boxes import Boxes, box_areas, box_iou
 
 BORDER, BORDER_PIXELS = 0.02, 4.0
-"""A box may be cut off that ends so near an inner border: a share of the tile's side, and pixels at least."""
+"""A box may be cut off that ends so near an inner border: a fraction of the tile's side, and pixels at
+least."""
 CONTAINED = 0.8
-"""Share of a cut box, on common ground, inside another from which on it is a part of that one's object."""
+"""Fraction of a cut box, on common ground, inside another from which on it is a part of that one's object."""
 LEAST_TILE, MOST_OVERLAP = 32, 0.8
 """Smaller tiles or larger overlaps would make too many of a picture."""
 TINY = 1e-9
 SURE = 0.5
-"""Of cut boxes of one object, those with this share of the best score say where it ends."""
+"""Of cut boxes of one object, those with this fraction of the best score say where it ends."""
 
 
 class Tile(NamedTuple):
@@ -53,7 +54,7 @@ class Tiling:
     Attributes:
         width: of a tile, in pixels of the picture.
         height: likewise.
-        overlap: share of a tile's sides that neighbours have in common, at least.
+        overlap: fraction of a tile's sides that neighbours have in common, at least.
         agreement: intersection over union, on common ground, from which on two boxes are of one object.
     """
 
@@ -82,7 +83,7 @@ class Tiling:
         if not is_usable:
             raise BundleError(
                 f"the model's metadata has an odd tiling {values!r}: tiles have {LEAST_TILE} pixels or more "
-                f"a side, overlap by 0 to {MOST_OVERLAP}, and agree by a share up to 1."
+                f"a side, overlap by 0 to {MOST_OVERLAP}, and agree by a fraction up to 1."
             )
         return tiling
 
@@ -208,25 +209,25 @@ def _pairs(
                 np.clip(boxes[each], np.tile(limits[:2], 2), np.tile(limits[2:], 2))
                 for each in (first, second)
             ]
-            shares = box_iou(*clipped)
-            inside = _contained(shares, *clipped)
+            ious = box_iou(*clipped)
+            inside = _contained(ious, *clipped)
             is_part = (is_cut[first, None] & (inside[0] >= CONTAINED)) | (
                 is_cut[None, second] & (inside[1] >= CONTAINED)
             )
-            is_same = (labels[first, None] == labels[None, second]) & ((shares >= agreement) | is_part)
+            is_same = (labels[first, None] == labels[None, second]) & ((ious >= agreement) | is_part)
             pairs += [
-                (float(shares[row, column]), int(starts[one] + row), int(starts[other] + column))
+                (float(ious[row, column]), int(starts[one] + row), int(starts[other] + column))
                 for row, column in np.argwhere(is_same)
             ]
     return pairs
 
 
 def _contained(
-    shares: npt.NDArray[np.floating], boxes: Boxes, others: Boxes
+    ious: npt.NDArray[np.floating], boxes: Boxes, others: Boxes
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """From intersections over unions: the share of each box (N) in each other (M), and the reverse."""
+    """From intersections over unions: the fraction of each box (N) in each other (M), and the reverse."""
     areas, other_areas = box_areas(boxes)[:, None], box_areas(others)[None, :]
-    common = shares * (areas + other_areas) / (1 + shares)
+    common = ious * (areas + other_areas) / (1 + ious)
     return common / np.maximum(areas, TINY), common / np.maximum(other_areas, TINY)
 
 

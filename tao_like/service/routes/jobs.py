@@ -88,7 +88,7 @@ def create(
     except TaoLikeError as error:
         raise ApiError(409, str(error)) from error
     here.manager.wake()
-    return _answer(here, job, 201 if new else 200)
+    return _response(here, job, 201 if new else 200)
 
 
 def model_file(here: Context, identity: str) -> str:
@@ -106,7 +106,7 @@ def model_file(here: Context, identity: str) -> str:
 def _same(here: Context, job: Job, sha256: str) -> Response:
     if job.request_sha256 != sha256:
         raise ApiError(409, "this Idempotency-Key was used for another request; give a new one")
-    return _answer(here, job, 200)
+    return _response(here, job, 200)
 
 
 @router.get("/jobs", operation_id="list_jobs", response_model=JobPage, summary="List jobs")
@@ -135,13 +135,13 @@ def list_jobs(
         return {"jobs": [job_json(job) for job in found[:limit]], "next_cursor": after}
 
     key = (limit, before, tuple(status or ()), task, tuple(action or ()), dataset_id)
-    return Response(here.answers.get(key, page), media_type="application/json")
+    return Response(here.responses.get(key, page), media_type="application/json")
 
 
 @router.post("/jobs/{job_id}:cancel", operation_id="cancel_job", response_model=JobOut, summary="End a job")
 def cancel(job_id: JobId, here: Here) -> Response:
     """Ask a job to end; after half a minute it is ended by force. One that has ended stays as it is."""
-    return _answer(here, here.manager.cancel(here.job(job_id)))
+    return _response(here, here.manager.cancel(here.job(job_id)))
 
 
 @router.post(
@@ -180,7 +180,7 @@ def show(
     job = here.job(job_id)
     if if_none_match == _etag(job):
         return Response(status_code=304, headers={"ETag": _etag(job)})
-    return _answer(here, job)
+    return _response(here, job)
 
 
 @router.patch("/jobs/{job_id}", operation_id="change_job", response_model=JobOut, summary="Change a job")
@@ -197,7 +197,7 @@ def change(
     values = {name: value for name, value in request.model_dump().items() if value is not None}
     if values:
         here.store.set(job, **values)
-    return _answer(here, here.job(job_id))
+    return _response(here, here.job(job_id))
 
 
 @router.delete("/jobs/{job_id}", operation_id="delete_job", status_code=204, summary="Remove a job")
@@ -212,12 +212,12 @@ def remove(job_id: JobId, here: Here) -> Response:
 
 def _changed(here: Context, job_id: str, change: Any) -> Response:
     try:
-        return _answer(here, change(here.manager, here.job(job_id)))
+        return _response(here, change(here.manager, here.job(job_id)))
     except TaoLikeError as error:
         raise ApiError(409, str(error)) from error
 
 
-def _answer(here: Context, job: Job, status: int = 200) -> Response:
+def _response(here: Context, job: Job, status: int = 200) -> Response:
     specs = here.store.details(job.id)[0]
     return json_response(job_json(job, specs), status, ETag=_etag(job), Location=f"/api/v2/jobs/{job.id}")
 

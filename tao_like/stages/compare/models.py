@@ -165,9 +165,9 @@ def _open_bundle(
 
 
 def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: str, run: Run) -> Cost | None:
-    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    preprocessed = preprocess(task.inputs, [dummy_sample(task.inputs)])
     # Of several inputs the first: the others are open in their batch alone.
-    example = next(iter(engine.feed(prepared).values()))
+    example = next(iter(engine.feed(preprocessed).values()))
     try:
         return graph_cost(graph, example.shape)
     except ConversionError as error:
@@ -177,8 +177,8 @@ def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: st
 
 def _torch_cost(opened: LoadedModel) -> Cost:
     task = opened.task
-    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    preprocessed = preprocess(task.inputs, [dummy_sample(task.inputs)])
     graphs = task.exports(opened.network, default_format(task))
-    inputs = graph_inputs(graphs, prepared)
+    inputs = graph_inputs(graphs, preprocessed)
     costs = [network_cost(graph.module, inputs[name]) for name, graph in graphs.items()]
     return Cost(sum(cost.parameters for cost in costs), sum(cost.macs for cost in costs))

@@ -48,28 +48,30 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
         single = _latencies(candidates, 1, settings.rounds, run)
         batched = _latencies(candidates, settings.throughput_batch, -(-settings.rounds // 4), run)
     goal = last_phase(candidates[0].task).goal
-    headline = goal.metric
+    primary_metric = goal.metric
     rows = [
-        _row(candidate, values, -goal.gain(metrics[0][headline], values[headline]), single, batched)
+        _row(
+            candidate, values, -goal.gain(metrics[0][primary_metric], values[primary_metric]), single, batched
+        )
         for candidate, values in zip(candidates, metrics, strict=True)
     ]
     report = {
         "split": split,
-        "headline": headline,
+        "headline": primary_metric,
         "threads": threads,
         "processor": this_processor().to_dict(),
         "rounds": settings.rounds,
         "max_drop": settings.max_drop,
         "rows": rows,
     }
-    _write(run, rows, report, headline)
+    _write(run, rows, report, primary_metric)
     run.info(f"{this_processor().text()}; {threads} threads a call; batch 1 timed in turns.")
     if settings.rounds and (note := busy_note()):
         run.warning(note)
-    run.info(table_text(comparison_table(rows, headline)))
+    run.info(table_text(comparison_table(rows, primary_metric)))
     for sentence in processor_lines(rows, overflows=this_processor().overflows):
         run.info(sentence)
-    _check_drops(rows, headline, settings.max_drop)
+    _check_drops(rows, primary_metric, settings.max_drop)
     return CompareResult("compare", run.folder, report, [f"Table and picture: {run.folder}"], rows)
 
 
@@ -101,8 +103,8 @@ def _latencies(candidates: list[Candidate], batch: int, rounds: int, run: Run) -
 
     def call(candidate: Candidate) -> Any:
         inputs = candidate.task.inputs
-        prepared = preprocess(inputs, [dummy_sample(inputs, seed) for seed in range(batch)])
-        return lambda: candidate.engine.run(prepared)
+        preprocessed = preprocess(inputs, [dummy_sample(inputs, seed) for seed in range(batch)])
+        return lambda: candidate.engine.run(preprocessed)
 
     run.status(f"timing {len(candidates)} models at batch {batch}, in turns")
     # A bar would take some of the processor's time from what is timed.
@@ -137,17 +139,17 @@ def _row(
     }
 
 
-def _write(run: Run, rows: list[dict[str, Any]], report: dict[str, Any], headline: str) -> None:
+def _write(run: Run, rows: list[dict[str, Any]], report: dict[str, Any], primary_metric: str) -> None:
     """Writes everything before a loss can fail the stage."""
     with run.artefact(TABLE_NAME) as path:
         write_csv(path, rows)
     if all(row["median_ms"] for row in rows):
         with run.artefact(PICTURE_NAME) as path:
-            draw_comparison(rows, headline).save(path, format="PNG")
+            draw_comparison(rows, primary_metric).save(path, format="PNG")
     run.report(report)
 
 
-def _check_drops(rows: list[dict[str, Any]], headline: str, max_drop: float | None) -> None:
+def _check_drops(rows: list[dict[str, Any]], primary_metric: str, max_drop: float | None) -> None:
     if max_drop is None:
         return
     # Not `drop > max_drop`: a loss that is not a number must fail too.
@@ -155,6 +157,6 @@ def _check_drops(rows: list[dict[str, Any]], headline: str, max_drop: float | No
     if worse:
         named = ", ".join(f"{row['name']} ({row['drop']:.4f})" for row in worse)
         raise ConversionError(
-            f"against {rows[0]['name']} more of {headline} is lost than compare.max_drop={max_drop:g}: "
+            f"against {rows[0]['name']} more of {primary_metric} is lost than compare.max_drop={max_drop:g}: "
             f"{named}; the table is written"
         )

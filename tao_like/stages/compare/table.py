@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 """One model, as it stands under ``rows`` in report.json of compare.
 
 ``name``, ``path``, ``form``, ``processors`` (for which int8 layers are right; None: all, or not known),
-``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the headline
+``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the primary metric
 against the first row, in the metric's own direction); ``bytes``; ``parameters`` and ``macs`` (None: not
 known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) and ``throughput_batch``
 (None where nothing was timed).
@@ -27,18 +27,18 @@ known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def comparison_table(rows: Sequence[Row], headline: str) -> Table:
+def comparison_table(rows: Sequence[Row], primary_metric: str) -> Table:
     """The rows as a table for a terminal of 100 columns.
 
     Args:
         rows: of one comparison, the reference first.
-        headline: the metric to show; the others are in the CSV.
+        primary_metric: the metric to show; the others are in the CSV.
     """
     heading = _name(f"Compared with {rows[0]['name']}")
     table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     table.add_column("model", overflow="fold")
     table.add_column("form")
-    for title in (headline, "lost", "MB", "params", "MACs", "ms", "p95", "x", f"/s at {_batch(rows)}"):
+    for title in (primary_metric, "lost", "MB", "params", "MACs", "ms", "p95", "x", f"/s at {_batch(rows)}"):
         table.add_column(title, justify="right", no_wrap=True)
     first = rows[0]["median_ms"]
     for row in rows:
@@ -46,7 +46,7 @@ def comparison_table(rows: Sequence[Row], headline: str) -> Table:
         table.add_row(
             _name(row["name"]),
             row["form"] if row["runs_in"] == "onnxruntime" else f"{row['form']}, in {row['runs_in']}",
-            f"{row['metrics'][headline]:.4f}",
+            f"{row['metrics'][primary_metric]:.4f}",
             f"{row['drop']:+.4f}",
             f"{row['bytes'] / 1e6:.1f}",
             short_number(row["parameters"]),

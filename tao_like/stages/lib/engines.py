@@ -17,7 +17,7 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.capabilities import Generates
 from tao_like.contract.inputs import single
 from tao_like.contract.model import Exportable, parts_of
-from tao_like.contract.sample import Outputs, Prepared
+from tao_like.contract.sample import Outputs, Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
@@ -38,10 +38,10 @@ def with_generator(engine: Engine, generator: Generator) -> Engine:
 
 
 class Engine(Protocol):
-    """Prepared samples in, outputs out."""
+    """Preprocessed samples in, outputs out."""
 
-    def run(self, prepared: Prepared) -> Outputs:
-        """The outputs for a batch of prepared samples, by name."""
+    def run(self, preprocessed: Preprocessed) -> Outputs:
+        """The outputs for a batch of preprocessed samples, by name."""
 
 
 class TorchEngine:
@@ -64,31 +64,31 @@ class TorchEngine:
             graph.module.to(device)
 
     @torch.inference_mode()
-    def run(self, prepared: Prepared) -> Outputs:
-        """The outputs of all graphs, but for those that only other graphs take, for a prepared batch.
+    def run(self, preprocessed: Preprocessed) -> Outputs:
+        """The outputs of all graphs, but for those that only other graphs take, for a preprocessed batch.
 
         Graphs that take an input which the batch lacks are left out.
         """
         if self.generator is not None:
-            return self.generator.run(self.run_graph, prepared)
+            return self.generator.run(self.run_graph, preprocessed)
         outputs: Outputs = {}
         for graph in self.graphs.values():
-            if graph.takes is None or all(name in prepared or name in outputs for name in graph.takes):
-                outputs |= self._run(graph, prepared | outputs)
+            if graph.takes is None or all(name in preprocessed or name in outputs for name in graph.takes):
+                outputs |= self._run(graph, preprocessed | outputs)
         return {name: outputs[name] for name in self.final if name in outputs}
 
     @torch.inference_mode()
-    def run_graph(self, name: str, prepared: Prepared) -> Outputs:
+    def run_graph(self, name: str, preprocessed: Preprocessed) -> Outputs:
         """The outputs of one graph alone."""
-        return self._run(self.graphs[name], prepared)
+        return self._run(self.graphs[name], preprocessed)
 
-    def _run(self, graph: Exportable, prepared: Prepared) -> Outputs:
+    def _run(self, graph: Exportable, preprocessed: Preprocessed) -> Outputs:
         if graph.one_by_one:
-            return runtime.stacked([self._call(graph, one) for one in _one_by_one(prepared)])
-        return self._call(graph, prepared)
+            return runtime.stacked([self._call(graph, one) for one in _one_by_one(preprocessed)])
+        return self._call(graph, preprocessed)
 
-    def _call(self, graph: Exportable, prepared: Prepared) -> Outputs:
-        inputs = [tensor.to(self.device) for tensor in graph.to_inputs(prepared)]
+    def _call(self, graph: Exportable, preprocessed: Preprocessed) -> Outputs:
+        inputs = [tensor.to(self.device) for tensor in graph.to_inputs(preprocessed)]
         outputs = graph.module(*inputs)
         named = outputs if isinstance(outputs, tuple) else (outputs,)
         return {name: value.cpu().numpy() for name, value in zip(graph.outputs, named, strict=True)}
@@ -106,16 +106,16 @@ def final_outputs(graphs: Mapping[str, Exportable]) -> dict[str, str]:
 
 
 def graph_inputs(
-    graphs: Mapping[str, Exportable], prepared: Prepared, generator: Generator | None = None
+    graphs: Mapping[str, Exportable], preprocessed: Preprocessed, generator: Generator | None = None
 ) -> dict[str, tuple[Tensor, ...]]:
-    """The input tensors of each graph, on the CPU, for a batch of prepared samples.
+    """The input tensors of each graph, on the CPU, for a batch of preprocessed samples.
 
     A graph that a generator runs many times has those of its last run.
     """
     if generator is not None:
-        return _generating_inputs(graphs, prepared, generator)
+        return _generating_inputs(graphs, preprocessed, generator)
     given: dict[str, tuple[Tensor, ...]] = {}
-    available = dict(prepared)
+    available = dict(preprocessed)
     for name, graph in graphs.items():
         given[name] = graph.to_inputs(available)
         if len(graphs) > 1:
@@ -124,23 +124,23 @@ def graph_inputs(
 
 
 def _generating_inputs(
-    graphs: Mapping[str, Exportable], prepared: Prepared, generator: Generator
+    graphs: Mapping[str, Exportable], preprocessed: Preprocessed, generator: Generator
 ) -> dict[str, tuple[Tensor, ...]]:
     engine = TorchEngine(graphs, torch.device("cpu"), generator)
     given: dict[str, tuple[Tensor, ...]] = {}
 
-    def call(name: str, values: Prepared) -> Outputs:
+    def call(name: str, values: Preprocessed) -> Outputs:
         given[name] = graphs[name].to_inputs(values)
         return engine.run_graph(name, values)
 
-    generator.run(call, prepared)
+    generator.run(call, preprocessed)
     return given
 
 
-def _one_by_one(prepared: Prepared) -> list[Prepared]:
+def _one_by_one(preprocessed: Preprocessed) -> list[Preprocessed]:
     """Each sample of a batch as a batch of one."""
-    count = len(next(iter(prepared.values())))
-    return [{name: values[i : i + 1] for name, values in prepared.items()} for i in range(count)]
+    count = len(next(iter(preprocessed.values())))
+    return [{name: values[i : i + 1] for name, values in preprocessed.items()} for i in range(count)]
 
 
 class OnnxEngine:
@@ -151,17 +151,17 @@ class OnnxEngine:
             model = model.with_generator(generator)
         self.model = model
 
-    def feed(self, prepared: Prepared) -> dict[str, Any]:
+    def feed(self, preprocessed: Preprocessed) -> dict[str, Any]:
         """What the graph's inputs are given for a batch."""
-        return self.model.feed(self._given(prepared))
+        return self.model.feed(self._given(preprocessed))
 
-    def run(self, prepared: Prepared) -> Outputs:
-        """The outputs for a batch of prepared samples, by name."""
-        return self.model.run_prepared(self._given(prepared))
+    def run(self, preprocessed: Preprocessed) -> Outputs:
+        """The outputs for a batch of preprocessed samples, by name."""
+        return self.model.run_preprocessed(self._given(preprocessed))
 
-    def _given(self, prepared: Prepared) -> Any:
+    def _given(self, preprocessed: Preprocessed) -> Any:
         """As the runtime takes it: of a model with one input without that input's name."""
-        return prepared if len(self.model.inputs) > 1 else single(prepared)
+        return preprocessed if len(self.model.inputs) > 1 else single(preprocessed)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tao_like.tracking.signals import leave_signals_to_parent
 LARGEST_AUTO_BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 """`auto` goes no higher: beyond, a step grows as fast as the batch, and small sets get too few steps."""
 FEWEST_STEPS_AN_EPOCH = 8
-MEMORY_SHARE = 0.4
+MEMORY_FRACTION = 0.4
 
 
 class SampleKey(NamedTuple):
@@ -149,7 +149,7 @@ def ready_to_fork(workers: int) -> int:
     return workers
 
 
-class ShareSampler(Sampler[int]):
+class ShardSampler(Sampler[int]):
     """Every n-th sample in the dataset's order, without filling up: for scoring in several processes.
 
     Args:
@@ -194,7 +194,7 @@ def resolve_batch_size(phase: Phase[Any], model: nn.Module, dataset: Dataset, de
     limit = min(
         LARGEST_AUTO_BATCH[device.type],
         len(dataset) // FEWEST_STEPS_AN_EPOCH,
-        int(free * MEMORY_SHARE / max(per_sample, 1)),
+        int(free * MEMORY_FRACTION / max(per_sample, 1)),
     )
     return 1 << max(1, limit.bit_length() - 1)
 
@@ -235,7 +235,7 @@ def scoring_loader(
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
-        sampler=ShareSampler(len(dataset), rank, world, groups),
+        sampler=ShardSampler(len(dataset), rank, world, groups),
         num_workers=ready_to_fork(workers),
         collate_fn=data.collate,
         persistent_workers=workers > 0,

@@ -41,7 +41,7 @@ def load_float_graph(path: Path, key: str) -> onnx.ModelProto:
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with everything computed that does not depend on the input, and shapes for its tensors.
 
-    onnxruntime's basic optimisations fold constants and norm layers and use standard operators only. What
+    onnxruntime's basic optimizations fold constants and norm layers and use standard operators only. What
     they leave is arithmetic on the input's shape, such as TensorFlow's padding: height and width are fixed
     here, but with a free batch axis they count as unknown. Each pass makes constants of the known ones; the
     next then knows the shapes behind them.
@@ -49,12 +49,12 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ConversionError: onnxruntime cannot load the graph.
     """
-    model = _without_output_shapes(_optimised(model))
+    model = _without_output_shapes(_optimized(model))
     for _ in range(_MOST_PASSES):
         model = shape_inference.infer_shapes(model, data_prop=True)
         if not _fix_known_sizes(model):
             break
-        model = _without_output_shapes(_optimised(model))
+        model = _without_output_shapes(_optimized(model))
     _drop_unused(model)
     _name_nodes(model)
     _declare_only_what_is_used(model)
@@ -75,8 +75,8 @@ def tensor_shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
     return shapes
 
 
-def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """What onnxruntime makes of a graph with optimisations that hold on every machine."""
+def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What onnxruntime makes of a graph with optimizations that hold on every machine."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -93,12 +93,12 @@ def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
             )
         except Exception as error:  # onnxruntime's errors share no base class but this
             raise ConversionError(f"onnxruntime cannot prepare the graph for int8: {error}") from error
-        optimised = onnx.load(target)
-    known = {entry.key for entry in optimised.metadata_props}
+        optimized = onnx.load(target)
+    known = {entry.key for entry in optimized.metadata_props}
     for name, value in metadata.items():
         if name not in known:
-            optimised.metadata_props.add(key=name, value=value)
-    return optimised
+            optimized.metadata_props.add(key=name, value=value)
+    return optimized
 
 
 def _without_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from tao_like.stages.prune.selection import Choice
 from tao_like.stages.prune.units import Unit
 
 _TOLERANCE = 1e-3
-"""Largest difference that is rounding, as a share of the largest answer."""
+"""Largest difference that is rounding, as a fraction of the largest answer."""
 
 
 def remove_proven(
@@ -21,7 +21,7 @@ def remove_proven(
 ) -> float:
     """Takes the chosen elements away, in place.
 
-    The proof: a copy of the network whose chosen channels carry nothing but nought must answer as the network
+    The proof: a copy of the network whose chosen channels carry nothing but zero must answer as the network
     that lacks them. It finds every channel that was taken from the wrong place.
 
     Returns:
@@ -37,7 +37,7 @@ def remove_proven(
     try:
         for unit, elements in chosen:
             unit.remove(elements)
-        expected, actual = _answers(silent, inputs), _answers(network, inputs)
+        expected, actual = _outputs(silent, inputs), _outputs(network, inputs)
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConversionError(
@@ -55,7 +55,7 @@ def remove_proven(
 
 
 @torch.no_grad()
-def _answers(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+def _outputs(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     return tensors(network.eval()(*inputs))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.model import Exportable
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.plots.charts import draw_bars
@@ -93,31 +93,33 @@ def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Ca
 
 def measure_latency(task: AnyTask, before: nn.Module, after: nn.Module, run: Run) -> dict[str, Any]:
     """Latency of one sample through all graphs of two networks, in turns: in onnxruntime, else in torch."""
-    prepared = preprocess(task.inputs, [dummy_sample(task.inputs)])
+    preprocessed = preprocess(task.inputs, [dummy_sample(task.inputs)])
     graphs = {
         name: task.exports(network, default_format(task))
         for name, network in (("before", before), ("after", after))
     }
     try:
-        calls = {name: _in_turn(of_network, prepared, onnx_session) for name, of_network in graphs.items()}
+        calls = {
+            name: _in_turn(of_network, preprocessed, onnx_session) for name, of_network in graphs.items()
+        }
         engine = "onnxruntime, CPU"
     except ConversionError as error:
         run.warning(f"latency is measured in torch: {error}")
-        calls = {name: _in_turn(of_network, prepared, _torch_call) for name, of_network in graphs.items()}
+        calls = {name: _in_turn(of_network, preprocessed, _torch_call) for name, of_network in graphs.items()}
         engine = "torch, CPU"
     times: dict[str, Latency] = measure_in_turns(calls, rounds=_ROUNDS, seconds=_SECONDS)
     medians = {name: round(latency.median_ms, 3) for name, latency in times.items()}
-    share = medians["after"] / max(medians["before"], 1e-9)
-    return {"engine": engine, "batch": 1, "median_ms": medians, "share": round(share, 4)}
+    fraction = medians["after"] / max(medians["before"], 1e-9)
+    return {"engine": engine, "batch": 1, "median_ms": medians, "share": round(fraction, 4)}
 
 
 def _in_turn(
     graphs: dict[str, Exportable],
-    prepared: Prepared,
+    preprocessed: Preprocessed,
     make: Callable[[Exportable, tuple[torch.Tensor, ...]], Callable[[], object]],
 ) -> Callable[[], object]:
-    """A call that runs all graphs of a network, each on what it was given for a prepared sample."""
-    inputs = graph_inputs(graphs, prepared)
+    """A call that runs all graphs of a network, each on what it was given for a preprocessed sample."""
+    inputs = graph_inputs(graphs, preprocessed)
     calls = [make(graph, inputs[name]) for name, graph in graphs.items()]
     return lambda: [call() for call in calls]
 

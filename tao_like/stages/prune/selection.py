@@ -1,4 +1,4 @@
-"""Which elements go: by a ratio, or by the share of multiply-accumulates that shall stay."""
+"""Which elements go: by a ratio, or by the fraction of multiply-accumulates that shall stay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rules:
 
     Attributes:
         scope: ``global``: all elements are ranked together; ``local``: each unit loses the same share.
-        max_ratio: no unit loses a larger share of the elements that it once had.
+        max_ratio: no unit loses a larger fraction of the elements that it once had.
         initial: elements that each unit once had, by its name.
     """
 
@@ -65,7 +65,7 @@ def _in_steps(kept: float, unit: Unit, fewest: int) -> int:
 class MacsEstimate:
     """Multiply-accumulates of a network after a choice, without making it.
 
-    A layer's products shrink with the share of its inputs and with that of its outputs.
+    A layer's products shrink with the fraction of its inputs and with that of its outputs.
 
     Args:
         network: whose cost is measured once.
@@ -88,7 +88,8 @@ class MacsEstimate:
         self._products = products or {}
 
     def each(self) -> list[float]:
-        """Multiply-accumulates that go with one element of each unit, as the share of the whole network."""
+        """Multiply-accumulates that go with one element of each unit, as the fraction of the whole
+        network."""
         whole: Choice = [[] for _ in self.units]
         spared = []
         for number in range(len(self.units)):
@@ -153,7 +154,7 @@ def _macs_of(layer: nn.Module, given: Tensor, output: Tensor) -> tuple[float, in
 def find_ratio(
     target: float, whole: float, estimate: MacsEstimate, choose_at: Callable[[float], Choice]
 ) -> Choice:
-    """The choice whose multiply-accumulates come nearest to a share of the unpruned network's.
+    """The choice whose multiply-accumulates come nearest to a fraction of the unpruned network's.
 
     Args:
         target: share that shall stay, between 0 and 1.

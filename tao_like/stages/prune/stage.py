@@ -165,7 +165,7 @@ def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: Load
 
 
 def _step(pruning: Pruning, step: int) -> float:
-    """Takes a step's share away, and trains unless it is the last. Returns the proof's difference."""
+    """Takes a step's fraction away, and trains unless it is the last. Returns the proof's difference."""
     settings, run = pruning.spec.prune, pruning.run
     excluded = _matching(pruning.network, settings.excluded_layers)
     difference, gone = 0.0, 0
@@ -188,11 +188,11 @@ def _step(pruning: Pruning, step: int) -> float:
         choice = _choice(pruning, part, units, scores, step)
         difference = max(difference, remove_proven(part.module, units, choice, part.prunable.inputs))
         gone += sum(len(elements) > 0 for elements in choice)
-    share = pruning.macs() / pruning.macs_before
+    fraction = pruning.macs() / pruning.macs_before
     run.info(
-        f"step {step} of {settings.steps}: {share:.3f} of the MACs stay, {gone} groups of layers narrower"
+        f"step {step} of {settings.steps}: {fraction:.3f} of the MACs stay, {gone} groups of layers narrower"
     )
-    run.status(f"step {step} pruned", kpi={"macs_share": share}, step=step, max_step=settings.steps)
+    run.status(f"step {step} pruned", kpi={"macs_share": fraction}, step=step, max_step=settings.steps)
     if step < settings.steps:
         from tao_like.stages.train.tune import tune  # the only way in which pruning meets Lightning
 
@@ -243,7 +243,7 @@ def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
 
 
 def _batches(pruning: Pruning) -> Iterator[Batch[Any]]:
-    """Evenly drawn training samples, as evaluation prepares them."""
+    """Evenly drawn training samples, as evaluation preprocesses them."""
     task = pruning.task
     data = task.data.dataset("train")
     count = min(pruning.spec.prune.criterion_samples, len(data))
@@ -256,14 +256,14 @@ def _batches(pruning: Pruning) -> Iterator[Batch[Any]]:
 
 
 def _choice(pruning: Pruning, part: Part, units: list[Unit], scores: criteria.Scores, step: int) -> Choice:
-    """What goes in this step: an equal share of the whole way in each."""
+    """What goes in this step: an equal fraction of the whole way in each."""
     settings = pruning.spec.prune
     rules = Rules(settings.scope, settings.max_ratio, part.initial)
-    share = step / settings.steps
+    fraction = step / settings.steps
     if settings.ratio is not None:
-        return choose(units, scores, settings.ratio * share, rules)
+        return choose(units, scores, settings.ratio * fraction, rules)
     target = settings.target_macs or DEFAULT_TARGET_MACS
-    target = 1 - (1 - target) * share
+    target = 1 - (1 - target) * fraction
     prunable = part.prunable
     estimate = MacsEstimate(part.module, units, prunable.inputs, prunable.products)
     if settings.criterion == "taylor":
@@ -302,11 +302,11 @@ def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, A
     with run.artefact(CHART) as file:
         chart.save(file, format="PNG")
     if pruning.spec.train.tensorboard.enabled:
-        board = TensorBoard(run.folder)
+        writer = TensorBoard(run.folder)
         try:
-            board.image("prune/channels", chart, 0)
+            writer.image("prune/channels", chart, 0)
         finally:
-            board.close()
+            writer.close()
     report |= {"bundle": str(final), "sha256": sha256}
     metric = last_phase(pruning.task).goal.metric
     before, after = (report["metrics"][name].get(metric) for name in ("before", "after"))
@@ -326,7 +326,7 @@ def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, A
 
 def _bundle(pruning: Pruning, parent: Bundle, sha256: str, report: dict[str, Any]) -> Bundle:
     settings = pruning.spec.prune
-    entry = {
+    record = {
         "stage": "prune",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
@@ -345,7 +345,7 @@ def _bundle(pruning: Pruning, parent: Bundle, sha256: str, report: dict[str, Any
         )
         for name, part in parent.parts.items()
     }
-    return replace(parent, parts=parts, metrics=report["metrics"]["after"], history=[*parent.history, entry])
+    return replace(parent, parts=parts, metrics=report["metrics"]["after"], history=[*parent.history, record])
 
 
 def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:

@@ -72,7 +72,7 @@ class Unit(Protocol):
         """Takes elements away."""
 
     def silence(self, network: nn.Module, elements: Sequence[int]) -> None:
-        """Lets elements of another copy of the network carry nothing but nought."""
+        """Lets elements of another copy of the network carry nothing but zero."""
 
 
 @dataclass
@@ -129,7 +129,7 @@ class ChannelGroup:
         group.prune()
 
     def silence(self, network: nn.Module, elements: Sequence[int]) -> None:
-        """Sets all that puts something into these channels to nought, in another copy of the network."""
+        """Sets all that puts something into these channels to zero, in another copy of the network."""
         chosen = torch.zeros(self.channels, dtype=torch.bool)
         chosen[self._channels_of(elements)] = True
         for item in self.items:
@@ -138,7 +138,7 @@ class ChannelGroup:
             layer = network.get_submodule(item.name)
             index = item.channels[chosen[item.roots]]
             if isinstance(layer, nn.LayerNorm | nn.GroupNorm):
-                _normalise_without(layer, index, len(item.channels))
+                _normalize_without(layer, index, len(item.channels))
             transposed = getattr(layer, "transposed", False) and layer.groups == 1
             for key, dimension in (("weight", 1 if transposed else 0), ("bias", 0)):
                 tensor = getattr(layer, key, None)
@@ -146,17 +146,17 @@ class ChannelGroup:
                     tensor.data.index_fill_(dimension, index, 0.0)
 
 
-def _normalise_without(layer: nn.LayerNorm | nn.GroupNorm, channels: Tensor, count: int) -> None:
-    """Lets a norm that takes its mean over channels do so without some of them, which become nought."""
+def _normalize_without(layer: nn.LayerNorm | nn.GroupNorm, channels: Tensor, count: int) -> None:
+    """Lets a norm that takes its mean over channels do so without some of them, which become zero."""
     mask = getattr(layer, _MASK, None)
     if mask is None:
         mask = torch.ones(count, dtype=torch.bool)
         setattr(layer, _MASK, mask)
-        layer.register_forward_hook(_normalised_kept)
+        layer.register_forward_hook(_normalized_kept)
     mask[channels] = False
 
 
-def _normalised_kept(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _normalized_kept(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
     assert isinstance(layer, nn.LayerNorm | nn.GroupNorm)
     kept = getattr(layer, _MASK).nonzero().flatten()
     scale = None if layer.weight is None else layer.weight[kept]
@@ -195,7 +195,7 @@ class HeadUnit:
         self.heads.remove(elements)
 
     def silence(self, network: nn.Module, elements: Sequence[int]) -> None:
-        """Sets the values of these heads to nought, in another copy of the network."""
+        """Sets the values of these heads to zero, in another copy of the network."""
         qkv = network.get_submodule(f"{self.name}.qkv")
         width = self.heads.size
         start = 2 * self.size * width
@@ -303,7 +303,7 @@ def _drags_others(graph: Any, root: nn.Module, channel: int) -> bool:
 
 
 def _without_overlaps(groups: list[ChannelGroup]) -> list[ChannelGroup]:
-    """The groups that share no channel with another: two would both take it away."""
+    """The groups that fraction no channel with another: two would both take it away."""
     owners: dict[tuple[Any, bool, int], set[int]] = {}
     for number, group in enumerate(groups):
         for item in group.items:

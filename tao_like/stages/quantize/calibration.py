@@ -57,7 +57,7 @@ def calibrate(
         feeds: gives the same inputs at every call.
         algorithm: ``minmax``: all values fit; ``percentile``: all but the outermost; ``entropy``: the
             clipping that keeps most information (Migacz, 8-bit inference with TensorRT, 2017).
-        percentile: share of the values inside, 50 to 100 percent, for ``percentile``.
+        percentile: fraction of the values inside, 50 to 100 percent, for ``percentile``.
 
     Raises:
         ConversionError: a value is not a number, or infinite.
@@ -117,7 +117,7 @@ def _count(spread: Spread, values: npt.NDArray[Any]) -> None:
 
 
 def percentile_range(spread: Spread, percentile: float) -> tuple[float, float]:
-    """The narrowest range with equal shares of the values below and above it."""
+    """The narrowest range with equal fractions of the values below and above it."""
     if not spread.counts.size:
         return spread.low, spread.high
     outside = (100 - percentile) / 200 * spread.counts.sum()
@@ -139,7 +139,7 @@ def entropy_range(spread: Spread) -> tuple[float, float]:
         return spread.low, spread.high
     largest = max(abs(spread.low), abs(spread.high))
     counts = _of_magnitudes(spread, largest)
-    # The many exact noughts behind a ReLU lose nothing by rounding; they would drown all else.
+    # The many exact zeros behind a ReLU lose nothing by rounding; they would drown all else.
     counts[0] = min(counts[0], counts[1])
     after = np.concatenate([np.cumsum(counts[::-1])[::-1], [0.0]])
     best, chosen = np.inf, BINS
@@ -154,8 +154,8 @@ def entropy_range(spread: Spread) -> tuple[float, float]:
 def _of_magnitudes(spread: Spread, largest: float) -> Array:
     """The histogram of absolute values from 0 to ``largest``."""
     width = (spread.high - spread.low) / BINS
-    centres = np.abs(spread.low + (np.arange(BINS) + 0.5) * width)
-    return np.histogram(centres, BINS, range=(0, largest), weights=spread.counts.astype(float))[0]
+    centers = np.abs(spread.low + (np.arange(BINS) + 0.5) * width)
+    return np.histogram(centers, BINS, range=(0, largest), weights=spread.counts.astype(float))[0]
 
 
 def _divergence(inside: Array, clipped: float) -> float:

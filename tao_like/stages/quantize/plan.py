@@ -89,7 +89,7 @@ def named_layers(model: onnx.ModelProto, patterns: Sequence[str]) -> dict[str, s
 def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, str]) -> Plan:
     """Decides for every operator, in the order of the graph.
 
-    The start of the graph (pixels to normalised float) and its end (softmax or sigmoid) stay in float:
+    The start of the graph (pixels to normalized float) and its end (softmax or sigmoid) stay in float:
     neither has weights, and neither lies between int8 neighbours.
 
     Args:

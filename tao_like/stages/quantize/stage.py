@@ -18,7 +18,7 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
 from tao_like.contract.capabilities import AsksFirst, Describes, KeepsFloat
 from tao_like.contract.inputs import dummy_sample, preprocess
-from tao_like.contract.sample import Outputs, Prepared, Sample
+from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
@@ -137,7 +137,7 @@ class _Quantization:
     def _check_source(self, samples: Sequence[int]) -> None:
         """Runs the file as it is: what fails later is a graph of ours. Raises BundleError with its name."""
         dataset = self.task.data.dataset("train")
-        self.engine.run(self._prepared([dataset.sample(samples[0])] * (fixed_batch(self.graph) or 1)))
+        self.engine.run(self._preprocessed([dataset.sample(samples[0])] * (fixed_batch(self.graph) or 1)))
 
     def _feeds(self, samples: Sequence[int]) -> Callable[[], Iterator[Feed]]:
         """Gives the samples one at a time, or as many as a fixed batch holds, read anew at each call."""
@@ -148,8 +148,8 @@ class _Quantization:
             for start in range(0, len(samples), batch):
                 numbers = list(samples[start : start + batch])
                 numbers += [samples[0]] * (batch - len(numbers))
-                prepared = self._prepared([dataset.sample(number) for number in numbers])
-                yield self.engine.feed(prepared)
+                preprocessed = self._preprocessed([dataset.sample(number) for number in numbers])
+                yield self.engine.feed(preprocessed)
 
         return feeds
 
@@ -172,7 +172,7 @@ class _Quantization:
                 self.spec.percentile,
             )
 
-    def _prepared(self, samples: Sequence[Sample]) -> Prepared:
+    def _preprocessed(self, samples: Sequence[Sample]) -> Preprocessed:
         return preprocess(self.task.inputs, samples)
 
     # --- trials ---
@@ -236,13 +236,13 @@ class _Quantization:
         """For each layer the relative squared error of the outputs when it alone computes in int8."""
         few = samples[:: max(1, len(samples) // self.spec.search_samples)][: self.spec.search_samples]
         dataset = self.task.data.dataset("train")
-        prepared = [self._prepared([dataset.sample(number)]) for number in few]
-        wanted = [self.engine.run(one) for one in prepared]
+        preprocessed = [self._preprocessed([dataset.sample(number)]) for number in few]
+        wanted = [self.engine.run(one) for one in preprocessed]
         costs: dict[str, float] = {}
         with self.log.progress("measuring what each layer costs", len(self.layers)) as bar:
             for name in self.layers:
                 model = self._trial([other for other in self.layers if other != name])
-                given = [OnnxEngine(model).run(one) for one in prepared]
+                given = [OnnxEngine(model).run(one) for one in preprocessed]
                 costs[name] = relative_error(wanted, given)
                 bar.advance()
         return costs
@@ -332,17 +332,17 @@ class _Quantization:
         return [name for name in plan.floats if name in self.all_layers]
 
     def _cost(self) -> Cost:
-        prepared = self._prepared([dummy_sample(self.task.inputs)])
+        preprocessed = self._preprocessed([dummy_sample(self.task.inputs)])
         # Of several inputs the first: the others are open in their batch alone.
-        example = next(iter(self.engine.feed(prepared).values()))
+        example = next(iter(self.engine.feed(preprocessed).values()))
         return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:
-        prepared = self._prepared([dummy_sample(self.task.inputs)])
+        preprocessed = self._preprocessed([dummy_sample(self.task.inputs)])
         return measure_in_turns(
             {
-                "fp32": lambda: self.engine.run(prepared),
-                "int8": lambda: OnnxEngine(model).run(prepared),
+                "fp32": lambda: self.engine.run(preprocessed),
+                "int8": lambda: OnnxEngine(model).run(preprocessed),
             },
             rounds=LATENCY_ROUNDS,
             seconds=LATENCY_SECONDS,
@@ -350,8 +350,10 @@ class _Quantization:
 
     def _difference(self, model: runtime.Model) -> float:
         """How far the answers are from those of fp32, on a training sample."""
-        prepared = self._prepared([self.task.data.dataset("train").sample(0)])
-        return self.task.predictions.difference(self.engine.run(prepared), OnnxEngine(model).run(prepared))
+        preprocessed = self._preprocessed([self.task.data.dataset("train").sample(0)])
+        return self.task.predictions.difference(
+            self.engine.run(preprocessed), OnnxEngine(model).run(preprocessed)
+        )
 
 
 def fixed_batch(graph: onnx.ModelProto) -> int | None:

@@ -17,7 +17,7 @@ class MovingAverage:
 
     Args:
         network: whose weights are averaged, where it is to be trained.
-        decay: share of the average that stays at every step, once warmed up.
+        decay: fraction of the average that stays at every step, once warmed up.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -34,10 +34,10 @@ class MovingAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Takes in the weights after a step."""
-        share = min(self.decay, (1 + self.count) / (10 + self.count)) if self.count else 0.0
+        fraction = min(self.decay, (1 + self.count) / (10 + self.count)) if self.count else 0.0
         means, current = [mean for mean, _ in self._pairs], [now for _, now in self._pairs]
         if self.count:
-            torch._foreach_lerp_(means, current, 1 - share)
+            torch._foreach_lerp_(means, current, 1 - fraction)
         else:
             torch._foreach_copy_(means, current)
         if self._counters:

@@ -28,7 +28,7 @@ def drops_last(samples: int, batch_size: int) -> bool:
     """Whether an epoch leaves out its last batch: where that is less than half of one.
 
     A small batch steps as far as a whole one, in a direction that few samples give; one of a single sample
-    has no spread for batch normalisation to measure. The order is new every epoch, so no sample is lost.
+    has no spread for batch normalization to measure. The order is new every epoch, so no sample is lost.
     """
     return samples > batch_size and 0 < samples % batch_size < batch_size / 2
 
@@ -99,7 +99,7 @@ class TrainingData:
             yield batch.to(self.fabric.device)
 
     def validation(self) -> Iterator[Batch[Any]]:
-        """This process's share of the validation data, on the device; tiles of an image stay together."""
+        """This process's fraction of the validation data, on the device; tiles of an image stay together."""
         assert self._val_loader is not None
         for batch in self._val_loader:
             yield batch.to(self.fabric.device)

@@ -39,8 +39,10 @@ def finish(work: Work) -> TrainResult:
     if len(work.done) > 1:
         report["phases"] = [asdict(result) for result in work.done]
     run.status("training done", kpi=last.metrics)
-    headline = work.task.phases()[-1].goal.metric
-    shown = f", val {headline} {last.metrics[headline]:.4f}" if headline in last.metrics else ""
+    primary_metric = work.task.phases()[-1].goal.metric
+    shown = (
+        f", val {primary_metric} {last.metrics[primary_metric]:.4f}" if primary_metric in last.metrics else ""
+    )
     return TrainResult(
         stage="train",
         folder=run.folder,
@@ -57,7 +59,7 @@ def finish(work: Work) -> TrainResult:
 def _bundle(work: Work) -> Bundle:
     """What the next stage needs, as the model stands now."""
     task, origin, last = work.task, work.origin, work.done[-1]
-    entry: dict[str, Any] = {
+    record: dict[str, Any] = {
         "stage": "train",
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
@@ -66,12 +68,12 @@ def _bundle(work: Work) -> Bundle:
         "metrics": last.metrics,
     }
     if len(work.done) > 1:
-        entry["phases"] = [
+        record["phases"] = [
             {"phase": result.phase, "epochs": result.epochs, "metrics": result.metrics}
             for result in work.done
         ]
     if origin is not None:
-        entry["parent"] = origin.sha256
+        record["parent"] = origin.sha256
     holder = task.capability(HoldsGraph)
     graph, extra = holder.imported_graph() if holder else (None, {})
     made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
@@ -90,11 +92,11 @@ def _bundle(work: Work) -> Bundle:
         task=task.name,
         spec=to_dict(work.spec),
         classes=labels.names,
-        preparation=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
+        preprocessing=preprocessing if len(preprocessing) > 1 else next(iter(preprocessing.values())),
         metrics=last.metrics,
         thresholds=last.thresholds,
         split=task.data.manifest(),
-        history=[*(origin.history if origin else []), entry],
+        history=[*(origin.history if origin else []), record],
         parts=parts,
         extra=extra,
         prompts=labels.prompts,

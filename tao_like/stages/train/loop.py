@@ -19,7 +19,6 @@ from tao_like.contract.sample import Outputs
 from tao_like.stages.lib.folders import LAST_CHECKPOINT, resume_override
 from tao_like.stages.lib.loading import seed_step
 from tao_like.stages.train.average import MovingAverage
-from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -38,6 +37,7 @@ from tao_like.stages.train.state import State
 from tao_like.stages.train.step import Losses, TrainingStep
 from tao_like.stages.train.validation import validate
 from tao_like.stages.train.watch import Watch
+from tao_like.stages.train.writer import TensorBoardWriter
 from tao_like.tracking import Run, StopRequest, is_main_process
 
 BEST = "best.ckpt"
@@ -78,11 +78,11 @@ class PhaseTraining:
         stop: StopRequest,
         set_modes: Callable[[nn.Module], None],
         block: str = "train",
-        board: Board | None = None,
+        writer: TensorBoardWriter | None = None,
         sharded: bool = False,
     ) -> None:
         self.phase, self.spec, self.fabric, self.data, self.run = phase, phase.spec, fabric, data, run
-        self.state, self.reporter, self.board, self.stop = state, reporter, board, stop
+        self.state, self.reporter, self.writer, self.stop = state, reporter, writer, stop
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
         self.model = channels_together(model)
@@ -143,8 +143,8 @@ class PhaseTraining:
         state, spec = self.state, self.spec
         self.set_modes(self.model)
         for batch in self.data.epoch(state.epoch, state.batch):
-            if self.board is not None:
-                self.board.batch(batch)
+            if self.writer is not None:
+                self.writer.batch(batch)
             seed_step(spec.seed, state.epoch, state.batch, self.fabric.global_rank, self.fabric.device)
             is_last = state.batch + 1 == len(self.data)
             steps = is_last or (state.batch + 1) % spec.accumulate_grad_batches == 0
@@ -177,8 +177,8 @@ class PhaseTraining:
         if self.watch.is_due:
             self._agreed = self.watch.look(self.stop.number)
         self.reporter.step(self.optimizer, losses)
-        if self.board is not None:
-            self.board.step(self.model.named_parameters())
+        if self.writer is not None:
+            self.writer.step(self.model.named_parameters())
         self.fabric.strategy.optimizer_step(self.optimizer)
         self.optimizer.zero_grad()
         self.schedule.step()
@@ -206,8 +206,8 @@ class PhaseTraining:
         self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
         for note in report.notes:
             self.run.warning(note)
-        if self.board is not None:
-            self.board.validation(report, metrics, model, self.data.val)
+        if self.writer is not None:
+            self.writer.validation(report, metrics, model, self.data.val)
         if self.sharded is not None:
             self.sharded.whole.cpu()
         self._validation = values
@@ -344,9 +344,9 @@ class PhaseTraining:
         if self.folder is None:
             return
         self.watch.check_weights(self.model, self.rate)
-        if self.board is not None:
+        if self.writer is not None:
             # What the checkpoint has seen must not be lost when the process is killed after it.
-            self.board.events.flush()
+            self.writer.events.flush()
         record = {
             **self.description,
             **self.state.record(),
@@ -392,5 +392,5 @@ class PhaseTraining:
 
     def _begin(self) -> None:
         self.reporter.begin(len(self.data), self.data.batch_size, self.total_steps, str(self.fabric.device))
-        if self.board is not None:
-            self.board.begin(self.model, self.data, resumed=self.state.step > 0)
+        if self.writer is not None:
+            self.writer.begin(self.model, self.data, resumed=self.state.step > 0)

@@ -80,7 +80,7 @@ def _without_decay(model: nn.Module) -> set[str]:
 
 
 def _layer_scales(model: nn.Module, decay: float) -> dict[int, float]:
-    """The share of the rate of each parameter of timm's networks in the model, by the parameter's id."""
+    """The fraction of the rate of each parameter of timm's networks in the model, by the parameter's id."""
     scales: dict[int, float] = {}
     for module in model.modules():
         if callable(getattr(module, "group_matcher", None)):
@@ -124,34 +124,34 @@ def fitting_warmup(spec: OptimSpec, epochs: int) -> OptimSpec:
 def build_schedule(
     optimizer: torch.optim.Optimizer, spec: OptimSpec, epochs: int, steps_per_epoch: int, total_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Learning rate as a share of each group's highest rate, for every optimizer step.
+    """Learning rate as a fraction of each group's highest rate, for every optimizer step.
 
     The head alone learns in the first ``head_epochs``; the backbone's own warm-up begins after them.
     """
     head_steps = round(spec.head_epochs * steps_per_epoch)
 
-    def share(name: str) -> Callable[[int], float]:
+    def factor(name: str) -> Callable[[int], float]:
         wait = head_steps if name == "backbone" else 0
 
         def at(step: int) -> float:
             if step < wait:
                 return 0.0
-            return rate_share(spec, step - wait, total_steps - wait, steps_per_epoch, step)
+            return rate_factor(spec, step - wait, total_steps - wait, steps_per_epoch, step)
 
         return at
 
-    shares = [share(group["name"]) for group in optimizer.param_groups]
+    factors = [factor(group["name"]) for group in optimizer.param_groups]
     if spec.policy == "one_cycle" and spec.policy_params.moms:
-        return MomentumSchedule(optimizer, shares, spec.policy_params, total_steps)
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
+        return MomentumSchedule(optimizer, factors, spec.policy_params, total_steps)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
 
 class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
-    """Rates as shares of the highest, and the momentum that goes the other way in `one_cycle`.
+    """Rates as fractions of the highest, and the momentum that goes the other way in `one_cycle`.
 
     Args:
         optimizer: with a momentum or betas.
-        shares: of each group's highest rate at a step.
+        factors: of each group's highest rate at a step.
         params: of the policy.
         total_steps: of the training.
     """
@@ -159,13 +159,13 @@ class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        shares: list[Callable[[int], float]],
+        factors: list[Callable[[int], float]],
         params: PolicyParamsSpec,
         total_steps: int,
     ) -> None:
         self._params = params
         self._total_steps = total_steps
-        super().__init__(optimizer, shares)
+        super().__init__(optimizer, factors)
 
     @override
     def get_lr(self) -> list[float | Tensor]:
@@ -195,7 +195,7 @@ def cycled(values: tuple[float, float, float], rising: float, step: int, total_s
 
     Args:
         values: at the first step, at the turn and at the last step.
-        rising: share of the steps before the turn.
+        rising: fraction of the steps before the turn.
         step: from 0.
         total_steps: of the training.
     """
@@ -208,10 +208,10 @@ def cycled(values: tuple[float, float, float], rising: float, step: int, total_s
     return end + (start - end) / 2.0 * (math.cos(math.pi * progress) + 1)
 
 
-def rate_share(
+def rate_factor(
     spec: OptimSpec, step: int, total_steps: int, steps_per_epoch: int, absolute_step: int
 ) -> float:
-    """The share of the highest rate at a step.
+    """The fraction of the highest rate at a step.
 
     Args:
         spec: policy and warm-up.

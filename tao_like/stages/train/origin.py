@@ -24,7 +24,7 @@ from tao_like.errors import SpecError
 from tao_like.stages.lib.engines import bundle_network, open_bundle
 from tao_like.stages.lib.folders import require_file
 
-_FROZEN_SHARE = 0.5
+_FROZEN_FRACTION = 0.5
 """From here on a network that must recover is told to be frozen."""
 
 
@@ -44,17 +44,17 @@ class Origin:
     history: list[dict[str, Any]]
     sha256: str
 
-    def frozen_share(self) -> float:
-        """The share of the network's parameters that this training leaves as they are."""
+    def frozen_fraction(self) -> float:
+        """The fraction of the network's parameters that this training leaves as they are."""
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.network.parameters()]
         return sum(size for size, learns in sizes if not learns) / max(1, sum(size for size, _ in sizes))
 
     def warning(self) -> str | None:
         """What to tell the user before the training, once the network is frozen as the spec has it."""
-        if (share := self.frozen_share()) < _FROZEN_SHARE:
+        if (fraction := self.frozen_fraction()) < _FROZEN_FRACTION:
             return None
         return (
-            f"{share:.0%} of the parameters are frozen, so what pruning took away cannot be made up for; "
+            f"{fraction:.0%} of the parameters are frozen, so what pruning took away cannot be made up for; "
             "unfreeze them in the spec's model block, or start from the shipped spec prune.yaml"
         )
 

@@ -80,7 +80,7 @@ class Reporter:
         self._bar.advance(loss=loss, whole_training="" if to_go is None else f"{duration_text(to_go)} to go")
 
     def validated(self, values: Mapping[str, float], goal: str, *, averaged: bool) -> None:
-        """Says of the first epoch why the metric may be nought although the loss falls."""
+        """Says of the first epoch why the metric may be zero although the loss falls."""
         if averaged and values.get(goal) == 0.0 and not self.state.history:
             self.run.info(
                 f"{goal} is 0 so far: what is validated is the moving average of the weights "

@@ -62,7 +62,7 @@ class Resumed:
     notes: list[str]
 
     def check_processes(self, count: int) -> None:
-        """Every process has its own share of an epoch's samples. Raises SpecError for another number."""
+        """Every process has its own fraction of an epoch's samples. Raises SpecError for another number."""
         if count != self.record["processes"]:
             raise SpecError(
                 f"{RESUME_KEY}: {self.path} is of a training in {self.record['processes']} processes, and "

@@ -23,7 +23,6 @@ from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
 from tao_like.stages.lib.folders import CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.results import TrainResult
-from tao_like.stages.train.board import Board
 from tao_like.stages.train.checkpoint_file import read_checkpoint
 from tao_like.stages.train.checks import check_devices, check_phase, train_key
 from tao_like.stages.train.data import TrainingData
@@ -37,6 +36,7 @@ from tao_like.stages.train.state import State
 from tao_like.stages.train.surroundings import set_up_process
 from tao_like.stages.train.watch import Diverged
 from tao_like.stages.train.work import PhaseResult, Work
+from tao_like.stages.train.writer import TensorBoardWriter
 from tao_like.tracking import Run, StopRequest, atomic_path, is_main_process, is_out_of_memory, stop_requests
 
 
@@ -140,9 +140,9 @@ def open_phase(
     teacher = open_teacher(task, work.spec, phase.spec.distill)
     telling = (f"val_{phase.goal.metric}", phase.spec.optim.monitor_name)
     reporter = Reporter(run, folder, state, phase.spec, title=phase.name, telling=telling)
-    board = None
+    writer = None
     if folder is not None and phase.spec.tensorboard.enabled:
-        board = Board(folder, task, phase, state, to_yaml(work.spec))
+        writer = TensorBoardWriter(folder, task, phase, state, to_yaml(work.spec))
     training = PhaseTraining(
         phase,
         model,
@@ -160,7 +160,7 @@ def open_phase(
         stop=work.stop,
         set_modes=(lambda _: None) if tunes else (lambda model: _set_modes(model, phase)),
         block=train_key(task, phase),
-        board=board,
+        writer=writer,
         sharded=work.spec.train.strategy == "fsdp" and fabric.world_size > 1,
     )
     if checkpoint is not None:
@@ -178,8 +178,8 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
     try:
         with ExitStack() as scope:
             scope.enter_context(safe_gradients(training.model))
-            if training.board is not None:
-                scope.enter_context(work.run.listening(training.board.events))
+            if training.writer is not None:
+                scope.enter_context(work.run.listening(training.writer.events))
             training.fit()
         work.model = training.kept_model()
         phase.finish(work.model)
@@ -190,9 +190,9 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
             values, report, _ = training.validate(work.model, nullcontext())
             training.watch.check_validation(values, training.monitor.metric, training.rate)
             metrics, thresholds = report.values, report.thresholds
-        if training.board is not None:
+        if training.writer is not None:
             settings = _changed(to_dict(work.spec), to_dict(type(work.task).Spec()))
-            training.board.events.hparams(settings, metrics)
+            training.writer.events.hparams(settings, metrics)
     except Exception as error:
         if work.stop.number is not None:
             # The signal has ended a loading process too, before it could be told not to listen.
@@ -202,8 +202,8 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
             work.run.advise("")
         raise
     finally:
-        if training.board is not None:
-            training.board.events.close()
+        if training.writer is not None:
+            training.writer.events.close()
     return PhaseResult(
         phase.name,
         training.state.epoch,

@@ -14,7 +14,7 @@ from tao_like.stages.results import counted
 Losses = Callable[[nn.Module, Batch[Any]], dict[str, Tensor]]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
-"""What torch says of batch normalisation without anything to take a spread of."""
+"""What torch says of batch normalization without anything to take a spread of."""
 
 
 class TrainingStep(nn.Module):

@@ -51,13 +51,13 @@ def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epoch
 def shortened(phase: Phase[Any], epochs: int, seed: int) -> Phase[Any]:
     """The same phase with the train block of a short training."""
     spec: TrainSpec = phase.spec
-    share = min(1.0, epochs / spec.num_epochs)
+    fraction = min(1.0, epochs / spec.num_epochs)
     short = copy.copy(phase)
     short.spec = replace(
         spec,
         num_epochs=epochs,
         seed=seed,
-        optim=replace(spec.optim, warmup_epochs=spec.optim.warmup_epochs * share, head_epochs=0.0),
+        optim=replace(spec.optim, warmup_epochs=spec.optim.warmup_epochs * fraction, head_epochs=0.0),
         compile=False,
         tensorboard=replace(spec.tensorboard, enabled=False),
     )

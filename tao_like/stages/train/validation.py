@@ -24,7 +24,7 @@ def validate(
 
     Args:
         phase: gives the metrics.
-        data: this process's share of the samples.
+        data: this process's fraction of the samples.
         step: losses and outputs of a batch.
         after_batch: called after every batch.
 

@@ -123,10 +123,10 @@ def _suspect_tile(data: ImageDataset, suspect: Suspect) -> Tile:
 def _features(data: ImageDataset, spec: Spec, source: str) -> np.ndarray:
     """Pooled features (N, D) of the training images, from pretrained weights."""
     backbone = spec.model.backbone
-    module, normalisation = build_backbone(spec, data.classes, None), normalization_for(spec)
+    module, normalization = build_backbone(spec, data.classes, None), normalization_for(spec)
     if backbone.type != IMPORTED:
-        normalisation = load_pretrained(module, source, backbone.type).normalisation or normalisation
-    network = ClassificationNetwork(module, normalisation.mean, normalisation.std).eval()
+        normalization = load_pretrained(module, source, backbone.type).normalization or normalization
+    network = ClassificationNetwork(module, normalization.mean, normalization.std).eval()
     features = []
     with torch.inference_mode():
         for start in range(0, len(data), FEATURE_BATCH):

@@ -15,7 +15,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.networks.backbones.build import Normalization
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.classification.backbone import normalization_for
 from tao_like.tasks.classification.check import check_classification_data
 from tao_like.tasks.classification.dataset import ImageDataset, augmentation_of, collate_images
@@ -40,22 +40,22 @@ class ClassificationData(ImageData[LabelledImages]):
         self.multi_label = spec.dataset.multi_label
 
     @cached_property
-    def normalisation(self) -> Normalization:
+    def normalization(self) -> Normalization:
         """Mean, std and resizing that the weights were trained with."""
         return normalization_for(self.spec)
 
     @cached_property
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How an image becomes an input."""
         if self.trained:
-            return ImagePreparation.from_dict(self.trained.preprocessing)
+            return ImagePreprocessing.from_dict(self.trained.preprocessing)
         block = self.block
-        return ImagePreparation(
+        return ImagePreprocessing(
             height=block.img_size,
             width=block.img_size,
             resize=block.resize,
-            crop_pct=block.crop_pct or self.normalisation.crop_pct,
-            interpolation=self.normalisation.interpolation,
+            crop_pct=block.crop_pct or self.normalization.crop_pct,
+            interpolation=self.normalization.interpolation,
             window=self.pixel_window(block.pixel_range),
         )
 

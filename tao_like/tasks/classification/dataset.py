@@ -12,16 +12,16 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample
 from tao_like.data.images.cache import ImageStore
 from tao_like.data.images.readers import ImageRecord
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.tasks.classification.spec import AugmentationSpec
 from tao_like.tasks.common.augmentation.crops import CropAugmentation
 from tao_like.tasks.common.image_input import IMAGE
 
 Item = tuple[np.ndarray, np.ndarray, int]
-"""A prepared picture (H, W, 3) uint8, its target, and its number."""
+"""A preprocessed picture (H, W, 3) uint8, its target, and its number."""
 
 
-def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreparation) -> CropAugmentation:
+def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> CropAugmentation:
     """What changes training pictures by the spec."""
     return CropAugmentation(
         preprocessing,
@@ -36,22 +36,22 @@ def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreparation) -> 
 
 
 class ImageDataset:
-    """Records as prepared pictures and targets.
+    """Records as preprocessed pictures and targets.
 
     Args:
         records: pictures and their labels.
         classes: class names in the order of the outputs; every label must be among them.
-        preparation: how pictures become inputs.
+        preprocessing: how pictures become inputs.
         store: reads pictures, perhaps from a cache.
         multi_label: targets are rows of 0 and 1 instead of class numbers.
-        augment: what changes training pictures; None: prepared as for evaluation.
+        augment: what changes training pictures; None: preprocessed as for evaluation.
     """
 
     def __init__(
         self,
         records: Sequence[ImageRecord],
         classes: Sequence[str],
-        preparation: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         store: ImageStore,
         *,
         multi_label: bool,
@@ -59,7 +59,7 @@ class ImageDataset:
     ) -> None:
         self.records = list(records)
         self.classes = list(classes)
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self.store = store
         self.augment = augment
         numbers = {name: number for number, name in enumerate(classes)}
@@ -70,7 +70,7 @@ class ImageDataset:
 
     def __getitem__(self, index: int) -> Item:
         image = self.store.read(self.records[index].path)
-        pixels = self.augment(image) if self.augment else prepare(image, self.preparation)
+        pixels = self.augment(image) if self.augment else preprocess(image, self.preprocessing)
         return pixels, self.targets[index], index
 
     def key(self, index: int) -> str:

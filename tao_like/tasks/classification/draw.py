@@ -7,12 +7,12 @@ from PIL import Image
 
 from tao_like.plots.cards import draw_card
 from tao_like.plots.palette import NEUTRAL, RIGHT, WRONG
-from tao_like.runtime.predictions.classes import ClassificationAnswer
+from tao_like.runtime.predictions.classes import ClassPrediction
 
 
 def draw_prediction(
     image: Image.Image,
-    decision: ClassificationAnswer,
+    decision: ClassPrediction,
     target: list[str] | None,
     name: str,
     heatmap: np.ndarray | None,

@@ -29,9 +29,9 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
     if grid is None or gradient is None or not gradient.any():
         return None
     weights = gradient.mean(dim=(2, 3), keepdim=True)
-    heat = (weights * grid).sum(dim=1).clamp(min=0)
-    heat = heat / heat.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-    return list(heat.cpu().numpy())
+    heatmap = (weights * grid).sum(dim=1).clamp(min=0)
+    heatmap = heatmap / heatmap.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return list(heatmap.cpu().numpy())
 
 
 def _features_and_logits(network: ClassificationNetwork, inputs: Tensor) -> tuple[Tensor | None, Tensor]:

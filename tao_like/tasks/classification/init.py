@@ -83,5 +83,5 @@ def _gpu_memory() -> int | None:
     if tool is None:
         return None
     command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits", "--id=0"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    return int(answer.stdout) * 2**20 if answer.returncode == 0 and answer.stdout.strip().isdigit() else None
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return int(done.stdout) * 2**20 if done.returncode == 0 and done.stdout.strip().isdigit() else None

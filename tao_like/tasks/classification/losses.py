@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def targets_to_probabilities(targets: Tensor, classes: int, smoothing: float) -> Tensor:
+def targets_to_probabilities(targets: Tensor, num_classes: int, smoothing: float) -> Tensor:
     """Class numbers (N,) as smoothed one-hot rows (N, classes) (Szegedy et al. 2016, section 7)."""
-    one_hot = functional.one_hot(targets, classes).float()
-    return one_hot * (1.0 - smoothing) + smoothing / classes
+    one_hot = functional.one_hot(targets, num_classes).float()
+    return one_hot * (1.0 - smoothing) + smoothing / num_classes
 
 
 def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:

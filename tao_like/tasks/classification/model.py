@@ -1,4 +1,4 @@
-"""The classification network: normalisation, a timm backbone, and the forms of it that ship."""
+"""The classification network: normalization, a timm backbone, and the forms of it that ship."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClassificationNetwork(nn.Module):
         return [self.backbone.get_submodule(name) for name in head_prefixes(self.backbone)]
 
     def start_head_small(self) -> None:
-        """Weights of the classifier near nought, so that a new head starts undecided.
+        """Weights of the classifier near zero, so that a new head starts undecided.
 
         timm's own start is made for a thousand classes: with two, EfficientNet's first loss is near 10
         instead of ln 2, and its first gradients harm the pretrained weights below.
@@ -57,12 +57,12 @@ class ClassificationNetwork(nn.Module):
 
 
 class ClassifierForExport(nn.Module):
-    """What is exported: a prepared picture in, probabilities out.
+    """What is exported: a preprocessed picture in, probabilities out.
 
     Args:
         network: the trained network.
         input_format: ``uint8_nhwc``: pixels (N, H, W, 3) as they are; ``float_nchw``: (N, 3, H, W),
-            normalised by the caller.
+            normalized by the caller.
         multi_label: a sigmoid for each class instead of a softmax over all.
     """
 

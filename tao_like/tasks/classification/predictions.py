@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Explains
-from tao_like.contract.sample import Prepared, Sample
+from tao_like.contract.sample import Preprocessed, Sample
 from tao_like.plots.cards import NEUTRAL, draw_card
-from tao_like.runtime.inputs.image import prepare
+from tao_like.runtime.inputs.image import preprocess
 from tao_like.tasks.classification.data import ClassificationData
 from tao_like.tasks.classification.draw import draw_prediction
 from tao_like.tasks.classification.explain import class_activation_maps
@@ -33,7 +33,7 @@ class ClassificationPredictions(ClassPredictions):
         image = sample.data
         if heatmap is not None:
             # The map is of what the network saw, which may be the middle of the image alone.
-            image = Image.fromarray(prepare(sample.data, self.data.preprocessing))
+            image = Image.fromarray(preprocess(sample.data, self.data.preprocessing))
         target = None if sample.target is None else self.target_names(sample.target)
         return draw_prediction(image, self.decided(prediction), target, Path(sample.key).name, heatmap)
 
@@ -51,6 +51,6 @@ class ClassActivation(Explains[ClassificationNetwork]):
     """Grad-CAM of the likeliest class."""
 
     @override
-    def explain(self, model: ClassificationNetwork, prepared: Prepared) -> list[np.ndarray] | None:
-        pixels = torch.from_numpy(prepared[IMAGE]).permute(0, 3, 1, 2)
+    def explain(self, model: ClassificationNetwork, preprocessed: Preprocessed) -> list[np.ndarray] | None:
+        pixels = torch.from_numpy(preprocessed[IMAGE]).permute(0, 3, 1, 2)
         return class_activation_maps(model, pixels.to(model.normalise.mean.device))

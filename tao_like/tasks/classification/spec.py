@@ -135,10 +135,10 @@ class AugmentationSpec:
         0.4, "Alpha of mixup's beta distribution; 0: no blending", ge=0, le=10, automl=True
     )
     mean: list[float] | None = spec_field(
-        None, "Mean of the normalisation, 0 to 1; empty: as the weights were trained with"
+        None, "Mean of the normalization, 0 to 1; empty: as the weights were trained with"
     )
     std: list[float] | None = spec_field(
-        None, "Standard deviation of the normalisation; empty: as the weights were trained with"
+        None, "Standard deviation of the normalization; empty: as the weights were trained with"
     )
 
     def check(self) -> Iterator[Problem]:
@@ -184,7 +184,7 @@ class DatasetSpec:
     )
     crop_pct: float | None = spec_field(
         None,
-        "Share of the resized picture that `crop` keeps; empty: as the weights were tested with",
+        "Fraction of the resized picture that `crop` keeps; empty: as the weights were tested with",
         gt=0,
         le=1,
     )

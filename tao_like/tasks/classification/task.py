@@ -59,7 +59,7 @@ class ClassificationTask(
         spec, classes = self.spec, self.data.labels.names
         backbone = build_backbone(spec, classes, self.trained)
         augmentation = spec.dataset.augmentation
-        own = self.data.normalisation if pretrained else normalization_for(spec, pretrained=False)
+        own = self.data.normalization if pretrained else normalization_for(spec, pretrained=False)
         model = ClassificationNetwork(backbone, augmentation.mean or own.mean, augmentation.std or own.std)
         if not pretrained:
             return model, []

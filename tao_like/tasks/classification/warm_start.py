@@ -55,9 +55,9 @@ def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], b
     if backbone == IMPORTED:
         return [*_all_but_head(network, bundle, path), head.text()]
     report = load_pretrained(network.backbone, str(path), backbone, classes)
-    if report.normalisation is not None:
-        network.normalise.mean.copy_(torch.tensor(report.normalisation.mean))
-        network.normalise.std.copy_(torch.tensor(report.normalisation.std))
+    if report.normalization is not None:
+        network.normalise.mean.copy_(torch.tensor(report.normalization.mean))
+        network.normalise.std.copy_(torch.tensor(report.normalization.std))
     return [report.text()]
 
 
@@ -71,7 +71,7 @@ def _with_head(network: ClassificationNetwork, bundle: Bundle, head: ClassLayer)
 
 
 def _all_but_head(network: ClassificationNetwork, bundle: Bundle, path: Path) -> list[str]:
-    """Fills an imported network and its normalisation; the head stays as it is."""
+    """Fills an imported network and its normalization; the head stays as it is."""
     heads = tuple(f"backbone.{name}." for name in head_prefixes(network.backbone))
     below = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(heads)}
     wanted = {

@@ -16,7 +16,7 @@ from tao_like.data.checks.contact_sheet import RIGHT, WRONG, Tile, contact_sheet
 from tao_like.errors import SpecError
 from tao_like.plots.similarity import draw_similarity
 from tao_like.plots.text import load_font
-from tao_like.runtime.inputs.image import prepare
+from tao_like.runtime.inputs.image import preprocess
 from tao_like.runtime.predictions.embedding import class_probabilities
 from tao_like.tasks.clip.data.data import PairData
 from tao_like.tasks.clip.spec_stages import ClipInferenceSpec
@@ -143,7 +143,7 @@ class InferenceFiles:
             own = int(before.argmax())
             wrong = (own + 1) % len(self.classes.names)
             written = write_word(record.thumbnail, self.classes.names[wrong])
-            pixels = prepare(written, self.data.preprocessing)[None]
+            pixels = preprocess(written, self.data.preprocessing)[None]
             cosines = self.classes.cosines(self.run({IMAGE: pixels})[IMAGE_EMBEDDING])
             assert cosines is not None
             after = self._probabilities(cosines[0])

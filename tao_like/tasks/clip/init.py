@@ -11,7 +11,7 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.files import read_header
-from tao_like.data.text.vocabulary import words_preparation
+from tao_like.data.text.vocabulary import words_preprocessing
 from tao_like.errors import DatasetError
 from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
@@ -94,8 +94,8 @@ def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
             yield AnnotatedValue("model.pretrained_vision_path", weights, why)
         yield AnnotatedValue("model.image_size", 128, "larger shows more, and takes longer")
     captions = [caption for record in records for caption in record.captions]
-    tokenizer = Tokenizer(words_preparation(captions, 77, most_words=10**6))
-    if len(tokenizer.preparation.words) > MANY_WORDS:
+    tokenizer = Tokenizer(words_preprocessing(captions, 77, most_words=10**6))
+    if len(tokenizer.preprocessing.words) > MANY_WORDS:
         yield AnnotatedValue("model.tokenizer.type", "bpe", "the captions have many different words")
         return
     longest = max(len(tokenizer.encode(caption)) for caption in set(captions))

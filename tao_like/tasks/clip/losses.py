@@ -19,7 +19,7 @@ def contrastive_loss(rows: Embeddings, columns: Embeddings, right: Tensor) -> Te
         rows: this process's N samples.
         columns: those of all processes, M.
         right: (N, M), 1 where a sample's picture and another's text fit, 0 elsewhere. A row with several has
-            equal shares of its target on each (Khosla et al. 2020 put the sum outside the logarithm too).
+            equal fractions of its target on each (Khosla et al. 2020 put the sum outside the logarithm too).
     """
     targets = right / right.sum(dim=1, keepdim=True)
     of_images = rows.scale * rows.image @ columns.text.T

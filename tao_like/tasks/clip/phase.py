@@ -13,7 +13,7 @@ from typing_extensions import override
 from tao_like.contract.batch import Batch
 from tao_like.contract.metrics import Goal, Metrics
 from tao_like.contract.phase import Phase
-from tao_like.contract.sample import Outputs, Prepared
+from tao_like.contract.sample import Outputs, Preprocessed
 from tao_like.networks.freezing import freeze
 from tao_like.tasks.clip import zero_shot
 from tao_like.tasks.clip.data.data import PairData
@@ -91,9 +91,9 @@ class PairPhase(Phase[PairNetwork]):
         meanings = self.predictions.meanings
 
         @torch.no_grad()
-        def run(prepared: Prepared) -> Outputs:
+        def run(preprocessed: Preprocessed) -> Outputs:
             outputs: Outputs = {}
-            for name, values in prepared.items():
+            for name, values in preprocessed.items():
                 found: Any = towers[name](torch.from_numpy(values).to(device))
                 tensors = found if isinstance(found, tuple) else (found,)
                 named = zip(meanings[name], tensors, strict=True)
@@ -135,9 +135,9 @@ class PairPhase(Phase[PairNetwork]):
     def finish(self, model: PairNetwork) -> None:
         if self._start is None:
             return
-        share = self.spec.wise_ft
+        fraction = self.spec.wise_ft
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
                 if tensor.is_floating_point():
-                    tensor.lerp_(self._start[name].to(tensor.device), 1 - share)
+                    tensor.lerp_(self._start[name].to(tensor.device), 1 - fraction)
         self._start = None

@@ -141,8 +141,8 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         row |= {"label": names[best], "score": f"{found[best]:.6f}"}
         if sample.target is not None:
             label = sample.target.label
-            truth = "" if label == NO_LABEL else names[label]
-            row |= {"truth": truth, "correct": "" if label == NO_LABEL else label == best}
+            target = "" if label == NO_LABEL else names[label]
+            row |= {"truth": target, "correct": "" if label == NO_LABEL else label == best}
         if len(names) <= MAX_PROBABILITY_COLUMNS:
             row |= {f"p_{name}": f"{value:.6f}" for name, value in zip(names, found, strict=True)}
         return row

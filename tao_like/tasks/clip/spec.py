@@ -140,7 +140,7 @@ class ModelSpec:
 class AugmentationSpec:
     """What is changed at random in training pictures."""
 
-    scale: list[float] = spec_field([0.9, 1.0], "Smallest and largest share of the area that is cut out")
+    scale: list[float] = spec_field([0.9, 1.0], "Smallest and largest fraction of the area that is cut out")
     hflip_probability: float = spec_field(
         0.0, "Chance of left for right; captions may speak of sides", ge=0, le=1, automl=True
     )

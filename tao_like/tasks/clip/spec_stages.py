@@ -12,7 +12,7 @@ from tao_like.config.blocks.optim import OptimSpec
 
 @dataclass
 class ClipOptimSpec(OptimSpec):
-    """Optimiser and learning-rate schedule."""
+    """Optimizer and learning-rate schedule."""
 
     lr: float = spec_field(
         1e-3,
@@ -32,7 +32,7 @@ class ClipOptimSpec(OptimSpec):
     )
     warmup_epochs: float = spec_field(
         2.0,
-        "Epochs in which the rate rises from nought, half of the training at most where this would fill it; "
+        "Epochs in which the rate rises from zero, half of the training at most where this would fill it; "
         "without it small sets often collapse to one embedding",
         unit="epochs",
         ge=0,
@@ -58,7 +58,7 @@ class ClipTrainSpec(TrainSpec):
         "itself, right or wrong",
         choices=("clip", "siglip"),
     )
-    optim: ClipOptimSpec = spec_block(ClipOptimSpec, "Optimiser and schedule", aliases=("optimizer",))
+    optim: ClipOptimSpec = spec_block(ClipOptimSpec, "Optimizer and schedule", aliases=("optimizer",))
     multi_positive: bool = spec_field(
         True,
         "Equal captions, and captions of one picture, within a batch are right for each other; false: only "
@@ -66,8 +66,8 @@ class ClipTrainSpec(TrainSpec):
     )
     wise_ft: float = spec_field(
         1.0,
-        "Share of the trained weights in what is shipped; the rest are the weights that the training began "
-        "with (WiSE-FT, Wortsman et al. 2022): below 1 a fine-tuned model forgets less",
+        "Fraction of the trained weights in what is shipped; the rest are the weights that the training "
+        "began with (WiSE-FT, Wortsman et al. 2022): below 1 a fine-tuned model forgets less",
         gt=0,
         le=1,
         automl=True,

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tao_like.contract.capabilities import Prunes
 from tao_like.contract.model import Exportable, Prunable
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.networks.structure import refresh_widths
@@ -129,8 +129,8 @@ def _of_file(spec: ClipSpec, extra: dict[str, Any]) -> ClipSpec:
     )
 
 
-def _ids(prepared: Prepared) -> tuple[Tensor]:
-    return (torch.from_numpy(prepared[TEXT]),)
+def _ids(preprocessed: Preprocessed) -> tuple[Tensor]:
+    return (torch.from_numpy(preprocessed[TEXT]),)
 
 
 TASK = ClipTask

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.contract.sample import Outputs, Prepared
+from tao_like.contract.sample import Outputs, Preprocessed
 from tao_like.data.captions.record import class_captions
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.runtime.predictions.embedding import averaged
@@ -18,7 +18,7 @@ from tao_like.tasks.clip.data.dataset import TEXT
 TEXT_BATCH = 64
 IMAGE_EMBEDDING, TEXT_EMBEDDING, SCALING = "image_embedding", "text_embedding", "text_scaling"
 """Names of the graphs' outputs."""
-Run = Callable[[Prepared], Outputs]
+Run = Callable[[Preprocessed], Outputs]
 Array = npt.NDArray[np.float32]
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.runtime.predictions.detections import Detections
 
-CLOSE_OVERLAP = 1e-3
+CLOSE_IOU = 1e-3
 """Overlaps so near the threshold of suppression may fall on either side of it."""
 SAME_PLACE = 0.9
 """Intersection over union from which on two boxes are taken for the same."""
@@ -27,7 +27,7 @@ class Comparison:
         iou_threshold: a box was dropped that overlaps a better one by more.
         limit: most boxes of a sample.
         by_class: boxes of different classes did not suppress each other.
-        overlaps: intersection over union of every box (N, V) with every other (M, V), as (N, M).
+        box_iou: intersection over union of every box (N, V) with every other (M, V), as (N, M).
         moved: how far a box (V,) is from another that stands in the same place.
     """
 
@@ -35,7 +35,7 @@ class Comparison:
     iou_threshold: float
     limit: int
     by_class: bool
-    overlaps: Callable[[Boxes, Boxes], Boxes]
+    box_iou: Callable[[Boxes, Boxes], Boxes]
     moved: Callable[[Boxes, Boxes], float]
 
 
@@ -59,13 +59,13 @@ def largest_difference(
 
 
 def _of_sample(one: Detections, other: Detections, by: Comparison) -> float:
-    shares = by.overlaps(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
+    ious = by.box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
     free = np.ones(len(other), bool)
     worst = 0.0
     for place in range(len(one)):
-        open_shares = np.where(free, shares[place], 0.0)
-        match = int(open_shares.argmax()) if len(open_shares) else -1
-        if match < 0 or open_shares[match] < SAME_PLACE:
+        open_ious = np.where(free, ious[place], 0.0)
+        match = int(open_ious.argmax()) if len(open_ious) else -1
+        if match < 0 or open_ious[match] < SAME_PLACE:
             worst = max(worst, _excess(one, place, by))
             continue
         free[match] = False
@@ -82,7 +82,7 @@ def _excess(found: Detections, place: int, by: Comparison) -> float:
     is_rival = found.scores >= found.scores[place]
     if by.by_class:
         is_rival &= found.labels == found.labels[place]
-    rivals = by.overlaps(found.boxes[place : place + 1], found.boxes)[0][is_rival]
-    if (np.abs(rivals - by.iou_threshold) < CLOSE_OVERLAP).any():
+    rivals = by.box_iou(found.boxes[place : place + 1], found.boxes)[0][is_rival]
+    if (np.abs(rivals - by.iou_threshold) < CLOSE_IOU).any():
         return 0.0
     return float(found.scores[place]) - needed

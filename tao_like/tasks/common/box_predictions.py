@@ -32,16 +32,16 @@ class DrawnBox(NamedTuple):
     Attributes:
         box: (4,) left, top, right, bottom in pixels of the picture, or (7,) in space.
         text: beside it; empty: none.
-        colour: of its lines.
+        color: of its lines.
     """
 
     box: Sequence[float]
     text: str
-    colour: str
+    color: str
 
 
 def prediction_row(
-    key: str, detections: Sequence[Detected], classes: Sequence[str], truth: int | None
+    key: str, detections: Sequence[Detected], classes: Sequence[str], target: int | None
 ) -> dict[str, Any]:
     """The row of a sample: how many objects were found, how sure, and how many of each class.
 
@@ -49,15 +49,15 @@ def prediction_row(
         key: name of the sample.
         detections: what was found.
         classes: all class names, in order.
-        truth: how many objects there are; None: that is not known.
+        target: how many objects there are; None: that is not known.
     """
     row: dict[str, Any] = {
         "path": key,
         "objects": len(detections),
         "best_score": f"{max((found.score for found in detections), default=0.0):.6f}",
     }
-    if truth is not None:
-        row["truth"] = truth
+    if target is not None:
+        row["truth"] = target
     counts = dict.fromkeys(classes, 0)
     for found in detections:
         counts[found.label] += 1
@@ -65,7 +65,7 @@ def prediction_row(
 
 
 def drawn_predictions(detections: Sequence[Detected], classes: Sequence[str]) -> list[DrawnBox]:
-    """Detections, surest first, as boxes with class and score; the surest is drawn last."""
+    """Detections, by descending score, as boxes with class and score; the surest is drawn last."""
     numbers = {name: number for number, name in enumerate(classes)}
     return [
         DrawnBox(found.box, f"{found.label} {found.score:.2f}", class_color(numbers[found.label]))
@@ -74,7 +74,7 @@ def drawn_predictions(detections: Sequence[Detected], classes: Sequence[str]) ->
 
 
 def drawn_objects(boxes: Tensor, labels: Tensor, classes: Sequence[str]) -> list[DrawnBox]:
-    """Truths of a training batch as boxes with their class.
+    """Targets of a training batch as boxes with their class.
 
     Args:
         boxes: (G, 4) or (G, 7).

@@ -12,7 +12,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.data import Data
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
-from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL, ClassificationAnswer, decide
+from tao_like.runtime.predictions.classes import MULTI_LABEL, SINGLE_LABEL, ClassPrediction, decide
 
 PROBABILITIES = "probabilities"
 """The name of the exported graph's output."""
@@ -54,7 +54,7 @@ class ClassPredictions(Predictions[np.ndarray]):
     def targets(self, batch: Batch[Any]) -> list[Any]:
         return list(batch.targets.cpu().numpy())
 
-    def decided(self, prediction: np.ndarray) -> ClassificationAnswer:
+    def decided(self, prediction: np.ndarray) -> ClassPrediction:
         """What the runtime decides by these probabilities."""
         return decide(prediction, self.classes, self.thresholds, self.multi_label)
 

@@ -1,4 +1,4 @@
-"""How right the answers of one class are, and the score from which on they are best given."""
+"""How right the predictions of one class are, and the score from which on they are best given."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class ClassScores:
-    """All answers of one class, surest first.
+    """All predictions of one class, by descending score.
 
     Attributes:
         scores: (M,).
-        right: (M,) whether an answer found an object that no surer one had found, or a sample of the class.
+        right: (M,) whether a prediction found an object that no surer one had found, or a sample of the
+            class.
         objects: number of objects, or of samples, of the class.
     """
 
@@ -39,7 +40,7 @@ class ClassScores:
         return hits / np.arange(1, len(hits) + 1), hits / max(self.objects, 1)
 
     def at(self, cut: float) -> tuple[float, float, float]:
-        """Precision, recall and F1 of the answers with a score of at least ``cut``; 0 where undefined."""
+        """Precision, recall and F1 of the predictions with a score of at least ``cut``; 0 where undefined."""
         chosen = self.scores >= cut
         hits = int(self.right[chosen].sum())
         precision = hits / max(int(chosen.sum()), 1)
@@ -47,13 +48,13 @@ class ClassScores:
         return precision, recall, 2 * hits / max(int(chosen.sum()) + self.objects, 1)
 
 
-def best_f1_threshold(answers: ClassScores) -> float:
+def best_f1_threshold(predictions: ClassScores) -> float:
     """The score of the best F1, midway to the next, so that no single one decides; 0.5 without objects."""
-    if not answers.objects or not answers.right.any():
+    if not predictions.objects or not predictions.right.any():
         return DEFAULT_THRESHOLD
-    hits = np.cumsum(answers.right)
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + answers.objects)
-    last_of_ties = np.append(answers.scores[1:] != answers.scores[:-1], True)
+    hits = np.cumsum(predictions.right)
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + predictions.objects)
+    last_of_ties = np.append(predictions.scores[1:] != predictions.scores[:-1], True)
     best = int(np.argmax(np.where(last_of_ties, f1, -1.0)))
-    below = float(answers.scores[best + 1]) if best + 1 < len(hits) else 0.0
-    return round((float(answers.scores[best]) + below) / 2, 6)
+    below = float(predictions.scores[best + 1]) if best + 1 < len(hits) else 0.0
+    return round((float(predictions.scores[best]) + below) / 2, 6)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def distillation_loss(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """How far a network's softened answers are from a teacher's (Hinton et al. 2015, section 2).
+    """How far a network's softened predictions are from a teacher's (Hinton et al. 2015, section 2).
 
     The KL divergence of the teacher's probabilities from the network's, both of logits divided by the
     temperature, averaged over the batch. Times the temperature's square, so that its gradients keep their

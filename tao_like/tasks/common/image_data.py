@@ -11,7 +11,7 @@ from typing_extensions import override
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.data.images.pixel_range import chosen_window
 from tao_like.runtime.inputs.big_images import BigImages
-from tao_like.runtime.inputs.image import ImagePreparation, Window
+from tao_like.runtime.inputs.image import ImagePreprocessing, Window
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.common.split_source import SplitSource
 
@@ -34,7 +34,7 @@ class ImageData(SplitData[SourceT]):
 
     @property
     @abstractmethod
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How an image becomes an input."""
 
     @property

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.contract.inputs import Input
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.data.inference_files import image_sources
 from tao_like.networks.normalize import Normalize
 from tao_like.runtime.inputs.big_images import BigImages
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 
 IMAGE = "image"
 """The name of the input."""
@@ -36,14 +36,14 @@ class ImageInput(Input):
 
     def __init__(
         self,
-        preprocessing: Callable[[], ImagePreparation],
+        preprocessing: Callable[[], ImagePreprocessing],
         big: Callable[[], BigImages] = lambda: BigImages.REFUSED,
     ) -> None:
         self._preprocessing = preprocessing
         self._big = big
 
     @property
-    def image_preprocessing(self) -> ImagePreparation:
+    def image_preprocessing(self) -> ImagePreprocessing:
         """How an image becomes an input."""
         return self._preprocessing()
 
@@ -72,7 +72,7 @@ class ImageInput(Input):
 
     @override
     def preprocess(self, data: Sequence[Image.Image]) -> np.ndarray:
-        return np.stack([prepare(image, self.image_preprocessing) for image in data])
+        return np.stack([preprocess(image, self.image_preprocessing) for image in data])
 
     @override
     def of_batch(self, tensor: Tensor, count: int) -> np.ndarray:
@@ -85,9 +85,9 @@ class ImageInput(Input):
         return torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
 
 
-def image_tensors(model: nn.Module, input_format: str, prepared: Prepared) -> tuple[Tensor]:
-    """Prepared images (N, H, W, 3) uint8 as the exportable network takes them in a form of input."""
-    pixels = torch.from_numpy(prepared[IMAGE])
+def image_tensors(model: nn.Module, input_format: str, preprocessed: Preprocessed) -> tuple[Tensor]:
+    """Preprocessed images (N, H, W, 3) uint8 as the exportable network takes them in a form of input."""
+    pixels = torch.from_numpy(preprocessed[IMAGE])
     if input_format == ImageInput.format:
         return (pixels,)
     normalize = normalization_of(model)

@@ -17,7 +17,7 @@ from tao_like.contract.capabilities import Tiles
 from tao_like.contract.data import Dataset
 from tao_like.contract.sample import Sample
 from tao_like.data.images.files import read_header
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tile, Tiling
 from tao_like.runtime.predictions.tiles import Tiles as Cut
 
@@ -96,7 +96,7 @@ class TiledData(Protocol):
     """Data whose images may be cut."""
 
     @property
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How a tile becomes an input."""
 
     @property
@@ -115,7 +115,7 @@ class ImageTiles(Tiles):
         self.data = data
 
     @abstractmethod
-    def joined(self, predictions: Iterable[Any], size: tuple[int, int]) -> Any:
+    def merge_tiles(self, predictions: Iterable[Any], size: tuple[int, int]) -> Any:
         """The prediction for an image of a width and height from those for its tiles in order.
 
         These are asked for one by one, so that few need to be held.
@@ -134,7 +134,7 @@ class ImageTiles(Tiles):
 
     @override
     def merge(self, sample: Sample, predictions: Iterable[Any]) -> Any:
-        return self.joined(predictions, sample.data.size)
+        return self.merge_tiles(predictions, sample.data.size)
 
     @override
     def image_numbers(self, dataset: Dataset) -> Sequence[int]:
@@ -149,7 +149,7 @@ class ImageTiles(Tiles):
         """Prediction and target of an image; the target comes with its first tile."""
         _, first, target = next(tiles)
         found = chain([first], map(itemgetter(1), tiles))
-        return self.joined(found, (target.width, target.height)), target
+        return self.merge_tiles(found, (target.width, target.height)), target
 
     @override
     def whole_sample(self, dataset: Dataset, number: int) -> Sample:

@@ -46,12 +46,12 @@ class MultiLabelMetrics(Metrics):
 
     @override
     def add(self, prediction: npt.NDArray[np.floating], target: Any) -> float:
-        truth = np.asarray(target) > 0
+        is_positive = np.asarray(target) > 0
         self._scores.append(prediction.astype(np.float32))
-        self._targets.append(truth)
-        self._exact += bool(((prediction >= self.limits) == truth).all())
-        self._calibration.add(prediction, truth)
-        return -float(np.where(truth, prediction, 1 - prediction).min())
+        self._targets.append(is_positive)
+        self._exact += bool(((prediction >= self.limits) == is_positive).all())
+        self._calibration.add(prediction, is_positive)
+        return -float(np.where(is_positive, prediction, 1 - prediction).min())
 
     @override
     def merge(self, other: MultiLabelMetrics) -> None:
@@ -62,7 +62,7 @@ class MultiLabelMetrics(Metrics):
 
     @override
     def compute(self) -> Report:
-        """Share of labels told rightly, exact matches, mean AP, macro averages and calibration."""
+        """Fraction of labels told rightly, exact matches, mean AP, macro averages and calibration."""
         scores, targets = np.stack(self._scores), np.stack(self._targets)
         predicted = scores >= self.limits
         samples = targets.sum(axis=0)
@@ -78,8 +78,8 @@ class MultiLabelMetrics(Metrics):
             "calibration_error": self._calibration.error(),
         }
         thresholds = [
-            best_f1_threshold(ClassScores.ordered(column, truth, int(truth.sum())))
-            for column, truth in zip(scores.T, targets.T, strict=True)
+            best_f1_threshold(ClassScores.ordered(column, is_positive, int(is_positive.sum())))
+            for column, is_positive in zip(scores.T, targets.T, strict=True)
         ]
         details = {"per_class": per_class(self.classes, by_class, samples)}
         return Report(values, details, {"kind": "per_class", "values": thresholds})

@@ -78,15 +78,15 @@ class SplitSource(ABC, Generic[RecordT]):
 
     @abstractmethod
     def labels_text(self, record: RecordT) -> tuple[str, ...]:
-        """The truths of a record as texts, for the fingerprint."""
+        """The targets of a record as texts, for the fingerprint."""
 
     def is_divided(self, split: Split) -> bool:
         """Whether this split is cut out of the training data."""
         if split == "train" or self.named(split) or not self.named("train"):
             return False
         division: Division = self._data.split
-        share = division.val if split == "val" else division.test
-        return share > 0 and not (split == "test" and bool(self.named("val")))
+        fraction = division.val if split == "val" else division.test
+        return fraction > 0 and not (split == "test" and bool(self.named("val")))
 
     def has(self, split: Split) -> bool:
         """Whether there is data for a split."""
@@ -132,7 +132,7 @@ class SplitSource(ABC, Generic[RecordT]):
         return split_to_dict({split: self.records(split) for split in SPLITS}, roots)
 
     def fingerprint(self, split: Split) -> str:
-        """A hash of the names and truths of a split's samples, in order."""
+        """A hash of the names and targets of a split's samples, in order."""
         digest = hashlib.sha256()
         for record in self.records(split):
             words = (record.name, *self.labels_text(record), "\n")
@@ -161,7 +161,7 @@ class SplitSource(ABC, Generic[RecordT]):
         if self.unreadable is None:
             return records
         usable = set(self.unreadable.readable([record.path for record in records]))
-        self.unreadable.check_share()
+        self.unreadable.check_fraction()
         return [record for record in records if record.path in usable]
 
     def _divided(self, split: Split) -> dict[Split, list[RecordT]]:
@@ -171,9 +171,9 @@ class SplitSource(ABC, Generic[RecordT]):
             self.notes += found.notes()
             return {split: records}
         division: Division = self._data.split
-        shares = {name: getattr(division, name) * self.is_divided(name) for name in ("val", "test")}
+        fractions = {name: getattr(division, name) * self.is_divided(name) for name in ("val", "test")}
         divided = split_records(
-            self._read_usable("train"), **shares, seed=division.seed, group_by=division.group_by
+            self._read_usable("train"), **fractions, seed=division.seed, group_by=division.group_by
         )
         return {
             name: cast("list[RecordT]", divided[name])

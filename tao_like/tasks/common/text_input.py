@@ -34,7 +34,7 @@ class TextInput(Input):
     @property
     @override
     def preprocessing(self) -> dict[str, Any]:
-        return self._tokenizer().preparation.to_dict()
+        return self._tokenizer().preprocessing.to_dict()
 
     @override
     def scaling(self, model: nn.Module) -> dict[str, list[float]]:
@@ -51,7 +51,7 @@ class TextInput(Input):
 
     @override
     def dummy(self, generator: np.random.Generator) -> str:
-        words = self._tokenizer().preparation.words or ["word"]
+        words = self._tokenizer().preprocessing.words or ["word"]
         return " ".join(generator.choice(words, DUMMY_WORDS))
 
     @override

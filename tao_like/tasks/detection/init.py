@@ -12,7 +12,7 @@ from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
-from tao_like.data.images.cache import MEMORY_SHARE
+from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
@@ -27,7 +27,7 @@ _TOLD_BY_THE_FILES = ("auto", "coco", "voc", "kitti", "yolo", "labelme", "csv", 
 """Formats that need no word in the spec, as the files are read alike without it."""
 _CLASSES_KEYS = ("dataset.classes_file", "classes_file")
 STEPS = 1000
-"""Optimiser steps of a training, roughly, on a CPU."""
+"""Optimizer steps of a training, roughly, on a CPU."""
 
 
 def write_spec(
@@ -148,7 +148,7 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
             f"pictures of {survey.width} x {survey.height} then have hardly any borders",
         )
     bytes_needed = 3 * survey.width * survey.height * sum(survey.pictures.values())
-    if bytes_needed < MEMORY_SHARE * free_memory():
+    if bytes_needed < MEMORY_FRACTION * free_memory():
         yield AnnotatedValue(
             "dataset.cache", "ram", f"all pictures take {bytes_needed / 2**30:.1f} GiB when they are decoded"
         )
@@ -171,7 +171,7 @@ def _training(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("train.optim.warmup_epochs", 0.5)
     yield AnnotatedValue("train.optim.monitor_name", "val_mAP50", "average precision at overlap 0.5")
     yield AnnotatedValue(
-        "train.keep", "last", "the schedule ends at rate nought; the best of many epochs is partly luck"
+        "train.keep", "last", "the schedule ends at rate zero; the best of many epochs is partly luck"
     )
 
 

@@ -109,7 +109,7 @@ class NeckSpec:
 
 @dataclass
 class PostprocessSpec:
-    """Which of the network's boxes are answers. Stored in the bundle and in the exported graph."""
+    """Which of the network's boxes are predictions. Stored in the bundle and in the exported graph."""
 
     score_threshold: float = spec_field(
         0.01, "Boxes up to this score are dropped, also for metrics", ge=0, lt=1
@@ -139,7 +139,7 @@ class ModelSpec:
     anchors: AnchorSpec = spec_block(AnchorSpec, "Anchors of yolo_v3, yolo_v4 and yolo_v4_tiny")
     faster_rcnn: FasterRcnnSpec = spec_block(FasterRcnnSpec, "The two stages of faster_rcnn")
     ssd: SsdSpec = spec_block(SsdSpec, "The anchors of ssd")
-    postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to answers")
+    postprocess: PostprocessSpec = spec_block(PostprocessSpec, "From boxes to predictions")
 
 
 @dataclass

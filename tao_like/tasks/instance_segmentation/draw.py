@@ -36,7 +36,7 @@ def draw_instances(
     size = (picture.width * factor, picture.height * factor)
     pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
     for drawn, mask in zip(found, masks, strict=True):
-        large, color = _enlarged(mask, factor), np.array(rgb(drawn.colour), np.float32)
+        large, color = _enlarged(mask, factor), np.array(rgb(drawn.color), np.float32)
         pixels[large] = pixels[large] * (1 - OPACITY) + color * OPACITY
         pixels[_edge(large)] = color
     for mask in targets:

@@ -27,7 +27,7 @@ from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictio
 from tao_like.tasks.detection.prediction_files import ImageResult
 from tao_like.tasks.detection.predictions import BoxPredictions, image_size
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
-from tao_like.tasks.instance_segmentation.data.dataset import InstanceTargets, InstanceTruth
+from tao_like.tasks.instance_segmentation.data.dataset import InstanceTarget, InstanceTargets
 from tao_like.tasks.instance_segmentation.draw import draw_instances
 from tao_like.tasks.instance_segmentation.spec import Spec
 
@@ -101,7 +101,7 @@ class InstancePredictions(BoxPredictions):
         ]
 
 
-def _masks_of(target: InstanceTruth | None) -> Sequence[np.ndarray]:
+def _masks_of(target: InstanceTarget | None) -> Sequence[np.ndarray]:
     """The masks of the objects on an image, without crowds."""
     if target is None:
         return []
@@ -113,7 +113,7 @@ def _of_masks(one: Instances, other: Instances) -> float:
     """The largest difference of masks in the same place, of the same class."""
     if not (len(one) and len(other)):
         return 0.0
-    shares = box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
-    match = shares.argmax(axis=1)
-    same = shares.max(axis=1) >= SAME_PLACE
+    ious = box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
+    match = ious.argmax(axis=1)
+    same = ious.max(axis=1) >= SAME_PLACE
     return float(np.abs(one.shapes[same] - other.shapes[match[same]]).max(initial=0.0))

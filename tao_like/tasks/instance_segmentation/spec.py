@@ -60,7 +60,7 @@ class MaskHeadSpec:
 
 @dataclass
 class InstancePostprocessSpec(PostprocessSpec):
-    """Which of the network's objects are answers. Stored in the bundle and in the exported graph."""
+    """Which of the network's objects are predictions. Stored in the bundle and in the exported graph."""
 
     score_threshold: float = spec_field(
         0.05, "Objects up to this score are dropped, also for metrics; they would take time", ge=0, lt=1
@@ -85,7 +85,7 @@ class ModelSpec:
     neck: NeckSpec = spec_block(NeckSpec, "Neck")
     faster_rcnn: FasterRcnnSpec = spec_block(FasterRcnnSpec, "The two stages that find boxes")
     mask_head: MaskHeadSpec = spec_block(MaskHeadSpec, "The network for masks")
-    postprocess: InstancePostprocessSpec = spec_block(InstancePostprocessSpec, "From boxes to answers")
+    postprocess: InstancePostprocessSpec = spec_block(InstancePostprocessSpec, "From boxes to predictions")
 
 
 @dataclass

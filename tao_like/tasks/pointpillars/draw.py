@@ -59,10 +59,10 @@ def draw_frame(
     for box in as_boxes(targets):
         _box(pen, box, places, TARGET, 1)
     for one in found:
-        corner = _box(pen, as_boxes(one.box)[0], places, one.colour, 2)
+        corner = _box(pen, as_boxes(one.box)[0], places, one.color, 2)
         if one.text:
             font = load_font(12, one.text)
-            pen.text((corner[0] + 3, corner[1] - 14), drawable(one.text, font), fill=one.colour, font=font)
+            pen.text((corner[0] + 3, corner[1] - 14), drawable(one.text, font), fill=one.color, font=font)
     return image
 
 
@@ -76,7 +76,7 @@ def draw_on_camera(
     image = picture.convert("RGB")
     pen = ImageDraw.Draw(image)
     drawn = [(box, TARGET, 1) for box in as_boxes(targets)]
-    drawn += [(as_boxes(one.box)[0], one.colour, 2) for one in found]
+    drawn += [(as_boxes(one.box)[0], one.color, 2) for one in found]
     for box, color, width in drawn:
         pixels = calibration.to_pixels(calibration.to_camera(corners(box)[0]))
         if (pixels[:, 2] <= 0).any():

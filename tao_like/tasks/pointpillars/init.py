@@ -35,10 +35,10 @@ LARGEST_ECHO = 1.5
 SCALES = (255, 65535)
 LONG = 6.0
 """Metres from which on an object wants the third, coarser block of the small backbone."""
-VAL_SHARE = 0.15
+VAL_FRACTION = 0.15
 BATCH = 4
 STEPS = {False: 1200, True: 12000}
-"""Optimiser steps of a training, roughly, without and with a GPU."""
+"""Optimizer steps of a training, roughly, without and with a GPU."""
 MOST_EPOCHS, MOST_SAMPLED, FEWEST_POINTS = 80, 15, 5
 FEW_STEPS = 5000
 FEW_BOXES = 20
@@ -158,7 +158,7 @@ def _data(survey: LidarSurvey) -> Iterator[AnnotatedValue]:
     if "val" not in survey.parts:
         yield AnnotatedValue(
             "dataset.data_split.val_share",
-            VAL_SHARE,
+            VAL_FRACTION,
             "the data has no validation split, so it is the last frames by name; neighbours look alike",
         )
     yield AnnotatedValue(
@@ -237,7 +237,7 @@ def _training(survey: LidarSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]
     yield AnnotatedValue("train.optim.betas", [0.95, 0.99])
     yield AnnotatedValue("train.optim.policy", "one_cycle")
     yield AnnotatedValue(
-        "train.keep", "last", "the schedule ends at rate nought; the best of few validations is partly luck"
+        "train.keep", "last", "the schedule ends at rate zero; the best of few validations is partly luck"
     )
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from tao_like.contract.inputs import Input
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.data.inference_files import point_sources
-from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points, read_points
+from tao_like.runtime.inputs.points import Points, PointsPreprocessing, preprocess_points, read_points
 
 POINTS = "points"
 """The name of the input."""
@@ -31,7 +31,7 @@ class PointsInput(Input):
     kind = "points"
     format = "points"
 
-    def __init__(self, preprocessing: Callable[[], PointsPreparation]) -> None:
+    def __init__(self, preprocessing: Callable[[], PointsPreprocessing]) -> None:
         self._preprocessing = preprocessing
 
     @property
@@ -55,7 +55,7 @@ class PointsInput(Input):
 
     @override
     def preprocess(self, data: Sequence[Points]) -> list[Points]:
-        return [prepare_points(points, self._preprocessing()) for points in data]
+        return [preprocess_points(points, self._preprocessing()) for points in data]
 
     @override
     def of_batch(self, tensor: Tensor, count: int) -> list[Points]:
@@ -80,7 +80,7 @@ def split_frames(points: Tensor, count: int) -> list[Points]:
     return [np.ascontiguousarray(part[:, 1:]) for part in np.split(values, ends)]
 
 
-def point_tensors(prepared: Prepared) -> tuple[Tensor]:
+def point_tensors(preprocessed: Preprocessed) -> tuple[Tensor]:
     """The points (N, 4) of a batch of one frame, as the exportable network takes them."""
-    (points,) = prepared[POINTS]
+    (points,) = preprocessed[POINTS]
     return (torch.from_numpy(points),)

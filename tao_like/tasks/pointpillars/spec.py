@@ -52,7 +52,7 @@ class PointPillarsInferenceSpec(InferenceSpec):
 
 @dataclass
 class PointPillarsExportSpec(ExportSpec):
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+    """Writes a bundle as an ONNX file, and proves that it gives the same predictions."""
 
     opset_version: int = spec_field(18, "ONNX opset; below 18 scattering has no largest value", ge=18, le=20)
     batch_size: int = spec_field(-1, "A call takes one frame, of any number of points", choices=(-1, 1))

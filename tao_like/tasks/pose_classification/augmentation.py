@@ -1,4 +1,4 @@
-"""What is changed at random in training sequences. Joints that were not seen stay at nought throughout."""
+"""What is changed at random in training sequences. Joints that were not seen stay at zero throughout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from tao_like.data.skeletons.layouts import Layout
 from tao_like.runtime.inputs.skeleton import (
-    SkeletonPreparation,
-    normalise_skeleton,
+    SkeletonPreprocessing,
+    normalize_skeleton,
     present,
     shown_part,
     uniform_frames,
@@ -37,7 +37,7 @@ class Augmentation:
         layout: for the mirror image.
     """
 
-    def __init__(self, spec: DatasetSpec, preprocessing: SkeletonPreparation, layout: Layout) -> None:
+    def __init__(self, spec: DatasetSpec, preprocessing: SkeletonPreprocessing, layout: Layout) -> None:
         self.spec = spec
         self.preprocessing = preprocessing
         self.mirrored = np.arange(len(layout.joints))
@@ -48,9 +48,9 @@ class Augmentation:
         """(C, T, V, M) of any length to (C, frames, V, persons)."""
         generator = np.random.default_rng(int(torch.randint(2**62, ())))
         part = shown_part(sequence, self.preprocessing)
-        # What was seen is told before the centre is put into the origin, where its places are noughts too.
+        # What was seen is told before the center is put into the origin, where its places are zeros too.
         there = present(part, self.preprocessing.places)
-        marked = np.concatenate([normalise_skeleton(part, self.preprocessing), there])
+        marked = np.concatenate([normalize_skeleton(part, self.preprocessing), there])
         marked = self._chosen_frames(marked, generator)
         sequence, there = marked[:-1], marked[-1:] > 0
         settings = self.spec.augmentation

@@ -152,7 +152,7 @@ def _by_number(label: str) -> tuple[int, str]:
 
 
 def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
-    """(N, C, T, V, M): as long as the longest, at most so many frames; noughts behind and for absent ones."""
+    """(N, C, T, V, M): as long as the longest, at most so many frames; zeros behind and for absent ones."""
     shapes = {(one.values.shape[0], one.values.shape[2]) for one in found}
     ((channels, joints),) = shapes
     frames = min(most, max(one.values.shape[1] for one in found))

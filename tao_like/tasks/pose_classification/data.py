@@ -18,7 +18,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.data.skeletons.layouts import LAYOUTS, Layout
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.pose_classification.augmentation import Augmentation, Sequence4
 from tao_like.tasks.pose_classification.check import check_pose_data
@@ -51,20 +51,20 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         return self.source.layout
 
     @cached_property
-    def preprocessing(self) -> SkeletonPreparation:
+    def preprocessing(self) -> SkeletonPreprocessing:
         """How a sequence becomes an input."""
         if self.trained:
-            return SkeletonPreparation.from_dict(self.trained.preprocessing)
+            return SkeletonPreprocessing.from_dict(self.trained.preprocessing)
         block, model, layout = self.block, self.spec.model, self.layout
         _, _, frames, _, persons = self.source.data("train").values.shape
-        return SkeletonPreparation(
+        return SkeletonPreprocessing(
             channels=model.input_channels,
             frames=frames if block.window_size < 0 else block.window_size,
             joints=len(layout.joints),
             persons=block.max_persons or persons,
             confidence=model.confidence,
             sampling=block.sampling,
-            centre=layout.centre if block.center else None,
+            center=layout.center if block.center else None,
             spine=layout.spine if block.scale_by_body or block.align_axes else None,
             scale=block.scale_by_body,
             shoulders=layout.shoulders if block.align_axes else None,

@@ -11,7 +11,7 @@ import torch
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample, Split
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton
 from tao_like.tasks.pose_classification.augmentation import Augmentation
 from tao_like.tasks.pose_classification.skeleton_input import JOINTS
 from tao_like.tasks.pose_classification.source import LabelledSkeletons
@@ -46,7 +46,7 @@ class SkeletonDataset:
         self,
         skeletons: LabelledSkeletons,
         split: Split,
-        preprocessing: SkeletonPreparation,
+        preprocessing: SkeletonPreprocessing,
         augment: Augmentation | None = None,
     ) -> None:
         self.preprocessing = preprocessing
@@ -60,7 +60,7 @@ class SkeletonDataset:
     def __getitem__(self, index: int) -> Item:
         sequence = self._data.sequence(index)
         if self.augment is None:
-            return Item(prepare_skeleton(sequence, self.preprocessing), self.targets[index], index)
+            return Item(preprocess_skeleton(sequence, self.preprocessing), self.targets[index], index)
         return Item(self.augment(sequence), self.targets[index], index)
 
     def key(self, index: int) -> str:

@@ -12,11 +12,11 @@ from tao_like.data.skeletons.layouts import Layout
 from tao_like.plots.cards import draw_card
 from tao_like.plots.charts import draw_bars
 from tao_like.plots.palette import NEUTRAL, RIGHT, WRONG
-from tao_like.runtime.predictions.classes import ClassificationAnswer
+from tao_like.runtime.predictions.classes import ClassPrediction
 
 
 def prediction_card(
-    image: Image.Image, decision: ClassificationAnswer, target: str | None, name: str
+    image: Image.Image, decision: ClassPrediction, target: str | None, name: str
 ) -> Image.Image:
     """An image of the sequence with prediction and target; its name where there is no target."""
     nearest, score = decision.top(1)[0]
@@ -38,7 +38,7 @@ def bar_chart(values: Sequence[float], names: Sequence[str], title: str) -> Imag
 
 
 def joint_importance(matrices: Sequence[npt.NDArray[np.floating]], layout: Layout, title: str) -> Image.Image:
-    """How much the others take from each joint: the mean over blocks, as shares of the largest.
+    """How much the others take from each joint: the mean over blocks, as fractions of the largest.
 
     Args:
         matrices: (K, V, V) of each block: what joint w takes from joint v stands at [k, v, w].
@@ -46,5 +46,5 @@ def joint_importance(matrices: Sequence[npt.NDArray[np.floating]], layout: Layou
         title: above the bars.
     """
     given = np.mean([np.abs(matrix).sum(axis=(0, 2)) for matrix in matrices], axis=0)
-    shares = given / max(float(given.max()), 1e-9)
-    return bar_chart(shares.tolist(), layout.joints, title)
+    fractions = given / max(float(given.max()), 1e-9)
+    return bar_chart(fractions.tolist(), layout.joints, title)

@@ -120,7 +120,7 @@ def _layout(data: SkeletonData) -> tuple[Layout, list[AnnotatedValue]]:
             f"not {bare.name}, though it has {joints} joints: in this order its bones would be "
             f"{bones.ratio:.1f} times as long as the shortest way to join all joints"
         )
-    own = custom_layout(_numbered(joints), bones.edges, bones.centre)
+    own = custom_layout(_numbered(joints), bones.edges, bones.center)
     return own, [
         AnnotatedValue("model.graph_layout", CUSTOM, why),
         AnnotatedValue(
@@ -133,7 +133,7 @@ def _layout(data: SkeletonData) -> tuple[Layout, list[AnnotatedValue]]:
             [list(edge) for edge in own.edges],
             "joints that are near each other in the data",
         ),
-        AnnotatedValue("model.layout.center", own.centre, "in the middle of these edges"),
+        AnnotatedValue("model.layout.center", own.center, "in the middle of these edges"),
     ]
 
 

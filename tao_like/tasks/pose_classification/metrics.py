@@ -40,7 +40,7 @@ class PoseMetrics(ClassMetrics):
     @override
     def draw(self) -> dict[str, Image.Image]:
         fractions = np.nan_to_num(self._class_accuracies()).tolist()
-        chart = bar_chart(fractions, self.classes, "Share of each class told rightly")
+        chart = bar_chart(fractions, self.classes, "Fraction of each class told rightly")
         return super().draw() | {"accuracy_by_class": chart}
 
     def _class_accuracies(self) -> np.ndarray:

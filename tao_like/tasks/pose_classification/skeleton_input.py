@@ -12,9 +12,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from tao_like.contract.inputs import Input
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.data.inference_files import skeleton_sources
-from tao_like.runtime.inputs.skeleton import SkeletonPreparation, prepare_skeleton, read_skeleton
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
 
 JOINTS = "joints"
 """The name of the input."""
@@ -30,7 +30,7 @@ class SkeletonInput(Input):
     kind = "skeleton"
     format = "float_nctvm"
 
-    def __init__(self, preprocessing: Callable[[], SkeletonPreparation]) -> None:
+    def __init__(self, preprocessing: Callable[[], SkeletonPreprocessing]) -> None:
         self._preprocessing = preprocessing
 
     @property
@@ -52,7 +52,7 @@ class SkeletonInput(Input):
 
     @override
     def preprocess(self, data: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([prepare_skeleton(sequence, self._preprocessing()) for sequence in data])
+        return np.stack([preprocess_skeleton(sequence, self._preprocessing()) for sequence in data])
 
     @override
     def of_batch(self, tensor: Tensor, count: int) -> np.ndarray:
@@ -65,6 +65,6 @@ class SkeletonInput(Input):
         return torch.randn(1, *self._preprocessing().shape, generator=generator)
 
 
-def joint_tensors(prepared: Prepared) -> tuple[Tensor]:
+def joint_tensors(preprocessed: Preprocessed) -> tuple[Tensor]:
     """Preprocessed sequences (N, C, T, V, M) as the exportable network takes them."""
-    return (torch.from_numpy(prepared[JOINTS]),)
+    return (torch.from_numpy(preprocessed[JOINTS]),)

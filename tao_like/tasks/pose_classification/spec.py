@@ -77,7 +77,7 @@ class ModelSpec:
     graph_strategy: str = spec_field(
         "spatial",
         "How ST-GCN divides a joint's neighbours: not at all, from the joint itself, or by their distance "
-        "to the centre",
+        "to the center",
         choices=("uniform", "distance", "spatial"),
     )
     center_distance: str = spec_field(
@@ -187,10 +187,10 @@ class DatasetSpec:
     )
     sampling: str = spec_field(
         "uniform",
-        "Where these come from: spread evenly over the sequence, or a window filled up with noughts (TAO)",
+        "Where these come from: spread evenly over the sequence, or a window filled up with zeros (TAO)",
         choices=("uniform", "pad"),
     )
-    center: bool = spec_field(True, "Put the body's centre in the first frame into the origin")
+    center: bool = spec_field(True, "Put the body's center in the first frame into the origin")
     scale_by_body: bool = spec_field(False, "Divide lengths by the length of the back")
     align_axes: bool = spec_field(
         False, "Turn the body of the first frame: back upright, shoulders along x (3D only)"
@@ -216,11 +216,11 @@ class DatasetSpec:
 
 @dataclass
 class PoseOptimSpec(OptimSpec):
-    """Optimiser and learning-rate schedule; ST-GCN's own are the defaults."""
+    """Optimizer and learning-rate schedule; ST-GCN's own are the defaults."""
 
     optim: str = spec_field(
         "sgd",
-        "Optimiser. Built by timm's factory; sgd has Nesterov's momentum",
+        "Optimizer. Built by timm's factory; sgd has Nesterov's momentum",
         choices=OPTIMIZERS,
         synonyms=TAO_OPTIMIZERS,
         aliases=("type", "name", "optimizer", "optimizer_type"),
@@ -241,13 +241,13 @@ class PoseOptimSpec(OptimSpec):
 class PoseTrainSpec(TrainSpec):
     """How a network is trained."""
 
-    optim: PoseOptimSpec = spec_block(PoseOptimSpec, "Optimiser and schedule", aliases=("optimizer",))
+    optim: PoseOptimSpec = spec_block(PoseOptimSpec, "Optimizer and schedule", aliases=("optimizer",))
     label_smoothing: float = spec_field(0.0, "Label smoothing", ge=0, lt=1, automl=True)
 
 
 @dataclass
 class PoseExportSpec(ExportSpec):
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+    """Writes a bundle as an ONNX file, and proves that it gives the same predictions."""
 
     input_format: str = spec_field(
         "float_nctvm",
@@ -286,7 +286,7 @@ class DatasetConvertSpec:
     input_height: int = spec_field(1080, "Height of the pictures", unit="pixels", ge=1)
     focal_length: float = spec_field(1200.0, "DeepStream 3dbp: focal length", unit="pixels", gt=0)
     sequence_length_max: int = spec_field(
-        300, "Frames of a sample; shorter ones end in noughts", unit="frames", ge=1
+        300, "Frames of a sample; shorter ones end in zeros", unit="frames", ge=1
     )
     sequence_length_min: int = spec_field(10, "Shorter sequences are left out", unit="frames", ge=1)
     sequence_length: int = spec_field(

@@ -9,7 +9,7 @@ from typing import Any
 
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
-from tao_like.data.images.cache import MEMORY_SHARE
+from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.data.masks.sources import MaskSource
 from tao_like.data.masks.survey import MaskSurvey, survey_masks
 from tao_like.networks.weights.offline import available_offline
@@ -22,7 +22,7 @@ FEW_PHOTOS = 2000
 CPU_WIDTH, GPU_WIDTH = 480, 1024
 BIG = 2.0
 """Photos that are so many times as wide as the input lose their thin parts: then windows are suggested."""
-RARE_SHARE = 0.02
+RARE_FRACTION = 0.02
 CPU_STEPS, GPU_STEPS = 600, 5000
 CPU_BATCH, GPU_BATCH = 4, 8
 
@@ -77,8 +77,8 @@ def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue(
         "model.decode_head.channels", [128, 64, 48, 32, 16], "half of the usual widths: a third less work"
     )
-    least = min(survey.shares.values(), default=1.0)
-    if least < RARE_SHARE:
+    least = min(survey.fractions.values(), default=1.0)
+    if least < RARE_FRACTION:
         yield AnnotatedValue(
             "model.loss.type",
             "ce_dice",
@@ -149,7 +149,7 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
             f"photos of {survey.width} pixels would lose thin parts in the input",
         )
     bytes_needed = 3 * survey.width * survey.height * sum(survey.photos.values())
-    if bytes_needed < MEMORY_SHARE * free_memory():
+    if bytes_needed < MEMORY_FRACTION * free_memory():
         yield AnnotatedValue(
             "dataset.cache", "ram", f"all photos take {bytes_needed / 2**30:.1f} GiB when they are decoded"
         )
@@ -172,7 +172,7 @@ def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("train.optim.warmup_epochs", 1.0)
     yield AnnotatedValue("train.optim.monitor_name", "val_mIoU", "mean intersection over union")
     yield AnnotatedValue(
-        "train.keep", "last", "the schedule ends at rate nought; the best of many epochs is partly luck"
+        "train.keep", "last", "the schedule ends at rate zero; the best of many epochs is partly luck"
     )
 
 
@@ -184,7 +184,7 @@ def _rounded(side: float) -> int:
 def _found(survey: MaskSurvey) -> Iterator[str]:
     splits = ", ".join(f"{name} {count}" for name, count in survey.photos.items())
     yield f"{sum(survey.photos.values())} photos ({splits}) with {survey.kind} masks"
-    shown = [f"{name} {share:.1%}" for name, share in list(survey.shares.items())[:12]]
+    shown = [f"{name} {fraction:.1%}" for name, fraction in list(survey.fractions.items())[:12]]
     what = {"coco": "classes", "color": "colors"}.get(survey.kind, "values")
-    yield f"{len(survey.shares)} {what}: {', '.join(shown)}{', ...' if len(survey.shares) > 12 else ''}"
+    yield f"{len(survey.fractions)} {what}: {', '.join(shown)}{', ...' if len(survey.fractions) > 12 else ''}"
     yield f"Photos are {survey.width} x {survey.height} pixels at the median."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tao_like.data.masks.values import ClassMap
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.mask import photo_map
 
 
@@ -16,18 +16,18 @@ class Segmented:
 
     Args:
         values: (H, W) class numbers or (classes, H, W) probabilities of the input's pixels.
-        preparation: how the photo became the input.
+        preprocessing: how the photo became the input.
     """
 
-    def __init__(self, values: npt.NDArray[Any] | None, preparation: ImagePreparation) -> None:
+    def __init__(self, values: npt.NDArray[Any] | None, preprocessing: ImagePreprocessing) -> None:
         self.values = values
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self._mask: ClassMap | None = None
 
     @classmethod
-    def ready(cls, mask: ClassMap, preparation: ImagePreparation) -> Segmented:
+    def ready(cls, mask: ClassMap, preprocessing: ImagePreprocessing) -> Segmented:
         """A prediction whose mask is known at the photo's size."""
-        prediction = cls(None, preparation)
+        prediction = cls(None, preprocessing)
         prediction._mask = mask
         return prediction
 
@@ -35,6 +35,6 @@ class Segmented:
         """(height, width) class numbers of the photo; what the network gave is let go of."""
         if self._mask is None or self._mask.shape != (height, width):
             assert self.values is not None, "a photo has one size"
-            self._mask = photo_map(self.values, (width, height), self.preparation)
+            self._mask = photo_map(self.values, (width, height), self.preprocessing)
             self.values = None
         return self._mask

@@ -67,7 +67,8 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
-        """Of class maps the share of pixels whose class differs; of probabilities the largest difference."""
+        """Of class maps the fraction of pixels whose class differs; of probabilities the largest
+        difference."""
         name = next(iter(expected))
         if name == "class_map":
             return float(np.mean(expected[name] != actual[name]))
@@ -84,7 +85,7 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
     def csv_row(self, sample: Sample, prediction: Segmented) -> dict[str, Any]:
         mask = self.mask_of(sample, prediction)
         names = self.data.labels.names
-        shares = pixel_counts(mask, len(names)) / mask.size
+        fractions = pixel_counts(mask, len(names)) / mask.size
         row: dict[str, Any] = {"path": sample.key, "width": mask.shape[1], "height": mask.shape[0]}
         if sample.target is not None and sample.target.classes is not None:
             confusion = confusion_of(mask, sample.target.classes, len(names))
@@ -92,7 +93,9 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
             is_scored = np.isfinite(of_classes)
             row["pixel_accuracy"] = f"{np.trace(confusion) / max(1, confusion.sum()):.6f}"
             row["mIoU"] = f"{of_classes[is_scored].mean():.6f}" if is_scored.any() else ""
-        return row | {f"share_{name}": f"{share:.6f}" for name, share in zip(names, shares, strict=True)}
+        return row | {
+            f"share_{name}": f"{fraction:.6f}" for name, fraction in zip(names, fractions, strict=True)
+        }
 
     @override
     def record(self, sample: Sample, prediction: Segmented) -> MaskFile | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tao_like.contract.model import Exportable
-from tao_like.contract.sample import Prepared
+from tao_like.contract.sample import Preprocessed
 from tao_like.runtime.generation.autoregressive import BEGIN_GRAPH, DECODE_GRAPH, NEXT_GRAPH
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.generation.diffusion import STEP_GRAPH, TEXT_GRAPH
@@ -28,7 +28,7 @@ PAST = {0: "batch", 4: "places"}
 MORE_PAST = {0: "batch", 4: "places_after"}
 
 
-def _tensors(*names: str) -> Callable[[Prepared], tuple[Tensor, ...]]:
+def _tensors(*names: str) -> Callable[[Preprocessed], tuple[Tensor, ...]]:
     """Takes arrays by name, as tensors."""
     return lambda given: tuple(torch.from_numpy(np.ascontiguousarray(given[name])) for name in names)
 

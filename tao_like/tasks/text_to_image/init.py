@@ -13,7 +13,7 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.text import WORDS, TextPreparation, Tokenizer
+from tao_like.runtime.inputs.text import WORDS, TextPreprocessing, Tokenizer
 from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
 SPLITS = ("train", "val", "test")
@@ -102,7 +102,7 @@ def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     if 3 * patch**2 > GlideSpec().channels:
         why = "places of many pixels: their noise does not fit in the network's channels, a picture does"
         yield AnnotatedValue("model.diffusion.prediction", "x0", why)
-    tokenizer = Tokenizer(TextPreparation(WORDS, 3))
+    tokenizer = Tokenizer(TextPreprocessing(WORDS, 3))
     longest = max(len(tokenizer.encode(caption)) for record in records for caption in record.captions)
     length = min(longest + 2, 64)
     yield AnnotatedValue("model.context_length", max(length, 3), f"the longest caption has {longest} words")

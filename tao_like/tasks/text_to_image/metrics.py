@@ -73,7 +73,7 @@ class JudgedMetrics(Metrics):
         return Report(self._values(rows), details)
 
     def _values(self, rows: list[Row]) -> dict[str, float]:
-        right = {name: _share(rows, number) for number, name in enumerate(self.names)}
+        right = {name: _fraction(rows, number) for number, name in enumerate(self.names)}
         whole = [all(a == b for a, b in zip(*row, strict=True) if b) for row in rows]
         own = {name: right[name] for name in self._own()}
         return {"accuracy": _mean(right.values()), **own, "all_right": _mean(whole)}
@@ -121,7 +121,7 @@ class GenerationMetrics(JudgedMetrics):
         half = len(self.wanted) // 2
         others = self.wanted[half:] + self.wanted[:half]
         swapped = list(zip(self.found, others, strict=True))
-        report.values["caption_swap"] = _mean(_share(swapped, number) for number in range(len(self.names)))
+        report.values["caption_swap"] = _mean(_fraction(swapped, number) for number in range(len(self.names)))
         spread = _spread(self.real)
         report.values["diversity"] = _spread(self.made) / spread if spread else 0.0
         report.values["ffd"] = frechet_distance(np.array(self.made), np.array(self.real))
@@ -166,11 +166,11 @@ class ReconstructionMetrics(JudgedMetrics):
     @override
     def compute(self) -> Report:
         report = super().compute()
-        shares = self.counts[self.counts > 0] / max(self.counts.sum(), 1)
+        fractions = self.counts[self.counts > 0] / max(self.counts.sum(), 1)
         own = {
             "psnr": -10 * math.log10(max(self.error / max(self.count, 1), 1e-10)),
-            "codes_used": len(shares) / self.codes,
-            "entropy": float(-(shares * np.log2(shares)).sum()),
+            "codes_used": len(fractions) / self.codes,
+            "entropy": float(-(fractions * np.log2(fractions)).sum()),
         }
         return Report({**own, **report.values}, report.details)
 
@@ -207,11 +207,11 @@ def _spread(features: list[np.ndarray]) -> float:
     return float(distances.sum() / (len(array) * (len(array) - 1)))
 
 
-def _share(rows: list[Row], number: int) -> float:
+def _fraction(rows: list[Row], number: int) -> float:
     return _mean(found[number] == wanted[number] for found, wanted in rows if wanted[number])
 
 
 def _mean(values: Any) -> float:
-    """Of values or truths; 0 where there is none."""
+    """Of values or targets; 0 where there is none."""
     listed = [float(value) for value in values]
     return sum(listed) / len(listed) if listed else 0.0

@@ -197,7 +197,7 @@ class SamplingSpec:
     )
     steps: int = spec_field(20, "Steps of diffusion that are taken", ge=1, le=1000)
     sampler: str = spec_field("ddim", "Kind of the steps", choices=SAMPLERS)
-    eta: float = spec_field(0.0, "Share of new noise in each step of ddim", ge=0, le=1)
+    eta: float = spec_field(0.0, "Fraction of new noise in each step of ddim", ge=0, le=1)
     temperature: float = spec_field(
         1.0, "For dalle: divides the logits of codes; 0: always the likeliest", ge=0, le=100
     )

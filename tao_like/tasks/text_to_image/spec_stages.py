@@ -27,7 +27,7 @@ class GateSpec:
     psnr: float = spec_field(
         20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0
     )
-    codes_used: float = spec_field(0.1, "Share of the codes that occur", ge=0, le=1)
+    codes_used: float = spec_field(0.1, "Fraction of the codes that occur", ge=0, le=1)
     accuracy: float = spec_field(0.9, "Of every attribute, as pictures are judged after it", ge=0, le=1)
 
 
@@ -43,10 +43,13 @@ class GenerateTrainSpec(TrainSpec):
         choices=("best", "last"),
     )
     text_drop: float = spec_field(
-        0.1, "Share of the captions that are left out, so that guidance has a network without one", ge=0, lt=1
+        0.1,
+        "Fraction of the captions that are left out, so that guidance has a network without one",
+        ge=0,
+        lt=1,
     )
     text_weight: float = spec_field(
-        0.125, "Share of the caption in dalle's loss; the picture has the rest", ge=0, lt=1
+        0.125, "Fraction of the caption in dalle's loss; the picture has the rest", ge=0, lt=1
     )
     dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: pictures to codes and back")
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
@@ -117,7 +120,7 @@ class GenerateInferenceSpec(InferenceSpec):
     )
     strength: float | None = spec_field(
         None,
-        "For glide: the share of the steps that is taken, from `image` made noisy; less keeps more of it",
+        "For glide: the fraction of the steps that is taken, from `image` made noisy; less keeps more of it",
         gt=0,
         le=1,
     )

@@ -18,7 +18,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.kinds import generator_metadata
-from tao_like.runtime.inputs.image import prepare, read_image
+from tao_like.runtime.inputs.image import preprocess, read_image
 from tao_like.tasks.common.text_input import TextInput
 from tao_like.tasks.text_to_image.data.data import CaptionData
 from tao_like.tasks.text_to_image.data.inputs import SeedInput
@@ -141,7 +141,7 @@ def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
     """A picture of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
     if not Path(path).is_file():
         raise DatasetError(f"inference.{name}: there is no file {path}")
-    return prepare(read_image(Path(path)), data.preprocessing)
+    return preprocess(read_image(Path(path)), data.preprocessing)
 
 
 TASK = TextToImage

@@ -10,12 +10,12 @@ from tao_like.bundle import read_bundle
 from tao_like.contract.model import parts_of
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.base import TEXT
-from tao_like.runtime.inputs.text import TextPreparation
+from tao_like.runtime.inputs.text import TextPreprocessing
 
 KEY = "train.pretrained_model_path"
 
 
-def load_weights(model: nn.Module, path: Path, text: TextPreparation) -> list[str]:
+def load_weights(model: nn.Module, path: Path, text: TextPreprocessing) -> list[str]:
     """Fills a network from a bundle of the same one.
 
     Args:
@@ -45,7 +45,7 @@ def load_weights(model: nn.Module, path: Path, text: TextPreparation) -> list[st
             f"{KEY}={path} holds another network than the model block describes, or one of another "
             "vocabulary; make them agree"
         )
-    if bundle.preparation[TEXT] != text.to_dict():
+    if bundle.preprocessing[TEXT] != text.to_dict():
         raise SpecError(
             f"{KEY}={path} was trained on other words than those of the training captions; train anew"
         )

@@ -16,7 +16,7 @@ from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders
-from tao_like.runtime.inputs.image import ImagePreparation, prepare, read_image
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 
 from .spec import DatasetSpec
 
@@ -25,7 +25,7 @@ class ColorDataset:
     """Images as pixels (H, W, 3) with the number of their class."""
 
     def __init__(
-        self, records: list[ImageRecord], classes: list[str], preprocessing: ImagePreparation
+        self, records: list[ImageRecord], classes: list[str], preprocessing: ImagePreprocessing
     ) -> None:
         self.records = records
         self.targets = [classes.index(record.labels[0]) for record in records]
@@ -36,7 +36,7 @@ class ColorDataset:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:
         image = read_image(self.records[index].path)
-        return prepare(image, self.preprocessing), self.targets[index], index
+        return preprocess(image, self.preprocessing), self.targets[index], index
 
     def sample(self, index: int) -> Sample:
         return Sample(self.key(index), read_image(self.records[index].path), self.targets[index])
@@ -52,7 +52,7 @@ class ColorData(Data):
         self.block = block
         self.trained = trained
         side = block.img_size
-        self.preprocessing = ImagePreparation(
+        self.preprocessing = ImagePreprocessing(
             height=side, width=side, resize="squash", crop_pct=1.0, interpolation="bilinear"
         )
 

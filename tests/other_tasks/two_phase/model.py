@@ -32,9 +32,9 @@ class Encoder(nn.Module):
 class Head(nn.Module):
     """Features (N, channels) to logits (N, classes)."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, 32), nn.ReLU(), nn.Linear(32, classes))
+        self.layers = nn.Sequential(nn.Linear(channels, 32), nn.ReLU(), nn.Linear(32, num_classes))
 
     def forward(self, features: Tensor) -> Tensor:
         """The logits."""
@@ -44,10 +44,10 @@ class Head(nn.Module):
 class ColorNetwork(nn.Module):
     """Both parts."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.encoder = Encoder(channels)
-        self.head = Head(channels, classes)
+        self.head = Head(channels, num_classes)
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts that a bundle keeps apart."""

@@ -158,14 +158,14 @@ class TwoPhaseTask(Task[Spec, ColorNetwork], Prunes[ColorNetwork]):
                 inputs={"image": {0: "batch"}},
                 outputs={"features": {0: "batch"}},
                 meanings={"features": "features of the image"},
-                to_inputs=lambda prepared: (torch.from_numpy(prepared["image"]),),
+                to_inputs=lambda preprocessed: (torch.from_numpy(preprocessed["image"]),),
             ),
             "head": Exportable(
                 HeadForExport(model.head).eval(),
                 inputs={"features": {0: "batch"}},
                 outputs={"probabilities": {0: "batch"}},
                 meanings=self.predictions.meanings,
-                to_inputs=lambda prepared: (torch.from_numpy(prepared["features"]),),
+                to_inputs=lambda preprocessed: (torch.from_numpy(preprocessed["features"]),),
                 takes=("features",),
             ),
         }

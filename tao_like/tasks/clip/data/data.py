@@ -20,10 +20,10 @@ from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
-from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preparation
+from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.runtime.inputs.text import BPE, TextPreparation, Tokenizer
+from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.runtime.inputs.text import BPE, TextPreprocessing, Tokenizer
 from tao_like.tasks.clip.data.dataset import (
     TEXT,
     Augmentation,
@@ -69,12 +69,12 @@ class PairData(ImageData[CaptionedImages]):
 
     @cached_property
     @override
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         if self.trained:
-            return ImagePreparation.from_dict(self.trained.preprocessing[IMAGE])
+            return ImagePreprocessing.from_dict(self.trained.preprocessing[IMAGE])
         model, block = self.spec.model, self.spec.dataset
         side = model.image_size or find_preset(model.type).image_size
-        return ImagePreparation(
+        return ImagePreprocessing(
             height=side,
             width=side,
             resize=block.resize,
@@ -87,25 +87,27 @@ class PairData(ImageData[CaptionedImages]):
     def tokenizer(self) -> Tokenizer:
         """How captions become ids: a trained model's own, else as the spec has it."""
         if self.trained:
-            return Tokenizer(TextPreparation.from_dict(self.trained.preprocessing[TEXT]))
+            return Tokenizer(TextPreprocessing.from_dict(self.trained.preprocessing[TEXT]))
         given = self.spec.train.pretrained_model_path
         if given and given.endswith(BUNDLE_SUFFIX):
             return Tokenizer(_stored_text(Path(given)))
-        return Tokenizer(self._text_preparation())
+        return Tokenizer(self._text_preprocessing())
 
-    def _text_preparation(self) -> TextPreparation:
+    def _text_preprocessing(self) -> TextPreprocessing:
         model = self.spec.model
         settings = model.tokenizer
         length = settings.context_length or find_preset(model.type).context_length
         cleans = model.canonicalize_text
         if settings.path is not None:
-            return TextPreparation(BPE, length, merges=read_merges(Path(settings.path)), canonicalize=cleans)
+            return TextPreprocessing(
+                BPE, length, merges=read_merges(Path(settings.path)), canonicalize=cleans
+            )
         captions = [caption for record in self.source.records("train") for caption in record.captions]
         captions += [prompt for prompts in self.labels.prompts.values() for prompt in prompts]
         size = settings.vocabulary_size
         if settings.type == BPE:
             return trained_pairs(captions, length, vocabulary_size=size, canonicalize=cleans)
-        return words_preparation(captions, length, most_words=size, canonicalize=cleans)
+        return words_preprocessing(captions, length, most_words=size, canonicalize=cleans)
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> PairDataset:
@@ -159,10 +161,10 @@ class PairData(ImageData[CaptionedImages]):
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, _SHEET_COLUMNS), title="Captions")
 
 
-def _stored_text(path: Path) -> TextPreparation:
+def _stored_text(path: Path) -> TextPreprocessing:
     """The tokenizer of a bundle. Raises BundleError, SpecError."""
     manifest: dict[str, Any] = read_manifest(path)
     stored = manifest["preparation"]
     if not isinstance(stored, dict) or TEXT not in stored:
         raise BundleError(f"train.pretrained_model_path={path} is no bundle of the task clip")
-    return TextPreparation.from_dict(stored[TEXT])
+    return TextPreprocessing.from_dict(stored[TEXT])

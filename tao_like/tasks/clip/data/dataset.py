@@ -20,7 +20,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.cache import ImageStore
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.spec import AugmentationSpec
 from tao_like.tasks.common.image_input import IMAGE
@@ -66,19 +66,19 @@ class Augmentation:
 
     Args:
         spec: what to change, and how much.
-        preparation: size of the input, and how pictures become it.
+        preprocessing: size of the input, and how pictures become it.
     """
 
-    def __init__(self, spec: AugmentationSpec, preparation: ImagePreparation) -> None:
-        self.preparation = preparation
-        size = (preparation.height, preparation.width)
+    def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> None:
+        self.preprocessing = preprocessing
+        size = (preprocessing.height, preprocessing.width)
         self.crop = None
         if spec.scale[0] < 1:
             self.crop = v2.RandomResizedCrop(
                 size,
                 scale=tuple(spec.scale),
                 ratio=(0.9, 1.1),
-                interpolation=InterpolationMode(preparation.interpolation),
+                interpolation=InterpolationMode(preprocessing.interpolation),
             )
         steps: list[nn.Module] = []
         if spec.hflip_probability:
@@ -91,7 +91,7 @@ class Augmentation:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """The picture as (H, W, 3) uint8."""
-        image = self.crop(image) if self.crop else Image.fromarray(prepare(image, self.preparation))
+        image = self.crop(image) if self.crop else Image.fromarray(preprocess(image, self.preprocessing))
         for step in self.steps:
             image = step(image)
         return np.array(image)
@@ -103,7 +103,7 @@ class PairDataset:
     Args:
         records: pictures with captions.
         classes: class names; labels that are not among them count as none.
-        preparation: how pictures become inputs.
+        preprocessing: how pictures become inputs.
         tokenizer: how texts become inputs.
         store: reads pictures, perhaps from a cache.
         group_names: of the records and perhaps more.
@@ -114,7 +114,7 @@ class PairDataset:
         self,
         records: Sequence[CaptionRecord],
         classes: Sequence[str],
-        preparation: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         tokenizer: Tokenizer,
         store: ImageStore,
         group_names: Sequence[str],
@@ -122,7 +122,7 @@ class PairDataset:
         augment: Callable[[Image.Image], np.ndarray] | None = None,
     ) -> None:
         self.records = list(records)
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self.tokenizer = tokenizer
         self.store = store
         self.augment = augment
@@ -152,7 +152,10 @@ class PairDataset:
         image = self.store.read(record.path)
         if self.augment is None:
             return Item(
-                prepare(image, self.preparation), self._ids[record.captions[0]], self.targets[index], index
+                preprocess(image, self.preprocessing),
+                self._ids[record.captions[0]],
+                self.targets[index],
+                index,
             )
         drawn = int(torch.randint(len(record.captions), ()))
         return Item(self.augment(image), self._ids[record.captions[drawn]], self.targets[index], index)

@@ -27,7 +27,7 @@ class Ranks:
     of_texts: Numbers
 
     def recall(self, at: int, chosen: npt.NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The shares of the pictures and of the texts that find theirs within so many places."""
+        """The fractions of the pictures and of the texts that find theirs within so many places."""
         found = [ranks if chosen is None else ranks[chosen] for ranks in (self.of_images, self.of_texts)]
         first, second = (float((ranks < at).mean()) if len(ranks) else 0.0 for ranks in found)
         return first, second
@@ -93,12 +93,14 @@ def effective_rank(embeddings: Array) -> float:
     values = np.linalg.svd(centered, compute_uv=False) if len(embeddings) > 1 else np.zeros(1)
     if values.sum() <= 1e-9:
         return 1.0
-    shares = values / values.sum()
-    shares = shares[shares > 0]
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    fractions = values / values.sum()
+    fractions = fractions[fractions > 0]
+    return float(np.exp(-(fractions * np.log(fractions)).sum()))
 
 
-def linear_probe(images: Array, labels: Numbers, tested: Array, answers: Numbers, classes: int) -> float:
+def linear_probe(
+    images: Array, labels: Numbers, tested: Array, tested_labels: Numbers, num_classes: int
+) -> float:
     """The accuracy of a linear classifier on frozen embeddings (Radford et al. 2021, section 3.2).
 
     Ridge regression on one-hot targets, whose strength is chosen on a fifth of the training samples: it has a
@@ -107,35 +109,35 @@ def linear_probe(images: Array, labels: Numbers, tested: Array, answers: Numbers
     Args:
         images: (N, D) of the training pictures; labels: (N,) theirs.
         tested: (M, D); answers: (M,) their labels.
-        classes: how many there are.
+        num_classes: how many there are.
     """
     held = np.arange(len(images)) % 5 == 4
     strengths = 10.0 ** np.arange(-4, 4)
     if held.any() and not held.all():
         scores = [
-            _ridge_accuracy(images[~held], labels[~held], images[held], labels[held], classes, strength)
+            _ridge_accuracy(images[~held], labels[~held], images[held], labels[held], num_classes, strength)
             for strength in strengths
         ]
         best = float(strengths[int(np.argmax(scores))])
     else:
         best = 1.0
-    return _ridge_accuracy(images, labels, tested, answers, classes, best)
+    return _ridge_accuracy(images, labels, tested, tested_labels, num_classes, best)
 
 
 def _ridge_accuracy(
-    images: Array, labels: Numbers, tested: Array, answers: Numbers, classes: int, strength: float
+    images: Array, labels: Numbers, tested: Array, tested_labels: Numbers, num_classes: int, strength: float
 ) -> float:
     values = np.concatenate([images, np.ones((len(images), 1), np.float32)], axis=1).astype(np.float64)
-    targets = np.eye(classes)[labels]
+    targets = np.eye(num_classes)[labels]
     penalty = strength * np.eye(values.shape[1])
     penalty[-1, -1] = 1e-8  # the constant is free
     weights = np.linalg.solve(values.T @ values + penalty, values.T @ targets)
     found = (tested @ weights[:-1] + weights[-1]).argmax(axis=1)
-    return float((found == answers).mean())
+    return float((found == tested_labels).mean())
 
 
 def worst_confusions(found: Numbers, labels: Numbers, names: Sequence[str], limit: int = 10) -> list[str]:
-    """The wrong answers that occur most often, as sentences."""
+    """The wrong predictions that occur most often, as sentences."""
     wrong = found != labels
     pairs, counts = np.unique(np.stack([labels[wrong], found[wrong]], axis=1), axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]

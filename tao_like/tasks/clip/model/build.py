@@ -29,7 +29,7 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
         """A tokenizer's."""
-        return cls(tokenizer.vocabulary_size, tokenizer.end, tokenizer.preparation.context_length)
+        return cls(tokenizer.vocabulary_size, tokenizer.end, tokenizer.preprocessing.context_length)
 
 
 def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairNetwork:

@@ -167,7 +167,7 @@ def _check_activation(facts: _Facts, spec: ModelSpec, path: Path) -> list[str]:
         if wanted is None:
             raise SpecError(
                 f"{KEY}={path}: nothing beside the file ({' or '.join(_CONFIGS)}) says which activation it "
-                "was trained with, and with another one its answers are silently worse; give "
+                "was trained with, and with another one its predictions are silently worse; give "
                 "model.activation=quick_gelu (OpenAI's weights and those converted from them) or gelu"
             )
         return [f"the activation is {wanted}, as the spec says; nothing beside the file could confirm it"]

@@ -34,7 +34,7 @@ def load_vision(network: PairNetwork, spec: ModelSpec) -> list[str]:
         report = load_pretrained(network.image.backbone, spec.pretrained_vision_path, preset.image, [])
     except SpecError as error:
         raise SpecError(str(error).replace(SOURCE_KEY, "model.pretrained_vision_path")) from error
-    scaling = report.normalisation
+    scaling = report.normalization
     if scaling is not None and spec.mean is None:
         network.image.normalise.mean.copy_(torch.tensor(scaling.mean))
         network.image.normalise.std.copy_(torch.tensor(scaling.std))

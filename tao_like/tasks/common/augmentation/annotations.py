@@ -20,7 +20,7 @@ from torchvision import tv_tensors
 from tao_like.runtime.geometry.boxes import box_areas
 
 LEAST_VISIBLE = 0.2
-"""An object that is cut off so far that less than this share of its area is left is no object any more."""
+"""An object that is cut off so far that less than this fraction of its area is left is no object any more."""
 LEAST_SIDE = 2.0
 """Pixels of the input that each side of a box must have."""
 IGNORE = 255
@@ -179,6 +179,6 @@ def visible_instances(
 def is_left(
     boxes: npt.NDArray[np.float32], seen: npt.NDArray[np.floating], whole: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.bool_]:
-    """(N,) whether enough of each object is seen: its box's sides, and the share of its area."""
+    """(N,) whether enough of each object is seen: its box's sides, and the fraction of its area."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray((sides >= LEAST_SIDE).all(axis=1) & (seen >= LEAST_VISIBLE * whole))

@@ -25,7 +25,7 @@ from tao_like.config.blocks.augmentation import (
     RandomFlipSpec,
     RandomRotateSpec,
 )
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.tasks.common.augmentation.annotations import IGNORE, LabeledImage
 from tao_like.tasks.common.augmentation.placing import Preprocess
 
@@ -85,20 +85,20 @@ class RotateByChoice(v2.Transform):
 
 
 class PreprocessWhole(v2.Transform):
-    """The picture as ``prepare`` of the runtime gives it to a network; what is known of it has no place.
+    """The picture as ``preprocess`` of the runtime gives it to a network; what is known of it has no place.
 
     Args:
         preprocessing: any, ``crop`` too.
     """
 
-    def __init__(self, preprocessing: ImagePreparation) -> None:
+    def __init__(self, preprocessing: ImagePreprocessing) -> None:
         super().__init__()
         self.preprocessing = preprocessing
 
     @override
     def forward(self, *inputs: Any) -> LabeledImage:
         (sample,) = inputs
-        return LabeledImage(Image.fromarray(prepare(sample.image, self.preprocessing)), sample.target)
+        return LabeledImage(Image.fromarray(preprocess(sample.image, self.preprocessing)), sample.target)
 
 
 class CropAugmentation(v2.Compose):
@@ -117,7 +117,7 @@ class CropAugmentation(v2.Compose):
 
     def __init__(
         self,
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         *,
         crop: RandomCropSpec,
         flip: RandomFlipSpec,
@@ -152,20 +152,20 @@ class CropAugmentation(v2.Compose):
         return np.array(self(LabeledImage(image)).image)
 
 
-def _sizing(crop: RandomCropSpec, preprocessing: ImagePreparation) -> nn.Module:
+def _sizing(crop: RandomCropSpec, preprocessing: ImagePreprocessing) -> nn.Module:
     """What gives the input's size: a random crop, or the preprocessing of an evaluation."""
     if not crop.enable:
         return (PreprocessWhole if preprocessing.resize == "crop" else Preprocess)(preprocessing)
     return RandomCrop(
         (preprocessing.height, preprocessing.width),
-        scale=area_shares(crop),
+        scale=area_fractions(crop),
         ratio=tuple(crop.ratio_range),
         interpolation=INTERPOLATIONS[preprocessing.interpolation],
     )
 
 
-def area_shares(spec: RandomCropSpec) -> tuple[float, float]:
-    """The crop's smallest and largest share of the area.
+def area_fractions(spec: RandomCropSpec) -> tuple[float, float]:
+    """The crop's smallest and largest fraction of the area.
 
     TAO's factors from 1 up enlarge the picture before a crop of the former size is cut: a factor f
     leaves 1 / f**2 of the area.

@@ -17,14 +17,14 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
 from tao_like.tasks.common.augmentation.annotations import IGNORE, Annotations, LabeledImage
 from tao_like.tasks.common.augmentation.draws import uniform
-from tao_like.tasks.common.augmentation.warps import Placement, resampling_of
+from tao_like.tasks.common.augmentation.warps import ScaleShift, resampling_of
 
 MOSAIC_CENTER = (0.25, 0.75)
-"""Where the four pictures of a mosaic meet, as a share of its sides."""
-MIXUP_SHARE = 0.5
+"""Where the four pictures of a mosaic meet, as a fraction of its sides."""
+MIXUP_FRACTION = 0.5
 
 
 class Mosaic(v2.Transform):
@@ -34,7 +34,7 @@ class Mosaic(v2.Transform):
         preprocessing: size and border of the input.
     """
 
-    def __init__(self, preprocessing: ImagePreparation) -> None:
+    def __init__(self, preprocessing: ImagePreprocessing) -> None:
         super().__init__()
         self.preprocessing = preprocessing
 
@@ -52,7 +52,7 @@ class Mosaic(v2.Transform):
             left = center[0] - width if number % 2 == 0 else center[0]
             top = center[1] - height if number < 2 else center[1]
             image.paste(sample.image.resize((width, height), resampling), (left, top))
-            place = Placement(
+            place = ScaleShift(
                 sample.image.size, canvas, preprocessing.fill, left, top, width, height, resampling
             )
             targets.append(place.target(sample.target))
@@ -69,7 +69,7 @@ class MixUpImages(v2.Transform):
         if isinstance(first.target, tv_tensors.Mask):
             raise TypeError("a pixel of two pictures has no single class; mix objects, not masks of classes")
         return LabeledImage(
-            Image.blend(first.image, second.image, MIXUP_SHARE), joined([first.target, second.target])
+            Image.blend(first.image, second.image, MIXUP_FRACTION), joined([first.target, second.target])
         )
 
 

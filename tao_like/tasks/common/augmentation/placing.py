@@ -14,10 +14,10 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision.transforms import v2
 
 from tao_like.config.blocks.augmentation import RandomAffineSpec
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.common.augmentation.annotations import LabeledImage
 from tao_like.tasks.common.augmentation.draws import uniform
-from tao_like.tasks.common.augmentation.warps import Affine, Placement, Warp, affine_matrix
+from tao_like.tasks.common.augmentation.warps import Affine, ScaleShift, Warp, affine_matrix
 
 
 class GeometricTransform(v2.Transform):
@@ -50,27 +50,27 @@ class Preprocess(GeometricTransform):
         preprocessing: ``letterbox`` or ``squash``.
     """
 
-    def __init__(self, preprocessing: ImagePreparation) -> None:
+    def __init__(self, preprocessing: ImagePreprocessing) -> None:
         super().__init__()
         self.preprocessing = preprocessing
 
     @override
-    def warp(self, size: tuple[int, int]) -> Placement:
-        return Placement.of(size, self.preprocessing)
+    def warp(self, size: tuple[int, int]) -> ScaleShift:
+        return ScaleShift.of(size, self.preprocessing)
 
 
-class RandomPlacement(GeometricTransform):
+class RandomScaleShift(GeometricTransform):
     """The picture in another size at another place.
 
     Args:
         preprocessing: ``letterbox`` or ``squash``.
         scale_range: smallest and largest factor on the size that it has in an evaluation.
-        translate: largest shift as a share of the canvas's sides; None: the picture stays in the middle.
+        translate: largest shift as a fraction of the canvas's sides; None: the picture stays in the middle.
     """
 
     def __init__(
         self,
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         scale_range: tuple[float, float],
         translate: float | None = None,
     ) -> None:
@@ -80,12 +80,12 @@ class RandomPlacement(GeometricTransform):
         self.translate = translate
 
     @override
-    def warp(self, size: tuple[int, int]) -> Placement:
+    def warp(self, size: tuple[int, int]) -> ScaleShift:
         scale = uniform(*self.scale_range)
         shift = (0.0, 0.0)
         if self.translate is not None:
             shift = (uniform(-self.translate, self.translate), uniform(-self.translate, self.translate))
-        return Placement.of(size, self.preprocessing, scale, shift)
+        return ScaleShift.of(size, self.preprocessing, scale, shift)
 
 
 class RandomTurn(GeometricTransform):
@@ -119,7 +119,7 @@ class CropMosaic(GeometricTransform):
         affine: how much; where it is off, the mosaic's middle is cut out.
     """
 
-    def __init__(self, preprocessing: ImagePreparation, affine: RandomAffineSpec) -> None:
+    def __init__(self, preprocessing: ImagePreprocessing, affine: RandomAffineSpec) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         self.affine = affine

@@ -12,12 +12,12 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision.transforms import v2
 
 from tao_like.config.blocks.augmentation import HsvColorSpec, RandomAffineSpec
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.common.augmentation.annotations import LabeledImage
 from tao_like.tasks.common.augmentation.draws import happens, uniform
 from tao_like.tasks.common.augmentation.mixing import MixUpImages, Mosaic
-from tao_like.tasks.common.augmentation.placing import CropMosaic, Preprocess, RandomPlacement, RandomTurn
-from tao_like.tasks.common.augmentation.warps import Placement
+from tao_like.tasks.common.augmentation.placing import CropMosaic, Preprocess, RandomScaleShift, RandomTurn
+from tao_like.tasks.common.augmentation.warps import ScaleShift
 
 MIXUP_SCALE = (0.5, 1.5)
 
@@ -38,7 +38,7 @@ class SceneAugmentation:
 
     def __init__(
         self,
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         *,
         affine: RandomAffineSpec,
         color: HsvColorSpec,
@@ -56,7 +56,7 @@ class SceneAugmentation:
         self.move: nn.Module = self.preprocess
         if affine.enable:
             low, high = affine.scale_range
-            moves: list[nn.Module] = [RandomPlacement(preprocessing, (low, high), affine.translate)]
+            moves: list[nn.Module] = [RandomScaleShift(preprocessing, (low, high), affine.translate)]
             if affine.degrees or affine.shear:
                 moves.append(RandomTurn(preprocessing.fill, affine.degrees, affine.shear))
             self.move = v2.Compose(moves)
@@ -81,7 +81,7 @@ class SceneAugmentation:
             if happens(self.mixup_prob):
                 scale = uniform(*MIXUP_SCALE)
                 mixed_in = another()
-                place = Placement.of(mixed_in.image.size, self.preprocessing, scale)
+                place = ScaleShift.of(mixed_in.image.size, self.preprocessing, scale)
                 changed = self.mixup(changed, place(mixed_in))
         elif strong:
             changed = self.move(sample)

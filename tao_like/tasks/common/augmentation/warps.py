@@ -18,7 +18,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchvision import tv_tensors
 
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
 from tao_like.tasks.common.augmentation.annotations import (
     IGNORE,
     Annotations,
@@ -114,7 +114,7 @@ def _around(box: Boxes, canvas: tuple[int, int]) -> Region:
 
 
 @dataclass(frozen=True)
-class Placement(Warp):
+class ScaleShift(Warp):
     """A picture in another size at some place of a canvas, perhaps beyond its borders.
 
     Attributes:
@@ -135,17 +135,17 @@ class Placement(Warp):
     def of(
         cls,
         source: tuple[int, int],
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         scale: float = 1.0,
         shift: tuple[float, float] = (0.0, 0.0),
-    ) -> Placement:
+    ) -> ScaleShift:
         """The place that ``prepare`` gives a picture, but for scale and shift.
 
         Args:
             source: width and height of the picture.
             preprocessing: size, shape and border of the canvas; ``letterbox`` or ``squash``.
             scale: factor on the size that it has in an evaluation.
-            shift: to the right and down, as shares of the canvas's sides.
+            shift: to the right and down, as fractions of the canvas's sides.
         """
         across, down = preprocessing.width, preprocessing.height
         width, height = across, down
@@ -241,7 +241,7 @@ class Affine(Warp):
         )
 
 
-def resampling_of(preprocessing: ImagePreparation) -> Image.Resampling:
+def resampling_of(preprocessing: ImagePreprocessing) -> Image.Resampling:
     """Pillow's resampling of a preprocessing."""
     return Image.Resampling[preprocessing.interpolation.upper()]
 
@@ -292,8 +292,8 @@ def visible_box(corners: npt.NDArray[np.float64], size: tuple[int, int]) -> tupl
             if inside:
                 cut.append(one)
             if inside != other_inside:
-                share = (limit - one[axis]) / (other[axis] - one[axis])
-                cut.append(tuple(a + share * (b - a) for a, b in zip(one, other, strict=True)))
+                fraction = (limit - one[axis]) / (other[axis] - one[axis])
+                cut.append(tuple(a + fraction * (b - a) for a, b in zip(one, other, strict=True)))
         polygon = cut
     if not polygon:
         return (0.0, 0.0, 0.0, 0.0)

@@ -14,18 +14,18 @@ STARTS = 5
 """Runs from different first centers, of which the best counts."""
 
 
-def shape_overlaps(shapes: Shapes, anchors: Shapes) -> Shapes:
+def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
     """Intersection over union (N, K) of shapes (N, 2) and anchors (K, 2), width and height, at one place."""
     common = np.minimum(shapes[:, None, 0], anchors[None, :, 0]) * np.minimum(
         shapes[:, None, 1], anchors[None, :, 1]
     )
-    overlaps: Shapes = common / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - common)
-    return overlaps
+    ious: Shapes = common / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - common)
+    return ious
 
 
-def mean_best_overlap(shapes: Shapes, anchors: Shapes) -> float:
+def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
     """Mean over shapes (N, 2) of the overlap with the anchor (K, 2) that fits best."""
-    return float(shape_overlaps(shapes, anchors).max(axis=1).mean())
+    return float(shape_iou(shapes, anchors).max(axis=1).mean())
 
 
 def cluster_shapes(shapes: Shapes, count: int, *, seed: int, max_steps: int) -> Shapes:
@@ -41,16 +41,16 @@ def cluster_shapes(shapes: Shapes, count: int, *, seed: int, max_steps: int) -> 
         (count, 2): those of the run, and of its step, with the largest mean overlap.
     """
     generator = np.random.default_rng(seed)
-    best, best_overlap = shapes[:count], -1.0
+    best, best_iou = shapes[:count], -1.0
     for _ in range(STARTS):
         centers = _first_centers(shapes, count, generator)
         nearest = np.full(len(shapes), -1)
         for _ in range(max_steps):
-            overlaps = shape_overlaps(shapes, centers)
-            mean = float(overlaps.max(axis=1).mean())
-            if mean > best_overlap:
-                best, best_overlap = centers, mean
-            previous, nearest = nearest, overlaps.argmax(axis=1)
+            ious = shape_iou(shapes, centers)
+            mean = float(ious.max(axis=1).mean())
+            if mean > best_iou:
+                best, best_iou = centers, mean
+            previous, nearest = nearest, ious.argmax(axis=1)
             if np.array_equal(previous, nearest):
                 break
             centers = _means(shapes, nearest, centers)
@@ -62,7 +62,7 @@ def _first_centers(shapes: Shapes, count: int, generator: np.random.Generator) -
     chosen = [int(generator.integers(len(shapes)))]
     distances = np.full(len(shapes), np.inf)
     while len(chosen) < count:
-        distances = np.minimum(distances, 1 - shape_overlaps(shapes, shapes[chosen[-1:]])[:, 0])
+        distances = np.minimum(distances, 1 - shape_iou(shapes, shapes[chosen[-1:]])[:, 0])
         chances = np.clip(distances, 0, None) ** 2
         chosen.append(int(generator.choice(len(shapes), p=chances / chances.sum())))
     return shapes[chosen]

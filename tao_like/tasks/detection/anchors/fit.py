@@ -12,8 +12,8 @@ from tao_like.data.boxes.annotation import BoxRecord, usable_boxes
 from tao_like.data.boxes.sizes import picture_size
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.geometry.boxes import letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation
-from tao_like.tasks.detection.anchors.clusters import Shapes, cluster_shapes, mean_best_overlap
+from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.tasks.detection.anchors.clusters import Shapes, cluster_shapes, mean_best_iou
 from tao_like.tasks.detection.anchors.draw import draw_anchors
 from tao_like.tasks.detection.anchors.presets import Shape, anchor_plan, map_sizes
 from tao_like.tasks.detection.data.source import LabelledBoxes
@@ -21,7 +21,7 @@ from tao_like.tasks.detection.spec import Spec
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES
 
 
-def fit_anchors(spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparation) -> AnchorFit:
+def fit_anchors(spec: Spec, source: LabelledBoxes, preprocessing: ImagePreprocessing) -> AnchorFit:
     """Clusters the boxes of the training data, and puts the centers into a copy of the spec.
 
     Small centers go to the fine map, large ones to the coarse map. The boxes have the sizes that they have in
@@ -52,7 +52,7 @@ def fit_anchors(spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparati
     by_map = np.split(found, np.cumsum(counts)[:-1])
     names = map_sizes(arch)
     former = np.concatenate([np.array(of_map) for of_map in plan.shapes])
-    before, after = mean_best_overlap(shapes, former), mean_best_overlap(shapes, found)
+    before, after = mean_best_iou(shapes, former), mean_best_iou(shapes, found)
     anchors = {name: of_map.tolist() for name, of_map in zip(names, by_map, strict=True)}
     report = {
         "boxes": len(shapes),
@@ -85,7 +85,7 @@ def _counts(wanted: int | None, present: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _training_shapes(
-    spec: Spec, source: LabelledBoxes, preprocessing: ImagePreparation, wanted: int
+    spec: Spec, source: LabelledBoxes, preprocessing: ImagePreprocessing, wanted: int
 ) -> Shapes:
     """Width and height (N, 2) of the training data's boxes, in pixels of the input.
 
@@ -108,7 +108,7 @@ def _training_shapes(
     return shapes
 
 
-def _shapes_of(record: BoxRecord, numbers: dict[str, int], preprocessing: ImagePreparation) -> Shapes:
+def _shapes_of(record: BoxRecord, numbers: dict[str, int], preprocessing: ImagePreprocessing) -> Shapes:
     """The same of one picture, in its own size, as in the training: an annotation may state another."""
     width, height = picture_size(record)
     arrays = usable_boxes(record.boxes, numbers, width, height)

@@ -16,7 +16,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import BigImages
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_data import ImageData
@@ -52,12 +52,12 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
         self.trained = trained
 
     @cached_property
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How an image, or a tile of it, becomes an input."""
         if self.trained:
-            return ImagePreparation.from_dict(self.trained.preprocessing)
+            return ImagePreprocessing.from_dict(self.trained.preprocessing)
         block = self.block
-        return ImagePreparation(
+        return ImagePreprocessing(
             height=block.img_height or block.img_size,
             width=block.img_size,
             resize=block.resize,
@@ -154,7 +154,7 @@ class DetectionData(ImageData[LabelledBoxes], Converts, FitsAnchors):
         return fit_anchors(self.spec, self.source, self.preprocessing)
 
 
-def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreparation) -> SceneAugmentation:
+def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> SceneAugmentation:
     """What changes training images by the spec."""
     return SceneAugmentation(
         preprocessing,

@@ -16,7 +16,7 @@ from tao_like.data.boxes.annotation import BoxArrays, BoxRecord, usable_boxes
 from tao_like.data.images.cache import ImageStore
 from tao_like.data.images.sample import sample_names
 from tao_like.runtime.geometry.boxes import letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.tasks.common.augmentation.annotations import Annotations, LabeledImage
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_input import IMAGE
@@ -97,7 +97,7 @@ class DetectionDataset:
         self,
         records: Sequence[BoxRecord],
         classes: Sequence[str],
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         store: ImageStore,
         *,
         augment: SceneAugmentation | None = None,
@@ -124,7 +124,7 @@ class DetectionDataset:
         if self.augment is None:
             place = letterbox_transform(sample.data.width, sample.data.height, self.preprocessing)
             learnt = _learnt(sample)
-            pixels, boxes = prepare(sample.data, self.preprocessing), place.to_input(learnt.boxes)
+            pixels, boxes = preprocess(sample.data, self.preprocessing), place.to_input(learnt.boxes)
             return Item(pixels, boxes, learnt.labels, ground_truth, index, self.epoch, plain=True)
         plain = self.epoch >= self.strong_epochs
         changed = self.augment(_labeled(sample), self._another, strong=not plain)

@@ -30,7 +30,7 @@ class BoxTiles(ImageTiles):
     """Big images seen tile by tile."""
 
     @override
-    def joined(self, predictions: Iterable[Detections], size: tuple[int, int]) -> Detections:
+    def merge_tiles(self, predictions: Iterable[Detections], size: tuple[int, int]) -> Detections:
         return merge_detections(list(predictions), size, self.data.preprocessing, self.tiling)
 
 
@@ -39,10 +39,10 @@ def arrays_on(arrays: BoxArrays, tile: Tile) -> BoxArrays:
     limits = np.array([tile.right - tile.left, tile.bottom - tile.top] * 2, np.float32)
     moved = arrays.boxes - np.array([tile.left, tile.top] * 2, np.float32)
     clipped = np.clip(moved, 0, limits)
-    share = box_areas(clipped) / np.maximum(box_areas(moved), 1e-9)
+    fraction = box_areas(clipped) / np.maximum(box_areas(moved), 1e-9)
     sides = clipped[:, 2:] - clipped[:, :2]
     # What must not be held against a prediction counts however little of it there is.
-    is_left = arrays.crowd | (share >= LEAST_VISIBLE)
-    seen = arrays._replace(boxes=clipped, areas=(arrays.areas * share).astype(np.float32))
+    is_left = arrays.crowd | (fraction >= LEAST_VISIBLE)
+    seen = arrays._replace(boxes=clipped, areas=(arrays.areas * fraction).astype(np.float32))
     least = np.where(arrays.crowd, 0.0, LEAST_SIDE)[:, None]
-    return seen.select(is_left & (sides >= least).all(axis=1) & (share > 0))
+    return seen.select(is_left & (sides >= least).all(axis=1) & (fraction > 0))

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.detection.anchors.presets import AnchorPlan
-from tao_like.tasks.detection.losses.simota import pairwise_overlaps
+from tao_like.tasks.detection.losses.simota import box_iou
 from tao_like.tasks.detection.model.yolo.predictions import AnchorPredictions
 
 # isort: split
 from torchvision.ops import complete_box_iou_loss
 
 
-def shape_overlaps(shapes: Tensor, anchors: Tensor) -> Tensor:
+def shape_iou(shapes: Tensor, anchors: Tensor) -> Tensor:
     """Intersection over union (G, K) of shapes (G, 2) and anchors (K, 2) with the same center."""
     common = torch.minimum(shapes[:, None], anchors[None]).prod(dim=2)
     return common / (shapes.prod(dim=1)[:, None] + anchors.prod(dim=1)[None] - common).clamp(min=1e-9)
@@ -43,13 +43,13 @@ def responsible(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor)
         none = torch.zeros(0, dtype=torch.int64, device=boxes.device)
         return none, none
     anchors = torch.tensor([shape for of_map in plan.shapes for shape in of_map], device=boxes.device)
-    overlaps = shape_overlaps(boxes[:, 2:] - boxes[:, :2], anchors)
-    wanted = overlaps > plan.box_matching_iou
-    wanted[torch.arange(len(boxes), device=boxes.device), overlaps.argmax(dim=1)] = True
+    ious = shape_iou(boxes[:, 2:] - boxes[:, :2], anchors)
+    wanted = ious > plan.box_matching_iou
+    wanted[torch.arange(len(boxes), device=boxes.device), ious.argmax(dim=1)] = True
     pairs = _pairs_of(predictions, plan, (boxes[:, :2] + boxes[:, 2:]) / 2)
-    shares = overlaps.new_zeros(len(boxes), len(predictions.strides))
-    shares.scatter_(1, pairs, overlaps * wanted)
-    best, objects = shares.max(dim=0)
+    matched_ious = ious.new_zeros(len(boxes), len(predictions.strides))
+    matched_ious.scatter_(1, pairs, ious * wanted)
+    best, objects = matched_ious.max(dim=0)
     places = best.nonzero().flatten()
     return places, objects[places]
 
@@ -99,7 +99,7 @@ def anchor_losses(
         if len(of_picture) == 0:
             continue
         places, objects = responsible(predictions, plan, of_picture)
-        nearest = pairwise_overlaps(of_picture, corners[picture].detach()).amax(dim=0)
+        nearest = box_iou(of_picture, corners[picture].detach()).amax(dim=0)
         weights[picture, nearest > plan.neutral_iou] = 0.0
         is_object[picture, places] = weights[picture, places] = 1.0
         count += len(places)

@@ -44,7 +44,7 @@ def teacher_losses(
             f"this network at {own[0].shape[1]}; take a teacher of the same model.arch"
         )
     sureness = wanted[1].amax(dim=2)
-    share = 1 / sureness.sum().clamp(min=1)
+    fraction = 1 / sureness.sum().clamp(min=1)
     logits, theirs = (torch.logit(scores, eps=TINY) / temperature for scores in (own[1], wanted[1]))
     target = theirs.sigmoid()
     cross_entropy, entropy = (
@@ -55,6 +55,6 @@ def teacher_losses(
     is_sure = sureness >= CONFIDENT
     distance = generalized_box_iou_loss(own[0][is_sure], wanted[0][is_sure], eps=TINY)
     return {
-        "distillation_scores": share * temperature**2 * divergence,
-        "distillation_boxes": share * BOX_WEIGHT * (sureness[is_sure] * distance).sum(),
+        "distillation_scores": fraction * temperature**2 * divergence,
+        "distillation_boxes": fraction * BOX_WEIGHT * (sureness[is_sure] * distance).sum(),
     }

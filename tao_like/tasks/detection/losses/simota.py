@@ -15,7 +15,7 @@ CENTER_RADIUS = 1.5
 """Strides around the center of an object, along each axis, within which places may be responsible for it."""
 MOST_PLACES = 10
 """The best overlaps whose sum says how many places are responsible for an object."""
-OVERLAP_WEIGHT = 3.0
+IOU_WEIGHT = 3.0
 """Weight of the overlap in the cost of a place."""
 BOX_WEIGHT = 5.0
 """Weight of the overlap in the loss."""
@@ -30,20 +30,20 @@ class Assignment:
     Attributes:
         places: (P,) numbers of the places that are responsible.
         objects: (P,) number of the object of each.
-        overlaps: (P,) intersection over union of the place's box and its object.
+        ious: (P,) intersection over union of the place's box and its object.
     """
 
     places: Tensor
     objects: Tensor
-    overlaps: Tensor
+    ious: Tensor
 
 
-def pairwise_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union (N, M) of boxes (N, 4) with others (M, 4)."""
-    return _overlap(boxes[:, None, :], others[None, :, :])
+    return _paired_iou(boxes[:, None, :], others[None, :, :])
 
 
-def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
+def _paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
     sides = (
         torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
     ).clamp(min=0)
@@ -72,7 +72,7 @@ def assign(
     candidates = near.any(dim=0).nonzero().flatten()
     if len(candidates) == 0:
         return Assignment(none, none, boxes.new_zeros(0))
-    overlaps = pairwise_overlaps(boxes, corners[candidates])
+    ious = box_iou(boxes, corners[candidates])
     scores = (
         predictions.classes[picture, candidates].sigmoid()
         * predictions.objects[picture, candidates].sigmoid()[:, None]
@@ -80,8 +80,8 @@ def assign(
     # Binary cross-entropy of all classes, with the object's own as 1, from the sums of its two logarithms.
     yes, no = scores.clamp(min=TINY).log(), (1 - scores).clamp(min=TINY).log()
     class_cost = (no[:, labels] - yes[:, labels]).T - no.sum(dim=1)
-    cost = class_cost - OVERLAP_WEIGHT * (overlaps + TINY).log() + NOT_ALLOWED * ~near[:, candidates]
-    return _matched(cost, overlaps, candidates)
+    cost = class_cost - IOU_WEIGHT * (ious + TINY).log() + NOT_ALLOWED * ~near[:, candidates]
+    return _matched(cost, ious, candidates)
 
 
 def _near_centers(predictions: Predictions, boxes: Tensor) -> Tensor:
@@ -92,10 +92,10 @@ def _near_centers(predictions: Predictions, boxes: Tensor) -> Tensor:
     return distance < CENTER_RADIUS * predictions.strides
 
 
-def _matched(cost: Tensor, overlaps: Tensor, candidates: Tensor) -> Assignment:
+def _matched(cost: Tensor, ious: Tensor, candidates: Tensor) -> Assignment:
     """From costs (G, C) to places: as many an object as its best overlaps sum up to, one object a place."""
-    most = min(MOST_PLACES, overlaps.shape[1])
-    counts = overlaps.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
+    most = min(MOST_PLACES, ious.shape[1])
+    counts = ious.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
     order = cost.argsort(dim=1, stable=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
@@ -105,7 +105,7 @@ def _matched(cost: Tensor, overlaps: Tensor, candidates: Tensor) -> Assignment:
     cheapest = cost.masked_fill(~chosen, float("inf")).argmin(dim=0)
     is_taken = chosen.any(dim=0)
     objects = cheapest[is_taken]
-    return Assignment(candidates[is_taken], objects, overlaps[objects, is_taken.nonzero().flatten()])
+    return Assignment(candidates[is_taken], objects, ious[objects, is_taken.nonzero().flatten()])
 
 
 def yolox_losses(
@@ -143,9 +143,9 @@ def yolox_losses(
         count += len(found.places)
         is_object[picture, found.places] = 1.0
         wanted = of_picture[found.objects]
-        overlap = _overlap(corners[picture, found.places], wanted)
-        parts["loss_box"] = parts["loss_box"] + (1 - overlap**2).sum()
-        soft = functional.one_hot(names[found.objects], classes) * found.overlaps[:, None]
+        iou = _paired_iou(corners[picture, found.places], wanted)
+        parts["loss_box"] = parts["loss_box"] + (1 - iou**2).sum()
+        soft = functional.one_hot(names[found.objects], classes) * found.ious[:, None]
         parts["loss_class"] = parts["loss_class"] + functional.binary_cross_entropy_with_logits(
             predictions.classes[picture, found.places], soft, reduction="sum"
         )

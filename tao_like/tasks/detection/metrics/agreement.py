@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tao_like.runtime.geometry.boxes import Boxes, overlaps
+from tao_like.runtime.geometry.boxes import Boxes, box_iou
 from tao_like.runtime.predictions.boxes import Selection
 from tao_like.tasks.common.box_agreement import Comparison
 
 
 def comparison(selection: Selection, side: int) -> Comparison:
-    """A box is moved by the largest change of a border as a share of the input's side.
+    """A box is moved by the largest change of a border as a fraction of the input's side.
 
     Args:
         selection: by which both sets were made.
@@ -25,6 +25,6 @@ def comparison(selection: Selection, side: int) -> Comparison:
         iou_threshold=selection.iou_threshold,
         limit=selection.limit,
         by_class=True,
-        overlaps=overlaps,
+        box_iou=box_iou,
         moved=moved,
     )

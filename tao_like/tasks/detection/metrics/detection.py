@@ -14,7 +14,7 @@ from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves, draw_threshold_curves, threshold_curve
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.detections import Detections, score_limits
 from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.detection.data.dataset import GroundTruth
@@ -42,7 +42,7 @@ class DetectionMetrics(Metrics):
     def __init__(
         self,
         classes: list[str],
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         thresholds: dict[str, Any],
         *,
         voc_mode: str = "none",

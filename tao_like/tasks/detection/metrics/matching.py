@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.geometry.boxes import box_areas, overlaps
+from tao_like.runtime.geometry.boxes import box_areas, box_iou
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.common.class_scores import ClassScores
 from tao_like.tasks.detection.data.dataset import GroundTruth
@@ -45,7 +45,7 @@ class Comparison:
             found.scores,
             found.labels,
             objects.labels,
-            overlaps(found.boxes, objects.boxes),
+            box_iou(found.boxes, objects.boxes),
             regions.labels,
             _on_region(found.boxes, regions.boxes),
         )

@@ -57,12 +57,12 @@ BACKBONE = "backbone."
 
 
 def input_normalization(model: ModelSpec) -> Normalization:
-    """How pictures are prepared for the weights that a spec names."""
+    """How pictures are preprocessed for the weights that a spec names."""
     backbone = model.backbone
     if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
         return PIXELS
     if backbone.type == IMPORTED:
-        # A foreign file does not say how its pictures were prepared.
+        # A foreign file does not say how its pictures were preprocessed.
         return IMAGENET
     source = backbone.pretrained_backbone_path
     if is_paper_ssd(model) and is_torchvision_file(source, model.arch):
@@ -125,7 +125,7 @@ def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]
 
 
 def _over_imported(
-    model: ModelSpec, classes: int, size: tuple[int, int], graph: ImportedGraph | None, notes: list[str]
+    model: ModelSpec, num_classes: int, size: tuple[int, int], graph: ImportedGraph | None, notes: list[str]
 ) -> Detector:
     """A detector over an imported network, whose weights are in its bundle."""
     if graph is not None:
@@ -136,12 +136,12 @@ def _over_imported(
         assert bundle.graph is not None
         pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, size)
         notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
-    return _over_maps(model, pyramid, classes, size, input_normalization(model))
+    return _over_maps(model, pyramid, num_classes, size, input_normalization(model))
 
 
 def _over_backbone(
     model: ModelSpec,
-    classes: int,
+    num_classes: int,
     size: tuple[int, int],
     source: str | None,
     notes: list[str],
@@ -157,45 +157,45 @@ def _over_backbone(
     whole = is_torchvision_file(source, model.arch)
     if source and not whole:
         notes.append(load_pretrained(module, source, backbone.type).text())
-    network = _detector(model, module, classes, size, found)
+    network = _detector(model, module, num_classes, size, found)
     if source and whole:
         notes.append(load_torchvision(network, Path(source), model.arch))
     return network
 
 
 def _detector(
-    model: ModelSpec, module: nn.Module, classes: int, size: tuple[int, int], found: Normalization
+    model: ModelSpec, module: nn.Module, num_classes: int, size: tuple[int, int], found: Normalization
 ) -> Detector:
     """The detector of ``model.arch`` over a timm backbone with its weights."""
     name = model.backbone.type
     if is_paper_ssd(model):
         steps = VGG_STEPS if size == (VGG_SIDE, VGG_SIDE) else None
         maps = VggMaps(cast("nn.Sequential", module.features))
-        return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, classes, found, steps)
+        return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, num_classes, found, steps)
     if model.arch == "faster_rcnn":
         pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
         settings = faster_rcnn_settings(model.faster_rcnn)
-        return FasterRcnn(pyramid, classes, model.neck.width, settings, found.mean, found.std)
-    return _over_maps(model, BackbonePyramid(module, name, size), classes, size, found)
+        return FasterRcnn(pyramid, num_classes, model.neck.width, settings, found.mean, found.std)
+    return _over_maps(model, BackbonePyramid(module, name, size), num_classes, size, found)
 
 
 def _over_maps(
     model: ModelSpec,
     maps: BackbonePyramid | ImportedPyramid,
-    classes: int,
+    num_classes: int,
     size: tuple[int, int],
     found: Normalization,
 ) -> Detector:
     """The detector of ``model.arch`` over maps at strides 8, 16 and 32."""
     width = model.neck.width
     if model.arch in ANCHOR_ARCHITECTURES:
-        return _anchored(model, maps, classes, size, found)
+        return _anchored(model, maps, num_classes, size, found)
     if model.arch == "ssd":
         neck = ExtraLayers(maps.channels, width, len(model.ssd.scales) - 1 - BACKBONE_MAPS)
-        return _ssd(model, maps, neck, neck.channels, classes, found, None)
+        return _ssd(model, maps, neck, neck.channels, num_classes, found, None)
     if model.arch == "retinanet":
-        return RetinaNet(maps, classes, width, found.mean, found.std)
-    return yolox_over(maps, classes, width, model.neck.depth, found.mean, found.std)
+        return RetinaNet(maps, num_classes, width, found.mean, found.std)
+    return yolox_over(maps, num_classes, width, model.neck.depth, found.mean, found.std)
 
 
 def faster_rcnn_settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
@@ -216,21 +216,21 @@ def _ssd(
     maps: nn.Module,
     neck: nn.Module,
     channels: Sequence[int],
-    classes: int,
+    num_classes: int,
     found: Normalization,
     steps: Sequence[int] | None,
 ) -> Ssd:
     scales, ratios = model.ssd.scales, model.ssd.aspect_ratios_global
-    return Ssd(maps, neck, channels, classes, scales, ratios, found.mean, found.std, steps)
+    return Ssd(maps, neck, channels, num_classes, scales, ratios, found.mean, found.std, steps)
 
 
 def _anchored(
-    model: ModelSpec, backbone: nn.Module, classes: int, size: tuple[int, int], found: Normalization
+    model: ModelSpec, backbone: nn.Module, num_classes: int, size: tuple[int, int], found: Normalization
 ) -> Detector:
     """YOLOv3, YOLOv4 or YOLOv4-tiny over a backbone."""
     plan = anchor_plan(model.arch, model.anchors, size)
     widths = neck_widths(model.arch, model.backbone.type, model.neck.width)
-    return AnchorDetector(model.arch, backbone, widths, plan, classes, found.mean, found.std)
+    return AnchorDetector(model.arch, backbone, widths, plan, num_classes, found.mean, found.std)
 
 
 def told(layer: ClassLayer) -> str:

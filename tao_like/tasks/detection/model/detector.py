@@ -1,4 +1,4 @@
-"""What every detector has: normalisation, backbone, neck and head, and a meaning of what the head says."""
+"""What every detector has: normalization, backbone, neck and head, and a meaning of what the head says."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Detector(nn.Module, ABC):
         backbone: the part with pretrained weights.
         neck: from its maps to others.
         head: from these to values.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Detector(nn.Module, ABC):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Maps pixels (N, 3, H, W), 0 to 255, to the values that ``decode`` and ``losses`` take."""
-        return self.from_normalised(self.normalise(pixels))
+        return self.from_normalized(self.normalise(pixels))
 
     def example_inputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Inputs of ``forward`` with which a pass goes through every layer."""
@@ -55,8 +55,8 @@ class Detector(nn.Module, ABC):
         """The last layers, whose number of channels has a meaning."""
 
     @abstractmethod
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
-        """As ``forward``, for inputs that the caller has normalised."""
+    def from_normalized(self, inputs: Tensor) -> list[Tensor]:
+        """As ``forward``, for inputs that the caller has normalized."""
 
     @abstractmethod
     def decode(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ POOLED_LEVELS = 4
 """The coarsest of the five maps has anchors, but regions are not read from it."""
 SMALLEST_REGION, SMALLEST_BOX = 1e-3, 1e-2
 """Sides in pixels below which a region and a prediction are dropped."""
-FEWEST_ANSWERS = 1000
+FEWEST_PREDICTIONS = 1000
 """Pairs of a region and a class that are predictions: so many, or one a region where that is more."""
 
 
@@ -101,7 +101,7 @@ class Samples(NamedTuple):
 class _Heads(nn.Module):
     """Both stages, under torchvision's names."""
 
-    def __init__(self, width: int, classes: int, settings: FasterRcnnSettings) -> None:
+    def __init__(self, width: int, num_classes: int, settings: FasterRcnnSettings) -> None:
         super().__init__()
         sizes = tuple((size,) for size in settings.anchor_sizes)
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
@@ -119,7 +119,7 @@ class _Heads(nn.Module):
         self.roi_heads = RoIHeads(
             None,
             TwoMLPHead(width * BINS**2, settings.representation_size),
-            FastRCNNPredictor(settings.representation_size, classes + 1),
+            FastRCNNPredictor(settings.representation_size, num_classes + 1),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
             batch_size_per_image=settings.box_batch_size,
@@ -139,8 +139,8 @@ class FasterRcnn(Detector):
         classes: number of classes.
         width: channels of neck and heads; 256 in the paper.
         settings: of both stages.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
     """
 
     class_outputs: tuple[str, ...] = ("head.roi_heads.box_predictor.",)
@@ -149,14 +149,14 @@ class FasterRcnn(Detector):
     def __init__(
         self,
         backbone: nn.Module,
-        classes: int,
+        num_classes: int,
         width: int,
         settings: FasterRcnnSettings,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
         neck = FeaturePyramid(cast("Sequence[int]", backbone.channels), width, LastLevelMaxPool())
-        head = _Heads(width, classes, settings)
+        head = _Heads(width, num_classes, settings)
         super().__init__(backbone, neck, head, mean, std)
         self.stride = cast("Sequence[int]", backbone.strides)[0]
 
@@ -196,7 +196,7 @@ class FasterRcnn(Detector):
         return [*values[LEVELS:-1], *said]
 
     @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
+    def from_normalized(self, inputs: Tensor) -> list[Tensor]:
         """Five maps, for each its logits (N, 3, h, w) and box values (N, 12, h, w), and anchors (A, 4)."""
         maps = self.neck(self.backbone(inputs))
         objectness, deltas = self.rpn.head(maps)
@@ -268,7 +268,7 @@ class FasterRcnn(Detector):
         is_real = torch.arange(amount, device=found.device) < found[:, None]
         scores = logits.softmax(dim=1)[:, 1:].reshape(-1, amount, classes)
         scores = scores * is_real[..., None] * _at_least(boxes, SMALLEST_BOX)
-        most = min(max(FEWEST_ANSWERS, amount), amount * classes)
+        most = min(max(FEWEST_PREDICTIONS, amount), amount * classes)
         order = best_places(scores.flatten(1), most)
         best = scores.flatten(1).gather(1, order)
         boxes = boxes.reshape(-1, amount * classes, 4).gather(1, order[..., None].expand(-1, -1, 4))

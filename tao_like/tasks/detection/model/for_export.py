@@ -1,4 +1,4 @@
-"""What is exported: a prepared picture in, boxes out, with non-maximum suppression in the graph."""
+"""What is exported: a preprocessed picture in, boxes out, with non-maximum suppression in the graph."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class DetectorForExport(nn.Module):
     Args:
         network: the trained network.
         input_format: ``uint8_nhwc``: pixels (N, H, W, 3) as they are; ``float_nchw``: (N, 3, H, W),
-            normalised by the caller.
+            normalized by the caller.
         selection: which boxes are kept; None: all come out as they are, with their scores for each class.
     """
 
@@ -109,7 +109,7 @@ class DetectorForExport(nn.Module):
         if self.input_format == "uint8_nhwc":
             maps = self.network(image.permute(0, 3, 1, 2))
         else:
-            maps = self.network.from_normalised(image)
+            maps = self.network.from_normalized(image)
         boxes, class_scores = self.network.decode(maps)
         if self.selection is None:
             return boxes, class_scores

@@ -67,7 +67,7 @@ class ObjectDetector(Detector):
         return cast("ObjectHead", self.head).outputs
 
     @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
+    def from_normalized(self, inputs: Tensor) -> list[Tensor]:
         """The head's maps, fine to coarse."""
         maps: list[Tensor] = self.head(self.neck(self.backbone(inputs)))
         return maps

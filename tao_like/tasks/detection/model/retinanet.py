@@ -1,6 +1,6 @@
 """RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection"): torchvision's head, any backbone.
 
-torchvision's model as a whole is not used: it prepares pictures by itself, and its suppression needs
+torchvision's model as a whole is not used: it preprocesses pictures by itself, and its suppression needs
 torchvision's compiled operators, which are not everywhere (see ``networks._torchvision``).
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.tasks.detection.losses.simota import pairwise_overlaps
+from tao_like.tasks.detection.losses.simota import box_iou
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
@@ -41,21 +41,21 @@ class RetinaNet(Detector):
         backbone: gives three maps; has ``channels``.
         classes: number of classes.
         width: channels of neck and head; 256 in the paper.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
     """
 
     class_outputs = ("head.classification_head.cls_logits.",)
 
     def __init__(
-        self, backbone: nn.Module, classes: int, width: int, mean: Sequence[float], std: Sequence[float]
+        self, backbone: nn.Module, num_classes: int, width: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         sizes = tuple(
             tuple(int(side * 2 ** (step / STEPS_AN_OCTAVE)) for step in range(STEPS_AN_OCTAVE))
             for side in SIDES
         )
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(SIDES))
-        head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], classes)
+        head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], num_classes)
         neck = FeaturePyramid(cast("Sequence[int]", backbone.channels), width, LastLevelP6P7(width, width))
         super().__init__(backbone, neck, head, mean, std)
         self.anchors = anchors
@@ -69,7 +69,7 @@ class RetinaNet(Detector):
         return [head.classification_head.cls_logits, head.regression_head.bbox_reg]
 
     @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
+    def from_normalized(self, inputs: Tensor) -> list[Tensor]:
         """Class logits (N, A, classes), box values (N, A, 4) and anchors (A, 4)."""
         maps = self.neck(self.backbone(inputs))
         values = self.head(maps)
@@ -101,4 +101,4 @@ class RetinaNet(Detector):
         """For each anchor the number of its object, -1 for background, -2 for in between."""
         if not len(boxes):
             return torch.full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, device=anchors.device)
-        return cast("Tensor", self.matcher(pairwise_overlaps(boxes, anchors)))
+        return cast("Tensor", self.matcher(box_iou(boxes, anchors)))

@@ -193,8 +193,8 @@ def _line(edges: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
     last = (size - 1)[:, None]
     points = points.clamp(min=0).minimum(last.to(points.dtype))
     before = points.floor()
-    share = points - before
+    fraction = points - before
     first = before.long()
     places = torch.stack([first, (first + 1).minimum(last)], dim=2)
-    weights = torch.stack([1 - share, share], dim=2) * inside[..., None]
+    weights = torch.stack([1 - fraction, fraction], dim=2) * inside[..., None]
     return places.reshape(-1, count, 2 * SAMPLES), weights.reshape(-1, count, 2 * SAMPLES)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.tasks.detection.losses.simota import pairwise_overlaps
+from tao_like.tasks.detection.losses.simota import box_iou
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 
@@ -83,7 +83,7 @@ class VggMaps(nn.Module):
         self.backbone = SSDFeatureExtractorVGG(features, highres=False)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to six maps."""
+        """Maps normalized pictures (N, 3, H, W) to six maps."""
         return list(self.backbone(inputs).values())
 
 
@@ -95,10 +95,10 @@ class Ssd(Detector):
         neck: from these to all maps.
         channels: of all maps.
         classes: number of classes.
-        scales: size of the anchors on each map, as a share of the input's sides, and one more.
+        scales: size of the anchors on each map, as a fraction of the input's sides, and one more.
         ratios: width over height of the anchors beside squares.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
         steps: pixels between the places of each map; None: by the maps' sizes.
     """
 
@@ -109,7 +109,7 @@ class Ssd(Detector):
         backbone: nn.Module,
         neck: nn.Module,
         channels: Sequence[int],
-        classes: int,
+        num_classes: int,
         scales: Sequence[float],
         ratios: Sequence[float],
         mean: Sequence[float],
@@ -118,7 +118,7 @@ class Ssd(Detector):
     ) -> None:
         anchors = default_boxes(scales, ratios, steps)
         counts = anchors.num_anchors_per_location()
-        super().__init__(backbone, neck, SSDHead(list(channels), counts, classes + 1), mean, std)
+        super().__init__(backbone, neck, SSDHead(list(channels), counts, num_classes + 1), mean, std)
         self.anchors = anchors
         self.coder = BoxCoder(weights=VARIANCES)
         self.matcher = SSDMatcher(FOREGROUND)
@@ -130,7 +130,7 @@ class Ssd(Detector):
         return [*head.classification_head.module_list, *head.regression_head.module_list]
 
     @override
-    def from_normalised(self, inputs: Tensor) -> list[Tensor]:
+    def from_normalized(self, inputs: Tensor) -> list[Tensor]:
         """Logits (N, A, 1 + classes), background first, box values (N, A, 4), anchors (A, 4), limits (4,)."""
         maps = self.neck(self.backbone(inputs))
         values = self.head(maps)
@@ -158,7 +158,7 @@ class Ssd(Detector):
         for picture, (of_picture, numbers) in enumerate(zip(boxes, labels, strict=True)):
             if not len(of_picture):
                 continue
-            matches = cast("Tensor", self.matcher(pairwise_overlaps(of_picture, anchors)))
+            matches = cast("Tensor", self.matcher(box_iou(of_picture, anchors)))
             chosen = (matches >= 0).nonzero().flatten()
             objects = matches[chosen]
             names[picture, chosen] = numbers[objects] + 1

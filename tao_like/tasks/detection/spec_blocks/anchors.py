@@ -63,7 +63,7 @@ class SsdSpec:
 
     scales: list[float] = spec_field(
         [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
-        "Size of the anchors on each map, as a share of the input's sides, fine to coarse, and one more; "
+        "Size of the anchors on each map, as a fraction of the input's sides, fine to coarse, and one more; "
         "three maps are the backbone's, the others are added behind it, each half as large",
         element_gt=0,
         element_le=2,

@@ -31,7 +31,7 @@ class DetectionEvaluateSpec(EvaluateSpec):
         choices=("none", "SAMPLE", "INTEGRATE"),
     )
     matching_iou_threshold: float = spec_field(
-        0.5, "Overlap from which on an answer is right, for `voc_mAP`", gt=0, le=1
+        0.5, "Overlap from which on a prediction is right, for `voc_mAP`", gt=0, le=1
     )
 
 
@@ -48,7 +48,7 @@ class DetectionInferenceSpec(InferenceSpec):
 
 @dataclass
 class DetectionExportSpec(ExportSpec):
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+    """Writes a bundle as an ONNX file, and proves that it gives the same predictions."""
 
     nms: bool = spec_field(
         True,

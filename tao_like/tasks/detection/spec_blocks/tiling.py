@@ -9,7 +9,7 @@ from tao_like.config import spec_field
 
 @dataclass
 class TilingSpec:
-    """Big pictures in tiles, for small objects. Inference and runtime join the answers of all tiles."""
+    """Big pictures in tiles, for small objects. Inference and runtime join the predictions of all tiles."""
 
     enable: bool = spec_field(False, "Cut pictures that are larger than a tile")
     tile_width: int | None = spec_field(
@@ -20,7 +20,7 @@ class TilingSpec:
     )
     overlap: float = spec_field(
         0.2,
-        "Share of a tile's sides that neighbours have in common, at least; best as wide as most objects",
+        "Fraction of a tile's sides that neighbours have in common, at least; best as wide as most objects",
         ge=0,
         le=0.8,
     )

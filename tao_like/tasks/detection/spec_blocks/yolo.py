@@ -34,7 +34,7 @@ class AnchorSpec:
     )
     small_grid_xy_extend: float | None = spec_field(
         None,
-        "How far a box's centre may leave its cell at stride 8, in cells, both sides together: darknet's "
+        "How far a box's center may leave its cell at stride 8, in cells, both sides together: darknet's "
         "scale_x_y less 1; empty: as the paper has it",
         ge=0,
         le=1,
@@ -98,7 +98,7 @@ class KmeansSpec:
     max_steps: int = spec_field(1000, "Most steps of k-means", ge=1)
     min_x: float = spec_field(0.0, "Narrower boxes are left out", unit="pixels of the input", ge=0)
     min_y: float = spec_field(0.0, "Lower boxes are left out", unit="pixels of the input", ge=0)
-    seed: int = spec_field(0, "Seed of the first centres", ge=0)
+    seed: int = spec_field(0, "Seed of the first centers", ge=0)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/kmeans`", path=True
     )

@@ -58,7 +58,7 @@ def outline_findings(
 _WORDS: dict[str, tuple[Level, str]] = {
     "no_outline": (
         "warning",
-        "with a box and no outline; neither trained on nor held against an answer, as of crowds",
+        "with a box and no outline; neither trained on nor held against a prediction, as of crowds",
     ),
     "no_pixel": ("warning", "whose outline has no pixel in the picture; left out"),
     "damaged_outline": ("error", "whose outline cannot be read"),

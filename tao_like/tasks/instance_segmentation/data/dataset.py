@@ -28,7 +28,7 @@ from tao_like.tasks.detection.data.dataset import (
 
 
 @dataclass(frozen=True)
-class InstanceTruth(GroundTruth):
+class InstanceTarget(GroundTruth):
     """What is on an image, in its own pixels: what predictions are held against.
 
     Attributes:
@@ -72,12 +72,12 @@ class InstanceDataset(DetectionDataset):
     @override
     def __getitem__(self, index: int) -> InstanceItem:
         sample = self.sample(index)
-        truth: InstanceTruth = sample.target
-        assert truth.masks is not None, "a sample has them"
+        annotated: InstanceTarget = sample.target
+        assert annotated.masks is not None, "a sample has them"
         if self.augment is None:
             plain = True
             changed = self.place(_labeled(sample))
-            runs = tuple(encode_mask(mask) for mask in truth.masks)
+            runs = tuple(encode_mask(mask) for mask in annotated.masks)
         else:
             plain, runs = self.epoch >= self.strong_epochs, ()
             changed = self.augment(_labeled(sample), self._another, strong=not plain)
@@ -88,7 +88,7 @@ class InstanceDataset(DetectionDataset):
             np.array(changed.image),
             target.boxes.numpy(),
             target.labels.numpy(),
-            replace(truth, masks=None, runs=runs),
+            replace(annotated, masks=None, runs=runs),
             index,
             self.epoch,
             plain,
@@ -105,15 +105,17 @@ class InstanceDataset(DetectionDataset):
         image = self.store.read(record.path)
         where = record.source or str(record.path)
         arrays, masks = usable_instances(record.boxes, self.numbers, image.width, image.height, where)
-        return Sample(self.names[index], image, InstanceTruth(arrays, image.width, image.height, masks=masks))
+        return Sample(
+            self.names[index], image, InstanceTarget(arrays, image.width, image.height, masks=masks)
+        )
 
 
 def _labeled(sample: Sample) -> LabeledImage:
     """What a network is to learn of a sample: without crowds, regions to ignore and mere boxes."""
-    truth: InstanceTruth = sample.target
-    assert truth.masks is not None, "a sample has them"
-    learnt = truth.arrays.select(~truth.arrays.crowd)
-    masks = truth.masks[~truth.arrays.crowd]
+    annotated: InstanceTarget = sample.target
+    assert annotated.masks is not None, "a sample has them"
+    learnt = annotated.arrays.select(~annotated.arrays.crowd)
+    masks = annotated.masks[~annotated.arrays.crowd]
     return LabeledImage(
         sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size, masks=masks)
     )

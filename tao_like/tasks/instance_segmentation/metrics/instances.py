@@ -9,11 +9,11 @@ from typing_extensions import override
 from tao_like.contract.metrics import Report
 from tao_like.data.masks.runs import Runs, encode_mask
 from tao_like.runtime.geometry.boxes import letterbox_transform
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.instances import Instances, photo_masks
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, MaskPairs, coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics, plain
-from tao_like.tasks.instance_segmentation.data.dataset import InstanceTruth
+from tao_like.tasks.instance_segmentation.data.dataset import InstanceTarget
 
 MASK_NAMES = tuple(f"mask_{name}" for name in COCO_NAMES)
 """COCO's twelve metrics of masks; those of boxes have no word in front."""
@@ -32,7 +32,7 @@ class InstanceMetrics(DetectionMetrics):
     def __init__(
         self,
         classes: list[str],
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         thresholds: dict[str, Any],
         mask_threshold: float,
     ) -> None:
@@ -45,7 +45,7 @@ class InstanceMetrics(DetectionMetrics):
         return dict.fromkeys(MASK_NAMES, True) | super().reported()
 
     @override
-    def add(self, prediction: Instances, target: InstanceTruth) -> float:  # type: ignore[override]
+    def add(self, prediction: Instances, target: InstanceTarget) -> float:  # type: ignore[override]
         """As in detection: an image is the worse, the more objects are missed and boxes wrong."""
         place = letterbox_transform(target.width, target.height, self.preprocessing)
         masks = photo_masks(prediction, place, self.mask_threshold)
@@ -61,7 +61,7 @@ class InstanceMetrics(DetectionMetrics):
     def compute(self) -> Report:
         """COCO's twelve metrics of masks, and those of boxes."""
         report = super().compute()
-        targets = [target.runs for target in self._targets if isinstance(target, InstanceTruth)]
+        targets = [target.runs for target in self._targets if isinstance(target, InstanceTarget)]
         of_masks = coco_metrics(
             self._found, self._targets, len(self.classes), MaskPairs(self._masks, targets)
         )

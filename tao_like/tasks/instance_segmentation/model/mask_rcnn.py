@@ -69,16 +69,16 @@ class MaskRcnn(FasterRcnn):
     def __init__(
         self,
         backbone: nn.Module,
-        classes: int,
+        num_classes: int,
         width: int,
         settings: FasterRcnnSettings,
         masks: MaskHeadSettings,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__(backbone, classes, width, settings, mean, std)
+        super().__init__(backbone, num_classes, width, settings, mean, std)
         self.roi_heads.mask_head = MaskRCNNHeads(width, [masks.width] * masks.depth, dilation=1)
-        self.roi_heads.mask_predictor = MaskRCNNPredictor(masks.width, masks.width, classes + 1)
+        self.roi_heads.mask_predictor = MaskRCNNPredictor(masks.width, masks.width, num_classes + 1)
 
     @property
     @override
@@ -203,7 +203,7 @@ class MaskRcnnForExport(nn.Module):
         if self.input_format == "uint8_nhwc":
             values = self.network(image.permute(0, 3, 1, 2))
         else:
-            values = self.network.from_normalised(image)
+            values = self.network.from_normalized(image)
         return instances(self.network, values, self.selection)
 
 

@@ -24,9 +24,9 @@ from tao_like.runtime.geometry.boxes3d import points_inside
 from tao_like.runtime.inputs.points import (
     HOW_TO_CONVERT,
     Frame,
-    PointsPreparation,
+    PointsPreprocessing,
     WrongEchoes,
-    prepare_points,
+    preprocess_points,
     read_frame,
 )
 from tao_like.tasks.common.box_predictions import DrawnBox
@@ -61,7 +61,7 @@ class CheckedFrames:
 
     frames: LabelledFrames
     classes: list[str]
-    preprocessing: PointsPreparation
+    preprocessing: PointsPreprocessing
     spec: Spec
     dataset: Callable[[Split], FrameDataset]
 
@@ -95,7 +95,7 @@ class _Survey:
         if frame.left_out:
             self.with_left_out.append(f"{record.name} ({frame.left_out})")
         self.echo = max(self.echo, float(points[:, 3].max(initial=0.0)))
-        if not len(prepare_points(points, checked.preprocessing)):
+        if not len(preprocess_points(points, checked.preprocessing)):
             self.without_points.append(record.name)
         objects = frame_objects(record.objects, checked.classes, checked.spec.dataset.map_class_to)
         counts = points_inside(points, objects.boxes).sum(axis=1)
@@ -275,12 +275,12 @@ def _of_survey(checked: CheckedFrames, split: str, survey: _Survey) -> Iterator[
             tuple(survey.without_points),
         )
     if survey.left_out:
-        share = survey.left_out / survey.read_points
+        fraction = survey.left_out / survey.read_points
         yield Finding(
-            "warning" if share > MANY_LEFT_OUT else "info",
+            "warning" if fraction > MANY_LEFT_OUT else "info",
             "not_finite",
-            f"{survey.left_out} of {survey.read_points} points of {split} ({share:.1%}) have a number that "
-            "is NaN or infinite; they are left out:",
+            f"{survey.left_out} of {survey.read_points} points of {split} ({fraction:.1%}) have a number "
+            f"that is NaN or infinite; they are left out:",
             tuple(survey.with_left_out),
         )
     if survey.wrong_echoes:

@@ -13,13 +13,13 @@ from tao_like.contract.sample import SPLITS
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import boxes_to_camera, lidar_line
 from tao_like.errors import DatasetError, SpecError
-from tao_like.runtime.inputs.points import Points, PointsPreparation, read_points
+from tao_like.runtime.inputs.points import Points, PointsPreprocessing, read_points
 from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tracking import atomic_path
 
 
 def convert_frames(
-    frames: LabelledFrames, preprocessing: PointsPreparation, kind: str, folder: Path
+    frames: LabelledFrames, preprocessing: PointsPreprocessing, kind: str, folder: Path
 ) -> tuple[dict[str, Any], list[str], str]:
     """Writes all splits in another layout, below ``data``.
 

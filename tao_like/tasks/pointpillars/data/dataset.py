@@ -21,7 +21,7 @@ from tao_like.data.lidar.frame import (
     points_of,
 )
 from tao_like.runtime.geometry.boxes3d import Boxes
-from tao_like.runtime.inputs.points import Points, PointsPreparation, prepare_points, read_points
+from tao_like.runtime.inputs.points import Points, PointsPreprocessing, preprocess_points, read_points
 from tao_like.tasks.pointpillars.data.augmentation import Augmentation, Scene
 from tao_like.tasks.pointpillars.points_input import POINTS, numbered_points
 
@@ -95,7 +95,7 @@ class FrameDataset:
         classes: class names in the order of the outputs.
         renamed: label of the data to the class that it counts as.
         preprocessing: how frames become inputs.
-        remove_outside_boxes: boxes whose centre lies outside the range are not learnt.
+        remove_outside_boxes: boxes whose center lies outside the range are not learnt.
         augment: what changes training frames; None: preprocessed as for evaluation.
     """
 
@@ -104,7 +104,7 @@ class FrameDataset:
         records: Sequence[LidarRecord],
         classes: Sequence[str],
         renamed: Mapping[str, str],
-        preprocessing: PointsPreparation,
+        preprocessing: PointsPreprocessing,
         *,
         remove_outside_boxes: bool = True,
         augment: Augmentation | None = None,
@@ -127,7 +127,7 @@ class FrameDataset:
             scene = self.augment(scene)
         inside = self._is_inside(scene.boxes)
         return Item(
-            prepare_points(scene.points, self.preprocessing),
+            preprocess_points(scene.points, self.preprocessing),
             scene.boxes[inside].astype(np.float32),
             scene.labels[inside],
             target,
@@ -138,7 +138,7 @@ class FrameDataset:
         if not self.remove_outside_boxes:
             return np.ones(len(boxes), bool)
         low, high = np.split(np.array(self.preprocessing.point_cloud_range), 2)
-        # A box whose centre is too high or too low would still be seen; its place on the ground counts.
+        # A box whose center is too high or too low would still be seen; its place on the ground counts.
         inside = (boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])
         return inside[:, 0] & inside[:, 1]
 

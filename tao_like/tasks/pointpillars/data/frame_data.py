@@ -17,7 +17,7 @@ from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.lidar.echoes import largest_echo
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.points import PointsPreparation
+from tao_like.runtime.inputs.points import PointsPreprocessing
 from tao_like.tasks.common.split_data import SplitData
 from tao_like.tasks.pointpillars.data.augmentation import Augmentation, Database, Scene, make_database
 from tao_like.tasks.pointpillars.data.balancing import balanced
@@ -50,12 +50,12 @@ class FrameData(SplitData[LabelledFrames], Converts):
         return self.block.data_split.is_divided
 
     @cached_property
-    def preprocessing(self) -> PointsPreparation:
+    def preprocessing(self) -> PointsPreprocessing:
         """How a frame becomes an input."""
         if self.trained:
-            return PointsPreparation.from_dict(self.trained.preprocessing)
+            return PointsPreprocessing.from_dict(self.trained.preprocessing)
         encoding = self.block.point_feature_encoding
-        plain = PointsPreparation(
+        plain = PointsPreprocessing(
             tuple(self.block.point_cloud_range),
             len(encoding.src_feature_list),
             encoding.columns,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tao_like.runtime.geometry.boxes3d import ground_overlaps, wrapped
+from tao_like.runtime.geometry.boxes3d import bev_iou, wrapped
 from tao_like.runtime.predictions.boxes3d import Selection3d
 from tao_like.tasks.common.box_agreement import Comparison
 
@@ -20,13 +20,13 @@ def comparison(selection: Selection3d) -> Comparison:
         iou_threshold=selection.iou_threshold,
         limit=selection.limit,
         by_class=selection.by_class,
-        overlaps=ground_overlaps,
+        box_iou=bev_iou,
         moved=moved,
     )
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest difference of a place or size as a share of the box's longest side, or of yaw in radians."""
+    """Largest difference of a place or size as a fraction of the box's longest side, or of yaw in radians."""
     side = max(float(one[3:6].max()), 1.0)
     straight = float(np.abs(one[:6] - other[:6]).max()) / side
     return max(straight, abs(float(wrapped(one[6] - other[6]))))

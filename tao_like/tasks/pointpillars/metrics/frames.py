@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tao_like.data.lidar.frame import Calibration
 from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes
-from tao_like.runtime.geometry.boxes3d import Boxes, ground_overlaps, overlaps_3d
+from tao_like.runtime.geometry.boxes3d import Boxes, bev_iou, box_iou_3d
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
 
@@ -134,7 +134,7 @@ def scored_frame(
         with_camera: KITTI's rules are wanted where there is a camera.
     """
     objects = target.objects
-    bev = ground_overlaps(objects.boxes, found.boxes)
+    bev = bev_iou(objects.boxes, found.boxes)
     camera = None
     if with_camera and target.calibration is not None:
         camera = _camera_view(target, target.calibration, found, classes)
@@ -145,7 +145,7 @@ def scored_frame(
         scores=found.scores.astype(np.float64),
         detected_distances=_distances(found.boxes),
         hits=_hits(objects.labels, found, bev),
-        iou={"bev": Pairs.of(bev), "3d": Pairs.of(overlaps_3d(objects.boxes, found.boxes))},
+        iou={"bev": Pairs.of(bev), "3d": Pairs.of(box_iou_3d(objects.boxes, found.boxes))},
         camera=camera,
         has_2d_boxes=bool((objects.bboxes != 0).any()),
     )
@@ -190,8 +190,8 @@ def _camera_view(
         detection_heights=np.abs(pixels[:, 3] - pixels[:, 1]),
         iou={
             "bbox": flat,
-            "bev": Pairs.of(ground_overlaps(one, other)),
-            "3d": Pairs.of(overlaps_3d(one, other)),
+            "bev": Pairs.of(bev_iou(one, other)),
+            "3d": Pairs.of(box_iou_3d(one, other)),
         },
         angle_differences=flat.taken(objects.alpha[:, None] - camera_angles(detected)[None]),
         region_fractions=Pairs.of(in_regions),

@@ -18,7 +18,7 @@ class ClassAnchors:
         sizes: length, width, height of each, in metres.
         rotations: in radians.
         bottoms: height of their undersides, in metres.
-        centred: in the middle of their cells; else from border to border.
+        centered: in the middle of their cells; else from border to border.
         matched: overlap from which on an anchor learns an object.
         unmatched: overlap up to which it learns that there is none.
     """
@@ -26,7 +26,7 @@ class ClassAnchors:
     sizes: tuple[tuple[float, float, float], ...] = ((3.9, 1.6, 1.56),)
     rotations: tuple[float, ...] = (0.0, 1.57)
     bottoms: tuple[float, ...] = (-1.78,)
-    centred: bool = False
+    centered: bool = False
     matched: float = 0.6
     unmatched: float = 0.45
 
@@ -47,7 +47,8 @@ def make_anchors(classes: Sequence[ClassAnchors], limits: Sequence[float], cells
     parts = []
     for anchors in classes:
         x, y = (
-            _centres(limits[axis], limits[axis + 3], cells[axis], centred=anchors.centred) for axis in (0, 1)
+            _centers(limits[axis], limits[axis + 3], cells[axis], centered=anchors.centered)
+            for axis in (0, 1)
         )
         for size in anchors.sizes:
             for rotation in anchors.rotations:
@@ -60,8 +61,8 @@ def make_anchors(classes: Sequence[ClassAnchors], limits: Sequence[float], cells
     return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
 
-def _centres(low: float, high: float, count: int, *, centred: bool) -> np.ndarray:
-    if centred:
+def _centers(low: float, high: float, count: int, *, centered: bool) -> np.ndarray:
+    if centered:
         return low + (np.arange(count) + 0.5) * (high - low) / count
     return low + np.arange(count) * (high - low) / max(count - 1, 1)
 
@@ -79,17 +80,17 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([ground, height, sizes, boxes[..., 6:] - anchors[..., 6:]], dim=-1)
 
 
-def decode(codes: Tensor, centres: Tensor, shapes: Tensor) -> Tensor:
+def decode(codes: Tensor, centers: Tensor, shapes: Tensor) -> Tensor:
     """What ``encode`` made, as boxes (..., 7).
 
     Args:
         codes: (B, cells, anchors of a cell, 7).
-        centres: (cells, 1 or anchors of a cell, 2) x and y of the anchors.
-        shapes: (anchors of a cell, 5) their z, length, width, height and yaw. Apart from the centres, since
+        centers: (cells, 1 or anchors of a cell, 2) x and y of the anchors.
+        shapes: (anchors of a cell, 5) their z, length, width, height and yaw. Apart from the centers, since
             the exported file would otherwise repeat them for every cell.
     """
     diagonal = torch.sqrt(shapes[:, 1:2] ** 2 + shapes[:, 2:3] ** 2)
-    ground = codes[..., :2] * diagonal + centres
+    ground = codes[..., :2] * diagonal + centers
     height = codes[..., 2:3] * shapes[:, 3:4] + shapes[:, :1]
     sizes = torch.exp(codes[..., 3:6]) * shapes[:, 1:4]
     return torch.cat([ground, height, sizes, codes[..., 6:] + shapes[:, 4:]], dim=-1)

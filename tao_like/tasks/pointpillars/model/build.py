@@ -28,7 +28,7 @@ def class_anchors(spec: AnchorSpec) -> ClassAnchors:
         sizes=tuple((length, width, height) for length, width, height in spec.anchor_sizes),
         rotations=tuple(spec.anchor_rotations),
         bottoms=tuple(spec.anchor_bottom_heights),
-        centred=spec.align_center,
+        centered=spec.align_center,
         matched=spec.matched_threshold,
         unmatched=spec.unmatched_threshold,
     )

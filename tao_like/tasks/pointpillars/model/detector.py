@@ -27,10 +27,10 @@ class AnchorHead(nn.Module):
         has_direction: front and rear are told apart.
     """
 
-    def __init__(self, channels: int, anchors: int, classes: int, *, has_direction: bool) -> None:
+    def __init__(self, channels: int, anchors: int, num_classes: int, *, has_direction: bool) -> None:
         super().__init__()
         self.anchors = anchors
-        self.classes = nn.Conv2d(channels, anchors * classes, 1)
+        self.classes = nn.Conv2d(channels, anchors * num_classes, 1)
         self.boxes = nn.Conv2d(channels, anchors * BOX_VALUES, 1)
         self.directions = nn.Conv2d(channels, anchors * 2, 1) if has_direction else None
         nn.init.constant_(self.classes.bias, -math.log((1 - FOREGROUND) / FOREGROUND))  # type: ignore[arg-type]
@@ -84,13 +84,13 @@ class PointPillars(nn.Module):
         self.head = AnchorHead(backbone.channels_out, of_cell, len(anchors), has_direction=has_direction)
         cells = (pillars.grid.count[0] // stride, pillars.grid.count[1] // stride)
         made = make_anchors(anchors, limits, cells)
-        together = len({one.centred for one in anchors}) == 1
+        together = len({one.centered for one in anchors}) == 1
         self.anchors: Tensor
-        self.centres: Tensor
+        self.centers: Tensor
         self.shapes: Tensor
         self.register_buffer("anchors", made, persistent=False)
         self.register_buffer(
-            "centres", (made[:, :1] if together else made)[..., :2].clone(), persistent=False
+            "centers", (made[:, :1] if together else made)[..., :2].clone(), persistent=False
         )
         self.register_buffer("shapes", made[0, :, 2:].clone(), persistent=False)
 
@@ -117,7 +117,7 @@ class PointPillars(nn.Module):
         frames = values[1].shape[0]
         cells, of_cell = self.anchors.shape[:2]
         codes = values[1].reshape(frames, cells, of_cell, BOX_VALUES)
-        boxes = decode(codes, self.centres, self.shapes).reshape(frames, cells * of_cell, BOX_VALUES)
+        boxes = decode(codes, self.centers, self.shapes).reshape(frames, cells * of_cell, BOX_VALUES)
         if len(values) > 2:
             # Not argmax: which of two is a comparison, and that needs no integer type of its own.
             halves = (values[2][..., 1:] > values[2][..., :1]).to(boxes.dtype)

@@ -34,7 +34,7 @@ class Grid(nn.Module):
         return self.count[0] * self.count[1]
 
     def place(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The pillar of each point, and the offset from that pillar's centre.
+        """The pillar of each point, and the offset from that pillar's center.
 
         Args:
             points: (P, 3) x, y, z.
@@ -110,7 +110,7 @@ class PillarFeatures(nn.Module):
         cell, offset = self.grid.place(points[:, 1:4])
         cells = self.grid.cells
         is_inside = cell < cells
-        # Points outside go to the first pillar with a weight of nought: a slot of their own would have to be
+        # Points outside go to the first pillar with a weight of zero: a slot of their own would have to be
         # cut off again, and that copies the whole map.
         slot = torch.where(is_inside, points[:, 0].to(torch.int64) * cells + cell, torch.zeros_like(cell))
         weight = is_inside[:, None].to(points.dtype)
@@ -142,7 +142,7 @@ class PillarFeatures(nn.Module):
     def _padded_rows(self, canvas: Tensor, counts: Tensor) -> Tensor:
         """Adds what padding gives where pillars are padded to 32 rows before the linear layer.
 
-        Rows of nought come out of the norm layer as a constant, which takes part in the greatest value of
+        Rows of zero come out of the norm layer as a constant, which takes part in the greatest value of
         every pillar of less than 32 points. Checkpoints of such networks have learnt with it.
         """
         if self.norm is None:

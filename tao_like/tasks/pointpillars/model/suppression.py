@@ -24,15 +24,15 @@ def iou_with_one(box: Tensor, boxes: Tensor) -> Tensor:
     # In the frame of each of the many, where it is the rectangle: numbers stay small, so float32 is enough.
     cosine, sine = torch.cos(boxes[:, 6]), torch.sin(boxes[:, 6])
     east, north = box[0] - boxes[:, 0], box[1] - boxes[:, 1]
-    centre_x, centre_y = east * cosine + north * sine, north * cosine - east * sine
+    center_x, center_y = east * cosine + north * sine, north * cosine - east * sine
     turn = box[6] - boxes[:, 6]
     turn_cosine, turn_sine = torch.cos(turn), torch.sin(turn)
     half_x, half_y = box[3] * 0.5, box[4] * 0.5
     # Corners of the one box, counter-clockwise.
     along = torch.stack([half_x, -half_x, -half_x, half_x])
     across = torch.stack([half_y, half_y, -half_y, -half_y])
-    x = centre_x[:, None] + along * turn_cosine[:, None] - across * turn_sine[:, None]
-    y = centre_y[:, None] + along * turn_sine[:, None] + across * turn_cosine[:, None]
+    x = center_x[:, None] + along * turn_cosine[:, None] - across * turn_sine[:, None]
+    y = center_y[:, None] + along * turn_sine[:, None] + across * turn_cosine[:, None]
     next_x, next_y = torch.cat([x[:, 1:], x[:, :1]], dim=1), torch.cat([y[:, 1:], y[:, :1]], dim=1)
     limit_x, limit_y = boxes[:, 3:4] * 0.5, boxes[:, 4:5] * 0.5
     start = torch.minimum(torch.maximum(x, -limit_x), limit_x)

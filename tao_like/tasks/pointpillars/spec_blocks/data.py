@@ -29,8 +29,8 @@ class DataSplitSpec:
     test: str | None = spec_field(None, "To test on; empty: as val")
     val_share: float = spec_field(
         0.0,
-        "Share of the training frames to validate on instead, where val is empty: the last ones by name, as "
-        "neighbours of a recording look alike",
+        "Fraction of the training frames to validate on instead, where val is empty: the last ones by name, "
+        "as neighbours of a recording look alike",
         ge=0,
         lt=1,
     )
@@ -75,14 +75,14 @@ class PointFeatureSpec:
 
 @dataclass
 class ProcessorSpec:
-    """A step of the preparation; TAO's list of them."""
+    """A step of the preprocessing; TAO's list of them."""
 
     name: str = spec_field(
         VOXELS,
         "Step",
         choices=("mask_points_and_boxes_outside_range", "shuffle_points", VOXELS),
     )
-    remove_outside_boxes: bool = spec_field(True, "Learn no boxes whose centre lies outside the range")
+    remove_outside_boxes: bool = spec_field(True, "Learn no boxes whose center lies outside the range")
     shuffle: dict[str, bool] = spec_field({}, "Without effect here: pillars know no order of points")
     voxel_size: list[float] = spec_field([0.16, 0.16, 4.0], "Sides of a pillar", unit="metres", element_gt=0)
     max_points_per_voxel: int = spec_field(32, "Without effect here: every point of a pillar counts", ge=1)
@@ -208,7 +208,7 @@ class DatasetSpec:
     )
     data_processor: list[ProcessorSpec] = spec_field(
         [ProcessorSpec(name="mask_points_and_boxes_outside_range"), ProcessorSpec(name=VOXELS)],
-        "Steps of the preparation",
+        "Steps of the preprocessing",
     )
     data_augmentor: DataAugmentorSpec = spec_block(DataAugmentorSpec, "Augmentation")
     batch_size: int | str = batch_size_field("frames", 4)

@@ -186,7 +186,7 @@ class NmsSpec:
 
 @dataclass
 class PostProcessingSpec:
-    """Which of the network's boxes are answers. Stored in the bundle and in the exported graph."""
+    """Which of the network's boxes are predictions. Stored in the bundle and in the exported graph."""
 
     score_thresh: float = spec_field(0.1, "Boxes below this score are dropped, also for metrics", gt=0, lt=1)
     eval_metric: str = spec_field(
@@ -205,7 +205,7 @@ class ModelSpec:
     name: str = spec_field("PointPillar", "Architecture", choices=("PointPillar",))
     norm_momentum: float = spec_field(
         0.01,
-        "Share of a batch in the norm layers' statistics; 0.1 where a training has few steps, "
+        "Fraction of a batch in the norm layers' statistics; 0.1 where a training has few steps, "
         "for the statistics to come up with the weights",
         gt=0,
         le=1,
@@ -213,4 +213,4 @@ class ModelSpec:
     vfe: VfeSpec = spec_block(VfeSpec, "From points to pillars")
     backbone_2d: Backbone2dSpec = spec_block(Backbone2dSpec, "Backbone")
     dense_head: DenseHeadSpec = spec_block(DenseHeadSpec, "Head")
-    post_processing: PostProcessingSpec = spec_block(PostProcessingSpec, "From boxes to answers")
+    post_processing: PostProcessingSpec = spec_block(PostProcessingSpec, "From boxes to predictions")

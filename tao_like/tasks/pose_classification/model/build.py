@@ -19,13 +19,13 @@ from tao_like.tasks.pose_classification.spec import ModelSpec, Spec, chosen_layo
 KEY = "model.pretrained_model_path"
 
 
-def architecture(model: ModelSpec, classes: int) -> Architecture:
+def architecture(model: ModelSpec, num_classes: int) -> Architecture:
     """What the network of a spec is built from."""
     return Architecture(
         layout=chosen_layout(model),
         plus_plus=model.model_type == "ST-GCN++",
         channels=model.input_channels,
-        classes=classes,
+        classes=num_classes,
         base=model.base_channels,
         blocks=model.num_blocks,
         dropout=model.dropout,

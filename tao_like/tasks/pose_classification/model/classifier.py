@@ -122,7 +122,7 @@ class SkeletonClassifier(nn.Module):
         return [network(self.stream(name, joints)) for name, network in self.streams.items()]
 
     def stream(self, name: str, joints: Tensor) -> Tensor:
-        """What a stream sees: joints, bones (a joint less its neighbour towards the centre), or their motion.
+        """What a stream sees: joints, bones (a joint less its neighbour towards the center), or their motion.
 
         Scores are no places: they are averaged over the two joints or frames (as pyskl does).
         """

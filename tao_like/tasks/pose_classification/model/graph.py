@@ -17,7 +17,7 @@ def normalized(adjacency: Matrix) -> Matrix:
 
 
 def hop_distances(layout: Layout, center_distance: str) -> Matrix:
-    """(V,) how far each joint is from the centre.
+    """(V,) how far each joint is from the center.
 
     Args:
         layout: joints and edges.
@@ -34,7 +34,7 @@ def partitions(layout: Layout, strategy: str, center_distance: str = "reference"
     Args:
         layout: joints and edges.
         strategy: ``uniform``: a joint and its neighbours alike (K = 1); ``distance``: itself, then its
-            neighbours (K = 2); ``spatial``: itself, neighbours not nearer to the centre, neighbours nearer to
+            neighbours (K = 2); ``spatial``: itself, neighbours not nearer to the center, neighbours nearer to
             it (K = 3).
         center_distance: for ``spatial``, see `hop_distances`.
     """
@@ -57,7 +57,7 @@ def partitions(layout: Layout, strategy: str, center_distance: str = "reference"
 
 
 def directed_partitions(layout: Layout) -> npt.NDArray[np.float32]:
-    """(3, V, V): itself, inward edges, outward edges, each normalised by itself, as in ST-GCN++ (Duan et
+    """(3, V, V): itself, inward edges, outward edges, each normalized by itself, as in ST-GCN++ (Duan et
     al. 2022).
     """
     count = len(layout.joints)

@@ -15,7 +15,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchvision import tv_tensors
 
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.common.augmentation.annotations import LabeledImage
 from tao_like.tasks.common.augmentation.crops import CropAugmentation
 from tao_like.tasks.segmentation.spec_blocks.augmentation import AugmentationSpec
@@ -29,7 +29,7 @@ class MaskAugmentation:
         preprocessing: how photos become inputs.
     """
 
-    def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreparation) -> None:
+    def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> None:
         crop = spec.with_scale_random_crop
         shape = preprocessing.width / preprocessing.height
         self._change = CropAugmentation(

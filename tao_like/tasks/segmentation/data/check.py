@@ -37,7 +37,7 @@ def check_segmentation_data(
     full: bool,
     on_progress: Callable[[int, int], None] | None,
 ) -> DataReport:
-    """Checks all splits; fully with decoding, shares of the classes and a contact sheet.
+    """Checks all splits; fully with decoding, fractions of the classes and a contact sheet.
 
     Args:
         source: photos and masks of every split.

@@ -20,7 +20,7 @@ from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.values import IGNORE
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import BigImages
-from tao_like.runtime.inputs.image import ImagePreparation
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.image_tiles import tiles_of
@@ -55,12 +55,12 @@ class SegmentationData(ImageData[LabelledMasks]):
         return f"dataset.{split}_dataset.images_dir (or dataset.root_dir)"
 
     @cached_property
-    def preprocessing(self) -> ImagePreparation:
+    def preprocessing(self) -> ImagePreprocessing:
         """How a photo, or a window of it, becomes an input."""
         if self.trained:
-            return ImagePreparation.from_dict(self.trained.preprocessing)
+            return ImagePreprocessing.from_dict(self.trained.preprocessing)
         block = self.block
-        return ImagePreparation(
+        return ImagePreprocessing(
             height=block.img_height or block.img_size,
             width=block.img_size,
             resize=block.resize,

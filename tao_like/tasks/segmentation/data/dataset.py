@@ -18,7 +18,7 @@ from tao_like.data.images.sample import sample_names
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import IGNORE, ClassMap, MaskCoding
-from tao_like.runtime.inputs.image import ImagePreparation, letterbox_place, prepare
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place, preprocess
 from tao_like.tasks.common.image_input import IMAGE
 from tao_like.tasks.segmentation.data.targets import MaskTarget, SegmentationTargets
 
@@ -58,7 +58,7 @@ class SegmentationDataset:
         self,
         records: Sequence[MaskRecord],
         coding: MaskCoding,
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         store: ImageStore,
         *,
         augment: Augment | None = None,
@@ -76,8 +76,8 @@ class SegmentationDataset:
     def __getitem__(self, index: int) -> Item:
         sample, target = self._read(index)
         if self.augment is None:
-            pixels = prepare(sample.data, self.preprocessing)
-            return Item(pixels, prepared_mask(sample.target.classes, self.preprocessing), target, index)
+            pixels = preprocess(sample.data, self.preprocessing)
+            return Item(pixels, preprocessed_mask(sample.target.classes, self.preprocessing), target, index)
         pixels, mask = self.augment(sample.data, sample.target.classes)
         return Item(pixels, mask, MaskTarget(target.width, target.height, None, target.image), index)
 
@@ -98,13 +98,13 @@ class SegmentationDataset:
         return Sample(self.names[index], image, MaskTarget(image.width, image.height, classes))
 
 
-def prepared_mask(classes: ClassMap, preparation: ImagePreparation) -> ClassMap:
-    """A class map as `prepare` scales and pads its photo; nearest pixels, and `IGNORE` in the borders."""
+def preprocessed_mask(classes: ClassMap, preprocessing: ImagePreprocessing) -> ClassMap:
+    """A class map as `preprocess` scales and pads its photo; nearest pixels, and `IGNORE` in the borders."""
     image = Image.fromarray(classes)
-    size = (preparation.width, preparation.height)
-    if preparation.resize == "squash":
+    size = (preprocessing.width, preprocessing.height)
+    if preprocessing.resize == "squash":
         return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    left, top, width, height = letterbox_place(image.width, image.height, preparation)
+    left, top, width, height = letterbox_place(image.width, image.height, preprocessing)
     canvas = Image.new("L", size, IGNORE)
     canvas.paste(image.resize((width, height), Image.Resampling.NEAREST), (left, top))
     return np.asarray(canvas)

@@ -35,7 +35,7 @@ class PhotoTiles(ImageTiles):
     """Big photos seen window by window."""
 
     @override
-    def joined(self, predictions: Iterable[Segmented], size: tuple[int, int]) -> Segmented:
+    def merge_tiles(self, predictions: Iterable[Segmented], size: tuple[int, int]) -> Segmented:
         values = (one.values for one in predictions if one.values is not None)
         mask = merged_map(values, size, self.data.preprocessing, self.tiling)
         return Segmented.ready(mask, self.data.preprocessing)

@@ -100,7 +100,7 @@ def focal(logits: Tensor, target: Tensor, gamma: float, weights: Tensor | None) 
 
 
 def hard_cross_entropy(
-    logits: Tensor, target: Tensor, threshold: float, min_share: float, weights: Tensor | None
+    logits: Tensor, target: Tensor, threshold: float, min_fraction: float, weights: Tensor | None
 ) -> Tensor:
     """Cross entropy of the pixels whose class has less probability than ``threshold`` (OHEM).
 
@@ -108,13 +108,13 @@ def hard_cross_entropy(
         logits: (N, classes, H, W).
         target: (N, H, W).
         threshold: 0 to 1.
-        min_share: of the pixels with a class that counts at least: those of least probability.
+        min_fraction: of the pixels with a class that counts at least: those of least probability.
         weights: of the classes.
     """
     is_valid = target != IGNORE
     each = functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")[is_valid]
     counted = _weights_of(target, weights)[is_valid]
-    fewest = max(1, int(min_share * len(each)))
+    fewest = max(1, int(min_fraction * len(each)))
     limit = torch.minimum(
         each.detach().topk(fewest).values[-1], -torch.log(torch.tensor(threshold, device=each.device))
     )

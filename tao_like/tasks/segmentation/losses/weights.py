@@ -14,9 +14,9 @@ def class_weights(kind: str, pixels: npt.NDArray[np.int64], present: npt.NDArray
     """Weights by frequency; a class without pixels gets the weight of the rarest that has some.
 
     Args:
-        kind: ``log_frequency``: 1 / ln(1.02 + f), with f the share of all pixels (Paszke et al. 2016, ENet);
-            ``median_frequency``: the median of all frequencies over a class's own, with the share among the
-            pixels of the images that show it (Eigen and Fergus 2015, section 6.3.2).
+        kind: ``log_frequency``: 1 / ln(1.02 + f), with f the fraction of all pixels (Paszke et al. 2016,
+            ENet); ``median_frequency``: the median of all frequencies over a class's own, with the fraction
+            among the pixels of the images that show it (Eigen and Fergus 2015, section 6.3.2).
         pixels: (classes,) of each class in the training masks.
         present: (classes,) pixels of the images that show it.
 

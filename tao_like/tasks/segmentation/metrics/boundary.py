@@ -7,13 +7,13 @@ import numpy.typing as npt
 
 from tao_like.data.masks.values import IGNORE, ClassMap
 
-BOUNDARY_SHARE = 0.02
-"""Width of the strips as a share of the photo's diagonal."""
+BOUNDARY_FRACTION = 0.02
+"""Width of the strips as a fraction of the photo's diagonal."""
 
 
 def strip_width(height: int, width: int) -> int:
     """Pixels of a strip's width."""
-    return max(1, round(BOUNDARY_SHARE * float(np.hypot(height, width))))
+    return max(1, round(BOUNDARY_FRACTION * float(np.hypot(height, width))))
 
 
 def inner_strip(region: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
@@ -32,7 +32,7 @@ def inner_strip(region: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.boo
     return strip
 
 
-def boundary_counts(predicted: ClassMap, target: ClassMap, classes: int) -> npt.NDArray[np.int64]:
+def boundary_counts(predicted: ClassMap, target: ClassMap, num_classes: int) -> npt.NDArray[np.int64]:
     """(2, classes): pixels in both strips, and in either, of each class.
 
     Pixels of no class are left out of both maps before strips are taken, so that they make the same edges.
@@ -40,8 +40,8 @@ def boundary_counts(predicted: ClassMap, target: ClassMap, classes: int) -> npt.
     is_valid = target != IGNORE
     seen = np.where(is_valid, predicted, IGNORE)
     width = strip_width(*target.shape)
-    counts = np.zeros((2, classes), np.int64)
-    for number in range(classes):
+    counts = np.zeros((2, num_classes), np.int64)
+    for number in range(num_classes):
         wanted, found = target == number, seen == number
         has = (bool(wanted.any()), bool(found.any()))
         if not any(has):

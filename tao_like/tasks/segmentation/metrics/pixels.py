@@ -14,20 +14,20 @@ from tao_like.data.masks.values import IGNORE, ClassMap
 from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.predictions.mask import row_blocks
 from tao_like.tasks.segmentation.data.targets import MaskTarget
-from tao_like.tasks.segmentation.metrics.boundary import BOUNDARY_SHARE, boundary_counts
+from tao_like.tasks.segmentation.metrics.boundary import BOUNDARY_FRACTION, boundary_counts
 from tao_like.tasks.segmentation.prediction import Segmented
 
 Counts = npt.NDArray[np.int64]
 
 
-def confusion_of(predicted: ClassMap, target: ClassMap, classes: int) -> Counts:
+def confusion_of(predicted: ClassMap, target: ClassMap, num_classes: int) -> Counts:
     """(classes, classes) pixels: rows are targets, columns predictions; ignored pixels are left out."""
-    counts = np.zeros(classes * classes, np.int64)
+    counts = np.zeros(num_classes * num_classes, np.int64)
     for rows in row_blocks(*target.shape):
         is_valid = target[rows] != IGNORE
-        pairs = target[rows][is_valid].astype(np.int64) * classes + predicted[rows][is_valid]
+        pairs = target[rows][is_valid].astype(np.int64) * num_classes + predicted[rows][is_valid]
         counts += np.bincount(pairs, minlength=len(counts))
-    return counts.reshape(classes, classes)
+    return counts.reshape(num_classes, num_classes)
 
 
 def ious(confusion: Counts) -> npt.NDArray[np.float64]:
@@ -61,12 +61,12 @@ class PixelMetrics(Metrics):
     @override
     def add(self, prediction: Segmented, target: MaskTarget) -> float:
         predicted = prediction.at(target.width, target.height)
-        truth = target.classes
-        assert truth is not None, "what is scored has its whole mask"
-        found = confusion_of(predicted, truth, len(self.classes))
+        expected = target.classes
+        assert expected is not None, "what is scored has its whole mask"
+        found = confusion_of(predicted, expected, len(self.classes))
         self.confusion += found
         if self.boundary:
-            self.strips += boundary_counts(predicted, truth, len(self.classes))
+            self.strips += boundary_counts(predicted, expected, len(self.classes))
         of_photo = ious(found)
         return 1 - float(np.nanmean(of_photo)) if np.isfinite(of_photo).any() else 0.0
 
@@ -117,11 +117,11 @@ class PixelMetrics(Metrics):
             "confusion_matrix": confusion.tolist(),
         }
         if self.boundary:
-            details["boundary_share_of_diagonal"] = BOUNDARY_SHARE
+            details["boundary_share_of_diagonal"] = BOUNDARY_FRACTION
         return Report(values, details, draw=self.draw)
 
     def draw(self) -> dict[str, Image.Image]:
-        """The confusion matrix, in shares of each class's pixels."""
+        """The confusion matrix, in fractions of each class's pixels."""
         return {"confusion_matrix": draw_confusion_matrix(self.confusion, self.classes)}
 
 

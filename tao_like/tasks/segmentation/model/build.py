@@ -56,7 +56,7 @@ SEGFORMER_WIDTHS = dict(zip(MIT_BACKBONES, (256, 256, 768, 768, 768, 768), stric
 
 
 def input_normalization(model: ModelSpec) -> Normalization:
-    """How images are prepared for the weights that a spec names."""
+    """How images are preprocessed for the weights that a spec names."""
     backbone = model.backbone
     if backbone.type in MIT_BACKBONES:
         return IMAGENET
@@ -65,12 +65,12 @@ def input_normalization(model: ModelSpec) -> Normalization:
     return found or default_normalization(backbone.type)
 
 
-def create_network(model: ModelSpec, classes: int, size: tuple[int, int]) -> nn.Module:
+def create_network(model: ModelSpec, num_classes: int, size: tuple[int, int]) -> nn.Module:
     """Backbone, decoder and last layer with random weights.
 
     Args:
         model: of the spec.
-        classes: number of classes.
+        num_classes: number of classes.
         size: height and width of the input.
 
     Raises:
@@ -90,7 +90,7 @@ def create_network(model: ModelSpec, classes: int, size: tuple[int, int]) -> nn.
             arguments["drop_path_rate"] = backbone.drop_path_rate
     try:
         network: nn.Module = _CLASSES[arch](
-            encoder_name=name, encoder_weights=None, in_channels=3, classes=classes, **arguments
+            encoder_name=name, encoder_weights=None, in_channels=3, classes=num_classes, **arguments
         )
     except (
         TypeError,

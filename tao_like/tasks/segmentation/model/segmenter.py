@@ -33,9 +33,9 @@ class Segmenter(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (N, 3, H, W), 0 to 255, to logits (N, classes, H, W); H and W are multiples of 32."""
-        return self.from_normalised(self.normalise(pixels))
+        return self.from_normalized(self.normalise(pixels))
 
-    def from_normalised(self, inputs: Tensor) -> Tensor:
+    def from_normalized(self, inputs: Tensor) -> Tensor:
         """As ``forward``, for inputs that the caller has normalized."""
         network = cast("Any", self.network)
         logits = network.segmentation_head(network.decoder(network.encoder(inputs)))
@@ -75,7 +75,7 @@ class SegmenterForExport(nn.Module):
         if self.input_format == "uint8_nhwc":
             logits = self.network(image.permute(0, 3, 1, 2))
         else:
-            logits = self.network.from_normalised(image)
+            logits = self.network.from_normalized(image)
         return shipped(logits, probabilities=self.probabilities)
 
 

@@ -99,7 +99,9 @@ class TilingSpec:
     tile_height: int | None = spec_field(
         None, "Height of a window; empty: that of the input", unit="pixels", ge=32
     )
-    overlap: float = spec_field(0.25, "Share of a side that neighbors have in common, at least", ge=0, le=0.8)
+    overlap: float = spec_field(
+        0.25, "Fraction of a side that neighbors have in common, at least", ge=0, le=0.8
+    )
 
 
 @dataclass

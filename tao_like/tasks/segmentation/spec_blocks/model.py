@@ -105,7 +105,7 @@ class LossSpec:
         0.7, "OHEM: pixels whose class has less probability than this count", gt=0, le=1, automl=True
     )
     ohem_min_share: float = spec_field(
-        0.1, "OHEM: share of the pixels that counts at least, the hardest", gt=0, le=1, automl=True
+        0.1, "OHEM: fraction of the pixels that counts at least, the hardest", gt=0, le=1, automl=True
     )
     tversky_alpha: float = spec_field(0.3, "Tversky: weight of false positives", ge=0, le=1, automl=True)
     tversky_beta: float = spec_field(0.7, "Tversky: weight of false negatives", ge=0, le=1, automl=True)

@@ -26,7 +26,7 @@ class SegmentationInferenceSpec(InferenceSpec):
 
 @dataclass
 class SegmentationExportSpec(ExportSpec):
-    """Writes a bundle as an ONNX file, and proves that it gives the same answers."""
+    """Writes a bundle as an ONNX file, and proves that it gives the same predictions."""
 
     output: str = spec_field(
         "class_map",

@@ -25,11 +25,11 @@ from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.images.cache import ImageStore, MemoryStore
-from tao_like.data.text.vocabulary import words_preparation
+from tao_like.data.text.vocabulary import words_preprocessing
 from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT
-from tao_like.runtime.inputs.image import ImagePreparation, prepare
-from tao_like.runtime.inputs.text import TextPreparation, Tokenizer
+from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.text_to_image.judge import Judge
 from tao_like.tasks.text_to_image.spec import Spec
 
@@ -89,7 +89,7 @@ class CaptionDataset:
         self,
         records: list[CaptionRecord],
         tokenizer: Tokenizer,
-        preprocessing: ImagePreparation,
+        preprocessing: ImagePreprocessing,
         store: ImageStore,
         *,
         draws: bool,
@@ -112,7 +112,7 @@ class CaptionDataset:
 
     def pixels(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return prepare(self.store.read(self.records[index].path), self.preprocessing)
+        return preprocess(self.store.read(self.records[index].path), self.preprocessing)
 
     def sample(self, index: int) -> Sample:
         """Caption, seed and picture; see `Dataset`."""
@@ -141,7 +141,7 @@ class CaptionData(Data):
         self._read: dict[Split, ReadCaptions] = {}
         self._datasets: dict[Split, CaptionDataset] = {}
         side = spec.model.image_size
-        self.preprocessing = ImagePreparation(height=side, width=side, resize="crop", crop_pct=1.0)
+        self.preprocessing = ImagePreprocessing(height=side, width=side, resize="crop", crop_pct=1.0)
 
     @property
     @override
@@ -186,13 +186,13 @@ class CaptionData(Data):
         return self.read(split).records
 
     @cached_property
-    def text(self) -> TextPreparation:
+    def text(self) -> TextPreprocessing:
         """How captions become tokens: as the model has learnt them, or by the words of the training data."""
         if self.trained is not None:
-            return TextPreparation.from_dict(self.trained.preprocessing[TEXT])
+            return TextPreprocessing.from_dict(self.trained.preprocessing[TEXT])
         captions = [caption for record in self.records("train") for caption in record.captions]
         model = self.spec.model
-        return words_preparation(captions, model.context_length, most_words=model.vocabulary_size)
+        return words_preprocessing(captions, model.context_length, most_words=model.vocabulary_size)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -249,7 +249,7 @@ def transformer_losses(
         logits: of the transformer, for captions and for codes.
         padded: captions as its ``padded`` gives them, (N, text_length).
         codes: (N, C).
-        text_weight: the caption's share, 0 to 1.
+        text_weight: the caption's fraction, 0 to 1.
     """
     text_logits, code_logits = logits
     of_text = functional.cross_entropy(text_logits.flatten(0, 1), padded.flatten())

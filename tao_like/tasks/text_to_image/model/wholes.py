@@ -118,7 +118,7 @@ class DenoiserForExport(nn.Module):
         return self.base(x, timesteps, tokens, pooled)
 
 
-def dropped(text: Tensor, share: float) -> Tensor:
-    """Captions of which a share, at random, is left out: all of it padding."""
-    kept = torch.rand(text.shape[0], 1, device=text.device) >= share
+def dropped(text: Tensor, fraction: float) -> Tensor:
+    """Captions of which a fraction, at random, is left out: all of it padding."""
+    kept = torch.rand(text.shape[0], 1, device=text.device) >= fraction
     return text * kept

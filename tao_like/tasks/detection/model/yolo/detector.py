@@ -50,8 +50,8 @@ class AnchorDetector(ObjectDetector):
         widths: of neck and head at each map that is used.
         plan: the anchors of each of these maps.
         classes: number of classes.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class AnchorDetector(ObjectDetector):
         backbone: nn.Module,
         widths: Sequence[int],
         plan: AnchorPlan,
-        classes: int,
+        num_classes: int,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
         neck = NECKS[arch](cast("Sequence[int]", backbone.channels), widths)
-        head = AnchorHead(neck.channels, widths, plan.counts, classes)
+        head = AnchorHead(neck.channels, widths, plan.counts, num_classes)
         super().__init__(backbone, neck, head, mean, std)
         if (
             isinstance(backbone, BackbonePyramid)

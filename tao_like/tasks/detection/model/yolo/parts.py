@@ -152,11 +152,11 @@ class AnchorHead(ObjectHead):
     """
 
     def __init__(
-        self, channels: Sequence[int], widths: Sequence[int], anchors: Sequence[int], classes: int
+        self, channels: Sequence[int], widths: Sequence[int], anchors: Sequence[int], num_classes: int
     ) -> None:
         super().__init__()
         self.anchors = tuple(anchors)
-        self.classes = classes
+        self.classes = num_classes
         self.branches = nn.ModuleList(
             conv(count, width, 3) for count, width in zip(channels, widths, strict=True)
         )
@@ -166,7 +166,7 @@ class AnchorHead(ObjectHead):
                 nn.Conv2d(width, count * values, 1) for width, count in zip(widths, anchors, strict=True)
             )
 
-        self.class_outputs = outputs(classes)
+        self.class_outputs = outputs(num_classes)
         self.box_outputs = outputs(BOX_VALUES)
         self.object_outputs = outputs(1)
         self.expect_little()
@@ -229,7 +229,7 @@ class CspDarknetTiny(nn.Module):
         self.last = conv(512, 512, 3)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to two maps; sides must be multiples of 32."""
+        """Maps normalized pictures (N, 3, H, W) to two maps; sides must be multiples of 32."""
         values, _ = self.block1(self.stem(inputs))
         values, _ = self.block2(self.shrink(values))
         values, middle = self.block3(self.shrink(values))

@@ -28,8 +28,8 @@ class YoloxDetector(ObjectDetector):
         backbone: gives three maps; has ``channels`` and ``strides``.
         neck: from these maps to three others.
         head: from these to values for each place.
-        mean: of the normalisation, 0 to 1.
-        std: of the normalisation.
+        mean: of the normalization, 0 to 1.
+        std: of the normalization.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class YoloxDetector(ObjectDetector):
         return yolox_losses(values, self.strides, boxes, labels, refine=refine)
 
 
-def yolox(size: str, classes: int) -> YoloxDetector:
+def yolox(size: str, num_classes: int) -> YoloxDetector:
     """YOLOX in a published size: nano, tiny, s, m, l or x. Its input is pixels as they are, 0 to 255."""
     chosen = YOLOX_SIZES[size]
     backbone = CspDarknet(chosen)
     depth, separable = chosen.blocks(NECK_BLOCKS), chosen.separable
     neck = PathAggregation(backbone.channels, backbone.channels, depth, separable=separable)
-    head = YoloxHead(backbone.channels, chosen.channels(256), classes, separable=separable)
+    head = YoloxHead(backbone.channels, chosen.channels(256), num_classes, separable=separable)
     return YoloxDetector(backbone, neck, head, (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 
 
 def yolox_over(
     backbone: nn.Module,
-    classes: int,
+    num_classes: int,
     width: int,
     depth: int,
     mean: Sequence[float],
@@ -77,7 +77,7 @@ def yolox_over(
 
     Args:
         backbone: has ``channels`` and ``strides``.
-        classes: number of classes.
+        num_classes: number of classes.
         width: channels of neck and head.
         depth: bottlenecks in each layer of the neck.
         mean: of the backbone's weights.
@@ -85,4 +85,4 @@ def yolox_over(
     """
     widths = (width, width, width)
     neck = PathAggregation(cast("Sequence[int]", backbone.channels), widths, depth)
-    return YoloxDetector(backbone, neck, YoloxHead(widths, width, classes), mean, std)
+    return YoloxDetector(backbone, neck, YoloxHead(widths, width, num_classes), mean, std)

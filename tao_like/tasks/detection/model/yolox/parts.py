@@ -84,7 +84,7 @@ class CspDarknet(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalised pictures (N, 3, H, W) to three maps; sides must be multiples of 32."""
+        """Maps normalized pictures (N, 3, H, W) to three maps; sides must be multiples of 32."""
         third = self.stage3(self.stage2(self.stem(inputs)))
         fourth = self.stage4(third)
         return [third, fourth, self.stage5(fourth)]
@@ -149,17 +149,19 @@ class YoloxHead(ObjectHead):
         separable: whether 3 x 3 convolutions are depthwise and pointwise.
     """
 
-    def __init__(self, channels: Sequence[int], width: int, classes: int, *, separable: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], width: int, num_classes: int, *, separable: bool = False
+    ) -> None:
         super().__init__()
 
         def pair() -> nn.Sequential:
             return nn.Sequential(*(spatial_conv(width, width, separable=separable) for _ in range(2)))
 
-        self.classes = classes
+        self.classes = num_classes
         self.entries = nn.ModuleList(ConvNormAct(count, width, 1) for count in channels)
         self.class_branches = nn.ModuleList(pair() for _ in channels)
         self.box_branches = nn.ModuleList(pair() for _ in channels)
-        self.class_outputs = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in channels)
+        self.class_outputs = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for _ in channels)
         self.box_outputs = nn.ModuleList(nn.Conv2d(width, BOX_VALUES, 1) for _ in channels)
         self.object_outputs = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
         self.expect_little()

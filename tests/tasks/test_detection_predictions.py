@@ -20,7 +20,7 @@ from tiny_detection import data_overrides, run
 
 from tao_like import runtime
 from tao_like.errors import DatasetError
-from tao_like.runtime.geometry.boxes import overlaps
+from tao_like.runtime.geometry.boxes import box_iou
 from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.predictions.boxes import Detection, Selection
 from tao_like.runtime.predictions.detections import Detections
@@ -136,10 +136,10 @@ def test_the_graph_is_standard_and_its_batch_is_free(exported: Path) -> None:
     assert [item.name for item in graph.graph.output] == ["boxes", "scores", "labels", "num_detections"]
     model = runtime.load(exported)
     pictures = np.stack([model.prepare(scene(number)[0]) for number in range(5)])
-    together = model.run_prepared(pictures)
+    together = model.run_preprocessed(pictures)
     assert together["num_detections"].sum() > 5
     for number, picture in enumerate(pictures):
-        alone = model.run_prepared(picture[None])
+        alone = model.run_preprocessed(picture[None])
         for name, values in alone.items():
             assert together[name][number] == pytest.approx(values[0], abs=1e-3), name
     assert (together["scores"][:, -1] == 0).any()
@@ -149,17 +149,17 @@ def test_the_runtime_gives_boxes_in_pixels_of_the_original(exported: Path) -> No
     model = runtime.load(exported)
     image, objects = scene(3)
     large = image.resize((image.width * 3, image.height * 3))
-    small_answer, large_answer = model.predict([image, large])
+    small_prediction, large_prediction = model.predict([image, large])
     assert len(objects) == 3
     for name, (left, top, width, height) in objects:
-        assert contains(small_answer.detections, name, (left, top, left + width, top + height))
+        assert contains(small_prediction.detections, name, (left, top, left + width, top + height))
         tripled = (3 * left, 3 * top, 3 * (left + width), 3 * (top + height))
-        assert contains(large_answer.detections, name, tripled)
+        assert contains(large_prediction.detections, name, tripled)
 
 
 def contains(detections: tuple[Detection, ...], name: str, box: tuple[float, ...]) -> bool:
     return any(
-        found.label == name and overlaps(np.array([found.box]), np.array([box]))[0, 0] > 0.6
+        found.label == name and box_iou(np.array([found.box]), np.array([box]))[0, 0] > 0.6
         for found in detections
     )
 
@@ -282,14 +282,14 @@ def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
     stated["extra"]["tiling"] = tiling.to_dict()
     entry.value = json.dumps(stated)
     onnx.save(graph, tmp_path / "tiled.onnx")
-    images, annotations, truths = [], [], []
+    images, annotations, targets = [], [], []
     (tmp_path / "val").mkdir()
     for number in range(2):
         image, objects = big_scene(700 + 20 * number)
         image.save(tmp_path / "val" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": 288, "height": 192})
         annotations += [annotation(len(annotations) + at, number, *each) for at, each in enumerate(objects)]
-        truths.append(objects)
+        targets.append(objects)
     categories = [{"id": number, "name": name} for name, number in IDS.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "val.json").write_text(json.dumps(content))
@@ -300,19 +300,19 @@ def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
     ):
         runtime.load(exported).predict(tmp_path / "val")
 
-    answers = runtime.load(tmp_path / "tiled.onnx").predict(tmp_path / "val")
+    predictions = runtime.load(tmp_path / "tiled.onnx").predict(tmp_path / "val")
     found = 0
-    for answer, objects in zip(answers, truths, strict=True):
+    for prediction, objects in zip(predictions, targets, strict=True):
         for name, (left, top, width, height) in objects:
             box = np.array([[left, top, left + width, top + height]], np.float32)
-            same = [each for each in answer.detections if each.label == name]
-            shares = overlaps(box, np.array([each.box for each in same], np.float32).reshape(-1, 4))
-            assert (shares > 0.5).sum() <= 1
-            found += int((shares > 0.5).sum())
+            same = [each for each in prediction.detections if each.label == name]
+            ious = box_iou(box, np.array([each.box for each in same], np.float32).reshape(-1, 4))
+            assert (ious > 0.5).sum() <= 1
+            found += int((ious > 0.5).sum())
     assert found > 0.7 * len(annotations)
     # Some squares do lie on borders of tiles, so this could fail.
     borders = {tile.right for tile in tiling.tiles(288, 192)}
-    assert any(left < border < left + width for border in borders for _, (left, _, width, _) in truths[0])
+    assert any(left < border < left + width for border in borders for _, (left, _, width, _) in targets[0])
 
     given = [f"evaluate.checkpoint={tmp_path / 'tiled.onnx'}", "evaluate.split=val"]
     source = (
@@ -323,4 +323,4 @@ def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
     assert scored.report["samples"] == 2
     infer = [f"inference.checkpoint={tmp_path / 'tiled.onnx'}", f"inference.source={tmp_path / 'val'}"]
     rows = run("inference", tmp_path, *data_overrides(exported.parents[2] / "data"), *infer).rows
-    assert [row["objects"] for row in rows] == [len(answer.detections) for answer in answers]
+    assert [row["objects"] for row in rows] == [len(prediction.detections) for prediction in predictions]

@@ -22,7 +22,7 @@ from tao_like.stages.train.state import State
 from tao_like.tracking import TensorBoard, is_main_process
 
 
-class Board:
+class TensorBoardWriter:
     """Writes a phase's events; its curves are drawn by ``events``, a listener of the run.
 
     Args:

@@ -23,7 +23,7 @@ _BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.Ba
 
 
 class BatchNormOfAnyRank(nn.BatchNorm2d):
-    """Batch normalisation (N, C, ...) of a value of which the number of axes is not known beforehand."""
+    """Batch normalization (N, C, ...) of a value of which the number of axes is not known beforehand."""
 
     @override
     def _check_input_dim(self, input: Tensor) -> None:
@@ -46,7 +46,7 @@ def training_batch_norm(
     epsilon: float,
     momentum: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By the batch's statistics, with the new running ones (ONNX's momentum is the share kept)."""
+    """By the batch's statistics, with the new running ones (ONNX's momentum is the fraction kept)."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     own_mean, own_variance = values.mean(axes), values.var(axes, unbiased=False)
     result = batch_norm(values, scale, shift, own_mean, own_variance, epsilon)
@@ -59,7 +59,7 @@ def training_batch_norm(
 
 @converter("BatchNormalization")
 def convert_batch_norm(node: NodeView) -> Any:
-    """Batch normalisation."""
+    """Batch normalization."""
     epsilon, momentum = node.attribute("epsilon", 1e-5), node.attribute("momentum", 0.9)
     inputs = [node.input(index) for index in range(5)]
     if any(value.constant is None for value in inputs[1:]):
@@ -79,7 +79,7 @@ def convert_batch_norm(node: NodeView) -> Any:
 
 
 def fill_norm(module: nn.Module, scale: Tensor, shift: Tensor | None) -> None:
-    """Gives a normalisation layer copies of its scale and shift."""
+    """Gives a normalization layer copies of its scale and shift."""
     module.weight = nn.Parameter(scale.clone())
     module.bias = None if shift is None else nn.Parameter(shift.clone())  # type: ignore[assignment]
 
@@ -87,18 +87,18 @@ def fill_norm(module: nn.Module, scale: Tensor, shift: Tensor | None) -> None:
 def layer_norm(
     values: Tensor, scale: Tensor, shift: Tensor | None, axis: int, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Layer normalisation over the axes from ``axis`` on, with the mean and one over the deviation."""
+    """Layer normalization over the axes from ``axis`` on, with the mean and one over the deviation."""
     axes = list(range(axis % values.ndim, values.ndim))
     mean = values.mean(axes, keepdim=True)
-    centred = values - mean
-    inverse = torch.rsqrt((centred * centred).mean(axes, keepdim=True) + epsilon)
-    result = centred * inverse * scale
+    centered = values - mean
+    inverse = torch.rsqrt((centered * centered).mean(axes, keepdim=True) + epsilon)
+    result = centered * inverse * scale
     return result if shift is None else result + shift, mean, inverse
 
 
 @converter("LayerNormalization")
 def convert_layer_norm(node: NodeView) -> Any:
-    """Layer normalisation."""
+    """Layer normalization."""
     axis, epsilon = node.attribute("axis", -1), node.attribute("epsilon", 1e-5)
     scale, rank = node.constant(1), node.rank(0)
     single = len([name for name in node.node.outputs if name]) == 1
@@ -135,11 +135,11 @@ def convert_rms_norm(node: NodeView) -> Value:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation (N, C, ...) with any number of axes; every sample by its own statistics."""
+    """Instance normalization (N, C, ...) with any number of axes; every sample by its own statistics."""
 
     @override
     def forward(self, input: Tensor) -> Tensor:
-        """The normalised values."""
+        """The normalized values."""
         return functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
@@ -150,7 +150,7 @@ def instance_norm(values: Tensor, scale: Tensor, shift: Tensor, epsilon: float) 
 
 @converter("InstanceNormalization")
 def convert_instance_norm(node: NodeView) -> Value:
-    """Instance normalisation."""
+    """Instance normalization."""
     epsilon = node.attribute("epsilon", 1e-5)
     if node.constant(1) is None or node.constant(2) is None:
         return node.call(instance_norm, node.input(0), node.input(1), node.input(2), epsilon)
@@ -164,7 +164,7 @@ def convert_instance_norm(node: NodeView) -> Value:
 def group_norm(
     values: Tensor, scale: Tensor, shift: Tensor, groups: int, epsilon: float, by_group: bool
 ) -> Tensor:
-    """Group normalisation; before opset 21, scale and shift stand for groups of channels."""
+    """Group normalization; before opset 21, scale and shift stand for groups of channels."""
     if by_group:
         repeats = values.shape[1] // groups
         scale, shift = scale.repeat_interleave(repeats), shift.repeat_interleave(repeats)
@@ -173,7 +173,7 @@ def group_norm(
 
 @converter("GroupNormalization", since=18)
 def convert_group_norm(node: NodeView) -> Value:
-    """Group normalisation."""
+    """Group normalization."""
     groups, epsilon = node.attribute("num_groups"), node.attribute("epsilon", 1e-5)
     by_group = node.opset < 21
     if by_group or node.constant(1) is None or node.constant(2) is None:
@@ -214,7 +214,7 @@ def local_response_norm(values: Tensor, size: int, alpha: float, beta: float, bi
 
 @converter("LRN")
 def lrn(node: NodeView) -> Value:
-    """Local response normalisation."""
+    """Local response normalization."""
     settings = (node.attribute("alpha", 1e-4), node.attribute("beta", 0.75), node.attribute("bias", 1.0))
     return node.call(local_response_norm, node.input(0), node.attribute("size"), *settings)
 

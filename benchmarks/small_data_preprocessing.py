@@ -1,12 +1,12 @@
 """How `init` prepares some hundred photos for a head on a frozen backbone: cross-validation inside train.
 
 Data: a folder whose `train` holds class folders; its `val` is never read. The backbone is frozen, so its
-features of a photo do not depend on the fold: for each preparation those of the plain photos and of one
+features of a photo do not depend on the fold: for each preprocessing those of the plain photos and of one
 augmented view of each photo for every epoch are computed once. Then the head is trained as `init`'s spec does
 it, by five-fold cross-validation repeated with ten shuffles. Logistic regressions on the plain photos stand
 beside, for what a linear probe gets from the same photos.
 
-    python benchmarks/small_data_preparation.py HYMENOPTERA
+    python benchmarks/small_data_preprocessing.py HYMENOPTERA
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from tao_like.config import load_spec
 from tao_like.tasks.classification.task import ClassificationTask
 
-PREPARATIONS: dict[str, tuple[str, ...]] = {
+PREPROCESSINGS: dict[str, tuple[str, ...]] = {
     "crop, 224": ("dataset.img_size=224",),
     "crop, 224, views of half the photo and more": (
         "dataset.img_size=224",
@@ -62,10 +62,10 @@ COMMON = (
 
 @dataclass
 class Features:
-    """Pooled features of one preparation.
+    """Pooled features of one preprocessing.
 
     Attributes:
-        plain: (N, D) of the photos as evaluation prepares them.
+        plain: (N, D) of the photos as evaluation preprocesses them.
         views: (E, N, D) of an augmented view of each photo for every epoch.
         targets: (N,) class numbers.
     """
@@ -107,7 +107,7 @@ def train_head(data: Features, rate: float, chosen: Tensor, seed: int) -> nn.Mod
     head = nn.Sequential(nn.Dropout(0.2), nn.Linear(data.plain.shape[1], int(data.targets.max()) + 1))
     nn.init.normal_(head[1].weight, std=0.01)
     nn.init.zeros_(head[1].bias)
-    optimiser = torch.optim.SGD(head.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(head.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     loss = nn.CrossEntropyLoss(label_smoothing=0.1)
     steps = math.ceil(len(chosen) / BATCH_SIZE)
     for epoch in range(EPOCHS):
@@ -115,12 +115,12 @@ def train_head(data: Features, rate: float, chosen: Tensor, seed: int) -> nn.Mod
         for step in range(steps):
             place = (epoch * steps + step) / (EPOCHS * steps)
             warm = min(1.0, place * EPOCHS)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = rate * warm * 0.5 * (1 + math.cos(math.pi * place))
             rows = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss(head(data.views[epoch][rows]), data.targets[rows]).backward()
-            optimiser.step()
+            optimizer.step()
     return head.eval()
 
 
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
     rows: list[tuple[str, str, float, float, float]] = []
-    for name, settings in PREPARATIONS.items():
+    for name, settings in PREPROCESSINGS.items():
         data = features(options.photos / "train", settings)
         trainers: dict[str, Callable[[Tensor, int], nn.Module]] = {
             f"head, rate {rate}": partial(train_head, data, rate) for rate in RATES
