@@ -1,7 +1,7 @@
 """Files of other people along the whole path: converted, trained, exported, pruned, quantized, run.
 
-    python benchmarks/byom_path.py                          # writes benchmarks/byom_path.csv
-    python benchmarks/byom_path.py "hf ViT" --exporters trace
+    python benchmarks/byom_path.py                          # rows that benchmarks/byom_path.csv lacks
+    python benchmarks/byom_path.py "hf ViT" --exporters trace --again
 
 Networks of timm and transformers with random weights (byom_sources.py), each written by both exporters of
 torch, for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to
@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import fcntl
 import io
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ import tao_like
 from tao_like import runtime
 from tao_like.bundle import write_bundle
 from tao_like.byom.importing import ImportResult, import_file, to_bundle
-from tao_like.byom.proof import session
+from tao_like.byom.proof.comparison import session
 
 TABLE = Path(__file__).with_suffix(".csv")
 COLUMNS = (
@@ -51,7 +53,17 @@ COLUMNS = (
         "batch_3",
         "other_size",
     ),
-    *("trained", "exported", "macs", "pruned", "pruned_exported", "int8", "runtime", "seconds", "problem"),
+    *(
+        "trained",
+        "exported",
+        "macs",
+        "pruned",
+        "pruned_exported",
+        "int8",
+        "runtime",
+        "cpu_seconds",
+        "problem",
+    ),
 )
 BATCHES = (1, 2, 3)
 _PICTURES = {"train": 12, "val": 6, "test": 6}
@@ -138,7 +150,7 @@ def measure(
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= {"source": name, "exporter": exporter, "opset": opset, "batch": "open" if open_batch else "1"}
     row |= {"size": "open" if open_size else str(source.side), "problem": "export of the source"}
-    start = time.perf_counter()
+    start = time.process_time()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         file = folder / "source.onnx"
@@ -162,21 +174,36 @@ def measure(
         except Exception as error:  # a row says how far it came, whatever goes wrong
             text = " ".join(str(error).split())[:160]
             row["problem"] += f": {type(error).__name__}: {text}"
-    row["seconds"] = f"{time.perf_counter() - start:.0f}"
+    row["cpu_seconds"] = f"{time.process_time() - start:.0f}"
     return row
 
 
-def main() -> None:
-    """Goes through the sources and writes the table, which is whole after every row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="parts of sources' names")
-    parser.add_argument("--exporters", nargs="*", default=["trace", "dynamo"])
-    parser.add_argument("--opsets", nargs="*", type=int, default=[17, 18, 20, 23])
-    parser.add_argument("--output", type=Path, default=None)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    output = options.output or (TABLE if not options.names else None)
-    rows = []
+def key_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What tells one row from the others."""
+    return tuple(str(row[name]) for name in ("source", "exporter", "opset", "batch"))
+
+
+def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The rows that are there already."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        return {key_of(row): row for row in csv.DictReader(file)}
+
+
+def put_row(path: Path, row: dict[str, Any]) -> None:
+    """Writes a row into the table, in place of an older one of the same file; others may write beside."""
+    with path.open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = read_rows(path) | {key_of(row): row}
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows[key] for key in sorted(rows))
+
+
+def wanted(options: argparse.Namespace) -> Iterator[tuple[str, Source, str, int, bool]]:
+    """The files that the options name, those that are told most by first."""
     for exporter, opset, is_open in VARIANTS:
         if exporter not in options.exporters or opset not in options.opsets:
             continue
@@ -185,16 +212,31 @@ def main() -> None:
                 continue
             if name in CNNS and (exporter, opset, is_open) not in CNN_VARIANTS:
                 continue
-            row = measure(
-                name, source, exporter, opset, open_batch=is_open, open_size=is_open and source.other > 0
-            )
-            print(*row.values(), sep=" | ", flush=True)
-            rows.append(row)
-            if output is not None:
-                with output.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
+            yield name, source, exporter, opset, is_open
+
+
+def main() -> None:
+    """Goes through the files that are not in the table yet, which is whole after every row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of sources' names")
+    parser.add_argument("--exporters", nargs="*", default=["trace", "dynamo"])
+    parser.add_argument("--opsets", nargs="*", type=int, default=[17, 18, 20, 23])
+    parser.add_argument("--again", action="store_true", help="also those that are in the table")
+    parser.add_argument("--list", action="store_true", help="only name what would be measured")
+    parser.add_argument("--output", type=Path, default=TABLE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name, source, exporter, opset, is_open in wanted(options):
+        key = (name, exporter, str(opset), "open" if is_open else "1")
+        if key in read_rows(options.output) and not options.again:
+            continue
+        if options.list:
+            print(*key, sep=" | ")
+            continue
+        is_sized = is_open and source.other > 0
+        row = measure(name, source, exporter, opset, open_batch=is_open, open_size=is_sized)
+        print(*row.values(), sep=" | ", flush=True)
+        put_row(options.output, row)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from tao_like.byom.conversion import convert
-from tao_like.byom.proof import session
+from tao_like.byom.proof.comparison import session
 
 TABLE = Path(__file__).with_suffix(".csv")
 COLUMNS = ("op", "cases", "agreed", "equal", "different", "first_difference")

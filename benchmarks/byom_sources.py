@@ -34,11 +34,15 @@ class Source:
         make: builds it; its only output are logits or an embedding.
         side: of its pictures, in pixels.
         other: another side that it can take; 0: it is bound to one.
+        unfused: exporters that fail on its fused attention (torch 2.13's: `is_causal` must be no tensor; or a
+            view of what the decomposed attention gives); for them attention is written out, as its library
+            offers.
     """
 
     make: Callable[[], nn.Module]
     side: int
     other: int = 0
+    unfused: tuple[str, ...] = ()
 
 
 class _First(nn.Module):
@@ -86,9 +90,9 @@ TRANSFORMERS: dict[str, Source] = {
         ),
         64,
     ),
-    "timm beit_base": Source(_timm("beit_base_patch16_224", **_VIT), 32),
+    "timm beit_base": Source(_timm("beit_base_patch16_224", **_VIT), 32, unfused=("dynamo",)),
     "timm maxvit_pico": Source(_timm("maxvit_rmlp_pico_rw_256", img_size=64), 64),
-    "timm eva02_tiny": Source(_timm("eva02_tiny_patch14_224", **_VIT), 32),
+    "timm eva02_tiny": Source(_timm("eva02_tiny_patch14_224", **_VIT), 32, unfused=("trace",)),
     "hf ViT": Source(_hugging("ViTForImageClassification", **_ENCODER), 32),
     "hf DeiT": Source(_hugging("DeiTForImageClassification", **_ENCODER), 32),
     "hf BEiT": Source(
@@ -100,6 +104,7 @@ TRANSFORMERS: dict[str, Source] = {
             **{"image_size": 64, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4},
         ),
         64,
+        unfused=("dynamo",),
     ),
     "hf CLIP vision": Source(_hugging("CLIPVisionModelWithProjection", "image_embeds", **_ENCODER), 32),
     "hf DINOv2": Source(
@@ -130,10 +135,14 @@ VARIANTS = (
 CNN_VARIANTS = (("trace", 17, True), ("trace", 17, False))
 
 
-def network(source: Source) -> nn.Module:
+def network(source: Source, *, fused: bool = True) -> nn.Module:
     """The network, its weights moved away from their start so that no two layers are equal."""
     torch.manual_seed(SEED)
+    timm.layers.set_fused_attn(fused)
     made = source.make().eval()
+    timm.layers.set_fused_attn(True)
+    if not fused and isinstance(made, _First):
+        made.network.set_attn_implementation("eager")  # type: ignore[operator]
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn_like(parameter) * _SPREAD)
@@ -165,5 +174,7 @@ def exported(source: Source, exporter: str, opset: int, *, open_batch: bool, ope
     example = torch.rand(2 if open_batch else 1, 3, source.side, source.side)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(network(source), (example,), buffer, **settings)
+        torch.onnx.export(
+            network(source, fused=exporter not in source.unfused), (example,), buffer, **settings
+        )
     return buffer.getvalue()

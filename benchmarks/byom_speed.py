@@ -27,7 +27,7 @@ from byom_timm import network, written
 from torch import Tensor, nn
 
 from tao_like.byom.conversion import convert
-from tao_like.byom.reading import parse_model
+from tao_like.byom.source.reading import parse_model
 
 TABLE = Path(__file__).with_suffix(".csv")
 NETWORKS = (

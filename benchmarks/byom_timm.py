@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.byom.conversion import convert
-from tao_like.byom.reading import parse_model
+from tao_like.byom.source.reading import parse_model
 from tao_like.networks import _torchvision  # noqa: F401
 
 # isort: split

@@ -29,7 +29,7 @@ from onnx.backend.test.loader import load_model_tests
 from torch import nn
 
 from tao_like.byom.conversion import convert, unknown_operations
-from tao_like.byom.graph import dtype_of, graph_of
+from tao_like.byom.source.graph import dtype_of, graph_of
 from tao_like.errors import ConversionError
 
 TABLE = Path(__file__).with_suffix(".csv")

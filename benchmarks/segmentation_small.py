@@ -4,32 +4,43 @@ Data: a folder with `images/{train,val}` and `masks/{train,val}` (CamVid: 48 and
 classes; or what `tao-like samples shapes_scenes` writes). The network is trained by the shipped
 specs/segmentation/small_data.yaml, pruned to half of its arithmetic, trained again with the whole network as
 its teacher, exported and quantized. mIoU is that of the last epoch on val, pooled over all pixels at the
-photos' size; val chose nothing.
+photos' size; val chose nothing. Latency is the median of a photo of the exported files, by onnxruntime with
+`--threads`. Photos smaller than twice the spec's crop are learnt from whole.
 
-    python benchmarks/segmentation_small.py CAMVID --epochs 24 --threads 2
+    python benchmarks/segmentation_small.py CAMVID --threads 2
+
+Seeds can be measured one by one: rows of others stay in the CSV file.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import torch
 from PIL import Image
 
 import tao_like
+from tao_like.config import load_spec
 from tao_like.config.shipped import shipped_specs
+from tao_like.tasks.segmentation.spec import Spec
 
 SPEC = shipped_specs() / "segmentation" / "small_data.yaml"
 FIELDS = (
     *("data", "seed", "form", "mIoU", "pixel_accuracy", "boundary_iou", "bytes"),
-    *("minutes", "cpu_minutes", "ious"),
+    *("latency_ms", "minutes", "cpu_minutes", "ious"),
 )
 MULTIPLE = 32
+WHOLE = ("dataset.augmentation.with_scale_random_crop={scale_range: [0.5, 1.0]}",)
+RUNS = 40
+"""Of a photo, for latency."""
 
 
 def settings(data: Path, epochs: int, seed: int, results: Path) -> list[str]:
@@ -37,7 +48,10 @@ def settings(data: Path, epochs: int, seed: int, results: Path) -> list[str]:
     first = min((data / "images" / "train").iterdir())
     with Image.open(first) as photo:
         width, height = (-(-side // MULTIPLE) * MULTIPLE for side in photo.size)
+    crop = load_spec(Spec, SPEC).spec.dataset.augmentation.train_crop_size
+    whole = ["dataset.augmentation.train_crop_size=[]", *WHOLE] if width < 1.8 * crop[1] else []
     return [
+        *whole,
         f"dataset.train_dataset={{images_dir: '{data}/images/train', masks_dir: '{data}/masks/train'}}",
         f"dataset.val_dataset={{images_dir: '{data}/images/val', masks_dir: '{data}/masks/val'}}",
         f"dataset.classes_file={data / 'classes.txt'}",
@@ -75,6 +89,7 @@ def measure(data: Path, epochs: int, again: int, seed: int) -> list[dict[str, An
                     "form": form,
                     **{name: f"{found['metrics'][name]:.4f}" for name in FIELDS[3:6]},
                     "bytes": path.stat().st_size,
+                    "latency_ms": latency(path) if path.suffix == ".onnx" else "",
                     "minutes": f"{spent[0]:.1f}",
                     "cpu_minutes": f"{spent[1]:.1f}",
                     "ious": " ".join(f"{name} {iou:.3f}" for name, iou in ious.items() if iou is not None),
@@ -85,6 +100,8 @@ def measure(data: Path, epochs: int, again: int, seed: int) -> list[dict[str, An
         began = clocks()
         whole = run("train").bundle
         add("trained", whole, began)
+        began = clocks()
+        add("its ONNX file", run("export", f"export.checkpoint={whole}").onnx_file, began)
         began = clocks()
         # One cut to the half costs more than four small ones with training in between.
         cut = [f"prune.checkpoint={whole}", "prune.target_macs=0.5", "prune.steps=4"]
@@ -100,9 +117,26 @@ def measure(data: Path, epochs: int, again: int, seed: int) -> list[dict[str, An
         add("pruned to half", half, began)
         began = clocks()
         exported = run("export", f"export.checkpoint={half}").onnx_file
+        add("its ONNX file, pruned", exported, began)
+        began = clocks()
         quantized = run("quantize", f"quantize.checkpoint={exported}").onnx_file
         add("that in int8", quantized, began)
     return rows
+
+
+def latency(path: Path) -> str:
+    """Milliseconds for a photo, the median, with as many threads as the training."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    pixels = np.zeros((1, *given.shape[1:]), np.uint8)
+    times = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        session.run(None, {given.name: pixels})
+        times.append(1000 * (time.perf_counter() - began))
+    return f"{statistics.median(times[RUNS // 4 :]):.1f}"
 
 
 def clocks() -> tuple[float, float]:
@@ -115,20 +149,31 @@ def main() -> None:
     way = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=way)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--again", type=int, default=12, help="epochs after pruning")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--again", type=int, default=30, help="epochs after pruning")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows: list[dict[str, Any]] = []
-    for seed in range(options.seeds):
-        rows += measure(options.data.resolve(), options.epochs, options.again, seed)
+    data = options.data.resolve()
+    for seed in options.seeds:
+        new = measure(data, options.epochs, options.again, seed)
+        rows = [
+            row for row in written(options.output) if (row["data"], row["seed"]) != (data.name, str(seed))
+        ]
         with options.output.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows([*rows, *new])
+
+
+def written(path: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier run."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

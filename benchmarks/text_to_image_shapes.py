@@ -1,4 +1,4 @@
-"""DALL-E and GLIDE on drawn shapes: what the shipped specs reach, attribute by attribute, and what it costs.
+"""DALL-E, GLIDE and unCLIP on drawn shapes: what the shipped specs reach by attribute, and its cost.
 
     python benchmarks/text_to_image_shapes.py --arch dalle --seeds 1
     python benchmarks/text_to_image_shapes.py --arch glide --seeds 1 train.num_epochs=40
@@ -24,6 +24,7 @@ import numpy as np
 import tao_like
 from tao_like import runtime
 from tao_like.config.shipped import shipped_spec_files
+from tao_like.runtime.generation.base import Noise
 from tao_like.samples.shapes_captions import write_shapes_captions
 from tao_like.stages.results import EvaluateResult, ExportResult, TrainResult
 from tao_like.tasks.text_to_image.judge import Judge, words_of
@@ -66,8 +67,15 @@ def run(arch: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, A
     if arch == "dalle":
         first = trained.report["phases"][0]["metrics"]
         row |= {f"dvae_{name}": round(first[name], 3) for name in ("psnr", "codes_used", "accuracy", "shape")}
-    sweep = "evaluate.guidance=[0,1,3]" if arch == "glide" else "evaluate.guidance=[1,3]"
-    scored: EvaluateResult = stage("evaluate", sweep)
+    if arch == "unclip":
+        for phase in trained.report["phases"][:2]:
+            names = ("recall_at_1", "cosine", "text_cosine")
+            values = {name: phase["metrics"][name] for name in names if name in phase["metrics"]}
+            row |= {f"{phase['phase']}_{name}": round(value, 3) for name, value in values.items()}
+    sweep = ["evaluate.guidance=[0,1,3]" if arch == "glide" else "evaluate.guidance=[1,3]"]
+    if arch == "unclip":
+        sweep.append("evaluate.conditions=[text,caption]")
+    scored: EvaluateResult = stage("evaluate", *sweep)
     groups = scored.report["details"]["groups"]
     for group in ("trained", "held_out"):
         values = groups[group]
@@ -83,26 +91,132 @@ def run(arch: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, A
     row["runtime_cpu_s_a_picture"] = round((time.process_time() - began) / 4, 3)
     if arch == "glide":
         row |= painted(model, data)
+    if arch == "unclip":
+        row |= embedded(model, data)
     return row
+
+
+ATTRIBUTE_WORDS = {
+    "shape": ["circle", "square", "triangle", "cross"],
+    "color": ["red", "green", "blue", "yellow", "purple", "cyan"],
+    "size": ["small", "large"],
+    "place": ["top left", "top right", "middle", "bottom left", "bottom right"],
+}
+
+
+def judge_of(data: Path) -> Judge:
+    """The judge of `evaluate`."""
+    lines = read_lines(data, "train")
+    return Judge(read_pictures(data, lines), [line["captions"][0] for line in lines], ATTRIBUTE_WORDS)
+
+
+def read_lines(data: Path, split: str) -> list[dict[str, Any]]:
+    """The lines of a split."""
+    return [json.loads(line) for line in (data / f"{split}.jsonl").read_text().splitlines()]
+
+
+def read_pictures(data: Path, lines: list[dict[str, Any]]) -> Any:
+    """Their pictures, (N, H, W, 3) uint8."""
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.open(data / line["image"])) for line in lines])
+
+
+def embedded(model: Any, data: Path) -> dict[str, float]:
+    """What stands between caption and picture, by the exported graphs alone.
+
+    The prior's embeddings against those of real pictures, beside two anchors (the captions' own, and the mean
+    of the training's pictures of the same caption); the decoder from true embeddings; pictures turned back to
+    noise and made again; red circles on the way to blue.
+    """
+    row: dict[str, float] = {}
+    judge = judge_of(data)
+    lines = read_lines(data, "test")
+    pictures = read_pictures(data, lines)
+    captions = [line["captions"][0] for line in lines]
+    train = read_lines(data, "train")
+    real, known = image_embeddings(model, pictures), image_embeddings(model, read_pictures(data, train))
+    text = np.concatenate([model.prepare({"text": one, "seed": 0})["text"][None] for one in captions])
+    words = model.run("text_encoder", {"text": text})
+    without = model.run("text_encoder", {"text": np.zeros_like(text)})
+    noise = Noise(np.arange(len(lines)))
+    call = lambda name, values: model.run(name, values)  # noqa: E731
+    drawn = model.generator.drawn(call, words, without, noise)
+    of_caption = [line["captions"][0] for line in train]
+    for group in ("trained", "held_out"):
+        chosen = [number for number, line in enumerate(lines) if line["group"] == group]
+        cosines = (drawn * real).sum(axis=1)[chosen]
+        row[f"prior_{group}"] = float(cosines.mean())
+        row[f"prior_text_{group}"] = float((words["text_embedding"] * real).sum(axis=1)[chosen].mean())
+        if group == "trained":
+            means = np.stack([known[[one == captions[n] for one in of_caption]].mean(axis=0) for n in chosen])
+            means /= np.linalg.norm(means, axis=1, keepdims=True)
+            row["prior_class_mean_trained"] = float((means * real[chosen]).sum(axis=1).mean())
+    made = decoded(model, real, without)
+    row["decoded_accuracy"] = accuracy(judge, made, captions)
+    row["decoded_cosine"] = float((image_embeddings(model, made) * real).sum(axis=1).mean())
+    again = [model.generate("", seed=0, image=one, guidance_scale=1.0, eta=0.0) for one in pictures[:20]]
+    errors = [
+        np.mean((one.pixels / 255.0 - real / 255.0) ** 2)
+        for one, real in zip(again, pictures[:20], strict=True)
+    ]
+    row["inverted_psnr"] = float(np.mean([-10 * np.log10(error) for error in errors]))
+    return {name: round(value, 3) for name, value in (row | turned(model, judge, lines, pictures)).items()}
+
+
+def image_embeddings(model: Any, pictures: Any) -> Any:
+    """Of pictures (N, H, W, 3) uint8, (N, D)."""
+    pixels = np.ascontiguousarray((pictures.astype(np.float32) / 255).transpose(0, 3, 1, 2))
+    return model.run("image_encoder", {"pixels": pixels})["image_embedding"]
+
+
+def decoded(model: Any, image: Any, without: Any) -> Any:
+    """Pictures (N, H, W, 3) uint8 of embeddings, without captions."""
+    generator = model.generator
+    noise = Noise(np.arange(len(image)))
+    blank = {name: without[name] for name in ("text_embedding", "tokens")}
+    heard, nothing = ({"image_embedding": one, **blank} for one in (image, np.zeros_like(image)))
+    scale = generator.decoder.guidance_scale
+    both = {name: np.concatenate([heard[name], nothing[name]]) for name in heard} if scale != 1 else heard
+    x = noise.normal((3, generator.decoder.height, generator.decoder.width))
+    found = generator.decoder.denoise(lambda name, values: model.run(name, values), x, both, noise)
+    return (((found + 1) / 2).clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def accuracy(judge: Judge, pictures: Any, captions: list[str]) -> float:
+    """The mean of all attributes."""
+    found = judge(pictures)
+    right = [
+        look[name] == word
+        for look, caption in zip(found, captions, strict=True)
+        for name, word in words_of(caption, ATTRIBUTE_WORDS).items()
+    ]
+    return float(np.mean(right))
+
+
+def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], pictures: Any) -> dict[str, float]:
+    """Red pictures led to blue by the difference of two captions: how many turn, and keep their shape."""
+    red = [number for number, line in enumerate(lines) if line["label"].startswith("red ")][:40]
+    looks = []
+    for number in red:
+        shape = lines[number]["label"].split()[1]
+        made = model.generate(
+            f"a blue {shape}", image=pictures[number], caption=f"a red {shape}", frames=1, guidance_scale=1.0
+        )
+        looks.append((judge(made.pixels[None])[0], shape))
+    blue = [one["color"] == "blue" for one, _ in looks]
+    kept = [one["shape"] == shape for one, shape in looks]
+    return {"turned_blue": float(np.mean(blue)), "turned_shape_kept": float(np.mean(kept))}
 
 
 def painted(model: Any, data: Path) -> dict[str, float]:
     """What is painted into a hole in an empty ground: accuracy inside, largest change outside."""
-    from PIL import Image
-
-    lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
-    attributes = {
-        "shape": ["circle", "square", "triangle", "cross"],
-        "color": ["red", "green", "blue", "yellow", "purple", "cyan"],
-        "size": ["small", "large"],
-    }
-    pictures = np.stack([np.asarray(Image.open(data / line["image"])) for line in lines])
-    judge = Judge(pictures, [line["captions"][0] for line in lines], attributes)
-    side = pictures.shape[1]
+    judge = judge_of(data)
+    side = model.generator.height
     ground = np.full((side, side, 3), 128, np.uint8)
     mask = np.zeros((side, side), np.uint8)
     mask[side // 8 : -side // 8, side // 8 : -side // 8] = 255
-    tests = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
+    tests = read_lines(data, "test")
     captions = sorted({line["captions"][0] for line in tests if "middle" in line["captions"][0]})[:PAINTED]
     made = model.generate(captions, seed=0, image=ground, mask=mask)
     pixels = np.stack([one.pixels for one in made])
@@ -110,7 +224,9 @@ def painted(model: Any, data: Path) -> dict[str, float]:
     right = [
         found[number][name] == word
         for number, caption in enumerate(captions)
-        for name, word in words_of(caption, attributes).items()
+        for name, word in words_of(caption, ATTRIBUTE_WORDS).items()
+        # The place is that of the hole.
+        if name != "place"
     ]
     outside = np.abs(pixels.astype(int) - 128)[:, mask == 0].max()
     return {"painted_accuracy": round(float(np.mean(right)), 3), "painted_outside": float(outside)}
@@ -133,7 +249,7 @@ def add(row: dict[str, Any]) -> None:
 def main() -> None:
     """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--arch", choices=("dalle", "glide"), required=True)
+    parser.add_argument("--arch", choices=("dalle", "glide", "unclip"), required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("results/text_to_image_shapes"))

@@ -30,9 +30,13 @@ SETTINGS: dict[str, dict[str, str]] = {
     "spins 1000": {"GOMP_SPINCOUNT": "1000"},
     "spins 10000": {"GOMP_SPINCOUNT": "10000"},
     "one thread": {"OMP_NUM_THREADS": "1"},
+    "tao-like": {"WATCHED": "1"},
+    "tao-like, where the other program comes later": {"WATCHED": "later"},
 }
 STEP = """
-import statistics, sys, time
+import os, statistics, subprocess, sys, time
+from contextlib import ExitStack
+from tao_like.stages import runner
 import torch
 from tao_like.networks import _torchvision
 import timm
@@ -44,12 +48,23 @@ optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
 images = torch.rand(batch, 3, side, side).to(memory_format=torch.channels_last)
 labels = torch.randint(10, (batch,))
 seconds = []
+scope = ExitStack()
+if "WATCHED" in os.environ:
+    from tao_like.stages.lib.threads import threads_for_this_machine
+    scope.enter_context(threads_for_this_machine())
+if os.environ.get("WATCHED") == "later":
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    scope.callback(other.kill)
+    began = time.perf_counter()
+    while time.perf_counter() - began < 3:
+        torch.nn.functional.cross_entropy(network(images), labels).backward()
 for _ in range(steps):
     began = time.perf_counter()
     torch.nn.functional.cross_entropy(network(images), labels).backward()
     optimizer.step()
     optimizer.zero_grad()
     seconds.append(time.perf_counter() - began)
+scope.close()
 print(statistics.median(seconds[2:]))
 """
 BUSY = "while True: pass"
@@ -108,8 +123,9 @@ def wanted(options: argparse.Namespace) -> Iterator[Key]:
         for busy in (0, 1):
             if options.load in (None, place) and options.busy in (None, busy):
                 for number in range(options.rounds):
-                    for setting in SETTINGS:
-                        yield load, str(busy), setting, str(number)
+                    for setting, variables in SETTINGS.items():
+                        if busy or variables.get("WATCHED") != "later":
+                            yield load, str(busy), setting, str(number)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -127,7 +143,7 @@ def measure(options: argparse.Namespace) -> None:
             return
         load, busy, setting, _ = key
         average = os.getloadavg()[0]
-        with busy_processes(int(busy)):
+        with busy_processes(0 if SETTINGS[setting].get("WATCHED") == "later" else int(busy)):
             seconds = step_seconds(SETTINGS[setting], LOADS[load], options.limit)
         row = [*key, "" if seconds is None else f"{seconds:.4f}", os.cpu_count(), f"{average:.2f}"]
         with options.output.open("a", newline="", encoding="utf-8") as file:

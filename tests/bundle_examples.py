@@ -17,7 +17,7 @@ def example(**changes: Any) -> Bundle:
         "task": "classification",
         "spec": {"model": {"backbone": {"type": "resnet18"}}, "results_dir": "/data/my run, é [1]"},
         "classes": ["ant", "bee ✿", "10"],
-        "preparation": {"height": 32, "width": 48},
+        "preprocessing": {"height": 32, "width": 48},
         "metrics": {"top_1": 0.1 + 0.2, "per_class": {"ant": {"f1": None}}},
         "thresholds": {"kind": "reject", "value": 0.4},
         "split": {"train": [{"file": "a\udcff.jpg", "sha1": "00", "labels": ["ant"]}], "val": [], "test": []},

@@ -115,6 +115,13 @@ def test_the_names_of_version_0_1_stay() -> None:
     assert detections.Detections is detections.Detections
     assert (boxes.overlaps, boxes.letterbox_transform) == (boxes.box_iou, boxes.letterbox_transform)
     assert (boxes3d.ground_overlaps, boxes3d.overlaps_3d) == (boxes3d.bev_iou, boxes3d.box_iou_3d)
+    assert runtime.ImagePreparation is runtime.ImagePreprocessing
+    assert runtime.SkeletonPreparation is runtime.SkeletonPreprocessing
+    assert (runtime.prepare, runtime.prepare_skeleton) == (runtime.preprocess, runtime.preprocess_skeleton)
+    assert (runtime.Model.prepare, runtime.Model.run_prepared) == (
+        runtime.Model.preprocess,
+        runtime.Model.run_preprocessed,
+    )
     model = runtime.load(FOLDER / "classification.onnx")
     assert isinstance(model, runtime.Model)
     assert model.preparation is model.preprocessing

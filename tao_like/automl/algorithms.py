@@ -127,8 +127,10 @@ def below_threshold(settings: AutomlSpec, epoch: int, value: float, *, maximize:
     return value < threshold if maximize else value > threshold
 
 
-def number_of_trials(settings: AutomlSpec, parameters: Sequence[Parameter]) -> int:
-    """Trainings at most; a grid has no more than its points."""
+def number_of_trials(settings: AutomlSpec, parameters: Sequence[Parameter], epochs: int) -> int:
+    """Trainings at most; a grid has no more than its points, a population one for each member and round."""
+    if settings.algorithm == "pbt":
+        return settings.population_size * -(-epochs // settings.eval_interval)
     if settings.algorithm != "grid":
         return settings.max_trials
     return min(settings.max_trials, math.prod(len(one.grid()) for one in parameters))

@@ -58,12 +58,15 @@ def run_automl(
 def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResult:
     from tao_like.automl.algorithms import open_study
     from tao_like.automl.outcome import write_outcome
+    from tao_like.automl.population import check_parameters
     from tao_like.automl.search import Search
     from tao_like.automl.space import parameters_of
-    from tao_like.jobs.executors import LocalExecutor
+    from tao_like.jobs.executors import executor_of
     from tao_like.stages.lib.scoring import last_phase
 
     parameters = parameters_of(spec, given)
+    if spec.automl.algorithm == "pbt":
+        check_parameters(parameters)
     for parameter in parameters:
         run.info(f"varies {parameter.text()}")
     worker = tasks.task_class(task)(spec)
@@ -73,7 +76,7 @@ def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResul
     study = open_study(
         run.folder, spec.automl, parameters, spec.train.num_epochs, maximize=goal.higher_is_better
     )
-    search = Search(study, spec, task, parameters, goal, run, LocalExecutor(), Path.cwd())
+    search = Search(study, spec, task, parameters, goal, run, executor_of(spec.execution), Path.cwd())
     search.carry_out()
     report = write_outcome(search)
     run.report(report)

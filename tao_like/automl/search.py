@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tao_like.automl import population
 from tao_like.automl.algorithms import below_threshold, distributions, number_of_trials
 from tao_like.automl.space import Parameter, laid_on
 from tao_like.config import to_dict
@@ -17,10 +18,11 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.metrics import Goal
 from tao_like.errors import TaoLikeError
 from tao_like.jobs import told
-from tao_like.jobs.command import submission
+from tao_like.jobs.command import last_checkpoint, submission
 from tao_like.jobs.executors.base import Executor
 from tao_like.jobs.folder import JobFolder
-from tao_like.tracking import Run
+from tao_like.jobs.placement import placement_of
+from tao_like.tracking import Progress, Run
 
 if TYPE_CHECKING:
     import optuna
@@ -82,25 +84,43 @@ class Search:
         Raises:
             TaoLikeError: the first trials have all failed, with the last one's reason.
         """
-        wanted = number_of_trials(self.spec.automl, self.parameters)
+        wanted = number_of_trials(self.spec.automl, self.parameters, self.spec.train.num_epochs)
         self._take_up()
         try:
             with self.run.progress("automl", wanted) as bar:
                 bar.advance(self._begun() - len(self.running))
-                while True:
-                    while len(self.running) < self.spec.automl.max_concurrent and self._more(wanted):
-                        self._begin(self.study.ask(distributions(self.parameters)))
-                    if not self.running:
-                        return
-                    before = len(self.running)
-                    self.running = [one for one in self.running if not self._is_over(one)]
-                    bar.advance(before - len(self.running))
-                    if len(self.running) == before:
-                        time.sleep(_PAUSE_SECONDS)
+                for until in self._rounds(wanted):
+                    self._carry_out(until, bar)
         finally:
             # Broken off: nothing may go on that nobody looks after. What they have done is kept.
             for one in self.running:
                 self.executor.cancel(one.folder, one.attempt, kill=True)
+
+    def _rounds(self, wanted: int) -> Iterator[int]:
+        """The number of trials after which all must have ended before others are thought of."""
+        if self.spec.automl.algorithm != "pbt":
+            yield wanted
+            return
+        size = self.spec.automl.population_size
+        for number in range(wanted // size):
+            if number:
+                self._carry_out(number * size, None)  # of a search that was broken off
+            population.enqueue(self.study, self.spec.automl, self.parameters, number, self.goal)
+            yield (number + 1) * size
+
+    def _carry_out(self, until: int, bar: Progress | None) -> None:
+        """Run trials until so many have begun and all have ended."""
+        while True:
+            while len(self.running) < self.spec.automl.max_concurrent and self._more(until):
+                self._begin(self.study.ask(distributions(self.parameters)))
+            if not self.running:
+                return
+            before = len(self.running)
+            self.running = [one for one in self.running if not self._is_over(one)]
+            if bar is not None:
+                bar.advance(before - len(self.running))
+            if len(self.running) == before:
+                time.sleep(_PAUSE_SECONDS)
 
     # --- one trial ---
 
@@ -145,16 +165,39 @@ class Search:
         # First the note: whoever goes on must not take an attempt for a new one.
         one.trial.set_user_attr("attempt", one.attempt)
         spec = laid_on(to_dict(self.spec), one.trial.params)
-        del spec["automl"]
-        spec["train"] = {**spec["train"], "results_dir": None}
-        work = submission(one.folder, one.attempt, self.task, "train", spec, resume=resume, cwd=self.cwd)
+        # The trial is placed here; its own process runs where it was placed.
+        del spec["automl"], spec["execution"]
+        spec["train"] = {**spec["train"], "results_dir": None, **self._round_of(one)}
+        work = submission(
+            one.folder,
+            one.attempt,
+            self.task,
+            "train",
+            spec,
+            resume=resume,
+            environment=self.spec.execution.environment,
+            cwd=self.cwd,
+            placement=placement_of(self.spec, "train"),
+        )
         self.executor.submit(work)
+
+    def _round_of(self, one: Running) -> dict[str, Any]:
+        """For pbt: where the member's round ends, and the checkpoint that it goes on from."""
+        if self.spec.automl.algorithm != "pbt":
+            return {}
+        attributes = one.trial.user_attrs
+        found: dict[str, Any] = {"stop_epoch": (attributes["round"] + 1) * self.spec.automl.eval_interval}
+        if attributes["from"] is not None:
+            checkpoint = last_checkpoint(self._folder(attributes["from"]))
+            found["resume_training_checkpoint_path"] = str(checkpoint) if checkpoint else None
+            found["changes_on_resume"] = [parameter.key for parameter in self.parameters]
+        return found
 
     def _is_over(self, one: Running) -> bool:
         """Tell Optuna what a trial has told since, and how it ended; whether it has."""
         seen = self.executor.status(one.folder, one.attempt)
         self._hear(one)
-        if seen.state in ("starting", "running"):
+        if seen.state in ("queued", "starting", "running"):
             return False
         if seen.exit is not None and seen.exit.code == 0:
             self._succeeded(one)

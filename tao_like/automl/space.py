@@ -21,6 +21,7 @@ _WIDE = 50.0
 _MOST_WHOLE = 1000
 _NOT_VARIED = (
     "automl.",
+    "execution.",
     "evaluate.",
     "inference.",
     "export.",

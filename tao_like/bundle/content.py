@@ -67,7 +67,7 @@ class Bundle:
     task: str
     spec: dict[str, Any]
     classes: list[str]
-    preparation: dict[str, Any]
+    preprocessing: dict[str, Any]
     metrics: dict[str, Any]
     thresholds: dict[str, Any]
     split: dict[str, Any] | None
@@ -82,7 +82,7 @@ class Bundle:
         task: str,
         spec: dict[str, Any],
         classes: list[str],
-        preparation: dict[str, Any],
+        preprocessing: dict[str, Any],
         metrics: dict[str, Any],
         thresholds: dict[str, Any],
         split: dict[str, Any] | None,
@@ -100,7 +100,7 @@ class Bundle:
         self.task = task
         self.spec = spec
         self.classes = classes
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self.metrics = metrics
         self.thresholds = thresholds
         self.split = split
@@ -117,9 +117,9 @@ class Bundle:
             self.graph = graph
 
     @property
-    def preprocessing(self) -> dict[str, Any]:
-        """Another name for ``preparation``."""
-        return self.preparation
+    def preparation(self) -> dict[str, Any]:
+        """Another name for ``preprocessing``."""
+        return self.preprocessing
 
     @property
     def only_part(self) -> Part:

@@ -12,6 +12,7 @@ from typing import Any
 from tao_like.bundle.archive import content, opened, zip_info
 from tao_like.bundle.content import Bundle, Part
 from tao_like.bundle.manifest import (
+    ATTRIBUTES,
     FIELD_TYPES,
     FORMAT,
     FORMAT_VERSION,
@@ -85,7 +86,7 @@ def read_bundle(path: str | Path, *, expect_task: str | None = None) -> Bundle:
                 raise BundleError(f"{name} is not the one that {MANIFEST} was written for.")
         labels = manifest.get("labels", {})
         return Bundle(
-            **{name: manifest[name] for name in FIELD_TYPES},
+            **{ATTRIBUTES.get(name, name): manifest[name] for name in FIELD_TYPES},
             parts={
                 name: _part(name, values["phase"], manifest["format_version"], contents)
                 for name, values in sorted(parts_of(manifest).items())
@@ -122,7 +123,7 @@ def file_sha256(path: str | Path) -> str:
 
 def _members(bundle: Bundle) -> dict[str, bytes]:
     """The content of every member, the manifest first."""
-    manifest: dict[str, Any] = {name: getattr(bundle, name) for name in FIELD_TYPES}
+    manifest: dict[str, Any] = {name: getattr(bundle, ATTRIBUTES.get(name, name)) for name in FIELD_TYPES}
     manifest |= {"format": FORMAT, "format_version": FORMAT_VERSION}
     manifest["parts"] = {name: {"phase": part.phase} for name, part in bundle.parts.items()}
     if bundle.prompts or bundle.open_set:

@@ -35,6 +35,8 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "history": (list,),
     "extra": (dict,),
 }
+ATTRIBUTES = {"preparation": "preprocessing"}
+"""Keys of the manifest that bear another name than the attribute of `Bundle`."""
 _TYPES_1 = {**FIELD_TYPES, "format": (str,), "format_version": (int,), "sha256": (dict,)}
 _TYPES_2 = {**_TYPES_1, "parts": (dict,)}
 _OPTIONAL = {"labels": (dict,)}

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tao_like.byom.building.registry import converter
     from tao_like.byom.conversion import Imported, convert
-    from tao_like.byom.registry import converter
 
 __all__ = ["Imported", "convert", "converter"]
 
 _PLACES = {
     "Imported": "tao_like.byom.conversion",
     "convert": "tao_like.byom.conversion",
-    "converter": "tao_like.byom.registry",
+    "converter": "tao_like.byom.building.registry",
 }
 
 

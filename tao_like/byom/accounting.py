@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from typing import Any
 
+from tao_like.byom.building.roles import TRAINED_ROLES
 from tao_like.byom.conversion import Imported
-from tao_like.byom.graph import Graph, all_constants
-from tao_like.byom.roles import TRAINED_ROLES
+from tao_like.byom.source.graph import Graph, all_constants
 
 UNUSED = "unused"
+_NEVER = ("statistic", "mask", "scalar", "shape", "index", "image scaling")
+"""Roles in which no network has parameters."""
 
 
 def account(imported: Imported) -> dict[str, Any]:
@@ -18,7 +20,9 @@ def account(imported: Imported) -> dict[str, Any]:
 
     Returns:
         ``roles``: for each role its tensors (name, number of values, where it is now) and their sum;
-        ``trainable_fraction``: of the values in roles that can train, those that are parameters;
+        ``trainable_fraction``: the fraction of the values that train among all but those that never do:
+        running statistics, masks, scalars, shapes and an image's mean and spread. Tables that stay as they
+        are (grids, prior boxes) and values that nothing uses count as not trained;
         ``parameters``: number of values that train.
     """
     sizes = float_constants(imported.graph)
@@ -41,7 +45,7 @@ def account(imported: Imported) -> dict[str, Any]:
         for role, found in sorted(roles.items())
     }
     trained = sum(item["values"] for item in summary.values() if item["trains"])
-    left = summary.get("constant", {"values": 0})["values"]
+    left = sum(item["values"] for role, item in summary.items() if not item["trains"] and role not in _NEVER)
     return {
         "roles": summary,
         "trainable_share": trained / (trained + left) if trained + left else 1.0,

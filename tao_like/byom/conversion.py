@@ -10,15 +10,15 @@ import onnx
 from torch import Tensor, fx
 
 from tao_like.byom import ops  # noqa: F401
-from tao_like.byom.builder import Builder
-from tao_like.byom.graph import NAMED_AT_MOST, Graph, TensorType, all_nodes, graph_of, types_of
-from tao_like.byom.heads import with_heads
-from tao_like.byom.kept_widths import keep_widths_of_heads
-from tao_like.byom.patterns import recognise
-from tao_like.byom.reading import LARGEST_TENSOR
-from tao_like.byom.registry import find_converter
-from tao_like.byom.roles import Use
-from tao_like.byom.shapes import infer
+from tao_like.byom.building.builder import Builder
+from tao_like.byom.building.registry import find_converter
+from tao_like.byom.building.roles import Use
+from tao_like.byom.patterns.heads import with_heads
+from tao_like.byom.patterns.kept_widths import keep_widths_of_heads
+from tao_like.byom.patterns.recognition import recognise
+from tao_like.byom.source.graph import NAMED_AT_MOST, Graph, TensorType, all_nodes, graph_of, types_of
+from tao_like.byom.source.reading import LARGEST_TENSOR
+from tao_like.byom.source.shapes import infer
 from tao_like.errors import ConversionError
 
 
@@ -114,7 +114,8 @@ def refuse_unknown(graph: Graph) -> None:
     raise ConversionError(
         f"{len(unknown)} kinds of operation are not known:\n"
         + "\n".join(lines)
-        + "\nA function in Python can teach the converter one: see @converter in tao_like.byom.registry"
+        + "\nA function in Python can teach the converter one: see @converter in tao_like.byom; "
+        "--module my_ops.py on the command line runs it"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a network can be cut: its pooled features, and the last map at each stride."""
+"""Where a network can be cut: its pooled features, and the features at each stride."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, fx, nn
 from typing_extensions import override
 
+from tao_like.byom.branching import before_all, ends_of_heads
+from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
-from tao_like.byom.in_place import keep
+from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError
 
 STRIDES = (2, 4, 8, 16, 32, 64)
 _FEWEST_CHANNELS = 8
 """A map with fewer channels is a mask or an answer, not features."""
+_NAMED = 3
+POOLED = "pooled features"
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Cut:
         what: ``pooled features``, or ``stride 8`` and so on.
         shape: with a batch of one.
         channels: width of the features.
+        why: what speaks for it, in words.
     """
 
     value: str
     what: str
     shape: tuple[int, ...]
     channels: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,38 +86,58 @@ def value_shapes(imported: Imported, inputs: list[Tensor]) -> dict[str, tuple[in
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Height and width of an image input (N, C, H, W) or (N, H, W, C); None for any other input."""
-    if len(shape) != 4:
+    if len(shape) != IMAGE_AXES:
         return None
-    channels_last = shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
-    return (shape[1], shape[2]) if channels_last else (shape[2], shape[3])
+    height, width = size_axes(shape)
+    return shape[height], shape[width]
+
+
+def stride_of(shape: tuple[int, ...], size: tuple[int, int] | None) -> int | None:
+    """The stride of a map (N, C, H, W) for images of a height and width; None where it is no such map."""
+    if size is None or len(shape) != IMAGE_AXES:
+        return None
+    for stride in STRIDES:
+        wanted = tuple(math.ceil(side / stride) for side in size)
+        if shape[2:] == wanted and min(wanted) > 1:
+            return stride
+    return None
 
 
 def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cut]:
     """The places to cut, those at strides first, the pooled features last.
 
+    At a stride at which heads of a detector end, the features are the last map from which all of these
+    heads follow; at any other the last map of all.
+
     Args:
         imported: the network.
         shapes: as :func:`value_shapes` gives them, for a batch of one.
     """
-    cuts = []
     size = image_size(shapes[imported.graph.inputs[0]])
     depth = {node: index for index, node in enumerate(imported.module.graph.nodes)}
     ordered = sorted(
         (name for name in shapes if name in imported.places), key=lambda n: depth[imported.places[n]]
     )
-    for stride in STRIDES if size else ():
-        assert size is not None
-        wanted = tuple(math.ceil(side / stride) for side in size)
-        found = [
-            name
-            for name in ordered
-            if len(shapes[name]) == 4 and shapes[name][2:] == wanted and shapes[name][1] >= _FEWEST_CHANNELS
-        ]
-        if found and min(wanted) > 1:
-            cuts.append(Cut(found[-1], f"stride {stride}", shapes[found[-1]], shapes[found[-1]][1]))
+    strides = {name: stride_of(shapes[name], size) for name in ordered}
+    names = {imported.places[name]: name for name in ordered}
+    ends = [node for node in ends_of_heads(imported.module) if node in names]
+    cuts = []
+    for stride in STRIDES:
+        maps = [name for name in ordered if strides[name] == stride and shapes[name][1] >= _FEWEST_CHANNELS]
+        heads = [node for node in ends if strides[names[node]] == stride]
+        common = before_all(heads)
+        before = [name for name in maps if imported.places[name] in common]
+        if not maps:
+            continue
+        chosen, why = maps[-1], "the last map of this stride"
+        if before:
+            layers = ", ".join(names[node] for node in heads[:_NAMED]) + ", ..." * (len(heads) > _NAMED)
+            chosen, why = before[-1], f"what goes into the last layers of the heads here ({layers})"
+        cuts.append(Cut(chosen, f"stride {stride}", shapes[chosen], shapes[chosen][1], why))
     head = find_head(imported, shapes)
     if head is not None:
-        cuts.append(Cut(head.features, "pooled features", shapes[head.features], head.channels))
+        why = f"what goes into the classifier of {head.classes} classes"
+        cuts.append(Cut(head.features, POOLED, shapes[head.features], head.channels, why))
     return cuts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,23 @@ from torch import nn
 
 from tao_like.bundle import Bundle, file_sha256
 from tao_like.byom.accounting import account
-from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.graph import all_constants
-from tao_like.byom.integers import spelled_out
-from tao_like.byom.judging import Comparison
-from tao_like.byom.pictures import picture_inputs
-from tao_like.byom.proof import (
+from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
     dummy_inputs,
-    input_shapes,
     joined_samples,
     session,
     without_rounding,
 )
-from tao_like.byom.reading import UnreadableModelError, parse_model, read_model
+from tao_like.byom.proof.inputs import WholeShape, input_shapes
+from tao_like.byom.proof.judging import Comparison
+from tao_like.byom.proof.pictures import picture_inputs
+from tao_like.byom.source.batches import free_batch
+from tao_like.byom.source.graph import all_constants
+from tao_like.byom.source.integers import spelled_out
+from tao_like.byom.source.reading import UnreadableModelError, parse_model, read_model
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
@@ -81,6 +81,7 @@ def import_file(
     path: str | Path,
     *,
     size: tuple[int, int] | None = None,
+    given_shapes: Mapping[str, tuple[int, ...]] | None = None,
     tolerance: float = TOLERANCE,
     pictures: Sequence[Path] = (),
 ) -> ImportResult:
@@ -89,6 +90,7 @@ def import_file(
     Args:
         path: an ONNX file.
         size: height and width of images, where the file leaves them open.
+        given_shapes: whole shapes of inputs by name, where the file leaves them open.
         tolerance: the difference that is allowed in any case, as a fraction of a channel's largest magnitude;
             more
             is where rounding alone does as much to this network.
@@ -101,7 +103,7 @@ def import_file(
     source = spelled_out(read_model(path))
     try:
         imported, model, freed = _converted(source)
-        shapes = input_shapes(imported.graph, size)
+        shapes = input_shapes(imported.graph, size, given_shapes)
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures, tolerance=tolerance)
     except ConversionError as error:
@@ -203,7 +205,10 @@ def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool
         return convert(source), source, False
     imported = convert(model)
     batch = batch_sizes(imported.graph, freed=True)[-1]
-    inputs = list(dummy_inputs(imported.graph, input_shapes(imported.graph, None), batch).values())
+    shapes = input_shapes(imported.graph, None)
+    if any(isinstance(shape, WholeShape) for shape in shapes.values()):
+        return convert(source), source, False
+    inputs = list(dummy_inputs(imported.graph, shapes, batch).values())
     try:
         # What torch prints of an error in a network of its own making is of no use to anybody.
         with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
@@ -262,13 +267,13 @@ def _prove(
     return comparisons
 
 
-def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = None) -> Bundle:
+def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] = ()) -> Bundle:
     """The bundle of a converted network.
 
     Args:
         result: the network.
         classes: names of the classes that it tells apart; empty where they are not known.
-        cut: the value behind which a task puts its own head; None: as the task finds best.
+        cuts: the values behind which a task puts its own head; none: as the task finds best.
 
     Raises:
         ConversionError: there is no such value, or the names are not as many as the outputs.
@@ -277,10 +282,11 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
     if classes and (head is None or head["classes"] != len(classes)):
         found = "no classifier" if head is None else f"{head['classes']} classes"
         raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
-    if cut is not None and cut not in result.imported.places:
-        raise ConversionError(
-            f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
-        )
+    for cut in cuts:
+        if cut not in result.imported.places:
+            raise ConversionError(
+                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
+            )
     return Bundle(
         task=TASK,
         spec={},
@@ -300,7 +306,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cut: str | None = Non
         extra={
             HEADS: True,
             BATCH: result.report[BATCH],
-            "cut": cut,
+            "cut": list(cuts),
             "head": head,
             "cuts": result.report["cuts"],
             "inputs": result.report["inputs"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from tao_like import tasks
 
 if TYPE_CHECKING:
+    from tao_like.bundle import Bundle
     from tao_like.byom.importing import ImportResult
 
 _SHOWN_ROLES = 3
@@ -28,6 +30,22 @@ class SizeType(click.ParamType[str, Any]):
         return int(parts[0]), int(parts[-1])
 
 
+class ShapeType(click.ParamType[str, Any]):
+    """``NAME=2x1x64``: the whole shape of an input, the batch included; ``NAME=`` is a single number."""
+
+    name = "name=shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, and the sizes of all axes."""
+        name, equals, text = str(value).rpartition("=")
+        parts = text.lower().split("x") if text else []
+        if not (name and equals) or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(
+                f"'{value}' is no shape of an input; give its name and sizes, as in state=2x1x64", param, ctx
+            )
+        return name, tuple(map(int, parts))
+
+
 _MODEL = click.option(
     "-m",
     "--onnx_model_file",
@@ -39,8 +57,13 @@ _MODEL = click.option(
 _SIZE = click.option(
     "--input-size", "size", type=SizeType(), help="Height x width of images, where the file leaves them open."
 )
-
-
+_SHAPES = click.option(
+    "--input-shape",
+    "shapes",
+    type=ShapeType(),
+    multiple=True,
+    help="Whole shape of an input with the batch, where the file leaves it open: state=2x1x64.",
+)
 _TIME = click.option(
     "--time-limit",
     type=click.FloatRange(0.0, min_open=True),
@@ -62,14 +85,20 @@ def byom() -> None:
 @byom.command("inspect", short_help="Show what a file holds, and where it can be cut.")
 @_MODEL
 @_SIZE
+@_SHAPES
 @_TIME
-def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> None:
+def inspect(
+    model: Path,
+    size: tuple[int, int] | None,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    time_limit: float,
+) -> None:
     """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
-    from tao_like.byom.graph import graph_of
     from tao_like.byom.importing import import_file
     from tao_like.byom.limits import limits
-    from tao_like.byom.reading import read_model
+    from tao_like.byom.source.graph import graph_of
+    from tao_like.byom.source.reading import read_model
 
     graph = graph_of(read_model(model))
     unknown = unknown_operations(graph)
@@ -87,7 +116,7 @@ def inspect(model: Path, size: tuple[int, int] | None, time_limit: float) -> Non
         click.echo(f"{known} nodes can be converted, {sum(map(len, unknown.values()))} cannot.")
         return
     with limits(model, time_limit):
-        result = import_file(model, size=size)
+        result = import_file(model, size=size, given_shapes=dict(shapes))
     _show_cuts(result)
     _show_roles(result)
 
@@ -96,10 +125,10 @@ def _show_cuts(result: ImportResult) -> None:
     if not result.cuts:
         click.echo("No place to cut was found: no pooled features, and no maps at whole strides.")
         return
-    click.echo("Places to cut:")
+    click.echo("Places to cut, as a task chooses them:")
     for cut in result.cuts:
         sizes = " x ".join(str(side) for side in cut.shape[1:])
-        click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}")
+        click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}\n    {cut.why}")
 
 
 def _show_roles(result: ImportResult) -> None:
@@ -127,8 +156,13 @@ def _some(names: list[str]) -> str:
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle to write (.tltb)."
 )
 @click.option("--task", help="The task that it is for: it is checked that it can be trained there.")
-@click.option("--cut", help="The value behind which the task's head stands; `inspect` lists places.")
+@click.option(
+    "--cut",
+    help="The value behind which the task's head stands, or three with commas between them for a detector; "
+    "`inspect` lists places.",
+)
 @_SIZE
+@_SHAPES
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names of the file's own head, one a line."
 )
@@ -142,7 +176,7 @@ def _some(names: list[str]) -> str:
     type=click.FloatRange(0.0, 0.1, min_open=True),
     default=1e-4,
     show_default=True,
-    help="Difference to onnxruntime that is allowed, as a fraction of a channel's largest value; is recorded.",
+    help="Difference to onnxruntime that is allowed, as a fraction of a channel's largest value; recorded.",
 )
 @_TIME
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the whole report as JSON.")
@@ -152,6 +186,7 @@ def convert(
     task: str | None,
     cut: str | None,
     size: tuple[int, int] | None,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     classes: Path | None,
     pictures: Path | None,
     tolerance: float,
@@ -168,10 +203,10 @@ def convert(
     import json
 
     from tao_like.bundle import write_bundle
-    from tao_like.byom.importing import BATCH, bound_to, import_file, to_bundle
+    from tao_like.byom.importing import import_file, to_bundle
     from tao_like.byom.limits import limits
-    from tao_like.byom.pictures import picture_files
-    from tao_like.errors import ConversionError, SpecError
+    from tao_like.byom.proof.pictures import picture_files
+    from tao_like.errors import SpecError
     from tao_like.tracking import atomic_path
 
     if output.suffix != ".tltb":
@@ -181,17 +216,12 @@ def convert(
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
     shown = picture_files(pictures) if pictures else ()
+    names = _read_classes(classes) if classes else []
     with limits(model, time_limit):
-        result = import_file(model, size=size, pictures=shown, tolerance=tolerance)
-    if task and result.report[BATCH] is not None:
-        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
-    lacking = set(able[task] if task and not cut else ()) - {place.what for place in result.cuts}
-    if lacking:
-        raise ConversionError(
-            f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name one "
-            "with --cut"
-        )
-    bundle = to_bundle(result, classes=_read_classes(classes) if classes else [], cut=cut)
+        result = import_file(model, size=size, given_shapes=dict(shapes), pictures=shown, tolerance=tolerance)
+        bundle = to_bundle(result, classes=names, cuts=_named(cut, result) if cut else [])
+        if task:
+            _refuse_untrainable(model, task, able[task], result, bundle)
     try:
         with atomic_path(output) as temporary:
             write_bundle(temporary, bundle)
@@ -202,6 +232,38 @@ def convert(
         raise SpecError(f"-o {output}: {error}") from error
     _show_roles(result)
     click.echo(f"Wrote {output}: {result.report['parameters']} values that train.")
+
+
+def _named(cut: str, result: ImportResult) -> list[str]:
+    """The values that --cut names; a comma may also stand in the name of one."""
+    return [cut] if cut in result.imported.places else [part.strip() for part in cut.split(",")]
+
+
+def _refuse_untrainable(
+    model: Path, task: str, needed: Sequence[str], result: ImportResult, bundle: Bundle
+) -> None:
+    """Raises where a task could not be trained on a network; tells what it stands on."""
+    from tao_like.byom.importing import BATCH, bound_to
+    from tao_like.errors import ConversionError
+    from tao_like.networks.imported.trial import try_training
+
+    if result.report[BATCH] is not None:
+        raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
+    chosen = [cut for cut in result.cuts if cut.what in needed]
+    if not bundle.extra["cut"]:
+        lacking = set(needed) - {cut.what for cut in chosen}
+        if lacking:
+            raise ConversionError(
+                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name "
+                "them with --cut"
+            )
+    try:
+        try_training(bundle, task, needed, next(iter(result.shapes.values())))
+    except ConversionError as error:
+        raise ConversionError(f"{model}: {error}") from error
+    if not bundle.extra["cut"]:
+        for cut in chosen:
+            click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
 
 
 def _read_classes(path: Path) -> list[str]:

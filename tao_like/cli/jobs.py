@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from tao_like.jobs.attached import AttachedJob
     from tao_like.service.client import Client
     from tao_like.service.responses import Job
 
@@ -21,7 +23,8 @@ def jobs(context: click.Context, url: str | None) -> None:
     """Talks to a server that `tao-like server start` has started.
 
     Address and token come from the variables TAO_LIKE_SERVER and TAO_LIKE_TOKEN, or from `url` and `token`
-    in ~/.config/tao_like/server.yaml. A job is named by its id, or by the beginning of it.
+    in ~/.config/tao_like/server.yaml. A job is named by its id, or by the beginning of it. show, logs, cancel
+    and attach also take the folder of a job that was handed to an executor without a server.
     """
     context.ensure_object(dict)["url"] = url
 
@@ -41,6 +44,13 @@ def _job(client: Client, given: str) -> str:
         many = "several jobs have an id that begins" if found else "no job has an id that begins"
         raise click.UsageError(f"{many} with {given}; see tao-like jobs list")
     return found[0]
+
+
+def _attached(given: str) -> AttachedJob | None:
+    """The job of a folder; None where it is no such folder."""
+    from tao_like.jobs.attached import AttachedJob
+
+    return AttachedJob.read(Path(given)) if Path(given).is_dir() else None
 
 
 @jobs.command("list", short_help="List jobs, the newest first.")
@@ -71,6 +81,9 @@ def _line(job: Job) -> str:
 @click.argument("job")
 def show(job: str) -> None:
     """Shows a job with its spec, as YAML."""
+    if (attached := _attached(job)) is not None:
+        click.echo(attached.state())
+        return
     from tao_like.config.writing.yaml_text import dump
 
     client = _client()
@@ -84,17 +97,42 @@ def logs(job: str, follow: bool) -> None:
     """Prints what a job has written; with -f, also what it writes until it has ended."""
     import time
 
-    client = _client()
-    identity, offset = _job(client, job), 0
+    offset = 0
+    if (attached := _attached(job)) is not None:
+        read, settles = attached.log, attached.has_ended
+    else:
+        client = _client()
+        identity = _job(client, job)
+        read = partial(client.read_log, identity)
+        settles = partial(_has_settled, client, identity)
     while True:
-        settled = not follow or client.get_job(identity)["status"] in ("Done", "Error", "Canceled", "Paused")
-        data = client.read_log(identity, offset)
+        settled = not follow or settles()
+        data = read(offset)
         offset += len(data)
         click.echo(data.decode("utf-8", "replace"), nl=False)
         if settled and not data:
             return
         if not data:
             time.sleep(0.5)
+
+
+def _has_settled(client: Client, identity: str) -> bool:
+    return client.get_job(identity)["status"] in ("Done", "Error", "Canceled", "Paused")
+
+
+@jobs.command("attach", short_help="Follow a job that was handed over with --detach.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+def attach(folder: Path) -> None:
+    """Shows what the job of FOLDER tells until it has ended, and ends as it does."""
+    from rich.console import Console
+
+    from tao_like.jobs.attached import follow
+
+    attached = _attached(str(folder))
+    if attached is None:
+        raise click.UsageError(f"{folder} is not the folder of a job; --detach has named it")
+    if code := follow(attached, Console()):
+        raise SystemExit(code)
 
 
 @jobs.command("submit", short_help="Ask for a job.")
@@ -159,6 +197,10 @@ def _verb(name: str, text: str) -> click.Command:
     @click.command(name, short_help=text, help=text)
     @click.argument("job")
     def command(job: str) -> None:
+        if name == "cancel" and (attached := _attached(job)) is not None:
+            attached.cancel()
+            click.echo(attached.state())
+            return
         client = _client()
         click.echo(_line(getattr(client, f"{name}_job")(_job(client, job))))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tao_like import tasks
 from tao_like.cli.tao_words import command_for, option_for
 from tao_like.cli.task_commands import task_group
 from tao_like.cli.tools import TOOLS
+from tao_like.cli.user_modules import OPTION, load_modules, take_modules
 from tao_like.errors import TaoLikeError
 
 EPILOG = """\b
@@ -90,9 +92,15 @@ class RootGroup(click.Group):
 )
 @click.version_option(tao_like.__version__, prog_name="tao-like")
 @click.option("--debug", is_flag=True, help="Show tracebacks. May stand anywhere on the command line.")
-def cli(debug: bool) -> None:
+@click.option(
+    OPTION,
+    metavar="FILE",
+    help="Run this Python file first: with @converter it teaches byom operations of ONNX. May stand "
+    "anywhere, and more than once.",
+)
+def cli(debug: bool, module: str | None) -> None:
     """Transfer learning for vision from a spec file: train, evaluate, run and export networks."""
-    del debug  # main() takes it out of the arguments, since it may stand anywhere.
+    del debug, module  # main() takes them out of the arguments, since they may stand anywhere.
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -113,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(words: list[str], debug: bool) -> int:
     """Runs a command; gives the exit code, after saying in a sentence what went wrong."""
     try:
+        words, files = take_modules(words)
+        load_modules(files)
         cli.main(words, prog_name="tao-like", standalone_mode=False, obj={"debug": debug})
         return 0
     except click.NoSuchOption as error:
@@ -134,9 +144,10 @@ def _run(words: list[str], debug: bool) -> int:
         _say(failure_message(error))
         return error.exit_code
     except SystemExit as error:
-        # SIGTERM, which tracking raises as an exit with its code; or click, done with a shell's question.
+        # SIGTERM, which tracking raises as an exit with its code; a job that ran elsewhere and failed, which
+        # was said; or click, done with a shell's question.
         code = error.code if isinstance(error.code, int) else 1
-        if code:
+        if code == 128 + signal.SIGTERM:
             _say("terminated")
         return code
     except Exception as error:  # The last resort: whatever was not foreseen still gets a sentence.

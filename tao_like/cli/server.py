@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tao_like.config.blocks.execution import ExecutionSpec
+
+_JOBS_ELSEWHERE = 100
+"""Jobs that an engine is given at a time; it has a queue of its own."""
+
+
+_DATABASE = click.option(
+    "--database",
+    default="",
+    envvar="TAO_LIKE_DATABASE",
+    help="PostgreSQL, as postgresql://user:password@host/name; left out: TAO_LIKE_DATABASE, else a file.",
+)
 
 
 @click.group("server", short_help="Serve the REST API and a page in the browser.")
@@ -33,9 +48,18 @@ def server() -> None:
 @click.option("--allow-host", "hosts", multiple=True, help="Another name by which this server is called.")
 @click.option("--require-token", is_flag=True, help="Ask for a token on 127.0.0.1 too.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 1000), help="Jobs side by side; left out: one a GPU, else one."
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    help="Jobs side by side; left out: one a GPU, else one; 100 of an engine.",
 )
 @click.option("--gpus", help="GPUs for jobs, such as 0,1; left out: all; none: the CPU.")
+@click.option(
+    "--execution",
+    "execution_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A YAML file with the block `execution`: where jobs run; left out: here.",
+)
+@_DATABASE
 @click.option("--max-upload", default=10.0, show_default=True, help="Largest upload in GiB.")
 def start(
     folder: Path,
@@ -46,6 +70,8 @@ def start(
     require_token: bool,
     jobs: int | None,
     gpus: str | None,
+    execution_file: Path | None,
+    database: str,
     max_upload: float,
 ) -> None:
     """Starts the server. Jobs are processes of their own: they outlive it, and it finds them again.
@@ -58,7 +84,11 @@ def start(
     from tao_like.service.server import serve
     from tao_like.service.settings import GIB, Settings
 
-    devices = gpus_of_machine() if gpus is None else _numbers(gpus)
+    execution = _execution(execution_file)
+    elsewhere = execution.executor != "local"
+    if elsewhere and gpus is not None:
+        raise click.UsageError(f"--gpus: {execution.executor} gives jobs their devices; leave it out")
+    devices = () if elsewhere else gpus_of_machine() if gpus is None else _numbers(gpus)
     settings = Settings(
         folder.absolute(),
         host,
@@ -66,8 +96,10 @@ def start(
         tuple(root.absolute() for root in roots),
         hosts,
         require_token,
-        Slots(jobs or max(1, len(devices)), devices),
+        Slots(jobs or (_JOBS_ELSEWHERE if elsewhere else max(1, len(devices))), devices, elsewhere),
         int(max_upload * GIB),
+        execution=execution,
+        database_url=database,
     )
     serve(settings, click.echo)
 
@@ -84,19 +116,28 @@ def start(
     show_default=True,
     help="The server's.",
 )
-def token(name: str, role: str, revoke: bool, folder: Path) -> None:
+@_DATABASE
+def token(name: str, role: str, revoke: bool, folder: Path, database: str) -> None:
     """Gives NAME a new token and prints it, once; an older one of that name ends. A server may be at work."""
     _require_service()
     from tao_like.jobs.store import Store
     from tao_like.service.security import make_token
     from tao_like.service.settings import Settings
 
-    store = Store(Settings(folder).database)
+    store = Store(Settings(folder, database_url=database).database)
     if not revoke:
         click.echo(make_token(store, name, role))
     elif not store.remove_token(name):
         raise click.UsageError(f"There is no token of {name}.")
     store.close()
+
+
+def _execution(file: Path | None) -> ExecutionSpec:
+    """The block of a file that says where jobs run; without one, here."""
+    from tao_like.config import load_spec
+    from tao_like.config.blocks.common import CommonSpec
+
+    return load_spec(CommonSpec, file).spec.execution
 
 
 def _numbers(text: str) -> tuple[int, ...]:

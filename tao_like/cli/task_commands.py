@@ -13,6 +13,7 @@ import click
 from tao_like import tasks
 
 AUTOML = "automl"
+EXECUTORS = ("local", "slurm", "kubernetes", "ray")
 EXAMPLES = {
     AUTOML: [
         "{task} automl -e spec.yaml automl.max_trials=30",
@@ -27,6 +28,7 @@ EXAMPLES = {
     "train": [
         "{task} train -e spec.yaml",
         "{task} train -e spec.yaml train.num_epochs=20 results_dir=runs/long",
+        "{task} train -e spec.yaml --executor slurm train.num_gpus=4",
         "{task} train -e spec.yaml train.resume_training_checkpoint_path=results/train/checkpoints/last.ckpt",
     ],
     "evaluate": [
@@ -63,6 +65,7 @@ def task_group(name: str) -> click.Group:
         group.add_command(_stage_command(name, stage))
     if "train" in module.STAGES:
         group.add_command(_stage_command(name, AUTOML))
+        group.add_command(_dry_run_command(name))
     if importlib.util.find_spec(f"tao_like.tasks.{name}.init") is not None:
         group.add_command(_init_command(name))
     group.add_command(_default_specs_command(name))
@@ -97,20 +100,27 @@ def _stage_command(task: str, stage: str) -> click.Command:
 
     descriptions = {**STAGES, AUTOML: "search for hyper-parameters; leaves the best spec and its bundle"}
 
-    def run(spec: str | None, overrides: tuple[str, ...]) -> None:
-        from tao_like.stages import run_stage
-
+    def run(spec: str | None, overrides: tuple[str, ...], executor: str | None, detach: bool) -> None:
         bare = next(
             (word for word in overrides if word.endswith((".yaml", ".yml")) and "=" not in word), None
         )
         if bare and spec is None:
             raise click.UsageError(f"A spec file is given with -e: tao-like {task} {stage} -e {bare}")
         debug = bool((click.get_current_context().obj or {}).get("debug"))
+        if executor is not None:
+            overrides = (*overrides, f"execution.executor={executor}")
+        if detach or executor is not None or _speaks_of_execution(spec, overrides):
+            from tao_like.cli.attached import run_elsewhere
+
+            if run_elsewhere(task, stage, spec, overrides, detach=detach):
+                return
         if stage == AUTOML:
             from tao_like.automl.run import run_automl
 
             run_automl(task, spec, overrides, debug=debug)
             return
+        from tao_like.stages import run_stage
+
         run_stage(task, stage, spec, overrides, debug=debug)
 
     lines = "\n".join(f"  tao-like {example.format(task=task)}" for example in EXAMPLES.get(stage, []))
@@ -124,6 +134,12 @@ def _stage_command(task: str, stage: str) -> click.Command:
                 type=click.Path(),
                 help="The spec file; left out: the defaults.",
             ),
+            click.Option(
+                ["--executor"],
+                type=click.Choice(EXECUTORS),
+                help="Where it runs; left out: as the spec's `execution` says, else here.",
+            ),
+            click.Option(["--detach"], is_flag=True, help="Hand it over, and do not wait for it."),
             click.Argument(["overrides"], nargs=-1, type=OverrideType(task), metavar="[key=value]..."),
         ],
         help=what[0].upper() + what[1:] + ".",
@@ -131,6 +147,16 @@ def _stage_command(task: str, stage: str) -> click.Command:
         epilog=f"\b\nExamples:\n{lines}" if lines else None,
         context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": False},
     )
+
+
+def _speaks_of_execution(spec: str | None, overrides: tuple[str, ...]) -> bool:
+    """Whether the block `execution` may be given: reading the spec twice takes time that most need not."""
+    if any(word.startswith("execution") for word in overrides):
+        return True
+    try:
+        return spec is not None and b"execution" in Path(spec).read_bytes()
+    except OSError:
+        return False  # whoever reads the spec says so
 
 
 def _init_command(task: str) -> click.Command:
@@ -154,6 +180,26 @@ def _init_command(task: str) -> click.Command:
         click.echo(f"Then: tao-like {task} train -e {target}")
 
     return init
+
+
+def _dry_run_command(task: str) -> click.Command:
+    @click.command("dry_run", short_help="Say what a spec's network costs here: parameters, memory, time.")
+    @click.option(
+        "-e",
+        "--experiment_spec_file",
+        "spec",
+        type=click.Path(path_type=Path),
+        help="The spec file; left out: the defaults.",
+    )
+    @click.argument("overrides", nargs=-1, type=OverrideType(task), metavar="[key=value]...")
+    def dry_run(spec: Path | None, overrides: tuple[str, ...]) -> None:
+        """Builds the network of a spec, runs it on noise, and says what it takes. Writes nothing."""
+        from tao_like.stages.dry_run import dry_run as measure
+
+        for line in measure(task, spec, overrides).lines():
+            click.echo(line)
+
+    return dry_run
 
 
 def _default_specs_command(task: str) -> click.Command:

@@ -11,6 +11,8 @@ from typing import Any
 REQUEST_FILE = "request.json"
 PROCESS_FILE = "process.json"
 EXIT_FILE = "exit.json"
+STOP_FILE = "stop.json"
+ENGINE_FILE = "engine.json"
 LOG_FILE = "log.txt"
 EVENTS_FILE = "events.jsonl"
 LOCK_FILE = "supervisor.lock"

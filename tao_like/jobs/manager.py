@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tao_like import tasks
+from tao_like.config import load_spec
 from tao_like.errors import TaoLikeError
 from tao_like.jobs import told
 from tao_like.jobs.command import RESUMABLE, last_checkpoint, submission
-from tao_like.jobs.executors.base import Executor, Seen
+from tao_like.jobs.executors.base import Executor, ScaleShift, Seen
 from tao_like.jobs.folder import REQUEST_FILE, JobFolder
 from tao_like.jobs.job import Job
+from tao_like.jobs.placement import placement_of
 from tao_like.jobs.process import end_marked
 from tao_like.jobs.slots import Slots
 from tao_like.jobs.states import ENDED, OCCUPYING, QUEUED, JobStatus
@@ -43,6 +48,7 @@ class Manager:
         executor: runs them.
         slots: what there is room for.
         grace: seconds from the request to end to the end by force.
+        environment: variables that every job gets.
     """
 
     def __init__(
@@ -53,9 +59,10 @@ class Manager:
         slots: Slots | None = None,
         *,
         grace: float = GRACE_SECONDS,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.store, self.executor, self.slots = store, executor, slots or Slots()
-        self.folder, self.grace = folder, grace
+        self.folder, self.grace, self.environment = folder, grace, dict(environment or {})
         self._noted: dict[str, float] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -190,7 +197,7 @@ class Manager:
             return None
         spec, command = self.store.details(job.id)
         # A job sees its own devices alone, and none where it asked for none.
-        environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if self.slots.gpus else {}
+        seen = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if self.slots.gpus else {}
         folder = self.folder_of(job)
         try:
             self.executor.submit(
@@ -202,13 +209,22 @@ class Manager:
                     spec,
                     command=command,
                     resume=resume,
-                    environment=environment,
+                    environment={**self.environment, **seen},
+                    placement=self._placement(job, spec),
                 )
             )
-        except OSError as error:
+        except (OSError, TaoLikeError) as error:
             self.store.move(started, JobStatus.ERROR, "could not start", ended=time.time(), error=str(error))
             return None
         return started
+
+    def _placement(self, job: Job, spec: dict[str, Any]) -> ScaleShift:
+        """Machines and devices for an engine; on this machine the slots say it."""
+        if not self.slots.elsewhere or not spec:
+            return ScaleShift(gpus=job.gpus)
+        loaded = load_spec(tasks.spec_module(job.task).Spec, spec).spec
+        found = placement_of(loaded, job.action)
+        return replace(found, gpus=job.gpus or found.gpus)
 
     def _look_after(self, job: Job) -> None:
         folder = self.folder_of(job)
@@ -216,7 +232,7 @@ class Manager:
         if seen.state == "ended":
             self._finish(job, folder, seen)
         elif seen.state == "lost":
-            self._lost(job, folder)
+            self._lost(job, folder, seen)
         elif job.status in (JobStatus.CANCELING, JobStatus.PAUSING):
             self._press(job, folder, seen)
         else:
@@ -236,7 +252,7 @@ class Manager:
     def _press(self, job: Job, folder: JobFolder, seen: Seen) -> None:
         """Ask a process to end, once; after the grace end it by force."""
         if job.stop_sent is None:
-            if seen.state != "running":
+            if seen.state == "starting":
                 return
             # First the note: a second signal would end a training before it has written its checkpoint.
             self.store.set(job, stop_sent=time.time())
@@ -266,7 +282,7 @@ class Manager:
             reason = told.failure(folder, job.started or 0.0) or _ended_by(code)
             self._end(job, JobStatus.ERROR, reason, {**values, "error": reason})
 
-    def _lost(self, job: Job, folder: JobFolder) -> None:
+    def _lost(self, job: Job, folder: JobFolder, seen: Seen) -> None:
         """Neither a process nor a word: the machine went down, or somebody killed both."""
         end_marked(folder.mark(job.attempt))
         if job.status is JobStatus.STARTED and folder.read(REQUEST_FILE).get("attempt") != job.attempt:
@@ -290,7 +306,8 @@ class Manager:
             again = JobStatus.RESUMING
             self._end(job, again, "its process was gone; it goes on from its last checkpoint", values)
         else:
-            reason = told.failure(folder, job.started or 0.0) or (
+            reason = told.failure(folder, job.started or 0.0) or seen.note
+            reason = reason or (
                 "lost: its process is gone and left no word; it was killed, or the machine went down"
             )
             self._end(job, JobStatus.ERROR, reason, {**values, "error": reason})

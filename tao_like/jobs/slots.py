@@ -17,10 +17,12 @@ class Slots:
     Attributes:
         jobs: that may run at a time.
         gpus: numbers of the devices that they may have, each one job's alone.
+        elsewhere: the jobs run where an engine places them, which gives them devices.
     """
 
     jobs: int = 1
     gpus: tuple[int, ...] = ()
+    elsewhere: bool = False
 
     def free_gpus(self, running: Iterable[Job]) -> list[int]:
         """The devices that no running job has."""
@@ -35,6 +37,8 @@ class Slots:
         """
         if not queue or len(running) >= self.jobs:
             return None
+        if self.elsewhere:
+            return queue[0], ()
         job, free = queue[0], self.free_gpus(running)
         return (job, tuple(free[: job.gpus])) if job.gpus <= len(free) else None
 

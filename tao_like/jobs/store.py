@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 import uuid
@@ -11,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tao_like.errors import TaoLikeError
+from tao_like.jobs.database import open_database
 from tao_like.jobs.job import Dataset, Job, NewJob, StateChange, Token
 from tao_like.jobs.states import ENDED, FOLLOWS, JobStatus
-from tao_like.jobs.tables import datasets, job_details, jobs, metadata, state_changes, tokens
+from tao_like.jobs.tables import datasets, job_details, jobs, state_changes, tokens
 
 _JOB_COLUMNS = [column for column in jobs.c if column.name != "idempotency_key"]
 
@@ -26,23 +26,20 @@ class Store:
     """The database of one server.
 
     Args:
-        path: the SQLite file; it is made where there is none.
+        where: the SQLite file, made where there is none; or the address of a PostgreSQL database.
 
     Attributes:
         changes: grows with every change; an answer is good as long as it stands still.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, where: Path | str) -> None:
         # In the same process writers queue up here; SQLite itself would have them poll.
         self._writer = threading.Lock()
         self.changes = 0
-        self.engine = _open(path)
-        metadata.create_all(self.engine)
-        path.chmod(0o600)
+        self.engine = open_database(where)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the database."""
         self.engine.dispose()
 
     # --- jobs ---
@@ -313,15 +310,3 @@ def _note(connection: Connection, identity: str, status: JobStatus, message: str
     connection.execute(
         insert(state_changes).values(job_id=identity, time=time.time(), status=status.value, message=message)
     )
-
-
-def _open(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 10})
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        # WAL: readers do not wait for the writer. FULL: what was acknowledged outlives a power cut.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine

@@ -8,6 +8,8 @@ print(prediction.label, prediction.score)
 
 from __future__ import annotations
 
+from typing import Any
+
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
 from tao_like.runtime.metadata import InputMetadata, ModelMetadata
@@ -53,3 +55,17 @@ __all__ = [
     "stacked",
     "write_pipeline",
 ]
+
+_FORMER_NAMES = {
+    "ImagePreparation": "ImagePreprocessing",
+    "SkeletonPreparation": "SkeletonPreprocessing",
+    "prepare": "preprocess",
+    "prepare_skeleton": "preprocess_skeleton",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What a program asks for by its name of version 0.1."""
+    if name in _FORMER_NAMES:
+        return globals()[_FORMER_NAMES[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

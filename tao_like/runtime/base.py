@@ -167,11 +167,11 @@ class Model(ABC):
         metadata = self.metadata if classes is None else with_classes(self, classes)
         return self._predict_in_batches(self._each(images), batch_size, workers, on_error, metadata)
 
-    def run_prepared(self, images: Any) -> Arrays:
+    def run_preprocessed(self, images: Any) -> Arrays:
         """Run the network on a preprocessed batch.
 
         Args:
-            images: N inputs, at least 1, as `prepare` makes them: images as uint8 (N, height, width, 3),
+            images: N inputs, at least 1, as `preprocess` makes them: images as uint8 (N, height, width, 3),
                 RGB; frames of points as a list of float32 (points, 4). For a model with several inputs a
                 mapping of their names to such batches.
 
@@ -190,12 +190,12 @@ class Model(ABC):
             return self._compute(self._feed(batches))
         return self._run_in_fixed_batches(batches, count, self._fixed_batch)
 
-    def prepare(self, image: Sample) -> Any:
+    def preprocess(self, image: Sample) -> Any:
         """Read one input and preprocess it for this network.
 
         Returns:
-            An image as uint8 (height, width, 3), RGB; stack several of them for `run_prepared`. A frame as
-            float32 (points, 4). For a model with several inputs, a dict of such by name.
+            An image as uint8 (height, width, 3), RGB; stack several of them for `run_preprocessed`. A frame
+            as float32 (points, 4). For a model with several inputs, a dict of such by name.
 
         Raises:
             DatasetError: the input cannot be read, or is an array of another type or shape.
@@ -206,7 +206,10 @@ class Model(ABC):
             }
         return self._only.preprocess(image)[0]
 
-    preprocess = prepare
+    prepare = preprocess
+    """Another name for `preprocess`."""
+    run_prepared = run_preprocessed
+    """Another name for `run_preprocessed`."""
 
     def feed(self, images: Any) -> Arrays:
         """Return what the graph's inputs are given for a preprocessed batch; frames come one by one."""

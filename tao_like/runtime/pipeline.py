@@ -193,10 +193,15 @@ class Pipeline(Model):
         if self.generator is None:
             raise SpecError(f"{self.path} makes no pictures: it predicts; call predict.")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if isinstance(settings.get("caption"), str):
+            source = self.prepare({TEXT: settings["caption"], SEED: seed})
+            settings["caption"] = self.inputs[TEXT].batch([source[TEXT]])
+        if "caption" in settings or "image_to" in settings:
+            settings = {"frames": len(texts), "first": seed, **settings}
         generator = self.generator.changed(**settings)
         made = []
         for number, text in enumerate(texts):
-            sample = self.prepare({TEXT: text, SEED: seed + number})
+            sample = self.preprocess({TEXT: text, SEED: seed + number})
             feed = self.feed({name: self.inputs[name].batch([sample[name]]) for name in self.inputs})
             outputs = generator.run(self._call, feed)
             (found,) = self._reader.read(outputs, self.metadata, [None], [(0, 0)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
+from tao_like.runtime.other_programs import ONE_BUSY, SINCE_IMPORT
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,6 +26,40 @@ _CPU = _SHORT_NAMES["cpu"]
 _FATAL_ONLY = 4
 """Errors are raised; printed on the screen too, they stand there without a cause."""
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Options of every session: errors are raised and not printed too, and threads suit the machine.
+
+    onnxruntime's threads spin while they wait for one another. Where other programs need a processor when the
+    session is opened, they sleep: there a spinning thread takes it from the one that it waits for.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    if SINCE_IMPORT.processors() >= ONE_BUSY:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def graph_session(
+    graph: bytes, options: onnxruntime.SessionOptions | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on the CPU for a graph in memory; onnxruntime's own errors come through.
+
+    Args:
+        graph: a serialised ONNX model.
+        options: None: `session_options`.
+    """
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        graph,
+        sess_options=options or session_options(),
+        providers=[_CPU],
+        enable_fallback=0,  # it would print an error to the screen and try the same again
+    )
 
 
 def open_session(
@@ -58,8 +93,7 @@ def open_session(
         raise SpecError(f"threads is {threads}; it must be 1 or more, or None for onnxruntime's choice.")
     if not path.is_file():
         raise BundleError(f"{path} is not a file; an ONNX file was expected there.")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
+    options = session_options()
     if threads is not None:
         options.intra_op_num_threads = threads
     if exact_int8:

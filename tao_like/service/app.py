@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 import tao_like
-from tao_like.jobs.executors import LocalExecutor
+from tao_like.jobs.executors import executor_of
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.store import Store
 from tao_like.service.context import Context, Responses
@@ -45,7 +45,14 @@ def create_app(settings: Settings, *, manages: bool = True) -> FastAPI:
         manages: start jobs; without, they are only listed and queued.
     """
     store = Store(settings.database)
-    manager = Manager(store, settings.jobs, LocalExecutor(), settings.slots, grace=settings.grace)
+    manager = Manager(
+        store,
+        settings.jobs,
+        executor_of(settings.execution),
+        settings.slots,
+        grace=settings.grace,
+        environment=settings.execution.environment,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

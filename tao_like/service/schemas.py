@@ -22,11 +22,16 @@ class Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def whole_characters(cls, content: Any) -> Any:
-        """Refuse halves of a character, which JSON can name and no file or database can hold."""
+        """Refuse halves of a character and NUL, which JSON can name and no file or database can hold."""
+        if isinstance(content, bytes):
+            raise ValueError("the body is JSON; say so with Content-Type: application/json")
         try:
-            json.dumps(content, ensure_ascii=False).encode()
+            text = json.dumps(content, ensure_ascii=False)
+            text.encode()
         except UnicodeEncodeError as error:
             raise ValueError("it holds half of a character (\\ud800 to \\udfff)") from error
+        if r"\u0000" in text.replace(r"\\", ""):
+            raise ValueError("it holds the character NUL")
         return content
 
 

@@ -18,12 +18,14 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """
     import uvicorn
 
+    from tao_like.jobs.database import claim
     from tao_like.service.app import create_app
     from tao_like.service.security import first_token
 
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_server(settings.folder), _listening(settings) as listener:
         app = create_app(settings)
+        claimed = claim(app.state.context.store.engine)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         if settings.needs_token and first_token(app.state.context.store, settings.token_file):
@@ -34,7 +36,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
             app, log_level="warning", access_log=False, server_header=False, lifespan="on"
         )
         config.timeout_graceful_shutdown = 3  # somebody follows a job
-        uvicorn.Server(config).run(sockets=[listener])
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            if claimed is not None:
+                claimed.close()
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tao_like.config.blocks.execution import ExecutionSpec
 from tao_like.jobs.slots import Slots
 
 DEFAULT_PORT = 8042
@@ -25,6 +26,8 @@ class Settings:
         slots: how many jobs run side by side, and on which devices.
         max_upload_bytes: of one upload; max_members, max_unpacked_bytes: of the archive in it.
         grace: seconds that a job has to end after it was asked to.
+        execution: where jobs run.
+        database_url: of PostgreSQL; empty: a SQLite file in the folder.
     """
 
     folder: Path
@@ -38,6 +41,8 @@ class Settings:
     max_members: int = 1_000_000
     max_unpacked_bytes: int = 50 * GIB
     grace: float = 30.0
+    execution: ExecutionSpec = field(default_factory=ExecutionSpec)
+    database_url: str = ""
 
     @property
     def needs_token(self) -> bool:
@@ -45,9 +50,9 @@ class Settings:
         return self.require_token or not is_loopback(self.host)
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.folder / "jobs.db"
+    def database(self) -> Path | str:
+        """The SQLite file, or PostgreSQL's address."""
+        return self.database_url or self.folder / "jobs.db"
 
     @property
     def jobs(self) -> Path:

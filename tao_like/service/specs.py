@@ -65,12 +65,19 @@ def given_spec(task: str, action: str, specs: Mapping[str, Any], text: str | Non
     """
     spec_class = task_spec(task, action).Spec
     if text is None:
-        load_spec(spec_class, specs)
+        _refuse_execution(load_spec(spec_class, specs).given)
         return dict(specs)
     if specs:
         raise ApiError(422, "specs and spec_yaml are both given; give one of them")
-    load_spec_text(spec_class, text, Path("spec_yaml"))
+    _refuse_execution(load_spec_text(spec_class, text, Path("spec_yaml")).given)
     return yaml.safe_load(text) or {}
+
+
+def _refuse_execution(given: frozenset[str]) -> None:
+    """Where jobs run, and by which options of an engine, is no client's to say. Raises SpecError."""
+    if any(key.partition(".")[0] == "execution" for key in given):
+        problem = Problem("execution", _GIVEN, 0, "the server says where jobs run; leave it out")
+        raise SpecError(str(problem), problems=[problem])
 
 
 def composed(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tao_like import tasks
 from tao_like.config import load_spec, to_yaml
 from tao_like.errors import SpecError, TaoLikeError
+from tao_like.runtime import other_programs  # noqa: F401 - it counts from here on
 from tao_like.stages.lib.folders import how_to_resume, keep_earlier_training, stage_folder
 from tao_like.stages.results import StageResult
 from tao_like.tracking import (
@@ -77,7 +78,6 @@ def run_stage(
         TaoLikeError: whatever went wrong, in a sentence.
     """
     with process_state_kept():
-        _let_threads_sleep_on_a_busy_machine()
         module = tasks.spec_module(task)
         if stage not in module.STAGES:
             raise SpecError(f"There is no stage '{stage}' of {task}. Stages: {', '.join(module.STAGES)}.")
@@ -126,6 +126,10 @@ def _run_in_folder(run: Run, task: str, stage: str, loaded: LoadedSpec[CommonSpe
             if hint := how_to_resume(moved):
                 run.info(hint)
         implementation = importlib.import_module(f"tao_like.stages.{stage}")
+        from tao_like.stages.lib.threads import threads_for_this_machine  # torch is there by now
+
+        if on_threads := scope.enter_context(threads_for_this_machine()):
+            run.info(on_threads)
         result: StageResult = implementation.run(tasks.task_class(task), resolved, run)
         run.report(result.report)
         for line in result.summary:
@@ -163,13 +167,3 @@ def _task_of_spec(given: Path | Mapping[str, Any], task: str) -> str | None:
             continue
         return name if name != task else None
     return None
-
-
-def _let_threads_sleep_on_a_busy_machine() -> None:
-    """Has torch's threads sleep while they wait, where others want the processors; before torch is imported.
-
-    By default they spin: faster on an idle machine, several times slower beside other work.
-    docs/decisions.md has the figures.
-    """
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] >= (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

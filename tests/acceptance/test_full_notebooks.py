@@ -13,6 +13,8 @@ LEAST = {
     "detection": ("mAP50", 0.3),
     "pointpillars": ("mAP_3d", 0.25),
     "pose_classification": ("accuracy", 0.9),
+    "segmentation": ("mIoU", 0.7),
+    "instance_segmentation": ("mask_mAP50", 0.5),
 }
 """What the last file of a notebook's comparison reaches on the test data, by the task."""
 

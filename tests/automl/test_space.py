@@ -80,7 +80,7 @@ def test_what_cannot_be_varied_is_named(fields: dict[str, Any], key: str, text: 
     assert text in problem.text
 
 
-@pytest.mark.parametrize("algorithm", ["pbt", "dehb", "llm"])
+@pytest.mark.parametrize("algorithm", ["dehb", "llm"])
 def test_algorithms_that_are_not_here_say_so(algorithm: str) -> None:
     with pytest.raises(SpecError, match=f"automl.algorithm: {algorithm} is not here"):
         parameters({"automl": {"algorithm": algorithm}})

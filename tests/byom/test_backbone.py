@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from foreign import classifier, model, random_tensor, saved, tensor
-from onnx import helper
+from onnx import helper, numpy_helper
 from pictures import write_class_folders
+from PIL import Image
 from stage_runs import assert_rows_agree, csv_rows
 from test_patterns import traced
 from tiny_classification import data_overrides, run, tiny_spec
@@ -30,7 +32,7 @@ def backbone_of(
 ) -> ImportedBackbone:
     """The backbone of a foreign model, for two classes."""
     result = import_file(saved(proto, folder / "model.onnx"))
-    bundle = to_bundle(result, classes=[], cut=cut)
+    bundle = to_bundle(result, classes=[], cuts=[cut] if cut else [])
     assert bundle.graph is not None
     return build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=img_size).eval()
 
@@ -95,9 +97,34 @@ def test_what_no_classifier_can_stand_on_is_refused(tmp_path: Path) -> None:
         backbone_of(proto, tmp_path)
     with pytest.raises(ConversionError, match="nowhere"):
         backbone_of(classifier(), tmp_path, "nowhere")
-    grey = model(nodes, {"x": ["n", 1, 32, 32]}, ["y"], [random_tensor("w", 8, 1, 1, 1)])
-    with pytest.raises(ConversionError, match="3 channels"):
-        backbone_of(grey, tmp_path, "y")
+    two = model(nodes, {"x": ["n", 2, 32, 32]}, ["y"], [random_tensor("w", 8, 2, 1, 1)])
+    with pytest.raises(ConversionError, match=r"1, 3 or 4 channels.*has 2"):
+        backbone_of(two, tmp_path, "y")
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape"), [(1, ["n", 1, 32, 32]), (4, ["n", 4, 32, 32]), (1, ["n", 32, 32, 1])]
+)
+def test_gray_and_four_channel_networks_take_color_images(
+    channels: int, shape: list[Any], tmp_path: Path
+) -> None:
+    last = shape[3] == channels
+    nodes = [
+        *([helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])] if last else []),
+        helper.make_node("Conv", ["t" if last else "x", "w"], ["y"]),
+    ]
+    proto = model(nodes, {"x": shape}, ["y"], [random_tensor("w", 8, channels, 3, 3)])
+    backbone = backbone_of(proto, tmp_path, "y")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    gray = torch.from_numpy(np.array(Image.fromarray(pixels).convert("L"))).float() / 255
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    given = gray[None, None] if channels == 1 else torch.cat([images, torch.zeros(1, 1, 32, 32)], 1)
+    weight = torch.from_numpy(numpy_helper.to_array(proto.graph.initializer[0]))
+    # Pillow rounds its gray to whole numbers.
+    torch.testing.assert_close(
+        backbone.forward_features(images), functional.conv2d(given, weight), rtol=0, atol=0.02
+    )
+    assert len(backbone.layout.notes()) == 1
 
 
 def test_a_size_that_the_graph_cannot_take_is_an_error_of_the_spec(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from torch import nn
 
 from tao_like.byom import convert, converter
 from tao_like.byom.accounting import account
-from tao_like.byom.batches import free_batch
 from tao_like.byom.conversion import Imported
+from tao_like.byom.source.batches import free_batch
 from tao_like.errors import ConversionError
 
 
@@ -103,9 +103,11 @@ def test_operands_get_roles_by_what_they_are(name: str, values: object, role: st
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node(name, ["r", "c"], ["y"]),
+        helper.make_node(name, ["r", "c"], ["z"]),
+        helper.make_node("MatMul", ["z", "v"], ["y"]),
     ]
-    proto = model(nodes, {"x": ["n", 9, 5]}, ["y"], [random_tensor("w", 5, 6), tensor("c", values)])
+    constants = [random_tensor("w", 5, 6), tensor("c", values), random_tensor("v", 6, 2, seed=1)]
+    proto = model(nodes, {"x": ["n", 9, 5]}, ["y"], constants)
     imported = convert(proto)
     assert {use.role for use in imported.uses if use.name == "c"} == {role}
     assert_same_outputs(imported, proto, pictures(2, 9, 5))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from box_pictures import write_coco
@@ -15,13 +17,14 @@ from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom.importing import import_file, to_bundle
+from tao_like.cli.main import main
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.imported.pyramid import build_imported_pyramid
 
 WIDTHS = (8, 8, 8, 16, 24)
 
 
-def stages(count: int, *, channels_last: bool = False) -> list:
+def stages(count: int, *, channels_last: bool = False) -> onnx.ModelProto:
     """A model of convolutions, each with a normalization and half as large as the one before."""
     node, nodes, constants, value, depth = helper.make_node, [], [], "x", 3
     if channels_last:
@@ -48,6 +51,99 @@ def stages(count: int, *, channels_last: bool = False) -> list:
         value, depth = f"{name}r", width
     shape = ["n", "h", "w", 3] if channels_last else ["n", 3, "h", "w"]
     return model(nodes, {"x": shape}, [value], constants)
+
+
+def detector(boxes: int = 4, num_classes: int = 10) -> onnx.ModelProto:
+    """Stages with a head of boxes and one of classes at strides 8, 16 and 32, whose answers are joined."""
+    proto = stages(5)
+    node = helper.make_node
+    del proto.graph.output[:]
+    joined = []
+    for place, (index, width) in enumerate(zip((2, 3, 4), WIDTHS[2:], strict=True)):
+        for what, count in (("box", boxes), ("cls", num_classes)):
+            name = f"{what}{place}"
+            proto.graph.initializer.extend(
+                [
+                    random_tensor(f"{name}.tower", width, width, 3, 3, seed=place),
+                    random_tensor(f"{name}.weight", count, width, 1, 1, seed=place + 5),
+                ]
+            )
+            proto.graph.node.extend(
+                [
+                    node("Conv", [f"s{index}r", f"{name}.tower"], [f"{name}t"], pads=[1, 1, 1, 1]),
+                    node("Relu", [f"{name}t"], [f"{name}r"]),
+                    node("Conv", [f"{name}r", f"{name}.weight"], [name]),
+                ]
+            )
+        proto.graph.node.append(node("Concat", [f"box{place}", f"cls{place}"], [f"all{place}"], axis=1))
+        proto.graph.node.append(node("Reshape", [f"all{place}", "flat"], [f"rows{place}"]))
+        joined.append(f"rows{place}")
+    proto.graph.initializer.append(tensor("flat", [0, boxes + num_classes, -1], np.int64))
+    proto.graph.node.append(node("Concat", joined, ["y"], axis=2))
+    proto.graph.output.append(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None))
+    return proto
+
+
+def test_the_features_of_a_detector_are_what_its_heads_share(tmp_path: Path) -> None:
+    """The last map of each stride would be its answers, of 14 channels."""
+    result = import_file(saved(detector(), tmp_path / "detector.onnx"), size=(64, 96))
+    chosen = {cut.what: cut for cut in result.cuts}
+    assert [chosen[f"stride {stride}"].value for stride in (8, 16, 32)] == ["s2r", "s3r", "s4r"]
+    assert [chosen[f"stride {stride}"].channels for stride in (8, 16, 32)] == list(WIDTHS[2:])
+    assert "box0, cls0" in chosen["stride 8"].why
+
+
+def test_one_layer_that_gives_boxes_and_classes_is_no_feature(tmp_path: Path) -> None:
+    """A head of a single layer, as YOLOv3 has it: what goes into it is the feature."""
+    proto = detector()
+    kept = [node for node in proto.graph.node if not node.output[0].startswith("cls")]
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+    for place in range(3):
+        concat = next(node for node in proto.graph.node if node.output[0] == f"all{place}")
+        del concat.input[1:]
+    next(item for item in proto.graph.initializer if item.name == "flat").CopyFrom(
+        tensor("flat", [0, 4, -1], np.int64)
+    )
+    result = import_file(saved(proto, tmp_path / "one.onnx"), size=(64, 96))
+    chosen = {cut.what: cut.value for cut in result.cuts}
+    assert [chosen[f"stride {stride}"] for stride in (8, 16, 32)] == ["box0r", "box1r", "box2r"]
+
+
+def test_the_command_line_names_three_cuts_and_refuses_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(detector(), tmp_path / "detector.onnx")
+
+    def convert(*words: str) -> tuple[int, str]:
+        common = ["byom", "convert", "-m", str(file), "-o", str(tmp_path / "d.tltb"), "--input-size", "64x96"]
+        with pytest.raises(SystemExit) as ended:
+            main([*common, "--task", *words])
+        said = capsys.readouterr()
+        return int(str(ended.value.code)), said.out + said.err
+
+    code, text = convert("detection")
+    assert code == 0
+    assert "detection stands on stride 16: 's3r'" in text
+    assert convert("detection", "--cut", "s2n,s4n,s3n")[0] == 0
+    bundle = read_bundle(tmp_path / "d.tltb")
+    assert bundle.graph is not None
+    pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96))
+    assert pyramid.channels == WIDTHS[2:]
+    # Behind the norm, in front of the ReLU: values below zero are there.
+    assert all(bool((one < 0).any()) for one in pyramid.eval()(torch.rand(1, 3, 64, 96)))
+    for words, message in (
+        (["--cut", "s2r,s3r"], r"none at \[32\]"),
+        (["--cut", "s1r,s3r,s4r"], r"'s1r' has the shape \[1, 8, 16, 24\]"),
+        (["--cut", "s2r,s2n,s4r"], "'s2n' is a second of its stride"),
+        (["--cut", "nowhere"], "no value 'nowhere'"),
+    ):
+        code, text = convert("detection", *words)
+        assert code == 1
+        assert re.search(message, " ".join(text.split()))
+    code, text = convert("classification", "--cut", "s4r")
+    assert code == 1
+    assert "classification takes square images" in text
 
 
 def bundle_of(proto, folder: Path, name: str = "little"):  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import TensorProto, helper
 
 from tao_like.byom.importing import import_file
-from tao_like.byom.reading import read_model
+from tao_like.byom.source.reading import read_model
 from tao_like.errors import BundleError, ConversionError
 
 

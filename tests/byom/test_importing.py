@@ -20,9 +20,9 @@ from test_patterns import traced
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
-from tao_like.byom.graph import graph_of
 from tao_like.byom.importing import from_bundle, import_file, to_bundle
-from tao_like.byom.pictures import picture_inputs
+from tao_like.byom.proof.pictures import picture_inputs
+from tao_like.byom.source.graph import graph_of
 from tao_like.cli.byom import byom
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.imported.backbone import build_imported
@@ -130,7 +130,7 @@ def test_class_names_and_cuts_must_fit(path: Path) -> None:
     with pytest.raises(ConversionError, match=r"2 class names.*4 classes"):
         to_bundle(result, classes=["a", "b"])
     with pytest.raises(ConversionError, match="nowhere"):
-        to_bundle(result, classes=[], cut="nowhere")
+        to_bundle(result, classes=[], cuts=["nowhere"])
 
 
 def test_converted_and_exported_it_answers_as_before(path: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from test_patterns import assert_same, traced
 from torch import Tensor, nn
 
 from tao_like.byom import convert
-from tao_like.byom.tables import shared_values
+from tao_like.byom.building.tables import shared_values
 from tao_like.networks import _torchvision  # noqa: F401
 
 # isort: split

@@ -15,8 +15,8 @@ from torch.nn import functional
 from tao_like.byom import convert
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import cut_at
-from tao_like.byom.heads import ImportedAttention
-from tao_like.byom.patterns import attend
+from tao_like.byom.patterns.heads import ImportedAttention
+from tao_like.byom.patterns.recognition import attend
 
 
 def traced(

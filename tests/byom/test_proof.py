@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tao_like.bundle import read_bundle
 from tao_like.byom.conversion import convert
-from tao_like.byom.exact import exactly
 from tao_like.byom.importing import import_file
-from tao_like.byom.judging import channel_axis, judged
-from tao_like.byom.proof import dummy_inputs
+from tao_like.byom.proof.comparison import dummy_inputs
+from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.judging import channel_axis, judged
 from tao_like.cli.byom import byom
 from tao_like.errors import ConversionError
 

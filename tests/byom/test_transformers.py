@@ -20,10 +20,11 @@ from tiny_classification import data_overrides, run
 from torch import nn
 
 from tao_like.bundle import read_bundle, write_bundle
-from tao_like.byom import convert, host
-from tao_like.byom.heads import ImportedAttention
+from tao_like.byom import convert
+from tao_like.byom.building import host
 from tao_like.byom.importing import HEADS, from_bundle, import_file, to_bundle
-from tao_like.byom.proof import session
+from tao_like.byom.patterns.heads import ImportedAttention
+from tao_like.byom.proof.comparison import session
 from tao_like.contract.model import Exportable, Prunable
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.imported.backbone import build_imported

@@ -22,7 +22,7 @@ from tao_like.tasks import spec_module, task_names
 TASK_COMMANDS = [
     (task, command)
     for task in task_names()
-    for command in (*spec_module(task).STAGES, "default_specs", "schema")
+    for command in (*spec_module(task).STAGES, "dry_run", "default_specs", "schema")
 ]
 
 

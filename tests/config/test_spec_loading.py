@@ -70,7 +70,7 @@ def test_all_errors_come_together_in_the_order_of_the_file(write: Any) -> None:
         "  optim:\n"
         "    lr: high\n"
         "    optim: adm\n"
-        "colour: red\n"
+        "color: red\n"
     )
     assert errors(Spec, path, ("train.seed=-5",)) == [
         "spec.yaml:3  train.num_epochs: 0 is not allowed; it must be at least 1 (Passes over the data)",
@@ -79,8 +79,8 @@ def test_all_errors_come_together_in_the_order_of_the_file(write: Any) -> None:
         'spec.yaml:11  train.optim.lr: "high" is text; it must be a number, greater than 0 and at most 10 '
         "(Learning rate at the end of the warm-up)",
         'spec.yaml:12  train.optim.optim: "adm" is not allowed; it must be one of adamw, adam, sgd; '
-        "did you mean adam? (Optimiser)",
-        "spec.yaml:13  colour: unknown key; "
+        "did you mean adam? (Optimizer)",
+        "spec.yaml:13  color: unknown key; "
         "the keys of a spec are results_dir, title, images, train, evaluate",
         "command line  train.seed: -5 is not allowed; it must be at least 0 (Seed of the random numbers)",
     ]

@@ -5,21 +5,69 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import real_engines
+from engines import Kubernetes, Ray, fake_kubectl, fake_slurm, kubernetes_settings, serving
 from waiting import pids, python, until, wait_for
 
+from tao_like.config.blocks.execution import RaySpec, SlurmSpec
 from tao_like.jobs.executors import Executor, LocalExecutor, Seen, Submission
+from tao_like.jobs.executors.kubernetes import KubernetesExecutor
+from tao_like.jobs.executors.ray import RayExecutor
+from tao_like.jobs.executors.slurm import SlurmExecutor
 from tao_like.jobs.folder import JobFolder
 from tao_like.jobs.process import marked
 
-EXECUTORS: dict[str, Callable[[], Executor]] = {"local": LocalExecutor}
+Build = Callable[[Path, pytest.MonkeyPatch, ExitStack], Executor]
+QUICK = {"settle": 0.5, "look": 0.0}
 
 
-@pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> Executor:
-    return EXECUTORS[request.param]()
+def local(_folder: Path, _monkeypatch: pytest.MonkeyPatch, _scope: ExitStack) -> Executor:
+    return LocalExecutor()
+
+
+def slurm(folder: Path, monkeypatch: pytest.MonkeyPatch, _scope: ExitStack) -> Executor:
+    fake_slurm(folder, monkeypatch)
+    return SlurmExecutor(SlurmSpec(), **QUICK)
+
+
+def kubernetes(folder: Path, monkeypatch: pytest.MonkeyPatch, scope: ExitStack) -> Executor:
+    fake_kubectl(folder, scope.enter_context(serving(Kubernetes())), monkeypatch)
+    return KubernetesExecutor(kubernetes_settings(folder), **QUICK)
+
+
+def ray(_folder: Path, _monkeypatch: pytest.MonkeyPatch, scope: ExitStack) -> Executor:
+    return RayExecutor(RaySpec(address=scope.enter_context(serving(Ray()))), **QUICK)
+
+
+EXECUTORS: dict[str, Build] = {"local": local, "slurm": slurm, "kubernetes": kubernetes, "ray": ray}
+THEMSELVES = [pytest.param(name, marks=pytest.mark.acceptance) for name in ("slurm itself", "ray itself")]
+
+
+@pytest.fixture(scope="module")
+def slurm_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    with real_engines.slurm(tmp_path_factory.mktemp("slurm")):
+        yield SlurmExecutor(SlurmSpec(), settle=2.0, look=0.1)
+
+
+@pytest.fixture(scope="module")
+def ray_itself() -> Iterator[Executor]:
+    with real_engines.ray() as address:
+        yield RayExecutor(RaySpec(address=address), settle=2.0, look=0.1)
+
+
+@pytest.fixture(params=[*EXECUTORS, *THEMSELVES])
+def executor(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Executor]:
+    if request.param not in EXECUTORS:
+        yield request.getfixturevalue(request.param.replace(" ", "_"))
+        return
+    with ExitStack() as scope:
+        yield EXECUTORS[request.param](tmp_path, monkeypatch, scope)
 
 
 @pytest.fixture
@@ -36,7 +84,8 @@ def ended(executor: Executor, folder: JobFolder, attempt: int = 1) -> Seen:
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_how_a_command_ended(executor: Executor, folder: JobFolder, code: int) -> None:
-    executor.submit(Submission(folder, 1, python(f"import sys; print('said'); sys.exit({code})")))
+    command = python(f"import sys; print('said'); sys.exit({code})")
+    executor.submit(Submission(folder, 1, command, cwd=folder.path.parent))
     seen = ended(executor, folder)
     assert seen.exit is not None
     assert (seen.state, seen.exit.code, seen.exit.attempt) == ("ended", code, 1)
@@ -46,7 +95,7 @@ def test_how_a_command_ended(executor: Executor, folder: JobFolder, code: int) -
 
 
 def test_a_command_that_is_not_there(executor: Executor, folder: JobFolder) -> None:
-    executor.submit(Submission(folder, 1, ["/no/such/program"]))
+    executor.submit(Submission(folder, 1, ["/no/such/program"], cwd=folder.path.parent))
     seen = ended(executor, folder)
     assert seen.exit is not None
     assert seen.exit.code == 127
@@ -55,7 +104,7 @@ def test_a_command_that_is_not_there(executor: Executor, folder: JobFolder) -> N
 
 def test_an_attempt_runs_once(executor: Executor, folder: JobFolder, tmp_path: Path) -> None:
     gate, begun = tmp_path / "gate", tmp_path / "begun"
-    work = Submission(folder, 1, until(gate, begun))
+    work = Submission(folder, 1, until(gate, begun), cwd=tmp_path)
     for _ in range(3):
         executor.submit(work)
     wait_for(lambda: executor.status(folder, 1).state == "running" and pids(begun))
@@ -66,9 +115,10 @@ def test_an_attempt_runs_once(executor: Executor, folder: JobFolder, tmp_path: P
 
 
 def test_the_next_attempt_is_another_one(executor: Executor, folder: JobFolder) -> None:
-    executor.submit(Submission(folder, 1, python("print('first')")))
+    executor.submit(Submission(folder, 1, python("print('first')"), cwd=folder.path.parent))
     ended(executor, folder)
-    executor.submit(Submission(folder, 2, python("import sys; print('second'); sys.exit(4)")))
+    command = python("import sys; print('second'); sys.exit(4)")
+    executor.submit(Submission(folder, 2, command, cwd=folder.path.parent))
     seen = ended(executor, folder, 2)
     assert seen.exit is not None
     assert seen.exit.code == 4
@@ -78,7 +128,7 @@ def test_the_next_attempt_is_another_one(executor: Executor, folder: JobFolder) 
 
 def test_cancel_asks(executor: Executor, folder: JobFolder, tmp_path: Path) -> None:
     gate, begun = tmp_path / "gate", tmp_path / "begun"
-    executor.submit(Submission(folder, 1, until(gate, begun)))
+    executor.submit(Submission(folder, 1, until(gate, begun), cwd=tmp_path))
     wait_for(lambda: pids(begun))
     executor.cancel(folder, 1)
     seen = ended(executor, folder)
@@ -95,7 +145,7 @@ def test_kill_ends_also_what_left_its_session(executor: Executor, folder: JobFol
         f"print(os.getpid(), file=open({str(begun)!r}, 'a'), flush=True)\n"
         "time.sleep(600)"
     )
-    executor.submit(Submission(folder, 1, python(stubborn)))
+    executor.submit(Submission(folder, 1, python(stubborn), cwd=tmp_path))
     wait_for(lambda: len(pids(begun)) == 2)
     executor.cancel(folder, 1)
     assert executor.status(folder, 1).state == "running"

@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import real_engines
 from waiting import pids, python, until, wait_for
 
 from tao_like.errors import SpecError, TaoLikeError
+from tao_like.jobs.database import claim
 from tao_like.jobs.executors import LocalExecutor, Seen, Submission
 from tao_like.jobs.folder import Exit, JobFolder
 from tao_like.jobs.job import Job, NewJob
@@ -20,6 +22,7 @@ from tao_like.jobs.manager import Manager
 from tao_like.jobs.slots import Slots, gpus_of_machine
 from tao_like.jobs.states import ENDED, FOLLOWS, JobStatus
 from tao_like.jobs.store import Store
+from tao_like.jobs.tables import metadata
 
 
 class Instant:
@@ -52,10 +55,21 @@ class Instant:
         self.codes[job.id, job.attempt] = code
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "jobs.db")
+@pytest.fixture(scope="module")
+def postgresql_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with real_engines.postgresql() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.acceptance)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    where: Path | str = tmp_path / "jobs.db"
+    if request.param == "postgresql":
+        where = request.getfixturevalue("postgresql_address")
+    store = Store(where)
     yield store
+    if request.param == "postgresql":
+        metadata.drop_all(store.engine)
     store.close()
 
 
@@ -277,3 +291,30 @@ def test_a_job_that_begins_late_begins_not_at_all(store: Store, tmp_path: Path) 
     )
     assert supervise(folder, 1) == 0
     assert not begun.exists()
+
+
+@pytest.mark.acceptance
+def test_one_server_for_a_database(postgresql_address: str) -> None:
+    first, second = Store(postgresql_address), Store(postgresql_address)
+    kept = claim(first.engine)
+    assert kept is not None
+    with pytest.raises(SpecError, match="another server is at work on postgresql"):
+        claim(second.engine)
+    kept.close()
+    first.close()
+    again = claim(second.engine)
+    assert again is not None
+    again.close()
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mysql://here/jobs", "mysql is not supported; give postgresql"),
+        ("jobs", "it is no address; give one such as"),
+    ],
+)
+def test_a_database_that_cannot_be_used(address: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Store(address)

@@ -116,3 +116,24 @@ def test_changes_of_a_job(server: Served, body: Any) -> None:
 )
 def test_bodies_that_are_no_json(server: Served, body: bytes) -> None:
     assert 400 <= send(server, "POST", "/jobs", body)[0] < 500
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data", "no type"])
+def test_a_body_of_another_type_is_the_callers_mistake(kind: str, server: Served) -> None:
+    """Each operation that takes JSON, as the document lists them."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    paths = json.loads(urlopen(f"{server.url}/api/v2/openapi.json").read())["paths"]
+    taken = 0
+    for path, operations in paths.items():
+        for verb, operation in operations.items():
+            if "application/json" not in operation.get("requestBody", {}).get("content", {}):
+                continue
+            url = server.url + path.replace("{job_id}", "0" * 36).replace("{dataset_id}", "0" * 36)
+            request = Request(url, b'{"task": "classification"}', {"Content-Type": kind}, method=verb.upper())
+            with pytest.raises(HTTPError) as caught:
+                urlopen(request)
+            assert 400 <= caught.value.code < 500, (verb, path)
+            taken += 1
+    assert taken >= 4

@@ -12,14 +12,15 @@ import pytest
 import torch
 from pictures import shape, write_class_folders
 from PIL import Image
-from stage_runs import status_lines, weights_of
+from stage_runs import assert_same_weights, break_in_second_epoch, status_lines, weights_of
 from tiny_clip import data_overrides, run
 
 from tao_like import runtime
 from tao_like.config import load_spec
-from tao_like.errors import DatasetError, SpecError
+from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.tasks import spec_module
 from tao_like.tasks.clip.init import write_spec
+from tao_like.tasks.common.pair_judge import open_guide, open_judge
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,47 @@ def test_the_runtime_searches_too_and_refuses_classes_that_are_none(
         model.predict({"text": 5})
 
 
+def test_a_pair_judges_images_for_other_tasks(
+    trained: Any, data: list[str], photos: Path, tmp_path: Path
+) -> None:
+    folder = run("export", tmp_path, *data, f"export.checkpoint={trained.bundle}").onnx_file
+    guide, exported = open_guide(str(trained.bundle), "a.key"), open_judge(str(folder), "a.key")
+    assert guide.sha256 == exported.sha256
+    assert guide.image_size == exported.image_size == (16, 16)
+    files = sorted(photos.glob("*.png"))
+    images = [Image.open(file).convert("RGB") for file in files]
+    texts = [f"a photo of a {file.stem[:-1]}" for file in files]
+    cosines = guide.cosines(images, texts)
+    assert np.allclose(cosines, exported.cosines(images, texts), atol=1e-5)
+    # Another way to the same numbers: the runtime's own prediction for an image with a text.
+    pair = runtime.load(folder).predict({"image": str(files[0]), "text": texts[0]})
+    assert cosines[0] == pytest.approx(pair.similarity, abs=1e-5)
+    assert guide.clip_scores(images, texts) == pytest.approx(2.5 * cosines.clip(0), abs=1e-5)
+    red_first = guide.ranking(images, "a photo of a red")
+    assert ["red" in files[number].name for number in red_first] == [True] * 3 + [False] * 3
+
+    arrays = np.stack([np.array(image.resize((16, 16))) for image in images])
+    pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).float().requires_grad_()
+    found = guide.pixel_cosines(pixels, texts)
+    assert np.allclose(found.detach(), guide.cosines(arrays, texts), atol=1e-5)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert pixels.grad is not None
+    with torch.no_grad():
+        step = pixels.grad / pixels.grad.abs().amax() * 5
+        better = guide.pixel_cosines(pixels + step, texts)
+    assert better.sum() > found.sum()
+    # Larger images are scaled as Pillow does, but for its rounding.
+    larger = torch.from_numpy(np.stack(list(map(np.array, images)))).permute(0, 3, 1, 2).float()
+    assert np.allclose(guide.pixel_cosines(larger, texts), cosines, atol=0.01)
+    with pytest.raises(SpecError, match=r"a\.key.*exported model.*gradients"):
+        open_guide(str(folder), "a.key")
+    with pytest.raises(SpecError, match=r"a\.key: there is no file"):
+        open_judge(str(tmp_path / "none.tltb"), "a.key")
+    (tmp_path / "damaged.tltb").write_bytes(b"no zip")
+    with pytest.raises(BundleError, match=r"a\.key"):
+        open_judge(str(tmp_path / "damaged.tltb"), "a.key")
+
+
 def test_a_frozen_tower_stays_wise_ft_mixes_and_an_average_lags(
     trained: Any, data: list[str], tmp_path: Path
 ) -> None:
@@ -150,6 +192,43 @@ def test_a_frozen_tower_stays_wise_ft_mixes_and_an_average_lags(
     assert torch.allclose(mixed[name], before[name] + 0.25 * (whole[name] - before[name]), atol=1e-6)
     averaged = weights_of(run("train", tmp_path / "ema", *words, "train.enable_ema=true").bundle)
     assert 0 < float((averaged[name] - before[name]).norm()) < float((whole[name] - before[name]).norm())
+
+
+def test_low_rank_additions_alone_learn_are_merged_and_go_on_where_they_were_broken_off(
+    trained: Any, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*data, f"train.pretrained_model_path={trained.bundle}", "train.num_epochs=2"]
+    words += ["train.peft={enabled: true, vision: {mode: lora}, text: {mode: lora}, rank: 2}"]
+    before = weights_of(trained.bundle)
+    result = run("train", tmp_path / "whole", *words)
+    after = weights_of(result.bundle)
+    assert after.keys() == before.keys()
+    changed = {name for name in before if not after[name].equal(before[name])}
+    adapted = {name for name in changed if before[name].ndim > 1}
+    assert changed - adapted <= {"text.logit_scale"}
+    assert {"text.blocks.0.attn.qkv.weight", "image.backbone.head.weight"} <= adapted
+    assert not {"text.token_embedding.weight", "text.positional_embedding"} & adapted
+    for name in adapted:
+        change = (after[name] - before[name]).flatten(1).double()
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) <= 2, name
+    with monkeypatch.context() as patch:
+        break_in_second_epoch(patch, OSError("power cut"))
+        with pytest.raises(OSError, match="power cut"):
+            run("train", tmp_path / "broken", *words)
+    last = tmp_path / "broken" / "train" / "checkpoints" / "last.ckpt"
+    again = run("train", tmp_path / "again", *words, f"train.resume_training_checkpoint_path={last}")
+    assert_same_weights(result.bundle, again.bundle)
+
+
+def test_low_rank_additions_need_a_trained_tower(data: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"train\.peft\.vision\.mode.*random weights"):
+        run("train", tmp_path, *data, "train.peft.enabled=true")
+    both = "train.peft={enabled: true, vision: {mode: frozen}, text: {mode: frozen}}"
+    with pytest.raises(SpecError, match="nothing to train"):
+        run("train", tmp_path, *data, both)
+    spec = ["train.peft={enabled: true, vision: {mode: full}}", "model.freeze_vision_encoder=true"]
+    with pytest.raises(SpecError, match=r"does not go with train\.peft\.vision\.mode=full"):
+        run("train", tmp_path, *data, *spec)
 
 
 @pytest.mark.parametrize("kind", ["text files", "list", "class folders"])

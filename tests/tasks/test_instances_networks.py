@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision, own_name
 from tao_like.tasks.instance_segmentation.model.build import build_network
-from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn, target_shapes
+from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn, mask_dice, target_shapes
 
 # isort: split
 from torchvision.models.detection import maskrcnn_resnet50_fpn
@@ -102,6 +102,16 @@ def test_the_loss_of_masks_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> N
     logits = network._mask_logits(first.maps, regions[0], torch.zeros(len(regions[0]), dtype=torch.int64))
     expected = heads.maskrcnn_loss(logits, regions[:1], MASKS[:1], [LABELS[0] + 1], objects[:1])
     assert network._mask_loss(first.maps, samples, MASKS).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_dice_of_masks_by_hand_and_an_empty_mask_of_a_thin_object_costs_nearly_all_of_it() -> None:
+    logits, wanted = torch.full((2, 28, 28), -40.0), torch.zeros(2, 28, 28)
+    # Two of four cells are found, and one that is none; a rod of 28 cells is not found at all.
+    logits[0, 0, :3], wanted[0, 0, 1:5], wanted[1, 13] = 40.0, 1.0, 1.0
+    expected = ((1 - 5 / 8) + (1 - 1 / 29)) / 2
+    assert mask_dice(logits, wanted).item() == pytest.approx(expected, rel=1e-6)
+    spec = tiny_spec("model.mask_head.dice_weight=2")
+    assert build_network(spec, ["bar", "disk"], (64, 96), pretrained=False)[0].dice_weight == 2
 
 
 def test_the_target_of_a_region_is_its_part_of_the_mask() -> None:

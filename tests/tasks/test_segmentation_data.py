@@ -101,6 +101,23 @@ def test_a_training_sample_is_changed_with_its_mask(tmp_path: Path) -> None:
         assert (pixels.argmax(axis=1) == channel).mean() > 0.9
 
 
+def test_a_training_crop_is_smaller_than_the_input_and_shows_the_photo_s_own_pixels(tmp_path: Path) -> None:
+    write_masks(tmp_path)
+    data = data_of(
+        f"dataset.root_dir={tmp_path}",
+        "dataset.augmentation.train_crop_size=[32, 64]",
+        "dataset.augmentation.random_color.enable=false",
+        "dataset.augmentation.random_flip.enable=false",
+        "dataset.augmentation.with_scale_random_crop={scale_range: [0.6667, 0.6667], ratio_range: [1, 1]}",
+    )
+    assert data.dataset("train")[1].pixels.shape == (64, 64, 3)
+    photo, item = data.dataset("train").sample(1), data.dataset("train", augment=True)[1]
+    # Two thirds of 64 x 48 pixels are 64 x 32, which nothing enlarges: some rows of the photo as they are.
+    pixels, classes = np.asarray(photo.data), photo.target.classes
+    rows = [top for top in range(17) if (classes[top : top + 32] == item.mask).all()]
+    assert any((pixels[top : top + 32] == item.pixels).all() for top in rows)
+
+
 def test_windows_give_masks_of_whole_photos_in_the_exported_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +203,11 @@ def test_what_cannot_be_together_is_named() -> None:
         (["model.arch=fpn"], r"decode_head\.channels.*give 1"),
         (["model.arch=pan", "model.decode_head.channels=[32]"], "too small for pan"),
         (["model.backbone.type=resnet_nothing"], "there is no backbone"),
+        (["dataset.augmentation.train_crop_size=[32, 40]"], r"train_crop_size.*multiple of 32"),
+        (
+            ["dataset.augmentation={train_crop_size: [32, 32], with_scale_random_crop: {enable: false}}"],
+            "leave one of the two out",
+        ),
         (["model.loss={weights: [1, 2], class_weights: log_frequency}"], "keep one"),
         (["dataset.label_transform=norm", "dataset.num_classes=3"], "label_transform"),
     ):

@@ -199,3 +199,9 @@ def test_a_decoder_that_cannot_stand_over_a_backbone_is_named() -> None:
     )
     with pytest.raises(SpecError, match=r"mit_b0: only weights of timm"):
         build_network(spec, ["a", "b"], SIZE, pretrained=True)
+    built_for_one_size = tiny_spec(
+        *("model.arch=upernet", "model.backbone.type=swin_tiny_patch4_window7_224"),
+        *("model.decode_head.channels=[]", "dataset.augmentation.train_crop_size=[32, 32]"),
+    )
+    with pytest.raises(SpecError, match=r"train_crop_size.*is built for one size"):
+        build_network(built_for_one_size, ["a", "b"], (224, 224), pretrained=False)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.graph import dtype_of
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.source.graph import dtype_of
 from tao_like.errors import ConversionError
 
 _SCORES, _CAPPED, _MASKED, _PROBABILITIES = range(4)

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao_like.byom.builder import Builder
-from tao_like.byom.graph import Graph
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.builder import Builder
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.source.graph import Graph
 from tao_like.errors import ConversionError
 
 MOST_STEPS = 100_000

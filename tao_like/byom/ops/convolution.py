@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.roles import is_bins
+from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _MODULES: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -97,7 +98,8 @@ def conv(node: NodeView) -> Value:
     """Convolution."""
     count, kernel, stride, dilation, groups = geometry(node)
     source, padding = padded(node, kernel, stride, dilation)
-    if node.constant(1) is None or (node.has(2) and node.constant(2) is None):
+    held = node.constant(1)
+    if held is None or is_bins(held) or (node.has(2) and node.constant(2) is None):
         bias = node.input(2) if node.has(2) else None
         settings = (tuple(stride), tuple(padding), tuple(dilation), groups)
         return node.call(_FUNCTIONS[count], source, node.input(1), bias, *settings)

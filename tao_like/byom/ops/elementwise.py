@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.byom.graph import dtype_of
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.source.graph import dtype_of
 from tao_like.errors import ConversionError
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)

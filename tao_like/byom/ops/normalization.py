@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 
 _BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
     2: nn.BatchNorm1d,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.convolution import halves, pad_same, torch_pads
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _MAX: dict[int, Any] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}

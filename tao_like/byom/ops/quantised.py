@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 
 
 def dequantise(values: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 
 
 def _logarithm_of_sum(values: Tensor, axes: Any, keep: bool) -> Tensor:

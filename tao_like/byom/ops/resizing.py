@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _COORDINATES = (

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom import host
-from tao_like.byom.graph import TensorType
+from tao_like.byom.building import host
+from tao_like.byom.building.registry import converter
+from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.convolution import halves
-from tao_like.byom.registry import converter
-from tao_like.byom.views import NodeView, Value
+from tao_like.byom.source.graph import TensorType
 from tao_like.errors import ConversionError
 
 
@@ -359,7 +359,7 @@ def identity_matrix(values: Tensor, diagonal: int, dtype: torch.dtype | None) ->
 @converter("EyeLike")
 def eye_like(node: NodeView) -> Value:
     """Ones on a diagonal."""
-    from tao_like.byom.graph import dtype_of
+    from tao_like.byom.source.graph import dtype_of
 
     code = node.attribute("dtype")
     return node.call(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from tao_like.config import MISSING, Problem, spec_field
 
-ALGORITHMS = ("bayesian", "bfbo", "random", "grid", "asha", "hyperband", "hyperband_es", "bohb")
+ALGORITHMS = ("bayesian", "bfbo", "random", "grid", "asha", "hyperband", "hyperband_es", "bohb", "pbt")
 NOT_HERE = {
-    "pbt": "a population whose members take over each other's weights; asha also stops the weak ones early",
     "dehb": "its differential evolution; bohb is the nearest",
     "llm": "a language model's suggestions; bayesian is the nearest",
 }
@@ -54,7 +53,8 @@ class AutomlSpec:
         "bayesian",
         "bayesian: a Gaussian process, one trial at a time; bfbo: the same for several at a time; random; "
         "grid; asha and hyperband: random values, weak trials end early; hyperband_es: and those below a "
-        "threshold; bohb: hyperband with values from a density of the good ones",
+        "threshold; bohb: hyperband with values from a density of the good ones; pbt: a population trains in "
+        "rounds, and the weakest go on from the strongest's checkpoints with other numbers",
         choices=(*ALGORITHMS, *NOT_HERE),
         aliases=("automl_algorithm",),
     )
@@ -66,7 +66,7 @@ class AutomlSpec:
     )
     max_trials: int = spec_field(
         20,
-        "Trainings, those that fail or end early too; grid may have fewer",
+        "Trainings, those that fail or end early too; grid may have fewer; pbt has its population",
         ge=1,
         le=100000,
         aliases=("automl_max_recommendations", "automl_max_trials"),
@@ -95,6 +95,19 @@ class AutomlSpec:
         unit="epochs",
         ge=1,
         aliases=("automl_min_early_stop_epochs",),
+    )
+    population_size: int = spec_field(
+        8, "Members of pbt's population", ge=2, le=1000, aliases=("automl_population_size",)
+    )
+    eval_interval: int = spec_field(
+        1, "Epochs of a round of pbt", unit="epochs", ge=1, aliases=("automl_eval_interval",)
+    )
+    perturbation_factor: float = spec_field(
+        1.2,
+        "pbt multiplies or divides a number by this where a member takes over another's",
+        gt=1,
+        le=10,
+        aliases=("automl_perturbation_factor",),
     )
     seed: int = spec_field(1234, "Seed of the values that are tried", ge=0)
     results_dir: str | None = spec_field(

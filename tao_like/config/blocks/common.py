@@ -9,6 +9,7 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.automl import AutomlSpec
 from tao_like.config.blocks.compare import CompareSpec
+from tao_like.config.blocks.execution import ExecutionSpec
 from tao_like.config.blocks.optim import OPTIMIZERS as OPTIMIZERS
 from tao_like.config.blocks.optim import TAO_OPTIMIZERS as TAO_OPTIMIZERS
 from tao_like.config.blocks.optim import OptimSpec as OptimSpec
@@ -86,6 +87,12 @@ class TrainSpec:
     max_steps: int = spec_field(
         -1, "Stop after this many optimizer steps; -1: as many as the epochs have", unit="steps", ge=-1
     )
+    stop_epoch: int = spec_field(
+        -1,
+        "Stop after this many epochs, at the rates of a training of num_epochs; -1: at its end",
+        unit="epochs",
+        ge=-1,
+    )
     seed: int = spec_field(
         1234,
         "Seed of order, augmentation and initial weights; -1: another one every time",
@@ -131,6 +138,12 @@ class TrainSpec:
         "Checkpoint (.ckpt) of a broken run to go on with, to the end that it would have reached",
         path=True,
     )
+    changes_on_resume: list[str] = spec_field(
+        [],
+        "Numbers in train.optim that a resumed training may have otherwise than before, such as "
+        "train.optim.lr; the new ones hold from the checkpoint on",
+        pattern=r"train\.optim\.[a-z_.]+",
+    )
     pretrained_model_path: str | None = spec_field(
         None, "Bundle whose weights a new run starts from; optimizer and schedule start anew", path=True
     )
@@ -160,6 +173,8 @@ class TrainSpec:
                 f"{optim.head_epochs:g} fills all of train.num_epochs={self.num_epochs}, so the backbone "
                 "would never learn; lower it, train longer, or freeze the backbone",
             )
+        if self.stop_epoch == 0:
+            yield Problem("stop_epoch", "0 is not allowed; give -1 (at the end) or at least 1")
         if self.validation_interval > self.num_epochs:
             yield Problem(
                 "validation_interval",
@@ -326,6 +341,7 @@ class CommonSpec:
     compare: CompareSpec = spec_block(CompareSpec, "Comparison of models")
     dataset_check: DatasetCheckSpec = spec_block(DatasetCheckSpec, "Check of the data")
     automl: AutomlSpec = spec_block(AutomlSpec, "Search for hyper-parameters")
+    execution: ExecutionSpec = spec_block(ExecutionSpec, "Where the command line has it run")
 
     ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
     moved: ClassVar[Mapping[str, str]] = MOVED_TAO_KEYS

@@ -248,7 +248,9 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
     if not stat.S_ISREG(status.st_mode):
-        raise DatasetError(f"{path}: not a file")  # opening a pipe would wait for somebody to write to it
+        raise DatasetError(
+            f"{path}: not a readable picture (not a file)"
+        )  # opening a pipe would wait for somebody to write to it
     return _header(path, status.st_size, status.st_mtime_ns)
 
 

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from tao_like.jobs.executors.base import Executor, Seen, Submission
+from tao_like.config.blocks.execution import ExecutionSpec
+from tao_like.jobs.executors.base import Executor, ScaleShift, Seen, Submission
+from tao_like.jobs.executors.engine import EngineError
 from tao_like.jobs.executors.local import LocalExecutor
 
-__all__ = ["Executor", "LocalExecutor", "Seen", "Submission"]
+__all__ = ["EngineError", "Executor", "LocalExecutor", "ScaleShift", "Seen", "Submission", "executor_of"]
+
+
+def executor_of(execution: ExecutionSpec) -> Executor:
+    """The executor that a spec asks for."""
+    if execution.executor == "slurm":
+        from tao_like.jobs.executors.slurm import SlurmExecutor
+
+        return SlurmExecutor(execution.slurm)
+    if execution.executor == "kubernetes":
+        from tao_like.jobs.executors.kubernetes import KubernetesExecutor
+
+        return KubernetesExecutor(execution.kubernetes)
+    if execution.executor == "ray":
+        from tao_like.jobs.executors.ray import RayExecutor
+
+        return RayExecutor(execution.ray)
+    return LocalExecutor()

@@ -9,7 +9,22 @@ from typing import Literal, Protocol
 
 from tao_like.jobs.folder import Exit, JobFolder
 
-State = Literal["starting", "running", "ended", "lost"]
+State = Literal["queued", "starting", "running", "ended", "lost"]
+
+
+@dataclass(frozen=True)
+class ScaleShift:
+    """What an attempt needs.
+
+    Attributes:
+        nodes: machines; each runs the same command under torchrun where there are several.
+        processes: that torchrun starts on each of them.
+        gpus: of each machine; 0: it computes on the CPU.
+    """
+
+    nodes: int = 1
+    processes: int = 1
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,7 @@ class Submission:
         attempt: from 1; an executor runs each once.
         command: words; environment: variables beside those that the executor has.
         cwd: the working folder.
+        placement: machines and devices.
     """
 
     folder: JobFolder
@@ -28,14 +44,23 @@ class Submission:
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = field(default_factory=Path.cwd)
+    placement: ScaleShift = ScaleShift()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """How an attempt stands: ``lost`` has neither a process nor a word of how it ended."""
+    """How an attempt stands.
+
+    Attributes:
+        state: ``queued``: an engine has it, and no machine yet; ``lost``: it has neither a process nor a word
+            of how it ended.
+        exit: of one that has ended.
+        note: what the engine says of it: why it waits, or why it is gone.
+    """
 
     state: State
     exit: Exit | None = None
+    note: str = ""
 
 
 class Executor(Protocol):
@@ -44,7 +69,12 @@ class Executor(Protocol):
     name: str
 
     def submit(self, submission: Submission) -> None:
-        """Start an attempt; returns before it has ended. The same one submitted again does nothing more."""
+        """Start an attempt; returns before it has ended. The same one submitted again does nothing more.
+
+        Raises:
+            OSError: the folder cannot be written.
+            TaoLikeError: the engine does not take it, in its own words.
+        """
 
     def status(self, folder: JobFolder, attempt: int) -> Seen:
         """How an attempt stands."""

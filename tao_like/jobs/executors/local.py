@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import tao_like
 from tao_like.jobs.executors.base import Seen, Submission
+from tao_like.jobs.executors.shared import SharedFolder, python_path, supervisor_words, write_request
 from tao_like.jobs.folder import LOCK_FILE, PROCESS_FILE, REQUEST_FILE, JobFolder
 from tao_like.jobs.process import ProcessRecord, end_group, end_marked
 
@@ -21,7 +20,7 @@ _START_SECONDS = 5.0
 _SUPERVISOR_LOG = "supervisor.txt"
 
 
-class LocalExecutor:
+class LocalExecutor(SharedFolder):
     """Starts a supervisor for each attempt; needs nothing of it afterwards but the job's folder."""
 
     name = "local"
@@ -32,27 +31,14 @@ class LocalExecutor:
     def submit(self, submission: Submission) -> None:
         """Start an attempt. Raises OSError where the folder cannot be written."""
         folder, attempt = submission.folder, submission.attempt
-        folder.path.mkdir(parents=True, exist_ok=True)
-        known = folder.read(REQUEST_FILE).get("attempt")
-        if known != attempt:
-            folder.write(
-                REQUEST_FILE,
-                {
-                    "attempt": attempt,
-                    "command": list(submission.command),
-                    "environment": dict(submission.environment),
-                    "cwd": str(submission.cwd),
-                },
-            )
-        root = str(Path(tao_like.__file__).parents[1])
-        path = os.environ.get("PYTHONPATH")
+        write_request(submission, submission.command)
         with (folder.path / _SUPERVISOR_LOG).open("ab") as log:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "tao_like.jobs.supervisor", str(folder.path), str(attempt)],
+                supervisor_words(sys.executable, folder, attempt),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 start_new_session=True,
             )
         self._supervisors.append(supervisor)
@@ -72,15 +58,6 @@ class LocalExecutor:
             return Seen("starting")
         return Seen("lost")
 
-    def logs(self, folder: JobFolder, offset: int = 0, limit: int = 1 << 20) -> bytes:
-        """What the job has written, from a byte on."""
-        try:
-            with folder.log.open("rb") as file:
-                file.seek(offset)
-                return file.read(limit)
-        except FileNotFoundError:
-            return b""
-
     def cancel(self, folder: JobFolder, attempt: int, *, kill: bool = False) -> None:
         """Ask an attempt to end; ``kill``: end it, and whatever it has started in any session."""
         processes = folder.read(PROCESS_FILE)
@@ -89,16 +66,6 @@ class LocalExecutor:
             end_group(child.process.pid, signal.SIGKILL if kill else signal.SIGTERM)
         if kill:
             end_marked(folder.mark(attempt))
-
-    def files(self, folder: JobFolder) -> list[Path]:
-        """The files in the results, as paths within them; no links, and nothing half written."""
-        found = []
-        for parent, _folders, names in os.walk(folder.results):
-            for name in names:
-                path = Path(parent) / name
-                if not path.is_symlink() and not name.startswith("."):
-                    found.append(path.relative_to(folder.results))
-        return sorted(found)
 
     def _reap(self) -> None:
         """Take note of supervisors that have ended, so that they do not stay as zombies."""

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.bundle import Bundle, read_bundle
+from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
-from tao_like.byom.cuts import Head, cut_at, find_head, value_shapes
+from tao_like.byom.cuts import Head, cut_at, find_head
 from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
-from tao_like.byom.in_place import keep
-from tao_like.byom.proof import input_shapes
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
+from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 from tao_like.networks.weights.checkpoints import SOURCE_KEY
 
 IMAGENET = Normalization(
@@ -28,7 +28,6 @@ IMAGENET = Normalization(
     input_size=(3, 224, 224),
 )
 """How pictures are preprocessed where nobody says it: a foreign file does not."""
-SIZE_KEY = "dataset.img_size"
 _MAP_AXES = 4
 
 
@@ -49,7 +48,7 @@ class ImportedBackbone(nn.Module):
         channels: C.
         num_classes: width of the output.
         drop_rate: fraction of the head's input that training drops.
-        channels_last: the source takes pictures (N, H, W, C).
+        layout: how the source takes images.
         map_channels: width of what ``body`` gives, where it is not C: layers of the source lie between.
         own_head: weight (classes, C) and bias of the source's own head.
     """
@@ -62,7 +61,7 @@ class ImportedBackbone(nn.Module):
         num_classes: int,
         *,
         drop_rate: float = 0.0,
-        channels_last: bool = False,
+        layout: ImageLayout | None = None,
         map_channels: int | None = None,
         own_head: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
@@ -74,7 +73,7 @@ class ImportedBackbone(nn.Module):
         if map_channels not in (None, channels):
             # As timm has it: one number for the map, another for what goes into the head.
             self.num_features, self.head_hidden_size = map_channels, channels
-        self.channels_last = channels_last
+        self.layout = layout or ImageLayout()
         self._own_head = own_head
 
     def forward(self, images: Tensor) -> Tensor:
@@ -83,7 +82,7 @@ class ImportedBackbone(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """The last map, or the pooled features where the source has no map that stands alone."""
-        features: Tensor = self.body(images.permute(0, 2, 3, 1) if self.channels_last else images)
+        features: Tensor = self.body(self.layout(images))
         return features
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
@@ -134,6 +133,12 @@ def kept_extra(bundle: Bundle) -> dict[str, Any]:
     return {name: bundle.extra[name] for name in ("cut", HEADS) if name in bundle.extra}
 
 
+def named_cuts(extra: dict[str, Any]) -> list[str]:
+    """The values at which the user has cut a network; none where the task is to choose."""
+    given = extra.get("cut") or []
+    return [given] if isinstance(given, str) else list(given)
+
+
 def refuse_bound(extra: dict[str, Any]) -> None:
     """Raises a SpecError where a bundle says that its network takes a fixed number of samples."""
     if extra.get(BATCH) is not None:
@@ -165,18 +170,16 @@ def build_imported(
     """
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = from_bundle(source) if weights is not None else from_bundle(source, strict=False)
-    shape = image_shape(imported, (img_size, img_size))
-    example = torch.zeros(1, *shape)
-    try:
-        shapes = value_shapes(imported, [example])
-    except Exception as error:  # a graph that is bound to a size fails anywhere in torch
-        raise SpecError(
-            f"{SIZE_KEY}: the imported network cannot take pictures of {img_size} pixels; the file says "
-            f"{list(imported.graph.type_of(imported.graph.inputs[0]).shape or ())}"
-        ) from error
+    imported = from_bundle(source, strict=weights is not None)
+    layout = image_layout(imported)
+    shapes = shapes_at(imported, layout, (img_size, img_size))
     head = find_head(imported, shapes)
-    cut = extra.get("cut") or (head.features if head else None)
+    given = named_cuts(extra)
+    if len(given) > 1:
+        raise ConversionError(
+            f"the bundle was cut at {len(given)} values, for a detector; a classifier stands on one"
+        )
+    cut = given[0] if given else (head.features if head else None)
     if cut is None:
         raise ConversionError(
             "the imported network has no pooled features for a classifier; name a place with "
@@ -190,31 +193,10 @@ def build_imported(
         channels,
         num_classes,
         drop_rate=drop_rate,
-        channels_last=shape[0] != 3,
+        layout=layout,
         map_channels=map_channels,
         own_head=own,
     )
-
-
-def image_shape(imported: Imported, size: tuple[int, int]) -> tuple[int, ...]:
-    """The shape of the only input, a picture of a height and width; without the batch.
-
-    Raises:
-        ConversionError: the network takes something else than one picture of three channels.
-    """
-    names = imported.graph.inputs
-    if len(names) != 1:
-        raise ConversionError(f"a backbone takes one picture; the imported network has {len(names)} inputs")
-    declared = imported.graph.type_of(names[0]).shape or ()
-    if len(declared) != _MAP_AXES:
-        raise ConversionError(f"a backbone takes pictures; the input '{names[0]}' has {len(declared)} axes")
-    first, last = declared[1], declared[3]
-    if last == 3 and first != 3:
-        return (*size, 3)
-    if first not in (3, None) and not isinstance(first, str):
-        raise ConversionError(f"a backbone takes pictures of 3 channels; the input '{names[0]}' has {first}")
-    input_shapes(imported.graph, size)
-    return (3, *size)
 
 
 def _divided(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tao_like.bundle import Bundle
-from tao_like.byom.cuts import cut_at, find_cuts, value_shapes
+from tao_like.byom.conversion import Imported
+from tao_like.byom.cuts import Cut, cut_at, find_cuts, stride_of
 from tao_like.byom.importing import TASK, from_bundle
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.backbones.pyramid import STRIDES
-from tao_like.networks.imported.backbone import SIZE_KEY, image_shape, read_imported, refuse_bound
+from tao_like.networks.imported.backbone import named_cuts, read_imported, refuse_bound
+from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 
 
 class ImportedPyramid(nn.Module):
@@ -21,19 +22,19 @@ class ImportedPyramid(nn.Module):
     Args:
         body: from pictures to the three maps.
         channels: of each.
-        channels_last: the source takes pictures (N, H, W, C).
+        layout: how the source takes images.
     """
 
-    def __init__(self, body: nn.Module, channels: tuple[int, ...], *, channels_last: bool) -> None:
+    def __init__(self, body: nn.Module, channels: tuple[int, ...], layout: ImageLayout) -> None:
         super().__init__()
         self.body = body
         self.channels = channels
         self.strides: tuple[float, ...] = STRIDES
-        self.channels_last = channels_last
+        self.layout = layout
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Maps normalized pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
-        return list(self.body(inputs.permute(0, 2, 3, 1) if self.channels_last else inputs))
+        return list(self.body(self.layout(inputs)))
 
 
 def imported_source(path: str) -> Bundle:
@@ -55,7 +56,7 @@ def imported_source(path: str) -> Bundle:
 def build_imported_pyramid(
     graph: bytes, extra: dict[str, Any], weights: dict[str, Tensor] | None, size: tuple[int, int]
 ) -> ImportedPyramid:
-    """The maps of an imported graph: at each stride the last one.
+    """The maps of an imported graph at strides 8, 16 and 32: its features, not the answers of its heads.
 
     Args:
         graph: the ONNX graph, as a bundle holds it.
@@ -70,22 +71,51 @@ def build_imported_pyramid(
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source, strict=weights is not None)
-    shape = image_shape(imported, size)
-    try:
-        shapes = value_shapes(imported, [torch.zeros(1, *shape)])
-    except Exception as error:  # a graph that is bound to a size fails anywhere in torch
-        declared = list(imported.graph.type_of(imported.graph.inputs[0]).shape or ())
-        raise SpecError(
-            f"{SIZE_KEY}: the imported network cannot take pictures of {size[0]} x {size[1]} pixels; the "
-            f"file says {declared}"
-        ) from error
-    found = {cut.what: cut for cut in find_cuts(imported, shapes)}
-    lacking = [stride for stride in STRIDES if f"stride {stride}" not in found]
+    layout = image_layout(imported)
+    cuts = detector_cuts(imported, shapes_at(imported, layout, size), size, named_cuts(extra))
+    body = cut_at(imported, [cut.value for cut in cuts])
+    return ImportedPyramid(body, tuple(cut.channels for cut in cuts), layout)
+
+
+def detector_cuts(
+    imported: Imported, shapes: dict[str, tuple[int, ...]], size: tuple[int, int], given: list[str]
+) -> list[Cut]:
+    """The features at strides 8, 16 and 32, fine to coarse: those that the user names, or those found.
+
+    Raises:
+        ConversionError: there are no maps at these strides.
+    """
+    if not given:
+        found = {cut.what: cut for cut in find_cuts(imported, shapes)}
+        lacking = [stride for stride in STRIDES if f"stride {stride}" not in found]
+        if lacking:
+            raise ConversionError(
+                f"the imported network has no maps at strides {lacking}; `tao-like byom inspect` shows those "
+                "that it has. A detector needs 8, 16 and 32"
+            )
+        return [found[f"stride {stride}"] for stride in STRIDES]
+    cuts: dict[int, Cut] = {}
+    for value in given:
+        if value not in shapes:
+            raise ConversionError(
+                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists places to cut"
+            )
+        stride = stride_of(shapes[value], size)
+        if stride not in STRIDES or stride in cuts:
+            what = (
+                f"has the shape {list(shapes[value])}"
+                if stride not in STRIDES
+                else "is a second of its stride"
+            )
+            raise ConversionError(
+                "a detector stands on one map at each of the strides 8, 16 and 32; for images of "
+                f"{size[0]} x {size[1]} pixels the value '{value}' {what}"
+            )
+        cuts[stride] = Cut(value, f"stride {stride}", shapes[value], shapes[value][1], "named with --cut")
+    lacking = [stride for stride in STRIDES if stride not in cuts]
     if lacking:
         raise ConversionError(
-            f"the imported network has no maps at strides {lacking}; `tao-like byom inspect` shows those "
-            "that it has. A detector needs 8, 16 and 32"
+            f"a detector stands on maps at strides 8, 16 and 32; --cut names none at {lacking}. Give three "
+            "values with commas between them, or none to have them chosen"
         )
-    cuts = [found[f"stride {stride}"] for stride in STRIDES]
-    body = cut_at(imported, [cut.value for cut in cuts])
-    return ImportedPyramid(body, tuple(cut.channels for cut in cuts), channels_last=shape[0] != 3)
+    return [cuts[stride] for stride in STRIDES]

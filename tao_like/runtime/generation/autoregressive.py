@@ -15,6 +15,7 @@ from tao_like.runtime.generation.base import (
     SEED,
     TEXT,
     Arrays,
+    Generator,
     GraphCall,
     Noise,
     check_setting,
@@ -66,6 +67,10 @@ class AutoregressiveGenerator:
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON."""
         return asdict(self)
+
+    def rehearsals(self) -> list[Generator]:
+        """See `Generator`."""
+        return [self]
 
     def changed(self, **settings: Any) -> AutoregressiveGenerator:
         """With another ``temperature``, ``top_k``, ``top_p`` or ``guidance_scale``. Raises SpecError."""

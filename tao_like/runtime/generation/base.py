@@ -47,6 +47,9 @@ class Generator(Protocol):
     def changed(self, **settings: Any) -> Generator:
         """The same with other settings, those that a user may choose. Raises SpecError."""
 
+    def rehearsals(self) -> list[Generator]:
+        """Itself, and where it does not run every graph, such as that for a given picture, others that do."""
+
 
 class Noise:
     """A stream of random numbers for each sample of a batch, from its seed alone.

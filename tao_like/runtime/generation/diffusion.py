@@ -15,6 +15,7 @@ from tao_like.runtime.generation.base import (
     SEED,
     TEXT,
     Arrays,
+    Generator,
     GraphCall,
     Noise,
     check_setting,
@@ -120,6 +121,10 @@ class DiffusionGenerator:
         """The settings, as JSON."""
         return {name: getattr(self, name) for name in _setting_names()}
 
+    def rehearsals(self) -> list[Generator]:
+        """See `Generator`."""
+        return [self]
+
     def changed(self, **settings: Any) -> DiffusionGenerator:
         """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``.
 
@@ -153,21 +158,40 @@ class DiffusionGenerator:
                 condition = without
             else:
                 condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
-        x = noise.normal((3, self.height, self.width))
-        process = Process.of(self.schedule, self.train_steps, self.timesteps)
+        pixels = self.denoise(call, noise.normal((3, self.height, self.width)), condition, noise)
+        return {PICTURE: as_pictures(pixels)}
+
+    def process(self) -> Process:
+        """The steps that are taken."""
+        return Process.of(self.schedule, self.train_steps, self.timesteps)
+
+    def denoise(self, call: GraphCall, x: Floats, condition: Arrays, noise: Noise) -> Floats:
+        """Takes the noise away from x (N, 3, H, W).
+
+        Args:
+            call: runs a graph.
+            x: as it begins.
+            condition: what the denoiser is given beside picture and timestep, by name; with guidance 2N of
+                them, those without the caption last.
+            noise: where random numbers come from.
+
+        Returns:
+            (N, 3, H, W), about -1 to 1.
+        """
+        process = self.process()
         steps, own = len(self.timesteps), x
         if self.edit is not None:
             steps = self.edit.steps(steps)
             x = self.edit.noisy(float(process.kept[steps - 1]), own)
         for number in reversed(range(steps)):
-            found = self._guided(call, x, int(process.timesteps[number]), condition)
+            found = self.guided(call, x, int(process.timesteps[number]), condition)
             x = self.step(process, number, x, found, noise)
             if self.edit is not None:
                 x = self.edit.kept(x, process.before(number), own)
-        return {PICTURE: np.ascontiguousarray(((x + 1) / 2).clip(0, 1).transpose(0, 2, 3, 1))}
+        return x
 
-    def _guided(self, call: GraphCall, x: Floats, timestep: int, condition: Arrays) -> Floats:
-        """What the network says, both halves of guidance in one call."""
+    def guided(self, call: GraphCall, x: Floats, timestep: int, condition: Arrays) -> Floats:
+        """What the network says of x at a timestep, both halves of guidance in one call."""
         double = self.guidance_scale not in (0, 1)
         both = np.concatenate([x, x]) if double else x
         timesteps = np.full(len(both), timestep, np.float32)
@@ -236,6 +260,11 @@ class DiffusionGenerator:
         fraction = (found[:, 3:] + 1) / 2
         logarithm = fraction * np.log(beta) + (1 - fraction) * np.log(small)
         return np.exp(0.5 * logarithm)
+
+
+def as_pictures(pixels: Floats) -> Floats:
+    """Pixels (N, 3, H, W), -1 to 1, as pictures (N, H, W, 3), 0 to 1."""
+    return np.ascontiguousarray(((pixels + 1) / 2).clip(0, 1).transpose(0, 2, 3, 1))
 
 
 def _setting_names() -> tuple[str, ...]:

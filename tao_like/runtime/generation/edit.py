@@ -52,11 +52,11 @@ class Edit:
             raise SpecError("an image is given without a mask (what to paint) or a strength (0 to 1).")
         strength = given.get("strength", 1.0)
         check_setting("strength", strength, 0.01, 1.0)
-        image = _array(given["image"], "RGB", (height, width, 3), "image")
+        image = pixel_array(given["image"], "RGB", (height, width, 3), "image")
         pixels = (image.astype(np.float32) / HALF - 1).transpose(2, 0, 1)[None]
         if "mask" not in given:
             return cls(pixels, None, float(strength))
-        mask = _array(given["mask"], "L", (height, width), "mask")
+        mask = pixel_array(given["mask"], "L", (height, width), "mask")
         return cls(pixels, (mask > HALF).astype(np.float32)[None, None], float(strength))
 
     def steps(self, count: int) -> int:
@@ -81,7 +81,7 @@ class Edit:
         return found
 
 
-def _array(given: Any, mode: str, shape: tuple[int, ...], name: str) -> npt.NDArray[np.uint8]:
+def pixel_array(given: Any, mode: str, shape: tuple[int, ...], name: str) -> npt.NDArray[np.uint8]:
     """A picture or mask as uint8 of the model's size. Raises SpecError."""
     if isinstance(given, Image.Image):
         given = np.asarray(given.convert(mode))

@@ -27,6 +27,9 @@ MOST_FRAMES = 100_000
 """A table with a frame number beyond this is rather wrong than long."""
 _COLUMNS = ("frame", "person", "joint", "x", "y")
 
+_CENTER_KEY = "centre"
+"""The name of `SkeletonPreprocessing.center` in bundles and exported files."""
+
 
 @dataclass(frozen=True)
 class SkeletonPreprocessing:
@@ -98,6 +101,7 @@ class SkeletonPreprocessing:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` reads back."""
         values = asdict(self)
+        values[_CENTER_KEY] = values.pop("center")
         if self.spine:
             values["spine"] = [list(end) for end in self.spine]
         if self.shoulders:
@@ -111,6 +115,9 @@ class SkeletonPreprocessing:
         Raises:
             BundleError: a key is missing or unknown, or a value has no meaning.
         """
+        if _CENTER_KEY in values:
+            values = {**values, "center": values[_CENTER_KEY]}
+            del values[_CENTER_KEY]
         known = {field.name for field in fields(cls)}
         if different := sorted(set(values) - known | {"channels", "frames", "joints"} - set(values)):
             raise BundleError(f"preprocessing misses or adds {', '.join(different)}.")

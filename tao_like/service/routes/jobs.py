@@ -63,11 +63,10 @@ def create(
         parent=(parent, here.store.details(parent.id)[0]) if parent else None,
         models=[model_file(here, identity) for identity in request.model_ids or ()],
     )
-    gpus = request.num_gpu if request.num_gpu is not None else min(1, len(here.settings.slots.gpus))
-    if gpus > len(here.settings.slots.gpus):
-        raise ApiError(
-            422, f"num_gpu: {gpus} is more than the {len(here.settings.slots.gpus)} of this server"
-        )
+    slots = here.settings.slots
+    gpus = request.num_gpu if request.num_gpu is not None else min(1, len(slots.gpus))
+    if gpus > len(slots.gpus) and not slots.elsewhere:
+        raise ApiError(422, f"num_gpu: {gpus} is more than the {len(slots.gpus)} of this server")
     try:
         job, new = here.store.add(
             NewJob(

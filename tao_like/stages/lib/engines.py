@@ -16,12 +16,12 @@ from tao_like.config import spec_from_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.capabilities import Generates
 from tao_like.contract.inputs import single
-from tao_like.contract.model import Exportable, parts_of
+from tao_like.contract.model import Exportable
+from tao_like.contract.restored import bundle_network
 from tao_like.contract.sample import Outputs, Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks import structure
 from tao_like.runtime.generation.base import PICTURE, PICTURE_MEANING, Generator
 from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
 
@@ -133,8 +133,9 @@ def _generating_inputs(
         given[name] = graphs[name].to_inputs(values)
         return engine.run_graph(name, values)
 
-    generator.run(call, preprocessed)
-    return given
+    for one in generator.rehearsals():
+        one.run(call, preprocessed)
+    return {name: given[name] for name in graphs}
 
 
 def _one_by_one(preprocessed: Preprocessed) -> list[Preprocessed]:
@@ -231,38 +232,6 @@ def open_bundle(
     generator = generates.generator() if generates else None
     engine = TorchEngine(task.exports(network, input_format or default_format(task)), device, generator)
     return LoadedModel(task, engine, path, bundle, network, [])
-
-
-def bundle_network(task: AnyTask, bundle: Bundle, path: Path) -> nn.Module:
-    """The network of a bundle: built from its spec, cut to its structure, filled with its weights.
-
-    Args:
-        task: at work on the bundle's spec and record.
-        bundle: read from ``path``.
-        path: for messages.
-
-    Raises:
-        BundleError: structure or weights do not fit the network that the spec describes.
-    """
-    network: nn.Module = task.model(pretrained=False)[0]
-    modules = parts_of(network)
-    if modules.keys() != bundle.parts.keys():
-        raise BundleError(
-            f"{path} has the parts {', '.join(bundle.parts)}, and the network that its spec describes has "
-            f"{', '.join(modules)}"
-        )
-    try:
-        for name, part in bundle.parts.items():
-            if part.structure is not None:
-                structure.apply(modules[name], part.structure)
-            modules[name].load_state_dict(part.weights)
-    except BundleError as error:
-        raise BundleError(f"{path} cannot be used: {error}") from error
-    except RuntimeError as error:
-        raise BundleError(
-            f"{path}: its weights do not fit the network that its spec describes: {error}"
-        ) from error
-    return network
 
 
 def default_format(task: AnyTask) -> str:

@@ -12,10 +12,10 @@ import onnxruntime
 from onnx import numpy_helper, shape_inference
 
 from tao_like.errors import BundleError, ConversionError
+from tao_like.runtime.session import graph_session, session_options
 
 QUANTIZED_TYPES = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger")
 _MOST_PASSES = 40
-_FATAL_ONLY = 4
 """Errors are raised."""
 
 
@@ -78,19 +78,13 @@ def tensor_shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     """What onnxruntime makes of a graph with optimizations that hold on every machine."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = _FATAL_ONLY
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(target)
         try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(),
-                sess_options=options,
-                providers=["CPUExecutionProvider"],
-                enable_fallback=0,  # it would print an error to the screen and try the same again
-            )
+            graph_session(model.SerializeToString(), options)
         except Exception as error:  # onnxruntime's errors share no base class but this
             raise ConversionError(f"onnxruntime cannot prepare the graph for int8: {error}") from error
         optimized = onnx.load(target)

@@ -11,19 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import torch
 from onnx import version_converter
 from torch import Tensor
 
 from tao_like.contract.model import Exportable
 from tao_like.errors import ConversionError
+from tao_like.runtime.session import graph_session
 from tao_like.stages.lib.onnx_branches import without_decided_branches
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here; for a later opset its graph is raised."""
-_NOTHING = 4
-"""The level at which onnxruntime prints nothing."""
 LOWEST_CAPTURED_OPSET = 18
 """The newer exporter begins here: what it writes cannot be lowered reliably."""
 
@@ -93,11 +91,7 @@ def _check_other_batch(exportable: Exportable, inputs: tuple[Tensor, ...], graph
     Raises:
         Exception: onnxruntime's own, where the graph cannot take it.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _NOTHING
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
-    )
+    session = graph_session(graph.SerializeToString())
     used = {item.name for item in session.get_inputs()}
     feeds = {}
     for (name, axes), given in zip(exportable.inputs.items(), inputs, strict=True):

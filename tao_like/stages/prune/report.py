@@ -16,6 +16,7 @@ from tao_like.contract.sample import Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.plots.charts import draw_bars
+from tao_like.runtime.session import graph_session
 from tao_like.stages.lib.engines import default_format, graph_inputs
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.onnx_writer import to_onnx
@@ -76,17 +77,8 @@ def onnx_session(exportable: Exportable, inputs: tuple[torch.Tensor, ...]) -> Ca
     Raises:
         ConversionError: it cannot be written as ONNX.
     """
-    import onnxruntime
-
     proto, _ = to_onnx(exportable, inputs, dynamic=False, opset=_OPSET)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; of shapes that it works out otherwise it warns in every run
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(),
-        sess_options=options,
-        providers=["CPUExecutionProvider"],
-        enable_fallback=0,  # it would print an error to the screen and try the same again
-    )
+    session = graph_session(proto.SerializeToString())
     feed = {name: tensor.numpy() for name, tensor in zip(exportable.inputs, inputs, strict=True)}
     return lambda: session.run(None, feed)
 

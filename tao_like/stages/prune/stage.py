@@ -21,6 +21,7 @@ from tao_like.config.blocks.prune import DEFAULT_TARGET_MACS
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Prunes
 from tao_like.contract.model import Prunable, parts_of
+from tao_like.contract.restored import bundle_network
 from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError, SpecError
@@ -31,7 +32,6 @@ from tao_like.stages.lib.engines import (
     BUNDLE_SUFFIX,
     LoadedModel,
     TorchEngine,
-    bundle_network,
     default_format,
     find_checkpoint,
     open_bundle,

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 
 from tao_like.errors import ConversionError
+from tao_like.runtime.session import graph_session
 from tao_like.stages.lib.onnx_graph import float_tensors
 
 BINS = 2048
@@ -91,14 +92,7 @@ def watch(model: onnx.ModelProto, tensors: set[str]) -> onnxruntime.InferenceSes
     watching.graph.output.extend(
         value for value in float_tensors(model, tensors) if value.name not in outputs | inputs
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised
-    return onnxruntime.InferenceSession(
-        watching.SerializeToString(),
-        sess_options=options,
-        providers=["CPUExecutionProvider"],
-        enable_fallback=0,  # it would print an error to the screen and try the same again
-    )
+    return graph_session(watching.SerializeToString())
 
 
 def watched_values(

@@ -30,7 +30,14 @@ from tao_like.stages.train.checkpoint_file import (
 from tao_like.stages.train.checks import monitored
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.devices import channels_together
-from tao_like.stages.train.optim import build_optimizer, build_schedule, fitting_warmup, scaled_rates
+from tao_like.stages.train.optim import (
+    build_optimizer,
+    build_schedule,
+    fitting_warmup,
+    scaled_rates,
+    settings_of,
+    take_settings,
+)
 from tao_like.stages.train.report import Reporter
 from tao_like.stages.train.sharding import divided, load_optimizer, take_from_first, whole, whole_state
 from tao_like.stages.train.state import State
@@ -128,7 +135,7 @@ class PhaseTraining:
             self._begin()
             if self.phase.scores_start and state.step == 0 and self.data.val is not None:
                 self.score_start()
-            while state.epoch < self.spec.num_epochs and not self._is_over:
+            while state.epoch < self._last_epoch and not self._is_over:
                 self.train_epoch()
                 if state.batch == len(self.data) and self._validation_is_due:
                     self.validate_epoch()
@@ -265,6 +272,12 @@ class PhaseTraining:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     @property
+    def _last_epoch(self) -> int:
+        """Epochs that are trained now; the schedule is that of all."""
+        stop = self.spec.stop_epoch
+        return min(stop, self.spec.num_epochs) if stop > 0 else self.spec.num_epochs
+
+    @property
     def _is_over(self) -> bool:
         return self.state.ended or (self.state.step >= self.total_steps and self.state.validated)
 
@@ -372,8 +385,11 @@ class PhaseTraining:
             self.sharded.load(checkpoint[WEIGHTS])
         else:
             self.model.load_state_dict(checkpoint[WEIGHTS])
+        rates = settings_of(self.optimizer, self.schedule)
         load_optimizer(self.optimizer, checkpoint["optimizer"])
         self.schedule.load_state_dict(checkpoint["schedule"])
+        if self.spec.changes_on_resume:
+            take_settings(self.optimizer, self.schedule, rates)
         self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
         if self.average is not None:
             self.average.restore(checkpoint["average"])

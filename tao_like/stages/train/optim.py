@@ -146,6 +146,31 @@ def build_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
 
+def settings_of(
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """What a spec has said: the numbers of each parameter group, and the highest rates."""
+    groups = [
+        {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+    ]
+    return groups, [float(rate) for rate in schedule.base_lrs]
+
+
+def take_settings(
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    settings: tuple[list[dict[str, Any]], list[float]],
+) -> None:
+    """Have an optimizer that was restored go on with other numbers: its moments and its step stay."""
+    groups, rates = settings
+    schedule.base_lrs = list(rates)
+    for group, given, rate, factor in zip(
+        optimizer.param_groups, groups, rates, schedule.lr_lambdas, strict=True
+    ):
+        group.update(given)
+        group["lr"] = rate * factor(schedule.last_epoch)
+
+
 class MomentumSchedule(torch.optim.lr_scheduler.LambdaLR):
     """Rates as fractions of the highest, and the momentum that goes the other way in `one_cycle`.
 

@@ -18,10 +18,11 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import Distils
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.labels import class_difference
+from tao_like.contract.restored import bundle_network
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import SpecError
-from tao_like.stages.lib.engines import bundle_network, open_bundle
+from tao_like.stages.lib.engines import open_bundle
 from tao_like.stages.lib.folders import require_file
 
 _FROZEN_FRACTION = 0.5

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from tao_like.config import to_dict
@@ -25,6 +26,8 @@ LONGER = ("train.num_epochs", "train.max_steps")
 """A training may go on for longer, or end sooner; its schedule changes with it."""
 FREE = (
     *LONGER,
+    "train.stop_epoch",
+    "train.changes_on_resume",
     "train.checkpoint_interval",
     "train.checkpoint_interval_unit",
     "train.tensorboard",
@@ -37,6 +40,8 @@ FREE = (
     "train.gpu_ids",
     "dataset.workers",
     "dataset.cache",
+    "automl",
+    "execution",
 )
 """Keys that change nothing of what is learnt, or only its last digits; paths are free too."""
 KEPT_PATHS = ("train.pretrained_model_path", "train.pruned_model_path")
@@ -96,7 +101,12 @@ def open_resumed(task: AnyTask, spec: CommonSpec) -> Resumed | None:
     phases = {phase.name: phase for phase in task.phases()}
     if record["phase"] not in phases:
         raise BundleError(f"{path} is of a phase {record['phase']}, which this training does not have")
-    changed = list(_changes(spec, stored, to_dict(spec), [name for name in phases if name]))
+    allowed = spec.train.changes_on_resume
+    changed = [
+        (key, before, now)
+        for key, before, now in _changes(spec, stored, to_dict(spec), [name for name in phases if name])
+        if not (key in allowed and _is_number(now))
+    ]
     if changed:
         told = "; ".join(f"{key} was {before} and is {now}" for key, before, now in changed[:10])
         raise SpecError(
@@ -122,6 +132,7 @@ def describe(task: AnyTask, phase: Phase[Any], spec: CommonSpec) -> dict[str, An
         "spec": to_dict(spec),
         "classes": list(task.data.labels.names),
         "data": _fingerprints(phase),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -134,6 +145,10 @@ def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path)
         raise BundleError(
             f"{path} holds the weights of another network: {len(odd)} parts differ, such as {odd[0]}"
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _fingerprints(phase: Phase[Any]) -> dict[str, str]:

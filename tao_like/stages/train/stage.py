@@ -22,6 +22,7 @@ from tao_like.networks.freezing import keep_frozen
 from tao_like.networks.strided_pointwise import safe_gradients
 from tao_like.stages.lib.findings import stop_on_errors
 from tao_like.stages.lib.folders import CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
+from tao_like.stages.lib.threads import take_threads_again
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.checkpoint_file import read_checkpoint
 from tao_like.stages.train.checks import check_devices, check_phase, train_key
@@ -94,6 +95,8 @@ def prepare(
         run.warning(warning)
     if resumed is not None:
         resumed.check_processes(devices.count * spec.train.num_nodes)
+        if note := take_threads_again(resumed.record.get("threads")):
+            run.info(note)
     set_up_process(spec.train)
     fabric = start_processes(spec.train, devices, stop)
     notes: list[str] = []

@@ -89,7 +89,7 @@ def fill_backbone(spec: Spec, classes: list[str], module: nn.Module) -> list[str
         notes = [f"{backbone.pretrained_backbone_path}: an imported network, whose weights are in it"]
         if spec.dataset.augmentation.mean is None:
             notes.append(IMPORTED_NORMALIZATION)
-        return [*notes, fill_head(module, bundle.classes, classes)]
+        return [*notes, *module.layout.notes(), fill_head(module, bundle.classes, classes)]
     if backbone.pretrained_backbone_path:
         return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type, classes).text()]
     return ["the backbone starts at random; model.backbone.pretrained_backbone_path names weights"]

@@ -14,6 +14,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.metrics import Goal, Metrics
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs, Preprocessed
+from tao_like.networks import lora
 from tao_like.networks.freezing import freeze
 from tao_like.tasks.clip import zero_shot
 from tao_like.tasks.clip.data.data import PairData
@@ -119,20 +120,35 @@ class PairPhase(Phase[PairNetwork]):
 
     @override
     def freeze(self, model: PairNetwork) -> None:
-        settings = self._whole.model
-        if settings.freeze_vision_encoder:
-            freeze(model.image)
-        if settings.freeze_text_encoder:
-            scaling = [one for one in (model.text.logit_scale, model.text.logit_bias) if one is not None]
-            freeze(model.text)
-            for parameter in scaling:
-                # They are no part of what the tower knows of words.
-                parameter.requires_grad_(True)
         if self.spec.wise_ft < 1:
             self._start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        scaling = [one for one in (model.text.logit_scale, model.text.logit_bias) if one is not None]
+        for name, mode in self._whole.tuning().items():
+            if mode != "full":
+                self._freeze_tower(model, name, adapted=mode == "lora")
+        for parameter in scaling:
+            # They are no part of what the tower knows of words.
+            parameter.requires_grad_(True)
+
+    def _freeze_tower(self, model: PairNetwork, name: str, *, adapted: bool) -> None:
+        """Freezes a tower; adapted: it learns through low-rank additions."""
+        if adapted and not model.training:
+            # A short training in between, for pruning: channels are chosen by what the weights have learnt.
+            return
+        tower = model.parts()[name]
+        freeze(tower)
+        if not adapted:
+            return
+        new_head = []
+        if name == IMAGE and not (self.spec.pretrained_model_path or self.spec.pruned_model_path):
+            # Its weights are random: only the layers before it come from a file.
+            new_head = [model.image.head().requires_grad_(True)]
+        peft = self.spec.peft
+        lora.adapt(tower, rank=peft.rank, alpha=peft.alpha, dropout=peft.dropout, skip=new_head)
 
     @override
     def finish(self, model: PairNetwork) -> None:
+        lora.merge(model)
         if self._start is None:
             return
         fraction = self.spec.wise_ft

@@ -229,12 +229,46 @@ class Spec(CommonSpec):
             yield Problem(
                 "model.init_logit_bias", "is for train.loss_type=siglip; the loss `clip` has no bias"
             )
-        if model.freeze_vision_encoder and model.freeze_text_encoder:
-            yield Problem(
-                "model.freeze_text_encoder",
-                "true with model.freeze_vision_encoder=true leaves nothing to train; free one of the towers",
-            )
+        yield from self._check_tuning()
         yield from self._check_inference()
+
+    def tuning(self) -> dict[str, str]:
+        """How each tower learns: ``image`` and ``text`` to ``frozen``, ``full`` or ``lora``."""
+        model, peft = self.model, self.train.peft
+        if peft.enabled:
+            return {"image": peft.vision.mode, "text": peft.text.mode}
+        frozen = {"image": model.freeze_vision_encoder, "text": model.freeze_text_encoder}
+        return {tower: "frozen" if stays else "full" for tower, stays in frozen.items()}
+
+    def _check_tuning(self) -> Iterator[Problem]:
+        model, peft, tuning = self.model, self.train.peft, self.tuning()
+        if set(tuning.values()) == {"frozen"}:
+            key = "train.peft.vision.mode" if peft.enabled else "model.freeze_text_encoder"
+            yield Problem(key, "leaves nothing to train, since both towers are frozen; free one of them")
+        if not peft.enabled:
+            return
+        frozen = {"vision": model.freeze_vision_encoder, "text": model.freeze_text_encoder}
+        for name, tower in (("vision", "image"), ("text", "text")):
+            mode = tuning[tower]
+            if frozen[name] and mode != "frozen":
+                yield Problem(
+                    f"model.freeze_{name}_encoder",
+                    f"true does not go with train.peft.{name}.mode={mode}; give false, or mode=frozen",
+                )
+            if mode == "lora" and not self._starts_trained(tower):
+                also = ", model.pretrained_vision_path" if name == "vision" else ""
+                yield Problem(
+                    f"train.peft.{name}.mode",
+                    "lora changes little of a trained tower, and this one would begin with random weights; "
+                    f"give train.pretrained_model_path{also}, or mode=full",
+                )
+
+    def _starts_trained(self, tower: str) -> bool:
+        """Whether a tower's weights come from somewhere."""
+        train = self.train
+        if train.pretrained_model_path or train.pruned_model_path:
+            return True
+        return tower == "image" and bool(self.model.pretrained_vision_path)
 
     def _check_inference(self) -> Iterator[Problem]:
         inference = self.inference

@@ -48,6 +48,36 @@ class ClipOptimSpec(OptimSpec):
     )
 
 
+TUNING_MODES = ("frozen", "full", "lora")
+"""What a tower does in a training: stays as it is, learns whole, or learns through low-rank additions."""
+
+
+@dataclass
+class VisionTuningSpec:
+    """How the image tower learns where `peft` is enabled."""
+
+    mode: str = spec_field("lora", "frozen, full or lora", choices=TUNING_MODES)
+
+
+@dataclass
+class TextTuningSpec:
+    """How the text tower learns where `peft` is enabled."""
+
+    mode: str = spec_field("frozen", "frozen, full or lora", choices=TUNING_MODES)
+
+
+@dataclass
+class PeftSpec:
+    """Few trained parameters for a pretrained pair of towers, merged into its weights at the end."""
+
+    enabled: bool = spec_field(False, "Let each tower learn by its mode below")
+    vision: VisionTuningSpec = spec_block(VisionTuningSpec, "Image tower")
+    text: TextTuningSpec = spec_block(TextTuningSpec, "Text tower")
+    rank: int = spec_field(8, "Rank of the additions of `lora`", ge=1, le=1024, automl=True)
+    alpha: float = spec_field(16.0, "Additions are multiplied by alpha / rank", gt=0, le=4096)
+    dropout: float = spec_field(0.05, "Dropout before the additions", ge=0, lt=1, automl=True)
+
+
 @dataclass
 class ClipTrainSpec(TrainSpec):
     """How the towers are trained."""
@@ -72,6 +102,7 @@ class ClipTrainSpec(TrainSpec):
         le=1,
         automl=True,
     )
+    peft: PeftSpec = spec_block(PeftSpec, "Low-rank adaptation (LoRA; Hu et al. 2022)")
     pretrained_model_path: str | None = spec_field(
         None,
         "What a new run starts from: a bundle, or a file of weights of OpenAI's, open_clip's or "

@@ -97,8 +97,6 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     def prunable(self, model: PairNetwork) -> dict[str, Prunable]:
         pixels = self.image.pixels()
         backbone = model.image.backbone
-        # Of timm's networks, or of the convolutions.
-        find_head: Any = getattr(backbone, "get_classifier", lambda: backbone.head)
         ids = torch.from_numpy(self.data.tokenizer.ids("a photo"))[None]
 
         def refresh() -> None:
@@ -106,7 +104,7 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
                 refresh_widths(backbone, model.image.normalise(pixels))
 
         return {
-            IMAGE: Prunable((pixels,), [find_head()], refresh),
+            IMAGE: Prunable((pixels,), [model.image.head()], refresh),
             TEXT: Prunable((ids,), [model.text.projection]),
         }
 

@@ -56,6 +56,13 @@ class MaskHeadSpec:
 
     width: int = spec_field(256, "Channels; 256 in the paper, fewer are faster", ge=8, le=1024, automl=True)
     depth: int = spec_field(4, "Layers; 4 in the paper", ge=1, le=8, automl=True)
+    dice_weight: float = spec_field(
+        0.0,
+        "Weight of Dice beside cross entropy in the loss of masks. A thin object fills few cells of its "
+        "box, so an empty mask costs little by cross entropy alone, and all by Dice; 0 in the paper",
+        ge=0,
+        automl=True,
+    )
 
 
 @dataclass

@@ -23,7 +23,11 @@ CPU_WIDTH, GPU_WIDTH = 480, 1024
 BIG = 2.0
 """Photos that are so many times as wide as the input lose their thin parts: then windows are suggested."""
 RARE_FRACTION = 0.02
-CPU_STEPS, GPU_STEPS = 600, 5000
+CPU_STEPS, GPU_STEPS = 1000, 5000
+CROP_FROM = 384
+"""Width of an input from which on a training on a CPU learns from crops of half its sides."""
+CROP_ZOOM = (0.55, 1.9)
+"""Smallest and largest area of the photo in such a crop, of the area that it shows without any zoom."""
 CPU_BATCH, GPU_BATCH = 4, 8
 
 
@@ -61,7 +65,9 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
 
 
 def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
-    yield AnnotatedValue("model.arch", "unet", "finds thin structures; segformer and fpn need less memory")
+    yield AnnotatedValue(
+        "model.arch", "segformer", "its decoder learns from few photos in few steps, rare classes too"
+    )
     yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU")
     weights = available_offline(BACKBONE)
     why = (
@@ -75,7 +81,7 @@ def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
         )
     yield AnnotatedValue(
-        "model.decode_head.channels", [128, 64, 48, 32, 16], "half of the usual widths: a third less work"
+        "model.decode_head.decoder_params.embed_dim", 128, "half of the usual width: less work"
     )
     least = min(survey.fractions.values(), default=1.0)
     if least < RARE_FRACTION:
@@ -84,6 +90,7 @@ def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
             "ce_dice",
             f"the rarest class has {least:.2%} of the pixels; Dice counts it like others",
         )
+        yield AnnotatedValue("model.loss.class_weights", "log_frequency", "and so that it is learnt early")
 
 
 def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
@@ -148,6 +155,8 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
             True,
             f"photos of {survey.width} pixels would lose thin parts in the input",
         )
+    if not has_gpu and width >= CROP_FROM:
+        yield from _crop(width, height)
     bytes_needed = 3 * survey.width * survey.height * sum(survey.photos.values())
     if bytes_needed < MEMORY_FRACTION * free_memory():
         yield AnnotatedValue(
@@ -161,6 +170,21 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     )
 
 
+def _crop(width: int, height: int) -> Iterator[AnnotatedValue]:
+    crop = [_rounded(side / 2) for side in (height, width)]
+    fraction = crop[0] * crop[1] / (width * height)
+    yield AnnotatedValue(
+        "dataset.augmentation.train_crop_size",
+        crop,
+        "a quarter of the pixels, so four times as many photos are seen in the same time",
+    )
+    yield AnnotatedValue(
+        "dataset.augmentation.with_scale_random_crop.scale_range",
+        [round(min(1.0, zoom * fraction), 2) for zoom in CROP_ZOOM],
+        "fractions of the photo that fill a crop: thin parts keep about their width",
+    )
+
+
 def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     steps = max(1, survey.training_photos // (GPU_BATCH if has_gpu else CPU_BATCH))
     epochs = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
@@ -168,7 +192,7 @@ def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("train.validation_interval", max(1, epochs // 10), "ten validations")
     yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
     yield AnnotatedValue("train.optim.lr", 1.5e-3, "for the decoder, which is new")
-    yield AnnotatedValue("train.optim.lr_backbone", 4e-4, "less for what is pretrained")
+    yield AnnotatedValue("train.optim.lr_backbone", 2e-4, "less for what is pretrained")
     yield AnnotatedValue("train.optim.warmup_epochs", 1.0)
     yield AnnotatedValue("train.optim.monitor_name", "val_mIoU", "mean intersection over union")
     yield AnnotatedValue(

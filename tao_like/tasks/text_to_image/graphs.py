@@ -28,7 +28,7 @@ PAST = {0: "batch", 4: "places"}
 MORE_PAST = {0: "batch", 4: "places_after"}
 
 
-def _tensors(*names: str) -> Callable[[Preprocessed], tuple[Tensor, ...]]:
+def tensors(*names: str) -> Callable[[Preprocessed], tuple[Tensor, ...]]:
     """Takes arrays by name, as tensors."""
     return lambda given: tuple(torch.from_numpy(np.ascontiguousarray(given[name])) for name in names)
 
@@ -42,21 +42,21 @@ def dalle_graphs(model: DalleModel) -> dict[str, Exportable]:
             inputs={TEXT: BATCH},
             outputs={"logits": BATCH, "past": BATCH},
             meanings=state,
-            to_inputs=_tensors(TEXT),
+            to_inputs=tensors(TEXT),
         ),
         NEXT_GRAPH: Exportable(
             NextForExport(model.transformer).eval(),
             inputs={TEXT: BATCH, "code": BATCH, "past": PAST},
             outputs={"logits": BATCH, "past_next": MORE_PAST},
             meanings={**state, "past_next": state["past"]},
-            to_inputs=_tensors(TEXT, "code", "past"),
+            to_inputs=tensors(TEXT, "code", "past"),
         ),
         DECODE_GRAPH: Exportable(
             DecoderForExport(model.dvae).eval(),
             inputs={"codes": BATCH},
             outputs={"pixels": BATCH},
             meanings={"pixels": "pixels, 0 to 1, of shape (N, 3, height, width)"},
-            to_inputs=_tensors("codes"),
+            to_inputs=tensors("codes"),
         ),
     }
 
@@ -69,13 +69,13 @@ def glide_graphs(model: GlideModel) -> dict[str, Exportable]:
             inputs={TEXT: BATCH},
             outputs={"tokens": BATCH, "pooled": BATCH},
             meanings={"tokens": "what each token has become", "pooled": "the caption's vector"},
-            to_inputs=_tensors(TEXT),
+            to_inputs=tensors(TEXT),
         ),
         STEP_GRAPH: Exportable(
             DenoiserForExport(model.base).eval(),
             inputs={"x": BATCH, "timesteps": BATCH, "tokens": BATCH, "pooled": BATCH},
             outputs={"prediction": BATCH},
             meanings={"prediction": "what the network says of the noise"},
-            to_inputs=_tensors("x", "timesteps", "tokens", "pooled"),
+            to_inputs=tensors("x", "timesteps", "tokens", "pooled"),
         ),
     }

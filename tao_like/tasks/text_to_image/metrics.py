@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from tao_like.contract.metrics import Metrics, Report
+from tao_like.tasks.common.pair_judge import PairJudge
 from tao_like.tasks.text_to_image.data.data import Target
 from tao_like.tasks.text_to_image.judge import Attributes, Judge, attribute_names, words_of
 
@@ -83,28 +84,47 @@ class JudgedMetrics(Metrics):
 
 
 class GenerationMetrics(JudgedMetrics):
-    """The same of pictures out of sentences, with three more.
+    """The same of pictures out of sentences, with more.
 
     ``caption_swap``: the accuracy where each picture is judged by another's caption: what chance gives.
     ``ffd``: a Frechet distance to the real pictures, of features of our own (mean colors of 4 by 4 fields),
     so it compares with nothing but itself; ``diversity``: the mean distance of two pictures over that of two
-    real ones.
+    real ones. ``clip_score``: CLIP-S (Hessel et al. 2021), where a model of the task `clip` is named.
+
+    Args:
+        attributes, judge: as of `JudgedMetrics`.
+        clip: the model, opened when the first picture comes; None: there is none.
     """
 
-    def __init__(self, attributes: Attributes, judge: Callable[[], Judge]) -> None:
+    def __init__(
+        self,
+        attributes: Attributes,
+        judge: Callable[[], Judge],
+        clip: Callable[[], PairJudge] | None = None,
+    ) -> None:
         super().__init__(attributes, judge)
+        self._clip = clip
+        self.scores_clip = clip is not None
+        self.clip_scores: list[float] = []
         self.made: list[np.ndarray] = []
         self.real: list[np.ndarray] = []
 
     @override
     def reported(self) -> Mapping[str, bool]:
-        return {**super().reported(), "caption_swap": False, "diversity": True, "ffd": False}
+        score = {"clip_score": True} if self.scores_clip else {}
+        return {**super().reported(), "caption_swap": False, "diversity": True, "ffd": False, **score}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_clip": None}
 
     @override
     def add(self, prediction: Any, target: Target) -> float:
         self.made.append(_fields(prediction))
         if target.pixels is not None:
             self.real.append(_fields(target.pixels))
+        if self._clip is not None:
+            (score,) = self._clip().clip_scores(prediction[None], [target.caption])
+            self.clip_scores.append(float(score))
         return super().add(prediction, target)
 
     @override
@@ -113,6 +133,7 @@ class GenerationMetrics(JudgedMetrics):
         assert isinstance(other, GenerationMetrics)
         self.made += other.made
         self.real += other.real
+        self.clip_scores += other.clip_scores
 
     @override
     def compute(self) -> Report:
@@ -125,6 +146,8 @@ class GenerationMetrics(JudgedMetrics):
         spread = _spread(self.real)
         report.values["diversity"] = _spread(self.made) / spread if spread else 0.0
         report.values["ffd"] = frechet_distance(np.array(self.made), np.array(self.real))
+        if self.scores_clip:
+            report.values["clip_score"] = _mean(self.clip_scores)
         return report
 
 

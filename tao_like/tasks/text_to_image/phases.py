@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs
 from tao_like.errors import TaoLikeError
-from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Generator
+from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Generator, GraphCall
 from tao_like.runtime.generation.schedules import alphas_cumprod
 from tao_like.tasks.text_to_image.data.data import CaptionData, Pictures
 from tao_like.tasks.text_to_image.metrics import GenerationMetrics, ReconstructionMetrics
@@ -65,13 +66,37 @@ class DvaePhase(Phase[DalleModel]):
         return ReconstructionMetrics(codes, spec.dataset.attributes, lambda: self.data.judge)
 
 
-class _Generating(Phase[Any]):
+@dataclass(frozen=True)
+class Running:
+    """How a phase runs a model's graphs, as whoever uses the model does.
+
+    Attributes:
+        generator: makes the pictures.
+        exports: the graphs of a model, which the generator runs.
+    """
+
+    generator: Generator
+    exports: Exports
+
+    def call(self, model: Any, device: torch.device) -> GraphCall:
+        """Runs a graph of the model on a device."""
+        graphs = self.exports(model)
+
+        def call(name: str, values: Outputs) -> Outputs:
+            graph = graphs[name]
+            outputs = graph.module(*(tensor.to(device) for tensor in graph.to_inputs(values)))
+            named = outputs if isinstance(outputs, tuple) else (outputs,)
+            return {key: value.float().cpu().numpy() for key, value in zip(graph.outputs, named, strict=True)}
+
+        return call
+
+
+class Generating(Phase[Any]):
     """A phase whose validation makes pictures.
 
     Args:
         data, predictions, spec: as of `Phase`.
-        generator: makes the pictures.
-        exports: the graphs of a model, which the generator runs.
+        running: runs the graphs.
     """
 
     goal = Goal("accuracy")
@@ -79,40 +104,33 @@ class _Generating(Phase[Any]):
     spec: GenerateTrainSpec
 
     def __init__(
-        self,
-        data: CaptionData,
-        predictions: Predictions[Any],
-        spec: GenerateTrainSpec,
-        *,
-        generator: Generator,
-        exports: Exports,
+        self, data: CaptionData, predictions: Predictions[Any], spec: GenerateTrainSpec, running: Running
     ) -> None:
         super().__init__(data, predictions, spec)
-        self.generator = generator
-        self.exports = exports
+        self.running = running
 
+    @override
     def metrics(self) -> GenerationMetrics:
-        return GenerationMetrics(self.data.spec.dataset.attributes, lambda: self.data.judge)
+        spec = self.data.spec
+        clip = (lambda: self.data.clip) if spec.clip_checkpoint else None
+        return GenerationMetrics(spec.dataset.attributes, lambda: self.data.judge, clip)
 
+    @override
     def validate(self, model: Any, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
         losses = self.losses(model, batch)
-        graphs = self.exports(model)
-
-        def call(name: str, values: Outputs) -> Outputs:
-            graph = graphs[name]
-            outputs = graph.module(*(tensor.to(batch.device) for tensor in graph.to_inputs(values)))
-            named = outputs if isinstance(outputs, tuple) else (outputs,)
-            return {key: value.float().cpu().numpy() for key, value in zip(graph.outputs, named, strict=True)}
-
         given = {TEXT: batch.inputs[TEXT].cpu().numpy(), SEED: batch.inputs[SEED].cpu().numpy()}
-        return losses, self.generator.run(call, given)
+        return losses, self.running.generator.run(self.running.call(model, batch.device), given)
 
 
-class TransformerPhase(_Generating):
+class TransformerPhase(Generating):
     """The transformer learns to say a picture's codes after its caption."""
 
     name = "transformer"
     parts = ("transformer",)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._codes: dict[int, Tensor] = {}
 
     @override
     def check(self, model: DalleModel) -> None:
@@ -136,9 +154,17 @@ class TransformerPhase(_Generating):
     @override
     def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         text = batch.inputs[TEXT]
+        numbers: list[int] = []
         if model.transformer.training:
             text = dropped(text, self.spec.text_drop)
-        *logits, codes = model(batch.targets.values, text)
+            numbers = batch.indices.tolist()
+        known = None
+        if numbers and all(number in self._codes for number in numbers):
+            known = torch.stack([self._codes[number] for number in numbers]).to(text.device)
+        *logits, codes = model(batch.targets.values, text, known)
+        if numbers and known is None:
+            # Pictures are not changed at random and the dVAE stands still: each is encoded once.
+            self._codes |= zip(numbers, codes.cpu(), strict=True)
         padded = model.transformer.padded(text)
         return transformer_losses((logits[0], logits[1]), padded, codes, self.spec.text_weight)
 
@@ -161,7 +187,7 @@ def _pass_gate(found: Mapping[str, float], gate: GateSpec, attributes: Iterable[
         )
 
 
-class BasePhase(_Generating):
+class BasePhase(Generating):
     """GLIDE's network learns to take noise away.
 
     Args:
@@ -172,36 +198,58 @@ class BasePhase(_Generating):
 
     def __init__(self, *args: Any, diffusion: DiffusionSpec, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.diffusion = diffusion
-        self.kept = torch.from_numpy(alphas_cumprod(diffusion.schedule, diffusion.steps)).float()
+        self.process = Forward(diffusion)
 
     @override
     def losses(self, model: GlideModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
         text = batch.inputs[TEXT]
         if model.base.training:
             text = dropped(text, self.spec.text_drop)
-        pixels = 2 * batch.targets.values - 1
-        steps = self._steps(len(pixels), model.base.training).to(pixels.device)
-        noise = self._noise(pixels, model.base.training)
-        kept = self.kept.to(pixels.device)[steps].view(-1, 1, 1, 1)
-        noisy = kept.sqrt() * pixels + (1 - kept).sqrt() * noise
-        wanted = {
-            "epsilon": lambda: noise,
-            "v": lambda: kept.sqrt() * noise - (1 - kept).sqrt() * pixels,
-            "x0": lambda: pixels,
-        }[self.diffusion.prediction]()
+        noisy, steps, wanted = self.process.noisy(2 * batch.targets.values - 1, training=model.base.training)
         # Through the whole model: divided weights are gathered when it is called.
         said = model(noisy, steps.float(), text)
         return {"loss": functional.mse_loss(said, wanted)}
+
+
+class Forward:
+    """Makes samples noisy, as a diffusion model learns from them.
+
+    Args:
+        diffusion: schedule, steps and what the network says.
+    """
+
+    def __init__(self, diffusion: DiffusionSpec) -> None:
+        self.diffusion = diffusion
+        self.kept = torch.from_numpy(alphas_cumprod(diffusion.schedule, diffusion.steps)).float()
+
+    def noisy(self, clean: Tensor, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples at steps of the process.
+
+        Args:
+            clean: (N, ...).
+            training: steps and noise are drawn; else they are always the same.
+
+        Returns:
+            Noisy samples, as ``clean``; the step of each (N,); what the network should say of them.
+        """
+        steps = self._steps(len(clean), training).to(clean.device)
+        noise = self._noise(clean, training)
+        kept = self.kept.to(clean.device)[steps].view(-1, *[1] * (clean.ndim - 1))
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        wanted = {
+            "epsilon": lambda: noise,
+            "v": lambda: kept.sqrt() * noise - (1 - kept).sqrt() * clean,
+            "x0": lambda: clean,
+        }[self.diffusion.prediction]()
+        return noisy, steps, wanted
 
     def _steps(self, count: int, training: bool) -> Tensor:
         """A step for each sample, spread evenly over the process: one of each of ``count`` equal sections."""
         places = torch.randperm(count) + torch.rand(count) if training else torch.arange(count) + 0.5
         return (places / count * self.diffusion.steps).long()
 
-    def _noise(self, pixels: Tensor, training: bool) -> Tensor:
-        """Noise of the pixels' shape; in validation always the same."""
+    def _noise(self, clean: Tensor, training: bool) -> Tensor:
         if training:
-            return torch.randn_like(pixels)
+            return torch.randn_like(clean)
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(pixels.shape, generator=generator).to(pixels.device)
+        return torch.randn(clean.shape, generator=generator).to(clean.device)

@@ -7,8 +7,10 @@ import math
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
 from tao_like.runtime.generation.base import Generator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
+from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.generation.schedules import spaced
-from tao_like.tasks.text_to_image.spec import DALLE, Spec
+from tao_like.runtime.generation.unclip import UnclipGenerator
+from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, Spec
 
 
 def generator_for(spec: Spec) -> Generator:
@@ -24,15 +26,26 @@ def generator_for(spec: Spec) -> Generator:
             top_p=sampling.top_p,
             guidance_scale=sampling.guidance_scale,
         )
-    diffusion = model.diffusion
-    return DiffusionGenerator(
+    diffusion = DiffusionGenerator(
         height=model.image_size,
         width=model.image_size,
-        schedule=diffusion.schedule,
-        train_steps=diffusion.steps,
-        prediction=diffusion.prediction,
-        timesteps=spaced(diffusion.steps, sampling.steps),
+        schedule=model.diffusion.schedule,
+        train_steps=model.diffusion.steps,
+        prediction=model.diffusion.prediction,
+        timesteps=spaced(model.diffusion.steps, sampling.steps),
         sampler=sampling.sampler,
         eta=sampling.eta,
         guidance_scale=sampling.guidance_scale,
+    )
+    if model.arch == GLIDE:
+        return diffusion
+    own = sampling.unclip
+    return UnclipGenerator(
+        decoder=diffusion,
+        embedding=model.unclip.embedding if model.unclip.prior == DIFFUSION else model.unclip.prior_codes,
+        prior=model.unclip.prior,
+        prior_timesteps=spaced(model.diffusion.steps, own.prior_steps),
+        prior_guidance_scale=own.prior_guidance_scale,
+        candidates=own.candidates,
+        condition=own.condition,
     )

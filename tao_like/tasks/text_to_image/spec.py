@@ -12,14 +12,16 @@ from tao_like.config.blocks.split_data import batch_size_field, cache_field, shu
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
+    GENERATE,
     GenerateEvaluateSpec,
     GenerateExportSpec,
     GenerateInferenceSpec,
     GenerateTrainSpec,
 )
+from tao_like.tasks.text_to_image.spec_unclip import UnclipSamplingSpec, UnclipSpec
 
-DALLE, GLIDE = "dalle", "glide"
-ARCHITECTURES = (DALLE, GLIDE)
+DALLE, GLIDE, UNCLIP = "dalle", "glide", "unclip"
+ARCHITECTURES = (DALLE, GLIDE, UNCLIP)
 STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
 
 
@@ -61,7 +63,10 @@ class DalleSpec:
 
 @dataclass
 class GlideSpec:
-    """GLIDE: a U-Net that takes noise away, and sees the caption through a text transformer."""
+    """GLIDE: a U-Net that takes noise away, and sees the caption through a text transformer.
+
+    unCLIP's decoder has the same U-Net, and no text transformer of its own: `text_*` are glide's alone.
+    """
 
     channels: int = spec_field(32, "Channels of the first level", ge=8, automl=True)
     multipliers: list[int] = spec_field(
@@ -128,8 +133,9 @@ class ModelSpec:
         8192, "Most words that are told apart: the most frequent of the training captions", ge=4, le=1000000
     )
     dalle: DalleSpec = spec_block(DalleSpec, "For `arch: dalle`")
-    glide: GlideSpec = spec_block(GlideSpec, "For `arch: glide`")
-    diffusion: DiffusionSpec = spec_block(DiffusionSpec, "For `arch: glide`")
+    glide: GlideSpec = spec_block(GlideSpec, "For `arch: glide`, and the U-Net of unclip's decoder")
+    unclip: UnclipSpec = spec_block(UnclipSpec, "For `arch: unclip`")
+    diffusion: DiffusionSpec = spec_block(DiffusionSpec, "For `arch: glide` and `unclip`")
 
     def check(self) -> Iterator[Problem]:
         """The side can be halved as often as the network halves it; noise fits in its channels."""
@@ -140,7 +146,8 @@ class ModelSpec:
             )
         values = 3 * self.glide.patch**2
         width = self.glide.channels * (self.glide.multipliers[0] if self.glide.multipliers else 1)
-        if self.arch == GLIDE and values > width and self.diffusion.prediction != "x0":
+        diffuses = self.arch in (GLIDE, UNCLIP)
+        if diffuses and values > width and self.diffusion.prediction != "x0":
             yield Problem(
                 "diffusion.prediction",
                 f"{self.diffusion.prediction} has the network tell noise, {values} values a place of "
@@ -148,7 +155,7 @@ class ModelSpec:
                 "smaller patch or more channels",
             )
         halved = self.glide.patch * 2 ** (len(self.glide.multipliers) - 1)
-        if self.arch == GLIDE and self.image_size % halved:
+        if diffuses and self.image_size % halved:
             yield Problem(
                 "image_size",
                 f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it",
@@ -205,6 +212,7 @@ class SamplingSpec:
     top_p: float = spec_field(
         1.0, "For dalle: the likeliest codes that have this probability together; 1: all", gt=0, le=1
     )
+    unclip: UnclipSamplingSpec = spec_block(UnclipSamplingSpec, "For unclip: where the embedding comes from")
 
 
 @dataclass
@@ -214,6 +222,12 @@ class Spec(CommonSpec):
     model: ModelSpec = spec_block(ModelSpec, "The network")
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
     sampling: SamplingSpec = spec_block(SamplingSpec, "How pictures are made")
+    clip_checkpoint: str | None = spec_field(
+        None,
+        "A trained model of the task clip, a bundle or its exported folder: it re-ranks pictures, and "
+        "evaluate reports its score of them",
+        path=True,
+    )
     train: GenerateTrainSpec = spec_block(GenerateTrainSpec, "Training")
     evaluate: GenerateEvaluateSpec = spec_block(GenerateEvaluateSpec, "Evaluation")
     inference: GenerateInferenceSpec = spec_block(GenerateInferenceSpec, "Inference")
@@ -221,16 +235,38 @@ class Spec(CommonSpec):
 
     def check(self) -> Iterator[Problem]:
         """A process has the steps that are taken of it."""
-        if self.model.arch == GLIDE and self.sampling.steps > self.model.diffusion.steps:
-            yield Problem(
-                "sampling.steps",
-                f"{self.sampling.steps} is more than model.diffusion.steps={self.model.diffusion.steps}",
-            )
-        if self.model.arch == DALLE and self.inference.image:
-            yield Problem("inference.image", "is for model.arch=glide: dalle cannot change a picture")
+        arch, sampling = self.model.arch, self.sampling
+        taken = {"steps": sampling.steps} if arch == GLIDE else {}
+        if arch == UNCLIP:
+            taken = {"steps": sampling.steps, "unclip.prior_steps": sampling.unclip.prior_steps}
+        for name, steps in taken.items():
+            if steps > self.model.diffusion.steps:
+                rule = f"{steps} is more than model.diffusion.steps={self.model.diffusion.steps}"
+                yield Problem(f"sampling.{name}", rule)
+        yield from self._check_pictures()
+        for block, candidates in (("evaluate", self.evaluate.rerank), ("inference", self.inference.rerank)):
+            if candidates > 1 and not self.clip_checkpoint:
+                yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
         val = self.dataset.val_dataset
         if self.train.keep == "best" and not (val.images_dir or val.captions_file):
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
             )
+
+    def _check_pictures(self) -> Iterator[Problem]:
+        """What is done to a given picture is something that the architecture can do."""
+        inference, arch = self.inference, self.model.arch
+        if inference.mode != GENERATE and arch != UNCLIP:
+            yield Problem(
+                "inference.mode",
+                f"{inference.mode} goes through embeddings, which only unclip has, not {arch}",
+            )
+        if self.evaluate.conditions and arch != UNCLIP:
+            yield Problem("evaluate.conditions", f"is for model.arch=unclip, not {arch}")
+        if arch == DALLE and inference.image:
+            yield Problem(
+                "inference.image", "is for model.arch=glide or unclip: dalle cannot change a picture"
+            )
+        if arch == UNCLIP and (inference.mask or inference.strength is not None):
+            yield Problem("inference.mask", "and strength are for model.arch=glide; give inference.mode")

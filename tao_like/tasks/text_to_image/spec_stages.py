@@ -7,6 +7,14 @@ from dataclasses import dataclass, replace
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
+from tao_like.runtime.generation.unclip import CONDITIONS
+
+GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE = MODES = (
+    "generate",
+    "variations",
+    "interpolate",
+    "text_difference",
+)
 
 
 @dataclass
@@ -48,11 +56,20 @@ class GenerateTrainSpec(TrainSpec):
         ge=0,
         lt=1,
     )
+    decoder_text_drop: float = spec_field(
+        0.5, "The same for unclip's decoder, which has the embedding too (in the paper half)", ge=0, lt=1
+    )
+    embedding_drop: float = spec_field(
+        0.1, "For unclip's decoder: fraction of the embeddings that are left out", ge=0, lt=1
+    )
     text_weight: float = spec_field(
         0.125, "Fraction of the caption in dalle's loss; the picture has the rest", ge=0, lt=1
     )
     dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: pictures to codes and back")
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
+    clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: pictures and captions in one space")
+    prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of pictures")
+    decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to pictures")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> GenerateTrainSpec:
@@ -79,12 +96,25 @@ class GenerateEvaluateSpec(EvaluateSpec):
     guidance: list[float] = spec_field(
         [], "Guidance scales to score beside sampling.guidance_scale, such as [0, 1, 3]", element_ge=0
     )
+    rerank: int = spec_field(
+        1,
+        "Pictures of each caption of which the one that fits best, by clip_checkpoint, is scored too",
+        ge=1,
+        le=1024,
+    )
+    conditions: list[str] = spec_field(
+        [],
+        "For unclip: values of sampling.unclip.condition to score beside it, such as [text, caption]: what "
+        "the prior is worth",
+    )
 
     def check(self) -> Iterator[Problem]:
         """Also what every evaluation has."""
         yield from super().check()
         if len(set(self.guidance)) != len(self.guidance):
             yield Problem("guidance", f"{self.guidance} names a scale twice")
+        if unknown := sorted(set(self.conditions).difference(CONDITIONS)):
+            yield Problem("conditions", f"{unknown} is unknown; give some of {', '.join(CONDITIONS)}")
 
 
 @dataclass
@@ -110,9 +140,23 @@ class GenerateInferenceSpec(InferenceSpec):
     prompts: list[str] = spec_field([], "What to make pictures of")
     num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)
     seed: int = spec_field(0, "Seed of the first picture of each prompt", ge=0)
-    image: str | None = spec_field(
-        None, "For glide: a picture to change, with `mask` or `strength`", path=True
+    rerank: int = spec_field(
+        1,
+        "Pictures that are made for each one that is kept: the one that fits best, by clip_checkpoint",
+        ge=1,
+        le=1024,
     )
+    mode: str = spec_field(
+        GENERATE,
+        "For unclip, with `image`: others like it; those between it and `image_to`; or those on the way from "
+        "what `caption` says to what the prompt says",
+        choices=MODES,
+    )
+    image: str | None = spec_field(
+        None, "For glide: a picture to change, with `mask` or `strength`; for unclip see `mode`", path=True
+    )
+    image_to: str | None = spec_field(None, "For `interpolate`: the picture at the other end", path=True)
+    caption: str | None = spec_field(None, "For `text_difference`: what the picture shows")
     mask: str | None = spec_field(
         None,
         "For glide: a picture that is white where `image` is painted anew; the rest of it stays",
@@ -132,10 +176,27 @@ class GenerateInferenceSpec(InferenceSpec):
             yield Problem("prompts", "is given together with source; both name the prompts: keep one")
         if any(not prompt.strip() for prompt in self.prompts):
             yield Problem("prompts", "has an empty text; give words")
-        if self.image and self.mask is None and self.strength is None:
+        yield from self._check_mode()
+        if self.mode == GENERATE and self.image and self.mask is None and self.strength is None:
             yield Problem(
                 "image", "is given alone; give mask (what to paint) or strength (how much to change) too"
             )
         for key in ("mask", "strength"):
             if getattr(self, key) is not None and not self.image:
                 yield Problem(key, "is given without image, the picture to change")
+
+    def _check_mode(self) -> Iterator[Problem]:
+        """Each mode has what it needs, and nothing of another's."""
+        if self.mode != GENERATE and not self.image:
+            yield Problem("image", f"is missing; mode={self.mode} begins with a picture")
+        for key, mode in (("image_to", INTERPOLATE), ("caption", TEXT_DIFFERENCE)):
+            given = getattr(self, key) is not None
+            if given != (self.mode == mode):
+                rule = (
+                    f"is for mode={mode}, not {self.mode}" if given else f"is missing; mode={mode} needs it"
+                )
+                yield Problem(key, rule)
+        if self.mode == TEXT_DIFFERENCE and len(self.prompts) != 1:
+            yield Problem("prompts", f"has {len(self.prompts)} texts; mode={self.mode} goes to what one says")
+        if self.mode in (VARIATIONS, INTERPOLATE) and (self.prompts or self.source):
+            yield Problem("prompts", f"is given; mode={self.mode} hears no words")

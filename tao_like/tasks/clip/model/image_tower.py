@@ -71,6 +71,13 @@ class ImageTower(nn.Module):
         self.normalise = Normalize(mean, std)
         self.backbone = _backbone(preset, embed_dim, image_size, activation)
 
+    def head(self) -> nn.Module:
+        """The layer that gives the embedding."""
+        # Of timm's networks, or of the convolutions.
+        find: Any = getattr(self.backbone, "get_classifier", lambda: self.backbone.head)
+        found: nn.Module = find()
+        return found
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps pixels (N, 3, H, W), 0 to 255, to embeddings (N, embed_dim), not normalized."""
         embedding: Tensor = self.backbone(self.normalise(pixels))

@@ -136,6 +136,7 @@ def _over_imported(
         assert bundle.graph is not None
         pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, size)
         notes.append(f"{model.backbone.pretrained_backbone_path}: an imported network with its weights")
+        notes += pyramid.layout.notes()
     return _over_maps(model, pyramid, num_classes, size, input_normalization(model))
 
 

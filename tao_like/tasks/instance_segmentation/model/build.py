@@ -57,7 +57,7 @@ def build_network(
         len(classes),
         model.neck.width,
         faster_rcnn_settings(model.faster_rcnn),
-        MaskHeadSettings(model.mask_head.width, model.mask_head.depth),
+        MaskHeadSettings(**vars(model.mask_head)),
         found.mean,
         found.std,
     )

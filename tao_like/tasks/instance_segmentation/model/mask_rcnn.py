@@ -45,10 +45,12 @@ class MaskHeadSettings:
     Attributes:
         width: channels.
         depth: layers of 3x3.
+        dice_weight: of Dice beside cross entropy in the loss.
     """
 
     width: int
     depth: int
+    dice_weight: float = 0.0
 
 
 class MaskRcnn(FasterRcnn):
@@ -77,6 +79,7 @@ class MaskRcnn(FasterRcnn):
         std: Sequence[float],
     ) -> None:
         super().__init__(backbone, num_classes, width, settings, mean, std)
+        self.dice_weight = masks.dice_weight
         self.roi_heads.mask_head = MaskRCNNHeads(width, [masks.width] * masks.depth, dilation=1)
         self.roi_heads.mask_predictor = MaskRCNNPredictor(masks.width, masks.width, num_classes + 1)
 
@@ -145,7 +148,7 @@ class MaskRcnn(FasterRcnn):
         return losses | {"loss_mask": self._mask_loss(first.maps, samples, masks)}
 
     def _mask_loss(self, maps: Sequence[Tensor], samples: Samples, masks: Sequence[Tensor]) -> Tensor:
-        """Mean binary cross entropy over the cells of the masks of the right class, of regions on objects."""
+        """Binary cross entropy of the cells of the right class's masks, and Dice, of regions on objects."""
         names = torch.cat(samples.names)
         positive = [each > 0 for each in samples.names]
         regions = [each[which] for each, which in zip(samples.regions, positive, strict=True)]
@@ -162,7 +165,15 @@ class MaskRcnn(FasterRcnn):
         wanted = torch.cat(
             [target_shapes(*each) for each in zip(masks, regions, objects, strict=True) if len(each[1])]
         )
-        return functional.binary_cross_entropy_with_logits(own, wanted)
+        loss = functional.binary_cross_entropy_with_logits(own, wanted)
+        return loss + self.dice_weight * mask_dice(own, wanted) if self.dice_weight else loss
+
+
+def mask_dice(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean Dice loss of masks (R, M, M): 1 - (2 * intersection + 1) / (sum of both + 1)."""
+    found, wanted = logits.sigmoid().flatten(1), wanted.flatten(1)
+    both = found.sum(dim=1) + wanted.sum(dim=1)
+    return (1 - (2 * (found * wanted).sum(dim=1) + 1) / (both + 1)).mean()
 
 
 @torch.no_grad()

@@ -26,11 +26,14 @@ class MaskAugmentation:
 
     Args:
         spec: what is changed.
-        preprocessing: how photos become inputs.
+        preprocessing: how photos become inputs; a crop of another size is an input in training alone.
     """
 
     def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> None:
         crop = spec.with_scale_random_crop
+        if spec.train_crop_size:
+            height, width = spec.train_crop_size
+            preprocessing = replace(preprocessing, height=height, width=width)
         shape = preprocessing.width / preprocessing.height
         self._change = CropAugmentation(
             preprocessing,
@@ -42,7 +45,7 @@ class MaskAugmentation:
         )
 
     def __call__(self, photo: Image.Image, classes: ClassMap) -> tuple[npt.NDArray[np.uint8], ClassMap]:
-        """A photo and its mask (H, W), changed, at the input's size."""
+        """A photo and its mask (H, W), changed, at the size of a training's inputs."""
         mask = tv_tensors.Mask(torch.from_numpy(np.array(classes)))
         changed = self._change(LabeledImage(photo, mask))
         return np.asarray(changed.image), np.asarray(changed.target)

@@ -146,6 +146,7 @@ def build_network(
     notes: list[str] = []
     own = default_normalization(model.backbone.type) if model.backbone.type not in MIT_BACKBONES else IMAGENET
     found = input_normalization(model) if pretrained else own
+    _check_crop(spec, size)
     inner = create_network(model, len(classes), size)
     if source:
         notes.append(_fill_backbone(inner, model, source, size))
@@ -163,6 +164,19 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
+
+
+def _check_crop(spec: Spec, size: tuple[int, int]) -> None:
+    """A network that is built for one size cannot learn from crops of another. Raises SpecError."""
+    crop, backbone = spec.dataset.augmentation.train_crop_size, spec.model.backbone.type
+    if not crop or tuple(crop) == size or backbone in MIT_BACKBONES:
+        return
+    if "img_size" in size_argument(resolve_name(backbone), size):
+        raise SpecError(
+            f"dataset.augmentation.train_crop_size: {crop} is not the input's size (height {size[0]}, width "
+            f"{size[1]}), and {backbone} is built for one size; leave the key out, or take another backbone, "
+            "such as resnet34"
+        )
 
 
 def _fill_backbone(network: nn.Module, model: ModelSpec, source: str, size: tuple[int, int]) -> str:

@@ -15,10 +15,7 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.tasks.segmentation.spec_blocks.augmentation import AugmentationSpec
-
-MULTIPLE = 32
-"""Sides of the input are multiples of the coarsest stride."""
+from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE, AugmentationSpec
 
 
 @dataclass

@@ -30,6 +30,7 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
+from tao_like.tasks.common.pair_judge import PairJudge, open_judge
 from tao_like.tasks.text_to_image.judge import Judge
 from tao_like.tasks.text_to_image.spec import Spec
 
@@ -206,6 +207,11 @@ class CaptionData(Data):
         dataset = self.dataset("train")
         pixels = np.stack([dataset.pixels(number) for number in range(len(records))])
         return Judge(pixels, [record.captions[0] for record in records], self.block.attributes)
+
+    @cached_property
+    def clip(self) -> PairJudge:
+        """The model of the task `clip` that ranks pictures. Raises SpecError, BundleError."""
+        return open_judge(str(self.spec.clip_checkpoint), "clip_checkpoint")
 
     @override
     def has(self, split: Split) -> bool:

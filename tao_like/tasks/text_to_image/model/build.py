@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tao_like.runtime.generation.priors import DIFFUSION
+from tao_like.runtime.inputs.text import END
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
-from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
+from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork, UnclipDecoder
 from tao_like.tasks.text_to_image.model.dvae import DVAE
+from tao_like.tasks.text_to_image.model.prior import Prior
+from tao_like.tasks.text_to_image.model.towers import ImageTower, TextTower, Towers
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
-from tao_like.tasks.text_to_image.spec import ModelSpec
+from tao_like.tasks.text_to_image.spec import GlideSpec, ModelSpec
+from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 
 
 def build_dalle(spec: ModelSpec, vocabulary: int) -> DalleModel:
@@ -38,14 +46,6 @@ def build_dalle(spec: ModelSpec, vocabulary: int) -> DalleModel:
 def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
     """GLIDE's network; arguments as of `build_dalle`."""
     own = spec.glide
-    size = UNetSize(
-        own.channels,
-        tuple(own.multipliers),
-        own.blocks,
-        tuple(own.attention),
-        head_channels=own.head_channels,
-        dropout=own.dropout,
-    )
     text = TextEncoder(
         vocabulary=vocabulary,
         length=spec.context_length,
@@ -54,4 +54,53 @@ def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
         heads=own.text_heads,
         outputs=4 * own.channels,
     )
-    return GlideModel(GlideNetwork(size, text, patch=own.patch, coordinates=own.coordinates))
+    return GlideModel(GlideNetwork(_unet_size(own), text, patch=own.patch, coordinates=own.coordinates))
+
+
+def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
+    """unCLIP's three networks; arguments as of `build_dalle`."""
+    own, unet = spec.unclip, spec.glide
+    text = TextTower(
+        vocabulary=vocabulary,
+        end=END,
+        length=spec.context_length,
+        width=own.text_width,
+        layers=own.text_layers,
+        heads=own.text_heads,
+        embedding=own.embedding,
+    )
+    sizes: dict[str, Any] = {
+        "embedding": own.embedding,
+        "text_width": own.text_width,
+        "length": spec.context_length,
+        "width": own.prior_width,
+        "layers": own.prior_layers,
+        "heads": own.prior_heads,
+    }
+    prior: Prior | CodePrior = (
+        Prior(**sizes)
+        if own.prior == DIFFUSION
+        else CodePrior(**sizes, codes=own.prior_codes, buckets=own.prior_buckets)
+    )
+    decoder = UnclipDecoder(
+        _unet_size(unet),
+        embedding=own.embedding,
+        text_width=own.text_width,
+        context=own.text_width,
+        tokens=own.tokens,
+        patch=unet.patch,
+        coordinates=unet.coordinates,
+    )
+    towers = Towers(ImageTower(own.clip_channels, spec.image_size, own.embedding), text)
+    return UnclipModel(towers, prior, decoder, own.embedding)
+
+
+def _unet_size(spec: GlideSpec) -> UNetSize:
+    return UNetSize(
+        spec.channels,
+        tuple(spec.multipliers),
+        spec.blocks,
+        tuple(spec.attention),
+        head_channels=spec.head_channels,
+        dropout=spec.dropout,
+    )

@@ -49,12 +49,19 @@ class GlideNetwork(nn.Module):
         Returns:
             (N, outputs, H, W).
         """
-        if self.patch > 1:
-            x = functional.pixel_unshuffle(x, self.patch)
-        if self.coordinates:
-            x = torch.cat([x, coordinates_of(x)], dim=1)
-        found = self.unet(x, timesteps, pooled, tokens)
-        return functional.pixel_shuffle(found, self.patch) if self.patch > 1 else found
+        return in_patches(self.unet, x, timesteps, pooled, tokens, self.patch, self.coordinates)
+
+
+def in_patches(
+    unet: UNet, x: Tensor, timesteps: Tensor, extra: Tensor, context: Tensor, patch: int, coordinates: bool
+) -> Tensor:
+    """What a U-Net says of a picture (N, C, H, W) whose patches are places; the rest as of `GlideNetwork`."""
+    if patch > 1:
+        x = functional.pixel_unshuffle(x, patch)
+    if coordinates:
+        x = torch.cat([x, coordinates_of(x)], dim=1)
+    found: Tensor = unet(x, timesteps, extra, context)
+    return functional.pixel_shuffle(found, patch) if patch > 1 else found
 
 
 def coordinates_of(x: Tensor) -> Tensor:
@@ -76,6 +83,7 @@ class UnclipDecoder(nn.Module):
         context: width of the tokens that attention sees.
         tokens: how many stand for the embedding.
         inputs, outputs: channels.
+        patch, coordinates: as of `GlideNetwork`.
     """
 
     def __init__(
@@ -88,10 +96,14 @@ class UnclipDecoder(nn.Module):
         tokens: int = 4,
         inputs: int = 3,
         outputs: int = 3,
+        patch: int = 1,
+        coordinates: bool = False,
     ) -> None:
         super().__init__()
         self.count, self.context = tokens, context
-        self.unet = UNet(size, inputs, outputs, context)
+        self.patch, self.coordinates = patch, coordinates
+        more = 2 if coordinates else 0
+        self.unet = UNet(size, inputs * patch**2 + more, outputs * patch**2, context)
         self.nothing = nn.Parameter(torch.zeros(embedding))
         self.text_time = nn.Linear(embedding, 4 * size.channels)
         self.image_time = nn.Linear(embedding, 4 * size.channels)
@@ -113,6 +125,6 @@ class UnclipDecoder(nn.Module):
             (N, outputs, H, W).
         """
         extra = self.image_time(image) + self.text_time(text)
-        of_image = self.image_tokens(image).reshape(len(x), self.count, self.context)
+        of_image = self.image_tokens(image).reshape(-1, self.count, self.context)
         context = torch.cat([of_image, self.text_norm(self.text_tokens(tokens))], dim=1)
-        return self.unet(x, timesteps, extra, context)
+        return in_patches(self.unet, x, timesteps, extra, context, self.patch, self.coordinates)

@@ -51,15 +51,16 @@ class Prior(nn.Module):
         Returns:
             (N, embedding).
         """
-        batch = len(noisy)
+        batch = noisy.shape[0]  # in a trace `len` would be a constant
         time = self.time(timestep_embedding(timesteps, self.width))
         ends = torch.stack([self.text(text), time, self.image(noisy)], dim=1)
         x = torch.cat([self.tokens(tokens), ends, self.query.expand(batch, -1, -1)], dim=1) + self.positions
         length = x.shape[1]
-        hidden = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)[None]
+        place = torch.arange(length, device=x.device)
+        hidden = (place[None, :] > place[:, None])[None]
         unseen = torch.cat([padding, padding.new_zeros(batch, EXTRA_TOKENS)], dim=1)[:, None]
         # A place sees itself even where it is padding: attention to nothing has no value.
-        own = torch.eye(length, dtype=torch.bool, device=x.device)[None]
+        own = (place[None, :] == place[:, None])[None]
         hidden = (hidden | unseen) & ~own
         mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
         return self.out(self.norm(self.transformer(x, mask))[:, -1])

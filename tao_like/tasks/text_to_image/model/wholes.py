@@ -22,12 +22,15 @@ class DalleModel(nn.Module):
         """By the phases that make them."""
         return {"dvae": self.dvae, "transformer": self.transformer}
 
-    def forward(self, pixels: Tensor, text: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, pixels: Tensor, text: Tensor | None = None, codes: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """What either part learns by; divided weights are gathered when the whole is called.
 
         Args:
             pixels: (N, 3, H, W), 0 to 1.
             text: captions (N, text_length); None: the dVAE is asked.
+            codes: (N, grid²) of the pixels, where they are known; None: the dVAE makes them.
 
         Returns:
             Of the dVAE what its ``forward`` gives; of the transformer its two logits, and the codes.
@@ -35,8 +38,9 @@ class DalleModel(nn.Module):
         if text is None:
             found: tuple[Tensor, ...] = self.dvae(pixels)
             return found
-        with torch.no_grad():
-            codes = self.dvae.encode(pixels).flatten(1)
+        if codes is None:
+            with torch.no_grad():
+                codes = self.dvae.encode(pixels).flatten(1)
         return (*self.transformer(text, codes), codes)
 
 

@@ -1,0 +1,1 @@
+"""From a typed graph to modules and functions: what a converter sees, shape arithmetic, names and roles."""

@@ -1,0 +1,1 @@
+"""Groups of nodes that an exporter took apart, put together again: norms, activations, attention."""

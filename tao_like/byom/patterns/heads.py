@@ -1,0 +1,338 @@
+"""Attention layers of an imported network as modules that know their heads, so that heads can be pruned.
+
+What lies between the linear layers of an attention is found by walking from its product, and recognised by
+what it computes: the module takes its place only where both give the same for random tokens.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from tao_like.byom.building import sizes
+from tao_like.byom.building.builder import attribute_at
+from tao_like.byom.building.roles import Use
+from tao_like.byom.ops.attention import attention
+from tao_like.byom.ops.elementwise import choose
+from tao_like.byom.ops.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
+from tao_like.byom.patterns.recognition import attend
+
+_BETWEEN = {
+    *(torch.permute, torch.flatten, torch.unsqueeze, torch.mul, torch.div, Tensor.reshape, Tensor.split),
+    *(operator.getitem, reshape, slice_axes, squeeze, unsqueeze),
+}
+"""Functions that only move values, or multiply them with a number."""
+_BATCH, _TOKENS = 2, 5
+_CLOSE = 1e-4
+_MOST_NODES = 40
+"""More nodes than these between two layers are no attention."""
+
+
+class ImportedAttention(nn.Module):
+    """Attention over tokens, of which each head can be taken away.
+
+    Args:
+        qkv: rows for queries, keys and values, each divided into heads.
+        proj: joins the heads.
+        num_heads: how many.
+        scale: of the scores.
+    """
+
+    def __init__(self, qkv: nn.Linear, proj: nn.Linear, num_heads: int, scale: float) -> None:
+        super().__init__()
+        self.qkv, self.proj = qkv, proj
+        self.num_heads, self.scale = num_heads, scale
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, L, C) to the same shape."""
+        parts = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        result = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        joined: Tensor = self.proj(result.transpose(1, 2).flatten(2))
+        return joined
+
+
+@dataclass
+class _Found:
+    """The nodes of one attention.
+
+    Attributes:
+        source: its tokens.
+        layers: the linear layers of queries, keys and values: one for all, or three.
+        product: the attention itself.
+        last: the layer that joins the heads.
+    """
+
+    source: fx.Node
+    layers: list[fx.Node]
+    product: fx.Node
+    last: fx.Node
+
+
+def with_heads(module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx.Node]) -> list[Use]:
+    """Puts attention layers as modules into a network; gives the uses with their new places.
+
+    Args:
+        module: is changed.
+        uses: of the source's constants.
+        places: what computes each value of the source; values that are no longer computed are taken out.
+    """
+    moved: dict[str, str] = {}
+    for product in [node for node in module.graph.nodes if node.target in (attend, attention)]:
+        found = _around(module, product)
+        made = None if found is None else _module_for(module, found)
+        if found is not None and made is not None:
+            moved |= _put(module, found, made)
+    if not moved:
+        return list(uses)
+    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    module.graph.lint()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    alive = set(module.graph.nodes)
+    for name in [name for name, node in places.items() if node not in alive]:
+        del places[name]
+    return [Use(use.name, use.role, moved.get(use.place, use.place)) for use in uses]
+
+
+def _around(module: fx.GraphModule, product: fx.Node) -> _Found | None:
+    """The layers before and behind an attention, where nothing but order and numbers lies between."""
+    query, key, value, mask = product.args[:4]
+    if not _hides_nothing(module, mask) or not all(isinstance(one, fx.Node) for one in (query, key, value)):
+        return None
+    layers = [_layer_before(module, one) for one in (query, key, value)]
+    if any(layer is None for layer in layers):
+        return None
+    known = [layer for layer in layers if layer is not None]
+    source = known[0].args[0]
+    last = _layer_behind(module, product)
+    if last is None or not isinstance(source, fx.Node) or any(layer.args[0] is not source for layer in known):
+        return None
+    distinct = list(dict.fromkeys(known))
+    return _Found(source, distinct, product, last) if len(distinct) in (1, 3) else None
+
+
+def _hides_nothing(module: fx.GraphModule, mask: Any) -> bool:
+    """Whether a mask leaves all scores as they are: there is none, or it is true or zero everywhere."""
+    if mask is None:
+        return True
+    values = _constant(module, mask)
+    if values is None or values.requires_grad:
+        return False
+    return bool(values.all()) if values.dtype == torch.bool else not bool(values.any())
+
+
+def _constant(module: fx.GraphModule, node: Any) -> Tensor | None:
+    """The values of a node, each at least once, where they do not depend on the input."""
+    if not isinstance(node, fx.Node):
+        return None
+    if node.op == "get_attr":
+        values: Tensor = attribute_at(module, str(node.target))
+        return values
+    if node.target is expand:
+        return _constant(module, node.args[0])
+    if node.target is choose:
+        condition, yes, no = (_constant(module, one) for one in node.args)
+        if condition is not None and bool(condition.all()):
+            return yes
+        return no if condition is not None and not bool(condition.any()) else None
+    return None
+
+
+def _is_linear(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node calls a linear layer that nobody else calls."""
+    if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.Linear):
+        return False
+    calls = [other for other in module.graph.nodes if other.target == node.target]
+    return len(calls) == 1
+
+
+def _layer_before(module: fx.GraphModule, node: Any) -> fx.Node | None:
+    for _ in range(_MOST_NODES):
+        if not isinstance(node, fx.Node):
+            return None
+        if _is_linear(module, node):
+            return node
+        others = [one for one in node.all_input_nodes[1:] if not sizes.is_size(one)]
+        if node.op != "call_function" or node.target not in _BETWEEN or others:
+            return None
+        node = node.args[0]
+    return None
+
+
+def _layer_behind(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    for _ in range(_MOST_NODES):
+        users = [user for user in node.users if not sizes.is_size(user)]
+        if len(users) != 1:
+            return None
+        node = users[0]
+        if _is_linear(module, node):
+            return node
+        if node.op != "call_function" or node.target not in _BETWEEN:
+            return None
+    return None
+
+
+def _module_for(module: fx.GraphModule, found: _Found) -> ImportedAttention | None:
+    """A module that computes the same as the nodes; None where there is none."""
+    layers = [module.get_submodule(str(node.target)) for node in found.layers]
+    proj = module.get_submodule(str(found.last.target))
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    assert isinstance(proj, nn.Linear)
+    rows = sum(layer.out_features for layer in linear)
+    biases = {layer.bias is None for layer in linear}
+    if rows != 3 * proj.in_features or len(biases) > 1:
+        return None
+    run = _Run(module, found)
+    for count in (_TOKENS, *run.numbers()):
+        tokens = torch.randn(
+            _BATCH, count, linear[0].in_features, generator=torch.Generator().manual_seed(count)
+        )
+        expected, query = run.on(tokens)
+        if expected is None or query is None or query.ndim != 4 or query.shape[0] != _BATCH:
+            continue
+        heads, width = query.shape[1], query.shape[3]
+        if heads * width != proj.in_features:
+            return None
+        made = ImportedAttention(_joined(linear), proj, heads, run.scale(width))
+        with torch.no_grad():
+            actual = made.train(module.training)(tokens)
+        same = actual.shape == expected.shape and torch.allclose(
+            actual, expected, rtol=0, atol=_CLOSE * float(expected.abs().max())
+        )
+        return made if same else None
+    return None
+
+
+def _joined(layers: list[nn.Linear]) -> nn.Linear:
+    """One layer in place of several of the same input."""
+    if len(layers) == 1:
+        return layers[0]
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    whole = nn.Linear(weight.shape[1], weight.shape[0], bias=layers[0].bias is not None, device="meta")
+    whole.weight = nn.Parameter(weight)
+    if layers[0].bias is not None:
+        whole.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]))
+    return whole
+
+
+class _Run:
+    """The nodes of an attention, run on tokens of any number."""
+
+    def __init__(self, module: fx.GraphModule, found: _Found) -> None:
+        self.module, self.found = module, found
+        needed: set[fx.Node] = set()
+        waiting = [found.last]
+        while waiting:
+            node = waiting.pop()
+            if node in needed or node is found.source:
+                continue
+            needed.add(node)
+            # What asks for the size of a value from elsewhere gets the batch.
+            waiting += [] if self._is_foreign(node) else node.all_input_nodes
+        self.nodes = [node for node in module.graph.nodes if node in needed]
+        self.inside = needed | {found.source}
+
+    def _is_foreign(self, node: fx.Node) -> bool:
+        return sizes.is_size(node) and not self._leads_back(node)
+
+    def _leads_back(self, node: fx.Node) -> bool:
+        """Whether sizes are those of the tokens, or of what is made of them."""
+        seen: set[fx.Node] = set()
+        waiting = list(node.all_input_nodes)
+        while waiting:
+            one = waiting.pop()
+            if one in (self.found.source, *self.found.layers, self.found.product):
+                return True
+            if one not in seen and (sizes.is_size(one) or one.target in _BETWEEN):
+                seen.add(one)
+                waiting += one.all_input_nodes
+        return False
+
+    def numbers(self) -> list[int]:
+        """Numbers in the code, of which one may be that of the tokens."""
+        found: dict[int, None] = {}
+        for node in self.nodes:
+            for item in torch.utils._pytree.tree_leaves(node.args[1:]):
+                if type(item) is int and item > 1:
+                    found[item] = None
+        return list(found)
+
+    def scale(self, width: int) -> float:
+        """The factor of the scores; numbers that multiply queries and keys before are counted by running."""
+        given = self._factor
+        return width**-0.5 if given is None else given
+
+    def on(self, tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The result and the queries of the product; None where they cannot take so many tokens."""
+        values: dict[fx.Node, Any] = {self.found.source: tokens}
+        modules = dict(self.module.named_modules())
+        try:
+            with torch.no_grad():
+                for node in self.nodes:
+                    if self._is_foreign(node):
+                        values[node] = _BATCH
+                        continue
+                    if node.op == "get_attr":
+                        values[node] = attribute_at(self.module, str(node.target))
+                        continue
+                    arguments = fx.node.map_arg(node.args, lambda one: values[one])
+                    settings = fx.node.map_arg(node.kwargs, lambda one: values[one])
+                    function = modules[str(node.target)] if node.op == "call_module" else node.target
+                    assert callable(function)
+                    values[node] = function(*arguments, **settings)
+        except Exception:  # other numbers of tokens may fail anywhere in torch
+            return None, None
+        product = self.found.product
+        given: tuple[Any, ...] = tuple(
+            values[one] if isinstance(one, fx.Node) else self._numbers_of(one, values) for one in product.args
+        )
+        self._factor = self._measured(given, values)
+        query = given[0]
+        if query.ndim == 3 and product.target is attention:
+            query = query.unflatten(2, (given[5][0], -1)).transpose(1, 2)
+        return values[self.found.last], query
+
+    @staticmethod
+    def _numbers_of(argument: Any, values: dict[fx.Node, Any]) -> Any:
+        return fx.node.map_arg(argument, lambda one: values[one])
+
+    def _measured(self, arguments: tuple[Any, ...], values: dict[fx.Node, Any]) -> float | None:
+        """The scale of the scores, with what multiplies queries and keys on their way from the layers."""
+        scale, *factors = arguments[4], *(arguments[5:] if self.found.product.target is attend else ())
+        for factor in factors:
+            scale *= float(factor[0] if isinstance(factor, list | tuple) else factor)
+        if scale is None:
+            scale = arguments[0].shape[-1] ** -0.5 if arguments[0].ndim == 4 else None
+        if scale is None:
+            return None
+        layers = self.found.layers
+        sources = [values[layers[0]], values[layers[min(1, len(layers) - 1)]]]
+        if len(layers) == 1:
+            sources = list(sources[0].chunk(3, -1)[:2])
+        for given, made in zip(sources, arguments[:2], strict=True):
+            scale *= float(made.norm() / given.norm())
+        return float(scale)
+
+
+def _put(module: fx.GraphModule, found: _Found, made: ImportedAttention) -> dict[str, str]:
+    """Puts a module in the place of the nodes; gives old paths with their new ones."""
+    joins = str(found.last.target)
+    holder = joins.rpartition(".")[0]
+    word = "attention"
+    parent = module.get_submodule(holder)
+    while hasattr(parent, word):
+        word += "_"
+    path = f"{holder}.{word}" if holder else word
+    module.add_submodule(path, made)
+    with module.graph.inserting_before(found.last):
+        call = module.graph.call_module(path, (found.source,))
+    found.last.replace_all_uses_with(call)
+    moved = {str(node.target): f"{path}.qkv" for node in found.layers}
+    return moved | {joins: f"{path}.proj"}

@@ -1,0 +1,1 @@
+"""The imported network against onnxruntime, judged by channel and by rounding."""

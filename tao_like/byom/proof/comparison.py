@@ -1,0 +1,205 @@
+"""The imported network against onnxruntime: the same inputs, the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import fx
+
+from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.inputs import WholeShape
+from tao_like.byom.proof.judging import Array, Comparison, judged
+from tao_like.byom.source.graph import Graph, all_nodes
+from tao_like.byom.source.reading import UnreadableModelError
+from tao_like.errors import ConversionError
+from tao_like.runtime.session import graph_session, session_options
+
+_OTHER_BATCH = 3
+_LONGEST_REASON = 500
+_SEED = 0
+
+
+def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.InferenceSession:
+    """A session of onnxruntime on the processor.
+
+    Raises:
+        UnreadableModelError: onnxruntime cannot run the file.
+    """
+    options = session_options()
+    options.intra_op_num_threads = torch.get_num_threads()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return graph_session(model.SerializeToString(), options)
+    except Exception as error:  # onnxruntime's errors have no common base that it exports
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says in one line: the file's node often stands in a later one."""
+    return " ".join(str(error).split())[:_LONGEST_REASON]
+
+
+def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A quantised model with the values between its operations as floats: what the converter makes of it.
+
+    Each pair of QuantizeLinear and DequantizeLinear is bridged; weights stay as they were rounded.
+    """
+    sources = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    bridges = {
+        node.output[0]: sources[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in sources
+    }
+    if not bridges:
+        return model
+    bridged = onnx.ModelProto()
+    bridged.CopyFrom(model)
+    for node in bridged.graph.node:
+        for index, name in enumerate(node.input):
+            while name in bridges:
+                name = bridges[name]
+            node.input[index] = name
+    outputs = {item.name for item in bridged.graph.output}
+    for node in bridged.graph.node:
+        if node.op_type == "DequantizeLinear" and node.output[0] in outputs & bridges.keys():
+            node.op_type = "Identity"
+            source = bridges[node.output[0]]
+            del node.input[:], node.attribute[:]
+            node.input.append(source)
+    return bridged
+
+
+def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
+    """The source's own batch, and another where the network can take one."""
+    first = (graph.type_of(graph.inputs[0]).shape or (None,))[0]
+    if isinstance(first, int) and first > 0 and not freed:
+        return (first,)
+    return (1, _OTHER_BATCH)
+
+
+def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
+    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole
+    numbers."""
+    generator = np.random.default_rng(_SEED)
+    inputs: dict[str, Array] = {}
+    for name, shape in shapes.items():
+        dtype = graph.type_of(name).dtype or torch.float32
+        full = shape.at(batch) if isinstance(shape, WholeShape) else (batch, *shape)
+        if dtype.is_floating_point:
+            values = generator.random(full) if isinstance(shape, WholeShape) else _picture(generator, full)
+        else:
+            low, high = _whole_range(graph, name, dtype)
+            values = np.asarray(generator.integers(low, high, full, endpoint=True), np.float64)
+        inputs[name] = torch.from_numpy(np.asarray(values)).to(dtype).numpy()
+    return inputs
+
+
+def _picture(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Grain over patches of a size that differs from sample to sample: a first sample is grain alone."""
+    grain = generator.random(shape)
+    for sample in range(1, shape[0]):
+        side = 2 ** (1 + sample)
+        coarse = [max(1, -(-size // side)) if size >= side else size for size in shape[1:]]
+        patches = generator.random(coarse)
+        for axis, size in enumerate(shape[1:]):
+            patches = patches.repeat(-(-size // coarse[axis]), axis).take(range(size), axis)
+        grain[sample] = 0.8 * patches + 0.2 * grain[sample]
+    return grain
+
+
+def _whole_range(graph: Graph, name: str, dtype: torch.dtype) -> tuple[int, int]:
+    """The lowest and highest whole number that an input takes: all of a byte, or all rows of a table."""
+    if dtype == torch.bool:
+        return 0, 1
+    if dtype in (torch.uint8, torch.int8):
+        limits = torch.iinfo(dtype)
+        return limits.min, limits.max
+    rows = [
+        len(graph.constants[node.inputs[0]])
+        for node in all_nodes(graph)
+        if node.op == "Gather" and node.inputs[1:2] == [name] and node.inputs[0] in graph.constants
+    ]
+    return 0, min(rows, default=2) - 1
+
+
+def compare(
+    module: fx.GraphModule,
+    reference: onnxruntime.InferenceSession,
+    inputs: dict[str, Array],
+    what: str,
+    *,
+    one_by_one: bool,
+    tolerance: float,
+) -> list[Comparison]:
+    """Runs both on the same inputs.
+
+    Args:
+        module: the imported network.
+        reference: the source.
+        inputs: by name, the batch in front.
+        what: what the inputs are.
+        one_by_one: the source takes one sample at a time; its answers are put together.
+        tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
+
+    Raises:
+        ConversionError: one of them cannot run, or shapes differ.
+    """
+    batch = batch_of(inputs)
+    expected = _run_reference(reference, inputs, one_by_one=one_by_one)
+    try:
+        with torch.inference_mode():
+            given = module(*(torch.from_numpy(value) for value in inputs.values()))
+    except Exception as error:  # a wrong conversion may fail anywhere in torch
+        raise ConversionError(
+            f"the converted network cannot run at batch {batch}: {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    outputs = given if isinstance(given, tuple) else (given,)
+    names = [item.name for item in reference.get_outputs()]
+    exact = exactly(module, [torch.from_numpy(value) for value in inputs.values()]) or (None,) * len(outputs)
+    return [
+        judged(
+            name,
+            joined_samples(parts, tuple(other.shape)),
+            other.numpy(),
+            None if wide is None else wide.numpy(),
+            batch=batch,
+            what=what,
+            tolerance=tolerance,
+        )
+        for name, parts, other, wide in zip(names, expected, outputs, exact, strict=True)
+    ]
+
+
+def batch_of(inputs: dict[str, Array]) -> int:
+    """The number of samples: the length of the first input that has one."""
+    return next((len(value) for value in inputs.values() if value.ndim), 1)
+
+
+def _run_reference(
+    reference: onnxruntime.InferenceSession, inputs: dict[str, Array], *, one_by_one: bool
+) -> list[list[Array]]:
+    batch = batch_of(inputs)
+    parts = (
+        [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(batch)]
+        if one_by_one
+        else [inputs]
+    )
+    try:
+        runs: list[Sequence[Array]] = [reference.run(None, part) for part in parts]
+    except Exception as error:  # onnxruntime's errors have no common base that it exports
+        raise UnreadableModelError(f"onnxruntime cannot run this file: {_reason(error)}") from error
+    return [list(items) for items in zip(*runs, strict=True)]
+
+
+def joined_samples(parts: list[Array], shape: tuple[int, ...]) -> Array:
+    """Answers of single samples as one, along the axis that has the batch in the network's own answer."""
+    if len(parts) == 1:
+        return parts[0]
+    axes = [axis for axis, size in enumerate(shape) if axis < parts[0].ndim and size != parts[0].shape[axis]]
+    return np.concatenate(parts, axis=axes[0] if axes else 0)

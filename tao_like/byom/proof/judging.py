@@ -1,0 +1,132 @@
+"""Whether two answers are the same: channel by channel, and by what rounding does to this very network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tao_like.errors import ConversionError
+
+Array = NDArray[np.generic]
+_ROUNDINGS = 16
+"""A difference of so many times what single precision does to the network is rounding still: onnxruntime
+adds in another order, and the largest of many roundings is not always met."""
+_STEP = float(np.finfo(np.float32).eps)
+_MOST_CHANNELS = 1024
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two runs were apart, in the channel of the output where it counts most.
+
+    Attributes:
+        batch: number of samples.
+        what: the input: ``dummy_inputs`` or ``pictures``.
+        output: name of the output.
+        difference: largest difference in this channel, as a fraction of its largest magnitude.
+        absolute: largest difference.
+        rounding: the same share, of what single precision does to the network; None where that is not known.
+        of_allowed: the difference over what is allowed in this channel; above 1 it is too large.
+        channel: the channel, counted along ``axis``; None: the output is judged as a whole.
+        axis: along which the output was divided.
+    """
+
+    batch: int
+    what: str
+    output: str
+    difference: float
+    absolute: float
+    rounding: float | None = None
+    of_allowed: float = 0.0
+    channel: int | None = None
+    axis: int | None = None
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis along which an output is divided: what it says of boxes is not to hide what it says of scores.
+
+    Maps (N, C, H, W) have it in second place; of tables (N, boxes, values) or (N, values, boxes) it is the
+    shorter axis. A row of scores (N, classes) is judged as a whole.
+    """
+    if len(shape) < 3:
+        return None
+    axis = 1 if len(shape) > 3 else (1 if shape[1] <= shape[2] else 2)
+    return axis if 1 < shape[axis] <= _MOST_CHANNELS else None
+
+
+def judged(
+    name: str,
+    expected: Array,
+    actual: Array,
+    exact: Array | None,
+    *,
+    batch: int,
+    what: str,
+    tolerance: float,
+) -> Comparison:
+    """Compares an output with onnxruntime's.
+
+    Args:
+        name: of the output.
+        expected: onnxruntime's.
+        actual: the converted network's.
+        exact: the converted network's in double precision; None where that cannot be had.
+        batch: number of samples.
+        what: what the inputs are.
+        tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
+
+    Raises:
+        ConversionError: their shapes differ, or the source gives no number at all.
+    """
+    if expected.shape != actual.shape:
+        raise ConversionError(
+            f"the output '{name}' has the shape {actual.shape} after conversion, and {expected.shape} in "
+            "onnxruntime"
+        )
+    if expected.size == 0:
+        return Comparison(batch, what, name, 0.0, 0.0)
+    left, right = expected.astype(np.float64), actual.astype(np.float64)
+    finite = np.isfinite(left)
+    if not finite.any():
+        raise ConversionError(
+            f"the output '{name}' of the source itself holds no number (NaN or infinity everywhere) on {what}"
+        )
+    apart = _apart(left, right)
+    axis = channel_axis(expected.shape)
+    others = tuple(one for one in range(left.ndim) if one != axis) if axis is not None else None
+    sizes = np.abs(np.where(finite, left, 0.0))
+    scale = np.atleast_1d(sizes.max(axis=others))
+    worst = np.atleast_1d(apart.max(axis=others))
+    known = exact is not None and exact.shape == actual.shape
+    rounding = np.zeros_like(scale)
+    if exact is not None and known:
+        rounding = np.atleast_1d(_apart(exact.astype(np.float64), right).max(axis=others))
+        rounding = np.where(np.isfinite(rounding), rounding, 0.0)
+    allowed = np.maximum(tolerance * scale, _ROUNDINGS * rounding) + _STEP * float(scale.max())
+    fractions = np.where(worst == 0, 0.0, worst / np.where(allowed == 0, math.inf, allowed))
+    fractions = np.where(
+        (worst > 0) & (allowed == 0), math.inf, np.where(np.isfinite(worst), fractions, math.inf)
+    )
+    place = int(fractions.argmax())
+    size = float(scale[place]) or float(scale.max()) or 1.0
+    return Comparison(
+        batch,
+        what,
+        name,
+        difference=float(worst[place]) / size,
+        absolute=float(worst[place]),
+        rounding=float(rounding[place]) / size if known else None,
+        of_allowed=float(fractions[place]),
+        channel=None if axis is None else place,
+        axis=axis,
+    )
+
+
+def _apart(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences; two infinities of a sign, or two that are no numbers, are the same."""
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.where(same, 0.0, np.abs(left - right)), nan=np.inf)

@@ -1,0 +1,107 @@
+"""Pictures that begin with a picture: others like it, those between two, and where words lead it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.errors import SpecError
+from tao_like.runtime.generation.base import check_setting
+from tao_like.runtime.generation.edit import HALF, pixel_array
+
+JOURNEYS = {
+    "image": "a picture",
+    "image_to": "another picture",
+    "caption": "what the picture shows, as tokens (1, T)",
+    "turn": "0 to 1",
+    "frames": "how many",
+    "first": "the first seed",
+}
+"""What a user gives for it."""
+MOST_FRAMES = 10000
+TURN = 0.5
+"""How far words turn an embedding at the most (Ramesh et al. 2022, section 3.3: 0.25 to 0.5)."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Journey:
+    """A picture to begin with, and where to go.
+
+    Attributes:
+        images: one or two, each (1, 3, H, W), -1 to 1.
+        caption: tokens (1, T) of what the first picture shows; None: no words lead.
+        turn: where words lead, the fraction of the angle to their direction that the last picture has.
+        frames: pictures on the way, the ends among them.
+        first: seed of the first of them; the next ones have the seeds after it.
+    """
+
+    images: tuple[Floats, ...]
+    caption: npt.NDArray[np.int64] | None = None
+    turn: float = TURN
+    frames: int = 1
+    first: int = 0
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], height: int, width: int) -> Journey:
+        """What a user has given.
+
+        Args:
+            given: of `JOURNEYS`; Pillow images, or arrays (H, W, 3) uint8.
+            height, width: of the model's pictures.
+
+        Raises:
+            SpecError: there is no picture to begin with, one has another size, or a number has no meaning.
+        """
+        if "image" not in given:
+            raise SpecError(f"{', '.join(sorted(given))} is given without an image to begin with.")
+        if "image_to" in given and "caption" in given:
+            raise SpecError("image_to and caption are given together; a picture goes one way: keep one.")
+        turn, frames = given.get("turn", TURN), given.get("frames", 1)
+        check_setting("turn", turn, 0.0, 1.0)
+        check_setting("frames", frames, 1, MOST_FRAMES)
+        images = []
+        for name in ("image", "image_to"):
+            if name in given:
+                array = pixel_array(given[name], "RGB", (height, width, 3), name)
+                images.append((array.astype(np.float32) / HALF - 1).transpose(2, 0, 1)[None])
+        caption = np.asarray(given["caption"], np.int64) if "caption" in given else None
+        return cls(tuple(images), caption, float(turn), int(frames), int(given.get("first", 0)))
+
+    def places(self, seeds: npt.NDArray[Any]) -> Floats:
+        """How far on its way each sample is, (N,), 0 to 1: by its seed."""
+        if self.frames == 1:
+            return np.ones(len(seeds), np.float32)
+        found: Floats = ((seeds - self.first) / (self.frames - 1)).clip(0, 1).astype(np.float32)
+        return found
+
+
+def slerp(start: Floats, end: Floats, places: Floats) -> Floats:
+    """Between two points along the great circle through them (Shoemake 1985).
+
+    Args:
+        start: (N, ...).
+        end: (N or 1, ...).
+        places: (N,): 0 gives the start, 1 the end.
+
+    Returns:
+        (N, ...); lengths pass from that of the start to that of the end.
+    """
+    one = start.reshape(len(start), -1).astype(np.float64)
+    other = np.broadcast_to(end, start.shape).reshape(len(start), -1).astype(np.float64)
+    lengths = [np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-9) for vector in (one, other)]
+    cosine = ((one / lengths[0]) * (other / lengths[1])).sum(axis=1, keepdims=True).clip(-1, 1)
+    angle = np.arccos(cosine)
+    place = places.astype(np.float64)[:, None]
+    sine = np.maximum(np.sin(angle), 1e-9)
+    # Nearly one direction: the sines have no ratio, and a straight line is as good.
+    straight = angle < 1e-4
+    first = np.where(straight, 1 - place, np.sin((1 - place) * angle) / sine)
+    second = np.where(straight, place, np.sin(place * angle) / sine)
+    mixed: Floats = (first * one + second * other).reshape(start.shape).astype(np.float32)
+    return mixed

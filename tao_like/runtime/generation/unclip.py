@@ -1,0 +1,257 @@
+"""unCLIP (DALL-E 2): a prior says the picture's CLIP embedding, and a decoder makes a picture of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.errors import BundleError, SpecError
+from tao_like.runtime.generation.base import (
+    PICTURE,
+    SEED,
+    TEXT,
+    Arrays,
+    Generator,
+    GraphCall,
+    Noise,
+    check_setting,
+    required,
+    unknown_settings,
+)
+from tao_like.runtime.generation.diffusion import (
+    MOST_GUIDANCE,
+    STEP_GRAPH,
+    TEXT_GRAPH,
+    DiffusionGenerator,
+    Process,
+    as_pictures,
+)
+from tao_like.runtime.generation.journey import JOURNEYS, Journey, slerp
+from tao_like.runtime.generation.priors import DIFFUSION, PRIOR_GRAPH, PRIORS, Asked, by_codes, by_diffusion
+from tao_like.runtime.generation.schedules import spaced
+
+EMBEDDING_GRAPH, IMAGE_GRAPH = "embedding", "image_encoder"
+CONDITIONS = ("prior", "text", "caption")
+"""Where the decoder's embedding comes from: the prior; the caption's own in its place; or there is none."""
+MOST_CANDIDATES = 64
+INVERSION_ROUNDS = 3
+"""How often each step's equation is solved anew when a picture is turned back into noise."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class UnclipGenerator:
+    """Draws an embedding for a caption, and then a picture for the embedding.
+
+    Attributes:
+        decoder: how pictures are made, `DiffusionGenerator`; its guidance leaves out embedding and caption.
+        embedding: numbers that the prior draws: of `DIFFUSION` the length of an embedding, of `CODES` how
+            many codes stand for one.
+        prior: the kind of it.
+        prior_timesteps: those of the decoder's process that the prior's sampler takes, rising.
+        prior_guidance_scale: the same formula as the decoder's, for the caption alone.
+        candidates: embeddings that are drawn, of which the nearest to the caption's is taken.
+        condition: one of `CONDITIONS`.
+        journey: begins with a given picture; None: with a caption.
+    """
+
+    decoder: DiffusionGenerator
+    embedding: int
+    prior_timesteps: list[int]
+    prior: str = "diffusion"
+    prior_guidance_scale: float = 1.0
+    candidates: int = 2
+    condition: str = "prior"
+    journey: Journey | None = None
+
+    kind: ClassVar[str] = "unclip"
+    graphs: ClassVar[tuple[str, ...]] = (TEXT_GRAPH, PRIOR_GRAPH, EMBEDDING_GRAPH, STEP_GRAPH, IMAGE_GRAPH)
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning, with a BundleError."""
+        steps, last = self.prior_timesteps, self.decoder.train_steps - 1
+        if not (steps and steps == sorted(set(steps)) and steps[0] >= 0 and steps[-1] <= last):
+            raise BundleError(
+                f"generation.prior_timesteps must be rising numbers from 0 to {last}, not {steps}."
+            )
+        if self.prior not in PRIORS:
+            raise BundleError(f"generation.prior is {self.prior!r}; it must be one of {', '.join(PRIORS)}.")
+        if self.condition not in CONDITIONS:
+            raise BundleError(
+                f"generation.condition is {self.condition!r}; it must be one of {', '.join(CONDITIONS)}."
+            )
+        if self.embedding < 1 or not 1 <= self.candidates <= MOST_CANDIDATES:
+            raise BundleError(
+                f"generation.embedding is {self.embedding} and candidates {self.candidates}; both must be 1 "
+                f"or more, and candidates at most {MOST_CANDIDATES}."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> UnclipGenerator:
+        """Reads what `to_dict` gave. Raises BundleError."""
+        given = required(values, _setting_names())
+        return cls(**{**given, "decoder": DiffusionGenerator.from_dict(given["decoder"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, as JSON."""
+        own = {name: getattr(self, name) for name in _setting_names()}
+        return {**own, "decoder": self.decoder.to_dict()}
+
+    def rehearsals(self) -> list[Generator]:
+        """See `Generator`."""
+        blank = np.zeros((self.decoder.height, self.decoder.width, 3), np.uint8)
+        return [replace(self, condition="prior", journey=None), self.changed(image=blank)]
+
+    def changed(self, **settings: Any) -> UnclipGenerator:
+        """With other settings of the decoder's sampler or of the prior's, or with a picture to begin with.
+
+        ``image`` gives pictures like it; with ``image_to`` those on the way to another one; with ``caption``
+        those on the way from what that says to what the prompt says. See `Journey`.
+
+        Raises:
+            SpecError: a setting is unknown or has no meaning.
+        """
+        last = self.decoder.train_steps
+        ranges = {
+            "prior_steps": (1, last),
+            "prior_guidance_scale": (0.0, MOST_GUIDANCE),
+            "candidates": (1, MOST_CANDIDATES),
+        }
+        own = {*ranges, "condition", *JOURNEYS}
+        of_decoder = ("guidance_scale", "steps", "sampler", "eta")
+        unknown_settings(settings, dict.fromkeys([*sorted(own), *of_decoder]), "goes through embeddings")
+        decoder = self.decoder.changed(**{name: settings[name] for name in of_decoder if name in settings})
+        changes: dict[str, Any] = {name: settings[name] for name in ranges if name in settings}
+        for name, value in changes.items():
+            check_setting(name, value, *ranges[name])
+        if settings.get("condition", CONDITIONS[0]) not in CONDITIONS:
+            raise SpecError(
+                f"condition is {settings['condition']!r}; it must be one of {', '.join(CONDITIONS)}."
+            )
+        if "condition" in settings:
+            changes["condition"] = settings["condition"]
+        if "prior_steps" in changes:
+            changes["prior_timesteps"] = spaced(last, int(changes.pop("prior_steps")))
+        given = {name: settings[name] for name in JOURNEYS if settings.get(name) is not None}
+        if given:
+            changes["journey"] = Journey.of(given, decoder.height, decoder.width)
+        return replace(self, decoder=decoder, **changes)
+
+    def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Pictures for captions and seeds; see `Generator`."""
+        noise = Noise(given[SEED])
+        text = given[TEXT]
+        words = call(TEXT_GRAPH, {TEXT: text})
+        without = call(TEXT_GRAPH, {TEXT: np.zeros_like(text)})
+        if self.journey is None:
+            x = noise.normal((3, self.decoder.height, self.decoder.width))
+            image = self._image(call, words, without, noise)
+        else:
+            x, image = self._begun(call, self.journey, words, without, given[SEED])
+            # What is to be seen is in the embedding and in x; a caption would pull elsewhere.
+            words = without
+        condition = self._condition(image, words, without, self.decoder.guidance_scale)
+        return {PICTURE: as_pictures(self.decoder.denoise(call, x, condition, noise))}
+
+    # --- the prior ---
+
+    def _image(self, call: GraphCall, words: Arrays, without: Arrays, noise: Noise) -> Floats:
+        """The embedding of the picture that is to be, (N, D) of length 1; zeros: there is none."""
+        if self.condition == "text":
+            own: Floats = words["text_embedding"]
+            return own
+        if self.condition == "caption":
+            return np.zeros_like(words["text_embedding"])
+        return self.drawn(call, words, without, noise)
+
+    def drawn(self, call: GraphCall, words: Arrays, without: Arrays, noise: Noise) -> Floats:
+        """Of the embeddings that the prior draws the nearest to the caption's, (N, D) of length 1.
+
+        Args:
+            call: runs a graph.
+            words: what the text encoder gives for the captions; without: the same for empty ones.
+            noise: where random numbers come from.
+        """
+        count = len(words["text_embedding"])
+        # One sample's candidates stand together.
+        many, none = (
+            {name: np.repeat(value, self.candidates, axis=0) for name, value in one.items()}
+            for one in (words, without)
+        )
+        asked = Asked(call, many, none, self.prior_guidance_scale)
+        if self.prior == DIFFUSION:
+            x = noise.normal((self.candidates, self.embedding)).reshape(-1, self.embedding)
+            process = Process.of(self.decoder.schedule, self.decoder.train_steps, self.prior_timesteps)
+            drawn: npt.NDArray[Any] = by_diffusion(asked, x, process)
+        else:
+            chances = np.stack([noise.normal((self.candidates,)) for _ in range(self.embedding)])
+            drawn = by_codes(asked, chances.reshape(self.embedding, -1))
+        found = call(EMBEDDING_GRAPH, {"drawn": drawn})["image_embedding"]
+        near = (found * many["text_embedding"]).sum(axis=1).reshape(count, self.candidates)
+        chosen: Floats = found.reshape(count, self.candidates, -1)[np.arange(count), near.argmax(axis=1)]
+        return chosen
+
+    # --- the decoder ---
+
+    def _condition(self, image: Floats, words: Arrays, without: Arrays, scale: float) -> Arrays:
+        """What the denoiser is given beside picture and timestep."""
+        heard = {"image_embedding": image, **{name: words[name] for name in ("text_embedding", "tokens")}}
+        blank = {name: without[name] for name in ("text_embedding", "tokens")}
+        blank["image_embedding"] = np.zeros_like(image)
+        if scale == 1:
+            return heard
+        if scale == 0:
+            return blank
+        return {name: np.concatenate([heard[name], blank[name]]) for name in heard}
+
+    def _begun(
+        self, call: GraphCall, journey: Journey, words: Arrays, without: Arrays, seeds: npt.NDArray[Any]
+    ) -> tuple[Floats, Floats]:
+        """The noise and the embedding for each sample of a journey, (N, 3, H, W) and (N, D)."""
+        count = len(seeds)
+        blank = {name: value[:1] for name, value in without.items()}
+        ends = [self._turned_back(call, one, blank) for one in journey.images]
+        places = journey.places(seeds)
+        noise, image = (np.repeat(one, count, axis=0) for one in ends[0])
+        if len(ends) == 2:
+            return slerp(noise, ends[1][0], places), slerp(image, ends[1][1], places)
+        if journey.caption is not None:
+            # The difference of two captions is a direction, in which the picture's embedding is turned.
+            source = call(TEXT_GRAPH, {TEXT: journey.caption})["text_embedding"]
+            towards = words["text_embedding"] - source
+            towards = towards / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-6)
+            return noise, slerp(image, towards.astype(np.float32), places * np.float32(journey.turn))
+        return noise, image
+
+    def _turned_back(self, call: GraphCall, pixels: Floats, without: Arrays) -> tuple[Floats, Floats]:
+        """The noise of which DDIM makes a picture (1, 3, H, W), -1 to 1, and its embedding.
+
+        Each step of DDIM is an equation for the noisier picture, which is solved by putting its solution in
+        again (Song et al. 2021, section 4.3, take one round, at the step before).
+        """
+        image = call(IMAGE_GRAPH, {"pixels": (pixels + 1) / 2})["image_embedding"]
+        plain = replace(self.decoder, guidance_scale=1.0)
+        condition = self._condition(image, without, without, 1.0)
+        process = plain.process()
+        x = (np.sqrt(process.kept[0]) * pixels).astype(np.float32)
+        for number in range(1, len(plain.timesteps)):
+            kept, before = float(process.kept[number]), process.before(number)
+            ratio = np.sqrt((1 - before) / (1 - kept))
+            fraction = np.sqrt(before) - ratio * np.sqrt(kept)
+            noisier = x
+            for _ in range(INVERSION_ROUNDS):
+                found = plain.guided(call, noisier, int(process.timesteps[number]), condition)
+                picture, _ = plain.foreseen(noisier, found[:, :3], kept)
+                noisier = ((x - fraction * picture) / ratio).astype(np.float32)
+            x = noisier
+        return x, image
+
+
+def _setting_names() -> tuple[str, ...]:
+    """What of a generator stands in a file."""
+    return tuple(one.name for one in fields(UnclipGenerator) if one.name != "journey")

@@ -1,0 +1,73 @@
+"""Re-ranking: of several pictures of a prompt the one that fits best, as a `clip` model sees it, is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Arrays, Generator, GraphCall
+from tao_like.runtime.inputs.text import UNKNOWN, TextPreprocessing
+from tao_like.runtime.predictions.picture import to_pixels
+from tao_like.tasks.common.pair_judge import PairJudge
+
+SEEDS_APART = 2**40
+"""Between the seeds of a sample's candidates: samples have seeds such as 0, 1, 2."""
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A way of generating of whose pictures the best of several is taken (Ramesh et al. 2021, section 2.6).
+
+    The first candidate has the sample's own seed, so that one candidate is no re-ranking.
+
+    Attributes:
+        generator: makes the pictures.
+        judge: opened when the first pictures are there.
+        text: how captions became tokens; they are turned back into words for the judge.
+        candidates: pictures of each sample.
+    """
+
+    generator: Generator
+    judge: Callable[[], PairJudge]
+    text: Callable[[], TextPreprocessing]
+    candidates: int
+
+    kind: ClassVar[str] = "reranked"
+    graphs: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Pictures for captions and seeds; see `Generator`."""
+        words = self.text()
+        texts = [spoken(row, words) for row in given[TEXT]]
+        best: npt.NDArray[Any] | None = None
+        scores = np.full(len(texts), -np.inf)
+        for number in range(self.candidates):
+            seeds = given[SEED] + np.int64(number * SEEDS_APART)
+            made = self.generator.run(call, {**given, SEED: seeds})[PICTURE]
+            cosines = self.judge().cosines(to_pixels(made), texts)
+            better = cosines > scores
+            best = made if best is None else np.where(better[:, None, None, None], made, best)
+            scores = np.where(better, cosines, scores)
+        assert best is not None
+        return {PICTURE: best}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings of the generator: re-ranking is no part of an exported file."""
+        return self.generator.to_dict()
+
+    def changed(self, **settings: Any) -> Reranked:
+        """See `Generator`."""
+        return replace(self, generator=self.generator.changed(**settings))
+
+    def rehearsals(self) -> list[Generator]:
+        """See `Generator`."""
+        return self.generator.rehearsals()
+
+
+def spoken(ids: npt.NDArray[np.int64], text: TextPreprocessing) -> str:
+    """The words of a caption's tokens; those that are not in the vocabulary are lost, as to the model."""
+    return " ".join(text.words[number - UNKNOWN - 1] for number in ids.tolist() if number > UNKNOWN)

@@ -1,0 +1,70 @@
+"""What unCLIP has in a spec beyond the other architectures. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tao_like.config import Problem, spec_field
+from tao_like.runtime.generation.priors import PRIORS
+from tao_like.runtime.generation.unclip import CONDITIONS
+
+
+@dataclass
+class UnclipSpec:
+    """unCLIP: a small CLIP, a prior from captions to its embeddings of pictures, and a decoder of these."""
+
+    embedding: int = spec_field(64, "Length of CLIP's embeddings", ge=4, automl=True)
+    clip_channels: list[int] = spec_field(
+        [32, 64, 64],
+        "Channels of the image tower's convolutions, each of which halves the side",
+        element_ge=8,
+    )
+    text_width: int = spec_field(64, "Channels of CLIP's text tower", ge=8)
+    text_layers: int = spec_field(2, "Its layers", ge=1)
+    text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
+    prior: str = spec_field(
+        "diffusion",
+        "How the prior says an embedding: out of noise; or its principal components, rounded, one by one",
+        choices=PRIORS,
+    )
+    prior_codes: int = spec_field(
+        12,
+        "For `autoregressive`: components that are kept, at most `embedding` (319 of 1,024 in the paper)",
+        ge=1,
+    )
+    prior_buckets: int = spec_field(1024, "For `autoregressive`: values of each component", ge=2, le=65536)
+    prior_width: int = spec_field(64, "Channels of the prior", ge=8, automl=True)
+    prior_layers: int = spec_field(2, "Its layers", ge=1)
+    prior_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
+    tokens: int = spec_field(4, "Tokens that the embedding becomes for the decoder's attention", ge=1, le=64)
+
+    def check(self) -> Iterator[Problem]:
+        """Heads divide widths; the image tower has a layer."""
+        for name in ("text", "prior"):
+            heads, width = getattr(self, f"{name}_heads"), getattr(self, f"{name}_width")
+            if width % heads:
+                yield Problem(f"{name}_heads", f"{heads} does not divide {name}_width={width}")
+        if self.prior_width % 2:
+            yield Problem("prior_width", f"{self.prior_width} is odd; half of it are sines, half cosines")
+        if self.prior_codes > self.embedding:
+            yield Problem("prior_codes", f"{self.prior_codes} is more than embedding={self.embedding}")
+        if not self.clip_channels:
+            yield Problem("clip_channels", "is empty; give one number a convolution, such as [32, 64, 64]")
+
+
+@dataclass
+class UnclipSamplingSpec:
+    """How the decoder gets its embedding; an exported file keeps these as its own."""
+
+    condition: str = spec_field(
+        "prior",
+        "prior: the prior draws it; text: the caption's own takes its place; caption: there is none, and the "
+        "decoder hears the caption alone",
+        choices=CONDITIONS,
+    )
+    prior_steps: int = spec_field(12, "Steps of the prior's sampler", ge=1, le=1000)
+    prior_guidance_scale: float = spec_field(1.0, "As guidance_scale, for the prior", ge=0, le=100)
+    candidates: int = spec_field(
+        2, "Embeddings that are drawn, of which the nearest to the caption's is taken", ge=1, le=64
+    )

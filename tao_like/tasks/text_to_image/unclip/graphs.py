@@ -1,0 +1,83 @@
+"""The graphs in which unCLIP ships."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tao_like.contract.model import Exportable
+from tao_like.runtime.generation.base import TEXT
+from tao_like.runtime.generation.diffusion import STEP_GRAPH, TEXT_GRAPH
+from tao_like.runtime.generation.priors import PRIOR_GRAPH
+from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH
+from tao_like.tasks.text_to_image.graphs import BATCH, tensors
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
+from tao_like.tasks.text_to_image.unclip.model import (
+    CodesForExport,
+    DecoderForExport,
+    EmbeddingForExport,
+    ImageForExport,
+    PriorForExport,
+    TextForExport,
+    UnclipModel,
+)
+
+_OF_TEXT = {
+    "text_embedding": "the caption's embedding, of length 1; 0: there is none",
+    "tokens": "what each token has become",
+    "seen": "1 where there is a token",
+}
+
+
+def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
+    """Both towers, a step of the prior, its embeddings as CLIP has them, and a step of the decoder."""
+    step = ("x", "timesteps", "image_embedding", "text_embedding", "tokens")
+    picture = {"image_embedding": "a picture's embedding, of length 1"}
+    return {
+        TEXT_GRAPH: Exportable(
+            TextForExport(model).eval(),
+            inputs={TEXT: BATCH},
+            outputs=dict.fromkeys(_OF_TEXT, BATCH),
+            meanings=_OF_TEXT,
+            to_inputs=tensors(TEXT),
+        ),
+        PRIOR_GRAPH: _prior(model),
+        EMBEDDING_GRAPH: Exportable(
+            EmbeddingForExport(model).eval(),
+            inputs={"drawn": BATCH},
+            outputs={"image_embedding": BATCH},
+            meanings=picture,
+            to_inputs=tensors("drawn"),
+        ),
+        STEP_GRAPH: Exportable(
+            DecoderForExport(model).eval(),
+            inputs=dict.fromkeys(step, BATCH),
+            outputs={"prediction": BATCH},
+            meanings={"prediction": "what the network says of the noise"},
+            to_inputs=tensors(*step),
+        ),
+        IMAGE_GRAPH: Exportable(
+            ImageForExport(model).eval(),
+            inputs={"pixels": BATCH},
+            outputs={"image_embedding": BATCH},
+            meanings=picture,
+            to_inputs=tensors("pixels"),
+        ),
+    }
+
+
+def _prior(model: UnclipModel) -> Exportable:
+    if isinstance(model.prior, CodePrior):
+        taken: tuple[str, ...] = ("codes", *_OF_TEXT)
+        module: nn.Module = CodesForExport(model)
+        meanings = {"logits": "scores of the values of each code, from the codes before it"}
+    else:
+        taken = ("noisy", "timesteps", *_OF_TEXT)
+        module = PriorForExport(model)
+        meanings = {"foreseen": "the embedding without noise, standardized"}
+    return Exportable(
+        module.eval(),
+        inputs=dict.fromkeys(taken, BATCH),
+        outputs=dict.fromkeys(meanings, BATCH),
+        meanings=meanings,
+        to_inputs=tensors(*taken),
+    )

@@ -1,0 +1,188 @@
+"""A CLIP, a prior and a decoder as one network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tao_like.runtime.inputs.text import PAD
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
+from tao_like.tasks.text_to_image.model.diffusion_networks import UnclipDecoder
+from tao_like.tasks.text_to_image.model.prior import Prior
+from tao_like.tasks.text_to_image.model.towers import Towers
+
+LEAST_STD = 1e-3
+
+
+class Standardized(nn.Module):
+    """A network with mean and deviation of the embeddings of the training's pictures, by dimension.
+
+    Args:
+        network: sees standardized embeddings.
+        embedding: their length.
+    """
+
+    def __init__(self, network: nn.Module, embedding: int) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.zeros(embedding))
+        self.register_buffer("std", torch.ones(embedding))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def measure(self, embeddings: Tensor) -> None:
+        """Takes mean and deviation of embeddings (N, D)."""
+        self.mean.copy_(embeddings.mean(dim=0))
+        self.std.copy_(embeddings.std(dim=0, correction=0).clamp(min=LEAST_STD))
+
+    def standardized(self, embeddings: Tensor) -> Tensor:
+        """(N, D) of length 1 to the network's space."""
+        return (embeddings - self.mean) / self.std
+
+    def embeddings(self, standardized: Tensor) -> Tensor:
+        """Back to embeddings of length 1."""
+        return functional.normalize(standardized * self.std + self.mean, dim=1)
+
+
+class UnclipModel(nn.Module):
+    """What the three phases train, one after another."""
+
+    def __init__(
+        self, clip: Towers, prior: Prior | CodePrior, decoder: UnclipDecoder, embedding: int
+    ) -> None:
+        super().__init__()
+        self.clip = clip
+        self.prior = Standardized(prior, embedding) if isinstance(prior, Prior) else prior
+        self.decoder = Standardized(decoder, embedding)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By the phases that make them."""
+        return {"clip": self.clip, "prior": self.prior, "decoder": self.decoder}
+
+    def forward(self, part: str, *given: Tensor) -> Any:
+        """What a part learns by; divided weights are gathered when the whole is called.
+
+        Args:
+            part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy
+                standardized embeddings, timesteps and captions; ``codes``, with codes and captions;
+                ``decoder``, with noisy pictures, timesteps, embeddings and captions.
+            given: its inputs.
+
+        Returns:
+            Embeddings of pictures and captions and the scale; those of pictures alone; the embeddings that
+            are foreseen, standardized, or the codes' logits; or what the decoder says.
+        """
+        if part == "clip":
+            pixels, text = given
+            return self.clip.image(pixels), self.clip.text(text)[0], self.clip.scale
+        if part == "image":
+            return self.clip.image(*given)
+        text = given[-1]
+        with torch.no_grad():
+            of_text, tokens = self.clip.text(text)
+        if part == "codes":
+            return self.prior(given[0], of_text, tokens, text == PAD)
+        noisy, timesteps, *rest = given
+        if part == "prior":
+            assert isinstance(self.prior, Standardized)
+            return self.prior.network(noisy, timesteps, of_text, tokens, text == PAD)
+        return decoded(self.decoder, noisy, timesteps, rest[0], of_text, tokens)
+
+
+def decoded(
+    decoder: Standardized, x: Tensor, timesteps: Tensor, image: Tensor, text: Tensor, tokens: Tensor
+) -> Tensor:
+    """What the decoder says; an embedding of length 0 is none.
+
+    Args:
+        decoder: around an `UnclipDecoder`.
+        x: (N, 3, H, W), noisy.
+        timesteps: (N,).
+        image: (N, D), the pictures' embeddings.
+        text: (N, D), the captions'.
+        tokens: (N, T, width), those of the captions.
+    """
+    network = decoder.network
+    assert isinstance(network, UnclipDecoder)
+    there = image.abs().sum(dim=1, keepdim=True) > 0
+    given = torch.where(there, decoder.standardized(image), network.nothing)
+    found: Tensor = network(x, timesteps, given, text, tokens)
+    return found
+
+
+class TextForExport(nn.Module):
+    """Captions to their embeddings, their tokens, and which places have one."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        self.text = model.clip.text
+
+    def forward(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, T) to (N, D), (N, T, width) and (N, T) float, 1 where a token is."""
+        embedding, tokens = self.text(text)
+        return embedding, tokens, (text != PAD).to(tokens.dtype)
+
+
+class PriorForExport(nn.Module):
+    """One step of the prior."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        assert isinstance(model.prior, Standardized)
+        self.prior = model.prior.network
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+        """See `Prior`; ``seen`` is the opposite of its ``padding``."""
+        return self.prior(noisy, timesteps, text, tokens, seen < 0.5)
+
+
+class CodesForExport(nn.Module):
+    """The codes that may follow, by the autoregressive prior."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        self.prior = model.prior
+
+    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+        """See `CodePrior`; ``seen`` is the opposite of its ``padding``."""
+        return self.prior(codes, text, tokens, seen < 0.5)
+
+
+class EmbeddingForExport(nn.Module):
+    """What a prior draws to embeddings: standardized ones, or codes."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        prior = model.prior
+        self.coder = prior.coder if isinstance(prior, CodePrior) else prior
+
+    def forward(self, drawn: Tensor) -> Tensor:
+        """(N, D), or codes (N, K), to (N, D) of length 1."""
+        return self.coder.embeddings(drawn)
+
+
+class ImageForExport(nn.Module):
+    """Pictures to their embeddings."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        self.image = model.clip.image
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W), 0 to 1, to (N, D) of length 1."""
+        return self.image(pixels)
+
+
+class DecoderForExport(nn.Module):
+    """One step of the decoder."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+
+    def forward(self, x: Tensor, timesteps: Tensor, image: Tensor, text: Tensor, tokens: Tensor) -> Tensor:
+        """See `decoded`."""
+        return decoded(self.decoder, x, timesteps, image, text, tokens)
