@@ -59,6 +59,13 @@ def test_the_runtime_loads_numpy_pillow_and_onnxruntime_alone() -> None:
     assert loaded_by("tao_like.runtime") & (SLOW | MODELLING) == set()
 
 
+def test_a_training_begins_without_libraries_that_it_does_not_use() -> None:
+    """Lightning would import TorchMetrics to see its version, and that transformers, where it is there."""
+    loaded = loaded_by("tao_like.stages.train, tao_like.tasks.clip.task")
+    assert {"torch", "lightning_fabric", "timm"} <= loaded
+    assert loaded & {"transformers", "torchmetrics", "pytorch_lightning", "sklearn"} == set()
+
+
 def test_there_is_a_spec_of_every_task() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("tasks/*/task.py")}
     assert {name.split(".")[2] for name in TASK_SPECS} == folders != set()

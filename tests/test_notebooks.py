@@ -43,6 +43,7 @@ PILLARS = "dataset.data_processor=[{name: transform_points_to_voxels, voxel_size
 ACTIONS_LEFT = 2
 EXPECTED = {
     "classification": OTHER_CLASSES,
+    "clip": tuple({one.label for one in shapes_captions.all_shapes()}),
     "pointpillars": lidar_scenes.KINDS,
     "pose_classification": skeleton_actions.ACTIONS,
     "segmentation": shapes_scenes.CLASSES,

@@ -26,6 +26,11 @@ class LoraLinear(nn.Linear):
         dropout: chance that an input of the addition is zero in training.
     """
 
+    lora_down: nn.Parameter
+    lora_up: nn.Parameter
+    lora_scale: float
+    lora_dropout: float
+
     def __init__(self, layer: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
         super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         self.weight, self.bias, self.training = layer.weight, layer.bias, layer.training
@@ -42,6 +47,11 @@ class LoraConv2d(nn.Conv2d):
 
     The arguments are those of `LoraLinear`.
     """
+
+    lora_down: nn.Parameter
+    lora_up: nn.Parameter
+    lora_scale: float
+    lora_dropout: float
 
     def __init__(self, layer: nn.Conv2d, rank: int, alpha: float, dropout: float) -> None:
         super().__init__(

@@ -14,7 +14,7 @@ class Optim:
     """How the weights are changed."""
 
     optim: str = spec_field(
-        "adamw", "Optimiser", choices=("adamw", "adam", "sgd"), aliases=("type", "optimizer")
+        "adamw", "Optimizer", choices=("adamw", "adam", "sgd"), aliases=("type", "optimizer")
     )
     lr: float = spec_field(1e-3, "Learning rate at the end of the warm-up", gt=0, le=10, automl=True)
     betas: list[float] = spec_field([0.9, 0.999], "Decay rates", element_ge=0, element_lt=1)

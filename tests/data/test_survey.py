@@ -165,7 +165,7 @@ def survey_of(**changes: object) -> Survey:
         "width": (400, 500, 600),
         "height": (300, 375, 450),
         "longest_ratio": 1.5,
-        "grey_share": 0.0,
+        "grey_fraction": 0.0,
         "total_bytes": 10**8,
     }
     return Survey(**{**values, **changes})  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def tao_like(*words: str, **settings: object) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=300)
     return process.returncode, out, errors
 
 
@@ -60,6 +60,7 @@ def test_a_training_by_slurm_looks_like_one_here(
     assert "nowhere" in out.partition("error: ")[2]
 
 
+@pytest.mark.acceptance
 def test_one_that_is_left_to_itself_can_be_followed_and_ended(class_folders: Path, tmp_path: Path) -> None:
     words = [*WORDS, *data_overrides(class_folders), f"results_dir={tmp_path}"]
     code, out, errors = finished(

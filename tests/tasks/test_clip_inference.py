@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_classification
 import torch
 from pictures import shape, write_class_folders
 from PIL import Image
@@ -16,8 +17,10 @@ from stage_runs import assert_same_weights, break_in_second_epoch, status_lines,
 from tiny_clip import data_overrides, run
 
 from tao_like import runtime
+from tao_like.bundle import read_bundle, write_bundle
 from tao_like.config import load_spec
 from tao_like.errors import BundleError, DatasetError, SpecError
+from tao_like.networks.weights.loading import source_normalization
 from tao_like.tasks import spec_module
 from tao_like.tasks.clip.init import write_spec
 from tao_like.tasks.common.pair_judge import open_guide, open_judge
@@ -60,6 +63,15 @@ def test_classes_are_named_at_call_time(trained: Any, photos: Path, tmp_path: Pa
     right = [Path(row["path"]).stem[:-1] == row["label"].split()[-1] for row in result.rows]
     assert sum(right) >= 5
     assert Image.open(result.folder / "similarity.png").size[0] > 200
+
+
+def test_a_labelled_image_is_judged_where_its_own_class_is_asked_about(
+    trained: Any, data: list[str], tmp_path: Path
+) -> None:
+    words = [*data, f"inference.checkpoint={trained.bundle}", "inference.classes=[blue,a thing]"]
+    rows = run("inference", tmp_path, *words).rows
+    assert {row["truth"] for row in rows} == {"", "blue"}
+    assert all((row["correct"] == "") == (row["truth"] == "") for row in rows)
 
 
 def test_embeddings_come_as_arrays_without_pickles(trained: Any, photos: Path, tmp_path: Path) -> None:
@@ -218,6 +230,24 @@ def test_low_rank_additions_alone_learn_are_merged_and_go_on_where_they_were_bro
     last = tmp_path / "broken" / "train" / "checkpoints" / "last.ckpt"
     again = run("train", tmp_path / "again", *words, f"train.resume_training_checkpoint_path={last}")
     assert_same_weights(result.bundle, again.bundle)
+
+
+def test_an_image_tower_is_a_classifier_s_backbone(data: list[str], tmp_path: Path) -> None:
+    words = [*data, "model.type=test_resnet", "model.image_size=32", "train.num_epochs=1"]
+    pair = run("train", tmp_path / "pair", *words, "model.mean=[0.1,0.2,0.3]", "model.std=[0.5,0.6,0.7]")
+    start = f"model.backbone.pretrained_backbone_path={pair.bundle}"
+    frozen = "model.backbone.freeze_backbone=true"
+    given = [*data, start, frozen, "train.num_epochs=1"]
+    trained = tiny_classification.run("train", tmp_path / "classes", *given)
+    tower, network = weights_of(pair.bundle), weights_of(trained.bundle)
+    same = [name for name in network if tower[f"image.{name}"].equal(network[name])]
+    assert {"normalise.mean", "backbone.layer1.0.conv1.weight"} <= set(same)
+    assert {name for name in network if name not in same} == {"backbone.fc.weight", "backbone.fc.bias"}
+    bundle = read_bundle(pair.bundle)
+    bundle.spec["model"]["activation"] = "quick_gelu"
+    write_bundle(tmp_path / "quick.tltb", bundle)
+    with pytest.raises(SpecError, match=r"trained with quick_gelu.*give vit_base_patch32_clip_quickgelu_224"):
+        source_normalization(str(tmp_path / "quick.tltb"), "vit_base_patch32_clip_224")
 
 
 def test_low_rank_additions_need_a_trained_tower(data: list[str], tmp_path: Path) -> None:

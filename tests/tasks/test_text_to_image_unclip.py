@@ -23,6 +23,7 @@ import tao_like
 from tao_like import runtime
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
+from tao_like.notebook import _read_events
 from tao_like.runtime.generation.journey import Journey, slerp
 from tao_like.runtime.generation.kinds import generator_metadata, generator_of
 from tao_like.runtime.generation.priors import Asked, by_codes
@@ -47,7 +48,14 @@ class TestUnclip:
     def words(cls, folder: Path) -> list[str]:
         """Data and results of all tests."""
         data = data_overrides(write_pairs(folder / "data"))
-        return ["model.arch=unclip", *TINY, *data, "train.num_epochs=2", f"results_dir={folder / 'results'}"]
+        return [
+            "model.arch=unclip",
+            *TINY,
+            *data,
+            "train.num_epochs=2",
+            "train.tensorboard.enabled=true",
+            f"results_dir={folder / 'results'}",
+        ]
 
     @staticmethod
     def run(stage: str, words: list[str], *more: str) -> Any:
@@ -78,6 +86,11 @@ class TestUnclip:
         found = {phase["phase"]: phase["metrics"] for phase in trained.report["phases"]}
         assert set(found["clip"]) == {"recall_at_1", "cosine"}
         assert -1 <= found["prior"]["cosine"] <= 1
+
+    def test_tensorboard_shows_what_each_phase_predicts(self, trained: Any) -> None:
+        for part in PARTS:
+            tags = _read_events(trained.folder / part).Tags()
+            assert "val/predictions_wrong_first" in tags["images"], part
 
     def test_the_last_phase_goes_on_to_the_same_weights(
         self, trained: Any, words: list[str], tmp_path: Path

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tao_like.config import spec_field
+from tao_like.config import MISSING, Problem, spec_field
 
-LAYOUTS = ("auto", "text_files", "class_folders")
-"""What a folder holds: text files beside pictures, or a folder of pictures for each class."""
+LAYOUTS = ("auto", "text_files", "class_folders", "shards")
+"""What a folder holds: text files beside images, a folder of images for each class, or .tar shards."""
+
+
+@dataclass
+class CaptionFolderSpec:
+    """One of several folders of a split, with TAO's keys."""
+
+    image_dir: str = spec_field(
+        MISSING, "Folder of images, or of shards (.tar), or a shard", path=True, aliases=("images_dir",)
+    )
+    caption_dir: str | None = spec_field(
+        None, "Folder of the text files; empty: they lie beside the images", path=True
+    )
+    caption_file_suffix: str = spec_field(".txt", "Suffix of the text files", pattern=r"\.\w+")
+    image_list_file: str | None = spec_field(
+        None, "Text file with the names of the images to take, one a line; empty: all", path=True
+    )
+    layout: str = spec_field("auto", "As that of the split", choices=LAYOUTS)
 
 
 @dataclass
@@ -16,8 +34,8 @@ class CaptionDataSpec:
 
     images_dir: str | None = spec_field(
         None,
-        "Folder of pictures with a text file beside each, or of one folder of pictures a class; with "
-        "captions_file: what its paths start from",
+        "Folder of images with a text file beside each, or of one folder of images a class, or of WebDataset "
+        "shards (.tar), or one shard; with captions_file: what its paths start from",
         path=True,
         aliases=("image_dir",),
     )
@@ -33,3 +51,18 @@ class CaptionDataSpec:
     layout: str = spec_field(
         "auto", "What images_dir holds; auto: text files where there is any", choices=LAYOUTS
     )
+    datasets: list[CaptionFolderSpec] = spec_field([], "Several folders instead, as TAO has them")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it names any data."""
+        return bool(self.images_dir or self.captions_file or self.datasets)
+
+    def check(self) -> Iterator[Problem]:
+        """Data is named one way."""
+        if self.datasets and (self.images_dir or self.captions_file):
+            yield Problem(
+                "datasets",
+                "is given together with images_dir or captions_file; name all folders in `datasets`, or one "
+                "source without it",
+            )

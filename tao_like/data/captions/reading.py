@@ -1,4 +1,4 @@
-"""Reading pictures with captions: text files beside them, a CSV or JSONL list, or class folders."""
+"""Reading images with captions: text files beside them, a CSV or JSONL list, class folders, or shards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.data.captions.record import CaptionRecord, class_captions
+from tao_like.data.captions.shards import Texts, find_shards, read_shards
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.class_folders import read_class_folders
 from tao_like.data.images.csv_lists import FILE_HEADERS, plain_header
@@ -34,7 +35,8 @@ class CaptionSource:
         captions_file: a CSV or JSONL list; None: there is none.
         caption_dir: folder of text files named as the pictures are; None: beside the pictures.
         suffix: of these text files.
-        layout: ``auto``, ``text_files`` or ``class_folders``, where there is no list.
+        layout: ``auto``, ``text_files``, ``class_folders`` or ``shards``, where there is no list.
+        list_file: names of the images to take, one a line, with or without suffix; None: all.
         templates: sentences for the classes of class folders.
         training: whether it is to be trained on: then an empty class folder, or one class alone, is an error.
     """
@@ -47,6 +49,7 @@ class CaptionSource:
     layout: str = "auto"
     templates: tuple[str, ...] = ("a photo of a {}",)
     training: bool = True
+    list_file: Path | None = None
 
     @property
     def root(self) -> Path:
@@ -68,16 +71,21 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
     Raises:
         DatasetError: there is no such folder or list, it cannot be read, or holds no picture with a caption.
     """
-    if source.images_dir is not None and not source.images_dir.is_dir():
-        raise DatasetError(f"{source.key}.images_dir: there is no folder {source.images_dir}")
+    if source.images_dir is not None and not (source.images_dir.is_dir() or find_shards(source.images_dir)):
+        raise DatasetError(f"{source.key}.images_dir: there is no folder or shard (.tar) {source.images_dir}")
     if source.captions_file is not None:
         found = _of_list(source, source.captions_file)
+    elif shards := _shards(source):
+        samples, without = read_shards(shards, source.root, _texts_of)
+        found = ReadCaptions(sorted(samples, key=lambda record: record.key), _left_out(source, without))
     elif _is_class_folders(source):
         key = f"{source.key}.images_dir"
         records = read_class_folders(source.root, training=source.training, key=key)
         found = ReadCaptions([_of_class(record, source) for record in records])
     else:
         found = _of_text_files(source)
+    if source.list_file is not None:
+        found.records = _listed(found.records, source.list_file, f"{source.key}.image_list_file")
     if not found.records:
         where = source.captions_file or source.images_dir
         raise DatasetError(
@@ -85,6 +93,37 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
             "each picture, or give captions_file, or one folder of pictures a class"
         )
     return found
+
+
+def _shards(source: CaptionSource) -> list[Path]:
+    """The shards of a source; empty where it holds something else."""
+    if source.layout not in ("auto", "shards"):
+        return []
+    shards = find_shards(source.root)
+    if source.layout == "shards" and not shards:
+        raise DatasetError(f"{source.key}.images_dir: there is no shard (.tar) in {source.root}")
+    if shards and source.layout == "auto" and source.root.is_dir():
+        # What images were unpacked from may lie beside them.
+        return [] if next(find_images(source.root), None) is not None else shards
+    return shards
+
+
+def _listed(records: list[CaptionRecord], file: Path, key: str) -> list[CaptionRecord]:
+    """Those records that a file names, in their own order. Raises DatasetError."""
+    names = [line.strip() for line in read_text(file, "a name of an image a line").split("\n")]
+    wanted = {name.replace("\\", "/").removeprefix("./") for name in names if name}
+    chosen, found = [], set()
+    for record in records:
+        spellings = {record.key, record.key.rpartition(".")[0]} & wanted
+        found |= spellings
+        if spellings:
+            chosen.append(record)
+    if lacking := sorted(wanted - found):
+        raise DatasetError(
+            f"{key}={file}: {len(lacking)} of its images are not there, or have no caption:\n"
+            f"{first_of(lacking)}"
+        )
+    return chosen
 
 
 def _is_class_folders(source: CaptionSource) -> bool:
@@ -193,19 +232,28 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _entries(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, tuple[str, ...], str, str]:
     """File, captions, label and group of a row."""
+    where = f"{path}: line {line}"
+    image = next((row[name] for name in FILE_HEADERS if name in row), None)
+    if not isinstance(image, str) or not image:
+        raise DatasetError(f"{where}: an entry needs `image`; this one has {', '.join(row) or 'nothing'}")
+    return (image, *_texts_of(row, where))
+
+
+def _texts_of(row: Mapping[str, Any], where: str, *, wants: bool = True) -> Texts:
+    """Captions, label and group of an entry; wants: there must be captions. Raises DatasetError."""
 
     def first(names: Sequence[str]) -> Any:
         return next((row[name] for name in names if name in row), None)
 
-    image, given = first(FILE_HEADERS), first(CAPTION_HEADERS)
-    if not isinstance(image, str) or not image or not isinstance(given, str | list):
+    given = first(CAPTION_HEADERS)
+    if wants and not isinstance(given, str | list):
         raise DatasetError(
-            f"{path}: line {line}: an entry needs `image` and `caption` (or `captions`, a list); this one "
-            f"has {', '.join(row) or 'nothing'}"
+            f"{where}: an entry needs `caption` (or `captions`, a list); this one has "
+            f"{', '.join(row) or 'nothing'}"
         )
-    texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given
+    texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given or []
     if not all(isinstance(text, str) for text in texts):
-        raise DatasetError(f"{path}: line {line}: captions must be texts")
+        raise DatasetError(f"{where}: captions must be texts")
     label, group = (str(first(names) or "") for names in (LABEL_HEADERS, ("group",)))
     captions = tuple(text.strip() for text in texts if text.strip())
-    return image, captions, label_text(label.strip()), group.strip()
+    return captions, label_text(label.strip()), group.strip()

@@ -19,6 +19,7 @@ from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import BigImages, check_pixels
 from tao_like.runtime.inputs.image import Window, read_image
+from tao_like.runtime.inputs.shards import file_exists, file_status
 
 __all__ = [
     "UNREADABLE",
@@ -172,9 +173,9 @@ def _decode(path: Path, window: Window | None, big: BigImages) -> _Seen:
 
 
 def _fault(path: Path) -> str:
-    if not path.is_file():
+    if not file_exists(path):
         return "missing"
-    return "corrupt" if path.stat().st_size else "empty"
+    return "corrupt" if file_status(path).size else "empty"
 
 
 def _decode_all(

@@ -13,6 +13,7 @@ from PIL import Image
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.big_images import BigImages, open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS, Window, read_image
+from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.runtime.memory import free_memory
 from tao_like.tracking.files import atomic_path
 
@@ -99,8 +100,8 @@ class DiskStore(ImageStore):
 
     def read(self, path: Path) -> Image.Image:
         """The picture in RGB, decoded before or now."""
-        stat = path.stat()
-        key = f"{path.absolute()}|{stat.st_mtime_ns}|{stat.st_size}"
+        status = file_status(path)
+        key = f"{path.absolute()}|{status.modified}|{status.size}"
         if self.window is not None:
             key += f"|{self.window}"
         # File names are bytes, which need not be UTF-8.
@@ -117,7 +118,7 @@ class DiskStore(ImageStore):
 def _decoded_size(path: Path) -> int:
     """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
     try:
-        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image:
             return int(image.width * image.height * 3)
     except (OSError, ValueError):
         return 0

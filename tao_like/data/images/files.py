@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-import stat
 import struct
 import unicodedata
 from collections import Counter, defaultdict
@@ -22,6 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
+from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
@@ -194,15 +194,14 @@ def content_sha1(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    status = path.stat()
-    return _sha1(path, status.st_size, status.st_mtime_ns)
+    return _sha1(path, *file_status(path))
 
 
 @lru_cache(maxsize=1 << 18)
 def _sha1(path: Path, size: int, modified: int) -> str:
     # Not for security: it tells equal files from different ones.
     digest = hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         while block := stream.read(_HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -216,7 +215,7 @@ def identical_files(paths: Iterable[Path]) -> list[list[int]]:
     by_size: defaultdict[int, list[tuple[int, Path]]] = defaultdict(list)
     for index, path in enumerate(paths):
         try:
-            size = path.stat().st_size
+            size = file_status(path).size
         except OSError:
             continue
         if size:
@@ -242,29 +241,28 @@ def read_header(path: Path) -> Header:
         DatasetError: The file is missing, empty or no picture that Pillow knows.
     """
     try:
-        status = path.stat()
+        status = file_status(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise DatasetError(
-            f"{path}: not a readable picture (not a file)"
-        )  # opening a pipe would wait for somebody to write to it
-    return _header(path, status.st_size, status.st_mtime_ns)
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for somebody to write to it.
+        raise DatasetError(f"{path}: not a readable picture (not a file)")
+    return _header(path, *status)
 
 
 @lru_cache(maxsize=1 << 18)
 def _header(path: Path, size: int, modified: int) -> Header:
     try:
-        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image:
             width, height = _stored_size(image)
             sideways = _orientation(image, path) in _SIDEWAYS
             return Header(height, width, image.mode) if sideways else Header(width, height, image.mode)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (OSError, ValueError, SyntaxError) as error:
-        if path.is_file() and size == 0:
+        if size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
 
@@ -295,7 +293,7 @@ def _describes_itself_late(path: Path) -> bool:
     Raises:
         OSError: The file ends within its pixels.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
         place = file.seek(len(_PNG_SIGNATURE))
         pixels_begun = False

@@ -14,6 +14,7 @@ import numpy as np
 
 from tao_like.runtime.inputs.big_images import any_size, bytes_a_pixel, check_memory, open_image
 from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, deep_values
+from tao_like.runtime.inputs.shards import open_file
 
 LOOKED_AT = 200
 """Pictures of a data set that are opened, spread evenly."""
@@ -72,10 +73,10 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 
 def _values(path: Path) -> np.ndarray | None:
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         return None
     try:
-        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
             check_memory(image.size, bytes_a_pixel(image, deep=True))
             return deep_values(image)
     except MemoryError:

@@ -12,6 +12,7 @@ from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
+from tao_like.runtime.inputs.shards import file_status
 
 _MOST_THREADS = 8
 _MOST_FRACTION = 0.5
@@ -72,8 +73,7 @@ class UnreadableImages:
 
     def _problem(self, path: Path) -> str:
         try:
-            status = path.stat()
-            return _looked_at(path, status.st_size, status.st_mtime_ns, self.decode)
+            return _looked_at(path, *file_status(path), self.decode)
         except OSError as error:
             return f"{path}: not a readable picture ({error.strerror or error})"
 

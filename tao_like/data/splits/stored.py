@@ -12,6 +12,7 @@ from tao_like.data.images.files import content_sha1, find_images, first_of
 from tao_like.data.images.sample import ImageRecord
 from tao_like.data.splits.division import SPLITS
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.shards import file_exists
 
 Entry = dict[str, Any]
 
@@ -131,7 +132,7 @@ class _Search:
         file = entry["file"]
         there: dict[Path, int] = {}
         for number, folder in self.folders.items():
-            if (folder / file).is_file():
+            if file_exists(folder / file):
                 there.setdefault(folder / file, number)
         contents = {path: content_sha1(path) for path in there}
         source = entry.get("source", -1)

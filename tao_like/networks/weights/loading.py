@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ TIMM_SOURCE = "timm"
 _LEAST_FRACTION = 0.5
 _NAMES_SHOWN = 4
 # Names under which the classification network keeps its normalization in a bundle.
+_IMAGE_TOWER = "image"
+"""The part of a bundle of images with texts that looks at the images."""
 _BUNDLE_MEAN, _BUNDLE_STD = "normalise.mean", "normalise.std"
 
 
@@ -118,7 +120,7 @@ def source_normalization(source: str, type: str) -> Normalization | None:
     if source == TIMM_SOURCE:
         return normalization_of(weights_facts(name))
     if Path(source).suffix == BUNDLE_SUFFIX:
-        return bundle_normalization(read_bundle(_existing(source)))
+        return bundle_normalization(_read_backbone_bundle(source, name))
     return None
 
 
@@ -132,7 +134,8 @@ def load_pretrained(
 
     Args:
         model: The network that :func:`create_backbone` made for this type.
-        source: A file (.safetensors, or .pth and the like of ``torch.save``), a bundle (.tltb), "timm" for
+        source: A file (.safetensors, or .pth and the like of ``torch.save``), a bundle (.tltb; of images with
+            texts the image tower is taken), "timm" for
             the weights that timm has on its hub, or "package:efficientnet_lite0" (lite1, lite2).
         type: The name of timm or TAO that the network was made from.
         classes: Names of the classes that the network is to tell; None: they are the source's own, so that
@@ -156,7 +159,7 @@ def load_pretrained(
         content = read_timm_weights(name)
         normalization = normalization_of(weights_facts(name))
     elif Path(source).suffix == BUNDLE_SUFFIX:
-        bundle = read_bundle(_existing(source))
+        bundle = _read_backbone_bundle(source, name)
         content, normalization, theirs = bundle.weights, bundle_normalization(bundle), bundle.classes
     else:
         content = read_file(Path(source))
@@ -184,6 +187,37 @@ def _existing(source: str) -> Path:
     if not path.is_file():
         raise SpecError(f"{SOURCE_KEY}: there is no file {path}. Give the path of a bundle.")
     return path
+
+
+def _read_backbone_bundle(source: str, name: str) -> Bundle:
+    """A bundle with one network for images; of a pair of towers the image tower, without its embedding.
+
+    Args:
+        source: path of the bundle.
+        name: timm's, of the network that is to be filled.
+
+    Raises:
+        SpecError: there is no such file, or its tower has another activation than the network.
+        BundleError: it cannot be read, or has several parts of which none is an image tower.
+    """
+    bundle = read_bundle(_existing(source))
+    if len(bundle.parts) == 1 or _IMAGE_TOWER not in bundle.parts:
+        return bundle
+    theirs = bundle.spec["model"].get("activation") or "gelu"
+    ours = "quick_gelu" if "quickgelu" in name else "gelu"
+    # The activation is no weight: the tower would load, and see less than it has learnt. Other networks than
+    # CLIP's transformers have their own, whatever the spec of the pair says.
+    if theirs != ours and "_clip_" in name and name.startswith("vit_"):
+        other = (
+            name.replace("_clip_", "_clip_quickgelu_") if ours == "gelu" else name.replace("_quickgelu", "")
+        )
+        raise SpecError(
+            f"{SOURCE_KEY}: the image tower of {source} was trained with {theirs}, and {TYPE_KEY}={name} has "
+            f"{ours}; give {other}"
+        )
+    preprocessing = bundle.preprocessing[_IMAGE_TOWER]
+    parts = {_IMAGE_TOWER: bundle.parts[_IMAGE_TOWER]}
+    return replace(bundle, parts=parts, preprocessing=preprocessing, classes=[])
 
 
 def bundle_normalization(bundle: Bundle) -> Normalization | None:

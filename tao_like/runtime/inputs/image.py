@@ -27,6 +27,7 @@ from tao_like.runtime.inputs.big_images import (
     open_image,
 )
 from tao_like.runtime.inputs.files import files_below
+from tao_like.runtime.inputs.shards import file_exists, file_status, open_file
 
 PREPROCESSED_CHANNELS = 3
 
@@ -92,13 +93,13 @@ def read_image(
             names it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not file_exists(path):
         raise DatasetError(f"{path} is not a file; a picture was expected there.")
-    if path.stat().st_size == 0:
+    if file_status(path).size == 0:
         raise DatasetError(f"{path} is empty (0 bytes); replace or remove it.")
     try:
         # Given a path, Pillow 13 maps an uncompressed TIFF into memory and garbles it if it is to be turned.
-        with path.open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
+        with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image:
             check_pixels(image.size, big)
             with any_size(image.size):
                 check_memory(image.size, bytes_a_pixel(image, deep=window is not None))

@@ -27,7 +27,7 @@ class TensorBoardWriter:
 
     Args:
         folder: gets the events.
-        task: draws; phase: of it.
+        task: draws the network; phase: of it, whose predictions are drawn.
         state: of the phase.
         spec_text: the whole spec.
     """
@@ -58,7 +58,7 @@ class TensorBoardWriter:
         """The first batch of an epoch as the network sees it."""
         if self.state.batch or not self._pictures_are_due or not is_main_process():
             return
-        if cards := self.task.predictions.draw_batch(batch)[: self.settings.num_images]:
+        if cards := self.phase.predictions.draw_batch(batch)[: self.settings.num_images]:
             self.events.image("train/inputs", picture_grid(cards), self.state.epoch)
 
     def step(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
@@ -81,7 +81,7 @@ class TensorBoardWriter:
         for name, picture in (draws.draw_model(network) if draws else {}).items():
             self.events.image(f"network/{name}", picture, epoch)
         cards = [
-            self.task.predictions.draw(whole_sample(self.task, data, index), prediction)
+            self.phase.predictions.draw(whole_sample(self.task, data, index), prediction)
             for index, prediction in metrics.worst(self.settings.num_images)
         ]
         if cards:

@@ -48,8 +48,8 @@ class BackboneSpec:
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
-        "Weights to start from: a .safetensors or .pth file, a bundle, `timm` (needs a network), "
-        "`package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
+        "Weights to start from: a .safetensors or .pth file, a bundle (of clip: its image tower), `timm` "
+        "(needs a network), `package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
         path=True,
     )
     freeze_backbone: bool = spec_field(False, "Train the head alone", automl=True)
@@ -124,7 +124,7 @@ class AugmentationSpec:
     with_scale_random_crop: RandomCropSpec = spec_block(RandomCropSpec, "Random resized crop")
     random_flip: RandomFlipSpec = spec_block(RandomFlipSpec, "Flips")
     random_rotate: RandomRotateSpec = spec_block(RandomRotateSpec, "Rotation")
-    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Colour")
+    random_color: RandomColorSpec = spec_block(RandomColorSpec, "Color")
     random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
     random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
     with_random_blur: bool = spec_field(False, "Blur every other picture a little", automl=True)

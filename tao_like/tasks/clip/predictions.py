@@ -13,6 +13,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import AsksFirst, Describes, Purpose, WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
+from tao_like.data.images.readers import read_class_list
 from tao_like.errors import DatasetError
 from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
 from tao_like.runtime.predictions.embedding import (
@@ -76,9 +77,10 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         usual = self.spec.dataset.templates
         if purpose == "inference":
             block = self.spec.inference
+            given = read_class_list(Path(block.text_file)) if block.text_file else block.classes
             # Words given at call time may be whole sentences already.
-            templates = block.templates or (["{}"] if block.classes else usual)
-            return ClassTexts(block.classes or own, templates)
+            templates = block.templates or (["{}"] if given else usual)
+            return ClassTexts(given or own, templates)
         if purpose == "score":
             return ClassTexts(self._scored_names(own), self.spec.evaluate.templates or usual)
         return ClassTexts(own, usual)
@@ -128,6 +130,13 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         rows = prediction.cosines[None]
         return class_probabilities(rows, classes.scale, classes.bias, one_applies=one_applies)[0]
 
+    def _label(self, sample: Sample) -> int:
+        """The number of a sample's class among those that are asked about, which may be other ones."""
+        if sample.target is None or sample.target.label == NO_LABEL:
+            return NO_LABEL
+        own, asked = self.data.labels.names[sample.target.label], self.classes.names
+        return asked.index(own) if own in asked else NO_LABEL
+
     @override
     def csv_row(self, sample: Sample, prediction: PairPrediction) -> dict[str, Any]:
         row: dict[str, Any] = {"path": sample.key}
@@ -140,7 +149,7 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         best = int(found.argmax())
         row |= {"label": names[best], "score": f"{found[best]:.6f}"}
         if sample.target is not None:
-            label = sample.target.label
+            label = self._label(sample)
             target = "" if label == NO_LABEL else names[label]
             row |= {"truth": target, "correct": "" if label == NO_LABEL else label == best}
         if len(names) <= MAX_PROBABILITY_COLUMNS:
@@ -156,8 +165,9 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         if found is not None:
             best = int(found.argmax())
             lines.insert(0, f"{self.classes.names[best]} {found[best]:.2f}")
-            if sample.target is not None and sample.target.label != NO_LABEL:
-                color = RIGHT if best == sample.target.label else WRONG
+            label = self._label(sample)
+            if label != NO_LABEL:
+                color = RIGHT if best == label else WRONG
         if text := sample.data.get(TEXT):
             lines.insert(0, text)
         return draw_card(sample.data[IMAGE], lines, color, heatmap)

@@ -14,6 +14,9 @@ CONVOLUTIONS = "convolutions"
 """An image tower of the toolkit's own: three convolutions, for small pictures."""
 CLIP_VOCABULARY = 49408
 CLIP_CONTEXT = 77
+SIGLIP_CONTEXT = 64
+SIGLIP_SCALING = (0.5, 0.5, 0.5)
+"""Mean and standard deviation."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -31,6 +34,9 @@ class Preset:
         text_heads: of the text tower.
         context_length: ids of a text.
         arguments: further ones of timm's for the image tower.
+        is_siglip: the text tower has no causal mask and is read at its last place, and the image tower pools
+            by attention and has no projection (Zhai et al. 2023).
+        text_mlp: hidden channels of the text tower's blocks over its width.
     """
 
     image: str
@@ -41,12 +47,24 @@ class Preset:
     text_heads: int
     context_length: int = CLIP_CONTEXT
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    is_siglip: bool = False
+    text_mlp: float = 4.0
+
+    @property
+    def activation(self) -> str:
+        """Of the transformers, where nobody says another one."""
+        return "gelu_tanh" if self.is_siglip else "gelu"
 
 
 def _small_vit(width: int, depth: int, heads: int, patch: int) -> Mapping[str, Any]:
     return {"embed_dim": width, "depth": depth, "num_heads": heads, "patch_size": patch}
 
 
+def _siglip(image: str, width: int, layers: int, heads: int, side: int, mlp: float = 4.0) -> Preset:
+    return Preset(image, width, side, width, layers, heads, SIGLIP_CONTEXT, {}, True, mlp)
+
+
+_ANY_SIGLIP = "vit_base_patch16_siglip_224"
 _ANY_VIT = "vit_base_patch32_clip_224"
 PRESETS: Mapping[str, Preset] = {
     "conv_tiny": Preset(CONVOLUTIONS, 64, 32, 64, 2, 4, 32),
@@ -63,8 +81,13 @@ PRESETS: Mapping[str, Preset] = {
     "ViT-H-14": Preset("vit_huge_patch14_clip_224", 1024, 224, 1024, 24, 16),
     "ViT-g-14": Preset("vit_giant_patch14_clip_224", 1024, 224, 1024, 24, 16),
     "ViT-bigG-14": Preset("vit_gigantic_patch14_clip_224", 1280, 224, 1280, 32, 20),
+    "siglip_tiny": Preset(_ANY_SIGLIP, 96, 32, 96, 2, 4, 32, _small_vit(96, 3, 4, 8), True),
+    "ViT-B-16-SigLIP": _siglip("vit_base_patch16_siglip_224", 768, 12, 12, 224),
+    "ViT-B-16-SigLIP-256": _siglip("vit_base_patch16_siglip_256", 768, 12, 12, 256),
+    "ViT-L-16-SigLIP-256": _siglip("vit_large_patch16_siglip_256", 1024, 24, 16, 256),
+    "ViT-SO400M-14-SigLIP": _siglip("vit_so400m_patch14_siglip_224", 1152, 27, 16, 224, 3.7362),
 }
-OWN_TOWERS = ("conv_tiny", "vit_tiny")
+OWN_TOWERS = ("conv_tiny", "vit_tiny", "siglip_tiny")
 """Presets whose image tower is nobody else's, so that there are no weights for it."""
 _SMALL_TEXT = Preset("", 256, 224, 256, 4, 4)
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.config.blocks.split_data import (
     SplitSpec,
     batch_size_field,
@@ -27,6 +28,7 @@ from tao_like.tasks.clip.spec_stages import (
     ClipTrainSpec,
     template_problems,
 )
+from tao_like.tasks.clip.spec_tao import IGNORED, MOVED
 
 ARCHITECTURES = f"{', '.join(PRESETS)}, or any timm backbone with a small text tower"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -90,9 +92,9 @@ class ModelSpec:
     tokenizer: TokenizerSpec = spec_block(TokenizerSpec, "Tokenizer")
     activation: str | None = spec_field(
         None,
-        "Activation of the transformers: quick_gelu (OpenAI's weights) or gelu; empty: gelu, and a file of "
-        "weights that does not say its own is refused",
-        choices=("gelu", "quick_gelu"),
+        "Activation of the transformers: quick_gelu (OpenAI's weights), gelu or gelu_tanh (SigLIP's); empty: "
+        "gelu, of SigLIP's towers gelu_tanh, and a file of weights that does not say its own is refused",
+        choices=("gelu", "quick_gelu", "gelu_tanh"),
     )
     pretrained_vision_path: str | None = spec_field(
         None,
@@ -207,18 +209,13 @@ class Spec(CommonSpec):
     evaluate: ClipEvaluateSpec = spec_block(ClipEvaluateSpec, "Evaluation")
     inference: ClipInferenceSpec = spec_block(ClipInferenceSpec, "Inference")
 
-    ignored: ClassVar[Mapping[str, str]] = {
-        **IGNORED_TAO_KEYS,
-        "model.adaptor_name": "towers are chosen by model.type alone",
-        "dataset.seed": "train.seed sets it",
-        "train.grad_checkpointing": "activations are kept",
-        "export.encoder_type": "both towers are written, each as a graph of its own",
-    }
+    ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
+    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (self.dataset.split.val or val.images_dir or val.captions_file):
+        if self.train.keep == "best" and not (self.dataset.split.val or val.is_given):
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, InferenceSpec, TrainSpec
-from tao_like.config.blocks.optim import OptimSpec
+from tao_like.config.blocks.optim import TAO_POLICIES, OptimSpec
 
 
 @dataclass
@@ -39,6 +39,13 @@ class ClipOptimSpec(OptimSpec):
         aliases=("warmup_epoch",),
     )
     betas: list[float] = spec_field([0.9, 0.98], "Betas of the Adam family")
+    policy: str = spec_field(
+        "cosine",
+        "How the learning rate falls, step by step; `one_cycle` rises first",
+        choices=("constant", "linear", "cosine", "step", "multistep", "one_cycle"),
+        synonyms=TAO_POLICIES,
+        aliases=("lr_scheduler", "scheduler"),
+    )
     weight_decay: float = spec_field(
         0.2,
         "Weight decay, as in CLIP's paper; biases, norm layers, positions and the scale have none",
@@ -142,6 +149,9 @@ class ClipInferenceSpec(InferenceSpec):
     classes: list[str] = spec_field(
         [], "Words or sentences to tell pictures apart by; empty: the model's own classes"
     )
+    text_file: str | None = spec_field(
+        None, "The same from a text file, one a line, instead of `classes`", path=True
+    )
     templates: list[str] = spec_field([], "Sentences for a class; empty: the model's own")
     output: str = spec_field(
         "scores",
@@ -155,6 +165,8 @@ class ClipInferenceSpec(InferenceSpec):
         """Names occur once; templates have a place for them."""
         yield from super().check()
         yield from name_problems("classes", self.classes)
+        if self.classes and self.text_file:
+            yield Problem("text_file", "is given together with classes; give one of them")
         yield from template_problems(self.templates)
 
 

@@ -78,7 +78,7 @@ class PairJudge(ABC):
 
     def clip_scores(self, images: Images, texts: Sequence[str]) -> Floats:
         """(N,): CLIP-S of each image with its own text, 0 to 2.5 (Hessel et al. 2021)."""
-        return CLIP_SCORE_WEIGHT * self.cosines(images, texts).clip(min=0)
+        return (CLIP_SCORE_WEIGHT * self.cosines(images, texts).clip(min=0)).astype(np.float32)
 
     def ranking(self, images: Images, text: str) -> list[int]:
         """The images' numbers, the one first that fits the text best; of equal ones the first."""

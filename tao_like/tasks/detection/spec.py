@@ -193,7 +193,7 @@ class AugmentationSpec:
         0.0, "Chance that another picture shines through a mosaic; strong", ge=0, le=1, automl=True
     )
     random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, place, rotation; strong")
-    random_color: HsvColorSpec = spec_block(HsvColorSpec, "Colour")
+    random_color: HsvColorSpec = spec_block(HsvColorSpec, "Color")
     horizontal_flip_prob: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
     vertical_flip_prob: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
     multi_scale_range: int = spec_field(

@@ -248,7 +248,7 @@ class Spec(CommonSpec):
             if candidates > 1 and not self.clip_checkpoint:
                 yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (val.images_dir or val.captions_file):
+        if self.train.keep == "best" and not val.is_given:
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",

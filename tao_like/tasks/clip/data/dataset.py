@@ -20,6 +20,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.cache import ImageStore
+from tao_like.data.images.sample import sample_names
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.spec import AugmentationSpec
@@ -122,6 +123,7 @@ class PairDataset:
         augment: Callable[[Image.Image], np.ndarray] | None = None,
     ) -> None:
         self.records = list(records)
+        self._names = sample_names(self.records)
         self.preprocessing = preprocessing
         self.tokenizer = tokenizer
         self.store = store
@@ -161,8 +163,8 @@ class PairDataset:
         return Item(self.augment(image), self._ids[record.captions[drawn]], self.targets[index], index)
 
     def key(self, index: int) -> str:
-        """The image's path below the data's root."""
-        return self.records[index].key
+        """The image's path below the data's root; whole where two roots have one of its name."""
+        return self._names[index]
 
     def caption(self, index: int) -> str:
         """The caption that a sample is scored by."""
@@ -172,7 +174,7 @@ class PairDataset:
         """The picture as it is on disk and its caption, with its target."""
         record = self.records[index]
         data = {IMAGE: self.store.read(record.path), TEXT: record.captions[0]}
-        return Sample(record.key, data, self.targets[index])
+        return Sample(self._names[index], data, self.targets[index])
 
 
 def _numbered(texts: object) -> dict[str, int]:

@@ -9,13 +9,14 @@ from typing_extensions import override
 
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.contract.sample import SPLITS, Split
-from tao_like.data.captions.reading import CaptionSource, ReadCaptions, read_captions
+from tao_like.data.captions.reading import CaptionSource, ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import read_class_list
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.clip.spec import DatasetSpec
+from tao_like.tasks.common.caption_sources import caption_sources, read_sources
 from tao_like.tasks.common.split_source import SplitSource
 
 
@@ -33,12 +34,12 @@ class CaptionedImages(SplitSource[CaptionRecord]):
     def named(self, split: Split) -> CaptionDataSpec | None:
         """The block of a split that the spec gives data for."""
         block: CaptionDataSpec = getattr(self.spec, f"{split}_dataset")
-        return block if block.images_dir or block.captions_file else None
+        return block if block.is_given else None
 
     @override
     def roots(self, split: Split) -> list[Path]:
         block = self.named(split)
-        return [] if block is None else [self._source(split, block).root]
+        return [] if block is None else [source.root for source in self._sources(split, block)]
 
     @override
     def found_classes(self) -> list[str]:
@@ -76,7 +77,7 @@ class CaptionedImages(SplitSource[CaptionRecord]):
                     "class folders) or captions_file"
                 )
             return []
-        self._read[split] = read_captions(self._source(split, block))
+        self._read[split] = read_sources(self._sources(split, block))
         return self._read[split].records
 
     @override
@@ -93,20 +94,6 @@ class CaptionedImages(SplitSource[CaptionRecord]):
             finding for split in SPLITS if split in self._read for finding in self._read[split].findings
         ]
 
-    def _source(self, split: Split, block: CaptionDataSpec) -> CaptionSource:
-        def path(text: str | None) -> Path | None:
-            return Path(text) if text else None
-
-        file = path(block.captions_file)
-        if file is not None and not file.is_file():
-            raise DatasetError(f"dataset.{split}_dataset.captions_file: there is no file {file}")
-        return CaptionSource(
-            f"dataset.{split}_dataset",
-            path(block.images_dir),
-            file,
-            path(block.caption_dir),
-            block.caption_file_suffix,
-            block.layout,
-            tuple(self.spec.templates),
-            training=split == "train",
-        )
+    def _sources(self, split: Split, block: CaptionDataSpec) -> list[CaptionSource]:
+        key = f"dataset.{split}_dataset"
+        return caption_sources(block, key, self.spec.templates, training=split == "train")

@@ -10,7 +10,7 @@ from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.model.image_tower import ImageTower
 from tao_like.tasks.clip.model.pair import PairNetwork
 from tao_like.tasks.clip.model.text_tower import TextTower
-from tao_like.tasks.clip.presets import CLIP_MEAN, CLIP_STD, find_preset
+from tao_like.tasks.clip.presets import CLIP_MEAN, CLIP_STD, SIGLIP_SCALING, find_preset
 from tao_like.tasks.clip.spec import ModelSpec
 
 FIRST_SCALE = {"clip": math.log(1 / 0.07), "siglip": math.log(10)}
@@ -40,7 +40,12 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
     """
     preset = find_preset(spec.type)
     embed_dim = spec.embed_dim or preset.embed_dim
-    activation = spec.activation or "gelu"
+    activation = spec.activation or preset.activation
+    if preset.is_siglip and embed_dim != preset.embed_dim:
+        raise SpecError(
+            f"model.embed_dim={embed_dim}: the image tower of {spec.type} has no projection, so an embedding "
+            f"has its {preset.embed_dim} channels; leave the key out"
+        )
     width = spec.text.width or preset.text_width
     heads = spec.text.heads or preset.text_heads
     if width % heads:
@@ -56,8 +61,8 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
         embed_dim=embed_dim,
         image_size=spec.image_size or preset.image_size,
         activation=activation,
-        mean=spec.mean or CLIP_MEAN,
-        std=spec.std or CLIP_STD,
+        mean=spec.mean or (SIGLIP_SCALING if preset.is_siglip else CLIP_MEAN),
+        std=spec.std or (SIGLIP_SCALING if preset.is_siglip else CLIP_STD),
     )
     text = TextTower(
         vocabulary_size=vocabulary.size,
@@ -70,5 +75,7 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
         activation=activation,
         logit_scale=scale,
         logit_bias=bias,
+        is_siglip=preset.is_siglip,
+        mlp_ratio=preset.text_mlp,
     )
     return PairNetwork(image, text)

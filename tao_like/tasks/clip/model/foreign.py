@@ -17,6 +17,8 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.weights.checkpoints import SOURCE_KEY, read_file, state_dicts
 from tao_like.tasks.clip.model.pair import PairNetwork
+from tao_like.tasks.clip.model.siglip import is_siglip, siglip_weights
+from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec
 
 # isort: split
@@ -83,16 +85,33 @@ def load_foreign(network: PairNetwork, path: Path, spec: ModelSpec) -> list[str]
     file = _weights_file(path)
     facts = _facts(file.parent)
     notes = _check_activation(facts, spec, path)
-    state = _openai_names(_read(file))
+    state = _read(file)
+    if is_siglip(state):
+        return [*_fill_siglip(network, state, path, spec), *notes, *_take_scaling(network, facts, spec)]
+    state = _openai_names(state)
     if "logit_scale" not in state or not any(name.startswith("visual.") for name in state):
         raise SpecError(f"{KEY}={path} holds no pair of towers of CLIP: it lacks logit_scale or visual.*")
     _fill(network.image.backbone, _image_weights(network.image.backbone, state), "image", path, spec)
     _fill(network.text, _text_weights(network, state), "text", path, spec)
-    if facts.mean is not None and facts.std is not None and spec.mean is None:
-        network.image.normalise.mean.copy_(torch.tensor(facts.mean))
-        network.image.normalise.std.copy_(torch.tensor(facts.std))
-        notes.append(f"mean and std are those of the files beside it: {facts.mean}, {facts.std}")
-    return [f"both towers come from {path}", *notes]
+    return [f"both towers come from {path}", *notes, *_take_scaling(network, facts, spec)]
+
+
+def _fill_siglip(network: PairNetwork, state: Mapping[str, Tensor], path: Path, spec: ModelSpec) -> list[str]:
+    image, text = siglip_weights(state)
+    if network.text.logit_bias is not None:
+        text["logit_bias"] = state["logit_bias"].reshape(1)
+    _fill(network.image.backbone, image, "image", path, spec)
+    _fill(network.text, text, "text", path, spec)
+    return [f"both towers come from {path}"]
+
+
+def _take_scaling(network: PairNetwork, facts: _Facts, spec: ModelSpec) -> list[str]:
+    """Gives the image tower the mean and std of the files beside the weights."""
+    if facts.mean is None or facts.std is None or spec.mean is not None:
+        return []
+    network.image.normalise.mean.copy_(torch.tensor(facts.mean))
+    network.image.normalise.std.copy_(torch.tensor(facts.std))
+    return [f"mean and std are those of the files beside it: {facts.mean}, {facts.std}"]
 
 
 def _weights_file(path: Path) -> Path:
@@ -133,10 +152,11 @@ def _facts(folder: Path) -> _Facts:
     """What transformers' or open_clip's configuration says."""
     config = _json(folder / "config.json")
     if "vision_config" in config:
+        usual = "gelu_pytorch_tanh" if "siglip" in str(config.get("model_type")) else "quick_gelu"
         acts = {
-            _mapping(config.get(name)).get("hidden_act", "quick_gelu")
-            for name in ("vision_config", "text_config")
+            _mapping(config.get(name)).get("hidden_act", usual) for name in ("vision_config", "text_config")
         }
+        acts = {"gelu_tanh" if act == "gelu_pytorch_tanh" else act for act in acts}
         activation = str(acts.pop()) if len(acts) == 1 else ", ".join(map(str, sorted(acts)))
         scaling = _json(folder / "preprocessor_config.json")
         return _Facts(activation, scaling.get("image_mean"), scaling.get("image_std"))
@@ -171,9 +191,10 @@ def _check_activation(facts: _Facts, spec: ModelSpec, path: Path) -> list[str]:
                 "model.activation=quick_gelu (OpenAI's weights and those converted from them) or gelu"
             )
         return [f"the activation is {wanted}, as the spec says; nothing beside the file could confirm it"]
-    if facts.activation != (wanted or "gelu"):
+    chosen = wanted or find_preset(spec.type).activation
+    if facts.activation != chosen:
         raise SpecError(
-            f"model.activation is {wanted or 'gelu'}, and {path} was trained with {facts.activation}; give "
+            f"model.activation is {chosen}, and {path} was trained with {facts.activation}; give "
             f"model.activation={facts.activation}"
         )
     return []

@@ -94,8 +94,10 @@ def _backbone(preset: Preset, embed_dim: int, image_size: int, activation: str) 
     else:
         arguments["img_size"] = image_size
     is_clip = "_clip_" in preset.image and preset.image.startswith("vit_")
-    if is_clip:
+    if is_clip or preset.is_siglip:
         arguments["act_layer"] = ACTIVATIONS[activation]
+    if preset.is_siglip:
+        arguments["num_classes"] = 0
     network = timm.create_model(preset.image, **arguments)
     if is_clip:
         assert isinstance(network, VisionTransformer)

@@ -1,6 +1,9 @@
-"""The text tower: a transformer whose tokens see only those before them."""
+"""The text tower: a transformer whose tokens see only those before them, or as SigLIP has it all."""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +11,15 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 
 # isort: split
-from timm.layers import QuickGELU
+from timm.layers import GELUTanh, QuickGELU
 from timm.models.vision_transformer import Block
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "quick_gelu": QuickGELU,
+    "gelu_tanh": GELUTanh,
+}
+_SIGLIP_EPSILON = 1e-6
 
 
 class TextTower(nn.Module):
@@ -31,9 +39,12 @@ class TextTower(nn.Module):
         activation: a name of ``ACTIVATIONS``.
         logit_scale: logarithm of the scale of cosines at the start.
         logit_bias: what is added to scaled cosines at the start; None: the loss has no bias.
+        is_siglip: every token sees all, padding too, and the embedding is read at the last place (Zhai et al.
+            2023, as in big_vision).
+        mlp_ratio: hidden channels of the blocks over their width.
     """
 
-    mask: Tensor
+    mask: Tensor | None
 
     def __init__(
         self,
@@ -48,22 +59,33 @@ class TextTower(nn.Module):
         activation: str,
         logit_scale: float,
         logit_bias: float | None,
+        is_siglip: bool = False,
+        mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
         self.end = end
+        self.is_siglip = is_siglip
+        norm_layer: Any = partial(nn.LayerNorm, eps=_SIGLIP_EPSILON) if is_siglip else nn.LayerNorm
         self.token_embedding = nn.Embedding(vocabulary_size, width)
         self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
         self.blocks = nn.ModuleList(
-            Block(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm, act_layer=ACTIVATIONS[activation])
+            Block(
+                width,
+                heads,
+                mlp_ratio=mlp_ratio,
+                qkv_bias=True,
+                norm_layer=norm_layer,
+                act_layer=ACTIVATIONS[activation],
+            )
             for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, embed_dim, bias=False)
+        self.norm = norm_layer(width)
+        self.projection = nn.Linear(width, embed_dim, bias=is_siglip)
         # One number each, with an axis: a weight without one cannot be divided over processes.
         self.logit_scale = nn.Parameter(torch.full((1,), logit_scale))
         self.logit_bias = None if logit_bias is None else nn.Parameter(torch.full((1,), logit_bias))
         above = torch.full((context_length, context_length), float("-inf")).triu(1)
-        self.register_buffer("mask", above, persistent=False)
+        self.register_buffer("mask", None if is_siglip else above, persistent=False)
         self.initialize(width, layers)
 
     def initialize(self, width: int, layers: int) -> None:
@@ -79,6 +101,8 @@ class TextTower(nn.Module):
             for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):  # type: ignore[union-attr]
                 nn.init.zeros_(layer.bias)  # type: ignore[union-attr,arg-type]
         nn.init.normal_(self.projection.weight, std=width**-0.5)
+        if self.projection.bias is not None:
+            nn.init.zeros_(self.projection.bias)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that are no matrices of weights."""
@@ -89,6 +113,9 @@ class TextTower(nn.Module):
         states = self.token_embedding(ids) + self.positional_embedding
         for block in self.blocks:
             states = block(states, attn_mask=self.mask)
+        if self.is_siglip:
+            last: Tensor = self.projection(self.norm(states)[:, -1])
+            return last
         # Which place is the first end: a product with its mark, for engines that cannot gather by row.
         ends = (ids == self.end).to(states.dtype)
         first = ends * (ends.cumsum(dim=1) == 1)

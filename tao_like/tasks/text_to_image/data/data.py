@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from tao_like.contract.data import Data, DataReport, Loading
 from tao_like.contract.labels import Labels
 from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
-from tao_like.data.captions.reading import CaptionSource, ReadCaptions, read_captions
+from tao_like.data.captions.reading import ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.images import full_check, quick_check
@@ -30,6 +29,7 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
+from tao_like.tasks.common.caption_sources import caption_sources, read_sources
 from tao_like.tasks.common.pair_judge import PairJudge, open_judge
 from tao_like.tasks.text_to_image.judge import Judge
 from tao_like.tasks.text_to_image.spec import Spec
@@ -161,7 +161,7 @@ class CaptionData(Data):
 
     def _named(self, split: Split) -> CaptionDataSpec | None:
         block: CaptionDataSpec = getattr(self.block, f"{split}_dataset")
-        return block if block.images_dir or block.captions_file else None
+        return block if block.is_given else None
 
     def read(self, split: Split) -> ReadCaptions:
         """The pairs of a split, read once. Raises DatasetError."""
@@ -169,17 +169,8 @@ class CaptionData(Data):
             block = self._named(split)
             if block is None:
                 raise DatasetError(f"there is no {split} data; give {self.key(split)}")
-            self._read[split] = read_captions(
-                CaptionSource(
-                    f"dataset.{split}_dataset",
-                    Path(block.images_dir) if block.images_dir else None,
-                    Path(block.captions_file) if block.captions_file else None,
-                    Path(block.caption_dir) if block.caption_dir else None,
-                    block.caption_file_suffix,
-                    block.layout,
-                    tuple(self.block.templates),
-                )
-            )
+            sources = caption_sources(block, f"dataset.{split}_dataset", self.block.templates)
+            self._read[split] = read_sources(sources)
         return self._read[split]
 
     def records(self, split: Split) -> list[CaptionRecord]:
