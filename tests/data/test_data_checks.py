@@ -252,6 +252,6 @@ def test_what_a_folder_holds_and_nobody_uses_is_named(tmp_path: Path, paint: Pai
     assert findings["loose_pictures"].files == (str(root / "loose.png"),)
     assert [finding.code for finding in unused_findings(root, class_folders=False)] == ["passed_over"]
     assert [each.key for each in read_class_folders(root, training=False)] == ["a/0.png"]
-    with pytest.raises(DatasetError, match=r"pipe\.png: not a file"):
+    with pytest.raises(DatasetError, match=r"pipe\.png: not a readable picture"):
         read_header(root / "a" / "pipe.png")
     assert found_pixel_range([root / "a" / "pipe.png"]) is None

@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.big_images import open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
-from tao_like.runtime.inputs.shards import file_exists, file_status, open_file
+from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.tracking.files import readable
 
 # Folders that archives and systems leave behind; they hold no data of the user's.
@@ -246,8 +246,9 @@ def read_header(path: Path) -> Header:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
-    if not file_exists(path):
-        raise DatasetError(f"{path}: not a file")  # opening a pipe would wait for somebody to write to it
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for somebody to write to it.
+        raise DatasetError(f"{path}: not a readable picture (not a file)")
     return _header(path, *status)
 
 

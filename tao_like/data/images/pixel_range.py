@@ -14,7 +14,7 @@ import numpy as np
 
 from tao_like.runtime.inputs.big_images import any_size, bytes_a_pixel, check_memory, open_image
 from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, deep_values
-from tao_like.runtime.inputs.shards import file_exists, open_file
+from tao_like.runtime.inputs.shards import open_file
 
 LOOKED_AT = 200
 """Pictures of a data set that are opened, spread evenly."""
@@ -73,7 +73,7 @@ def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
 
 
 def _values(path: Path) -> np.ndarray | None:
-    if not file_exists(path):
+    if path.exists() and not path.is_file():
         return None
     try:
         with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image, any_size(image.size):
