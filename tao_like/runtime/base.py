@@ -356,7 +356,7 @@ class Model(ABC):
                 sizes.append(size)
         read: Iterator[Prediction] = iter(())
         if samples:
-            outputs = self.run_prepared(self._joined(samples))
+            outputs = self.run_preprocessed(self._joined(samples))
             read = iter(self._reader.read(outputs, metadata, sources, sizes))
         for position in range(len(batch)):
             yield failed[position] if position in failed else next(read)

@@ -86,12 +86,12 @@ class ImageInput:
         if isinstance(given, Image.Image):
             return given.width * given.height
         if isinstance(given, np.ndarray):
-            return given.size
+            return int(np.prod(given.shape[:2]))
         try:
             if not Path(given).is_file():
                 return 0
             with Path(given).open("rb") as file, open_image(file, IMAGE_FORMATS) as image:
-                return image.width * image.height
+                return int(image.width * image.height)
         except (OSError, ValueError, TypeError):
             return 0
 

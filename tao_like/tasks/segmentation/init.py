@@ -15,7 +15,7 @@ from tao_like.data.masks.survey import MaskSurvey, survey_masks
 from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.segmentation.spec import Spec
-from tao_like.tasks.segmentation.spec_blocks.data import MULTIPLE
+from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE
 
 BACKBONE = "tf_efficientnet_lite0"
 FEW_PHOTOS = 2000
