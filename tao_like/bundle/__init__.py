@@ -8,13 +8,14 @@ Reading one never unpickles and never runs or unpacks anything from it.
 
 from __future__ import annotations
 
-from tao_like.bundle.content import ONLY_PART, Bundle, Part
+from tao_like.bundle.content import GRAPH_ROLES, ONLY_PART, Bundle, Part
 from tao_like.bundle.files import file_sha256, read_bundle, read_manifest, write_bundle
 from tao_like.bundle.manifest import FORMAT, FORMAT_VERSION
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "GRAPH_ROLES",
     "ONLY_PART",
     "Bundle",
     "Part",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ONLY_PART = "model"
 """Name of the part of a network that has one."""
 
+GRAPH_ROLES = "roles"
+"""In ``extra``: by which rules tables of an imported graph became parameters, buffers or plain numbers."""
+
 
 class _NotGiven:
     """Stands where None would mean that there is none."""
@@ -156,6 +159,21 @@ class Bundle:
     @graph.setter
     def graph(self, value: bytes | None) -> None:
         self._change(graph=value)
+
+    def weights_for(self, name: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a part for a network that was built from its spec and graph.
+
+        Bundles without `GRAPH_ROLES` lack tables of an imported graph that were plain numbers then, and are
+        parameters or buffers now: these are as the graph has them.
+
+        Args:
+            name: of the part.
+            own: the state dict of the network as it was built.
+        """
+        part = self.parts[name]
+        if part.graph is None or GRAPH_ROLES in self.extra:
+            return part.weights
+        return {**own, **part.weights}
 
     def _only_name(self) -> str:
         if len(self.parts) != 1:

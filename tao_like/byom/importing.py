@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch import nn
 
-from tao_like.bundle import Bundle, file_sha256
+from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
@@ -45,6 +45,7 @@ BATCH = "batch"
 """In a report and a bundle: the only number of samples that the network takes; None: any."""
 HEADS = "heads"
 """In what a bundle says of its graph: attention layers are modules in it."""
+_ROLES_NOW = 2
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 _MANY = 5
 """Convolutions from which on one expects norm layers between them."""
@@ -305,6 +306,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         graph=result.model.SerializeToString(deterministic=True),
         extra={
             HEADS: True,
+            GRAPH_ROLES: _ROLES_NOW,
             BATCH: result.report[BATCH],
             "cut": list(cuts),
             "head": head,
@@ -331,7 +333,7 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
     if not strict:
         return imported
     try:
-        imported.module.load_state_dict(bundle.weights)
+        imported.module.load_state_dict(bundle.weights_for(ONLY_PART, imported.module.state_dict()))
     except RuntimeError as error:
         raise BundleError(f"{_WEIGHTS_MISSED}: {str(error).splitlines()[0]}") from error
     return imported

@@ -65,7 +65,7 @@ def bundle_network(task: AnyTask, bundle: Bundle, path: Path) -> nn.Module:
         for name, part in bundle.parts.items():
             if part.structure is not None:
                 structure.apply(modules[name], part.structure)
-            modules[name].load_state_dict(part.weights)
+            modules[name].load_state_dict(bundle.weights_for(name, modules[name].state_dict()))
     except BundleError as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     except RuntimeError as error:

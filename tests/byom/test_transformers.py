@@ -19,13 +19,14 @@ from test_backbone import settings
 from tiny_classification import data_overrides, run
 from torch import nn
 
-from tao_like.bundle import read_bundle, write_bundle
+from tao_like.bundle import GRAPH_ROLES, read_bundle, write_bundle
 from tao_like.byom import convert
 from tao_like.byom.building import host
 from tao_like.byom.importing import HEADS, from_bundle, import_file, to_bundle
 from tao_like.byom.patterns.heads import ImportedAttention
 from tao_like.byom.proof.comparison import session
 from tao_like.contract.model import Exportable, Prunable
+from tao_like.errors import BundleError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.imported.backbone import build_imported
 from tao_like.stages.lib.onnx_writer import to_onnx
@@ -203,6 +204,18 @@ def test_a_bundle_from_before_heads_were_known_is_still_read(tmp_path: Path) -> 
     bundle.weights = dict(convert(onnx.load(path), heads=False).module.state_dict())
     del bundle.extra[HEADS]
     assert not any(isinstance(part, ImportedAttention) for part in from_bundle(bundle).module.modules())
+
+
+def test_a_table_that_was_a_plain_number_before_is_as_the_graph_has_it(tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    (tmp_path / "model.onnx").write_bytes(exported(network, batch=None))
+    bundle = to_bundle(import_file(tmp_path / "model.onnx"), classes=[])
+    (table,) = (name for name in bundle.weights if "pos_embed" in name)
+    kept = bundle.weights.pop(table)
+    with pytest.raises(BundleError, match="do not fit its graph"):
+        from_bundle(bundle)
+    del bundle.extra[GRAPH_ROLES]
+    assert torch.equal(from_bundle(bundle).module.state_dict()[table], kept)
 
 
 def test_it_goes_the_whole_path(tmp_path: Path) -> None:

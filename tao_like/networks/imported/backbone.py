@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from tao_like.bundle import Bundle, read_bundle
+from tao_like.bundle import GRAPH_ROLES, Bundle, read_bundle
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head
@@ -130,7 +130,7 @@ def read_imported(source: str) -> Bundle:
 
 def kept_extra(bundle: Bundle) -> dict[str, Any]:
     """What a bundle that a task has trained must keep of what an imported network's bundle says."""
-    return {name: bundle.extra[name] for name in ("cut", HEADS) if name in bundle.extra}
+    return {name: bundle.extra[name] for name in ("cut", HEADS, GRAPH_ROLES) if name in bundle.extra}
 
 
 def named_cuts(extra: dict[str, Any]) -> list[str]:
