@@ -1,6 +1,6 @@
-"""Train, export and evaluate for many of timm's architectures: a step each, tiny pictures, real stages.
+"""Train, export and evaluate for many of timm's architectures: a step each, tiny images, real stages.
 
-Reads names and picture sizes from backbone_names.csv (100 and more names of 25 and more families, at
+Reads names and image sizes from backbone_names.csv (100 and more names of 25 and more families, at
 most 8 of one). Each runs through the stages as a user would run them, and its ONNX file must give the
 answers of the bundle. Each has a process of its own; one that fails costs its own row.
 
@@ -38,17 +38,17 @@ CLASSES = ("blue", "green", "red")
 SECONDS_ALLOWED = 600
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Noise in three colors, as class folders for training and validation."""
     generator = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
         for number, name in enumerate(CLASSES):
             target = folder / split / name
             target.mkdir(parents=True)
-            for picture in range(count):
+            for image in range(count):
                 pixels = generator.integers(0, 80, (80, 80, 3), dtype=np.uint8)
                 pixels[..., 2 - number] += 150
-                Image.fromarray(pixels).save(target / f"{picture}.png")
+                Image.fromarray(pixels).save(target / f"{image}.png")
 
 
 def run_stages(row: dict[str, str], data: Path, results_queue: Any) -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     context = multiprocessing.get_context("fork")
     results = []
     with tempfile.TemporaryDirectory() as name:
-        write_pictures(Path(name))
+        write_images(Path(name))
         for row in rows:
             results_queue: Any = context.Queue()
             process = context.Process(target=run_stages, args=(row, Path(name), results_queue))

@@ -7,10 +7,10 @@ Networks of timm and transformers with random weights (byom_sources.py), each wr
 torch, for one sample and for any number. `batch_1` to `batch_3` are differences of the converted network to
 onnxruntime
 on the file, as fractions of the output's scale; `other_size` is that at another side, where the source is
-open. Then a classifier of two classes is trained for one epoch on 24 pictures of 32 or 64 pixels; `exported`,
+open. Then a classifier of two classes is trained for one epoch on 24 images of 32 or 64 pixels; `exported`,
 `pruned`
 and `int8` are the largest differences that these stages report (int8: of probabilities, after one epoch on 24
-pictures), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities
+images), `macs` what pruning to 0.8 has left, `runtime` the difference of tao_like.runtime's probabilities
 to those of evaluate. Last both files are compared. `problem` names the first stage that failed, and why.
 """
 
@@ -66,37 +66,37 @@ COLUMNS = (
     ),
 )
 BATCHES = (1, 2, 3)
-_PICTURES = {"train": 12, "val": 6, "test": 6}
+_IMAGES = {"train": 12, "val": 6, "test": 6}
 _COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}
 
 
-def write_pictures(folder: Path, side: int) -> list[str]:
-    """Pictures of two classes, and the overrides that name them."""
+def write_images(folder: Path, side: int) -> list[str]:
+    """Images of two classes, and the overrides that name them."""
     draw = np.random.default_rng(0)
-    for split, count in _PICTURES.items():
+    for split, count in _IMAGES.items():
         for name, color in _COLORS.items():
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = draw.integers(0, 80, (side, side, 3)) + np.array(color) * 0.6
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
-    return [f"dataset.{split}_dataset.images_dir={folder / split}" for split in _PICTURES]
+    return [f"dataset.{split}_dataset.images_dir={folder / split}" for split in _IMAGES]
 
 
 def difference(result: ImportResult, file: Path, batch: int, side: int, *, one_by_one: bool) -> float:
     """Largest difference of a converted network to its file, as a fraction of the largest answer."""
-    pictures = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
+    images = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
     reference = session(onnx.load(file))
     name = reference.get_inputs()[0].name
-    parts = pictures.split(1) if one_by_one else [pictures]
+    parts = images.split(1) if one_by_one else [images]
     expected = np.concatenate([reference.run(None, {name: part.numpy()})[0] for part in parts])
     with torch.inference_mode():
-        given = result.imported.module(pictures).numpy()
+        given = result.imported.module(images).numpy()
     return float(np.abs(given - expected).max() / np.abs(expected).max())
 
 
 def stages(row: dict[str, Any], bundle: Path, folder: Path, side: int) -> None:
     """The bundle through every stage; each fills its columns of the row."""
-    common = [*write_pictures(folder / "pictures", side), f"dataset.img_size={side}", "dataset.batch_size=8"]
+    common = [*write_images(folder / "pictures", side), f"dataset.img_size={side}", "dataset.batch_size=8"]
     common += ["dataset.workers=0", "train.num_epochs=1", "train.accelerator=cpu", "train.optim.lr=1e-3"]
     common += ["train.tensorboard.enabled=false", "model.backbone.type=byom"]
     common.append(f"model.backbone.pretrained_backbone_path={bundle}")
@@ -132,12 +132,12 @@ def stages(row: dict[str, Any], bundle: Path, folder: Path, side: int) -> None:
     row["problem"] = ""
 
 
-def worst_probability(model: Any, lines: list[dict[str, str]], pictures: Path) -> float:
+def worst_probability(model: Any, lines: list[dict[str, str]], images: Path) -> float:
     """The largest difference of probabilities by the runtime to those that evaluate has written."""
     worst = 0.0
     for line in lines[:4]:
         path = Path(line[next(iter(line))])
-        path = path if path.is_absolute() else pictures / "test" / path
+        path = path if path.is_absolute() else images / "test" / path
         prediction = model.predict(path)
         worst = max(worst, *(abs(p - float(line[f"p_{n}"])) for n, p in prediction.probabilities.items()))
     return worst

@@ -32,7 +32,7 @@ class Source:
 
     Attributes:
         make: builds it; its only output are logits or an embedding.
-        side: of its pictures, in pixels.
+        side: of its images, in pixels.
         other: another side that it can take; 0: it is bound to one.
         unfused: exporters that fail on its fused attention (torch 2.13's: `is_causal` must be no tensor; or a
             view of what the decomposed attention gives); for them attention is written out, as its library

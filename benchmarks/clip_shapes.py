@@ -1,7 +1,7 @@
-"""What the sample shapes_captions shows: words learnt apart name pictures that were never seen together.
+"""What the sample shapes_captions shows: words learnt apart name images that were never seen together.
 
-Trains the shipped spec with several seeds, scores the test pictures of trained and of held-out pairs of
-color and shape, and trains once with captions that are shuffled among the pictures. Writes a CSV beside
+Trains the shipped spec with several seeds, scores the test images of trained and of held-out pairs of
+color and shape, and trains once with captions that are shuffled among the images. Writes a CSV beside
 this script.
 
     python benchmarks/clip_shapes.py [--seeds 3] [--tune] [key=value ...]
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measured(folder: Path, seed: int, overrides: list[str], captions: str) -> list[dict[str, Any]]:
-    """A row for each group of the test pictures."""
+    """A row for each group of the test images."""
     words = [
         *(
             f"dataset.{split}_dataset.captions_file={folder / split}.jsonl"
@@ -100,7 +100,7 @@ def used() -> float:
 
 
 def leave_out(folder: Path) -> None:
-    """Moves the training's pictures of four pairs into a test that has nothing of the real one."""
+    """Moves the training's images of four pairs into a test that has nothing of the real one."""
     lines = {split: read(folder, split) for split in ("train", "val")}
     held = [{**row, "group": "tuned"} for row in lines["train"] if row["label"] in TUNED]
     # As many a caption as the real test has.
@@ -112,7 +112,7 @@ def leave_out(folder: Path) -> None:
 
 
 def shuffle(folder: Path) -> None:
-    """Gives the training's captions to other pictures."""
+    """Gives the training's captions to other images."""
     rows = read(folder, "train")
     captions = [row["captions"] for row in rows]
     random.Random(0).shuffle(captions)

@@ -1,4 +1,4 @@
-"""Processor time of COCO's twelve figures on 5,000 made-up pictures with 36,000 boxes, beside pycocotools.
+"""Processor time of COCO's twelve figures on 5,000 made-up images with 36,000 boxes, beside pycocotools.
 
 python benchmarks/coco_map.py --runs 3
 """
@@ -24,7 +24,7 @@ from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_dataset, coco_metrics, coco_results
 
-PICTURES, BOXES, CLASSES = 5000, 36_000, 80
+IMAGES, BOXES, CLASSES = 5000, 36_000, 80
 PREDICTIONS_A_BOX = 3
 SIDE = 640
 
@@ -32,10 +32,10 @@ SIDE = 640
 def make_case(seed: int) -> tuple[list[Detections], list[GroundTruth]]:
     """Targets, and for each box three answers: near it, less near, and anywhere."""
     draw = np.random.default_rng(seed)
-    owner = np.sort(draw.integers(0, PICTURES, BOXES))
+    owner = np.sort(draw.integers(0, IMAGES, BOXES))
     predictions, targets = [], []
-    for picture in range(PICTURES):
-        count = int((owner == picture).sum())
+    for image in range(IMAGES):
+        count = int((owner == image).sum())
         corner = draw.uniform(0, SIDE * 0.8, (count, 2))
         size = np.exp(draw.uniform(np.log(8), np.log(300), (count, 2)))
         boxes = np.concatenate([corner, np.minimum(corner + size, SIDE)], axis=1).astype(np.float32)

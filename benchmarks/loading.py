@@ -53,7 +53,7 @@ def ours(folder: Path, cache: str, workers: int) -> Callable[[], DataLoader[Any]
 
 
 def theirs(folder: Path, workers: int) -> Callable[[], DataLoader[Any]]:
-    """ImageFolder with transforms v2 on Pillow pictures, as torchvision's references have it."""
+    """ImageFolder with transforms v2 on Pillow images, as torchvision's references have it."""
     change = v2.Compose(
         [
             v2.RandomResizedCrop(SIZE, scale=(0.35, 1.0), interpolation=InterpolationMode.BICUBIC),

@@ -49,7 +49,7 @@ def run(stage: str, spec: Path, *overrides: str) -> Any:
 
 
 def latency(before: Path, after: Path, rounds: int) -> tuple[float, float]:
-    """Median milliseconds of two exported files at batch 1, in turns, on a preprocessed picture of noise."""
+    """Median milliseconds of two exported files at batch 1, in turns, on a preprocessed image of noise."""
     calls = {}
     for name, path in (("before", before), ("after", after)):
         model = runtime.load(path)

@@ -5,7 +5,7 @@ python benchmarks/quantization.py PHOTOS --seeds 3
 PHOTOS holds train and val with a folder a class. EfficientNet-Lite0 is trained with the spec that `init`
 writes, once a seed, and scored on val in fp32 and in int8, with weights of 8 and of 7 bits.
 `quantize.max_drop` is 1, so that no layer is chosen by the data that the figures are quoted for. Speed:
-networks with random weights at 224 pixels, one picture a call, in turns; beside the stage's graph also that
+networks with random weights at 224 pixels, one image a call, in turns; beside the stage's graph also that
 of onnxruntime's quantize_static with its own defaults (int8 between the layers, in place of uint8).
 """
 
@@ -77,7 +77,7 @@ def accuracies(photos: Path, seeds: int, folder: Path) -> list[list[Any]]:
 
 
 class _Reader(CalibrationDataReader):
-    """Some pictures of noise."""
+    """Some images of noise."""
 
     def __init__(self, feeds: list[dict[str, np.ndarray]]) -> None:
         self.feeds = iter(feeds)

@@ -1,4 +1,4 @@
-"""Time of the runtime's call on preprocessed pictures against a bare onnxruntime session, in turns.
+"""Time of the runtime's call on preprocessed images against a bare onnxruntime session, in turns.
 
 python benchmarks/runtime_overhead.py MODEL.onnx --pairs 200
 """

@@ -4,7 +4,7 @@
     python benchmarks/text_to_image_shapes.py --arch glide --seeds 1 train.num_epochs=40
 
 Data: the sample shapes_captions (seed 0). Pairs of color and shape of the group `held_out` are in no training
-file. The judge is that of `evaluate`: nearest real pictures, no training. One row a seed is added to the CSV.
+file. The judge is that of `evaluate`: nearest real images, no training. One row a seed is added to the CSV.
 CPU seconds are those of the process and its children, wall seconds those of the clock: on a machine that
 others use too, the latter say little.
 """
@@ -32,7 +32,7 @@ from tao_like.tasks.text_to_image.judge import Judge, words_of
 RESULTS = Path(__file__).with_suffix(".csv")
 ATTRIBUTES = ("shape", "color", "size", "place")
 PAINTED = 60
-"""Pictures whose middle part is painted anew."""
+"""Images whose middle part is painted anew."""
 
 
 def cpu_seconds() -> float:
@@ -107,7 +107,7 @@ ATTRIBUTE_WORDS = {
 def judge_of(data: Path) -> Judge:
     """The judge of `evaluate`."""
     lines = read_lines(data, "train")
-    return Judge(read_pictures(data, lines), [line["captions"][0] for line in lines], ATTRIBUTE_WORDS)
+    return Judge(read_images(data, lines), [line["captions"][0] for line in lines], ATTRIBUTE_WORDS)
 
 
 def read_lines(data: Path, split: str) -> list[dict[str, Any]]:
@@ -115,27 +115,27 @@ def read_lines(data: Path, split: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (data / f"{split}.jsonl").read_text().splitlines()]
 
 
-def read_pictures(data: Path, lines: list[dict[str, Any]]) -> Any:
-    """Their pictures, (N, H, W, 3) uint8."""
+def read_images(data: Path, lines: list[dict[str, Any]]) -> Any:
+    """Their images, (N, H, W, 3) uint8."""
     from PIL import Image
 
     return np.stack([np.asarray(Image.open(data / line["image"])) for line in lines])
 
 
 def embedded(model: Any, data: Path) -> dict[str, float]:
-    """What stands between caption and picture, by the exported graphs alone.
+    """What stands between caption and image, by the exported graphs alone.
 
-    The prior's embeddings against those of real pictures, beside two anchors (the captions' own, and the mean
-    of the training's pictures of the same caption); the decoder from true embeddings; pictures turned back to
+    The prior's embeddings against those of real images, beside two anchors (the captions' own, and the mean
+    of the training's images of the same caption); the decoder from true embeddings; images turned back to
     noise and made again; red circles on the way to blue.
     """
     row: dict[str, float] = {}
     judge = judge_of(data)
     lines = read_lines(data, "test")
-    pictures = read_pictures(data, lines)
+    images = read_images(data, lines)
     captions = [line["captions"][0] for line in lines]
     train = read_lines(data, "train")
-    real, known = image_embeddings(model, pictures), image_embeddings(model, read_pictures(data, train))
+    real, known = image_embeddings(model, images), image_embeddings(model, read_images(data, train))
     text = np.concatenate([model.prepare({"text": one, "seed": 0})["text"][None] for one in captions])
     words = model.run("text_encoder", {"text": text})
     without = model.run("text_encoder", {"text": np.zeros_like(text)})
@@ -155,23 +155,23 @@ def embedded(model: Any, data: Path) -> dict[str, float]:
     made = decoded(model, real, without)
     row["decoded_accuracy"] = accuracy(judge, made, captions)
     row["decoded_cosine"] = float((image_embeddings(model, made) * real).sum(axis=1).mean())
-    again = [model.generate("", seed=0, image=one, guidance_scale=1.0, eta=0.0) for one in pictures[:20]]
+    again = [model.generate("", seed=0, image=one, guidance_scale=1.0, eta=0.0) for one in images[:20]]
     errors = [
         np.mean((one.pixels / 255.0 - real / 255.0) ** 2)
-        for one, real in zip(again, pictures[:20], strict=True)
+        for one, real in zip(again, images[:20], strict=True)
     ]
     row["inverted_psnr"] = float(np.mean([-10 * np.log10(error) for error in errors]))
-    return {name: round(value, 3) for name, value in (row | turned(model, judge, lines, pictures)).items()}
+    return {name: round(value, 3) for name, value in (row | turned(model, judge, lines, images)).items()}
 
 
-def image_embeddings(model: Any, pictures: Any) -> Any:
-    """Of pictures (N, H, W, 3) uint8, (N, D)."""
-    pixels = np.ascontiguousarray((pictures.astype(np.float32) / 255).transpose(0, 3, 1, 2))
+def image_embeddings(model: Any, images: Any) -> Any:
+    """Of images (N, H, W, 3) uint8, (N, D)."""
+    pixels = np.ascontiguousarray((images.astype(np.float32) / 255).transpose(0, 3, 1, 2))
     return model.run("image_encoder", {"pixels": pixels})["image_embedding"]
 
 
 def decoded(model: Any, image: Any, without: Any) -> Any:
-    """Pictures (N, H, W, 3) uint8 of embeddings, without captions."""
+    """Images (N, H, W, 3) uint8 of embeddings, without captions."""
     generator = model.generator
     noise = Noise(np.arange(len(image)))
     blank = {name: without[name] for name in ("text_embedding", "tokens")}
@@ -183,9 +183,9 @@ def decoded(model: Any, image: Any, without: Any) -> Any:
     return (((found + 1) / 2).clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def accuracy(judge: Judge, pictures: Any, captions: list[str]) -> float:
+def accuracy(judge: Judge, images: Any, captions: list[str]) -> float:
     """The mean of all attributes."""
-    found = judge(pictures)
+    found = judge(images)
     right = [
         look[name] == word
         for look, caption in zip(found, captions, strict=True)
@@ -194,14 +194,14 @@ def accuracy(judge: Judge, pictures: Any, captions: list[str]) -> float:
     return float(np.mean(right))
 
 
-def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], pictures: Any) -> dict[str, float]:
-    """Red pictures led to blue by the difference of two captions: how many turn, and keep their shape."""
+def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], images: Any) -> dict[str, float]:
+    """Red images led to blue by the difference of two captions: how many turn, and keep their shape."""
     red = [number for number, line in enumerate(lines) if line["label"].startswith("red ")][:40]
     looks = []
     for number in red:
         shape = lines[number]["label"].split()[1]
         made = model.generate(
-            f"a blue {shape}", image=pictures[number], caption=f"a red {shape}", frames=1, guidance_scale=1.0
+            f"a blue {shape}", image=images[number], caption=f"a red {shape}", frames=1, guidance_scale=1.0
         )
         looks.append((judge(made.pixels[None])[0], shape))
     blue = [one["color"] == "blue" for one, _ in looks]

@@ -16,12 +16,12 @@ from PIL import Image
 
 import tao_like
 from tao_like.notebook import training_curves
-from tao_like.plots.grids import picture_grid
+from tao_like.plots.grids import image_grid
 from tao_like.samples.catalog import write_sample
 from tao_like.tasks.detection.init import write_spec
 
 IMAGES = Path(__file__).parent / "images"
-# Smaller pictures and fewer epochs than `init` proposes. Digits must not be mirrored.
+# Smaller images and fewer epochs than `init` proposes. Digits must not be mirrored.
 QUICK = (
     "dataset.img_size=192",
     "dataset.img_height=160",
@@ -31,7 +31,7 @@ QUICK = (
 )
 CURVES = ("train/loss_box", "train/loss_class", "val/mAP50")
 LARGEST = 120_000
-"""Bytes of a picture: the README must open quickly."""
+"""Bytes of an image: the README must open quickly."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def make_images(folder: Path) -> None:
-    """Writes every picture; works in ``folder``."""
+    """Writes every image; works in ``folder``."""
     scenes, spec = folder / "scenes", folder / "detection.yaml"
     overrides = (*QUICK, f"results_dir={folder / 'results'}")
     trained = folder / "results" / "train"
@@ -62,11 +62,11 @@ def make_images(folder: Path) -> None:
     found = tao_like.run("detection", "inference", spec, (*overrides, "inference.max_pictures=80"))
     with (found.folder / "predictions.csv").open(newline="", encoding="utf-8") as lines:
         counts = [int(row["objects"]) for row in csv.DictReader(lines)]
-    # Rows and pictures have one order. The first ones that are neither empty nor crowded.
+    # Rows and images have one order. The first ones that are neither empty nor crowded.
     files = sorted((found.folder / "pictures").iterdir())
     chosen = [file for file, count in zip(files, counts, strict=True) if 3 <= count <= 5][:6]
-    pictures = [Image.open(file).resize((320, 240), Image.Resampling.LANCZOS) for file in chosen]
-    grid = picture_grid(pictures, columns=3)
+    images = [Image.open(file).resize((320, 240), Image.Resampling.LANCZOS) for file in chosen]
+    grid = image_grid(images, columns=3)
     save(grid, "detection_predictions.jpg")
 
     # This file and torch differ by 0.0002, which is more than export allows by itself.
@@ -76,21 +76,21 @@ def make_images(folder: Path) -> None:
     save(Image.open(compared.folder / "comparison.png"), "comparison.png")
 
 
-def save(picture: Image.Image, name: str) -> None:
-    """Writes a picture as small as it can be without being seen to be.
+def save(image: Image.Image, name: str) -> None:
+    """Writes an image as small as it can be without being seen to be.
 
     Raises:
         SystemExit: it is larger than it may be.
     """
     IMAGES.mkdir(exist_ok=True)
     path = IMAGES / name
-    picture = picture.convert("RGB")
+    image = image.convert("RGB")
     if path.suffix == ".png":
-        picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     else:
-        picture.save(path, quality=75, optimize=True)
+        image.save(path, quality=75, optimize=True)
     size = path.stat().st_size
-    print(f"{path}: {picture.width} x {picture.height}, {size / 1000:.0f} kB")
+    print(f"{path}: {image.width} x {image.height}, {size / 1000:.0f} kB")
     if size > LARGEST:
         raise SystemExit(f"{path} has {size} bytes, and may have {LARGEST}")
 

@@ -1,4 +1,4 @@
-"""What a notebook shows beside the files of a run: training inputs, curves and TensorBoard's pictures."""
+"""What a notebook shows beside the files of a run: training inputs, curves and TensorBoard's images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from tao_like.errors import TaoLikeError
 from tao_like.plots.charts import Line, Panel, draw_panels
-from tao_like.plots.grids import picture_grid
+from tao_like.plots.grids import image_grid
 from tao_like.plots.palette import ACCENT, PALETTE, WRONG
 
 Points = list[tuple[int, float]]
@@ -31,7 +31,7 @@ def training_inputs(
     spec: str | Path,
     overrides: Sequence[str] = (),
     *,
-    pictures: int = 3,
+    images: int = 3,
     times: int = 6,
     seed: int = 0,
 ) -> Image.Image:
@@ -41,7 +41,7 @@ def training_inputs(
         task: such as ``classification``.
         spec: the spec file.
         overrides: ``key=value`` texts.
-        pictures: samples, spread evenly over the training data.
+        images: samples, spread evenly over the training data.
         times: columns.
         seed: of the random changes.
 
@@ -57,20 +57,20 @@ def training_inputs(
     made = task_class(task)(loaded.spec)
     dataset = made.data.dataset("train", augment=True)
     # A step further each time: where classes take turns, even steps may meet one class alone.
-    places = range(min(pictures, len(dataset)))
-    numbers = [(len(dataset) * place // pictures + place) % len(dataset) for place in places]
+    places = range(min(images, len(dataset)))
+    numbers = [(len(dataset) * place // images + place) % len(dataset) for place in places]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         batch = made.data.collate([dataset[number] for number in numbers for _ in range(times)])
     cards = made.predictions.draw_batch(batch)
     if not cards:
         raise TaoLikeError(f"the task {task} does not draw its training inputs")
-    return picture_grid(cards, columns=times)
+    return image_grid(cards, columns=times)
 
 
 @dataclass(frozen=True)
-class MovingPictures:
-    """GIF files side by side. Jupyter shows them moving; of a Pillow picture it shows the first frame.
+class Animations:
+    """GIF files side by side. Jupyter shows them moving; of a Pillow image it shows the first frame.
 
     Attributes:
         files: the GIF files.
@@ -91,22 +91,22 @@ def _read_events(folder: str | Path) -> Any:
     """The TensorBoard events of a training, all of them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    # 0: keep every point; of the pictures, the last is enough.
+    # 0: keep every point; of the images, the last is enough.
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1})
     events.Reload()
     return events
 
 
-def training_picture(folder: str | Path, name: str) -> Image.Image:
-    """The last picture of a name in the TensorBoard events of a training, such as ``val/confusion_matrix``.
+def training_image(folder: str | Path, name: str) -> Image.Image:
+    """The last image of a name in the TensorBoard events of a training, such as ``val/confusion_matrix``.
 
     Raises:
-        TaoLikeError: the folder holds no picture of that name.
+        TaoLikeError: the folder holds no image of that name.
     """
     events = _read_events(folder)
     known = sorted(events.Tags()["images"])
     if name not in known:
-        raise TaoLikeError(f"{folder} holds no picture {name}; it holds {', '.join(known) or 'none'}")
+        raise TaoLikeError(f"{folder} holds no image {name}; it holds {', '.join(known) or 'none'}")
     return Image.open(io.BytesIO(events.Images(name)[-1].encoded_image_string))
 
 

@@ -220,8 +220,8 @@ class QuantizeStageTests:
             lines = list(csv.DictReader(file))
         assert [line["name"] for line in lines] == [row["name"] for row in result.rows]
         assert [float(line[metric]) for line in lines] == [row["metrics"][metric] for row in result.rows]
-        with Image.open(result.folder / "comparison.png") as picture:
-            assert picture.size[0] > 400
+        with Image.open(result.folder / "comparison.png") as image:
+            assert image.size[0] > 400
         assert metric in (result.folder / "log.txt").read_text("utf-8")
 
     def test_compare_refuses_models_of_other_classes_or_another_task(

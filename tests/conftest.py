@@ -55,7 +55,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train, val and test, each with three class folders of small pictures; change nothing."""
-    from pictures import write_class_folders  # it imports numpy, which reads the settings above
+    """A folder with train, val and test, each with three class folders of small images; change nothing."""
+    from sample_images import write_class_folders  # it imports numpy, which reads the settings above
 
     return write_class_folders(tmp_path_factory.mktemp("class folders"))

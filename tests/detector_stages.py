@@ -1,4 +1,4 @@
-"""One pass of a detector through the stages, on few small pictures."""
+"""One pass of a detector through the stages, on few small images."""
 
 from __future__ import annotations
 
@@ -71,10 +71,8 @@ def on_from_there(results: Path, data: Path, passed: Passed, pruned: PruneResult
     once = [*passed.overrides, "train.num_epochs=1"]
     given = (f"export.checkpoint={passed.trained.bundle}", "export.nms=false")
     raw = run("export", results / "raw", *once, *given)
-    pictures = sorted((data / "test").glob("*.png"))
-    predictions = [
-        runtime.load(file).predict(pictures) for file in (passed.exported.onnx_file, raw.onnx_file)
-    ]
+    images = sorted((data / "test").glob("*.png"))
+    predictions = [runtime.load(file).predict(images) for file in (passed.exported.onnx_file, raw.onnx_file)]
     for one, other in zip(*predictions, strict=True):
         assert [found.label for found in one.detections] == [found.label for found in other.detections]
     again = run("train", results / "again", *once, f"train.pruned_model_path={pruned.bundle}")

@@ -1,4 +1,4 @@
-"""Pictures and label files as texts, and what is read of them."""
+"""Images and label files as texts, and what is read of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tao_like.data.checks.findings import Finding
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> Path:
-    """Pictures of 100 x 50 pixels where the text is empty and the name is a picture's; else files."""
+    """Images of 100 x 50 pixels where the text is empty and the name is an image's; else files."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def write(root: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def labels(root: Path, *texts: str | bytes, suffix: str = ".txt", **more: str) -> BoxSource:
-    """A picture for each label file, and classes cat and dog."""
+    """An image for each label file, and classes cat and dog."""
     files: dict[str, str | bytes] = {"lb/classes.txt": "cat\ndog\n"} if suffix == ".txt" else {}
     for number, text in enumerate(texts):
         files |= {f"im/{number}.png": "", f"lb/{number}{suffix}": text}

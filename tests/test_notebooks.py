@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from documents import CAPS, assert_commands_exist, commands
 from notebook_runs import NAMES, NOTEBOOKS, NotebookRun, read_cells, run_notebook
-from pictures import CLASSES as OTHER_CLASSES
 from PIL import Image
+from sample_images import CLASSES as OTHER_CLASSES
 from test_specs import SMALL
 
 from tao_like.cli.main import main
@@ -34,9 +34,9 @@ ONE_EPOCH = (
     "train.validation_interval=1",
     "dataset.batch_size=8",
 )
-PICTURES_LEFT = 2
+IMAGES_LEFT = 2
 ON_OTHER_DATA = ("classification",)
-"""Notebooks that are run as their last section says, on pictures of somebody's own."""
+"""Notebooks that are run as their last section says, on images of somebody's own."""
 SCENES_LEFT = 8
 FRAMES_LEFT = 4
 PILLARS = "dataset.data_processor=[{name: transform_points_to_voxels, voxel_size: [0.32, 0.32, 4]}]"
@@ -53,7 +53,7 @@ EXPECTED = {
 
 
 MAKERS = ("text_to_image",)
-"""Notebooks of networks that make pictures: these have no classes, and are not converted to int8."""
+"""Notebooks of networks that make images: these have no classes, and are not converted to int8."""
 
 
 def caps_of(task: str) -> dict[str, tuple[str, ...]]:
@@ -81,14 +81,14 @@ def task_of(path: Path) -> str:
 
 
 def write_little(patch: pytest.MonkeyPatch) -> None:
-    """Has `write_sample` write few pictures, scenes, frames and actions."""
+    """Has `write_sample` write few images, scenes, frames and actions."""
     original = catalog.write_sample
 
     def write(name: str, folder: Path) -> Path:
         if name != "digits":
             return original(name, folder)
         for place in {path.parent for path in original(name, folder).rglob("*.png")}:
-            for path in sorted(place.iterdir())[PICTURES_LEFT:]:
+            for path in sorted(place.iterdir())[IMAGES_LEFT:]:
                 path.unlink()
         return folder
 
@@ -97,8 +97,8 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
         patch.setitem(digit_scenes.COUNTS, split, SCENES_LEFT)
         patch.setitem(shapes_scenes.COUNTS, split, SCENES_LEFT)
         patch.setitem(lidar_scenes.COUNTS, split, FRAMES_LEFT)
-    for split in shapes_captions.PICTURES:
-        patch.setitem(shapes_captions.PICTURES, split, 1)
+    for split in shapes_captions.IMAGES:
+        patch.setitem(shapes_captions.IMAGES, split, 1)
     for split in skeleton_actions.SEQUENCES:
         patch.setitem(skeleton_actions.SEQUENCES, split, ACTIONS_LEFT)
 
@@ -194,17 +194,17 @@ def test_a_notebook_ends_with_a_comparison_in_which_one_file_is_int8(
     notebook: Path, run: NotebookRun
 ) -> None:
     if notebook.stem in MAKERS:
-        pytest.skip("pictures are not compared by an accuracy")
+        pytest.skip("images are not compared by an accuracy")
     rows = run.names["compared"].rows
     assert len(rows) >= 2
     assert rows[-1]["form"] == "ONNX int8"
 
 
-def test_cells_show_pictures_that_are_not_empty(run: NotebookRun) -> None:
-    pictures = [shown for shown in run.shown if isinstance(shown, Image.Image)]
-    assert len(pictures) >= 5
-    for picture in pictures:
-        assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 1
+def test_cells_show_images_that_are_not_empty(run: NotebookRun) -> None:
+    images = [shown for shown in run.shown if isinstance(shown, Image.Image)]
+    assert len(images) >= 5
+    for image in images:
+        assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 1
 
 
 def test_other_data_takes_the_place_of_the_sample_where_one_line_is_changed(

@@ -47,8 +47,8 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), names)
     assert [epoch for epoch, _ in names["curve"].points] == [1, 2]
-    for picture in ("inputs.png", "curves.png", "confusion.png"):
-        assert (tmp_path / picture).is_file()
+    for image in ("inputs.png", "curves.png", "confusion.png"):
+        assert (tmp_path / image).is_file()
 
 
 def test_every_reference_leads_somewhere_and_has_a_sentence_before_it() -> None:

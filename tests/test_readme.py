@@ -18,7 +18,7 @@ DOCUMENTS = sorted(
     [README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("tao_like/tasks/*/README.md")]
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
-PICTURES_LEFT = 3
+IMAGES_LEFT = 3
 SCENES_LEFT = 8
 
 
@@ -63,10 +63,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def thin_out(folder: Path) -> None:
-    """Leaves a few pictures in each folder, and those that the README names."""
+    """Leaves a few images in each folder, and those that the README names."""
     text = README.read_text("utf-8")
     for place in {path.parent for path in folder.rglob("*.png")}:
-        for path in sorted(place.iterdir())[PICTURES_LEFT:]:
+        for path in sorted(place.iterdir())[IMAGES_LEFT:]:
             if path.name not in text:
                 path.unlink()
 

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from box_pictures import write_coco
-from pictures import write_multi_label_csv
+from box_images import write_coco
+from sample_images import write_multi_label_csv
 from tiny_classification import data_overrides
 from tiny_detection import data_overrides as box_overrides
 from tiny_instances import data_overrides as instance_overrides
@@ -31,7 +31,7 @@ from tao_like.tasks import spec_module, task_names
 SHIPPED = sorted(shipped_specs().glob("*/*.yaml"))
 NAMES = [path.relative_to(shipped_specs()).as_posix() for path in SHIPPED]
 TAO_SPEC = Path(__file__).parent / "files" / "tao_classification.yaml"
-# The same steps with less of everything: one step of four small pictures in one process, without the hub.
+# The same steps with less of everything: one step of four small images in one process, without the hub.
 CAPS = (
     "dataset.batch_size=4",
     "dataset.workers=0",
@@ -76,7 +76,7 @@ CLASSES = {
     "pointpillars": ["Car", "Pedestrian", "Cyclist"],
     "text_to_image": [],
 }
-"""Of the generated data; of pictures they are colors."""
+"""Of the generated data; of images they are colors."""
 
 
 def spec_class(path: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from pictures import write_class_folders
+from sample_images import write_class_folders
 from stage_runs import csv_rows
 
 import tao_like
@@ -108,7 +108,7 @@ def test_the_exported_folder_predicts_as_the_bundle_does(
     assert predicted.score == pytest.approx(float(rows[0]["score"]), abs=1e-5)
 
 
-def test_inference_writes_rows_and_pictures(trained: Any, words: list[str]) -> None:
+def test_inference_writes_rows_and_images(trained: Any, words: list[str]) -> None:
     images = next(word.partition("=")[2] for word in words if word.startswith("dataset.test_dir"))
     result = run("inference", words, f"inference.source={images}")
     assert len(result.rows) == len(list(Path(images).rglob("*.png")))

@@ -25,7 +25,7 @@ UNCHANGED = (
     "dataset.augmentation.random_flip.enable=false",
     "dataset.augmentation.random_color.enable=false",
 )
-"""Overrides that leave training pictures as evaluation preprocesses them."""
+"""Overrides that leave training images as evaluation preprocesses them."""
 
 
 def data_overrides(folder: Path) -> list[str]:

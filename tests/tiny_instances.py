@@ -1,4 +1,4 @@
-"""The smallest instance segmentation that learns something: small Mask R-CNN, pictures of 96 x 64 pixels."""
+"""The smallest instance segmentation that learns something: small Mask R-CNN, images of 96 x 64 pixels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
-    """A picture with one to three figures, and for each its class and mask (H, W)."""
+    """An image with one to three figures, and for each its class and mask (H, W)."""
     draw = np.random.default_rng(seed)
     image = Image.fromarray(draw.integers(70, 130, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     objects = []
@@ -68,7 +68,7 @@ def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
 
 
 def noisy(image: Image.Image, seed: int) -> Image.Image:
-    """The picture with noise: on flat colors scores differ by rounding alone, and so does their order."""
+    """The image with noise: on flat colors scores differ by rounding alone, and so does their order."""
     noise = np.random.default_rng((seed, 1)).normal(0, 12, (HEIGHT, WIDTH, 3))
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
@@ -76,7 +76,7 @@ def noisy(image: Image.Image, seed: int) -> Image.Image:
 def write_coco(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
     """Writes ``<split>/<number>.png`` and ``<split>.json``.
 
-    The first picture of each split has no object; outlines are polygons and runs in turn.
+    The first image of each split has no object; outlines are polygons and runs in turn.
     """
     seed = 0
     for split, count in sizes.items():

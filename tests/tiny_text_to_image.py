@@ -1,4 +1,4 @@
-"""The smallest networks that make pictures of sentences, and pairs for them: shapes of 16 pixels."""
+"""The smallest networks that make images of sentences, and pairs for them: shapes of 16 pixels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TINY = (
 
 
 def write_pairs(folder: Path, sizes: dict[str, int] | None = None) -> Path:
-    """Writes a folder a split, with a text file beside each picture."""
+    """Writes a folder a split, with a text file beside each image."""
     for number, (split, count) in enumerate((sizes or SIZES).items()):
         generator = np.random.default_rng([7, number])
         (folder / split).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a search leaves: a table, pictures of history and importance, the best spec and bundle."""
+"""What a search leaves: a table, images of history and importance, the best spec and bundle."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def write_outcome(search: Search) -> dict[str, Any]:
     _copy(run, folder / "results" / "train" / "spec.yaml", BEST_SPEC)
     _copy(run, folder / "results" / "train" / BUNDLE_NAME, BUNDLE_NAME)
     importance = _importance(study, len(done))
-    pictures = {"history.png": _history(search, trials)}
+    figures = {"history.png": _history(search, trials)}
     if importance:
-        pictures["importance.png"] = draw_bars(
+        figures["importance.png"] = draw_bars(
             list(importance), list(importance.values()), "Fraction of the metric's variance", most=1.0
         )
-    for name, picture in pictures.items():
+    for name, figure in figures.items():
         with run.artefact(name) as path:
-            picture.save(path)
+            figure.save(path)
     return {
         "metric": search.goal.metric,
         "split": "val",
@@ -64,7 +64,7 @@ def write_outcome(search: Search) -> dict[str, Any]:
         "importance": importance,
         "bundle": str(run.folder / BUNDLE_NAME),
         "spec": str(run.folder / BEST_SPEC),
-        "pictures": list(pictures),
+        "pictures": list(figures),
         "metrics": json.loads((folder / "results" / "train" / "report.json").read_text("utf-8"))["metrics"],
     }
 

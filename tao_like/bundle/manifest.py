@@ -20,7 +20,7 @@ WEIGHTS = "weights.safetensors"
 STRUCTURE = "structure.json"
 GRAPH = "graph.onnx"
 
-LARGEST_JSON = 256 * 2**20  # the split of a million pictures takes half of it
+LARGEST_JSON = 256 * 2**20  # the split of a million images takes half of it
 _MOST_PARTS = 32
 _PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

@@ -26,9 +26,9 @@ from tao_like.byom.proof.comparison import (
     session,
     without_rounding,
 )
+from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
 from tao_like.byom.proof.judging import Comparison
-from tao_like.byom.proof.pictures import picture_inputs
 from tao_like.byom.source.batches import free_batch
 from tao_like.byom.source.graph import all_constants
 from tao_like.byom.source.integers import spelled_out
@@ -84,7 +84,7 @@ def import_file(
     size: tuple[int, int] | None = None,
     given_shapes: Mapping[str, tuple[int, ...]] | None = None,
     tolerance: float = TOLERANCE,
-    pictures: Sequence[Path] = (),
+    images: Sequence[Path] = (),
 ) -> ImportResult:
     """Converts a file and proves it against onnxruntime.
 
@@ -95,18 +95,18 @@ def import_file(
         tolerance: the difference that is allowed in any case, as a fraction of a channel's largest magnitude;
             more
             is where rounding alone does as much to this network.
-        pictures: files of pictures on which they are compared as well as on noise.
+        images: files of images on which they are compared as well as on noise.
 
     Raises:
         ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
-        DatasetError: a picture cannot be read.
+        DatasetError: an image cannot be read.
     """
     source = spelled_out(read_model(path))
     try:
         imported, model, freed = _converted(source)
         shapes = input_shapes(imported.graph, size, given_shapes)
         _refuse_broken_weights(imported)
-        comparisons = _prove(imported, source, shapes, freed=freed, pictures=pictures, tolerance=tolerance)
+        comparisons = _prove(imported, source, shapes, freed=freed, images=images, tolerance=tolerance)
     except ConversionError as error:
         if str(path) in str(error):
             raise
@@ -250,7 +250,7 @@ def _prove(
     shapes: dict[str, tuple[int, ...]],
     *,
     freed: bool,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     tolerance: float,
 ) -> list[Comparison]:
     reference = session(without_rounding(source))
@@ -260,8 +260,8 @@ def _prove(
         comparisons += compare(
             imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance
         )
-    if pictures:
-        inputs = picture_inputs(imported.graph, shapes, pictures, freed=freed)
+    if images:
+        inputs = image_inputs(imported.graph, shapes, images, freed=freed)
         comparisons += compare(
             imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance
         )

@@ -169,7 +169,7 @@ def _some(names: list[str]) -> str:
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
-    help="A picture, or a folder with some, to compare on too; without it, on noise alone.",
+    help="An image, or a folder with some, to compare on too; without it, on noise alone.",
 )
 @click.option(
     "--tolerance",
@@ -188,7 +188,7 @@ def convert(
     size: tuple[int, int] | None,
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     classes: Path | None,
-    pictures: Path | None,
+    images: Path | None,
     tolerance: float,
     time_limit: float,
     report: Path | None,
@@ -205,7 +205,7 @@ def convert(
     from tao_like.bundle import write_bundle
     from tao_like.byom.importing import import_file, to_bundle
     from tao_like.byom.limits import limits
-    from tao_like.byom.proof.pictures import picture_files
+    from tao_like.byom.proof.images import first_images
     from tao_like.errors import SpecError
     from tao_like.tracking import atomic_path
 
@@ -215,10 +215,10 @@ def convert(
     able = {name: cuts for name, cuts in able.items() if cuts}
     if task not in (None, *able):
         raise click.UsageError(f"--task {task}: imported networks are trained by {', '.join(able)} alone")
-    shown = picture_files(pictures) if pictures else ()
+    shown = first_images(images) if images else ()
     names = _read_classes(classes) if classes else []
     with limits(model, time_limit):
-        result = import_file(model, size=size, given_shapes=dict(shapes), pictures=shown, tolerance=tolerance)
+        result = import_file(model, size=size, given_shapes=dict(shapes), images=shown, tolerance=tolerance)
         bundle = to_bundle(result, classes=names, cuts=_named(cut, result) if cut else [])
         if task:
             _refuse_untrainable(model, task, able[task], result, bundle)

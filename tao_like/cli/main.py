@@ -27,7 +27,7 @@ EPILOG = """\b
 Start here:
   tao-like quickstart                          all stages on sample data, in minutes
 \b
-With your own pictures:
+With your own images:
   tao-like classification init photos          looks at the folder, writes photos.yaml
   tao-like classification train -e photos.yaml
   tao-like classification evaluate -e photos.yaml

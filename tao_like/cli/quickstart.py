@@ -86,7 +86,7 @@ def run_quickstart(folder: Path, *, debug: bool) -> None:
 
     write_sample("digits", folder / "digits")
     spec.write_text(_spec_for(folder), encoding="utf-8")
-    console.print(f"1,797 pictures, and a spec file: {spec}", highlight=False)
+    console.print(f"1,797 images, and a spec file: {spec}", highlight=False)
     rows: list[tuple[str, str, float, str]] = []
     for step in steps(folder / "results"):
         words = " ".join(shlex.quote(override) for override in step.overrides)
@@ -152,8 +152,8 @@ def _finish(console: Console, folder: Path, rows: list[tuple[str, str, float, st
     console.print()
     console.print(table)
     results = folder / "results"
-    pictures = results / "inference" / "pictures"
-    click.echo(f"\nPictures of predictions: {pictures}")
-    click.echo(f"Curves and pictures:     tensorboard --logdir {results}")
+    images = results / "inference" / "pictures"
+    click.echo(f"\nImages of predictions: {images}")
+    click.echo(f"Curves and images:     tensorboard --logdir {results}")
     click.echo(f"Accuracy against time:   {results / 'compare' / 'comparison.png'}")
     click.echo("Your own data:           tao-like classification init FOLDER")

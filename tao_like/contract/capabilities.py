@@ -163,7 +163,7 @@ class WritesFiles(ABC):
 
 
 class Animates(ABC):
-    """Its predictions are drawn as moving pictures."""
+    """Its predictions are drawn as animations."""
 
     @abstractmethod
     def animate(self, sample: Sample, prediction: Any) -> list[Image.Image]:
@@ -208,7 +208,7 @@ class Generates(ABC):
 
     @abstractmethod
     def generator_for_prompts(self) -> Generator:
-        """The same as the spec's inference block wants it, such as with a picture to change."""
+        """The same as the spec's inference block wants it, such as with an image to change."""
 
     @abstractmethod
     def variants(self) -> dict[str, Generator]:
@@ -225,7 +225,7 @@ class Generates(ABC):
         Args:
             path: of the file.
             sample: what was asked for.
-            prediction: the picture.
+            prediction: the image.
             model: the hash of the model's file.
         """
 

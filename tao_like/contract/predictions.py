@@ -1,4 +1,4 @@
-"""The predictions of a task: from a graph's outputs to rows, pictures and differences."""
+"""The predictions of a task: from a graph's outputs to rows, images and differences."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from tao_like.runtime.inputs.skeleton import skeleton_files
 
 
 def image_sources(source: str, key: str = "inference.source") -> list[Path]:
-    """The pictures that a file name, a folder (with all below it) or a pattern stands for, sorted.
+    """The images that a file name, a folder (with all below it) or a pattern stands for, sorted.
 
     Args:
         source: a name that exists is taken as it is, even when it looks like a pattern.
         key: of the spec that gave it, for messages.
 
     Raises:
-        DatasetError: there is nothing of that name, or no picture in it.
+        DatasetError: there is nothing of that name, or no image in it.
     """
     return _file_sources(source, lambda folder: map(Path, find_images(folder)), "pictures", key)
 

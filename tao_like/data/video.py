@@ -1,4 +1,4 @@
-"""Video files, picture by picture. OpenCV does the work, where it is installed."""
+"""Video files, image by image. OpenCV does the work, where it is installed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _opencv(path: Path) -> ModuleType:
 
 
 class VideoReader:
-    """The pictures of a video, in RGB.
+    """The images of a video, in RGB.
 
     Args:
         path: the file.
 
     Attributes:
-        count: of the pictures, as the file states it; 0 where it does not.
-        rate: pictures a second.
+        count: of the images, as the file states it; 0 where it does not.
+        rate: images a second.
 
     Raises:
         SpecError: OpenCV is not installed.
@@ -73,11 +73,11 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes pictures of one size as a video. The first says the size, cut to even sides.
+    """Writes images of one size as a video. The first says the size, cut to even sides.
 
     Args:
         path: the file, ending in .mp4.
-        rate: pictures a second.
+        rate: images a second.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -96,19 +96,19 @@ class VideoWriter:
         if self._writer is not None:
             self._writer.release()
 
-    def write(self, picture: Image.Image) -> None:
-        """Adds a picture.
+    def write(self, image: Image.Image) -> None:
+        """Adds an image.
 
         Raises:
             DatasetError: this OpenCV cannot write the file.
         """
         if self._writer is None:
-            self._size = (picture.width // 2 * 2, picture.height // 2 * 2)
+            self._size = (image.width // 2 * 2, image.height // 2 * 2)
             codec = self._cv2.VideoWriter.fourcc(*WRITTEN_CODEC)
             self._writer = self._cv2.VideoWriter(str(self.path), codec, self.rate, self._size)
             if not self._writer.isOpened():
                 raise DatasetError(
                     f"{self.path}: this build of OpenCV cannot write videos of {WRITTEN_CODEC}"
                 )
-        pixels = np.asarray(picture.convert("RGB").crop((0, 0, *self._size)))
+        pixels = np.asarray(image.convert("RGB").crop((0, 0, *self._size)))
         self._writer.write(self._cv2.cvtColor(pixels, self._cv2.COLOR_RGB2BGR))

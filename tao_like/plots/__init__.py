@@ -1,1 +1,1 @@
-"""What people look at: charts, grids of pictures, cards, and the colors of classes. No torch."""
+"""What people look at: charts, grids of images, cards, and the colors of classes. No torch."""

@@ -66,7 +66,7 @@ def canvas(width: int, height: int, texts: Iterable[str] = ()) -> Iterator[Figur
 
 
 def to_image(figure: Figure) -> Image.Image:
-    """The finished figure as a Pillow picture."""
+    """The finished figure as a Pillow image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     painter = FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""A sample as a card: its picture in a colored frame, with lines of text below."""
+"""A sample as a card: its image in a colored frame, with lines of text below."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FONT_SIZE = 14
 
 
 def draw_card(
-    picture: Image.Image, lines: list[str], color: str, heatmap: np.ndarray | None = None
+    image: Image.Image, lines: list[str], color: str, heatmap: np.ndarray | None = None
 ) -> Image.Image:
-    """The picture in a colored frame with lines of text below it.
+    """The image in a colored frame with lines of text below it.
 
     Args:
-        picture: any size; it is fitted into a square.
+        image: any size; it is fitted into a square.
         lines: each is shortened to the width of the card.
         color: of the frame.
-        heatmap: (H, W) from 0 to 1; drawn over the picture in red where high.
+        heatmap: (H, W) from 0 to 1; drawn over the image in red where high.
     """
     if heatmap is not None:
-        picture = overlay_heatmap(picture, heatmap)
+        image = overlay_heatmap(image, heatmap)
     card = Image.new("RGB", (CARD_SIDE + 8, CARD_SIDE + 12 + LINE_HEIGHT * len(lines)), "white")
-    enlarged = picture.convert("RGB")
+    enlarged = image.convert("RGB")
     scale = CARD_SIDE / max(enlarged.size)
     size = (max(1, round(enlarged.width * scale)), max(1, round(enlarged.height * scale)))
     enlarged = enlarged.resize(size, Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC)
@@ -43,10 +43,10 @@ def draw_card(
     return card
 
 
-def overlay_heatmap(picture: Image.Image, heatmap: np.ndarray) -> Image.Image:
-    """The picture, dark and grey where ``heatmap`` (H, W, 0 to 1) is low, and as it is where it is high."""
-    mask = Image.fromarray((heatmap * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+def overlay_heatmap(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
+    """The image, dark and grey where ``heatmap`` (H, W, 0 to 1) is low, and as it is where it is high."""
+    mask = Image.fromarray((heatmap * 255).astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
     strength = np.asarray(mask, dtype=np.float32)[..., None] / 255
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     shade = 0.3 * pixels.mean(axis=2, keepdims=True) + np.array([0.0, 10.0, 35.0], dtype=np.float32)
     return Image.fromarray((strength * pixels + (1 - strength) * shade).clip(0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The kinds of charts that the toolkit draws: lines, bars, histograms and scatter, as Pillow pictures."""
+"""The kinds of charts that the toolkit draws: lines, bars, histograms and scatter, as Pillow images."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tao_like.plots.charts import Line, Panel, draw_panels
 from tao_like.plots.palette import ACCENT
 
-TABLE_NAME, PICTURE_NAME = "metrics.csv", "curves.png"
+TABLE_NAME, FIGURE_NAME = "metrics.csv", "curves.png"
 EPOCH = "epoch"
 _MOST_PANELS = 12
 _PARTS = ("train_", "val_", "ema_")
@@ -52,7 +52,7 @@ def write_curves(
         return
     with open_atomically(folder / TABLE_NAME) as path:
         path.write_text(history_csv(history), encoding="utf-8", newline="")
-    with open_atomically(folder / PICTURE_NAME) as path:
+    with open_atomically(folder / FIGURE_NAME) as path:
         draw_training_curves(history).save(path, format="PNG")
 
 

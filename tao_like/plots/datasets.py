@@ -23,11 +23,11 @@ def draw_label_histogram(counts: Mapping[str, Mapping[str, int]], things: str = 
 
 
 def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.ArrayLike]) -> Image.Image:
-    """Side, fraction of the picture and shape of the boxes of each split.
+    """Side, fraction of the image and shape of the boxes of each split.
 
     Args:
-        boxes: split to (N, 4) left, top, right, bottom in pixels of the picture.
-        images: split to (N, 2) width and height of the picture that each box lies on; 0: not known.
+        boxes: split to (N, 4) left, top, right, bottom in pixels of the image.
+        images: split to (N, 2) width and height of the image that each box lies on; 0: not known.
     """
     sides: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
     fractions: dict[str, Sequence[float] | npt.NDArray[Any]] = {}
@@ -44,7 +44,7 @@ def draw_box_sizes(boxes: Mapping[str, npt.ArrayLike], images: Mapping[str, npt.
     return draw_histograms(
         [
             Histogram("Size of the boxes", sides, "square root of the area, pixels", log=True),
-            Histogram("Part of the picture", fractions, "area of the box over the picture's, %", log=True),
+            Histogram("Part of the image", fractions, "area of the box over the image's, %", log=True),
             Histogram("Shape of the boxes", shapes, "width over height", log=True),
         ]
     )

@@ -1,4 +1,4 @@
-"""Several pictures as one."""
+"""Several images as one."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from PIL import Image
 
 
-def picture_grid(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 6) -> Image.Image:
-    """Pictures side by side in rows on white, each in a cell as large as the largest.
+def image_grid(images: Sequence[Image.Image], columns: int = 4, gap: int = 6) -> Image.Image:
+    """Images side by side in rows on white, each in a cell as large as the largest.
 
     Args:
-        pictures: at least one.
+        images: at least one.
         columns: cells a row.
         gap: pixels between cells.
     """
-    columns = min(columns, len(pictures))
-    width = max(picture.width for picture in pictures) + gap
-    height = max(picture.height for picture in pictures) + gap
-    rows = -(-len(pictures) // columns)
+    columns = min(columns, len(images))
+    width = max(image.width for image in images) + gap
+    height = max(image.height for image in images) + gap
+    rows = -(-len(images) // columns)
     grid = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
-    for number, picture in enumerate(pictures):
-        grid.paste(picture.convert("RGB"), (gap + number % columns * width, gap + number // columns * height))
+    for number, image in enumerate(images):
+        grid.paste(image.convert("RGB"), (gap + number % columns * width, gap + number // columns * height))
     return grid

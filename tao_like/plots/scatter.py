@@ -53,7 +53,7 @@ def draw_named_points(
         points: at least one, with x above 0.
         title: above, such as the metric that goes upwards.
         x_label: below.
-        size: of the picture, in pixels.
+        size: of the image, in pixels.
     """
     values = [point.y for point in points]
     times = [point.x for point in points]

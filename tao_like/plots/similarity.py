@@ -1,4 +1,4 @@
-"""A matrix of similarities as a picture."""
+"""A matrix of similarities as an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw_similarity(
 
     Args:
         values: (N, M), -1 to 1.
-        rows: names of the rows, such as pictures.
+        rows: names of the rows, such as images.
         columns: names of the columns, such as texts.
     """
     size = [max(200, min(1400, _CELL * count)) for count in (len(columns), len(rows))]
@@ -36,7 +36,7 @@ def draw_similarity(
     with canvas(260 + size[0], 220 + size[1], [*rows, *columns]) as figure:
         axes = figure.subplots()
         axes.imshow(colors, interpolation="nearest", aspect="auto")
-        axes.set_title("cosine of picture (row) and text (column); darker: nearer", fontsize=8.5, color=FAINT)
+        axes.set_title("cosine of image (row) and text (column); darker: nearer", fontsize=8.5, color=FAINT)
         axes.grid(visible=False)
         axes.set_yticks(range(len(rows)), shown[0])
         axes.set_xticks(range(len(columns)), shown[1], rotation=90 if max(map(len, shown[1])) > 3 else 0)

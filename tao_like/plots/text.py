@@ -1,4 +1,4 @@
-"""Text in pictures: fonts that have its letters, and text that fits a width."""
+"""Text in images: fonts that have its letters, and text that fits a width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont
 
 FAMILY = "DejaVu Sans"
-"""The font that matplotlib ships: pictures look the same on every machine."""
+"""The font that matplotlib ships: images look the same on every machine."""
 # Fonts of the system that are asked first for letters that DejaVu lacks; others follow by name.
 _WIDE_FONTS = (
     "Noto Sans CJK",
@@ -27,7 +27,7 @@ _WIDE_FONTS = (
     "Droid Sans Fallback",
     "Arial Unicode",
 )
-# They hold signs for missing letters, or pictures that cannot be drawn as outlines.
+# They hold signs for missing letters, or images that cannot be drawn as outlines.
 _UNFIT_FONTS = ("Last Resort", "LastResort", "Emoji")
 _ELLIPSIS = "…"
 _MATPLOTLIB = threading.RLock()

@@ -20,9 +20,9 @@ from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, Detec
 from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
 from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
 from tao_like.runtime.predictions.embedding import EmbeddingPrediction
+from tao_like.runtime.predictions.image import ImagePrediction
 from tao_like.runtime.predictions.instances import Instance, InstancesPrediction
 from tao_like.runtime.predictions.mask import MaskPrediction
-from tao_like.runtime.predictions.picture import PicturePrediction
 
 __all__ = [
     "Answer",
@@ -35,6 +35,7 @@ __all__ = [
     "Detection3dAnswer",
     "DetectionAnswer",
     "EmbeddingPrediction",
+    "ImagePrediction",
     "ImagePreprocessing",
     "InputMetadata",
     "Instance",
@@ -42,7 +43,6 @@ __all__ = [
     "MaskPrediction",
     "Model",
     "ModelMetadata",
-    "PicturePrediction",
     "Pipeline",
     "Prediction",
     "SkeletonPreprocessing",

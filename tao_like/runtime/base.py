@@ -127,9 +127,9 @@ class Model(ABC):
             images: a file, a Pillow image, or a uint8 RGB array of shape (height, width, 3); for a LiDAR
                 detector a file or an array (points, values); for a model with several inputs a mapping of
                 their names to one each; any number of these; or a folder (with its subfolders, without
-                hidden files). A model of pictures and texts takes a picture, a mapping with one of them, or
+                hidden files). A model of images and texts takes an image, a mapping with one of them, or
                 with both.
-            classes: words to tell pictures apart by, instead of the model's own classes; a mapping of names
+            classes: words to tell images apart by, instead of the model's own classes; a mapping of names
                 to sentences where a class is described by several. Only models whose ``open_set`` is true
                 take them.
             batch_size: images that are computed at once.
@@ -176,7 +176,7 @@ class Model(ABC):
                 mapping of their names to such batches.
 
         Returns:
-            The graph's outputs by name, as they are, each with N as its first axis. Of a model of pictures
+            The graph's outputs by name, as they are, each with N as its first axis. Of a model of images
             and texts that is given one of them, the outputs that stand for it.
 
         Raises:

@@ -24,7 +24,7 @@ def with_classes(model: Model, classes: Classes) -> ModelMetadata:
     """The model's metadata with other classes in the place of its own.
 
     Args:
-        model: knows pictures and texts.
+        model: knows images and texts.
         classes: a name stands for itself; of several sentences the mean embedding is taken.
 
     Raises:

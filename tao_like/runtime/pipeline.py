@@ -103,7 +103,7 @@ class Pipeline(Model):
         order: names of those that a prediction runs.
         constants: further values, such as a schedule.
         files: further files by name, such as a tokenizer.
-        generator: how pictures are made with the graphs; None: a prediction runs each graph once.
+        generator: how images are made with the graphs; None: a prediction runs each graph once.
     """
 
     def __init__(
@@ -175,23 +175,23 @@ class Pipeline(Model):
         return graph.run(feed)
 
     def generate(self, prompts: str | Sequence[str], *, seed: int = 0, **settings: Any) -> Any:
-        """Make a picture of a sentence, or of each of several.
+        """Make an image of a sentence, or of each of several.
 
         Args:
             prompts: one sentence, or several.
-            seed: of the first picture; the next ones have the seeds after it. A picture depends on its
+            seed: of the first image; the next ones have the seeds after it. An image depends on its
                 sentence and its seed alone, not on what is made beside it.
             settings: of the sampler, such as ``guidance_scale`` or ``steps``, other than the file's own.
 
         Returns:
-            A `PicturePrediction`; for several sentences a list of them.
+            A `ImagePrediction`; for several sentences a list of them.
 
         Raises:
-            SpecError: this model makes no pictures, or a setting has no meaning.
+            SpecError: this model makes no images, or a setting has no meaning.
             DatasetError: a prompt is no text.
         """
         if self.generator is None:
-            raise SpecError(f"{self.path} makes no pictures: it predicts; call predict.")
+            raise SpecError(f"{self.path} makes no images: it predicts; call predict.")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         if isinstance(settings.get("caption"), str):
             source = self.prepare({TEXT: settings["caption"], SEED: seed})

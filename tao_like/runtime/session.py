@@ -84,7 +84,7 @@ def open_session(
         SpecError: a provider is unknown, not in this onnxruntime or does not start here; or ``threads`` < 1.
         BundleError: the file is missing or no ONNX file that onnxruntime can run.
     """
-    import onnxruntime  # here, so that the datasets can read pictures without waiting for it
+    import onnxruntime  # here, so that the datasets can read images without waiting for it
 
     # For one that was loaded before tao_like, whose __init__ switches telemetry off for good.
     onnxruntime.disable_telemetry_events()

@@ -69,7 +69,7 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample(
             "shapes_captions",
-            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are in "
+            "2,680 images of one colored shape each, with captions; some pairs of color and shape are in "
             "the test alone (clip, text_to_image)",
             write_shapes_captions,
         ),
@@ -80,7 +80,7 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample(
             "shapes_captions",
-            "2,680 pictures of one colored shape each, with captions; some pairs of color and shape are in "
+            "2,680 images of one colored shape each, with captions; some pairs of color and shape are in "
             "the test alone (clip)",
             write_shapes_captions,
         ),

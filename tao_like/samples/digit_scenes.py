@@ -29,10 +29,10 @@ README = """\
 Scenes of digits
 ================
 
-{pictures} pictures of {width} x {height} pixels in train, val and test: handwritten digits in any color and
+{images} images of {width} x {height} pixels in train, val and test: handwritten digits in any color and
 many sizes on pieces of photos. The annotations are COCO's: train.json, val.json, test.json, with boxes and
 masks (as uncompressed run lengths). Category ids are 1 for the digit 0 to 10 for the digit 9. Every tenth
-picture has no digit.
+image has no digit.
 
 The digits of the three splits are different scans; the photos are the same, cut elsewhere.
 
@@ -91,7 +91,7 @@ def write_scenes(folder: Path | str, seed: int = 0) -> Path:
             "categories": [{"id": digit + 1, "name": str(digit)} for digit in range(10)],
         }
         (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
-    text = README.format(pictures=sum(COUNTS.values()), width=SIZE[0], height=SIZE[1], seed=seed)
+    text = README.format(images=sum(COUNTS.values()), width=SIZE[0], height=SIZE[1], seed=seed)
     (folder / "README.txt").write_text(text, encoding="utf-8")
     return folder
 
@@ -107,7 +107,7 @@ def _background(photos: list[Image.Image], draw: random.Random) -> npt.NDArray[n
 
 
 class _Scene:
-    """A picture in the making; digits that come later lie above earlier ones."""
+    """An image in the making; digits that come later lie above earlier ones."""
 
     def __init__(self, pixels: npt.NDArray[np.float64], draw: random.Random) -> None:
         self.pixels = pixels
@@ -149,7 +149,7 @@ class _Scene:
         return np.array([self.draw.uniform(low, high) for _ in range(3)])
 
     def image(self) -> Image.Image:
-        """The picture."""
+        """The image."""
         return Image.fromarray(self.pixels.round().clip(0, 255).astype(np.uint8))
 
     def annotations(self) -> list[dict[str, Any]]:

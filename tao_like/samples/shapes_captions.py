@@ -1,4 +1,4 @@
-"""Pictures of one colored shape each, with captions; some pairs of color and shape are never trained."""
+"""Images of one colored shape each, with captions; some pairs of color and shape are never trained."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLACES = {
 }
 HELD_OUT = (("red", "triangle"), ("blue", "circle"), ("yellow", "cross"), ("purple", "square"))
 """Pairs that training and validation never show; the test does."""
-PICTURES = {"train": 10, "val": 1, "test": 2}
+IMAGES = {"train": 10, "val": 1, "test": 2}
 """Of each caption."""
 _SUPERSAMPLING = 3
 _TRIANGLE = np.array([[0.0, -1.0], [0.95, 0.75], [-0.95, 0.75]])
@@ -43,21 +43,21 @@ README = """\
 Shapes with captions
 ====================
 
-{total} drawn pictures of {side} x {side} pixels, each of one shape on a grey ground, with captions that say
+{total} drawn images of {side} x {side} pixels, each of one shape on a grey ground, with captions that say
 size, color, shape and place: 4 shapes, 6 colors, 2 sizes, 5 places, so 240 captions. The files train.jsonl,
-val.jsonl and test.jsonl have a line a picture: its file, its captions (three wordings of the whole, and three
+val.jsonl and test.jsonl have a line an image: its file, its captions (three wordings of the whole, and three
 that say a part of it), its label (color and shape) and its group.
 
 {held_out} are never trained and never validated: test.jsonl has them in the group `held_out`, and all others
-in the group `trained`. Who learns the words by themselves knows these pictures too.
+in the group `trained`. Who learns the words by themselves knows these images too.
 
-Made with seed {seed}; no picture is taken from anywhere.
+Made with seed {seed}; no image is taken from anywhere.
 """
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a picture shows."""
+    """What an image shows."""
 
     size: str
     color: str
@@ -105,7 +105,7 @@ def write_shapes_captions(folder: Path | str, seed: int = 0) -> Path:
     """
     folder = Path(folder)
     total = 0
-    for number, (split, count) in enumerate(PICTURES.items()):
+    for number, (split, count) in enumerate(IMAGES.items()):
         generator = np.random.default_rng([seed, number])
         shown = [one for one in all_shapes() if split == "test" or not one.is_held_out]
         total += _write_split(folder, split, [one for one in shown for _ in range(count)], generator)
@@ -139,7 +139,7 @@ def _write_split(folder: Path, split: str, shown: Sequence[Shape], generator: np
 
 
 def draw_shape(one: Shape, generator: np.random.Generator, side: int = SIDE) -> npt.NDArray[np.uint8]:
-    """A picture (side, side, 3) with a radius, a place, a ground and a noise of its own."""
+    """An image (side, side, 3) with a radius, a place, a ground and a noise of its own."""
     radius = SIZES[one.size] * generator.uniform(0.93, 1.07)
     center = np.array(PLACES[one.place]) + generator.uniform(-0.03, 0.03, 2)
     steps = (np.arange(side * _SUPERSAMPLING) + 0.5) / (side * _SUPERSAMPLING)

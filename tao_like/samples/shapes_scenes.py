@@ -32,7 +32,7 @@ README = """\
 Scenes of shapes
 ================
 
-{pictures} pictures of {width} x {height} pixels in train, val and test, drawn by a program: disks, rings
+{images} images of {width} x {height} pixels in train, val and test, drawn by a program: disks, rings
 (with a hole), squares, crosses and thin rods of 2 to 4 pixels that cover each other in part, on a ground of
 soft patches and noise. Classes have hues of their own that scatter.
 
@@ -80,13 +80,13 @@ def write_shapes_scenes(folder: Path | str, seed: int = 0) -> Path:
         (folder / "annotations").mkdir(exist_ok=True)
         (folder / "annotations" / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    text = README.format(pictures=sum(COUNTS.values()), width=WIDTH, height=HEIGHT, seed=seed)
+    text = README.format(images=sum(COUNTS.values()), width=WIDTH, height=HEIGHT, seed=seed)
     (folder / "README.txt").write_text(text, encoding="utf-8")
     return folder
 
 
 class Scene:
-    """A picture in the making.
+    """An image in the making.
 
     Attributes:
         classes: (HEIGHT, WIDTH) class numbers.
@@ -113,7 +113,7 @@ class Scene:
         self._pixels[region] = (np.array(color) * 255 + shade + np.zeros_like(self._pixels))[region]
 
     def photo(self) -> Image.Image:
-        """The picture, with noise."""
+        """The image, with noise."""
         noisy = self._pixels + self.draw.normal(0, 9, self._pixels.shape)
         return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 

@@ -23,9 +23,9 @@ NOISE = 0.012
 UNSEEN = 0.02
 """Chance of a joint not to be seen in a frame."""
 FLAT = ("openpose", "coco")
-"""Layouts of networks that find joints in pictures: places in the picture, and a score."""
+"""Layouts of networks that find joints in images: places in the image, and a score."""
 FOCAL_LENGTH = 1.5
-"""Of a camera, in halves of its square picture."""
+"""Of a camera, in halves of its square image."""
 CAMERA_DISTANCE, CAMERA_HEIGHT = 14.0, 1.0
 """Metres; people begin two to four metres nearer, and walk towards it."""
 LEAST_SCORE = 0.6
@@ -286,10 +286,10 @@ def action_sequence(action: str, layout: str, generator: np.random.Generator) ->
     return np.asarray(joints.transpose(2, 0, 1)[..., None], np.float32)
 
 
-def seen_in_pictures(
+def seen_in_images(
     sequence: npt.NDArray[np.float32], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """What a network that finds joints in pictures would make of a sequence.
+    """What a network that finds joints in images would make of a sequence.
 
     The camera stands in front of the person, at half the height, and looks along -z.
 
@@ -298,7 +298,7 @@ def seen_in_pictures(
         generator: draws the scores.
 
     Returns:
-        (3, T, V, 1): x and y from -1 to 1 across the picture, y down, and a score from 0 to 1, as
+        (3, T, V, 1): x and y from -1 to 1 across the image, y down, and a score from 0 to 1, as
         `skeleton_annotations` gives them too; zeros where a joint was not seen.
     """
     there = sequence.any(axis=0)
@@ -328,7 +328,7 @@ def write_skeleton_actions(folder: Path, seed: int = 0, layout: str = "nvidia") 
         for index, label in enumerate(labels):
             sequence = action_sequence(classes[label], layout, generator)
             if layout in FLAT:
-                sequence = seen_in_pictures(sequence, generator)
+                sequence = seen_in_images(sequence, generator)
             data[index, :, : sequence.shape[1]] = sequence
         np.save(folder / f"{split}_data.npy", data)
         names = [f"{split}_{index:04d}_{classes[label]}" for index, label in enumerate(labels)]
@@ -343,7 +343,7 @@ def _readme(seed: int, layout: str) -> str:
     channels = "x, y and z in metres: x to the person's left, y up, z forward before the body is turned"
     if layout in FLAT:
         keys += ["model.confidence=true", "dataset.align_axes=false"]
-        channels = "x and y from -1 to 1 across a picture, y down, and a score"
+        channels = "x and y from -1 to 1 across an image, y down, and a score"
     return f"""Stick figures that do one of {len(ACTIONS)} things: {", ".join(sorted(ACTIONS))}.
 
 Made by tao_like with seed {seed}. For each of train, val and test there are an array (samples,

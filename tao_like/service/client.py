@@ -206,9 +206,9 @@ class Client:
         """Models that jobs have left, the newest first."""
         yield from self._pages("/models", "models", query)
 
-    def predict(self, job_id: str, path: str, picture: str | Path) -> Prediction:
-        """What the ONNX file of a job says of a picture file."""
-        with Path(picture).open("rb") as file:
+    def predict(self, job_id: str, path: str, image: str | Path) -> Prediction:
+        """What the ONNX file of a job says of an image file."""
+        with Path(image).open("rb") as file:
             response = self._json(
                 "POST", f"/models/{_quoted(job_id)}:predict", query={"path": path}, file=file
             )

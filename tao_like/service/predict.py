@@ -21,13 +21,13 @@ class OpenModels:
         self._models: OrderedDict[tuple[str, int], Any] = OrderedDict()
 
     def predict(self, model_file: Path, image_file: Path) -> dict[str, Any]:
-        """What a model says of a picture.
+        """What a model says of an image.
 
         Returns:
-            Kind of prediction, width and height of the picture, seconds, and the prediction.
+            Kind of prediction, width and height of the image, seconds, and the prediction.
 
         Raises:
-            BundleError: the file is no model of the runtime's. DatasetError: the picture cannot be read.
+            BundleError: the file is no model of the runtime's. DatasetError: the image cannot be read.
         """
         from tao_like.runtime import read_image
 

@@ -61,7 +61,7 @@ class Model(TypedDict):
 
 
 class Prediction(TypedDict):
-    """What a model says of a picture, in pixels of that picture."""
+    """What a model says of an image, in pixels of that image."""
 
     kind: str
     width: int

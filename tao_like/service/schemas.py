@@ -181,7 +181,7 @@ class ModelPage(BaseModel):
 
 
 class PredictionOut(BaseModel):
-    """What a model says of a picture."""
+    """What a model says of an image."""
 
     kind: str
     width: int

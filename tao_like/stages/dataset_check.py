@@ -13,7 +13,7 @@ from tao_like.tracking import Run
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckResult:
-    """Checks all data fully; leaves report.json and pictures in the run's folder, whatever is found.
+    """Checks all data fully; leaves report.json and images in the run's folder, whatever is found.
 
     With errors in the data the result carries a DatasetError as its failure, since train refuses such data.
     """
@@ -27,16 +27,16 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> DatasetCheckRes
             done_before = done
 
         report = data.check(full=True, on_progress=on_progress)
-    for name, picture in report.figures.items():
+    for name, figure in report.figures.items():
         with run.artefact(f"{name}.png") as path:
-            picture.save(path)
+            figure.save(path)
     counts = {level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")}
     order = ("error", "warning", "info")
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
     lines = [finding.text(MOST_FILES) for finding in findings if finding.level != "error"]
     total = (
         f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}. "
-        f"Report and pictures: {run.folder}"
+        f"Report and images: {run.folder}"
     )
     failure = None
     if report.errors:

@@ -32,7 +32,7 @@ class DryRun:
         megabytes: of weights alone (``run``), and in training with gradients, the optimizer's numbers and
             the moving average (``train``); what layers give comes on top, and grows with the batch.
         seconds: of processor time for one sample, by batch size.
-        makes: what a sample is: ``picture`` where the network makes pictures, else ``sample``.
+        makes: what a sample is: ``picture`` where the network makes images, else ``sample``.
     """
 
     parameters: dict[str, int]

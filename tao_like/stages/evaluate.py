@@ -10,7 +10,7 @@ from tao_like.contract.data import Dataset
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
-from tao_like.plots.grids import picture_grid
+from tao_like.plots.grids import image_grid
 from tao_like.stages.lib.devices import pick_device
 from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, with_generator
 from tao_like.stages.lib.loading import resolve_workers
@@ -30,7 +30,7 @@ WORST_FIGURE = "predictions_wrong_first"
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
-    """Scores a split; leaves metrics, a row a sample, and pictures in the run's folder."""
+    """Scores a split; leaves metrics, a row a sample, and images in the run's folder."""
     path = find_checkpoint(spec, spec.evaluate.checkpoint, "evaluate.checkpoint")
     device = pick_device(spec.evaluate.gpu_ids, "evaluate.gpu_ids", run)
     model = open_model(task_type, spec, path, device)
@@ -73,7 +73,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
         report["variants"] = variants
         goal = last_phase(model.task).goal.metric
         table += [f"  {goal} with {name:<10} {values[goal]:.4f}" for name, values in variants.items()]
-    summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and pictures: {run.folder}"]
+    summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and images: {run.folder}"]
     summary += rows.notes
     return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
 
@@ -101,7 +101,7 @@ def _score_variants(
         ]
         if shown:
             with run.artefact(f"{name}.png") as path:
-                picture_grid(shown).save(path)
+                image_grid(shown).save(path)
     return found
 
 
@@ -115,7 +115,7 @@ def _write_figures(
         for number, prediction in metrics.worst(limit)
     ]
     if cards:
-        figures[WORST_FIGURE] = picture_grid(cards)
+        figures[WORST_FIGURE] = image_grid(cards)
     for name, figure in figures.items():
         with run.artefact(f"{name}.png") as path:
             figure.save(path)

@@ -1,4 +1,4 @@
-"""The inference stage: predictions for files without labels, as rows and as pictures, or as a video."""
+"""The inference stage: predictions for files without labels, as rows and as images, or as a video."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tao_like.contract.sample import Sample
 from tao_like.contract.task import AnyTask
 from tao_like.data.video import WRITTEN_SUFFIX, VideoReader, VideoWriter, is_video
 from tao_like.errors import DatasetError, SpecError
-from tao_like.plots.grids import picture_grid
+from tao_like.plots.grids import image_grid
 from tao_like.stages.lib.devices import pick_device
 from tao_like.stages.lib.engines import LoadedModel, find_checkpoint, open_model, with_generator
 from tao_like.stages.lib.prediction_files import PREDICTIONS, PredictionWriter, prediction_writer
@@ -28,10 +28,10 @@ from tao_like.stages.lib.scoring import choose_split, scoring_batch_size
 from tao_like.stages.results import InferenceResult
 from tao_like.tracking import Run
 
-PICTURES = "pictures"
+IMAGES = "pictures"
 SHEET = "sheet.png"
 FRAME_MS = 80
-"""How long each of a task's moving pictures is shown, in milliseconds."""
+"""How long each of a task's animations is shown, in milliseconds."""
 
 
 @dataclass
@@ -43,10 +43,10 @@ class _Predicted:
         spec: the inference block.
         run: takes the files.
         writer: takes the rows.
-        video: where pictures go that are drawn of a video's; None: to files.
-        rate: pictures a second of that video.
+        video: where images go that are drawn of a video's; None: to files.
+        rate: images a second of that video.
         rows: of predictions.csv.
-        cards: of made pictures, for the sheet that shows them together.
+        cards: of made images, for the sheet that shows them together.
     """
 
     model: LoadedModel
@@ -67,22 +67,22 @@ class _Predicted:
 
     @property
     def drawn(self) -> int:
-        """Pictures that have been written to files."""
+        """Images that have been written to files."""
         return 0 if self.video else min(len(self.rows), self.spec.max_pictures)
 
     def add(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
-        """Takes in a sample's prediction, and draws it while pictures are wanted."""
+        """Takes in a sample's prediction, and draws it while images are wanted."""
         number = len(self.rows)
         place = {"frame": number, "seconds": f"{number / self.rate:.3f}"} if self.video else {}
         self.rows.append(self.writer.add(sample, prediction, place))
         if self.video:
             self.video.write(self.model.task.predictions.draw(sample, prediction, heatmap))
         elif len(self.rows) <= self.spec.max_pictures:
-            self._save_picture(sample, prediction, heatmap)
+            self._save_image(sample, prediction, heatmap)
 
-    def _save_picture(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
+    def _save_image(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
         """Draws a sample into a file: moving, where it moves."""
-        name = f"{PICTURES}/{len(self.rows):05d}_{_file_name(sample.key)}"
+        name = f"{IMAGES}/{len(self.rows):05d}_{_file_name(sample.key)}"
         task = self.model.task
         generates = task.capability(Generates)
         if generates is not None:
@@ -101,7 +101,7 @@ class _Predicted:
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult:
-    """Runs every file of the source; leaves predictions.csv and pictures in the run's folder."""
+    """Runs every file of the source; leaves predictions.csv and images in the run's folder."""
     path = find_checkpoint(spec, spec.inference.checkpoint, "inference.checkpoint")
     model = open_model(task_type, spec, path, pick_device(spec.inference.gpu_ids, "inference.gpu_ids", run))
     if spec.inference.explain and model.network is None:
@@ -130,13 +130,13 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         for batch in _batches(samples, size, model.task.capability(Tiles)):
             _predict(predicted, batch, size)
             bar.advance(len(batch))
-            del batch  # big pictures, while the next ones are read
+            del batch  # big images, while the next ones are read
         if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
     if predicted.cards:
         with run.artefact(SHEET) as path:
-            picture_grid(predicted.cards).save(path)
+            image_grid(predicted.cards).save(path)
     predictions = run.folder / PREDICTIONS
     report = {
         "checkpoint": str(path),
@@ -150,7 +150,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         summary.append(f"Video: {run.folder / target.name}")
     if predicted.drawn:
         together = f"; together: {run.folder / SHEET}" if predicted.cards else ""
-        summary.append(f"{predicted.drawn} pictures: {run.folder / PICTURES}{together}")
+        summary.append(f"{predicted.drawn} images: {run.folder / IMAGES}{together}")
     return InferenceResult("inference", run.folder, report, summary, predicted.rows, predictions, skipped)
 
 
@@ -166,9 +166,9 @@ def _takes_images(task: AnyTask) -> bool:
 
 
 def _frames(video: VideoReader, task: AnyTask) -> Iterator[Sample]:
-    """The pictures of a video as samples, by number."""
-    for number, picture in enumerate(video):
-        yield _sample(task, f"{video.path}#{number:06d}", picture)
+    """The images of a video as samples, by number."""
+    for number, image in enumerate(video):
+        yield _sample(task, f"{video.path}#{number:06d}", image)
 
 
 def _sample(task: AnyTask, key: str, data: Any) -> Sample:
@@ -221,7 +221,7 @@ def _batches(samples: Iterable[Sample], size: int, tiles: Tiles | None) -> Itera
     for sample in samples:
         batch.append(sample)
         seen += 1 if tiles is None else len(tiles.tiles(sample))
-        del sample  # a big picture, while the next one is read
+        del sample  # a big image, while the next one is read
         if seen >= size:
             yield batch
             batch, seen = [], 0

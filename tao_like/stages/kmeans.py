@@ -13,13 +13,13 @@ SPEC_NAME = "spec_with_anchors.yaml"
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> StageResult:
-    """Leaves a spec with the anchors, pictures and report.json in the run's folder; the user's spec stays."""
+    """Leaves a spec with the anchors, images and report.json in the run's folder; the user's spec stays."""
     fits = task_type(spec).capability(FitsAnchors)
     assert fits is not None, "the stage is of tasks with anchors alone"
     found = fits.fit_anchors()
-    for name, picture in found.figures.items():
+    for name, figure in found.figures.items():
         with run.artefact(f"{name}.png") as path:
-            picture.save(path)
+            figure.save(path)
     artefact = run.artefact(SPEC_NAME)
     with artefact as path:
         path.write_text(to_yaml(found.spec), encoding="utf-8")

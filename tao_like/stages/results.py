@@ -35,7 +35,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class DatasetCheckResult(StageResult):
-    """Warnings found in the data, and the folder's pictures.
+    """Warnings found in the data, and the folder's images.
 
     Data with errors gives no result: ``run`` raises a DatasetError with a problem for each of them.
     """

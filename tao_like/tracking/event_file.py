@@ -41,7 +41,7 @@ class EventFile(Events):
         self._add("metric", {"values": values, "step": step, "epoch": epoch})
 
     def figure(self, name: str, path: Path) -> None:
-        """Add the name of a picture."""
+        """Add the name of an image."""
         self._add("figure", {"name": name, "path": path})
 
     def status(self, status: str, message: str, fields: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Events:
         """
 
     def figure(self, name: str, path: Path) -> None:
-        """A picture was written; ``name`` is its name in the run folder."""
+        """An image was written; ``name`` is its name in the run folder."""
 
     def status(self, status: str, message: str, fields: Mapping[str, Any]) -> None:
         """A line of status.json: ``STARTED``, ``RUNNING``, ``SUCCESS`` or ``FAILURE``.

@@ -188,7 +188,7 @@ class Run:
         """Return a context manager for writing the file ``name`` in the run folder.
 
         It gives a temporary path beside the final one; ``final`` stands for a complete file, or for what was
-        there before. Pictures are told to the listeners as figures.
+        there before. Images are told to the listeners as figures.
         """
         final = self.folder / name
         tell = None

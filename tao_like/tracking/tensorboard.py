@@ -1,4 +1,4 @@
-"""TensorBoard events of a run: curves, pictures, text, histograms, hparams, the graph."""
+"""TensorBoard events of a run: curves, images, text, histograms, hparams, the graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLUSH_SECONDS = 10
 class TensorBoard(Events):
     """Writes TensorBoard events into ``folder``; torch is imported when the first one is written.
 
-    As a listener of a run it draws the curves of its steps and epochs. Pictures, histograms and the graph,
+    As a listener of a run it draws the curves of its steps and epochs. Images, histograms and the graph,
     for which there is no other reader, are written by calls.
 
     A folder whose name is not UTF-8 gets none, with a warning: TensorBoard itself cannot open it.
@@ -91,14 +91,14 @@ class TensorBoard(Events):
             for tag, value in values.items():
                 writer.add_scalar(tag, float(value), step)
 
-    def image(self, tag: str, picture: Image, step: int) -> None:
-        """Add a picture; grey and palette pictures are shown in RGB."""
+    def image(self, tag: str, figure: Image, step: int) -> None:
+        """Add an image; grey and palette images are shown in RGB."""
         if not self._writes:
             return
         import numpy as np
 
         with self._writer() as writer:
-            pixels = np.asarray(picture.convert("RGB"))
+            pixels = np.asarray(figure.convert("RGB"))
             writer.add_image(tag, pixels, step, dataformats="HWC")
 
     def text(self, tag: str, text: str, step: int = 0, *, verbatim: bool = False) -> None:
@@ -146,7 +146,7 @@ class TensorBoard(Events):
         """Add the graph of ``network``, traced with ``example``, an input batch.
 
         Raises:
-            TaoLikeError: the network cannot be traced; training may go on without the picture.
+            TaoLikeError: the network cannot be traced; training may go on without the image.
         """
         if not self._writes:
             return

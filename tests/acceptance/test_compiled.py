@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_classification
 import tiny_detection
-from box_pictures import write_coco
+from box_images import write_coco
 from stage_runs import distance
 from torch._dynamo.utils import counters
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from box_pictures import IDS, annotation, write_coco
+from box_images import IDS, annotation, write_coco
 from PIL import Image
 from tiny_detection import data_overrides, run
 

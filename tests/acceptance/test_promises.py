@@ -50,7 +50,7 @@ def test_digits_stay_above_97_percent_pruned_and_in_int8(quickstart: tuple[Path,
     assert int8["metrics"]["accuracy"] >= 0.97
 
 
-def test_bundle_and_onnx_agree_on_every_picture(quickstart: tuple[Path, float]) -> None:
+def test_bundle_and_onnx_agree_on_every_image(quickstart: tuple[Path, float]) -> None:
     tables = []
     for folder in ("evaluate", "evaluate_onnx"):
         with (quickstart[0] / "results" / folder / "predictions.csv").open(newline="") as file:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper, numpy_helper
-from pictures import write_class_folders
 from PIL import Image
+from sample_images import write_class_folders
 from stage_runs import assert_rows_agree, csv_rows
 from test_patterns import traced
 from tiny_classification import data_overrides, run, tiny_spec
@@ -40,11 +40,11 @@ def backbone_of(
 def test_it_keeps_the_contract_of_timms_networks(tmp_path: Path) -> None:
     proto = classifier(side="side")
     backbone = backbone_of(proto, tmp_path, img_size=48)
-    pictures = torch.rand(3, 3, 48, 48)
-    maps = backbone.forward_features(pictures)
+    images = torch.rand(3, 3, 48, 48)
+    maps = backbone.forward_features(images)
     assert maps.shape == (3, 16, 12, 12)
     assert backbone.forward_head(maps, pre_logits=True).shape == (3, 16)
-    assert torch.equal(backbone.forward_head(maps), backbone(pictures))
+    assert torch.equal(backbone.forward_head(maps), backbone(images))
     assert head_prefixes(backbone) == ("head",)
     assert backbone.num_features == 16
 
@@ -53,11 +53,11 @@ def test_its_own_head_gives_the_answers_of_the_source(tmp_path: Path) -> None:
     backbone = backbone_of(classifier(), tmp_path)
     source = import_file(tmp_path / "model.onnx").imported.module
     backbone.take_own_head([3, 1])
-    pictures = torch.rand(3, 3, 32, 32)
+    images = torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
-        probabilities = source(pictures)[:, [3, 1]]
+        probabilities = source(images)[:, [3, 1]]
         expected = probabilities / probabilities.sum(1, keepdim=True)
-        torch.testing.assert_close(backbone(pictures).softmax(1), expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(backbone(images).softmax(1), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("cut", "channels"), [("r1", 8), ("r2", 16), ("pool", 16), ("flat", 16)])
@@ -84,10 +84,10 @@ def test_a_network_that_takes_channels_last_gets_them(tmp_path: Path) -> None:
     backbone = backbone_of(proto, tmp_path)
     source = import_file(tmp_path / "model.onnx").imported.module
     backbone.take_own_head([0, 4])
-    pictures = torch.rand(2, 3, 32, 32)
+    images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        expected = source(pictures.permute(0, 2, 3, 1))[:, [0, 4]]
-        torch.testing.assert_close(backbone(pictures), expected, rtol=1e-4, atol=1e-5)
+        expected = source(images.permute(0, 2, 3, 1))[:, [0, 4]]
+        torch.testing.assert_close(backbone(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_no_classifier_can_stand_on_is_refused(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_size_that_the_graph_cannot_take_is_an_error_of_the_spec(tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with a little imported network that knows the classes of the pictures, and others."""
+    """A bundle with a little imported network that knows the classes of the images, and others."""
     folder = tmp_path_factory.mktemp("imported")
     result = import_file(saved(classifier(side="side"), folder / "little.onnx"))
     write_bundle(folder / "little.tltb", to_bundle(result, classes=["x", "blue", "y", "red"]))
@@ -153,8 +153,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides that name a few pictures of each split."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name a few images of each split."""
     folder = tmp_path_factory.mktemp("pictures")
     return data_overrides(write_class_folders(folder, {"train": 4, "val": 2, "test": 2}))
 
@@ -165,52 +165,52 @@ def settings(bundle: Path) -> list[str]:
 
 
 def test_it_goes_through_the_stages_without_its_first_bundle(
-    imported: Path, pictures: list[str], tmp_path: Path
+    imported: Path, images: list[str], tmp_path: Path
 ) -> None:
     own = tmp_path / "mine.tltb"
     own.write_bytes(imported.read_bytes())
-    trained = run("train", tmp_path, *pictures, *settings(own), "train.num_epochs=2")
+    trained = run("train", tmp_path, *images, *settings(own), "train.num_epochs=2")
     before, after = read_bundle(own), read_bundle(trained.bundle)
     assert after.graph == before.graph
     assert not torch.equal(after.weights["backbone.body.stem.weight"], before.weights["stem.weight"])
     # What was trained must stand alone: on another machine the first bundle is not there.
     own.unlink()
-    evaluated = run("evaluate", tmp_path, *pictures)
-    exported = run("export", tmp_path, *pictures)
+    evaluated = run("evaluate", tmp_path, *images)
+    exported = run("export", tmp_path, *images)
     assert exported.report["largest_difference"] < 1e-4
     checkpoint = f"evaluate.checkpoint={exported.onnx_file}"
-    in_onnx = run("evaluate", tmp_path / "onnx", *pictures, checkpoint)
+    in_onnx = run("evaluate", tmp_path / "onnx", *images, checkpoint)
     assert_rows_agree(csv_rows(evaluated.predictions), csv_rows(in_onnx.predictions))
 
 
-def test_a_trained_one_can_be_trained_further(imported: Path, pictures: list[str], tmp_path: Path) -> None:
-    first = run("train", tmp_path / "a", *pictures, *settings(imported), "train.num_epochs=1")
+def test_a_trained_one_can_be_trained_further(imported: Path, images: list[str], tmp_path: Path) -> None:
+    first = run("train", tmp_path / "a", *images, *settings(imported), "train.num_epochs=1")
     still = ["train.num_epochs=1", "train.optim.lr=1e-12"]
-    second = run("train", tmp_path / "b", *pictures, *settings(first.bundle), *still)
+    second = run("train", tmp_path / "b", *images, *settings(first.bundle), *still)
     before, after = read_bundle(first.bundle).weights, read_bundle(second.bundle).weights
     names = [name for name in before if name.endswith(("weight", "bias"))]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in names)
 
 
-def test_its_norm_layers_measure_the_training_pictures(
-    imported: Path, pictures: list[str], tmp_path: Path
+def test_its_norm_layers_measure_the_training_images(
+    imported: Path, images: list[str], tmp_path: Path
 ) -> None:
-    result = run("train", tmp_path, *pictures, *settings(imported), "train.num_epochs=1")
+    result = run("train", tmp_path, *images, *settings(imported), "train.num_epochs=1")
     before, after = read_bundle(imported).weights, read_bundle(result.bundle).weights
     for name in ("bn.running_mean", "bn.running_var"):
         assert not torch.allclose(after[f"backbone.body.{name}"], before[name], rtol=1e-3), name
 
 
-def test_freezing_leaves_the_backbone_as_it_was(imported: Path, pictures: list[str], tmp_path: Path) -> None:
+def test_freezing_leaves_the_backbone_as_it_was(imported: Path, images: list[str], tmp_path: Path) -> None:
     freeze = "model.backbone.freeze_backbone=true"
-    result = run("train", tmp_path, *pictures, *settings(imported), freeze, "train.num_epochs=1")
+    result = run("train", tmp_path, *images, *settings(imported), freeze, "train.num_epochs=1")
     before, after = read_bundle(imported).weights, read_bundle(result.bundle).weights
     for name in ("stem.weight", "bn.running_mean", "deep.weight"):
         assert torch.equal(after[f"backbone.body.{name}"], before[name]), name
 
 
-def test_a_lower_rate_for_the_backbone_reaches_it_all(imported: Path, pictures: list[str]) -> None:
-    task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
+def test_a_lower_rate_for_the_backbone_reaches_it_all(imported: Path, images: list[str]) -> None:
+    task = task_class("classification")(tiny_spec(*images, *settings(imported)))
     network, _ = task.model(pretrained=True)
     below = {
         id(value)
@@ -222,48 +222,48 @@ def test_a_lower_rate_for_the_backbone_reaches_it_all(imported: Path, pictures: 
 
 
 def test_the_head_is_kept_where_it_knows_the_classes(
-    imported: Path, pictures: list[str], tmp_path: Path
+    imported: Path, images: list[str], tmp_path: Path
 ) -> None:
-    task = task_class("classification")(tiny_spec(*pictures, *settings(imported)))
+    task = task_class("classification")(tiny_spec(*images, *settings(imported)))
     network, notes = task.model(pretrained=True)
     known = read_bundle(imported)
     assert set(task.data.labels.names) - set(known.classes), (
-        "the pictures have a class that the head does not know"
+        "the images have a class that the head does not know"
     )
     assert any("head is new" in note for note in notes)
     fitting = tmp_path / "fitting.tltb"
     known.classes = [*task.data.labels.names, "x", "y", "z"][: len(known.classes)]
     write_bundle(fitting, known)
-    task = task_class("classification")(tiny_spec(*pictures, *settings(fitting)))
+    task = task_class("classification")(tiny_spec(*images, *settings(fitting)))
     network, notes = task.model(pretrained=True)
     assert any("head is kept" in note for note in notes)
     expected = known.weights["head.weight"][: len(task.data.labels.names)]
     assert torch.equal(network.backbone.head.weight, expected)
 
 
-def test_a_wrong_bundle_is_named(imported: Path, pictures: list[str], tmp_path: Path) -> None:
+def test_a_wrong_bundle_is_named(imported: Path, images: list[str], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"pretrained_backbone_path.*byom convert"):
         tiny_spec("model.backbone.type=byom")
     with pytest.raises(SpecError, match=r"nowhere\.tltb"):
-        run("train", tmp_path / "a", *pictures, *settings(tmp_path / "nowhere.tltb"))
+        run("train", tmp_path / "a", *images, *settings(tmp_path / "nowhere.tltb"))
     bundle = read_bundle(imported)
     bundle.graph = None
     write_bundle(tmp_path / "other.tltb", bundle)
     with pytest.raises(BundleError, match=r"other\.tltb"):
-        run("train", tmp_path / "b", *pictures, *settings(tmp_path / "other.tltb"))
+        run("train", tmp_path / "b", *images, *settings(tmp_path / "other.tltb"))
     with pytest.raises(SpecError, match="drop_path_rate"):
-        run("train", tmp_path / "c", *pictures, *settings(imported), "model.backbone.drop_path_rate=0.1")
+        run("train", tmp_path / "c", *images, *settings(imported), "model.backbone.drop_path_rate=0.1")
 
 
 def test_a_training_starts_from_one_that_knew_other_classes(
-    imported: Path, pictures: list[str], tmp_path: Path
+    imported: Path, images: list[str], tmp_path: Path
 ) -> None:
-    first = run("train", tmp_path / "a", *pictures, *settings(imported), "train.num_epochs=1")
+    first = run("train", tmp_path / "a", *images, *settings(imported), "train.num_epochs=1")
     known = read_bundle(first.bundle)
     known.classes = [f"other {name}" for name in known.classes]
     write_bundle(tmp_path / "other.tltb", known)
     start = f"train.pretrained_model_path={tmp_path / 'other.tltb'}"
-    task = task_class("classification")(tiny_spec(*pictures, *settings(imported), start))
+    task = task_class("classification")(tiny_spec(*images, *settings(imported), start))
     network, notes = task.model(pretrained=True)
     assert any("head is new" in note for note in notes)
     assert torch.equal(network.backbone.body.stem.weight, known.weights["backbone.body.stem.weight"])
@@ -271,7 +271,7 @@ def test_a_training_starts_from_one_that_knew_other_classes(
     known.weights["backbone.body.stem.weight"] = torch.zeros(1, 3, 3, 3)
     write_bundle(tmp_path / "other.tltb", known)
     with pytest.raises(SpecError, match=r"pretrained_model_path.*another network"):
-        task_class("classification")(tiny_spec(*pictures, *settings(imported), start)).model(pretrained=True)
+        task_class("classification")(tiny_spec(*images, *settings(imported), start)).model(pretrained=True)
 
 
 class Exported(nn.Module):
@@ -307,35 +307,35 @@ class HiddenLayer(nn.Module):
         return result
 
 
-def test_a_head_with_a_hidden_layer_is_pruned(pictures: list[str], tmp_path: Path) -> None:
+def test_a_head_with_a_hidden_layer_is_pruned(images: list[str], tmp_path: Path) -> None:
     file = saved(traced(HiddenLayer(), torch.randn(1, 3, 32, 32), opset=15), tmp_path / "exported.onnx")
     write_bundle(tmp_path / "new.tltb", to_bundle(import_file(file), classes=[]))
-    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    first = run("train", tmp_path / "a", *images, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
     # So little is taken away that the map stays wider than the hidden layer was.
     cut = ["prune.target_macs=0.95", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
-    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    pruned = run("prune", tmp_path / "b", *images, *cut)
     assert pruned.report["largest_difference"] < 1e-4
     checkpoint = f"evaluate.checkpoint={pruned.bundle}"
-    assert run("evaluate", tmp_path / "b", *pictures, checkpoint).metrics.keys()
+    assert run("evaluate", tmp_path / "b", *images, checkpoint).metrics.keys()
 
 
-def test_it_is_pruned_trained_again_quantised_and_compared(pictures: list[str], tmp_path: Path) -> None:
+def test_it_is_pruned_trained_again_quantised_and_compared(images: list[str], tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = saved(traced(Exported(), torch.randn(1, 3, 32, 32), opset=15), tmp_path / "exported.onnx")
     write_bundle(tmp_path / "new.tltb", to_bundle(import_file(file), classes=[]))
-    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    first = run("train", tmp_path / "a", *images, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
     cut = ["prune.target_macs=0.6", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
-    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    pruned = run("prune", tmp_path / "b", *images, *cut)
     assert pruned.report["macs_share"] == pytest.approx(0.6, abs=0.1)
     assert pruned.report["largest_difference"] < 1e-4
     again = run(
-        "train", tmp_path / "c", *pictures, f"train.pruned_model_path={pruned.bundle}", "train.num_epochs=1"
+        "train", tmp_path / "c", *images, f"train.pruned_model_path={pruned.bundle}", "train.num_epochs=1"
     )
-    exported = run("export", tmp_path / "c", *pictures)
+    exported = run("export", tmp_path / "c", *images)
     assert exported.report["largest_difference"] < 1e-4
     checkpoint = [f"quantize.checkpoint={exported.onnx_file}", "quantize.max_drop=1"]
-    quantised = run("quantize", tmp_path / "d", *pictures, *checkpoint)
+    quantised = run("quantize", tmp_path / "d", *images, *checkpoint)
     models = [first.bundle, again.bundle, exported.onnx_file, quantised.onnx_file]
     names = ",".join(f"'{model}'" for model in models)
-    compared = run("compare", tmp_path / "e", *pictures, f"compare.checkpoints=[{names}]", "compare.rounds=5")
+    compared = run("compare", tmp_path / "e", *images, f"compare.checkpoints=[{names}]", "compare.rounds=5")
     assert len(compared.rows) == 4

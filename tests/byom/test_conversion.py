@@ -25,7 +25,7 @@ def in_onnxruntime(proto: onnx.ModelProto, *inputs: np.ndarray) -> list[np.ndarr
     return session.run(None, dict(zip(names, inputs, strict=True)))
 
 
-def pictures(*shape: int) -> np.ndarray:
+def images(*shape: int) -> np.ndarray:
     """Random inputs."""
     return np.random.default_rng(1).random(shape, dtype=np.float32)
 
@@ -44,7 +44,7 @@ def test_a_classifier_answers_alike_at_any_batch_and_size(opset: int) -> None:
     proto = classifier(side="side", opset=opset)
     imported = convert(proto)
     for shape in ((1, 3, 32, 32), (5, 3, 48, 48)):
-        assert_same_outputs(imported, proto, pictures(*shape))
+        assert_same_outputs(imported, proto, images(*shape))
 
 
 def test_modules_are_real_and_named_after_the_source() -> None:
@@ -110,10 +110,10 @@ def test_operands_get_roles_by_what_they_are(name: str, values: object, role: st
     proto = model(nodes, {"x": ["n", 9, 5]}, ["y"], constants)
     imported = convert(proto)
     assert {use.role for use in imported.uses if use.name == "c"} == {role}
-    assert_same_outputs(imported, proto, pictures(2, 9, 5))
+    assert_same_outputs(imported, proto, images(2, 9, 5))
 
 
-def test_the_scaling_of_pictures_does_not_train() -> None:
+def test_the_scaling_of_images_does_not_train() -> None:
     nodes = [
         helper.make_node("Sub", ["x", "mean"], ["a"]),
         helper.make_node("Div", ["a", "std"], ["b"]),
@@ -139,7 +139,7 @@ def test_weights_that_are_used_twice_stay_one_weight() -> None:
     proto = model(nodes, {"x": ["n", 4, 8, 8]}, ["y"], [random_tensor("shared.weight", 4, 4, 3, 3)])
     imported = convert(proto)
     assert sum(value.numel() for value in imported.module.parameters()) == 4 * 4 * 9
-    assert_same_outputs(imported, proto, pictures(2, 4, 8, 8))
+    assert_same_outputs(imported, proto, images(2, 4, 8, 8))
 
 
 def test_norms_that_begin_alike_are_not_tied() -> None:
@@ -175,7 +175,7 @@ def test_a_file_for_one_sample_takes_many() -> None:
     proto = model(nodes, {"x": [1, 3, 8, 8]}, ["y"], constants)
     free = free_batch(proto)
     assert free is not None
-    given = pictures(3, 3, 8, 8)
+    given = images(3, 3, 8, 8)
     with torch.inference_mode():
         together = convert(free).module(torch.from_numpy(given)).numpy()
     single = np.concatenate([in_onnxruntime(proto, given[i : i + 1])[0] for i in range(3)])
@@ -356,7 +356,7 @@ def test_old_opsets_say_the_same_in_other_words(opset: int) -> None:
     proto = model(nodes, {"x": ["n", 3, 16, 16]}, ["y"], constants, opset)
     proto.ir_version = 4
     imported = convert(proto)
-    assert_same_outputs(imported, proto, pictures(3, 3, 16, 16))
+    assert_same_outputs(imported, proto, images(3, 3, 16, 16))
     assert {"stem.weight", "bn.weight", "head.weight"} <= imported.parameters.keys()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from box_pictures import write_coco
+from box_images import write_coco
 from foreign import model, random_tensor, saved, tensor
 from onnx import helper
 from stage_runs import assert_rows_agree, csv_rows
@@ -160,12 +160,12 @@ def test_the_maps_are_those_of_the_source(channels_last: bool, tmp_path: Path) -
     assert bundle.graph is not None
     pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96)).eval()
     assert pyramid.channels == WIDTHS[2:]
-    pictures = torch.rand(2, 3, 128, 96)
-    maps = pyramid(pictures)
+    images = torch.rand(2, 3, 128, 96)
+    maps = pyramid(images)
     assert [tuple(one.shape[2:]) for one in maps] == [(16, 12), (8, 6), (4, 3)]
     whole = import_file(tmp_path / "little.onnx", size=(64, 96)).imported.module
     with torch.inference_mode():
-        expected = whole(pictures.permute(0, 2, 3, 1) if channels_last else pictures)
+        expected = whole(images.permute(0, 2, 3, 1) if channels_last else images)
         torch.testing.assert_close(maps[2], expected)
 
 

@@ -14,14 +14,14 @@ import torch
 from click.testing import CliRunner
 from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper, numpy_helper
-from pictures import shape
 from PIL import Image
+from sample_images import shape
 from test_patterns import traced
 
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.byom import importing
 from tao_like.byom.importing import from_bundle, import_file, to_bundle
-from tao_like.byom.proof.pictures import picture_inputs
+from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.source.graph import graph_of
 from tao_like.cli.byom import byom
 from tao_like.errors import BundleError, ConversionError, SpecError
@@ -67,7 +67,7 @@ def test_the_report_says_how_it_was_proven(path: Path, tmp_path: Path) -> None:
     for number in range(2):
         files.append(tmp_path / f"{number}.png")
         shape(["red"], number, 48).save(files[-1])
-    result = import_file(path, pictures=files)
+    result = import_file(path, images=files)
     assert [(item.batch, item.what) for item in result.comparisons] == [
         (1, "noise"),
         (3, "noise"),
@@ -77,7 +77,7 @@ def test_the_report_says_how_it_was_proven(path: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(result.report))["largest_difference"] == result.largest_difference
 
 
-def test_pictures_become_what_the_network_takes(tmp_path: Path) -> None:
+def test_images_become_what_the_network_takes(tmp_path: Path) -> None:
     shape(["red"], 0, 48).save(tmp_path / "red.png")
     pixels = np.asarray(Image.open(tmp_path / "red.png").resize((48, 32), Image.Resampling.BILINEAR))
     graphs = {
@@ -87,10 +87,10 @@ def test_pictures_become_what_the_network_takes(tmp_path: Path) -> None:
     for axes, expected in graphs.items():
         node = helper.make_node("Identity", ["x"], ["y"])
         graph = graph_of(model([node], {"x": ["n", *axes]}, ["y"]))
-        (given,) = picture_inputs(graph, {"x": axes}, [tmp_path / "red.png"], freed=False).values()
+        (given,) = image_inputs(graph, {"x": axes}, [tmp_path / "red.png"], freed=False).values()
         np.testing.assert_allclose(given, expected[None], atol=1e-6)
-    with pytest.raises(ConversionError, match="one picture"):
-        picture_inputs(graph, {"x": (7,)}, [tmp_path / "red.png"], freed=False)
+    with pytest.raises(ConversionError, match="one image"):
+        image_inputs(graph, {"x": (7,)}, [tmp_path / "red.png"], freed=False)
 
 
 @pytest.mark.parametrize("wrong", [1.0, float("nan"), float("inf")])

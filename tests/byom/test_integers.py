@@ -17,8 +17,8 @@ from tao_like.byom import convert
 from tao_like.byom.importing import ImportResult, import_file
 
 
-class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """A few pictures for calibration."""
+class Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """A few images for calibration."""
 
     def __init__(self) -> None:
         draw = np.random.default_rng(1)
@@ -51,7 +51,7 @@ def test_a_file_of_linear_products(per_channel: bool, tmp_path: Path) -> None:
     quantize_static(
         path,
         tmp_path / "int8.onnx",
-        Pictures(),
+        Images(),
         quant_format=QuantFormat.QOperator,
         per_channel=per_channel,
         op_types_to_quantize=["Conv", "MatMul"],

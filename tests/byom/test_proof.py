@@ -93,7 +93,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
     assert caught.value.exit_code == 2
 
 
-def test_pictures_of_the_proof_have_structure_and_bytes_their_whole_range() -> None:
+def test_images_of_the_proof_have_structure_and_bytes_their_whole_range() -> None:
     nodes = [
         helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
         helper.make_node("Relu", ["f"], ["y"]),
@@ -105,8 +105,8 @@ def test_pictures_of_the_proof_have_structure_and_bytes_their_whole_range() -> N
     assert values.min() == 0
     assert values.max() == 255
     plain = convert(model([helper.make_node("Relu", ["x"], ["y"])], {"x": ["n", 3, 64, 64]}, ["y"]))
-    pictures = dummy_inputs(plain.graph, {"x": (3, 64, 64)}, 3)["x"]
-    steps = [float(np.abs(np.diff(picture, axis=-1)).mean()) for picture in pictures]
+    images = dummy_inputs(plain.graph, {"x": (3, 64, 64)}, 3)["x"]
+    steps = [float(np.abs(np.diff(image, axis=-1)).mean()) for image in images]
     # Two of three have flat areas: neighbours are alike.
     assert steps[1] < 0.6 * steps[0]
     assert steps[2] < 0.6 * steps[0]

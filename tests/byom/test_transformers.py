@@ -14,7 +14,7 @@ import torch
 from foreign import model, random_tensor, saved, tensor
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from pictures import write_class_folders
+from sample_images import write_class_folders
 from test_backbone import settings
 from tiny_classification import data_overrides, run
 from torch import nn
@@ -61,11 +61,11 @@ def exported(network: nn.Module, *, batch: int | None, opset: int = 17, dynamo: 
     return buffer.getvalue()
 
 
-def outputs(proto: onnx.ModelProto, pictures: torch.Tensor, *, one_by_one: bool) -> np.ndarray:
-    """What onnxruntime gives, for all pictures at once or for each."""
+def outputs(proto: onnx.ModelProto, images: torch.Tensor, *, one_by_one: bool) -> np.ndarray:
+    """What onnxruntime gives, for all images at once or for each."""
     running = session(proto)
     name = running.get_inputs()[0].name
-    parts = pictures.split(1) if one_by_one else [pictures]
+    parts = images.split(1) if one_by_one else [images]
     return np.concatenate([running.run(None, {name: part.numpy()})[0] for part in parts])
 
 
@@ -84,13 +84,11 @@ def assert_like_its_file(content: bytes, folder: Path, *, batch: int | None) -> 
     module, source = result.imported.module, onnx.load(path)
     written = again(module)
     for count in (1, 2, 3):
-        pictures = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
-        expected = outputs(source, pictures, one_by_one=batch == 1)
+        images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
+        expected = outputs(source, images, one_by_one=batch == 1)
         with torch.inference_mode():
-            np.testing.assert_allclose(module(pictures).numpy(), expected, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(
-            outputs(written, pictures, one_by_one=False), expected, rtol=1e-4, atol=1e-5
-        )
+            np.testing.assert_allclose(module(images).numpy(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outputs(written, images, one_by_one=False), expected, rtol=1e-4, atol=1e-5)
     return module
 
 
@@ -222,20 +220,20 @@ def test_it_goes_the_whole_path(tmp_path: Path) -> None:
     network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
     (tmp_path / "model.onnx").write_bytes(exported(network, batch=1))
     write_bundle(tmp_path / "new.tltb", to_bundle(import_file(tmp_path / "model.onnx"), classes=[]))
-    pictures = data_overrides(write_class_folders(tmp_path / "pictures", {"train": 4, "val": 2, "test": 2}))
-    first = run("train", tmp_path / "a", *pictures, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
+    images = data_overrides(write_class_folders(tmp_path / "pictures", {"train": 4, "val": 2, "test": 2}))
+    first = run("train", tmp_path / "a", *images, *settings(tmp_path / "new.tltb"), "train.num_epochs=1")
     assert read_bundle(first.bundle).extra[HEADS]
-    exported_file = run("export", tmp_path / "a", *pictures)
+    exported_file = run("export", tmp_path / "a", *images)
     assert exported_file.report["largest_difference"] < 1e-5
     cut = ["prune.target_macs=0.7", "prune.granularity=2", f"prune.checkpoint={first.bundle}"]
-    pruned = run("prune", tmp_path / "b", *pictures, *cut)
+    pruned = run("prune", tmp_path / "b", *images, *cut)
     assert pruned.report["macs_share"] == pytest.approx(0.7, abs=0.1)
     again_trained = f"train.pruned_model_path={pruned.bundle}"
-    run("train", tmp_path / "c", *pictures, again_trained, "train.num_epochs=1")
-    smaller = run("export", tmp_path / "c", *pictures)
+    run("train", tmp_path / "c", *images, again_trained, "train.num_epochs=1")
+    smaller = run("export", tmp_path / "c", *images)
     assert smaller.report["largest_difference"] < 1e-5
     source = [f"quantize.checkpoint={smaller.onnx_file}", "quantize.max_drop=1"]
-    whole = run("quantize", tmp_path / "d", *pictures, *source)
+    whole = run("quantize", tmp_path / "d", *images, *source)
     assert whole.onnx_file.is_file()
 
 
@@ -246,9 +244,9 @@ def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
     bundle = to_bundle(import_file(path), classes=[])
     assert bundle.graph is not None
     imported = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
-    pictures = (torch.rand(1, 3, 32, 32),)
+    images = (torch.rand(1, 3, 32, 32),)
     sizes = [
-        [unit.size for unit in find_units(one, Prunable(pictures, [one.get_classifier()]), granularity=2)]
+        [unit.size for unit in find_units(one, Prunable(images, [one.get_classifier()]), granularity=2)]
         for one in (network, imported)
     ]
     assert sizes[0] == sizes[1] == [2, 128, 2, 128]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from command_line import CommandLine
 from onnx_graphs import graph, node, weights
-from pictures import write_class_folders
+from sample_images import write_class_folders
 from stage_runs import assert_failed, status_lines
 from tiny_classification import TINY, data_overrides
 
@@ -40,7 +40,7 @@ def check(folder: Path, results: object, *more: str) -> list[str]:
 def test_0_for_a_stage_that_is_done(tao_like: CommandLine, class_folders: Path, tmp_path: Path) -> None:
     assert tao_like(*check(class_folders, tmp_path)) == 0
     assert status_lines(tmp_path / "dataset_check")[-1]["status"] == "SUCCESS"
-    assert "Report and pictures" in tao_like.output
+    assert "Report and images" in tao_like.output
 
 
 def test_1_for_an_error_that_nobody_foresaw_and_debug_shows_where(
@@ -168,7 +168,7 @@ def test_quiet_prints_nothing_and_logs_all(
     overrides = [*TINY, *data_overrides(class_folders), f"results_dir={tmp_path}"]
     package.run("classification", "dataset_check", overrides=overrides, quiet=True)
     assert capsys.readouterr() == ("", "")
-    assert "Report and pictures" in (tmp_path / "dataset_check" / "log.txt").read_text("utf-8")
+    assert "Report and images" in (tmp_path / "dataset_check" / "log.txt").read_text("utf-8")
 
 
 # --- signals ---
@@ -190,7 +190,7 @@ def wait_for_epoch(folder: Path, process: subprocess.Popen[str]) -> None:
 def test_ctrl_c_ends_a_training_as_a_failure_that_can_be_resumed(
     class_folders: Path, tmp_path: Path, tao_like: CommandLine
 ) -> None:
-    """Ctrl-C goes to all processes of the terminal, so also to those that load pictures."""
+    """Ctrl-C goes to all processes of the terminal, so also to those that load images."""
     words = [*TINY, *data_overrides(class_folders), f"results_dir={tmp_path}", "train.num_epochs=100000"]
     command = [sys.executable, "-m", "tao_like.cli", "classification", "train", *words, "dataset.workers=1"]
     process = subprocess.Popen(

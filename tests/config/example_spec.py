@@ -68,7 +68,7 @@ class Spec:
 
     results_dir: str = spec_field("results", "Folder for all that a run writes", path=True, aliases=("out",))
     title: str = spec_field("", "Name of the run in tables")
-    images: list[str] = spec_field([], "Folders of pictures", path=True)
+    images: list[str] = spec_field([], "Folders of images", path=True)
     train: Train = spec_block(Train, "Training")
     evaluate: Evaluate = spec_block(Evaluate, "Evaluation")
 

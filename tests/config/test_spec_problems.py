@@ -60,7 +60,7 @@ def test_a_value_that_a_stage_needs() -> None:
 def test_every_error_has_a_problem_and_travels_between_processes() -> None:
     error = pickle.loads(pickle.dumps(SpecError("a", problems=[Problem("k", "f", 1, "a")])))
     assert (str(error), error.problems) == ("a", [Problem("k", "f", 1, "a")])
-    assert TaoLikeError("no class has pictures").problems == [Problem("", "", 0, "no class has pictures")]
+    assert TaoLikeError("no class has images").problems == [Problem("", "", 0, "no class has images")]
     assert str(Problem("", "spec", 0, "odd")) == "spec  odd"
 
 

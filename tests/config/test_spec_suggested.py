@@ -20,7 +20,7 @@ VALUES = (
 
 def write(target: Path, *overrides: str) -> str:
     """Writes a spec of two values and the overrides; gives its text."""
-    write_suggested(Spec, "classification", Path("photos"), target, VALUES, overrides, found="40 pictures")
+    write_suggested(Spec, "classification", Path("photos"), target, VALUES, overrides, found="40 images")
     return target.read_text("utf-8")
 
 

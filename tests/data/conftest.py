@@ -1,4 +1,4 @@
-"""Pictures for the tests of the datasets, made on the spot."""
+"""Images for the tests of the datasets, made on the spot."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Painter = Callable[..., Path]
 
 @pytest.fixture
 def paint() -> Painter:
-    """Writes a picture of colored blobs; another seed gives one that looks different."""
+    """Writes an image of colored blobs; another seed gives one that looks different."""
 
     def write(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32), **save: object) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(seed, size).save(path, **save)
+        image(seed, size).save(path, **save)
         return path
 
     return write
 
 
-def picture(seed: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
+def image(seed: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
     """Smooth colored structure, as photos have: eight by eight random colors, enlarged."""
     draw = random.Random(seed)
     colors = np.array(

@@ -124,7 +124,7 @@ def test_numbered_classes_have_no_blank_line_in_front_of_another(tmp_path: Path)
 # The format of a whole folder
 
 
-def test_the_format_is_that_of_the_pictures_labels(tmp_path: Path) -> None:
+def test_the_format_is_that_of_the_images_labels(tmp_path: Path) -> None:
     kitti = f"Car 0.00 0 1.85 10 12 30 34 {KITTI_3D}\n"
     source = labels(tmp_path, "", f"\n\n{kitti}", kitti)
     write(tmp_path, {"lb/README.txt": "five words are in here\n", "lb/0notes.txt": "1 2 3 4 5\n"})
@@ -145,7 +145,7 @@ def test_lines_of_two_formats_are_an_error_that_names_both(tmp_path: Path) -> No
         read_boxes(source, "key")
 
 
-def test_empty_label_files_are_pictures_without_objects(tmp_path: Path) -> None:
+def test_empty_label_files_are_images_without_objects(tmp_path: Path) -> None:
     assert boxes(labels(tmp_path, "", "")) == []
 
 
@@ -158,7 +158,7 @@ def test_a_missing_label_file_is_told_from_an_empty_one(tmp_path: Path) -> None:
     assert found["label_without_picture"].files == (str(tmp_path / "lb" / "other.txt"),)
 
 
-def test_pictures_that_are_passed_over_are_named_with_what_to_do(tmp_path: Path) -> None:
+def test_images_that_are_passed_over_are_named_with_what_to_do(tmp_path: Path) -> None:
     source = labels(tmp_path, "0 0.5 0.5 0.2 0.4\n", **{"im/IMG_1.HEIC": "x", "im/clip.mp4": "x"})
     notes = Notes()
     read_boxes(source, "key", notes)

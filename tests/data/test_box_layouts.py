@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from box_pictures import scene
+from box_images import scene
 from click.testing import CliRunner
 
 from tao_like.cli.main import cli
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 def put_scene(path: Path, seed: int) -> list[tuple[str, list[int]]]:
-    """A picture of 96 x 64 pixels, and its objects: class and left, top, width, height."""
+    """An image of 96 x 64 pixels, and its objects: class and left, top, width, height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image, objects = scene(seed)
     image.save(path)
@@ -53,17 +53,17 @@ def labelme_text(objects: list[tuple[str, list[int]]]) -> str:
 
 
 def assert_found(
-    folder: Path, kind: str, pictures: Mapping[str, int], classes_file: Path | None = None
+    folder: Path, kind: str, images: Mapping[str, int], classes_file: Path | None = None
 ) -> None:
     """The layout is recognised, and the boxes of the training data are those of its scenes."""
     found = survey_boxes(folder, classes_file)
     assert found.format == kind
-    assert dict(found.pictures) == dict(pictures)
-    main = next(iter(pictures))
-    expected = [name for seed in range(pictures[main]) for name, _ in scene(seed)[1]]
+    assert dict(found.images) == dict(images)
+    main = next(iter(images))
+    expected = [name for seed in range(images[main]) for name, _ in scene(seed)[1]]
     assert found.boxes == {name: expected.count(name) for name in set(expected)}
     assert (found.width, found.height) == (WIDTH, HEIGHT)
-    sides = sorted(max(box[2:]) / WIDTH for seed in range(pictures[main]) for _, box in scene(seed)[1])
+    sides = sorted(max(box[2:]) / WIDTH for seed in range(images[main]) for _, box in scene(seed)[1])
     half = len(sides) // 2
     assert found.side == pytest.approx((sides[half] + sides[~half]) / 2, rel=1e-4)
 
@@ -81,7 +81,7 @@ def roboflow(folder: Path) -> None:
 
 
 def ultralytics(folder: Path, *, lists: bool = False) -> None:
-    """images/train, labels/train, ...; or lists of pictures. ``path`` is another machine's."""
+    """images/train, labels/train, ...; or lists of images. ``path`` is another machine's."""
     content: dict[str, object] = {"path": "../datasets/mine", "names": dict(enumerate(NAMES))}
     for split, count in (("train", 5), ("val", 2)):
         names = []
@@ -137,7 +137,7 @@ def test_what_is_wrong_in_data_yaml_is_named(changes: dict[str, object], words: 
     [("voc", ".xml", voc_text), ("labelme", ".json", labelme_text), ("yolo", ".txt", yolo_text)],
 )
 @pytest.mark.parametrize("splits", [True, False])
-def test_labels_beside_their_pictures(
+def test_labels_beside_their_images(
     kind: str, suffix: str, text_of: object, splits: bool, below: str, tmp_path: Path
 ) -> None:
     assert callable(text_of)
@@ -225,7 +225,7 @@ def test_names_of_numbers_can_be_given_to_init(key: str, tmp_path: Path) -> None
 
 def test_a_folder_of_heic_is_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"0 pictures\)\n1 file \.heic passed over: save them as JPEG"):
+    with pytest.raises(DatasetError, match=r"0 images\)\n1 file \.heic passed over: save them as JPEG"):
         survey_boxes(tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_a_split_of_several_folders_becomes_several_sources(tmp_path: Path) -> N
     content = {"train": ["night/images", "day/images", "dusk/images"], "val": ["held out/images"]}
     (data / "data.yaml").write_text(yaml.safe_dump({**content, "nc": 3, "names": NAMES}))
     found = survey_boxes(data)
-    assert found.pictures == {"train": 8, "val": 4}
+    assert found.images == {"train": 8, "val": 4}
     assert [source.image_dir.parent.name for source in found.sources["train"]] == ["night", "day"]
     assert any("dusk/images, which is not there" in note for note in found.notes)
     code, output = init(str(data), "-o", str(tmp_path / "spec.yaml"))
@@ -248,7 +248,7 @@ def test_a_split_of_several_folders_becomes_several_sources(tmp_path: Path) -> N
     assert [Path(source["label_dir"]).parent.name for source in sources] == ["night", "day"]
 
 
-def test_pictures_that_cannot_be_read_are_named_by_init_and_left_out_by_a_key(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_named_by_init_and_left_out_by_a_key(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for number in range(8):
         objects = put_scene(data / "images" / f"{number}.png", number)
@@ -269,10 +269,10 @@ def test_pictures_that_cannot_be_read_are_named_by_init_and_left_out_by_a_key(tm
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "results" / "dataset_check" / "report.json").read_text())
     (finding,) = [each for each in report["findings"] if each["code"] == "left_out"]
-    assert finding["message"].startswith("2 pictures of 8 cannot be read and are left out")
+    assert finding["message"].startswith("2 images of 8 cannot be read and are left out")
     assert [Path(text.split()[0]).name for text in finding["files"]] == ["2.png", "5.png"]
     for number in range(5):
         (data / "images" / f"{number}.png").write_bytes(b"")
     done = CliRunner().invoke(cli, ["detection", *checked, "dataset.on_error=skip"])
     assert done.exit_code != 0
-    assert "6 of 8 pictures cannot be read, too many to leave out" in done.output + str(done.exception)
+    assert "6 of 8 images cannot be read, too many to leave out" in done.output + str(done.exception)

@@ -35,7 +35,7 @@ DontCare -1 -1 -10 0.00 0.00 8.00 6.00 -1 -1 -1 -1000 -1000 -1000 -10
 """
 
 
-def picture(path: Path) -> Path:
+def image(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (60, 40), "grey").save(path)
     return path
@@ -43,9 +43,9 @@ def picture(path: Path) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two pictures of 60 x 40 pixels, one of them in a folder below."""
-    picture(tmp_path / "images" / "one.png")
-    picture(tmp_path / "images" / "more" / "two.jpg")
+    """Two images of 60 x 40 pixels, one of them in a folder below."""
+    image(tmp_path / "images" / "one.png")
+    image(tmp_path / "images" / "more" / "two.jpg")
     return tmp_path / "images"
 
 
@@ -183,12 +183,12 @@ def test_a_list_takes_what_it_names(images: Path) -> None:
     with pytest.raises(DatasetError, match=r"two\.jpg is listed, but its label file"):
         read_boxes(source, "key")
     (images.parent / "train.txt").write_text("three\n")
-    with pytest.raises(DatasetError, match="listed picture three is not in"):
+    with pytest.raises(DatasetError, match="listed image three is not in"):
         read_boxes(source, "key")
 
 
-def test_labels_that_belong_to_no_picture_are_an_error(images: Path) -> None:
-    with pytest.raises(DatasetError, match="none of the 2 pictures"):
+def test_labels_that_belong_to_no_image_are_an_error(images: Path) -> None:
+    with pytest.raises(DatasetError, match="none of the 2 images"):
         read_boxes(BoxSource(images, label_dir=label(images, "other.xml", VOC)), "key")
     with pytest.raises(DatasetError, match="no folder"):
         read_boxes(BoxSource(images, label_dir=images / "nowhere"), "key")
@@ -249,7 +249,7 @@ def test_training_data_without_a_box_is_an_error(images: Path) -> None:
     ]
 
 
-def test_a_coco_file_that_lists_a_picture_twice_is_an_error(images: Path) -> None:
+def test_a_coco_file_that_lists_an_image_twice_is_an_error(images: Path) -> None:
     content = {
         "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "a.png"}],
         "annotations": [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box_pictures import scene, write_coco
+from box_images import scene, write_coco
 from click.testing import CliRunner
 from PIL import Image
 from pycocotools import mask as coco_masks
@@ -28,7 +28,7 @@ VOC_BOX = (
 
 
 def write_voc(folder: Path, count: int = 12, *, lists: bool = False) -> None:
-    """Pictures and XML files; with lists of splits if wanted."""
+    """Images and XML files; with lists of splits if wanted."""
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / name).mkdir(parents=True)
     for number in range(count):
@@ -60,7 +60,7 @@ def write_yolo(folder: Path, count: int) -> None:
 def test_coco_files_beside_the_folders_of_their_splits(tmp_path: Path) -> None:
     found = survey_boxes(write_coco(tmp_path))
     assert found.format == "coco"
-    assert dict(found.pictures) == {"train": 16, "val": 6, "test": 6}
+    assert dict(found.images) == {"train": 16, "val": 6, "test": 6}
     assert found.sources["val"][0].image_dir == tmp_path / "val"
     assert set(found.boxes) == {"blue", "green", "red"}
     assert (found.width, found.height) == (96, 64)
@@ -88,7 +88,7 @@ def test_voc(tmp_path: Path, lists: bool) -> None:
     write_voc(tmp_path, lists=lists)
     found = survey_boxes(tmp_path)
     assert found.format == "voc"
-    assert dict(found.pictures) == ({"train": 8, "val": 2, "test": 2} if lists else {"all": 12})
+    assert dict(found.images) == ({"train": 8, "val": 2, "test": 2} if lists else {"all": 12})
 
 
 def test_yolo_with_the_splits_as_folders(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_yolo_with_the_splits_as_folders(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("blue\ngreen\nred\n")
     found = survey_boxes(tmp_path)
     assert found.format == "yolo"
-    assert dict(found.pictures) == {"train": 6, "val": 2}
+    assert dict(found.images) == {"train": 6, "val": 2}
 
 
 def test_kitti(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_init_writes_a_spec_that_trains(tmp_path: Path) -> None:
     spec = tmp_path / "cells.yaml"
     done = CliRunner().invoke(cli, ["detection", "init", str(tmp_path / "cells"), "-o", str(spec)])
     assert done.exit_code == 0, done.output
-    assert "voc: 12 pictures" in done.output
+    assert "voc: 12 images" in done.output
     small = [word for word in TINY if "plain_epochs" not in word]
     settings = [*small, f"results_dir={tmp_path / 'results'}", "train.max_steps=2"]
     result = tao_like.run(
@@ -139,7 +139,7 @@ def test_init_writes_a_spec_that_trains(tmp_path: Path) -> None:
 def test_digit_scenes_have_boxes_around_their_masks(tmp_path: Path) -> None:
     folder = write_sample("digit_scenes", tmp_path / "scenes")
     found = survey_boxes(folder)
-    assert dict(found.pictures) == {"train": 320, "val": 60, "test": 80}
+    assert dict(found.images) == {"train": 320, "val": 60, "test": 80}
     assert sorted(found.boxes) == [str(digit) for digit in range(10)]
     coco = COCO()
     coco.dataset = json.loads((folder / "val.json").read_text())

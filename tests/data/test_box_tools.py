@@ -1,4 +1,4 @@
-"""Files of COCO, LabelMe, CVAT and CSV, and lists of pictures, as tools and people write them."""
+"""Files of COCO, LabelMe, CVAT and CSV, and lists of images, as tools and people write them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_ids_may_be_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["sub\\b.png", ".\\sub\\b.png", "./sub/b.png", "data/im/sub/b.png", "C:\\me\\im\\sub\\b.png"]
 )
-def test_names_of_pictures_as_other_systems_write_them(name: str, tmp_path: Path) -> None:
+def test_names_of_images_as_other_systems_write_them(name: str, tmp_path: Path) -> None:
     source = coco(tmp_path, images=[{"id": 1, "file_name": name}])
     write(tmp_path, {"im/sub/b.png": ""})
     (record,) = read_boxes(source, "key")
@@ -133,7 +133,7 @@ def coco_mask(points: list[tuple[int, int]]) -> Any:
     "line",
     ["my photo 1", "my photo 1.png", "./my photo 1.png", "data/im/my photo 1.png", ".\\my photo 1.png"],
 )
-def test_lists_name_pictures_in_every_spelling(line: str, tmp_path: Path) -> None:
+def test_lists_name_images_in_every_spelling(line: str, tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -152,10 +152,10 @@ def test_lists_name_pictures_in_every_spelling(line: str, tmp_path: Path) -> Non
     assert codes(notes)["listed_twice"].files == (str(tmp_path / "im" / "my photo 1.png"),)
 
 
-def test_a_list_of_another_split_does_not_name_the_pictures_of_this(tmp_path: Path) -> None:
+def test_a_list_of_another_split_does_not_name_the_images_of_this(tmp_path: Path) -> None:
     write(tmp_path, {"train/a.png": "", "lb/a.txt": "", "list.txt": "val/a.png\n"})
     source = BoxSource(tmp_path / "train", label_dir=tmp_path / "lb", list_file=tmp_path / "list.txt")
-    with pytest.raises(DatasetError, match=r"listed picture val/a\.png is not in"):
+    with pytest.raises(DatasetError, match=r"listed image val/a\.png is not in"):
         read_boxes(source, "key")
 
 

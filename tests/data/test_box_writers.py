@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from box_pictures import write_coco
+from box_images import write_coco
 from PIL import Image
 from tiny_detection import data_overrides, run
 
@@ -26,13 +26,13 @@ SPECIAL = (Box("van", 4, 4, 20, 30, ignore=True), Box("car", 1, 2, 50, 30, crowd
 
 
 def records(folder: Path, boxes: tuple[Box, ...] = PLAIN) -> list[BoxRecord]:
-    """A picture with boxes in a folder below, and one without any."""
+    """An image with boxes in a folder below, and one without any."""
     made = []
-    for name, of_picture in (("deep/one.png", boxes), ("two.png", ())):
+    for name, of_image in (("deep/one.png", boxes), ("two.png", ())):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (60, 40)).save(path)
-        made.append(BoxRecord(path, labels_of(of_picture), "", name, of_picture, 60, 40))
+        made.append(BoxRecord(path, labels_of(of_image), "", name, of_image, 60, 40))
     return made
 
 
@@ -92,7 +92,7 @@ def test_what_a_format_cannot_hold_is_counted(
     assert sum(lost.values()) == count
 
 
-def test_two_pictures_with_one_label_file_are_an_error(tmp_path: Path) -> None:
+def test_two_images_with_one_label_file_are_an_error(tmp_path: Path) -> None:
     one, two = records(tmp_path)
     twin = BoxRecord(one.path, (), "", "two.jpg", (), 60, 40)
     with pytest.raises(DatasetError, match=r"two\.jpg.*two\.xml"):
@@ -117,13 +117,13 @@ def test_the_stage_writes_labels_and_names_them_for_a_spec(kind: str, tmp_path: 
 @pytest.mark.parametrize(
     ("stated", "words"),
     [
-        ((-1, -1), "no size that a picture can have"),
+        ((-1, -1), "no size that an image can have"),
         ((40, 60), "the other way round"),
         ((600, 400), "of another size"),
         ((0, 0), ""),
     ],
 )
-def test_boxes_are_converted_in_the_picture_s_own_size(
+def test_boxes_are_converted_in_the_image_s_own_size(
     stated: tuple[int, int], words: str, tmp_path: Path
 ) -> None:
     (one, _) = records(tmp_path / "images", (Box("car", 6, 4, 30, 20),))

@@ -1,4 +1,4 @@
-"""Pictures with captions: text files, lists and class folders, and what is said of the captions."""
+"""Images with captions: text files, lists and class folders, and what is said of the captions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tao_like.runtime.inputs.text import Tokenizer
 KEY = "dataset.train_dataset"
 
 
-def picture(path: Path) -> Path:
-    """A small picture."""
+def image(path: Path) -> Path:
+    """A small image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (20, 20), "red").save(path)
     return path
@@ -29,9 +29,9 @@ def source(folder: Path | None, **changes: object) -> CaptionSource:
     return CaptionSource(KEY, folder, **changes)  # type: ignore[arg-type]
 
 
-def test_text_files_stand_beside_pictures_a_caption_a_line(tmp_path: Path) -> None:
+def test_text_files_stand_beside_images_a_caption_a_line(tmp_path: Path) -> None:
     for name in ("b.png", "sub/a.png", "lonely.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     (tmp_path / "b.txt").write_text("a red square\n\n  a square \n", encoding="utf-8")
     (tmp_path / "sub" / "a.txt").write_text("ein rotes Quadrat", encoding="utf-8")
     found = read_captions(source(tmp_path))
@@ -44,7 +44,7 @@ def test_text_files_stand_beside_pictures_a_caption_a_line(tmp_path: Path) -> No
 
 
 def test_text_files_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "a.png")
+    image(tmp_path / "images" / "a.png")
     (tmp_path / "captions").mkdir()
     (tmp_path / "captions" / "a.cap").write_text("red", encoding="utf-8")
     given = source(tmp_path / "images", caption_dir=tmp_path / "captions", suffix=".cap")
@@ -52,9 +52,9 @@ def test_text_files_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
-def test_lists_join_the_rows_of_a_picture(form: str, tmp_path: Path) -> None:
-    picture(tmp_path / "pictures" / "a.png")
-    picture(tmp_path / "pictures" / "b.png")
+def test_lists_join_the_rows_of_an_image(form: str, tmp_path: Path) -> None:
+    image(tmp_path / "pictures" / "a.png")
+    image(tmp_path / "pictures" / "b.png")
     file = tmp_path / f"pairs.{form}"
     rows = [
         {"image": "pictures/b.png", "caption": "two, red|red", "label": "red", "group": "g"},
@@ -80,7 +80,7 @@ def test_lists_join_the_rows_of_a_picture(form: str, tmp_path: Path) -> None:
 
 def test_class_folders_speak_through_templates(tmp_path: Path) -> None:
     for name in ("guinea_pig", "hen"):
-        picture(tmp_path / name / "1.png")
+        image(tmp_path / name / "1.png")
     templates = ("a photo of a {}", "a {}")
     records = read_captions(source(tmp_path, templates=templates)).records
     assert records[0].captions == ("a photo of a guinea pig", "a guinea pig")
@@ -95,11 +95,11 @@ def test_class_folders_speak_through_templates(tmp_path: Path) -> None:
         ("{", "neither JSON nor JSONL"),
         ('["a"]', "no object"),
         ('{"image": "a.png", "captions": [1]}', "captions must be texts"),
-        ('{"image": "a.png", "caption": ""}', "no picture with a caption"),
+        ('{"image": "a.png", "caption": ""}', "no image with a caption"),
     ],
 )
 def test_bad_lists_are_named_with_their_line(content: str, words: str, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     file = tmp_path / "pairs.jsonl"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match=words) as caught:
@@ -110,7 +110,7 @@ def test_bad_lists_are_named_with_their_line(content: str, words: str, tmp_path:
 def test_a_survey_counts_what_is_cut_equal_and_unknown(tmp_path: Path) -> None:
     texts = {"a": "red car", "b": "red car", "c": "a very long caption of a red car"}
     for name, text in texts.items():
-        picture(tmp_path / f"{name}.png")
+        image(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
     records = read_captions(source(tmp_path)).records
     tokenizer = Tokenizer(words_preprocessing(["red car", "a red car"], 6, most_words=99))

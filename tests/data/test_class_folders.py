@@ -81,11 +81,11 @@ def test_one_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ([], "no pictures below"),
+        ([], "no images below"),
         (["a/1.txt", "b/2.txt"], r"other files: 2 \.txt"),
-        (["1.jpg", "2.jpg"], "2 pictures but no class folders"),
+        (["1.jpg", "2.jpg"], "2 images but no class folders"),
         (["a/1.jpg"], "one class folder, 'a'"),
-        (["a/1.jpg", "b/1.jpg", "c/readme.txt"], "no pictures in the class folder 'c'"),
+        (["a/1.jpg", "b/1.jpg", "c/readme.txt"], "no images in the class folder 'c'"),
         (["train/a/1.jpg", "val/a/1.jpg"], "are splits, not classes"),
     ],
 )

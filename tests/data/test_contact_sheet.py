@@ -21,7 +21,7 @@ def has_color(sheet: Image.Image, color: str | tuple[int, int, int]) -> int:
     return int((np.asarray(sheet) == rgb).all(axis=-1).sum())
 
 
-def test_every_picture_is_there_in_its_frame() -> None:
+def test_every_image_is_there_in_its_frame() -> None:
     colors = [(200, 10, 20), (20, 200, 10), (10, 20, 200)]
     tiles = [
         Tile(Image.new("RGB", (300, 300), colors[0]), "one", RIGHT),
@@ -36,7 +36,7 @@ def test_every_picture_is_there_in_its_frame() -> None:
     assert has_color(sheet, RIGHT) == has_color(sheet, WRONG) == 110 * 110 - 100 * 100
 
 
-def test_small_pictures_keep_sharp_pixels() -> None:
+def test_small_images_keep_sharp_pixels() -> None:
     checker = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).resize(
         (6, 6), Image.Resampling.NEAREST
     )

@@ -1,4 +1,4 @@
-"""Reading pictures from a CSV file."""
+"""Reading images from a CSV file."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_one_column_a_class_for_single_labels(folder: Path) -> None:
         read(folder, "image,x,y\nimages/a.jpg,1,0\nimages/b.jpg,0,7\n")
 
 
-def test_a_picture_that_is_listed_twice(folder: Path) -> None:
+def test_an_image_that_is_listed_twice(folder: Path) -> None:
     twice = "path,label\nimages/a.jpg,x\nimages/../images/a.jpg,{}\nimages/b.jpg,y\n"
     assert read(folder, twice.format("x")) == {"images/a.jpg": ("x",), "images/b.jpg": ("y",)}
     with pytest.raises(DatasetError, match=r"line 3: .* is labelled 'y', and 'x' on line 2"):
@@ -109,7 +109,7 @@ def test_groups_and_splits(folder: Path) -> None:
     assert peek_csv(table(folder, text)).splits == ("train", "val")
     with pytest.raises(DatasetError, match="there is no column 'doctor'"):
         read_csv(table(folder, text), group_column="doctor")
-    with pytest.raises(DatasetError, match="no pictures are listed for the split test"):
+    with pytest.raises(DatasetError, match="no images are listed for the split test"):
         read_csv(table(folder, text), split="test")
     with pytest.raises(DatasetError, match="line 2: split 'tset' is not train, val or test"):
         read_csv(table(folder, "path,label,split\nimages/a.jpg,x,tset\n"))
@@ -130,11 +130,11 @@ def test_missing_files_are_listed_up_to_ten(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "line 1: no column names the picture"),
-        ("images/a.jpg,cat\n", r"line 1: no column names the picture .*path,label"),
+        ("", "line 1: no column names the image"),
+        ("images/a.jpg,cat\n", r"line 1: no column names the image .*path,label"),
         ("path\nimages/a.jpg\n", "line 1: no column for the label"),
         ("path,x,x\nimages/a.jpg,1,0\n", "line 1: two columns have the same name"),
-        ("path,label\n", "no pictures are listed"),
+        ("path,label\n", "no images are listed"),
         ("path,label\nimages/a.jpg\n", "line 2: 1 cells for 2 columns"),
         ("path,label\nimages/a.jpg,x,y\n", "line 2: 3 cells for 2 columns"),
         ("path,label\n\n\nimages/a.jpg,\n", "line 4: no label"),

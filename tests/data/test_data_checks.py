@@ -1,4 +1,4 @@
-"""The quick and the full check of labelled pictures."""
+"""The quick and the full check of labelled images."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_nothing_is_found_in_good_data(good: dict[str, list[ImageRecord]], check
     report = check(good, ["a", "b"])
     assert report.findings == ()
     assert report.counts == {"train": {"a": 12, "b": 12}, "val": {"a": 3, "b": 3}}
-    assert report.pictures == {"train": 24, "val": 6}
+    assert report.images == {"train": 24, "val": 6}
     assert report.sizes is not None
     assert report.sizes.width == (48, 48, 48)
     assert report.sizes.height == (32, 32, 32)
     assert report.grey_fraction == 0
     assert not report.has_errors
-    assert "30 pictures (train 24, val 6), 2 classes" in report.text()
+    assert "30 images (train 24, val 6), 2 classes" in report.text()
 
 
 def test_files_that_cannot_be_used(good: dict[str, list[ImageRecord]], tmp_path: Path, paint: Paint) -> None:
@@ -65,7 +65,7 @@ def test_files_that_cannot_be_used(good: dict[str, list[ImageRecord]], tmp_path:
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (tmp_path / "none.jpg").touch()
-    (tmp_path / "text.jpg").write_text("this is no picture")
+    (tmp_path / "text.jpg").write_text("this is no image")
     bad = [record(tmp_path / name, "a") for name in ("cut.jpg", "none.jpg", "text.jpg", "gone.jpg")]
     splits = {**good, "train": good["train"] + bad}
 
@@ -74,7 +74,7 @@ def test_files_that_cannot_be_used(good: dict[str, list[ImageRecord]], tmp_path:
     assert [str(tmp_path / "text.jpg") in line for line in found(quick, "corrupt").files] == [True]
     assert found(quick, "missing").files[0].startswith(str(tmp_path / "gone.jpg"))
 
-    # That the lower half is gone shows only when the picture is decoded.
+    # That the lower half is gone shows only when the image is decoded.
     full = full_check(splits, ["a", "b"])
     assert full.has_errors
     assert sorted(Path(line.split()[0]).name.rstrip(":") for line in found(full, "corrupt").files) == [
@@ -105,10 +105,10 @@ def test_the_very_same_file_in_two_splits(good: dict[str, list[ImageRecord]]) ->
     assert len(found(report, "same_picture_in_splits").groups) == 2
 
 
-def test_pictures_that_only_look_the_same(
+def test_images_that_only_look_the_same(
     good: dict[str, list[ImageRecord]], tmp_path: Path, paint: Paint
 ) -> None:
-    # The same picture saved again, in another format, size and quality.
+    # The same image saved again, in another format, size and quality.
     original = paint(tmp_path / "original.png", seed=42, size=(320, 240))
     again = tmp_path / "again.jpg"
     Image.open(original).resize((200, 150), Image.Resampling.LANCZOS).save(again, quality=60)
@@ -119,7 +119,7 @@ def test_pictures_that_only_look_the_same(
     assert found(report, "similar_picture_in_splits").groups == ((str(original), str(again)),)
 
 
-def test_flat_pictures_are_not_taken_for_one_another(tmp_path: Path) -> None:
+def test_flat_images_are_not_taken_for_one_another(tmp_path: Path) -> None:
     records = []
     for number, level in enumerate((0, 1, 2, 128, 255)):
         path = tmp_path / f"{number}.png"
@@ -133,7 +133,7 @@ def test_classes_and_balance(good: dict[str, list[ImageRecord]], check: Check) -
     train, val = good["train"], good["val"]
     only_a = [each for each in val if each.labels == ("a",)]
     report = check({"train": train, "val": only_a, "test": []}, ["a", "b"])
-    assert found(report, "class_missing").message == "no pictures in val of: b"
+    assert found(report, "class_missing").message == "no images in val of: b"
     assert found(report, "empty_split").level == "warning"
 
     assert found(check({"train": []}, ["a", "b"]), "empty_split").level == "error"
@@ -156,7 +156,7 @@ def test_few_and_unequal_classes(good: dict[str, list[ImageRecord]], tmp_path: P
     report = quick_check({"train": [*a, lone]}, ["a", "b"])
     assert "b (1)" in found(report, "few_pictures").message
     told = found(report, "imbalance").message
-    assert told == "'a' has 12 times as many training pictures as 'b' (12 and 1)"
+    assert told == "'a' has 12 times as many training images as 'b' (12 and 1)"
     # Only a task that has such a key names it.
     report = quick_check({"train": [*a, lone]}, ["a", "b"], remedy="model.key=balanced")
     assert found(report, "imbalance").message == f"{told}; model.key=balanced makes up for it"
@@ -165,7 +165,7 @@ def test_few_and_unequal_classes(good: dict[str, list[ImageRecord]], tmp_path: P
 
 
 @pytest.mark.parametrize("check", [quick_check, full_check])
-def test_tiny_long_and_grey_pictures(
+def test_tiny_long_and_grey_images(
     good: dict[str, list[ImageRecord]], tmp_path: Path, paint: Paint, check: Check
 ) -> None:
     tiny = paint(tmp_path / "tiny.png", seed=1, size=(40, 12))
@@ -176,7 +176,7 @@ def test_tiny_long_and_grey_pictures(
     report = check({"train": good["train"] + extra}, ["a", "b"])
     assert found(report, "tiny").files == (str(tiny),)
     assert found(report, "extreme_shape").files == (f"{long} (200 x 40)",)
-    assert found(report, "grey").message == "grey pictures: 1 of 27"
+    assert found(report, "grey").message == "grey images: 1 of 27"
     assert report.grey_fraction == pytest.approx(1 / 27)
 
 
@@ -252,6 +252,6 @@ def test_what_a_folder_holds_and_nobody_uses_is_named(tmp_path: Path, paint: Pai
     assert findings["loose_pictures"].files == (str(root / "loose.png"),)
     assert [finding.code for finding in unused_findings(root, class_folders=False)] == ["passed_over"]
     assert [each.key for each in read_class_folders(root, training=False)] == ["a/0.png"]
-    with pytest.raises(DatasetError, match=r"pipe\.png: not a readable picture"):
+    with pytest.raises(DatasetError, match=r"pipe\.png: not a readable image"):
         read_header(root / "a" / "pipe.png")
     assert found_pixel_range([root / "a" / "pipe.png"]) is None

@@ -1,4 +1,4 @@
-"""Telling pictures that look the same."""
+"""Telling images that look the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from tao_like.data.checks.duplicates import Fingerprint, difference_hash, fingerprint, near_duplicates
 
 
-def test_the_hash_of_pictures_that_can_be_worked_out_by_hand() -> None:
+def test_the_hash_of_images_that_can_be_worked_out_by_hand() -> None:
     rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8) * 20, (8, 1)))
     assert difference_hash(rising) == 2**64 - 1
     assert difference_hash(rising.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) == 0
@@ -47,7 +47,7 @@ def test_copies_are_found_and_different_scenes_are_not(quality: int) -> None:
     assert len(groups) >= 38
 
 
-def test_equal_hashes_of_different_pictures_are_told_apart() -> None:
+def test_equal_hashes_of_different_images_are_told_apart() -> None:
     ramp = np.tile(np.linspace(0, 200, 180).astype(np.uint8), (160, 1))
     red, blue = (np.zeros((160, 180, 3), np.uint8) for _ in range(2))
     red[..., 0], blue[..., 2] = ramp, ramp

@@ -42,7 +42,7 @@ Paint = Callable[..., Path]
         ("a.pgm", "L", True),
     ],
 )
-def test_the_header_agrees_with_the_decoded_picture(tmp_path: Path, name: str, mode: str, grey: bool) -> None:
+def test_the_header_agrees_with_the_decoded_image(tmp_path: Path, name: str, mode: str, grey: bool) -> None:
     Image.new(mode, (30, 20)).save(tmp_path / name)
     header = read_header(tmp_path / name)
     assert (header.width, header.height) == read_image(tmp_path / name).size == (30, 20)
@@ -51,9 +51,7 @@ def test_the_header_agrees_with_the_decoded_picture(tmp_path: Path, name: str, m
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_header_is_upright_like_the_decoded_picture(
-    tmp_path: Path, orientation: int, paint: Paint
-) -> None:
+def test_the_header_is_upright_like_the_decoded_image(tmp_path: Path, orientation: int, paint: Paint) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = paint(tmp_path / "photo.jpg", exif=exif)
@@ -61,16 +59,16 @@ def test_the_header_is_upright_like_the_decoded_picture(
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_a_damaged_exif_block_does_not_spoil_the_picture(tmp_path: Path, paint: Paint) -> None:
+def test_a_damaged_exif_block_does_not_spoil_the_image(tmp_path: Path, paint: Paint) -> None:
     path = paint(tmp_path / "photo.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffbroken")
     assert read_header(path)[:2] == (48, 32)
 
 
-def test_what_is_no_picture(tmp_path: Path, paint: Paint) -> None:
+def test_what_is_no_image(tmp_path: Path, paint: Paint) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("text")
     (tmp_path / "folder.png").mkdir()
-    # A format that read_image refuses must not pass for a picture because of its suffix.
+    # A format that read_image refuses must not pass for an image because of its suffix.
     Image.new("RGB", (8, 8)).save(tmp_path / "sly.jpg", format="ICO")
     for name, complaint in {
         "empty.png": "is empty",

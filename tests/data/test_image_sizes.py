@@ -1,4 +1,4 @@
-"""The upright size of a picture, told from its head alone: the same as that of the decoded picture."""
+"""The upright size of an image, told from its head alone: the same as that of the decoded image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.boxes.sizes import image_size
 from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
@@ -27,11 +27,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How an upright picture is turned before it is stored with that orientation."""
+"""How an upright image is turned before it is stored with that orientation."""
 
 
 def upright() -> Image.Image:
-    """A black picture with a red box: columns 20 to 49, rows 10 to 29."""
+    """A black image with a red box: columns 20 to 49, rows 10 to 29."""
     image = Image.new("RGB", UPRIGHT)
     ImageDraw.Draw(image).rectangle((20, 10, 49, 29), fill=(255, 0, 0))
     return image
@@ -82,7 +82,7 @@ def test_the_pixels_of_a_png_are_not_decoded(tmp_path: Path, monkeypatch: pytest
     upright().save(tmp_path / "a.png")
 
     def refuse(*_: object) -> None:
-        raise AssertionError("the picture was decoded")
+        raise AssertionError("the image was decoded")
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", refuse)
     assert read_header(tmp_path / "a.png")[:2] == UPRIGHT
@@ -104,12 +104,12 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert read_header(path)[:2] == (50, 20)
 
 
-def test_a_picture_that_cannot_be_read_has_the_size_that_is_stated(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_has_the_size_that_is_stated(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole.png", tmp_path / "broken.png"
     Image.new("RGB", (40, 30)).save(whole)
     broken.write_bytes(b"no picture")
-    # A size that is stated does not count where the picture itself tells.
-    assert picture_size(BoxRecord(whole, (), width=30, height=40)) == (40, 30)
-    assert picture_size(BoxRecord(broken, (), width=30, height=40)) == (30, 40)
+    # A size that is stated does not count where the image itself tells.
+    assert image_size(BoxRecord(whole, (), width=30, height=40)) == (40, 30)
+    assert image_size(BoxRecord(broken, (), width=30, height=40)) == (30, 40)
     with pytest.raises(DatasetError, match="broken"):
-        picture_size(BoxRecord(broken, (), width=-1, height=40))
+        image_size(BoxRecord(broken, (), width=-1, height=40))

@@ -43,7 +43,7 @@ def test_boxes_come_back_from_the_camera() -> None:
     assert again == pytest.approx(boxes, abs=1e-9)
 
 
-def test_a_point_ahead_is_in_the_middle_of_the_picture_and_one_behind_is_not_seen() -> None:
+def test_a_point_ahead_is_in_the_middle_of_the_image_and_one_behind_is_not_seen() -> None:
     calibration = camera()
     (pixel,) = calibration.to_pixels([[0.0, 0.0, 20.0]])
     assert pixel == pytest.approx([(620 * 20 + 45) / 20.003, (175 * 20 + 0.2) / 20.003, 20.003])

@@ -44,7 +44,7 @@ def blobs(seed: int) -> np.ndarray:
 
 
 def random_polygons(seed: int) -> list[list[float]]:
-    """Some rings, with corners outside of the picture too."""
+    """Some rings, with corners outside of the image too."""
     draw = np.random.default_rng(seed)
     return [
         draw.uniform(-15, 75, 2 * int(draw.integers(3, 12))).round(2).tolist()
@@ -118,7 +118,7 @@ def test_an_object_without_a_pixel_stops_nothing(segmentation: Any) -> None:
         ([[1, 2, 3, 4, 5]], "has 5 numbers"),
         ([[1, 2, 3, 4, 5, "x"]], "not a list of numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "corner at nan"),
-        ([[1, 2, 1e9, 4, 5, 6]], r"corner at 1000000000\.0; the picture has 60 x 45"),
+        ([[1, 2, 1e9, 4, 5, 6]], r"corner at 1000000000\.0; the image has 60 x 45"),
         ([7], "not a list of numbers"),
         ({"size": [45, 60], "counts": [5, 2690]}, "2695 pixels"),
         ({"size": [45, 60], "counts": [5, 9999]}, "10004 pixels"),
@@ -127,7 +127,7 @@ def test_an_object_without_a_pixel_stops_nothing(segmentation: Any) -> None:
         ({"size": [45, 60], "counts": "\xe9"}, "cannot be read"),
         ({"size": [45], "counts": "0"}, "cannot be read"),
         ({"size": [-1, 60], "counts": [0]}, "size is -1 x 60"),
-        ({"size": [60, 45], "counts": [2700]}, "of a picture of 45 x 60 pixels; this one has 60 x 45"),
+        ({"size": [60, 45], "counts": [2700]}, "of an image of 45 x 60 pixels; this one has 60 x 45"),
     ],
 )
 def test_damaged_segmentations_say_where_and_why(segmentation: Any, words: str) -> None:
@@ -265,7 +265,7 @@ def test_a_damaged_mask_of_labelme_says_where(tmp_path: Path) -> None:
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
     for text, words in (
         ("no base64", "cannot be read"),
-        (png_text(np.ones((40, 60), np.uint8)), "leave the picture"),
+        (png_text(np.ones((40, 60), np.uint8)), "leave the image"),
     ):
         shape = {"label": "cat", "shape_type": "mask", "points": [[5, 5], [9, 9]], "mask": text}
         write(tmp_path, {"l/a.json": json.dumps({"shapes": [shape], "imageWidth": 60, "imageHeight": 45})})

@@ -46,11 +46,11 @@ def test_the_file_that_is_spelled_so_comes_first(tmp_path: Path) -> None:
     ]
 
 
-def test_labels_and_pictures_in_other_spellings_are_read(tmp_path: Path) -> None:
+def test_labels_and_images_in_other_spellings_are_read(tmp_path: Path) -> None:
     for folder in ("images", "labels", "masks"):
         (tmp_path / folder).mkdir()
-    picture, label = TAKEN_APART, f"{COMPOSED[:-4]}.TXT"
-    Image.new("RGB", (40, 20)).save(tmp_path / "images" / picture)
+    image, label = TAKEN_APART, f"{COMPOSED[:-4]}.TXT"
+    Image.new("RGB", (40, 20)).save(tmp_path / "images" / image)
     Image.new("L", (40, 20)).save(tmp_path / "masks" / COMPOSED)
     (tmp_path / "labels" / label).write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "labels" / "classes.txt").write_text("cat\n")
@@ -62,7 +62,7 @@ def test_labels_and_pictures_in_other_spellings_are_read(tmp_path: Path) -> None
     (tmp_path / "coco.json").write_text(json.dumps(content))
     for named in ({"label_dir": tmp_path / "labels"}, {"json_file": tmp_path / "coco.json"}):
         (record,) = read_boxes(BoxSource(image_dir=tmp_path / "images", **named), "dataset")
-        assert record.path.name == picture
+        assert record.path.name == image
         assert record.path.is_file()
         assert [box[:5] for box in record.boxes] == [("cat", 10, 5, 30, 15)]
     (pair,) = read_masks(MaskSource(images_dir=tmp_path / "images", masks_dir=tmp_path / "masks"), "dataset")

@@ -1,4 +1,4 @@
-"""Pictures of 10, 12 and 14 bits in files of 16."""
+"""Images of 10, 12 and 14 bits in files of 16."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write(folder: Path, name: str, values: list[int] | np.ndarray) -> Path:
         (65535, None),
     ],
 )
-def test_auto_takes_the_bits_that_the_pictures_need(
+def test_auto_takes_the_bits_that_the_images_need(
     tmp_path: Path, largest: int, window: tuple[float, float] | None
 ) -> None:
     paths = [write(tmp_path, f"{number}.png", [5, 20, largest // 2]) for number in range(5)]
@@ -68,7 +68,7 @@ def findings(paths: list[Path], setting: str) -> dict[str, str]:
 
 def test_the_check_says_what_becomes_of_them(tmp_path: Path) -> None:
     paths = [write(tmp_path, "a.png", [25, 4039])]
-    assert "warning: 16-bit pictures use values up to 4095 only" in findings(paths, "auto")["pixel_range"]
+    assert "warning: 16-bit images use values up to 4095 only" in findings(paths, "auto")["pixel_range"]
     told = findings(paths, "full")
     assert "with auto it would be 0 to 4095" in told["pixel_range"]
     assert "nearly black" in told["dark_pictures"]
@@ -88,7 +88,7 @@ def test_a_split_with_greater_values_than_the_training_data_is_told(tmp_path: Pa
     assert "of val have values up to 3000" in found["pixel_range_exceeded"]
 
 
-def test_caches_keep_pictures_by_their_window(tmp_path: Path) -> None:
+def test_caches_keep_images_by_their_window(tmp_path: Path) -> None:
     path = write(tmp_path, "a.png", [4095])
     for window, value in (((0, 4095), 255), (None, 16), ((0, 8190), 128)):
         for store in (DiskStore(tmp_path / "cache", window), MemoryStore([path], window=window)):

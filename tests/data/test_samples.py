@@ -97,7 +97,7 @@ def test_nothing_of_the_users_is_touched(digits: Path, tmp_path: Path) -> None:
         write_sample("digits", digits, seed=5)
 
 
-def test_stick_figures_come_in_other_layouts_in_a_picture_where_these_are_flat(
+def test_stick_figures_come_in_other_layouts_in_an_image_where_these_are_flat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for split in skeleton_actions.SEQUENCES:
@@ -109,12 +109,12 @@ def test_stick_figures_come_in_other_layouts_in_a_picture_where_these_are_flat(
         assert f"model.graph_layout={layout}" in (folder / "README.txt").read_text()
         scores = data[:, 2][data.any(axis=1)]
         assert (scores.min() >= 0.6 and scores.max() <= 1) == (layout == "coco")
-    # On a picture y is down: the nose is above the hips, and below them in metres upwards.
+    # On an image y is down: the nose is above the hips, and below them in metres upwards.
     hips = [LAYOUTS["coco"].joints.index(f"{side} hip") for side in ("left", "right")]
     seen = data[0, :, 0, :, 0]
     assert seen[1, 0] < seen[1, hips].mean() - 0.05
     assert np.abs(data[:, :2]).max() <= 1
-    # The person faces the camera, so that his left is on the picture's right.
+    # The person faces the camera, so that his left is on the image's right.
     assert seen[0, hips[0]] > seen[0, hips[1]]
     usual = write_sample("skeleton_actions", tmp_path / "usual")
     assert contents(usual) == contents(tmp_path / "nvidia")
@@ -144,8 +144,8 @@ def test_shapes_are_captioned_and_some_pairs_are_kept_for_the_test(tmp_path: Pat
         left, top = {"left": 0.3, "right": 0.7}, {"top": 0.3, "bottom": 0.7}
         words = row["captions"][0].split()
         x, y = (next((place[w] for w in words if w in place), 0.5) for place in (left, top))
-        with Image.open(folder / row["image"]) as picture:
-            pixel = np.asarray(picture)[int(y * 32), int(x * 32)].astype(int)
+        with Image.open(folder / row["image"]) as image:
+            pixel = np.asarray(image)[int(y * 32), int(x * 32)].astype(int)
         expected = np.array(shapes_captions.COLORS[words[2]])
         assert abs(pixel - expected).max() < 40, row
     again = write_sample("shapes_captions", tmp_path / "again")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import shape
+from sample_images import shape
 from tiny_clip import run
 
 from tao_like.bundle import read_bundle

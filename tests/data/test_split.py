@@ -1,4 +1,4 @@
-"""Dividing pictures into training, validation and test data."""
+"""Dividing images into training, validation and test data."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_regular_expression_tells_the_group() -> None:
         (r"(a)(b)", "has 2 groups"),
         (r"(patient\d+)", r"finds no groups; the expression matches no path .*c0/0\.jpg"),
         ("folder", "there are no folders below the class folders"),
-        ("column", "no picture has one"),
+        ("column", "no image has one"),
     ],
 )
 def test_groups_that_cannot_be_told(group_by: str, complaint: str) -> None:
@@ -197,12 +197,12 @@ def test_shares_that_make_no_sense(val: float, test: float, complaint: str) -> N
         split_records(of_classes([20, 20]), val=val, test=test)
 
 
-def test_few_pictures() -> None:
+def test_few_images() -> None:
     divided = split_records(of_classes([2, 3]), val=0.15, test=0.15)
     assert {name: len(part) for name, part in divided.items()} == {"train": 3, "val": 1, "test": 1}
     assert set(labels_in(divided["train"])) == {"c0", "c1"}
-    with pytest.raises(SpecError, match=r"dataset\.split\.test: 3 pictures \(3 different\) are too few"):
+    with pytest.raises(SpecError, match=r"dataset\.split\.test: 3 images \(3 different\) are too few"):
         split_records(of_classes([1, 2]), val=0.15, test=0.15)
     grouped = [record(f"{i}.jpg", "ab"[i % 2], group=f"g{i % 2}") for i in range(40)]
-    with pytest.raises(SpecError, match="joins 40 pictures into 2 groups, and none is left for val"):
+    with pytest.raises(SpecError, match="joins 40 images into 2 groups, and none is left for val"):
         split_records(grouped, val=0.2, test=0.0, group_by="column")

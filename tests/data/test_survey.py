@@ -43,9 +43,9 @@ def test_split_folders(tmp_path: Path, paint: Paint, names: tuple[str, ...]) -> 
         fill(paint, tmp_path / name, {"cats": count, "dogs": 1})
     survey = survey_images(tmp_path)
     assert survey.layout == "split_folders"
-    assert survey.pictures == dict(zip(("train", "val", "test"), range(3, 3 + len(names)), strict=False))
+    assert survey.images == dict(zip(("train", "val", "test"), range(3, 3 + len(names)), strict=False))
     assert survey.sources["train"].images_dir == tmp_path / names[0]
-    assert survey.training_pictures == 3
+    assert survey.training_images == 3
 
 
 def test_what_is_not_used_is_said(tmp_path: Path, paint: Paint) -> None:
@@ -56,13 +56,13 @@ def test_what_is_not_used_is_said(tmp_path: Path, paint: Paint) -> None:
     survey = survey_images(tmp_path)
     assert list(survey.sources) == ["train"]
     notes = " | ".join(survey.notes)
-    assert "1 pictures in" in notes
-    assert "without pictures" in notes
+    assert "1 images in" in notes
+    assert "without images" in notes
     assert "birds" in notes
     assert "info.csv is not used" in notes
 
 
-def test_a_csv_beside_a_folder_of_pictures(tmp_path: Path, paint: Paint) -> None:
+def test_a_csv_beside_a_folder_of_images(tmp_path: Path, paint: Paint) -> None:
     for i in range(4):
         paint(tmp_path / "images" / f"{i}.png", seed=i)
     (tmp_path / "labels.csv").write_text(
@@ -97,21 +97,21 @@ def test_splits_in_a_column_or_in_files(tmp_path: Path, paint: Paint) -> None:
         + "".join(f"{i}.png,{'ab'[i % 2]},{'train' if i < 4 else 'val'}\n" for i in range(6))
     )
     by_column = survey_images(tmp_path)
-    assert by_column.pictures == {"train": 4, "val": 2}
+    assert by_column.images == {"train": 4, "val": 2}
     (tmp_path / "all.csv").unlink()
     (tmp_path / "my_train.csv").write_text("path,label\n0.png,a\n1.png,b\n2.png,a\n")
     (tmp_path / "my_test.csv").write_text("path\n4.png\n")
     by_file = survey_images(tmp_path)
-    assert by_file.pictures == {"train": 3}
+    assert by_file.images == {"train": 3}
     assert "my_test.csv is not used" in by_file.notes[0]
 
 
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ([], "there are no pictures"),
-        (["1.png", "2.png"], "2 pictures in one folder"),
-        (["only/1.png", "only/2.png"], "all 2 pictures are of one class, only"),
+        ([], "there are no images"),
+        (["1.png", "2.png"], "2 images in one folder"),
+        (["only/1.png", "only/2.png"], "all 2 images are of one class, only"),
     ],
 )
 def test_layouts_that_are_not_understood_show_those_that_are(
@@ -150,7 +150,7 @@ def test_sizes_and_colors(tmp_path: Path) -> None:
     assert survey.grey_fraction == 0.25
     assert survey.longest_ratio == pytest.approx(np.percentile(np.arange(100, 200) / 60, 95))
     (tmp_path / "a" / "broken.png").write_text("no")
-    assert survey_images(tmp_path).pictures == {"all": 101}
+    assert survey_images(tmp_path).images == {"all": 101}
 
 
 def survey_of(**changes: object) -> Survey:
@@ -184,10 +184,10 @@ def test_every_key_is_one_of_the_spec_and_every_value_is_allowed() -> None:
 
     surveys = [
         survey_of(),
-        survey_of(pictures={"all": 60}, counts={"all": {"a": 50, "b": 5}}, has_groups=True),
+        survey_of(images={"all": 60}, counts={"all": {"a": 50, "b": 5}}, has_groups=True),
         survey_of(width=(32, 32, 32), height=(32, 32, 32), grey_fraction=1.0, longest_ratio=3.0),
         survey_of(layout="csv", sources={"all": Source(Path("/data"), Path("/x.csv"))}, multi_label=True),
-        survey_of(pictures={"all": 10**5}),
+        survey_of(images={"all": 10**5}),
     ]
     for survey in surveys:
         made = values(survey, gpu=True)
@@ -197,20 +197,20 @@ def test_every_key_is_one_of_the_spec_and_every_value_is_allowed() -> None:
 
 def test_unsplit_data_is_split_and_split_data_is_not() -> None:
     assert values(survey_of())["dataset.split.val"] == 0.15
-    assert values(survey_of(pictures={"all": 90}))["dataset.split.test"] == 0.2
+    assert values(survey_of(images={"all": 90}))["dataset.split.test"] == 0.2
     assert values(survey_of(has_groups=True))["dataset.split.group_by"] == "column"
     sources = {name: Source(Path("/data") / name) for name in ("train", "val", "test")}
     counts = {name: {"a": 400, "b": 400} for name in sources}
-    pictures = dict.fromkeys(sources, 800)
-    whole = values(survey_of(layout="split_folders", sources=sources, counts=counts, pictures=pictures))
+    images = dict.fromkeys(sources, 800)
+    whole = values(survey_of(layout="split_folders", sources=sources, counts=counts, images=images))
     assert not any(key.startswith("dataset.split") for key in whole)
     assert whole["dataset.val_dataset.images_dir"] == "/data/val"
     del sources["val"]
-    without_val = values(survey_of(layout="split_folders", sources=sources, counts=counts, pictures=pictures))
+    without_val = values(survey_of(layout="split_folders", sources=sources, counts=counts, images=images))
     assert (without_val["dataset.split.val"], without_val["dataset.split.test"]) == (0.15, 0.0)
 
 
-def test_the_image_size_follows_the_pictures() -> None:
+def test_the_image_size_follows_the_images() -> None:
     def size(side: int, gpu: bool = False) -> object:
         return values(survey_of(width=(side,) * 3, height=(side,) * 3), gpu=gpu)["dataset.img_size"]
 
@@ -219,20 +219,20 @@ def test_the_image_size_follows_the_pictures() -> None:
 
 
 def test_the_batch_follows_memory_and_data() -> None:
-    def batch(pictures: int = 10_000, memory: int = 16 * GIB, gpu: bool = False) -> object:
-        return values(survey_of(pictures={"all": pictures}), memory=memory, gpu=gpu)["dataset.batch_size"]
+    def batch(images: int = 10_000, memory: int = 16 * GIB, gpu: bool = False) -> object:
+        return values(survey_of(images={"all": images}), memory=memory, gpu=gpu)["dataset.batch_size"]
 
     assert batch() == 32
     assert batch(gpu=True, memory=24 * GIB) == 64
     assert batch(memory=GIB) < 8
-    assert batch(pictures=100) * 8 <= 70
-    assert batch(pictures=4) == 1
+    assert batch(images=100) * 8 <= 70
+    assert batch(images=4) == 1
 
 
 def test_little_data_trains_less_of_the_network() -> None:
-    tiny = values(survey_of(pictures={"all": 60}))
-    few = values(survey_of(pictures={"all": 1_500}))
-    many = values(survey_of(pictures={"all": 10**6}))
+    tiny = values(survey_of(images={"all": 60}))
+    few = values(survey_of(images={"all": 1_500}))
+    many = values(survey_of(images={"all": 10**6}))
     assert tiny["model.backbone.freeze_backbone"] is True
     assert few["model.backbone.freeze_norm"] is True
     assert few["train.optim.lr_backbone"] < few["train.optim.lr"]

@@ -15,7 +15,7 @@ from tao_like.errors import DatasetError, SpecError
 COLORS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 
 
-def test_pictures_come_back_in_order_with_their_colors_and_rate(tmp_path: Path) -> None:
+def test_images_come_back_in_order_with_their_colors_and_rate(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, 12.0) as video:
@@ -23,10 +23,10 @@ def test_pictures_come_back_in_order_with_their_colors_and_rate(tmp_path: Path) 
             video.write(Image.new("RGB", (65, 49), color))
     reader = VideoReader(path)
     assert (reader.count, reader.rate) == (3, 12.0)
-    pictures = list(reader)
-    assert [picture.size for picture in pictures] == [(64, 48)] * 3
-    for picture, color in zip(pictures, COLORS, strict=True):
-        assert np.abs(np.asarray(picture, int).mean(axis=(0, 1)) - color).max() < 20
+    images = list(reader)
+    assert [image.size for image in images] == [(64, 48)] * 3
+    for image, color in zip(images, COLORS, strict=True):
+        assert np.abs(np.asarray(image, int).mean(axis=(0, 1)) - color).max() < 20
 
 
 def test_without_opencv_or_a_video_the_error_says_what_to_do(

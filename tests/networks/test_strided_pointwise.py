@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import write_class_folders
 from processes import exit_code_of
+from sample_images import write_class_folders
 from tiny_classification import data_overrides, run
 from torch import Tensor, nn
 from torch.nn import functional

@@ -12,8 +12,8 @@ from tao_like.networks import _torchvision
 import torchvision
 import timm
 from torchvision.transforms import v2
-picture = v2.Resize((4, 6))(Image.new("RGB", (20, 10), (255, 0, 0)))
-assert picture.size == (6, 4)
+image = v2.Resize((4, 6))(Image.new("RGB", (20, 10), (255, 0, 0)))
+assert image.size == (6, 4)
 boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
 try:
     kept = torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9]), 0.5).tolist()

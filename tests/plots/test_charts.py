@@ -28,15 +28,15 @@ from tao_like.stages.prune.report import Width, draw_widths
 from tao_like.tasks.common.class_scores import ClassScores
 
 
-def pixels(picture: Image.Image, color: str) -> np.ndarray:
+def pixels(image: Image.Image, color: str) -> np.ndarray:
     """Row and column of each pixel of a color, (N, 2)."""
-    return np.argwhere((np.asarray(picture) == rgb(color)).all(axis=2))
+    return np.argwhere((np.asarray(image) == rgb(color)).all(axis=2))
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    picture = draw_bars(["whole", "half", "none"], [1.0, 0.5, 0.0], "three", most=1)
-    kept, had = pixels(picture, ACCENT), pixels(picture, PALE)
-    assert picture.size == (900, 140)
+    image = draw_bars(["whole", "half", "none"], [1.0, 0.5, 0.0], "three", most=1)
+    kept, had = pixels(image, ACCENT), pixels(image, PALE)
+    assert image.size == (900, 140)
     rows = np.unique(kept[:, 0])
     upper, lower = rows[rows < rows.mean()], rows[rows > rows.mean()]
     lengths = [np.isin(kept[:, 0], part).sum() / len(part) for part in (upper, lower)]
@@ -101,24 +101,24 @@ def test_a_class_without_predictions_or_objects_is_drawn() -> None:
     assert np.isnan(curve.precision).all()
     assert (curve.f1 == 0).all()
     draw_threshold_curves({"none": curve})
-    picture = draw_curves({"none": ((empty, empty), (0.0, 0.0, 0.0))})
-    assert len(pixels(picture, class_color(0)))
+    image = draw_curves({"none": ((empty, empty), (0.0, 0.0, 0.0))})
+    assert len(pixels(image, class_color(0)))
 
 
 @pytest.mark.parametrize("count", [1, 3, 30, 90])
 def test_any_number_of_classes_has_its_curves_and_matrix(count: int) -> None:
     curve = threshold_curve(np.array([0.9, 0.3]), np.array([True, False]), 2, 0.5)
     assert draw_threshold_curves(dict.fromkeys(map(str, range(count)), curve)).height <= 520
-    picture = draw_confusion_matrix(np.eye(count, dtype=np.int64), [f"class {n}" for n in range(count)])
-    assert picture.width == picture.height <= 1450
-    assert len(pixels(picture, ACCENT)) > 100
+    image = draw_confusion_matrix(np.eye(count, dtype=np.int64), [f"class {n}" for n in range(count)])
+    assert image.width == image.height <= 1450
+    assert len(pixels(image, ACCENT)) > 100
 
 
 def test_a_confusion_is_seen_in_its_row_and_column() -> None:
     matrix = np.array([[0, 4, 0], [0, 4, 0], [0, 0, 4]])
-    picture = np.asarray(draw_confusion_matrix(matrix, ["a", "b", "c"])).astype(int)
-    wrong = np.argwhere(picture[..., 0] - picture[..., 2] > 150)
-    diagonal = pixels(Image.fromarray(picture.astype(np.uint8)), ACCENT)
+    image = np.asarray(draw_confusion_matrix(matrix, ["a", "b", "c"])).astype(int)
+    wrong = np.argwhere(image[..., 0] - image[..., 2] > 150)
+    diagonal = pixels(Image.fromarray(image.astype(np.uint8)), ACCENT)
     # The first row, the second column: above the diagonal's second cell, which is in the same column.
     assert wrong[:, 0].mean() < diagonal[:, 0].min()
     second = diagonal[diagonal[:, 0] < diagonal[:, 0].mean()]
@@ -127,15 +127,15 @@ def test_a_confusion_is_seen_in_its_row_and_column() -> None:
 
 def test_names_of_points_cover_neither_points_nor_each_other() -> None:
     points = [Point(f"model number {n}", 10.0 + n / 10, 0.75, class_color(n), f"group {n}") for n in range(4)]
-    picture = draw_named_points(points, title="mAP", x_label="ms")
-    sizes = [len(pixels(picture, class_color(number))) for number in range(4)]
+    image = draw_named_points(points, title="mAP", x_label="ms")
+    sizes = [len(pixels(image, class_color(number))) for number in range(4)]
     assert min(sizes) > 0.9 * max(sizes) > 50
 
 
 def test_a_gap_stays_a_gap_and_a_point_between_gaps_is_seen() -> None:
     nan = float("nan")
-    picture = draw_panels([Panel("", [Line("", [1, 2, 3, 4, 5], [1, nan, 1, nan, 1])])])
-    assert len(pixels(picture, class_color(0))) > 3 * 12
+    image = draw_panels([Panel("", [Line("", [1, 2, 3, 4, 5], [1, nan, 1, nan, 1])])])
+    assert len(pixels(image, class_color(0))) > 3 * 12
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def test_both_files_are_written_and_the_table_is_read_back(tmp_path: Path) -> No
         np.testing.assert_equal(found, HISTORY)
         with (tmp_path / "metrics.csv").open(encoding="utf-8", newline="") as lines:
             assert len(list(csv.reader(lines))) == 4
-        with Image.open(tmp_path / "curves.png") as picture:
-            assert picture.size == (840, 300)
+        with Image.open(tmp_path / "curves.png") as image:
+            assert image.size == (840, 300)
     write_curves(tmp_path / "none", [])
     assert read_history(tmp_path / "none" / "metrics.csv") == []
 

@@ -83,6 +83,6 @@ def test_every_named_line_has_its_name_in_the_legend() -> None:
 
 
 def test_pillow_draws_what_the_font_has() -> None:
-    picture = Image.new("L", (60, 20), 255)
-    ImageDraw.Draw(picture).text((2, 2), "собака", fill=0, font=load_font(12, "собака"))
-    assert (np.asarray(picture) < 100).sum() > 40
+    image = Image.new("L", (60, 20), 255)
+    ImageDraw.Draw(image).text((2, 2), "собака", fill=0, font=load_font(12, "собака"))
+    assert (np.asarray(image) < 100).sum() > 40

@@ -21,7 +21,7 @@ WriteModel = Callable[..., Path]
 
 
 def color_metadata(**changes: Any) -> ModelMetadata:
-    """What a classifier of pictures by their color says about itself."""
+    """What a classifier of images by their color says about itself."""
     metadata = ModelMetadata(
         task="classification",
         classes=["red", "green", "blue"],

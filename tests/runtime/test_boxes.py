@@ -1,4 +1,4 @@
-"""Boxes: between picture and input, and which of them are kept."""
+"""Boxes: between image and input, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tao_like.runtime.predictions.detections import DEFAULT_THRESHOLD, Detection
 @pytest.mark.parametrize("resize", ["letterbox", "squash"])
 def test_a_box_lies_where_preprocess_puts_its_object(size: tuple[int, int], resize: str) -> None:
     width, height = size
-    picture = Image.new("RGB", size, "black")
+    image = Image.new("RGB", size, "black")
     box = (width // 4, height // 4, width // 4 + width // 2, height // 4 + height // 3)
-    picture.paste((255, 255, 255), box)
+    image.paste((255, 255, 255), box)
     preprocessing = ImagePreprocessing(height=192, width=256, resize=resize, fill=0, interpolation="bilinear")
     place = letterbox_transform(width, height, preprocessing)
-    rows, columns = np.nonzero(preprocess(picture, preprocessing)[..., 0] > 127)
+    rows, columns = np.nonzero(preprocess(image, preprocessing)[..., 0] > 127)
     seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     (moved,) = place.to_input([box])
     assert moved == pytest.approx(seen, abs=1.0)
     assert place.to_image([moved])[0] == pytest.approx(box, abs=1e-3)
 
 
-def test_boxes_are_cut_off_at_the_borders_of_the_picture() -> None:
+def test_boxes_are_cut_off_at_the_borders_of_the_image() -> None:
     place = letterbox_transform(100, 50, ImagePreprocessing(height=100, width=100, resize="letterbox"))
     assert place.to_image([[-20, -20, 300, 300]])[0].tolist() == [0, 0, 100, 50]
 

@@ -11,7 +11,7 @@ import torch
 
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
-from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Noise
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Noise
 from tao_like.runtime.generation.diffusion import DiffusionGenerator, Process
 from tao_like.runtime.generation.kinds import generator_metadata, generator_of
 from tao_like.runtime.generation.schedules import alphas_cumprod, betas, spaced
@@ -44,10 +44,10 @@ def test_spacing_is_that_of_the_code_of_glide() -> None:
 
 
 class Known:
-    """A network that knows the picture: what it says is right, so that every sampler must end there."""
+    """A network that knows the image: what it says is right, so that every sampler must end there."""
 
-    def __init__(self, picture: np.ndarray, generator: DiffusionGenerator) -> None:
-        self.picture, self.prediction = picture, generator.prediction
+    def __init__(self, image: np.ndarray, generator: DiffusionGenerator) -> None:
+        self.image, self.prediction = image, generator.prediction
         self.kept = alphas_cumprod(generator.schedule, generator.train_steps)
         self.channels = 6 if generator.variance == "learned_range" else 3
 
@@ -55,11 +55,11 @@ class Known:
         if graph == "text_encoder":
             return {"tokens": np.zeros((len(given[TEXT]), 2, 4), np.float32)}
         kept = self.kept[given["timesteps"].astype(int)].reshape(-1, 1, 1, 1)
-        noise = (given["x"] - np.sqrt(kept) * self.picture) / np.sqrt(1 - kept)
+        noise = (given["x"] - np.sqrt(kept) * self.image) / np.sqrt(1 - kept)
         said = {
             "epsilon": noise,
-            "v": np.sqrt(kept) * noise - np.sqrt(1 - kept) * self.picture,
-            "x0": np.broadcast_to(self.picture, noise.shape),
+            "v": np.sqrt(kept) * noise - np.sqrt(1 - kept) * self.image,
+            "x0": np.broadcast_to(self.image, noise.shape),
         }[self.prediction]
         more = np.zeros((len(said), self.channels - 3, *said.shape[2:]), np.float32)
         return {"prediction": np.concatenate([said, more], axis=1).astype(np.float32)}
@@ -71,10 +71,10 @@ class Known:
     ("sampler", "eta", "variance"),
     [("ddim", 0.0, "fixed_small"), ("ddim", 1.0, "fixed_small"), ("ddpm", 0.0, "learned_range")],
 )
-def test_every_sampler_ends_at_the_picture_that_the_network_knows(
+def test_every_sampler_ends_at_the_image_that_the_network_knows(
     schedule: str, prediction: str, sampler: str, eta: float, variance: str
 ) -> None:
-    picture = np.linspace(-0.9, 0.9, 3 * 4 * 4, dtype=np.float32).reshape(1, 3, 4, 4)
+    image = np.linspace(-0.9, 0.9, 3 * 4 * 4, dtype=np.float32).reshape(1, 3, 4, 4)
     generator = DiffusionGenerator(
         4,
         4,
@@ -86,8 +86,8 @@ def test_every_sampler_ends_at_the_picture_that_the_network_knows(
         timesteps=spaced(1000, 10),
     )
     given = {TEXT: np.ones((2, 2), np.int64), SEED: np.array([1, 2])}
-    found = generator.run(Known(picture, generator), given)[PICTURE]
-    expected = ((picture + 1) / 2).transpose(0, 2, 3, 1).repeat(2, axis=0)
+    found = generator.run(Known(image, generator), given)[IMAGE]
+    expected = ((image + 1) / 2).transpose(0, 2, 3, 1).repeat(2, axis=0)
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -95,8 +95,8 @@ def torch_ddpm(x: torch.Tensor, epsilon: torch.Tensor, kept: torch.Tensor, numbe
     """The mean of q(x_{t-1} | x_t, x_0) of Ho et al. 2020, equation 7, for a respaced chain."""
     before = kept[number - 1] if number else torch.tensor(1.0, dtype=torch.float64)
     alpha = kept[number] / before
-    picture = (x - (1 - kept[number]).sqrt() * epsilon) / kept[number].sqrt()
-    first = before.sqrt() * (1 - alpha) / (1 - kept[number]) * picture
+    image = (x - (1 - kept[number]).sqrt() * epsilon) / kept[number].sqrt()
+    first = before.sqrt() * (1 - alpha) / (1 - kept[number]) * image
     return first + alpha.sqrt() * (1 - before) / (1 - kept[number]) * x
 
 
@@ -118,7 +118,7 @@ def test_the_mean_of_a_ddpm_step_is_that_of_torch() -> None:
 
 
 def test_ddim_with_eta_one_is_ddpm() -> None:
-    """Song et al. 2021, section 4.1: where the picture is not clipped, the two steps are one."""
+    """Song et al. 2021, section 4.1: where the image is not clipped, the two steps are one."""
     settings: dict[str, Any] = {"clip_denoised": False, "timesteps": spaced(1000, 20)}
     ddim = DiffusionGenerator(4, 4, sampler="ddim", eta=1.0, **settings)
     ddpm = DiffusionGenerator(4, 4, sampler="ddpm", **settings)
@@ -130,7 +130,7 @@ def test_ddim_with_eta_one_is_ddpm() -> None:
 
 
 def test_painting_keeps_every_pixel_outside_of_the_mask() -> None:
-    """Inside is what the network knows, outside the picture as it was given."""
+    """Inside is what the network knows, outside the image as it was given."""
     known = np.linspace(-0.9, 0.9, 3 * 4 * 4, dtype=np.float32).reshape(1, 3, 4, 4)
     generator = DiffusionGenerator(4, 4, timesteps=spaced(1000, 10))
     image = np.full((4, 4, 3), 51, np.uint8)
@@ -138,14 +138,14 @@ def test_painting_keeps_every_pixel_outside_of_the_mask() -> None:
     mask[:, 2:] = 255
     edited = generator.changed(image=image, mask=mask)
     given = {TEXT: np.ones((2, 2), np.int64), SEED: np.array([1, 2])}
-    found = edited.run(Known(known, generator), given)[PICTURE]
+    found = edited.run(Known(known, generator), given)[IMAGE]
     np.testing.assert_allclose(found[:, :, :2], 0.2, atol=1e-6)
     expected = ((known[0] + 1) / 2).transpose(1, 2, 0)
     np.testing.assert_allclose(found[:, :, 2:], expected[None, :, 2:].repeat(2, axis=0), atol=2e-3)
     assert "edit" not in edited.to_dict()
 
 
-def test_little_strength_takes_few_steps_and_begins_from_the_picture() -> None:
+def test_little_strength_takes_few_steps_and_begins_from_the_image() -> None:
     generator = DiffusionGenerator(2, 2, timesteps=spaced(1000, 10), guidance_scale=1.0)
     network = Counting()
     given = {TEXT: np.ones((1, 3), np.int64), SEED: np.array([0])}
@@ -194,8 +194,8 @@ def test_guidance_is_as_the_formula_says(scale: float, rows: int, said: float) -
 def test_a_sample_is_the_same_alone_and_in_a_batch() -> None:
     generator = DiffusionGenerator(4, 4, sampler="ddpm", timesteps=spaced(1000, 5))
     text = np.array([[1, 0], [1, 1], [2, 1]])
-    together = generator.run(Counting(), {TEXT: text, SEED: np.array([7, 8, 9])})[PICTURE]
-    alone = generator.run(Counting(), {TEXT: text[1:2], SEED: np.array([8])})[PICTURE]
+    together = generator.run(Counting(), {TEXT: text, SEED: np.array([7, 8, 9])})[IMAGE]
+    alone = generator.run(Counting(), {TEXT: text[1:2], SEED: np.array([8])})[IMAGE]
     assert np.array_equal(together[1:2], alone)
     assert not np.array_equal(together[0], together[1])
 
@@ -219,7 +219,7 @@ class Codes:
 def test_codes_are_drawn_in_order() -> None:
     generator = AutoregressiveGenerator(grid=2, codes=4)
     given = {TEXT: np.ones((2, 3), np.int64), SEED: np.array([0, 1])}
-    found = generator.run(Codes(), given)[PICTURE]
+    found = generator.run(Codes(), given)[IMAGE]
     assert found.shape == (2, 2, 2, 3)
     assert found[0, :, :, 0].tolist() == [[1, 2], [3, 0]]
 

@@ -1,4 +1,4 @@
-"""Reading pictures: pixel values worked out by hand. Preparing them: timm's own transforms are the oracle."""
+"""Reading images: pixel values worked out by hand. Preparing them: timm's own transforms are the oracle."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_exif_orientation_is_applied(tmp_path: Path, name: str, orientation: int
 
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.tif"])
-def test_a_16_bit_picture_is_turned_too(tmp_path: Path, name: str) -> None:
+def test_a_16_bit_image_is_turned_too(tmp_path: Path, name: str) -> None:
     exif = Image.Exif()
     exif[0x112] = 6
     Image.fromarray(CORNERS.astype(np.uint16) * 257).save(tmp_path / name, exif=exif)
     assert grey(tmp_path / name) == CLOCKWISE
 
 
-def test_a_picture_is_turned_only_once(tmp_path: Path) -> None:
+def test_an_image_is_turned_only_once(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x112] = 6
     Image.fromarray(CORNERS).save(tmp_path / "picture.png", exif=exif)
@@ -82,7 +82,7 @@ def test_an_uncompressed_grey_tiff_is_turned_without_garbling_it(tmp_path: Path)
     assert grey(tmp_path / "picture.tif") == CLOCKWISE
 
 
-def test_unreadable_exif_data_does_not_lose_the_picture(tmp_path: Path) -> None:
+def test_unreadable_exif_data_does_not_lose_the_image(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     Image.new("RGB", (3, 2), (90, 90, 90)).save(path, exif=b"Exif\0\0this is not a TIFF header at all")
     assert grey(path) == [[90, 90, 90], [90, 90, 90]]
@@ -180,9 +180,9 @@ def test_truncated_files_are_errors(tmp_path: Path, name: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("content", "rule"),
-    [(b"", "is empty"), (b"hello", "is not a picture"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not a picture")],
+    [(b"", "is empty"), (b"hello", "is not an image"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not an image")],
 )
-def test_files_that_are_no_pictures_are_named(tmp_path: Path, content: bytes, rule: str) -> None:
+def test_files_that_are_no_images_are_named(tmp_path: Path, content: bytes, rule: str) -> None:
     (tmp_path / "a b, é.jpg").write_bytes(content)
     with pytest.raises(DatasetError, match=f"a b, é.jpg {rule}"):
         read_image(tmp_path / "a b, é.jpg")
@@ -210,7 +210,7 @@ def test_image_files_are_sorted_and_hidden_ones_left_out(tmp_path: Path) -> None
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
     assert found == ["a/c.jpg", "b.PNG", "f.jpg/g.png"]
-    with pytest.raises(DatasetError, match="holds no picture"):
+    with pytest.raises(DatasetError, match="holds no image"):
         image_files(tmp_path / ".hidden" / "nothing")
 
 
@@ -240,7 +240,7 @@ def timm_evaluation(
     return transform(image).permute(1, 2, 0).numpy()
 
 
-PICTURE_SIZES = [
+IMAGE_SIZES = [
     (300, 400),
     (401, 333),
     (224, 224),
@@ -258,18 +258,18 @@ PICTURE_SIZES = [
 @pytest.mark.parametrize("resize", ["crop", "squash", "letterbox"])
 def test_preprocess_equals_timm(resize: str, size: tuple[int, int], interpolation: str) -> None:
     mode = {"crop": "center", "squash": "squash", "letterbox": "border"}[resize]
-    for picture_size in PICTURE_SIZES:
-        picture = photo(*picture_size)
+    for image_size in IMAGE_SIZES:
+        image = photo(*image_size)
         for crop_pct in (0.875, 1.0) if resize == "crop" else (1.0,):
             preprocessing = ImagePreprocessing(*size, resize, crop_pct, interpolation)
-            if resize == "letterbox" and min(picture_size) * min(size) < max(picture_size):
+            if resize == "letterbox" and min(image_size) * min(size) < max(image_size):
                 continue  # timm scales such a strip to a width of 0
-            expected = timm_evaluation(picture, preprocessing, mode, crop_pct)
-            preprocessed = preprocess(picture, preprocessing)
+            expected = timm_evaluation(image, preprocessing, mode, crop_pct)
+            preprocessed = preprocess(image, preprocessing)
             assert preprocessed.dtype == np.uint8
             assert preprocessed.shape == (*size, 3)
             difference = np.abs(preprocessed.astype(int) - expected.astype(int)).max()
-            assert difference <= 1, (picture_size, crop_pct)
+            assert difference <= 1, (image_size, crop_pct)
 
 
 def test_crop_keeps_the_center() -> None:
@@ -337,7 +337,7 @@ def test_preprocessing_without_meaning_is_refused(changes: dict[str, object], ke
         ImagePreprocessing.from_dict({"height": 8})
 
 
-def test_to_rgb_leaves_an_rgb_picture_as_it_is() -> None:
+def test_to_rgb_leaves_an_rgb_image_as_it_is() -> None:
     image = photo(20, 30)
     assert (np.asarray(to_rgb(image)) == np.asarray(image)).all()
 
@@ -348,7 +348,7 @@ def test_a_window_spreads_16_bit_grey_over_all_of_8(tmp_path: Path) -> None:
     # By hand: 8 * 255 / 4095 = 0.498, 9 * 255 / 4095 = 0.56, 2048 * 255 / 4095 = 127.53.
     assert np.asarray(read_image(path, (0, 4095)))[0, :, 0].tolist() == [0, 0, 1, 128, 255, 255]
     assert np.asarray(read_image(path, (8, 4095)))[0, :, 0].tolist() == [0, 0, 0, 127, 255, 255]
-    # Pictures of 8 bits have no window.
+    # Images of 8 bits have no window.
     Image.fromarray(np.array([[0, 9, 255]], np.uint8)).save(path)
     assert np.asarray(read_image(path, (0, 4095)))[0, :, 0].tolist() == [0, 9, 255]
 

@@ -27,7 +27,7 @@ def solid(color: tuple[int, int, int], size: tuple[int, int] = (30, 20)) -> Imag
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seven pictures in colors that repeat, whose names sort in the order of writing."""
+    """Seven images in colors that repeat, whose names sort in the order of writing."""
     (tmp_path / "pictures" / "more").mkdir(parents=True)
     for index, color in enumerate([RED, GREEN, BLUE, GREEN, RED]):
         solid(color).save(tmp_path / "pictures" / f"{index} ö.png")
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 LABELS_OF_FOLDER = ["red", "green", "blue", "green", "red", "blue", "red"]
 
 
-def test_one_picture_by_hand(write_model: Any, folder: Path) -> None:
+def test_one_image_by_hand(write_model: Any, folder: Path) -> None:
     model = load(write_model())
     assert model.classes == ["red", "green", "blue"]
     prediction = model.predict(folder / "0 ö.png")
@@ -52,9 +52,9 @@ def test_one_picture_by_hand(write_model: Any, folder: Path) -> None:
 
 def test_all_kinds_of_input_give_the_same(write_model: Any, folder: Path) -> None:
     model = load(write_model())
-    picture = solid(BLUE)
+    image = solid(BLUE)
     expected = {"red": 0.0, "green": 0.2, "blue": 0.8}
-    several: list[Any] = [picture, np.asarray(picture), folder / "2 ö.png", str(folder / "2 ö.png")]
+    several: list[Any] = [image, np.asarray(image), folder / "2 ö.png", str(folder / "2 ö.png")]
     for one in several:
         assert model.predict(one).probabilities == pytest.approx(expected, abs=1e-6)
     for prediction in model.predict(several):
@@ -76,7 +76,7 @@ def test_a_folder_in_order_at_any_batch_size(
     assert [prediction.label for prediction in predictions] == expected
 
 
-def test_pictures_are_read_only_a_few_batches_ahead(write_model: Any) -> None:
+def test_images_are_read_only_a_few_batches_ahead(write_model: Any) -> None:
     taken = 0
 
     def endless() -> Any:
@@ -130,10 +130,10 @@ def test_thresholds_of_the_file_decide(write_model: Any) -> None:
 
 def test_preprocess_is_the_shared_preprocessing(write_model: Any, folder: Path) -> None:
     model = load(write_model())
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 17, 3), dtype=np.uint8))
-    picture.save(folder / "noise.png")
-    expected = preprocess(picture, model.preprocessing)
-    for one in (picture, np.asarray(picture), folder / "noise.png"):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 17, 3), dtype=np.uint8))
+    image.save(folder / "noise.png")
+    expected = preprocess(image, model.preprocessing)
+    for one in (image, np.asarray(image), folder / "noise.png"):
         assert (model.preprocess(one) == expected).all()
 
 
@@ -148,14 +148,14 @@ def test_a_pillow_image_is_turned_as_its_file_is(write_model: Any, tmp_path: Pat
         assert (model.preprocess(image) == upside_down).all()
 
 
-def test_a_bad_picture_stops_a_folder_and_is_named(write_model: Any, folder: Path) -> None:
+def test_a_bad_image_stops_a_folder_and_is_named(write_model: Any, folder: Path) -> None:
     (folder / "3 broken.jpg").write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"3 broken\.jpg"):
         load(write_model()).predict(folder, batch_size=2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_bad_pictures_can_be_skipped(write_model: Any, folder: Path, batch_size: int) -> None:
+def test_bad_images_can_be_skipped(write_model: Any, folder: Path, batch_size: int) -> None:
     (folder / "3 broken.jpg").write_bytes(b"no picture")
     (folder / "0.png").write_bytes(b"")
     predictions = load(write_model()).predict(folder, batch_size=batch_size, on_error="skip")
@@ -175,7 +175,7 @@ def test_bad_pictures_can_be_skipped(write_model: Any, folder: Path, batch_size:
     ] == LABELS_OF_FOLDER
 
 
-def test_arrays_and_pictures_that_are_none(write_model: Any, tmp_path: Path) -> None:
+def test_arrays_and_images_that_are_none(write_model: Any, tmp_path: Path) -> None:
     model = load(write_model())
     for array in (
         np.zeros((4, 6), np.uint8),
@@ -191,12 +191,12 @@ def test_arrays_and_pictures_that_are_none(write_model: Any, tmp_path: Path) -> 
     with Image.open(tmp_path / "cut.jpg") as cut, pytest.raises(DatasetError, match="cannot be decoded"):
         model.predict(cut)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="holds no picture"):
+    with pytest.raises(DatasetError, match="holds no image"):
         model.predict(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (1, 3, 4, 6)])
-def test_preprocessed_pictures_of_another_shape_are_refused(write_model: Any, shape: tuple[int, ...]) -> None:
+def test_preprocessed_images_of_another_shape_are_refused(write_model: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(DatasetError, match=r"uint8 of shape \(1 or more, 4, 6, 3\)"):
         load(write_model()).run_preprocessed(np.zeros(shape, np.uint8))
 

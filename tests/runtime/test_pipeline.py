@@ -128,7 +128,7 @@ def test_graphs_run_alone(tmp_path: Path) -> None:
         model.run("other", {"z": features})
     with pytest.raises(DatasetError, match="graph other cannot run on what it is given"):
         model.run("other", {"x": np.zeros(5, np.float32)})
-    with pytest.raises(DatasetError, match="preprocessed pictures are"):
+    with pytest.raises(DatasetError, match="preprocessed images are"):
         model.run("image", {"image": batch[:, :1]})
 
 

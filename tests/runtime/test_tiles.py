@@ -1,4 +1,4 @@
-"""Tiles of a big picture; what several of them see appears once: known squares and what each tile shows."""
+"""Tiles of a big image; what several of them see appears once: known squares and what each tile shows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_tiles_cover_every_pixel_are_of_one_size_and_overlap_enough() -> None:
     assert len(TILING.tiles(100, 80)) == 1
 
 
-def test_a_cut_picture_is_its_tiles_and_a_small_one_is_itself() -> None:
+def test_a_cut_image_is_its_tiles_and_a_small_one_is_itself() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 260, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels)
-    for part, tile in zip(Tiles(picture, TILING), TILING.tiles(*SIZE), strict=True):
+    image = Image.fromarray(pixels)
+    for part, tile in zip(Tiles(image, TILING), TILING.tiles(*SIZE), strict=True):
         assert (np.asarray(part) == pixels[tile.top : tile.bottom, tile.left : tile.right]).all()
-    assert list(Tiles(picture, None)) == [picture]
-    assert Tiles(picture.crop((0, 0, 50, 50)), TILING)[0].size == (50, 50)
+    assert list(Tiles(image, None)) == [image]
+    assert Tiles(image.crop((0, 0, 50, 50)), TILING)[0].size == (50, 50)
 
 
 def seen_by(tiles: list[Tile], objects: list[tuple[list[float], int]], noise: float = 0.0) -> list[Group]:
@@ -66,7 +66,7 @@ def test_squares_on_seams_inside_and_at_corners_appear_once_where_they_are(noise
         ([92, 60, 112, 80], 1),  # across a seam and a corner
         ([150, 100, 180, 130], 1),
         ([165, 110, 190, 140], 1),  # overlaps the one before
-        ([240, 180, 260, 200], 0),  # in the corner of the picture
+        ([240, 180, 260, 200], 0),  # in the corner of the image
         ([60, 120, 200, 150], 2),  # wider than a tile
         ([64, 124, 90, 146], 0),  # of another class, on top of it
     ]

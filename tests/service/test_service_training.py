@@ -109,13 +109,13 @@ def test_from_an_upload_to_an_answer(class_folders: Path, tmp_path: Path) -> Non
         models = {model["path"]: model for model in client.list_models()}
         assert set(models) == {"export/model.onnx", "train/model.tltb"}
         assert 0 <= models["train/model.tltb"]["metrics"]["accuracy"] <= 1
-        picture = next((class_folders / "test").rglob("*.png"))
-        prediction = client.predict(export["id"], "export/model.onnx", picture)
+        image = next((class_folders / "test").rglob("*.png"))
+        prediction = client.predict(export["id"], "export/model.onnx", image)
         assert prediction["kind"] == "classes"
         assert sum(prediction["prediction"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         with pytest.raises(ServerError, match="export"):
-            client.predict(job["id"], "train/model.tltb", picture)
-        with pytest.raises(ServerError, match="the picture"):
+            client.predict(job["id"], "train/model.tltb", image)
+        with pytest.raises(ServerError, match="the image"):
             client.predict(export["id"], "export/model.onnx", Path(__file__))
     finally:
         server.kill(signal.SIGTERM)

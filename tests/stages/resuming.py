@@ -24,7 +24,7 @@ HARD = (
     "train.tensorboard={enabled: true, log_every_n_steps: 1, num_images: 4}",
 )
 """Shuffling, augmentation and blending of samples, dropout, moving average, accumulation, a schedule. An
-epoch of 24 pictures has 6 batches and 3 optimizer steps. Checkpoints are not due by themselves."""
+epoch of 24 images has 6 batches and 3 optimizer steps. Checkpoints are not due by themselves."""
 
 
 def resume_from(results: Path) -> str:
@@ -38,7 +38,7 @@ def epochs(folder: Path) -> list[tuple[int, int, dict[str, float]]]:
 
 
 def curves(folder: Path) -> dict[str, Any]:
-    """All points and the steps of all pictures that TensorBoard shows of a folder."""
+    """All points and the steps of all images that TensorBoard shows of a folder."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
     tags = events.Tags()
     # Of files begun in one second TensorBoard reads number 10 before number 9: by step, then.

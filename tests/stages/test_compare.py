@@ -1,4 +1,4 @@
-"""The comparison: its names, its table, its picture, and when it fails."""
+"""The comparison: its names, its table, its image, and when it fails."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tiny_classification import data_overrides, run
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.plots.palette import rgb
 from tao_like.stages.compare import comparison_table, stage
+from tao_like.stages.compare.figure import COLORS, draw_comparison
 from tao_like.stages.compare.models import short_names
-from tao_like.stages.compare.picture import COLORS, draw_comparison
 from tao_like.stages.compare.table import processor_lines, short_number, table_text, write_csv
 
 
@@ -137,7 +137,7 @@ def test_names_are_short_and_differ() -> None:
     ]
 
 
-def test_the_picture_puts_the_faster_model_left_and_the_better_one_higher() -> None:
+def test_the_image_puts_the_faster_model_left_and_the_better_one_higher() -> None:
     quick, slow = row("q", 0.7, 1.0, form="ONNX int8"), row("s", 0.9, 10.0, form="bundle")
     pixels = np.asarray(draw_comparison([slow, quick], "accuracy"))
 
@@ -152,7 +152,7 @@ def test_the_picture_puts_the_faster_model_left_and_the_better_one_higher() -> N
 
 
 @pytest.mark.parametrize("rows", [[row("one", 0.5)], [row("x", 1.0, 3.0), row("y", 1.0, 3.0)]])
-def test_the_picture_of_one_or_of_equal_models_is_drawn(rows: list[dict[str, Any]]) -> None:
+def test_the_image_of_one_or_of_equal_models_is_drawn(rows: list[dict[str, Any]]) -> None:
     assert draw_comparison(rows, "accuracy").size == (900, 560)
 
 

@@ -13,7 +13,7 @@ from tao_like.stages.dry_run import dry_run
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
 
 
-def test_parts_are_counted_and_a_picture_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parts_are_counted_and_an_image_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*SMALLEST, *data_overrides(write_pairs(tmp_path)), "model.arch=dalle"]
     found = dry_run("text_to_image", None, words)
     assert set(found.parameters) == {"dvae", "transformer"}

@@ -123,7 +123,7 @@ def test_auto_batch_size_is_a_power_of_two_that_memory_allows(
 
 
 def test_auto_batch_size_leaves_some_steps_an_epoch_and_no_trace(tiny_task: object) -> None:
-    """24 pictures: at least 8 steps want batches of at most 3, so 2."""
+    """24 images: at least 8 steps want batches of at most 3, so 2."""
     network, _ = tiny_task.model(pretrained=True)
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

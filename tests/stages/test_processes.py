@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import write_class_folders
+from sample_images import write_class_folders
 from stage_runs import status_lines
 from tiny_classification import TINY, data_overrides, run
 
@@ -18,7 +18,7 @@ from tao_like.bundle import read_bundle
 from tao_like.stages.results import TrainResult
 
 # No norm layer looks at other samples of the batch: a step of two processes is then a step of one. The
-# validation data has an odd number of pictures.
+# validation data has an odd number of images.
 SETTINGS = ("model.backbone.type=test_vit", "train.num_epochs=2", "train.optim.optim=sgd")
 SIZES = {"train": 8, "val": 3, "test": 1}
 
@@ -40,7 +40,7 @@ def start(starter: list[str], results: Path, overrides: list[str]) -> subprocess
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides that name training data of an even, and validation data of an odd number of pictures."""
+    """Overrides that name training data of an even, and validation data of an odd number of images."""
     return data_overrides(write_class_folders(tmp_path_factory.mktemp("data"), SIZES))
 
 

@@ -202,7 +202,7 @@ def test_the_distance_to_a_teacher_by_hand() -> None:
     assert float(single) == pytest.approx(binary, rel=1e-5)
 
 
-def test_teacher_and_network_see_the_same_blended_pictures(class_folders: Path) -> None:
+def test_teacher_and_network_see_the_same_blended_images(class_folders: Path) -> None:
     blended = [
         "dataset.augmentation.mixup_cutmix=true",
         "dataset.augmentation.mixup_alpha=1.0",

@@ -18,7 +18,7 @@ from tiny_classification import TINY, data_overrides, run
 
 from tao_like.stages.results import TrainResult
 
-# Sends itself, and with it all processes that load pictures, a signal in the midst of a training step: as a
+# Sends itself, and with it all processes that load images, a signal in the midst of a training step: as a
 # terminal does on Ctrl-C, or a machine that runs out of memory. No test has to wait for the right moment.
 BREAKING = """\
 import os, signal, sys, torch

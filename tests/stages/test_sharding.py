@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from pictures import write_class_folders
 from processes import in_processes, train_in_processes
+from sample_images import write_class_folders
 from stage_runs import assert_failed, assert_same_weights, distance, status_lines
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_classification import TINY, data_overrides, run, tiny_spec

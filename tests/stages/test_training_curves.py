@@ -54,10 +54,10 @@ def test_metrics_by_epoch_and_the_final_ones(events: EventAccumulator, trained: 
         assert events.Scalars(f"val_kept/{name}")[-1].value == pytest.approx(value)
 
 
-def test_pictures_histograms_text_and_graph(events: EventAccumulator) -> None:
+def test_images_histograms_text_and_graph(events: EventAccumulator) -> None:
     tags = events.Tags()
     assert {"val/predictions_wrong_first", "val/confusion_matrix"} <= set(tags["images"])
-    assert [picture.step for picture in events.Images("val/confusion_matrix")] == [0, 1]
+    assert [image.step for image in events.Images("val/confusion_matrix")] == [0, 1]
     assert {"weights/backbone.fc.weight", "gradients/backbone.fc.weight"} <= set(tags["distributions"])
     assert "spec/text_summary" in tags["tensors"]
     assert tags["graph"]

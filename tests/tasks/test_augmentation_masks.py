@@ -1,4 +1,4 @@
-"""Masks go where their picture goes, in every random change of training pictures."""
+"""Masks go where their image goes, in every random change of training images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def repeatable() -> Iterator[None]:
 
 
 def scene(seed: int) -> tuple[Image.Image, np.ndarray]:
-    """A black picture with two grey rectangles, and which of them is at each pixel: 0, 1 or 2."""
+    """A black image with two grey rectangles, and which of them is at each pixel: 0, 1 or 2."""
     draw = np.random.default_rng(seed)
     width, height = int(draw.integers(90, 200)), int(draw.integers(80, 160))
     classes = np.zeros((height, width), np.uint8)
@@ -137,7 +137,7 @@ def test_a_turned_mask_is_pillow_s_nearest_pixel() -> None:
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_every_pixel_s_class_follows_and_what_is_new_is_ignored(mosaic: float) -> None:
-    """With nearest pixels in the picture too, its grey level is its class; the canvas is to be ignored."""
+    """With nearest pixels in the image too, its grey level is its class; the canvas is to be ignored."""
     change = changes()
     seen = set()
     for seed in range(25):
@@ -232,7 +232,7 @@ def test_boxes_come_from_the_mask_where_there_is_one() -> None:
     target = Annotations.of(boxes_of_masks(masks), np.array([0]), image.size, masks=masks)
     moved = ScaleShift.of((128, 96), SIZE, 1.0, (0.0, -40 / 96))(LabeledImage(image, target))
     kept, _ = instances_of(moved)
-    # Rows 40 to 80 of the picture hold columns from 20 on.
+    # Rows 40 to 80 of the image hold columns from 20 on.
     assert kept.boxes.tolist() == [[20, 0, 60, 40]]
 
 

@@ -1,4 +1,4 @@
-"""What detectors on pictures and in space share: comparing sets of boxes, naming label files."""
+"""What detectors on images and in space share: comparing sets of boxes, naming label files."""
 
 from __future__ import annotations
 

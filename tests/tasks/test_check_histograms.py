@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import tiny_classification
 import tiny_detection
-from box_pictures import write_coco
+from box_images import write_coco
 from PIL import Image
 
 from tao_like.data.boxes.annotation import Box, BoxRecord
 from tao_like.tasks.detection.data import check
 
 
-def test_detection_counts_usable_boxes_with_the_size_of_their_picture(
+def test_detection_counts_usable_boxes_with_the_size_of_their_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "unstated.png")
@@ -34,9 +34,9 @@ def test_detection_counts_usable_boxes_with_the_size_of_their_picture(
         "val": [],
     }
     seen = []
-    picture = Image.new("RGB", (1, 1))
-    monkeypatch.setattr(check, "draw_label_histogram", lambda *given: seen.append(given) or picture)
-    monkeypatch.setattr(check, "draw_box_sizes", lambda *given: seen.append(given) or picture)
+    image = Image.new("RGB", (1, 1))
+    monkeypatch.setattr(check, "draw_label_histogram", lambda *given: seen.append(given) or image)
+    monkeypatch.setattr(check, "draw_box_sizes", lambda *given: seen.append(given) or image)
     assert set(check._histograms(records, ["a", "b"])) == {"labels", "box_sizes"}
     sizes, labels = seen
     assert labels == ({"train": {"a": 1, "b": 2}, "val": {"a": 0, "b": 0}}, "boxes")
@@ -49,8 +49,8 @@ def test_the_stage_of_detection_writes_both(tmp_path: Path) -> None:
     result = tiny_detection.run("dataset_check", tmp_path / "results", *data)
     assert {"labels.png", "box_sizes.png"} <= set(result.report["pictures"])
     for name in ("labels", "box_sizes"):
-        with Image.open(result.folder / f"{name}.png") as picture:
-            assert picture.width >= 900
+        with Image.open(result.folder / f"{name}.png") as image:
+            assert image.width >= 900
 
 
 def test_the_stage_of_classification_writes_labels(class_folders: Path, tmp_path: Path) -> None:

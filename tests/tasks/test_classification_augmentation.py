@@ -1,4 +1,4 @@
-"""What training changes in pictures at random: as much as the spec says, and the same again for a seed."""
+"""What training changes in images at random: as much as the spec says, and the same again for a seed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def changes(*overrides: str) -> Callable[[Image.Image], np.ndarray]:
 
 
 def gradient(side: int = 64) -> Image.Image:
-    """A picture whose red value is its column and whose green value is its row, from 0 to 252."""
+    """An image whose red value is its column and whose green value is its row, from 0 to 252."""
     line = np.linspace(0, 252, side).round().astype(np.uint8)
     pixels = np.zeros((side, side, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = line[None, :], line[:, None]
     return Image.fromarray(pixels)
 
 
-def test_with_everything_off_pictures_are_preprocessed_as_for_evaluation() -> None:
+def test_with_everything_off_images_are_preprocessed_as_for_evaluation() -> None:
     np.testing.assert_array_equal(changes()(gradient()), preprocess(gradient(), SIZE))
 
 
@@ -65,7 +65,7 @@ def test_tao_s_factors_of_enlargement_become_fractions_of_the_area(
 
 
 def test_a_crop_shows_as_much_as_its_range_allows() -> None:
-    """TAO's factors 1 to 1.2 at the picture's own shape: each side of the crop is 1 / 1.2 to 1 of it."""
+    """TAO's factors 1 to 1.2 at the image's own shape: each side of the crop is 1 / 1.2 to 1 of it."""
     crop = "{enable: true, scale_range: [1, 1.2], ratio_range: [1, 1]}"
     augment = changes(f"dataset.augmentation.with_scale_random_crop={crop}")
     torch.manual_seed(0)
@@ -84,9 +84,9 @@ def test_flips_come_as_often_as_the_spec_says() -> None:
         "dataset.augmentation.random_flip={enable: true, hflip_probability: 0.8, vflip_probability: 0.25}"
     )
     torch.manual_seed(0)
-    pictures = [augment(gradient()).astype(int) for _ in range(400)]
-    mirrored = np.mean([pixels[0, 0, 0] > pixels[0, -1, 0] for pixels in pictures])
-    upside_down = np.mean([pixels[0, 0, 1] > pixels[-1, 0, 1] for pixels in pictures])
+    images = [augment(gradient()).astype(int) for _ in range(400)]
+    mirrored = np.mean([pixels[0, 0, 0] > pixels[0, -1, 0] for pixels in images])
+    upside_down = np.mean([pixels[0, 0, 1] > pixels[-1, 0, 1] for pixels in images])
     assert mirrored == pytest.approx(0.8, abs=0.07)
     assert upside_down == pytest.approx(0.25, abs=0.07)
 
@@ -144,7 +144,7 @@ def test_the_draws_are_torchvision_s_one_after_the_other() -> None:
 
 
 def training_pixels(folder: Path, workers: int, epoch: int, seed: int = 3) -> dict[int, np.ndarray]:
-    """Each training picture of an epoch, as the loader gives it with so many processes."""
+    """Each training image of an epoch, as the loader gives it with so many processes."""
     task = task_class("classification")(tiny_spec(*ALL_KINDS, *data_overrides(folder)))
     dataset = SeededDataset(task.data.dataset("train", augment=True), seed)
     sampler = EpochSampler(len(dataset), seed, shuffle=True)

@@ -1,4 +1,4 @@
-"""Labelled pictures of every sort, through training, evaluation, export and the runtime."""
+"""Labelled images of every sort, through training, evaluation, export and the runtime."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import CLASSES, damage, shape, write_class_folders, write_multi_label_csv
 from PIL import Image
+from sample_images import CLASSES, damage, shape, write_class_folders, write_multi_label_csv
 from stage_runs import assert_rows_agree, assert_same_weights, csv_rows
 from tiny_classification import data_overrides, run
 
@@ -55,7 +55,7 @@ def targets(file: Path) -> dict[str, str]:
         return {row["path"]: row["label"] for row in csv.DictReader(stream)}
 
 
-def test_one_label_a_picture_from_a_csv(tmp_path: Path) -> None:
+def test_one_label_an_image_from_a_csv(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "data", {"all": 10})
     lines = [f"{path.relative_to(folder)},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
     (folder / "list.csv").write_text("\n".join(["path,label", *lines]), encoding="utf-8")
@@ -72,11 +72,11 @@ def test_folders_cannot_say_several_labels(class_folders: Path, tmp_path: Path) 
         run("train", tmp_path, *data_overrides(class_folders), "dataset.multi_label=true")
 
 
-# --- pictures of all modes ---
+# --- images of all modes ---
 
 
-def write_odd_pictures(folder: Path) -> None:
-    """Writes a green or grey picture, bright above, in nine ways of storing it."""
+def write_odd_images(folder: Path) -> None:
+    """Writes a green or grey image, bright above, in nine ways of storing it."""
     rows = np.linspace(250, 30, 40).astype(np.uint8)
     pixels = np.zeros((40, 24, 3), np.uint8)
     pixels[..., 1] = rows[:, None]
@@ -96,9 +96,9 @@ def write_odd_pictures(folder: Path) -> None:
     image.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", exif=exif, quality=95)
 
 
-def test_pictures_of_all_modes_are_trained_on_and_scored(tmp_path: Path) -> None:
+def test_images_of_all_modes_are_trained_on_and_scored(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "data")
-    write_odd_pictures(folder / "train" / "green")
+    write_odd_images(folder / "train" / "green")
     run("train", tmp_path, *data_overrides(folder), ONE_EPOCH)
     result = run("evaluate", tmp_path, *data_overrides(folder), "evaluate.split=train")
     rows = {row["path"]: row for row in csv_rows(result.predictions)}
@@ -109,7 +109,7 @@ def test_pictures_of_all_modes_are_trained_on_and_scored(tmp_path: Path) -> None
     assert rows["green/grey.png"]["p_green"] == rows["green/sixteen bits.png"]["p_green"]
 
 
-def test_a_picture_cut_short_is_named_even_where_another_process_reads_it(tmp_path: Path) -> None:
+def test_an_image_cut_short_is_named_even_where_another_process_reads_it(tmp_path: Path) -> None:
     """Its head is whole, so that only reading it shows the damage: in the middle of the training."""
     folder = write_class_folders(tmp_path / "data")
     damage(folder / "train" / "red" / "003.png")
@@ -221,7 +221,7 @@ def test_a_cache_changes_nothing(cache: str, tmp_path: Path) -> None:
     assert_same_weights(plain.bundle, again.bundle)
 
 
-def test_the_disk_cache_sees_that_a_picture_has_changed(tmp_path: Path) -> None:
+def test_the_disk_cache_sees_that_an_image_has_changed(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "data")
     data = [*data_overrides(folder), "dataset.cache=disk"]
     run("train", tmp_path, *data, ONE_EPOCH)
@@ -241,7 +241,7 @@ def test_a_cache_larger_than_the_memory_is_refused(
         run("train", tmp_path, *data_overrides(class_folders), "dataset.cache=ram")
 
 
-def test_12_bit_pictures_keep_their_window_in_the_exported_file(tmp_path: Path) -> None:
+def test_12_bit_images_keep_their_window_in_the_exported_file(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 2), ("test", 2)):
         for name, low in (("bright", 3000), ("dark", 20)):
@@ -264,7 +264,7 @@ def test_12_bit_pictures_keep_their_window_in_the_exported_file(tmp_path: Path) 
     with Image.open(path) as image:
         mean = np.asarray(image).astype(float).mean() * 255 / 4095
     assert abs(preprocessed.mean() - mean) < 3
-    # The runtime's prediction for the file is that for the same picture in 8 bits.
+    # The runtime's prediction for the file is that for the same image in 8 bits.
     direct, eight_bit = model.predict(path), model.predict(read_image(path, (0, 4095)))
     assert direct.probabilities == eight_bit.probabilities
     assert direct.probabilities != model.predict(read_image(path)).probabilities

@@ -67,30 +67,30 @@ def test_balanced_weights_give_every_class_the_same_say() -> None:
 
 
 def test_balanced_weights_of_labels_make_yes_weigh_as_much_as_no() -> None:
-    """A label that a quarter of the pictures have: 3; one that most have is not made lighter."""
+    """A label that a quarter of the images have: 3; one that most have is not made lighter."""
     weights = balanced_weights(torch.tensor([25, 80, 0]), multi_label=True, total=100)
     assert weights.tolist() == [3.0, 1.0, 99.0]
 
 
 def blended(alpha: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures whose every pixel is the picture's number, blended; with their blended targets.
+    """Images whose every pixel is the image's number, blended; with their blended targets.
 
-    With five one-colored pictures in five classes a pixel says whom it came from.
+    With five one-colored images in five classes a pixel says whom it came from.
     """
-    pictures = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 12, 16) * 10
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 12, 16) * 10
     targets = torch.eye(5)
     torch.manual_seed(seed)
-    mixed, mixed_targets = MixUpOrCutMix(alpha)(pictures, targets)
-    return pictures.float(), mixed, mixed_targets
+    mixed, mixed_targets = MixUpOrCutMix(alpha)(images, targets)
+    return images.float(), mixed, mixed_targets
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_targets_say_how_much_of_each_picture_there_is(seed: int) -> None:
+def test_targets_say_how_much_of_each_image_there_is(seed: int) -> None:
     """The mean pixel is the mean of the sources, weighted by the targets: for mixup and for cutmix."""
-    pictures, mixed, targets = blended(1.0, seed)
+    images, mixed, targets = blended(1.0, seed)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(5))
     assert (targets >= 0).all()
-    expected = targets @ pictures.mean(dim=(1, 2, 3))
+    expected = targets @ images.mean(dim=(1, 2, 3))
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-4, rtol=1e-5)
 
 
@@ -104,8 +104,8 @@ def test_both_kinds_of_blending_come_by_turns() -> None:
     assert 8 < sum(kinds) < len(kinds) - 8
 
 
-def test_every_picture_is_blended_with_one_other_and_is_the_other_of_one() -> None:
-    """A picture keeps the mean of the beta distribution, 1/2; more in cutmix, cut off at borders."""
+def test_every_image_is_blended_with_one_other_and_is_the_other_of_one() -> None:
+    """An image keeps the mean of the beta distribution, 1/2; more in cutmix, cut off at borders."""
     own: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(300):
         _, mixed, targets = blended(1.0, seed)
@@ -118,8 +118,8 @@ def test_every_picture_is_blended_with_one_other_and_is_the_other_of_one() -> No
 
 def test_cutmix_pastes_one_rectangle() -> None:
     for seed in range(40):
-        pictures, mixed, _ = blended(1.0, seed)
-        changed = (mixed != pictures)[:, 0]
+        images, mixed, _ = blended(1.0, seed)
+        changed = (mixed != images)[:, 0]
         if not (mixed % 10 == 0).all() or not changed.any():
             continue
         for rows in changed[changed.any(dim=(1, 2))]:
@@ -127,7 +127,7 @@ def test_cutmix_pastes_one_rectangle() -> None:
             assert rows.sum() == height * width
 
 
-def test_the_caller_s_pictures_and_targets_are_left_alone() -> None:
+def test_the_caller_s_images_and_targets_are_left_alone() -> None:
     pixels, targets = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.eye(4)
     for seed in range(6):
         torch.manual_seed(seed)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import write_class_folders
 from PIL import Image
+from sample_images import write_class_folders
 from stage_runs import assert_rows_agree, csv_rows
 from tiny_classification import data_overrides, run, tiny_spec
 
@@ -35,8 +35,8 @@ FAMILIES = {
 
 
 @pytest.fixture(scope="module")
-def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides that name a few pictures of each split."""
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name a few images of each split."""
     folder = tmp_path_factory.mktemp("few")
     return data_overrides(write_class_folders(folder, {"train": 2, "val": 1, "test": 1}))
 
@@ -58,17 +58,17 @@ def thin_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("thin_networks")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains_exports_and_answers_alike(
-    family: str, few_pictures: list[str], tmp_path: Path
+    family: str, few_images: list[str], tmp_path: Path
 ) -> None:
     backbone, side = FAMILIES[family]
     settings = [f"model.backbone.type={backbone}", f"dataset.img_size={side}", "train.keep=last"]
     sgd = ["train.optim.optim=sgd", "train.max_steps=1", "dataset.batch_size=3"]
-    trained = run("train", tmp_path, *few_pictures, *settings, *sgd)
+    trained = run("train", tmp_path, *few_images, *settings, *sgd)
     assert trained.metrics["accuracy"] >= 0
-    exported = run("export", tmp_path, *few_pictures, *settings)
-    rows = csv_rows(run("evaluate", tmp_path, *few_pictures, *settings).predictions)
+    exported = run("export", tmp_path, *few_images, *settings)
+    rows = csv_rows(run("evaluate", tmp_path, *few_images, *settings).predictions)
     onnx = f"evaluate.checkpoint={exported.onnx_file}"
-    assert_rows_agree(csv_rows(run("evaluate", tmp_path, *few_pictures, *settings, onnx).predictions), rows)
+    assert_rows_agree(csv_rows(run("evaluate", tmp_path, *few_images, *settings, onnx).predictions), rows)
     assert len({row["p_red"] for row in rows}) > 1
 
 
@@ -80,8 +80,8 @@ def network_of(backbone: str, side: int, class_folders: Path) -> tuple[Any, Any]
     return task.model(pretrained=False)[0].eval(), task
 
 
-def preprocessed_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
-    """The first test pictures as the network takes them."""
+def preprocessed_images(task: Any, count: int) -> dict[str, np.ndarray]:
+    """The first test images as the network takes them."""
     dataset = task.data.dataset("test")
     return preprocess(task.inputs, [dataset.sample(index) for index in range(count)])
 
@@ -96,9 +96,9 @@ def preprocessed_pictures(task: Any, count: int) -> dict[str, np.ndarray]:
         ("swin_tiny_patch4_window7_224", 56, 2),
     ],
 )
-def test_maps_show_places_of_the_picture(backbone: str, side: int, grid: int, class_folders: Path) -> None:
+def test_maps_show_places_of_the_image(backbone: str, side: int, grid: int, class_folders: Path) -> None:
     network, task = network_of(backbone, side, class_folders)
-    maps = task.capability(Explains).explain(network, preprocessed_pictures(task, 3))
+    maps = task.capability(Explains).explain(network, preprocessed_images(task, 3))
     assert [heatmap.shape for heatmap in maps] == [(grid, grid)] * 3
     for heatmap in maps:
         assert 0 <= heatmap.min() <= heatmap.max() <= 1 + 1e-6
@@ -110,7 +110,7 @@ def test_the_map_of_a_pooled_network_is_its_class_activation_map(class_folders: 
     """With global average pooling and one linear layer, Grad-CAM is CAM (Zhou et al. 2016): the layer's
     weights of the class, applied at each place."""
     network, task = network_of("test_resnet", 96, class_folders)
-    pixels = preprocessed_pictures(task, 4)
+    pixels = preprocessed_images(task, 4)
     heatmaps = task.capability(Explains).explain(network, pixels)
     with torch.no_grad():
         inputs = network.normalise(torch.from_numpy(pixels["image"]).permute(0, 3, 1, 2))
@@ -123,25 +123,25 @@ def test_the_map_of_a_pooled_network_is_its_class_activation_map(class_folders: 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_inference_draws_where_the_network_looked(
-    backbone: str, few_pictures: list[str], tmp_path: Path
+    backbone: str, few_images: list[str], tmp_path: Path
 ) -> None:
     settings = [f"model.backbone.type={backbone}", "train.max_steps=1"]
-    run("train", tmp_path, *few_pictures, *settings)
+    run("train", tmp_path, *few_images, *settings)
     plain = run(
-        "inference", tmp_path / "plain", *few_pictures, f"inference.checkpoint={tmp_path}/train/model.tltb"
+        "inference", tmp_path / "plain", *few_images, f"inference.checkpoint={tmp_path}/train/model.tltb"
     )
-    explained = run("inference", tmp_path, *few_pictures, "inference.explain=true")
+    explained = run("inference", tmp_path, *few_images, "inference.explain=true")
     names = sorted(path.name for path in (explained.folder / "pictures").iterdir())
     assert names == sorted(path.name for path in (plain.folder / "pictures").iterdir())
     assert explained.rows == plain.rows
-    pictures = [folder.folder / "pictures" / names[0] for folder in (plain, explained)]
-    assert pictures[0].read_bytes() != pictures[1].read_bytes()
+    images = [folder.folder / "pictures" / names[0] for folder in (plain, explained)]
+    assert images[0].read_bytes() != images[1].read_bytes()
 
 
 def test_a_heat_map_leaves_what_was_looked_at_and_darkens_the_rest() -> None:
-    picture = Image.new("RGB", (20, 20), (200, 200, 200))
+    image = Image.new("RGB", (20, 20), (200, 200, 200))
     heatmap = np.zeros((4, 4))
     heatmap[:, 2:] = 1
-    pixels = np.asarray(overlay_heatmap(picture, heatmap)).astype(int)
+    pixels = np.asarray(overlay_heatmap(image, heatmap)).astype(int)
     assert pixels[10, 18].tolist() == [200, 200, 200]
     assert pixels[10, 1].sum() < 300

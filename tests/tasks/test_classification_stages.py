@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from base import TaskStagesTest
-from pictures import CLASSES, damage, shape, write_class_folders
+from sample_images import CLASSES, damage, shape, write_class_folders
 from stage_runs import PROBABILITY_TOLERANCE
 from tiny_classification import SPLITS, TINY, data_overrides
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny_classification
 import torch
-from pictures import shape, write_class_folders
 from PIL import Image
+from sample_images import shape, write_class_folders
 from stage_runs import assert_same_weights, break_in_second_epoch, status_lines, weights_of
 from tiny_clip import data_overrides, run
 
@@ -98,7 +98,7 @@ def test_a_search_puts_the_nearest_first(trained: Any, photos: Path, tmp_path: P
         infer(trained, photos, tmp_path, "inference.output=search")
 
 
-def test_words_are_written_on_pictures_and_both_scores_are_shown(
+def test_words_are_written_on_images_and_both_scores_are_shown(
     trained: Any, photos: Path, tmp_path: Path
 ) -> None:
     result = infer(trained, photos, tmp_path, CLASSES, "inference.output=attack")
@@ -272,9 +272,9 @@ def test_init_writes_a_spec_that_loads(kind: str, tmp_path: Path) -> None:
         for number in range(12):
             shape(["red"], number).save(folder / f"{number}.png")
             if kind == "list":
-                lines.append(json.dumps({"image": f"{number}.png", "caption": f"picture {number}"}))
+                lines.append(json.dumps({"image": f"{number}.png", "caption": f"image {number}"}))
             else:
-                (folder / f"{number}.txt").write_text(f"picture {number}", encoding="utf-8")
+                (folder / f"{number}.txt").write_text(f"image {number}", encoding="utf-8")
         if lines:
             (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
     target = tmp_path / "spec.yaml"
@@ -283,6 +283,6 @@ def test_init_writes_a_spec_that_loads(kind: str, tmp_path: Path) -> None:
     assert spec.model.image_size == 32
     block = spec.dataset.train_dataset
     assert (block.captions_file if kind == "list" else block.images_dir) is not None
-    assert any("training pictures" in line for line in told)
+    assert any("training images" in line for line in told)
     with pytest.raises(SpecError, match="there already"):
         write_spec(folder, target, force=False)

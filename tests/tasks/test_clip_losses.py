@@ -45,7 +45,7 @@ def test_the_contrastive_loss_is_open_clip_s(count: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_sigmoid_loss_is_open_clip_s(count: int) -> None:
-    """The sum over all pairs of -log sigmoid of the signed logit, divided by the number of pictures."""
+    """The sum over all pairs of -log sigmoid of the signed logit, divided by the number of images."""
     found = embeddings(count)
     total = 0.0
     for i, image in enumerate(found.image.tolist()):
@@ -56,8 +56,8 @@ def test_the_sigmoid_loss_is_open_clip_s(count: int) -> None:
     assert float(loss) == pytest.approx(total / count, abs=1e-6)
 
 
-def test_equal_captions_and_equal_pictures_are_right_for_each_other() -> None:
-    # number of the picture, then the ids
+def test_equal_captions_and_equal_images_are_right_for_each_other() -> None:
+    # number of the image, then the ids
     rows = torch.tensor([[0, 5, 6], [1, 5, 6], [2, 7, 8], [0, 9, 9]])
     expected = [[1, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]
     assert right_pairs(rows, rows).tolist() == expected
@@ -110,7 +110,7 @@ def test_two_processes_come_to_the_loss_and_gradients_of_one(name: str, tmp_path
 @pytest.fixture(scope="module")
 def step(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Gives the losses of so many samples with a first scale."""
-    from pictures import write_class_folders
+    from sample_images import write_class_folders
 
     from tao_like.tasks.clip.task import ClipTask
 
@@ -143,7 +143,7 @@ def test_the_scale_stays_at_100_at_most(step: Any) -> None:
 
 
 def test_equal_captions_may_be_taken_for_wrong_ones(step: Any) -> None:
-    """The first eight pictures have one class, so one caption: all are right, or each but one wrong."""
+    """The first eight images have one class, so one caption: all are right, or each but one wrong."""
     with_equal, _ = step(8)
     without, _ = step(8, "train.multi_positive=false")
     # One text for all: every row of probabilities is even, and so is a target of eighths.

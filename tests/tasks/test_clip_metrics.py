@@ -23,8 +23,8 @@ def directions(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def test_ranks_are_counted_among_distinct_captions_and_all_pictures() -> None:
-    # Two pictures have caption 0; the last picture is nearest to the wrong caption.
+def test_ranks_are_counted_among_distinct_captions_and_all_images() -> None:
+    # Two images have caption 0; the last image is nearest to the wrong caption.
     images, texts = directions(0, 10, 90, 20), directions(0, 0, 90, 180)
     ranks = find_ranks(images, texts, np.array([0, 0, 1, 2]))
     assert ranks.of_images.tolist() == [0, 0, 0, 2]

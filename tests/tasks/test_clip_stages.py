@@ -1,4 +1,4 @@
-"""Pairs of pictures and texts through every stage."""
+"""Pairs of images and texts through every stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import onnx
 import pytest
 from base import TaskStagesTest, given
-from pictures import CLASSES, damage, shape, write_class_folders
+from sample_images import CLASSES, damage, shape, write_class_folders
 from stage_runs import PROBABILITY_TOLERANCE, assert_rows_agree, csv_rows
 from tiny_clip import SPLITS, TINY, data_overrides
 

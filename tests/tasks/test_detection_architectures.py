@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from base_devices import assert_same_there
-from box_pictures import write_coco
+from box_images import write_coco
 from detector_stages import on_from_there, pruned_as_promised, through_the_stages
 from tiny_detection import TINY, data_overrides
 

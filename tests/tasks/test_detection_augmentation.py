@@ -1,4 +1,4 @@
-"""A known square is found where its box says, after every change of a training picture."""
+"""A known square is found where its box says, after every change of a training image."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOLERANCE = 1.5
 
 
 def square(seed: int, color: tuple[int, int, int] = (255, 255, 255)) -> LabeledImage:
-    """A dark picture with one bright square, whose box is known."""
+    """A dark image with one bright square, whose box is known."""
     draw = np.random.default_rng(seed)
     width, height = int(draw.integers(200, 400)), int(draw.integers(150, 300))
     side = int(draw.integers(40, 80))
@@ -44,7 +44,7 @@ def square(seed: int, color: tuple[int, int, int] = (255, 255, 255)) -> LabeledI
 
 
 def dark_image() -> LabeledImage:
-    """A picture without an object."""
+    """An image without an object."""
     none = Annotations.of(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), (300, 200))
     return LabeledImage(Image.new("RGB", (300, 200)), none)
 
@@ -115,7 +115,7 @@ def test_rescaled_at_random() -> None:
 
 
 def test_the_draws_come_in_one_order() -> None:
-    """Whether a mosaic, scale, shift right, shift down, two flips; the same picture by Pillow alone."""
+    """Whether a mosaic, scale, shift right, shift down, two flips; the same image by Pillow alone."""
     change = augmentation_of(
         spec(
             "random_affine.scale_range=[0.5,1.6]",
@@ -144,7 +144,7 @@ def test_the_draws_come_in_one_order() -> None:
         torch.manual_seed(seed)
         found = change(sample, dark_image)
         difference = np.asarray(found.image).astype(int) - np.asarray(expected)
-        # A part of a picture, resized, may be one level from the part of the resized picture.
+        # A part of an image, resized, may be one level from the part of the resized image.
         assert np.abs(difference).max() <= 1
         box = boxes_of(sample)[0] * np.tile([width / sample.image.width, height / sample.image.height], 2)
         box = np.clip(box + np.tile([left, top], 2), 0, np.tile(CANVAS, 2))
@@ -216,10 +216,10 @@ def test_color_moves_nothing() -> None:
     settings = spec("random_affine.enable=false", "horizontal_flip_prob=0", "random_color.value=0.1")
     change = augmentation_of(settings.dataset.augmentation, SIZE)
     grey = square(4, (220, 200, 190))
-    pictures = [change(grey, lambda: grey, strong=True) for _ in range(5)]
-    for changed in pictures:
+    images = [change(grey, lambda: grey, strong=True) for _ in range(5)]
+    for changed in images:
         assert_found(changed, limit=145)
-    assert len({np.asarray(changed.image).tobytes() for changed in pictures}) > 1
+    assert len({np.asarray(changed.image).tobytes() for changed in images}) > 1
 
 
 def everything() -> SceneAugmentation:
@@ -233,7 +233,7 @@ def everything() -> SceneAugmentation:
     return augmentation_of(settings.dataset.augmentation, SIZE)
 
 
-def test_all_together_give_boxes_inside_the_picture_and_are_repeatable() -> None:
+def test_all_together_give_boxes_inside_the_image_and_are_repeatable() -> None:
     change = everything()
     numbers = iter(range(10_000))
     another: Callable[[], LabeledImage] = lambda: square(next(numbers) % 7)  # noqa: E731
@@ -263,7 +263,7 @@ def test_what_is_strong_is_off_for_the_last_epochs() -> None:
         assert_found(changed, limit=150)
 
 
-def test_a_picture_without_objects_stays_one() -> None:
+def test_an_image_without_objects_stays_one() -> None:
     empty = dark_image()
     change = everything()
     for seed in range(8):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from box_pictures import write_coco
+from box_images import write_coco
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_detection import data_overrides, run
 
 
-def test_loss_parts_figures_and_pictures(tmp_path: Path) -> None:
+def test_loss_parts_figures_and_images(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data", {"train": 8, "val": 3, "test": 1})
     shown = "train.tensorboard={enabled: true, log_every_n_steps: 1, num_images: 3}"
     result = run("train", tmp_path, *data_overrides(folder), "train.num_epochs=2", shown)

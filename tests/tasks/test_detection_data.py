@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from box_pictures import SIZES, write_coco
+from box_images import SIZES, write_coco
 from tiny_detection import data_overrides, run, tiny_spec
 
 from tao_like.bundle import read_bundle
@@ -163,8 +163,8 @@ def test_the_schema_and_the_defaults_are_written(folder: Path) -> None:
     assert "mosaic_prob" in json.dumps(schema)
 
 
-def test_sources_whose_files_bear_the_same_names_keep_their_own_pictures(tmp_path: Path) -> None:
-    # Each camera counts from 000.png: the pictures differ, and so do their boxes.
+def test_sources_whose_files_bear_the_same_names_keep_their_own_images(tmp_path: Path) -> None:
+    # Each camera counts from 000.png: the images differ, and so do their boxes.
     cameras = [tmp_path / f"camera{number}" for number in range(3)]
     seed_sizes = [{"skipped": 8 * number, "train": 8} for number in range(3)]
     for camera, sizes in zip(cameras, seed_sizes, strict=True):
@@ -182,7 +182,7 @@ def test_sources_whose_files_bear_the_same_names_keep_their_own_pictures(tmp_pat
     for name in ("train", "val"):
         assert again.data.source.records(name) == first.data.source.records(name)
     every = [one.path for name in ("train", "val") for one in again.data.source.records(name)]
-    # The first picture of each camera is the same empty one; the other 21 differ.
+    # The first image of each camera is the same empty one; the other 21 differ.
     assert len(set(every)) == len(every) == 24
     dataset = again.data.dataset("train")
     names = [dataset.sample(index).key for index in range(len(dataset))]

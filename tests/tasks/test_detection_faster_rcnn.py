@@ -125,14 +125,14 @@ def test_it_finds_what_torchvisions_finds(theirs: nn.Module, ours: FasterRcnn) -
         regions, counts = ours._regions(ours._first_stage(values))
         selection = Selection(score_threshold=0.05, iou_threshold=0.5, limit=100, candidates=1000)
         boxes, scores, labels, found = suppressed(*ours.decode(values), selection)
-    for picture, prediction in enumerate(expected):
-        assert counts[picture] == len(proposals[picture])
-        torch.testing.assert_close(regions[picture, : counts[picture]], proposals[picture], rtol=0, atol=1e-3)
-        count = int(found[picture])
+    for image, prediction in enumerate(expected):
+        assert counts[image] == len(proposals[image])
+        torch.testing.assert_close(regions[image, : counts[image]], proposals[image], rtol=0, atol=1e-3)
+        count = int(found[image])
         assert count == len(prediction["scores"]) > 20
-        torch.testing.assert_close(scores[picture, :count], prediction["scores"], rtol=0, atol=1e-5)
-        torch.testing.assert_close(boxes[picture, :count], prediction["boxes"], rtol=0, atol=1e-3)
-        assert labels[picture, :count].tolist() == (prediction["labels"] - 1).tolist()
+        torch.testing.assert_close(scores[image, :count], prediction["scores"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(boxes[image, :count], prediction["boxes"], rtol=0, atol=1e-3)
+        assert labels[image, :count].tolist() == (prediction["labels"] - 1).tolist()
 
 
 @pytest.mark.usefixtures("plain_operators")

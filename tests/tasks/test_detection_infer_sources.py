@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from box_pictures import scene, write_coco
+from box_images import scene, write_coco
 from tiny_detection import data_overrides, tiny_spec
 
 from tao_like.errors import DatasetError

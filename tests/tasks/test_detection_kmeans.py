@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box_pictures import write_coco
+from box_images import write_coco
 from PIL import Image
 from tiny_detection import TINY, data_overrides, run
 
@@ -55,7 +55,7 @@ def test_the_stage_writes_a_spec_that_trains_and_leaves_the_users_as_it_is(tmp_p
     assert own.read_text("utf-8") == "# mine\nmodel: {arch: yolo_v4_tiny}\n"
     report = json.loads((result.folder / "report.json").read_text("utf-8"))
     found = [tuple(shape) for name in ("mid", "big") for shape in report["anchors"][name]]
-    # Pictures of 96 x 64 become inputs of 192 x 128, so squares of 16 to 29 pixels those of 32 to 58.
+    # Images of 96 x 64 become inputs of 192 x 128, so squares of 16 to 29 pixels those of 32 to 58.
     annotations = json.loads((folder / "train.json").read_text())["annotations"]
     sides = 2 * np.array([box["bbox"][2] for box in annotations], float)
     assert report["boxes"] == len(sides)
@@ -71,8 +71,8 @@ def test_the_stage_writes_a_spec_that_trains_and_leaves_the_users_as_it_is(tmp_p
     before = load_spec(spec_module("detection").Spec, result.folder / "spec.yaml").spec
     spec.model.anchors = before.model.anchors
     assert to_dict(spec) == to_dict(before)
-    with Image.open(result.folder / "anchors.png") as picture:
-        assert picture.size[0] > 400
+    with Image.open(result.folder / "anchors.png") as image:
+        assert image.size[0] > 400
     trained = tao_like.run("detection", "train", written, ["train.num_epochs=1"], quiet=True)
     assert trained.bundle.is_file()
 
@@ -94,7 +94,7 @@ def test_too_few_boxes_and_networks_without_anchors_are_named(tmp_path: Path) ->
         run("kmeans", tmp_path, *words)
 
 
-def test_sizes_are_those_of_the_pictures_whatever_the_labels_say(tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_images_whatever_the_labels_say(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data")
     words = [*data_overrides(folder), TINY_YOLO]
     stated = run("kmeans", tmp_path / "coco", *words)

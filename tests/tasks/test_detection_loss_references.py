@@ -61,19 +61,19 @@ def random_boxes(random: np.random.Generator, count: int) -> Tensor:
 # --- YOLOX: Ge et al. 2021, section 2.3, and the figures of the published configuration ---
 
 
-def places(maps: Sequence[Tensor], picture: int) -> Iterator[tuple[float, float, float, list[float]]]:
+def places(maps: Sequence[Tensor], image: int) -> Iterator[tuple[float, float, float, list[float]]]:
     """Column, row and stride of every place, and what the head says there."""
     for values, stride in zip(maps, STRIDES, strict=True):
         for row in range(values.shape[2]):
             for column in range(values.shape[3]):
-                yield column, row, stride, values[picture, :, row, column].double().tolist()
+                yield column, row, stride, values[image, :, row, column].double().tolist()
 
 
-def sim_ota(maps: Sequence[Tensor], picture: int, boxes: list[Box], labels: list[int]) -> dict[int, int]:
+def sim_ota(maps: Sequence[Tensor], image: int, boxes: list[Box], labels: list[int]) -> dict[int, int]:
     """Place to object: the cheapest places near the center, as many as the ten best overlaps sum up to."""
     costs: list[dict[int, float]] = [{} for _ in boxes]
     ious: list[dict[int, float]] = [{} for _ in boxes]
-    for place, (column, row, stride, said) in enumerate(places(maps, picture)):
+    for place, (column, row, stride, said) in enumerate(places(maps, image)):
         prediction = around(
             (said[0] + column) * stride,
             (said[1] + row) * stride,
@@ -109,15 +109,15 @@ def yolox_reference(
     """The parts of the loss, how many places answer, and of how many objects."""
     parts = dict.fromkeys(("loss_box", "loss_class", "loss_object", "loss_l1"), 0.0)
     count, matched = 0, 0
-    for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
-        owners = sim_ota(maps, picture, of_picture, names) if of_picture else {}
+    for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
+        owners = sim_ota(maps, image, of_image, names) if of_image else {}
         count += len(owners)
         matched += len(set(owners.values()))
-        for place, (column, row, stride, said) in enumerate(places(maps, picture)):
+        for place, (column, row, stride, said) in enumerate(places(maps, image)):
             parts["loss_object"] += cross_entropy(said[4], float(place in owners))
             if place not in owners:
                 continue
-            box = of_picture[owners[place]]
+            box = of_image[owners[place]]
             wanted = [
                 (box[0] + box[2]) / 2 / stride - column,
                 (box[1] + box[3]) / 2 / stride - row,
@@ -201,13 +201,13 @@ def anchor_reference(
     """The parts of the loss, and how many pairs answer."""
     parts = dict.fromkeys(("loss_box", "loss_object", "loss_class"), 0.0)
     count = 0
-    for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
-        owners = owners_of_pairs(of_picture, best_alone)
+    for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
+        owners = owners_of_pairs(of_image, best_alone)
         count += len(owners)
         for level, which in ANCHORS:
             scale, stride = 1 + PLAN.extends[level], STRIDES[level]
             for row, column in np.ndindex(*maps[level].shape[3:]):
-                said = maps[level][picture, which, :, row, column].double().tolist()
+                said = maps[level][image, which, :, row, column].double().tolist()
                 center = [
                     (scale * sigmoid(each) - (scale - 1) / 2 + cell) * stride
                     for each, cell in zip(said[:2], (column, row), strict=True)
@@ -217,10 +217,10 @@ def anchor_reference(
                 prediction = around(*center, *sides)
                 owner = owners.get((level, which, row, column))
                 if owner is not None:
-                    parts["loss_box"] += PLAN.box_weight * complete_iou_loss(prediction, of_picture[owner])
+                    parts["loss_box"] += PLAN.box_weight * complete_iou_loss(prediction, of_image[owner])
                     parts["loss_object"] += cross_entropy(said[4], 1.0)
                     parts["loss_class"] += PLAN.class_weight * class_entropy(said[5:], names[owner], 1.0)
-                elif all(iou(prediction, box) <= PLAN.neutral_iou for box in of_picture):
+                elif all(iou(prediction, box) <= PLAN.neutral_iou for box in of_image):
                     parts["loss_object"] += PLAN.negative_weight * cross_entropy(said[4], 0.0)
     return {name: value / max(count, 1) for name, value in parts.items()}, count
 

@@ -15,9 +15,9 @@ CLASSES = 3
 NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
 
 
-def maps(pictures: int = 1, *, value: float = 0.0) -> list[Tensor]:
+def maps(images: int = 1, *, value: float = 0.0) -> list[Tensor]:
     """Maps of a head that says the same everywhere: a box of one stride around each place."""
-    made = [torch.full((pictures, 5 + CLASSES, *size), value) for size in SIZES]
+    made = [torch.full((images, 5 + CLASSES, *size), value) for size in SIZES]
     for each in made:
         each[:, :4] = 0
     return made
@@ -83,7 +83,7 @@ def test_a_right_answer_costs_nearly_nothing_and_a_wrong_one_much() -> None:
 
 
 @pytest.mark.parametrize("empty", [(), (0,), (1,), (2,), (0, 1), (0, 1, 2)])
-def test_pictures_without_objects_in_any_position_give_finite_gradients(empty: tuple[int, ...]) -> None:
+def test_images_without_objects_in_any_position_give_finite_gradients(empty: tuple[int, ...]) -> None:
     torch.manual_seed(1)
     given = [each.requires_grad_() for each in (torch.randn(3, 5 + CLASSES, *size) for size in SIZES)]
     boxes = [NO_BOXES if place in empty else torch.tensor([[8.0, 8.0, 40.0, 30.0]]) for place in range(3)]

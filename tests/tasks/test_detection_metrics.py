@@ -24,12 +24,12 @@ from tao_like.tasks.detection.metrics.matching import Comparison, Matches
 CLASSES = ["a", "b", "c"]
 
 
-def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[GroundTruth]]:
+def random_case(seed: int, images: int = 20) -> tuple[list[Detections], list[GroundTruth]]:
     """Targets of many sizes, some of them crowds, and answers that are near them or not."""
     draw = np.random.default_rng(seed)
     predictions, targets = [], []
-    for picture in range(pictures):
-        count = int(draw.integers(0, 9)) * (picture > 0)
+    for image in range(images):
+        count = int(draw.integers(0, 9)) * (image > 0)
         corner = draw.uniform(0, 300, (count, 2))
         boxes = np.concatenate([corner, corner + draw.uniform(5, 180, (count, 2))], axis=1).astype(np.float32)
         labels = draw.integers(0, 2 if seed % 2 else 3, count)
@@ -50,22 +50,22 @@ def random_case(seed: int, pictures: int = 20) -> tuple[list[Detections], list[G
 def coco_own_figures(predictions: list[Detections], targets: list[GroundTruth]) -> list[float]:
     """The twelve figures of pycocotools, from annotations written out here."""
     annotations, results = [], []
-    for picture, target in enumerate(targets):
+    for image, target in enumerate(targets):
         for box, label, crowd, area in zip(*target.arrays, strict=True):
             left, top, right, bottom = map(float, box)
-            entry = {"id": len(annotations) + 1, "image_id": picture, "category_id": int(label)}
+            entry = {"id": len(annotations) + 1, "image_id": image, "category_id": int(label)}
             entry |= {
                 "bbox": [left, top, right - left, bottom - top],
                 "area": float(area),
                 "iscrowd": int(crowd),
             }
             annotations.append(entry)
-    for picture, found in enumerate(predictions):
+    for image, found in enumerate(predictions):
         for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
             left, top, right, bottom = map(float, box)
             results.append(
                 {
-                    "image_id": picture,
+                    "image_id": image,
                     "category_id": int(label),
                     "bbox": [left, top, right - left, bottom - top],
                     "score": float(score),
@@ -164,7 +164,7 @@ def test_the_confusion_matrix_of_a_case_worked_out_by_hand() -> None:
     assert sorted(pairs) == [(0, 0), (1, 2), (2, 3), (3, 1)]
 
 
-def test_metrics_are_in_pixels_of_the_original_picture() -> None:
+def test_metrics_are_in_pixels_of_the_original_image() -> None:
     preprocessing = ImagePreprocessing(height=50, width=50, resize="letterbox")
     metrics = DetectionMetrics(["a"], preprocessing, {})
     target = GroundTruth(

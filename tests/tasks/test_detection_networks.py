@@ -109,13 +109,13 @@ def test_a_published_checkpoint_loads_and_sees_the_same_colors(tmp_path: Path) -
     assert state["neck.up_middle.join.conv.weight"].equal(tensors["backbone.C3_n3.conv3.conv.weight"])
     assert state["head.class_outputs.2.bias"].equal(tensors["head.cls_preds.2.bias"])
     # Blue, green, red of four pixels there; red, green, blue here.
-    picture = torch.rand(1, 3, 8, 8)
-    corners = [picture.flip(1)[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    image = torch.rand(1, 3, 8, 8)
+    corners = [image.flip(1)[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
     theirs = torch.conv2d(
         torch.cat(corners, dim=1), tensors["backbone.backbone.stem.conv.conv.weight"], padding=1
     )
     stem = network.backbone.stem.conv.conv  # type: ignore[union-attr]
-    ours = stem(torch.cat([picture[..., row::2, column::2] for column in (0, 1) for row in (0, 1)], dim=1))  # type: ignore[operator]
+    ours = stem(torch.cat([image[..., row::2, column::2] for column in (0, 1) for row in (0, 1)], dim=1))  # type: ignore[operator]
     assert ours.allclose(theirs, atol=1e-4)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from box_pictures import IDS, annotation, scene, write_coco
+from box_images import IDS, annotation, scene, write_coco
 from onnx import numpy_helper
 from PIL import Image
 from pycocotools.coco import COCO
@@ -135,11 +135,11 @@ def test_the_graph_is_standard_and_its_batch_is_free(exported: Path) -> None:
     assert [node.op_type for node in graph.graph.node].count("NonMaxSuppression") == 1
     assert [item.name for item in graph.graph.output] == ["boxes", "scores", "labels", "num_detections"]
     model = runtime.load(exported)
-    pictures = np.stack([model.prepare(scene(number)[0]) for number in range(5)])
-    together = model.run_preprocessed(pictures)
+    images = np.stack([model.prepare(scene(number)[0]) for number in range(5)])
+    together = model.run_preprocessed(images)
     assert together["num_detections"].sum() > 5
-    for number, picture in enumerate(pictures):
-        alone = model.run_preprocessed(picture[None])
+    for number, image in enumerate(images):
+        alone = model.run_preprocessed(image[None])
         for name, values in alone.items():
             assert together[name][number] == pytest.approx(values[0], abs=1e-3), name
     assert (together["scores"][:, -1] == 0).any()
@@ -180,7 +180,7 @@ def test_raw_heads_by_key_give_the_same_answers(folder: Path, overrides: list[st
     assert scored.metrics == pytest.approx(whole.metrics, abs=1e-3)
 
 
-def test_inference_leaves_pictures_coco_and_kitti_files(folder: Path, overrides: list[str]) -> None:
+def test_inference_leaves_images_coco_and_kitti_files(folder: Path, overrides: list[str]) -> None:
     source = folder / "data" / "test"
     result = run(
         "inference",
@@ -267,7 +267,7 @@ def big_scene(seed: int) -> tuple[Image.Image, list[tuple[str, list[int]]]]:
     return image, objects
 
 
-def test_squares_of_a_big_picture_are_found_once_whatever_tile_borders_cut_them(
+def test_squares_of_a_big_image_are_found_once_whatever_tile_borders_cut_them(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = onnx.load(exported)

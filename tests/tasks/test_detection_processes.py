@@ -1,4 +1,4 @@
-"""Detection in two processes, one of which never sees an object, on numbers of pictures that are odd."""
+"""Detection in two processes, one of which never sees an object, on numbers of images that are odd."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from box_pictures import write_coco
+from box_images import write_coco
 from processes import train_in_processes
 from stage_runs import status_lines
 from tiny_detection import TINY, data_overrides, run
@@ -14,8 +14,8 @@ from tiny_detection import TINY, data_overrides, run
 from tao_like.bundle import read_bundle
 
 
-def without_boxes_of_odd_pictures(file: Path) -> None:
-    """Leaves the objects of every other picture: with two processes, all of them are the first one's."""
+def without_boxes_of_odd_images(file: Path) -> None:
+    """Leaves the objects of every other image: with two processes, all of them are the first one's."""
     content = json.loads(file.read_text())
     even = {image["id"] for image in content["images"][::2]}
     content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in even]
@@ -25,7 +25,7 @@ def without_boxes_of_odd_pictures(file: Path) -> None:
 def test_a_process_without_objects_neither_fails_nor_waits_for_ever(tmp_path: Path) -> None:
     folder = write_coco(tmp_path / "data", {"train": 9, "val": 5, "test": 1})
     for split in ("train", "val"):
-        without_boxes_of_odd_pictures(folder / f"{split}.json")
+        without_boxes_of_odd_images(folder / f"{split}.json")
     settings = [*TINY, *data_overrides(folder), "dataset.shuffle=false", "dataset.batch_size=2"]
     assert train_in_processes("detection", tmp_path, [*settings, "train.num_epochs=2"]) == [0, 0]
     lines = status_lines(tmp_path / "train")

@@ -23,7 +23,7 @@ STRIDES = (4.0, 8.0, 16.0, 32.0)
 
 @pytest.fixture
 def maps() -> list[Tensor]:
-    """A pyramid of two pictures of 1024 x 512 pixels, with few channels."""
+    """A pyramid of two images of 1024 x 512 pixels, with few channels."""
     torch.manual_seed(0)
     return [torch.randn(2, 3, int(512 // stride), int(1024 // stride)) for stride in STRIDES]
 
@@ -61,8 +61,8 @@ def test_a_region_is_read_from_the_map_that_torchvision_takes(boxes: Tensor) -> 
 
 
 def test_every_level_is_as_onnxs_operator_has_it(maps: list[Tensor], boxes: Tensor) -> None:
-    pictures = torch.arange(len(boxes)) % 2
-    pooled = pooled_regions(maps, STRIDES, boxes, pictures)
+    images = torch.arange(len(boxes)) % 2
+    pooled = pooled_regions(maps, STRIDES, boxes, images)
     levels = levels_of(boxes, 4)
     assert (levels.bincount(minlength=4) > 2).all()
     for level, (features, stride) in enumerate(zip(maps, STRIDES, strict=True)):
@@ -71,7 +71,7 @@ def test_every_level_is_as_onnxs_operator_has_it(maps: list[Tensor], boxes: Tens
             [
                 node(
                     "RoiAlign",
-                    "map boxes pictures",
+                    "map boxes images",
                     "pooled",
                     coordinate_transformation_mode="output_half_pixel",
                     output_height=7,
@@ -82,7 +82,7 @@ def test_every_level_is_as_onnxs_operator_has_it(maps: list[Tensor], boxes: Tens
             ],
             {"map": features.shape, "boxes": ["count", 4]},
             ["pooled"],
-            {"pictures": pictures[of_level].numpy()},
+            {"pictures": images[of_level].numpy()},
         )
         expected = run_graph(model, map=features.numpy(), boxes=boxes[of_level].numpy())
         np.testing.assert_allclose(pooled[of_level].numpy(), expected, atol=1e-5)
@@ -94,10 +94,10 @@ def test_its_gradient_is_that_of_torchvisions_own_in_python(maps: list[Tensor], 
     levels = levels_of(boxes, 4)
     # Theirs lets points beyond the border count, against the compiled one; those regions are left out.
     chosen = boxes[4:][levels[4:] == 2]
-    pictures = torch.arange(len(chosen)) % 2
-    rois = torch.cat([pictures[:, None].float(), chosen], dim=1)
+    images = torch.arange(len(chosen)) % 2
+    rois = torch.cat([images[:, None].float(), chosen], dim=1)
     expected = reference(features, rois, 1 / 16, 7, 7, 2, False)
-    pooled = pooled_regions(maps, STRIDES, chosen, pictures)
+    pooled = pooled_regions(maps, STRIDES, chosen, images)
     torch.testing.assert_close(pooled, expected, rtol=0, atol=1e-5)
     weights = torch.randn_like(expected)
     (wanted,) = torch.autograd.grad(expected, features, weights)
@@ -107,9 +107,9 @@ def test_its_gradient_is_that_of_torchvisions_own_in_python(maps: list[Tensor], 
 
 @pytest.mark.skipif(not _has_ops(), reason="torchvision's compiled operators do not fit this torch")
 def test_it_is_what_torchvisions_compiled_operator_gives(maps: list[Tensor], boxes: Tensor) -> None:
-    pictures = torch.arange(len(boxes)) % 2
-    pooled = pooled_regions(maps, STRIDES, boxes, pictures)
-    rois = torch.cat([pictures[:, None].float(), boxes], dim=1)
+    images = torch.arange(len(boxes)) % 2
+    pooled = pooled_regions(maps, STRIDES, boxes, images)
+    rois = torch.cat([images[:, None].float(), boxes], dim=1)
     levels = levels_of(boxes, 4)
     for level, (features, stride) in enumerate(zip(maps, STRIDES, strict=True)):
         expected = roi_align(features, rois, (7, 7), 1 / stride, sampling_ratio=2)

@@ -58,7 +58,7 @@ def ours(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Ssd:
 def test_it_says_what_torchvisions_says(theirs: nn.Module, ours: Ssd) -> None:
     pixels = torch.randint(0, 256, (1, 3, 300, 300), dtype=torch.uint8)
     with torch.no_grad():
-        # Their own normalization; a picture of the model's size is not resized.
+        # Their own normalization; an image of the model's size is not resized.
         images, _ = theirs.transform([pixels[0] / 255])  # type: ignore[operator]
         maps = list(theirs.backbone(images.tensors).values())  # type: ignore[operator]
         expected = theirs.head(maps)  # type: ignore[operator]

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import onnx
 import pytest
 from base import TaskStagesTest
-from box_pictures import IDS, SIZES, scene, write_coco
-from pictures import damage
+from box_images import IDS, SIZES, scene, write_coco
+from sample_images import damage
 from stage_runs import csv_rows
 from tiny_detection import TINY, data_overrides
 
@@ -23,7 +23,7 @@ from tao_like.stages.results import ExportResult, QuantizeResult, TrainResult
 class TestDetection(TaskStagesTest):
     task: ClassVar[str] = "detection"
     tiny: ClassVar[tuple[str, ...]] = TINY
-    # A detector of one class is common, and pictures without objects are data like any other.
+    # A detector of one class is common, and images without objects are data like any other.
     tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
 
     @classmethod
@@ -44,9 +44,9 @@ class TestDetection(TaskStagesTest):
             labels = folder / f"{split}.json"
             content = json.loads(labels.read_text())
             if fault == "corrupt sample":
-                picture = content["images"][1]
-                damage((folder / split / picture["file_name"]).rename(folder / split / "corrupt.png"))
-                picture["file_name"] = "corrupt.png"
+                image = content["images"][1]
+                damage((folder / split / image["file_name"]).rename(folder / split / "corrupt.png"))
+                image["file_name"] = "corrupt.png"
             elif fault == "no samples":
                 content |= {"images": [], "annotations": []}
             elif fault == "a file for a folder":

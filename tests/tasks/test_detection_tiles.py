@@ -1,4 +1,4 @@
-"""Big pictures as tiles in training and evaluation: known squares are where each tile's boxes say."""
+"""Big images as tiles in training and evaluation: known squares are where each tile's boxes say."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_pictures import IDS, annotation
-from pictures import COLORS
+from box_images import IDS, annotation
 from PIL import Image, ImageDraw
+from sample_images import COLORS
 from tiny_detection import tiny_spec
 
 from tao_like.contract.capabilities import Tiles
@@ -28,7 +28,7 @@ SQUARES = [("red", 5, 5, 12), ("green", 90, 40, 14), ("blue", 60, 60, 8), ("red"
 
 @pytest.fixture
 def task(tmp_path: Path) -> Any:
-    """Detection on one big picture with known squares."""
+    """Detection on one big image with known squares."""
     (tmp_path / "train").mkdir()
     image = Image.new("RGB", SIZE, (100, 100, 100))
     pen = ImageDraw.Draw(image)
@@ -71,7 +71,7 @@ def test_each_tile_is_a_sample_whose_boxes_lie_on_its_squares(task: Any) -> None
     assert seen == set(COLORS)
 
 
-def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_picture(task: Any) -> None:
+def test_perfect_answers_of_the_tiles_are_a_perfect_answer_for_the_image(task: Any) -> None:
     dataset = task.data.dataset("val")
     tiles = task.capability(Tiles)
     assert list(tiles.image_numbers(dataset)) == [0] * len(dataset)

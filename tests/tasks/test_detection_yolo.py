@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from box_pictures import write_coco
+from box_images import write_coco
 from stage_runs import assert_rows_agree, csv_rows
 from tiny_detection import data_overrides, run, tiny_spec
 from torch import Tensor, nn
@@ -132,11 +132,11 @@ def test_what_is_no_anchor_is_named(given: str, words: str) -> None:
 # --- from values to boxes ---
 
 
-def maps_of(value: float = 0.0, pictures: int = 1) -> list[Tensor]:
+def maps_of(value: float = 0.0, images: int = 1) -> list[Tensor]:
     """What a head with the plan's anchors says of an input of 96 x 64: the same everywhere."""
     return [
-        torch.full((pictures, 2, 5 + CLASSES, 4, 6), value),
-        torch.full((pictures, 1, 5 + CLASSES, 2, 3), value),
+        torch.full((images, 2, 5 + CLASSES, 4, 6), value),
+        torch.full((images, 1, 5 + CLASSES, 2, 3), value),
     ]
 
 
@@ -227,9 +227,9 @@ def test_a_good_box_that_answers_for_nothing_is_no_mistake() -> None:
 
 
 @pytest.mark.parametrize("empty", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
-def test_pictures_without_objects_in_any_position_give_finite_gradients(empty: tuple[int, ...]) -> None:
+def test_images_without_objects_in_any_position_give_finite_gradients(empty: tuple[int, ...]) -> None:
     torch.manual_seed(1)
-    maps = [torch.randn_like(each).requires_grad_() for each in maps_of(pictures=3)]
+    maps = [torch.randn_like(each).requires_grad_() for each in maps_of(images=3)]
     boxes = [NO_BOXES if place in empty else torch.tensor([[8.0, 8.0, 40.0, 30.0]]) for place in range(3)]
     labels = [NO_LABELS if place in empty else torch.tensor([1]) for place in range(3)]
     losses = anchor_losses(maps, STRIDES, PLAN, boxes, labels)

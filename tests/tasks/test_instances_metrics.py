@@ -24,7 +24,7 @@ SIZES = {"train": 4, "val": 6, "test": 1}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, of which one object in three on val is a crowd."""
+    """Images, of which one object in three on val is a crowd."""
     folder = write_coco(tmp_path_factory.mktemp("data"), SIZES)
     content = json.loads((folder / "val.json").read_text())
     for entry in content["annotations"][::3]:
@@ -86,7 +86,7 @@ def test_the_written_file_scores_in_pycocotools_as_the_metrics_say(folder: Path)
     assert by_pycocotools(folder / "val.json", written, "bbox") == pytest.approx(own[1], abs=1e-12)
 
 
-def test_masks_follow_the_picture_into_the_input(folder: Path) -> None:
+def test_masks_follow_the_image_into_the_input(folder: Path) -> None:
     words = [
         f"dataset.{key}"
         for key in ("img_size=192", "img_height=160", "augmentation.random_color.enable=false")

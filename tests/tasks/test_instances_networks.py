@@ -143,8 +143,8 @@ def test_masks_of_a_batch_are_those_of_its_boxes_one_by_one() -> None:
         shapes = network.shapes(values, boxes, scores, labels)
         assert shapes.shape == (2, 2, 28, 28)
         assert shapes[1, 1].eq(0).all()
-        for picture, place in ((0, 0), (0, 1), (1, 0)):
-            which = torch.tensor([picture])
-            logits = network._mask_logits(values[:5], boxes[picture, place][None], which)
-            own = logits[0, labels[picture, place] + 1].sigmoid()
-            assert torch.allclose(shapes[picture, place], own, atol=1e-6)
+        for image, place in ((0, 0), (0, 1), (1, 0)):
+            which = torch.tensor([image])
+            logits = network._mask_logits(values[:5], boxes[image, place][None], which)
+            own = logits[0, labels[image, place] + 1].sigmoid()
+            assert torch.allclose(shapes[image, place], own, atol=1e-6)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import onnx
 from base import TaskStagesTest
-from pictures import damage
+from sample_images import damage
 from tiny_instances import IDS, SIZES, TINY, data_overrides, scene, write_coco
 
 from tao_like.stages.results import ExportResult, QuantizeResult
@@ -19,7 +19,7 @@ from tao_like.stages.results import ExportResult, QuantizeResult
 class TestInstanceSegmentation(TaskStagesTest):
     task: ClassVar[str] = "instance_segmentation"
     tiny: ClassVar[tuple[str, ...]] = TINY
-    # A network of one class is common, and pictures without objects are data like any other.
+    # A network of one class is common, and images without objects are data like any other.
     tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
     # Its trainings go the way of detection's, whose tests run every time.
     left_to_acceptance: ClassVar[tuple[str, ...]] = (
@@ -48,9 +48,9 @@ class TestInstanceSegmentation(TaskStagesTest):
             labels = folder / f"{split}.json"
             content = json.loads(labels.read_text())
             if fault == "corrupt sample":
-                picture = content["images"][1]
-                damage((folder / split / picture["file_name"]).rename(folder / split / "corrupt.png"))
-                picture["file_name"] = "corrupt.png"
+                image = content["images"][1]
+                damage((folder / split / image["file_name"]).rename(folder / split / "corrupt.png"))
+                image["file_name"] = "corrupt.png"
             elif fault == "no samples":
                 content |= {"images": [], "annotations": []}
             elif fault == "a file for a folder":

@@ -1,4 +1,4 @@
-"""Pictures of frames: boxes and points where they belong."""
+"""Images of frames: boxes and points where they belong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_x_points_up_and_y_to_the_left() -> None:
     assert max(image.getpixel((int(39 * scale), int(1 * scale)))) > 100  # type: ignore[arg-type]
 
 
-def test_a_box_on_the_cameras_picture_fills_its_2d_box() -> None:
+def test_a_box_on_the_cameras_image_fills_its_2d_box() -> None:
     image = draw_on_camera(Image.new("RGB", (1242, 375)), camera(), [DrawnBox(CAR, "", RED)])
     (edges,) = camera_boxes([CAR], camera())
     left, right, top, bottom = red(image)

@@ -103,7 +103,7 @@ def test_deepstream_tracks_become_overlapping_cuts(tmp_path: Path) -> None:
 
 
 def annotation(name: str, **changes: Any) -> dict[str, Any]:
-    """Two people, three frames, four joints in a picture."""
+    """Two people, three frames, four joints in an image."""
     points = np.arange(2 * 3 * 4 * 2, dtype=np.float16).reshape(2, 3, 4, 2)
     entry = {"frame_dir": name, "label": np.int64(2), "img_shape": (50, 100), "keypoint": points}
     return {**entry, "keypoint_score": np.ones((2, 3, 4), np.float16), **changes}
@@ -220,7 +220,7 @@ def test_what_differs_from_the_others_is_left_out_and_named(tmp_path: Path) -> N
     data = tmp_path / "tables"
     for number, action in enumerate(("jump", "walk", "walk")):
         write_table(data / action / f"{number}.csv", sequence(number, action))
-    # One in the picture alone, and one that lies beside the folders of the classes.
+    # One in the image alone, and one that lies beside the folders of the classes.
     flat = data / "walk" / "flat.csv"
     write_table(flat, sequence(7, "walk"))
     flat.write_text("".join(line.rpartition(",")[0] + "\n" for line in flat.read_text().splitlines()))

@@ -1,4 +1,4 @@
-"""Predictions of pose classification: metrics, moving pictures, TensorBoard, streams, specs by init."""
+"""Predictions of pose classification: metrics, animations, TensorBoard, streams, specs by init."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_skeleton_is_drawn_upright_from_the_front() -> None:
     values = sequence(0, "walk", "kinect_v1")
     for axes in ([0, 1, 2], [0, 2, 1]):
         view = SkeletonView(values[axes], LAYOUTS["kinect_v1"], 3)
-        pixels = np.asarray(view.picture(poses=1)).astype(int)
+        pixels = np.asarray(view.image(poses=1)).astype(int)
         columns = {}
         for name, color in (("left", LEFT), ("right", RIGHT)):
             places = np.argwhere(np.abs(pixels - color).sum(axis=2) == 0)
@@ -52,7 +52,7 @@ def test_a_skeleton_is_drawn_upright_from_the_front() -> None:
         feet = view.points[1, :, LAYOUTS["kinect_v1"].joints.index("left foot")]
         assert np.median(head) < np.median(feet)
     nobody = SkeletonView(np.zeros((3, 4, 20, 1), np.float32), LAYOUTS["kinect_v1"], 3)
-    assert nobody.picture().size == (224, 224)
+    assert nobody.image().size == (224, 224)
     assert nobody.animation() == []
 
 
@@ -94,8 +94,8 @@ def test_the_fused_streams_ship_and_inference_moves(trained: tuple[Path, list[st
     result = run("inference", folder, *words, f"inference.source={tmp_path / 'in'}")
     (row,) = json.loads((result.folder / "predictions.json").read_text())
     (moving,) = (result.folder / "pictures").iterdir()
-    with Image.open(moving) as picture:
-        assert (picture.format, picture.n_frames) == ("GIF", 24)
+    with Image.open(moving) as image:
+        assert (image.format, image.n_frames) == ("GIF", 24)
     model = runtime.load(exported.onnx_file)
     prediction = model.predict(tmp_path / "in" / "a.csv")
     assert prediction.probabilities == pytest.approx(row["probabilities"], abs=1e-5)

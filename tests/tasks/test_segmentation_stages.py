@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from base import TaskStagesTest
-from pictures import damage
 from PIL import Image
+from sample_images import damage
 from stage_runs import assert_rows_agree, csv_rows
 from tiny_segmentation import CLASSES, HEIGHT, SIZES, TINY, WIDTH, data_overrides, scene, write_masks
 

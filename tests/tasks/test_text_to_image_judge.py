@@ -39,14 +39,14 @@ def drawn(seed: int, copies: int) -> tuple[np.ndarray, list[str]]:
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    """Made of 1,920 pictures, as many as the sample trains on."""
+    """Made of 1,920 images, as many as the sample trains on."""
     return Judge(*drawn(0, 8), ATTRIBUTES)
 
 
-def test_real_pictures_are_judged_right(judge: Judge) -> None:
-    """The bar of a judge: 0.99 of each attribute, on pictures that it was not made of."""
-    pictures, captions = drawn(1, 1)
-    found = judge(pictures)
+def test_real_images_are_judged_right(judge: Judge) -> None:
+    """The bar of a judge: 0.99 of each attribute, on images that it was not made of."""
+    images, captions = drawn(1, 1)
+    found = judge(images)
     wanted = [words_of(caption, ATTRIBUTES) for caption in captions]
     for name in ATTRIBUTES:
         right = np.mean([one[name] == other[name] for one, other in zip(found, wanted, strict=True)])
@@ -56,13 +56,13 @@ def test_real_pictures_are_judged_right(judge: Judge) -> None:
 
 
 def test_noise_is_judged_by_chance_and_another_color_is_another(judge: Judge) -> None:
-    pictures, captions = drawn(2, 1)
-    noise = np.random.default_rng(0).integers(0, 256, pictures.shape, dtype=np.uint8)
+    images, captions = drawn(2, 1)
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
     found = judge(noise)
     wanted = [words_of(caption, ATTRIBUTES) for caption in captions]
     shapes = np.mean([one["shape"] == other["shape"] for one, other in zip(found, wanted, strict=True)])
     assert shapes < 0.45
-    swapped = judge(np.roll(pictures, 1, axis=-1))
+    swapped = judge(np.roll(images, 1, axis=-1))
     colors = np.mean([one["color"] == other["color"] for one, other in zip(swapped, wanted, strict=True)])
     assert colors < 0.2
 
@@ -75,25 +75,25 @@ def test_words_of_captions() -> None:
 
 
 def test_an_attribute_that_no_caption_names_is_an_error() -> None:
-    pictures, captions = drawn(0, 1)
+    images, captions = drawn(0, 1)
     with pytest.raises(DatasetError, match=r"dataset\.attributes\.mood.*needs two words"):
-        Judge(pictures, captions, {"mood": ["happy", "sad"]})
+        Judge(images, captions, {"mood": ["happy", "sad"]})
 
 
-def test_without_attributes_a_picture_is_judged_by_the_caption_of_its_nearest() -> None:
-    pictures, captions = drawn(0, 1)
-    found = Judge(pictures, captions, {})(pictures[:40])
+def test_without_attributes_an_image_is_judged_by_the_caption_of_its_nearest() -> None:
+    images, captions = drawn(0, 1)
+    found = Judge(images, captions, {})(images[:40])
     assert np.mean([one["caption"] == caption for one, caption in zip(found, captions, strict=False)]) == 1
 
 
-def test_metrics_of_real_pictures_and_of_swapped_ones(judge: Judge) -> None:
-    pictures, captions = drawn(3, 1)
+def test_metrics_of_real_images_and_of_swapped_ones(judge: Judge) -> None:
+    images, captions = drawn(3, 1)
     halves = [GenerationMetrics(ATTRIBUTES, lambda: judge) for _ in range(2)]
-    order = np.random.default_rng(0).permutation(len(pictures))
+    order = np.random.default_rng(0).permutation(len(images))
     for place, number in enumerate(order):
         group = "first" if place % 3 else "second"
-        target = Target(captions[number], 0, pictures[number], group)
-        halves[place % 2].update([place], [pictures[number]], [target])
+        target = Target(captions[number], 0, images[number], group)
+        halves[place % 2].update([place], [images[number]], [target])
     halves[0].join(pickle.loads(pickle.dumps(halves[1])))
     report = halves[0].compute()
     assert report.values.keys() == halves[0].reported().keys()
@@ -106,13 +106,13 @@ def test_metrics_of_real_pictures_and_of_swapped_ones(judge: Judge) -> None:
 
 
 def test_reconstructions_are_scored_by_error_and_codes(judge: Judge) -> None:
-    pictures, captions = drawn(3, 1)
+    images, captions = drawn(3, 1)
     metrics = ReconstructionMetrics(8, ATTRIBUTES, lambda: judge)
     for number in range(10):
-        changed = np.where(pictures[number] > 127, pictures[number] - 10, pictures[number] + 10)
+        changed = np.where(images[number] > 127, images[number] - 10, images[number] + 10)
         codes = np.array([[number % 2, 5]])
         metrics.update(
-            [number], [(changed.astype(np.uint8), codes)], [Target(captions[number], 0, pictures[number])]
+            [number], [(changed.astype(np.uint8), codes)], [Target(captions[number], 0, images[number])]
         )
     values = metrics.compute().values
     assert values["psnr"] == pytest.approx(10 * np.log10(255**2 / 100), abs=1e-6)
@@ -131,7 +131,7 @@ def test_the_frechet_distance_is_that_of_scipy() -> None:
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
 
 
-def test_data_gives_tokens_pictures_and_seeds(tmp_path: Path) -> None:
+def test_data_gives_tokens_images_and_seeds(tmp_path: Path) -> None:
     words = data_overrides(write_pairs(tmp_path))
     spec = load_spec(Spec, None, [*TINY, *words]).spec
     data = CaptionData(spec, None)
@@ -168,7 +168,7 @@ def test_init_writes_a_spec_that_loads(tmp_path: Path) -> None:
 
     write_pairs(tmp_path / "pairs")
     lines = write_spec(tmp_path / "pairs", tmp_path / "spec.yaml", force=False)
-    assert any("train 40, val 8, test 8 pictures" in line for line in lines)
+    assert any("train 40, val 8, test 8 images" in line for line in lines)
     spec = load_spec(Spec, tmp_path / "spec.yaml").spec
     assert (spec.model.image_size, spec.model.glide.patch) == (16, 2)
     assert spec.dataset.val_dataset.images_dir == str(tmp_path / "pairs" / "val")

@@ -77,7 +77,7 @@ def test_no_code_sees_itself_or_what_comes_after() -> None:
 
 
 def test_masks_are_those_that_can_be_counted_by_hand() -> None:
-    """A caption of two tokens, and a picture of three by three codes; the last place is its corner."""
+    """A caption of two tokens, and an image of three by three codes; the last place is its corner."""
     last = {
         kind: attention_mask(kind, 2, 3, kernel=3)[-1].int().tolist() for kind in ("full", "row", "column")
     }
@@ -110,7 +110,7 @@ def test_a_gradient_passes_through_rounding() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"levels": (8, 6, 5)}, {"codes": 32}])
-def test_a_dvae_gives_pictures_of_the_size_that_it_took(settings: dict[str, object]) -> None:
+def test_a_dvae_gives_images_of_the_size_that_it_took(settings: dict[str, object]) -> None:
     model = DVAE(width=8, groups=2, blocks=1, **settings)  # type: ignore[arg-type]
     pixels = torch.rand(2, 3, 16, 16)
     codes = model.encode(pixels)

@@ -33,9 +33,9 @@ import json, sys
 from tao_like.runtime import load
 
 model = load(sys.argv[1])
-pictures = model.generate([sys.argv[2], sys.argv[2]], seed=3)
+images = model.generate([sys.argv[2], sys.argv[2]], seed=3)
 modules = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps([[one.pixels.tolist() for one in pictures], modules]))
+print(json.dumps([[one.pixels.tolist() for one in images], modules]))
 """
 PROMPT = "a small red circle in the middle"
 
@@ -92,13 +92,13 @@ class TestGlide(TaskStagesTest):
         assert [(row["prompt"], row["seed"]) for row in bundle.rows] == [
             (PROMPT, 5), (PROMPT, 6), ("a blue cross", 5), ("a blue cross", 6)
         ]  # fmt: skip
-        pictures = sorted((bundle.folder / "pictures").iterdir())
-        with Image.open(pictures[1]) as picture:
-            assert picture.size == (SIDE, SIDE)
-            told = picture.text  # type: ignore[attr-defined]
+        images = sorted((bundle.folder / "pictures").iterdir())
+        with Image.open(images[1]) as image:
+            assert image.size == (SIDE, SIDE)
+            told = image.text  # type: ignore[attr-defined]
         assert (told["prompt"], told["seed"]) == (PROMPT, "6")
         assert told["model"] == file_sha256(trained.bundle)
-        for one, other in zip(pictures, sorted((onnx.folder / "pictures").iterdir()), strict=True):
+        for one, other in zip(images, sorted((onnx.folder / "pictures").iterdir()), strict=True):
             difference = np.asarray(Image.open(one), int) - np.asarray(Image.open(other), int)
             assert abs(difference).max() <= 1
         assert (bundle.folder / "sheet.png").is_file()
@@ -125,7 +125,7 @@ class TestGlide(TaskStagesTest):
         told = model.metadata.extra["generation"]
         assert (told["kind"], told["prediction"], len(told["timesteps"])) == ("diffusion", "x0", 4)
 
-    def test_the_runtime_makes_the_same_pictures_without_torch(
+    def test_the_runtime_makes_the_same_images_without_torch(
         self, trained: TrainResult, exported: ExportResult, data: list[str], tmp_path: Path
     ) -> None:
         words = [*data, *given("inference", trained), f"inference.prompts=['{PROMPT}']", "inference.seed=3"]
@@ -136,13 +136,13 @@ class TestGlide(TaskStagesTest):
         command = [sys.executable, "-c", RUNTIME_SCRIPT, str(exported.onnx_file), PROMPT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        pictures, modules = json.loads(done.stdout)
+        images, modules = json.loads(done.stdout)
         assert not {"torch", "timm", "torchvision", "lightning_fabric", "onnx", "yaml"} & set(modules)
-        for one, other in zip(pictures, expected, strict=True):
+        for one, other in zip(images, expected, strict=True):
             assert abs(np.array(one) - other).max() <= 1
-        assert pictures[0] != pictures[1]
+        assert images[0] != images[1]
 
-    def test_a_seed_gives_the_same_picture_alone_and_among_others(self, exported: ExportResult) -> None:
+    def test_a_seed_gives_the_same_image_alone_and_among_others(self, exported: ExportResult) -> None:
         model = runtime.load(exported.onnx_file)
         alone = model.generate(PROMPT, seed=4)
         among = model.generate(["a blue cross", PROMPT], seed=3)[1]
@@ -167,7 +167,7 @@ class TestGlide(TaskStagesTest):
             made.append(np.asarray(Image.open(path)))
         assert np.array_equal(*made)
 
-    def test_a_picture_is_painted_where_the_mask_is_white(
+    def test_an_image_is_painted_where_the_mask_is_white(
         self, trained: TrainResult, data: list[str], tmp_path: Path
     ) -> None:
         image = np.full((SIDE, SIDE, 3), 90, np.uint8)
@@ -200,12 +200,12 @@ leave_out(TestGlide, QuantizeStageTests)
 
 
 def spoil(folder: Path, split: str) -> None:
-    """Cuts off the second picture of a split, and calls it corrupt."""
-    picture = folder / split / "001.png"
+    """Cuts off the second image of a split, and calls it corrupt."""
+    image = folder / split / "001.png"
     bad = folder / split / "corrupt.png"
-    bad.write_bytes(picture.read_bytes()[:-200])
-    picture.with_suffix(".txt").rename(bad.with_suffix(".txt"))
-    picture.unlink()
+    bad.write_bytes(image.read_bytes()[:-200])
+    image.with_suffix(".txt").rename(bad.with_suffix(".txt"))
+    image.unlink()
 
 
 class TestDalle:

@@ -131,14 +131,14 @@ class TestUnclip:
         for name, values in variants.items():
             assert values == pytest.approx(found[1].report["variants"][name], abs=1e-5)
 
-    def test_the_runtime_makes_the_same_pictures_without_torch(
+    def test_the_runtime_makes_the_same_images_without_torch(
         self, trained: Any, exported: Any, words: list[str], tmp_path: Path
     ) -> None:
         asked = ["inference.num_images=2", "inference.seed=3", f"inference.prompts=['{PROMPT}']"]
         made = self.run(
             "inference", words, *asked, f"inference.checkpoint={trained.bundle}", f"results_dir={tmp_path}"
         )
-        expected = pictures(made)
+        expected = images(made)
         command = [sys.executable, "-c", RUNTIME_SCRIPT, str(exported.onnx_file), PROMPT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -160,14 +160,14 @@ class TestUnclip:
         ],
         ids=lambda mode: mode[0].partition("=")[2],
     )
-    def test_pictures_that_begin_with_a_picture_are_the_same_from_bundle_and_graphs(
+    def test_images_that_begin_with_an_image_are_the_same_from_bundle_and_graphs(
         self, mode: list[str], trained: Any, exported: Any, folder: Path, words: list[str], tmp_path: Path
     ) -> None:
         image, *_, other = sorted((folder / "data" / "test").glob("*.png"))
         asked = [*(word.format(other=other) for word in mode), f"inference.image={image}"]
         asked.append("inference.num_images=3")
         found = [
-            pictures(
+            images(
                 self.run(
                     "inference",
                     words,
@@ -182,7 +182,7 @@ class TestUnclip:
         assert abs(found[0] - found[1]).max() <= 1
         assert not np.array_equal(found[0][0], found[0][-1])
 
-    def test_ends_of_a_way_are_the_pictures_themselves(self, exported: Any, folder: Path) -> None:
+    def test_ends_of_a_way_are_the_images_themselves(self, exported: Any, folder: Path) -> None:
         model = runtime.load(exported.onnx_file)
         ends = [Image.open(path) for path in sorted((folder / "data" / "test").glob("*.png"))[:2]]
         way = model.generate(["", ""], image=ends[0], image_to=ends[1], guidance_scale=1.0)
@@ -192,7 +192,7 @@ class TestUnclip:
         same = [model.generate("", image=ends[0], seed=seed).pixels for seed in (1, 2)]
         assert np.array_equal(*same)  # without eta there is no chance in it
 
-    def test_a_seed_gives_the_same_picture_alone_and_among_others(self, exported: Any) -> None:
+    def test_a_seed_gives_the_same_image_alone_and_among_others(self, exported: Any) -> None:
         model = runtime.load(exported.onnx_file)
         alone = model.generate(PROMPT, seed=4)
         predicted = model.predict([{"text": "a blue cross", "seed": 9}, {"text": PROMPT, "seed": 4}])[1]
@@ -202,14 +202,14 @@ class TestUnclip:
         with pytest.raises(SpecError, match="without an image"):
             model.generate(PROMPT, frames=3)
 
-    def test_a_mode_without_its_picture_is_refused(self, words: list[str]) -> None:
+    def test_a_mode_without_its_image_is_refused(self, words: list[str]) -> None:
         with pytest.raises(SpecError, match=r"inference\.image: is missing; mode=variations"):
             self.run("inference", words, "inference.mode=variations")
         with pytest.raises(SpecError, match=r"inference\.mode: variations .* not glide"):
             self.run("inference", words, "model.arch=glide", "inference.mode=variations")
 
 
-def pictures(result: Any) -> np.ndarray:
+def images(result: Any) -> np.ndarray:
     """What an inference has made, in order."""
     return np.stack(
         [np.asarray(Image.open(path), int) for path in sorted((result.folder / "pictures").iterdir())]

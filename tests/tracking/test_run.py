@@ -55,7 +55,7 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (TaoLikeError("no class has pictures"), "no class has pictures"),
+        (TaoLikeError("no class has images"), "no class has images"),
         (RuntimeError("mat1 and mat2 shapes"), "RuntimeError: mat1 and mat2 shapes"),
         (KeyboardInterrupt(), "interrupted by the user (Ctrl-C)"),
         (SystemExit(1), "ended before it was done (exit code 1)"),

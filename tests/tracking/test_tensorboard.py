@@ -27,11 +27,11 @@ def read(folder: Path) -> event_accumulator.EventAccumulator:
 
 
 def test_what_is_written_is_what_tensorboard_reads(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (7, 9), dtype=np.uint8))
+    figure = Image.fromarray(np.random.default_rng(0).integers(0, 255, (7, 9), dtype=np.uint8))
     with TensorBoard(tmp_path) as writer:
         writer.scalars({"train/loss": 0.5, "train/lr": 0.01}, 1)
         writer.scalars({"train/loss": torch.tensor(0.25)}, 2)
-        writer.image("val/pictures", picture, 2)
+        writer.image("val/pictures", figure, 2)
         writer.text("spec", "train:\n  seed: 1", verbatim=True)
         writer.histogram("weights/stem", torch.tensor([1.0, 2.0, float("nan")], dtype=torch.bfloat16), 2)
         writer.histogram("weights/broken", torch.tensor([float("inf")]), 2)
@@ -39,7 +39,7 @@ def test_what_is_written_is_what_tensorboard_reads(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 0.5), (2, 0.25)]
     (image,) = events.Images("val/pictures")
     shown = Image.open(io.BytesIO(image.encoded_image_string))
-    assert np.array_equal(np.asarray(shown), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(np.asarray(shown), np.asarray(figure.convert("RGB")))
     text = events.Tensors("spec/text_summary")[0].tensor_proto.string_val[0].decode()
     assert text == "    train:\n      seed: 1"  # four spaces: Markdown's code block
     assert events.Tags()["histograms"] == ["weights/stem"]

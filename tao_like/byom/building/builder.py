@@ -174,7 +174,7 @@ class Builder:
         return value.name in self._images
 
     def is_position(self, value: Value) -> bool:
-        """Whether a value counts places: sizes and plain numbers go into it, no picture and no weight."""
+        """Whether a value counts places: sizes and plain numbers go into it, no image and no weight."""
         if value.node is None:
             return False
         waiting, counted = [value.node], False

@@ -72,7 +72,7 @@ def convert_reshape(node: NodeView) -> Value:
 def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
     """The sizes, of which those of axes that stay as they are follow the input.
 
-    So the network still fits where its channels are pruned, or its pictures are of another size.
+    So the network still fits where its channels are pruned, or its images are of another size.
     """
     shape = node.input(0).type.shape or ()
     if node.constant(0) is not None or sizes.count(-1) > 1:

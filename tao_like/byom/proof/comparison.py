@@ -83,7 +83,7 @@ def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
 
 
 def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -> dict[str, Array]:
-    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as pictures have; whole
+    """Random inputs: floats from 0 to 1, flat areas with edges and fine grain as images have; whole
     numbers."""
     generator = np.random.default_rng(_SEED)
     inputs: dict[str, Array] = {}
@@ -91,7 +91,7 @@ def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -
         dtype = graph.type_of(name).dtype or torch.float32
         full = shape.at(batch) if isinstance(shape, WholeShape) else (batch, *shape)
         if dtype.is_floating_point:
-            values = generator.random(full) if isinstance(shape, WholeShape) else _picture(generator, full)
+            values = generator.random(full) if isinstance(shape, WholeShape) else _image(generator, full)
         else:
             low, high = _whole_range(graph, name, dtype)
             values = np.asarray(generator.integers(low, high, full, endpoint=True), np.float64)
@@ -99,7 +99,7 @@ def dummy_inputs(graph: Graph, shapes: dict[str, tuple[int, ...]], batch: int) -
     return inputs
 
 
-def _picture(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def _image(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Grain over patches of a size that differs from sample to sample: a first sample is grain alone."""
     grain = generator.random(shape)
     for sample in range(1, shape[0]):

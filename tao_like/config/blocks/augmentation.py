@@ -1,4 +1,4 @@
-"""What tasks on pictures may change in them at random. Most field names are those of TAO's classification."""
+"""What tasks on images may change in them at random. Most field names are those of TAO's classification."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tao_like.config import Problem, spec_field
 class RandomFlipSpec:
     """Mirror images."""
 
-    enable: bool = spec_field(True, "Flip pictures", automl=True)
+    enable: bool = spec_field(True, "Flip images", automl=True)
     hflip_probability: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
     vflip_probability: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)
 
@@ -21,7 +21,7 @@ class RandomFlipSpec:
 class RandomRotateSpec:
     """Rotation by one of some angles."""
 
-    enable: bool = spec_field(False, "Rotate pictures", automl=True)
+    enable: bool = spec_field(False, "Rotate images", automl=True)
     rotate_probability: float = spec_field(0.5, "Chance of a rotation", ge=0, le=1, automl=True)
     angle_list: list[float] = spec_field([90.0, 180.0, 270.0], "Angles to choose from", unit="degrees")
     max_angle: float = spec_field(
@@ -54,7 +54,7 @@ class RandomAugSpec:
     """RandAugment (Cubuk et al. 2020)."""
 
     enable: bool = spec_field(False, "RandAugment", automl=True)
-    num_ops: int = spec_field(2, "Operations a picture", ge=1, le=10, automl=True)
+    num_ops: int = spec_field(2, "Operations an image", ge=1, le=10, automl=True)
     magnitude: int = spec_field(9, "Strength", ge=0, le=30, automl=True)
 
 
@@ -66,7 +66,7 @@ class RandomCropSpec:
     scale_range: list[float] = spec_field(
         [0.35, 1.0],
         "Smallest and largest fraction of the area; or, as in TAO, two factors from 1 up by which the "
-        "picture is enlarged before a crop of its former size",
+        "image is enlarged before a crop of its former size",
     )
     ratio_range: list[float] = spec_field([0.75, 1.3333], "Smallest and largest width over height")
 
@@ -86,11 +86,11 @@ class RandomCropSpec:
 
 @dataclass
 class RandomAffineSpec:
-    """Another size and place of the picture in the input, rotated and sheared."""
+    """Another size and place of the image in the input, rotated and sheared."""
 
-    enable: bool = spec_field(True, "Move pictures", automl=True)
+    enable: bool = spec_field(True, "Move images", automl=True)
     scale_range: list[float] = spec_field(
-        [0.75, 1.25], "Smallest and largest factor on the picture's size", element_gt=0
+        [0.75, 1.25], "Smallest and largest factor on the image's size", element_gt=0
     )
     translate: float = spec_field(
         0.1, "Largest shift, as a fraction of the input's sides", ge=0, le=0.5, automl=True
@@ -108,7 +108,7 @@ class RandomAffineSpec:
 
 @dataclass
 class HsvColorSpec:
-    """Changes of hue, saturation and brightness, for pictures whose objects have a place."""
+    """Changes of hue, saturation and brightness, for images whose objects have a place."""
 
     enable: bool = spec_field(True, "Change colors", automl=True)
     hue: float = spec_field(

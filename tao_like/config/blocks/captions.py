@@ -1,4 +1,4 @@
-"""The block that says where pictures with captions are, for tasks on both. Imports no torch."""
+"""The block that says where images with captions are, for tasks on both. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CaptionFolderSpec:
 
 @dataclass
 class CaptionDataSpec:
-    """Where the pictures and captions of a split are."""
+    """Where the images and captions of a split are."""
 
     images_dir: str | None = spec_field(
         None,
@@ -45,7 +45,7 @@ class CaptionDataSpec:
         path=True,
     )
     caption_dir: str | None = spec_field(
-        None, "Folder of the text files; empty: they lie beside the pictures", path=True
+        None, "Folder of the text files; empty: they lie beside the images", path=True
     )
     caption_file_suffix: str = spec_field(".txt", "Suffix of the text files", pattern=r"\.\w+")
     layout: str = spec_field(

@@ -27,7 +27,7 @@ IGNORED_TAO_KEYS: Mapping[str, str] = {
     "evaluate.num_gpus": "evaluation runs on one device",
     "evaluate.num_nodes": "evaluation runs on one device",
     "evaluate.trt_engine": "evaluate takes a bundle or an ONNX file",
-    "evaluate.vis_after_n_batches": "pictures are chosen by their error",
+    "evaluate.vis_after_n_batches": "images are chosen by their error",
     "evaluate.is_quantized": "the file says it",
     "inference.num_gpus": "inference runs on one device",
     "inference.num_nodes": "inference runs on one device",
@@ -62,9 +62,9 @@ class TensorBoardSpec:
     enabled: bool = spec_field(True, "Write TensorBoard events")
     log_every_n_steps: int = spec_field(10, "Steps between two points of loss and rate", unit="steps", ge=1)
     infrequent_logging_frequency: int = spec_field(
-        1, "Epochs between two sets of pictures and histograms; 0: none", unit="epochs", ge=0
+        1, "Epochs between two sets of images and histograms; 0: none", unit="epochs", ge=0
     )
-    num_images: int = spec_field(16, "Validation pictures in the grid, wrong ones first", ge=0, le=100)
+    num_images: int = spec_field(16, "Validation images in the grid, wrong ones first", ge=0, le=100)
     histograms: bool = spec_field(
         False, "Histograms of weights and gradients", aliases=("weight_histograms",)
     )
@@ -239,7 +239,7 @@ class EvaluateSpec:
     )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
-    max_pictures: int = spec_field(32, "Pictures of predictions to write, wrong ones first", ge=0)
+    max_pictures: int = spec_field(32, "Images of predictions to write, wrong ones first", ge=0)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/evaluate`", path=True
     )
@@ -259,13 +259,13 @@ class InferenceSpec:
     )
     source: str | None = spec_field(
         None,
-        "A file, a folder or a pattern such as `photos/*.jpg`; for pictures also a video (needs "
+        "A file, a folder or a pattern such as `photos/*.jpg`; for images also a video (needs "
         "`tao_like[video]`); empty: the test split",
         path=True,
     )
     batch_size: int = spec_field(-1, "Samples at a time; -1: as dataset.batch_size", ge=-1)
     gpu_ids: list[int] = spec_field([], "GPU to use; empty: the first, or the CPU", element_ge=0)
-    max_pictures: int = spec_field(100, "Pictures to draw at most; 0: none", ge=0)
+    max_pictures: int = spec_field(100, "Images to draw at most; 0: none", ge=0)
     explain: bool = spec_field(False, "Draw where the network looked (needs a bundle)")
     on_error: str = spec_field(
         "skip",
@@ -298,7 +298,7 @@ class ExportSpec:
     batch_size: int = spec_field(-1, "Fixed batch size; -1: any", ge=-1)
     input_format: str = spec_field(
         "uint8_nhwc",
-        "uint8_nhwc: pictures as they are, normalized in the graph; float_nchw: the caller normalizes",
+        "uint8_nhwc: images as they are, normalized in the graph; float_nchw: the caller normalizes",
         choices=("uint8_nhwc", "float_nchw"),
     )
     tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
@@ -317,9 +317,9 @@ class DatasetCheckSpec:
     """Looks for bad data before hours are spent on it."""
 
     likely_wrong_labels: bool = spec_field(
-        True, "Look for pictures whose neighbours bear another label (needs weights at hand)"
+        True, "Look for images whose neighbours bear another label (needs weights at hand)"
     )
-    max_pictures: int = spec_field(60, "Pictures on the contact sheet", ge=0)
+    max_pictures: int = spec_field(60, "Images on the contact sheet", ge=0)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/dataset_check`", path=True
     )

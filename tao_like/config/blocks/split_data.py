@@ -64,28 +64,28 @@ def shuffle_field() -> Any:
 
 
 def cache_field() -> Any:
-    """The key `cache`, for tasks on pictures."""
+    """The key `cache`, for tasks on images."""
     return spec_field(
-        "none", "Keep decoded pictures: in memory, on disk, or not", choices=("none", "ram", "disk")
+        "none", "Keep decoded images: in memory, on disk, or not", choices=("none", "ram", "disk")
     )
 
 
 def on_error_field() -> Any:
-    """The key `on_error`, for tasks on pictures."""
+    """The key `on_error`, for tasks on images."""
     return spec_field(
         "stop",
-        "What follows from pictures that are not there, are empty or cannot be decoded: `stop`: an error "
-        "names them; `skip`: they are left out, counted and named (each picture is decoded once beforehand)",
+        "What follows from images that are not there, are empty or cannot be decoded: `stop`: an error "
+        "names them; `skip`: they are left out, counted and named (each image is decoded once beforehand)",
         choices=("stop", "skip"),
     )
 
 
 def pixel_range_field() -> Any:
-    """The key `pixel_range`, for tasks on pictures."""
+    """The key `pixel_range`, for tasks on images."""
     return spec_field(
         "auto",
-        "Values of 16-bit pictures that become black and white: `auto`: 0 and the largest of 8, 10, 12, 14 "
-        "or 16 bits that the training pictures need; `full`: 0-65535; `percentile`: below which 0.5 and "
+        "Values of 16-bit images that become black and white: `auto`: 0 and the largest of 8, 10, 12, 14 "
+        "or 16 bits that the training images need; `full`: 0-65535; `percentile`: below which 0.5 and "
         "99.5 % of their values lie; or two numbers such as 0-4095",
         pattern=r"auto|full|percentile|\d+-\d+",
     )

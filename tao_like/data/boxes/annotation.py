@@ -1,4 +1,4 @@
-"""One picture and the boxes around the objects on it, whatever format they were written in."""
+"""One image and the boxes around the objects on it, whatever format they were written in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.geometry.boxes import box_areas
 
 OUTSIDE_TOLERANCE = 1.0
-"""Pixels by which a box may leave the picture unnoticed: some formats count from 1, some from 0."""
+"""Pixels by which a box may leave the image unnoticed: some formats count from 1, some from 0."""
 
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -21,7 +21,7 @@ Segmentation = list[list[float]] | dict[str, Any]
 
 
 class Box(NamedTuple):
-    """An object, in pixels of the upright picture as its file states them: perhaps outside, perhaps empty.
+    """An object, in pixels of the upright image as its file states them: perhaps outside, perhaps empty.
 
     Attributes:
         label: class name.
@@ -70,7 +70,7 @@ def polygon_points(numbers: Sequence[float]) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class BoxRecord(ImageRecord):
-    """A picture with its boxes; ``labels`` are the names of the classes on it, sorted, each once.
+    """An image with its boxes; ``labels`` are the names of the classes on it, sorted, each once.
 
     Attributes:
         boxes: in the order of the file.
@@ -91,10 +91,10 @@ def labels_of(boxes: Iterable[Box]) -> tuple[str, ...]:
 
 
 class BoxArrays(NamedTuple):
-    """The usable boxes of a picture.
+    """The usable boxes of an image.
 
     Attributes:
-        boxes: (N, 4) float32, inside the picture, with an area.
+        boxes: (N, 4) float32, inside the image, with an area.
         labels: (N,) class numbers; -1 for a region of no class.
         crowd: (N,) whether it is left out of training, and of scoring where a prediction covers it.
         areas: (N,) by which an object counts as small, medium or large, in square pixels.
@@ -111,12 +111,12 @@ class BoxArrays(NamedTuple):
 
 
 def usable_boxes(boxes: Iterable[Box], numbers: dict[str, int], width: int, height: int) -> BoxArrays:
-    """Boxes cut off at the picture's borders, without those that have nothing left.
+    """Boxes cut off at the image's borders, without those that have nothing left.
 
     Args:
         boxes: as read.
         numbers: class name to number; boxes of other classes are left out, regions to ignore are kept.
-        width: of the upright picture.
+        width: of the upright image.
         height: likewise.
     """
     kept = [box for box in boxes if not box.is_empty and (box.ignore or box.label in numbers)]

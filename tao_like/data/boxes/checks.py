@@ -16,11 +16,11 @@ from tao_like.errors import DatasetError
 
 _FAULTS: Mapping[str, tuple[Level, str]] = {
     "empty": ("warning", "without an area; left out"),
-    "outside": ("warning", "wholly outside of its picture; left out"),
-    "partly_outside": ("info", "partly outside of its picture; cut off at the border"),
+    "outside": ("warning", "wholly outside of its image; left out"),
+    "partly_outside": ("info", "partly outside of its image; cut off at the border"),
     "repeated": (
         "warning",
-        "with the class and corners of another one on the picture; all are trained on and scored, and one "
+        "with the class and corners of another one on the image; all are trained on and scored, and one "
         "alone can be found. Take the others out",
     ),
     "unknown_class": ("warning", "of a class that the network does not know; left out"),
@@ -28,11 +28,11 @@ _FAULTS: Mapping[str, tuple[Level, str]] = {
 
 
 _SIZE_FAULTS = {
-    "nonsense": "whose annotation states no size that a picture can have; the picture's own is used",
+    "nonsense": "whose annotation states no size that an image can have; the image's own is used",
     "swapped": "whose annotation states width and height the other way round, so the boxes may be those of a "
-    "picture that was not turned upright; they are read in pixels of the upright picture",
+    "image that was not turned upright; they are read in pixels of the upright image",
     "other": "of another size than the annotation states, so the boxes may be elsewhere; they are read in "
-    "pixels of the picture as it is. Where it was scaled, scale its boxes too",
+    "pixels of the image as it is. Where it was scaled, scale its boxes too",
 }
 
 
@@ -55,13 +55,13 @@ class _Counts:
 
     boxes: Counter[str] = field(default_factory=Counter)
     sides: list[float] = field(default_factory=list)
-    on_picture: list[int] = field(default_factory=list)
+    on_image: list[int] = field(default_factory=list)
     crowds: int = 0
     ignored: int = 0
 
 
 def check_boxes(splits: Mapping[str, Sequence[BoxRecord]], classes: Sequence[str]) -> BoxReport:
-    """Looks at every box, and holds the size that an annotation states against the picture's own.
+    """Looks at every box, and holds the size that an annotation states against the image's own.
 
     Args:
         splits: records of each split.
@@ -84,13 +84,13 @@ def check_boxes(splits: Mapping[str, Sequence[BoxRecord]], classes: Sequence[str
 
 
 class SizeFaults:
-    """Pictures of another size than their annotations state, told apart by what is wrong."""
+    """Images of another size than their annotations state, told apart by what is wrong."""
 
     def __init__(self) -> None:
         self._found: defaultdict[str, list[str]] = defaultdict(list)
 
     def size_of(self, record: BoxRecord) -> tuple[int, int] | None:
-        """Width and height of a picture; None where it cannot be read, which other checks name."""
+        """Width and height of an image; None where it cannot be read, which other checks name."""
         try:
             header = read_header(record.path)
         except DatasetError:
@@ -104,8 +104,8 @@ class SizeFaults:
     def findings(self) -> Iterator[Finding]:
         """A finding for each kind of fault."""
         for fault, files in self._found.items():
-            pictures = _counted(len(files), "picture")
-            yield Finding("warning", "other_size", f"{pictures} {_SIZE_FAULTS[fault]}", tuple(files))
+            images = _counted(len(files), "picture")
+            yield Finding("warning", "other_size", f"{images} {_SIZE_FAULTS[fault]}", tuple(files))
 
 
 def _size_fault(stated: tuple[int, int], size: tuple[int, int]) -> str:
@@ -140,7 +140,7 @@ def _count(
             seen.add(box[:5])
             counts.boxes[box.label] += 1
             counts.sides.append(float(np.sqrt((box.right - box.left) * (box.bottom - box.top))))
-    counts.on_picture.append(usable)
+    counts.on_image.append(usable)
 
 
 def _told(record: BoxRecord, box: Box) -> str:
@@ -160,10 +160,10 @@ def _fault_findings(faults: Mapping[str, list[str]]) -> Iterator[Finding]:
 
 def _count_findings(counts: Mapping[str, _Counts]) -> Iterator[Finding]:
     for name, count in counts.items():
-        if not count.boxes and count.on_picture:
+        if not count.boxes and count.on_image:
             level: Level = "error" if name == "train" else "warning"
             yield Finding(level, "no_boxes", f"the split {name} has no box that can be used")
-        elif empty := count.on_picture.count(0):
+        elif empty := count.on_image.count(0):
             yield Finding("info", "empty_pictures", f"{_counted(empty, 'picture')} of {name} without a box")
         if count.crowds or count.ignored:
             yield Finding(
@@ -179,8 +179,8 @@ def _summary(counts: _Counts, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "boxes": sum(counts.boxes.values()),
         "per_class": {label: counts.boxes[label] for label in classes},
-        "most_on_a_picture": max(counts.on_picture, default=0),
-        "pictures_without_boxes": counts.on_picture.count(0),
+        "most_on_a_picture": max(counts.on_image, default=0),
+        "pictures_without_boxes": counts.on_image.count(0),
         "crowds": counts.crowds,
         "ignored": counts.ignored,
         "side_percentiles_5_50_95": sides,

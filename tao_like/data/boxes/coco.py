@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
-from tao_like.data.boxes.names import PictureNames, plain_name
+from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.outlines import box_around, outline_of
 from tao_like.data.boxes.text_files import flag_of, side_of
@@ -19,9 +19,9 @@ from tao_like.errors import DatasetError
 
 
 def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = None) -> list[BoxRecord]:
-    """Reads pictures and boxes, in the order of the file's pictures.
+    """Reads images and boxes, in the order of the file's images.
 
-    Ids are whole numbers or texts with gaps or without; pictures without annotations are kept; ``iscrowd``
+    Ids are whole numbers or texts with gaps or without; images without annotations are kept; ``iscrowd``
     becomes ``crowd``; outlines are kept as they are given. An annotation with an outline and no box gets the
     box around it; one with neither is left out.
 
@@ -50,11 +50,11 @@ def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = Non
             boxes.append(box)
     if boxless and boxless == len(content["annotations"]):
         raise DatasetError(f"{json_file}: none of its {boxless} annotations has a `bbox` or a `segmentation`")
-    pictures = PictureNames(image_dir or json_file.parent, notes)
-    records = list(_records(content["images"], by_image, json_file, pictures))
+    image_names = ImageNames(image_dir or json_file.parent, notes)
+    records = list(_records(content["images"], by_image, json_file, image_names))
     if by_image:
         raise DatasetError(
-            f"{json_file}: annotations name {len(by_image)} pictures that `images` does not list "
+            f"{json_file}: annotations name {len(by_image)} images that `images` does not list "
             f"(the first image_id is {next(iter(by_image))}); correct the ids"
         )
     return records
@@ -102,7 +102,7 @@ def _content(json_file: Path) -> dict[str, list[Any]]:
 
 
 def _records(
-    images: list[Any], by_image: defaultdict[str, list[Box]], json_file: Path, pictures: PictureNames
+    images: list[Any], by_image: defaultdict[str, list[Box]], json_file: Path, image_names: ImageNames
 ) -> Iterator[BoxRecord]:
     seen: set[str] = set()
     read_from: dict[Path, str] = {}
@@ -112,7 +112,7 @@ def _records(
         if number in seen:
             raise DatasetError(f"{where}: the id {number} is there twice; ids must differ")
         seen.add(number)
-        path, key = _picture(entry, where, pictures)
+        path, key = _image(entry, where, image_names)
         name = str(entry["file_name"])
         if path in read_from:
             raise DatasetError(
@@ -132,23 +132,23 @@ def _records(
         )
 
 
-def _picture(entry: Any, where: str, pictures: PictureNames) -> tuple[Path, str]:
-    """A picture's file and key; the file that its name states where none is there."""
+def _image(entry: Any, where: str, image_names: ImageNames) -> tuple[Path, str]:
+    """An image's file and key; the file that its name states where none is there."""
     name = _field(entry, "file_name", where)
     if not isinstance(name, str | int) or not str(name).strip():
-        raise DatasetError(f"{where}: file_name is {name!r}; it must name a picture")
+        raise DatasetError(f"{where}: file_name is {name!r}; it must name an image")
     name = str(name)
-    stated = pictures.image_dir / name
+    stated = image_names.image_dir / name
     if stated.is_file():
         return stated, posixpath.normpath(name)
     try:
-        path = pictures.find(name)
+        path = image_names.find(name)
     except DatasetError:
-        # A folder without pictures: each of them is then reported as missing, by its name.
+        # A folder without images: each of them is then reported as missing, by its name.
         path = None
     if path is None:
-        return pictures.image_dir / plain_name(name), plain_name(name)
-    return path, pictures.key(path)
+        return image_names.image_dir / plain_name(name), plain_name(name)
+    return path, image_names.key(path)
 
 
 def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
-from tao_like.data.boxes.names import PictureNames, plain_name
+from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.text_files import number_of, side_of
 from tao_like.data.images.csv_lists import FILE_HEADERS, LABEL_HEADERS, csv_rows, plain_header
@@ -29,7 +29,7 @@ _SIZES = (
     ("bboxx", "bboxy", "bboxwidth", "bboxheight"),
     ("bboxx", "bboxy", "bboxw", "bboxh"),
 )
-"""Left, top, width and height; plain `width` and `height` are the picture's."""
+"""Left, top, width and height; plain `width` and `height` are the image's."""
 _WIDTHS, _HEIGHTS = ("width", "imagewidth", "imgwidth"), ("height", "imageheight", "imgheight")
 
 
@@ -46,8 +46,8 @@ class _Columns:
 
 
 @dataclass
-class _Picture:
-    """What the rows of a picture say."""
+class _Image:
+    """What the rows of an image say."""
 
     boxes: list[Box]
     width: int
@@ -60,8 +60,8 @@ def is_csv_of_boxes(csv_file: Path) -> bool:
     return _columns(header) is not None
 
 
-def csv_picture_names(csv_file: Path) -> list[str]:
-    """Names of the pictures, as they are written. Raises DatasetError."""
+def csv_image_names(csv_file: Path) -> list[str]:
+    """Names of the images, as they are written. Raises DatasetError."""
     rows = csv_rows(csv_file)
     columns = _columns(next(rows, (1, []))[1])
     if columns is None:
@@ -69,11 +69,11 @@ def csv_picture_names(csv_file: Path) -> list[str]:
     return list(dict.fromkeys(row[columns.file].strip() for _, row in rows if len(row) > columns.file))
 
 
-def read_csv_boxes(csv_file: Path, pictures: PictureNames, notes: Notes) -> list[BoxRecord]:
-    """Reads pictures and boxes, in the order in which the file first names the pictures.
+def read_csv_boxes(csv_file: Path, images: ImageNames, notes: Notes) -> list[BoxRecord]:
+    """Reads images and boxes, in the order in which the file first names the images.
 
-    A row without a class and corners is a picture without objects. Where no corner lies beyond 1, they are
-    fractions of the picture's sides.
+    A row without a class and corners is an image without objects. Where no corner lies beyond 1, they are
+    fractions of the image's sides.
 
     Raises:
         DatasetError: the file cannot be used; the message names the line.
@@ -87,36 +87,36 @@ def read_csv_boxes(csv_file: Path, pictures: PictureNames, notes: Notes) -> list
             f"{', '.join(header) or 'nothing'}); the first line must be like "
             "filename,width,height,class,xmin,ymin,xmax,ymax"
         )
-    found: dict[str, _Picture] = {}
+    found: dict[str, _Image] = {}
     for line, row in rows:
         where = f"{csv_file}: line {line}"
         if len(row) < len(header):
             raise DatasetError(f"{where}: {len(row)} cells for {len(header)} columns")
         _add(row, columns, found, where)
     if not found:
-        raise DatasetError(f"{csv_file}: no pictures are listed")
+        raise DatasetError(f"{csv_file}: no images are listed")
     every = [value for entry in found.values() for box in entry.boxes for value in box[1:5]]
     are_fractions = bool(every) and max(every) <= 1 and any(value != int(value) for value in every)
     if are_fractions:
         notes.add(
             "info",
             "shares",
-            f"{csv_file}: no corner is beyond 1, so they are fractions of the picture's sides",
+            f"{csv_file}: no corner is beyond 1, so they are fractions of the image's sides",
         )
     return [
-        _record(name, entry, pictures, csv_file, are_fractions=are_fractions) for name, entry in found.items()
+        _record(name, entry, images, csv_file, are_fractions=are_fractions) for name, entry in found.items()
     ]
 
 
-def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Picture], where: str) -> None:
+def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Image], where: str) -> None:
     name = plain_name(row[columns.file])
     if not name:
-        raise DatasetError(f"{where}: no picture is named")
+        raise DatasetError(f"{where}: no image is named")
     width, height = (
         0 if place is None else side_of(row[place].strip(), f"{where}: {side}")
         for place, side in ((columns.width, "width"), (columns.height, "height"))
     )
-    entry = found.setdefault(name, _Picture([], width, height))
+    entry = found.setdefault(name, _Image([], width, height))
     label = label_text(row[columns.label].strip())
     texts = [row[place].strip() for place in columns.sides]
     if not label and not any(texts):
@@ -130,12 +130,12 @@ def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Picture], wher
 
 
 def _record(
-    name: str, entry: _Picture, pictures: PictureNames, csv_file: Path, *, are_fractions: bool
+    name: str, entry: _Image, images: ImageNames, csv_file: Path, *, are_fractions: bool
 ) -> BoxRecord:
-    path = pictures.find(name)
+    path = images.find(name)
     boxes = entry.boxes
     if are_fractions and path is not None:
-        # The picture's own size: that of the columns may be another one's.
+        # The image's own size: that of the columns may be another one's.
         size = read_header(path)
         boxes = [
             Box(
@@ -148,9 +148,9 @@ def _record(
             for box in boxes
         ]
     return BoxRecord(
-        path=path or pictures.image_dir / name,
+        path=path or images.image_dir / name,
         labels=labels_of(boxes),
-        key=pictures.key(path) if path else name,
+        key=images.key(path) if path else name,
         boxes=tuple(boxes),
         width=entry.width,
         height=entry.height,
@@ -159,7 +159,7 @@ def _record(
 
 
 def _columns(header: Sequence[str]) -> _Columns | None:
-    """The columns, where the header names a picture, a class and four sides."""
+    """The columns, where the header names an image, a class and four sides."""
     names = [plain_header(name) for name in header]
 
     def first(wanted: Sequence[str]) -> int | None:

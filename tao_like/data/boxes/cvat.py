@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, around, labels_of
-from tao_like.data.boxes.names import PictureNames, plain_name
+from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.text_files import number_of, side_of
 from tao_like.data.boxes.voc import read_xml
@@ -22,8 +22,8 @@ def is_cvat(path: Path) -> bool:
     return path.suffix.lower() == ".xml" and path.is_file() and read_xml(path).tag == "annotations"
 
 
-def read_cvat(label_file: Path, pictures: PictureNames, notes: Notes) -> list[BoxRecord]:
-    """Reads pictures and boxes in the order of the file; of polygons, ellipses and masks the box around them.
+def read_cvat(label_file: Path, images: ImageNames, notes: Notes) -> list[BoxRecord]:
+    """Reads images and boxes in the order of the file; of polygons, ellipses and masks the box around them.
 
     Raises:
         DatasetError: the file is missing, or not "CVAT for images".
@@ -41,12 +41,12 @@ def read_cvat(label_file: Path, pictures: PictureNames, notes: Notes) -> list[Bo
                 boxes.append(box)
             elif item.tag in _WITHOUT_BOX:
                 notes.add("info", "no_box", f"{{count}} of CVAT's {item.tag} have no box; left out", [where])
-        path = pictures.find(name)
+        path = images.find(name)
         records.append(
             BoxRecord(
-                path=path or pictures.image_dir / plain_name(name),
+                path=path or images.image_dir / plain_name(name),
                 labels=labels_of(boxes),
-                key=pictures.key(path) if path else plain_name(name),
+                key=images.key(path) if path else plain_name(name),
                 boxes=tuple(boxes),
                 width=side_of(image.get("width"), f"{where}: width"),
                 height=side_of(image.get("height"), f"{where}: height"),
@@ -62,8 +62,8 @@ def cvat_classes(label_file: Path) -> list[str]:
     return list(dict.fromkeys(label_text(name.strip()) for name in names if name.strip()))
 
 
-def cvat_picture_names(label_file: Path) -> list[str]:
-    """Names of the pictures, as they are written. Raises DatasetError."""
+def cvat_image_names(label_file: Path) -> list[str]:
+    """Names of the images, as they are written. Raises DatasetError."""
     return [image.get("name") or "" for image in _root(label_file).iter("image")]
 
 

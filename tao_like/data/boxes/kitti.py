@@ -17,7 +17,7 @@ _NUMBERS = 14
 _NO_ANGLE = -10.0
 
 
-def read_kitti_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
+def read_kitti_file(label_file: Path, image: Path) -> tuple[list[Box], int, int]:
     """Boxes of a KITTI label file: type, truncated, occluded, alpha, left, top, right, bottom, and 3D values.
 
     The numbers are read from the right, so that a class may have blanks. ``DontCare`` regions become boxes to
@@ -26,7 +26,7 @@ def read_kitti_file(label_file: Path, picture: Path) -> tuple[list[Box], int, in
     Raises:
         DatasetError: a line has another number of fields, or no numbers; the message names it.
     """
-    del picture
+    del image
     boxes = []
     for where, fields in label_lines(label_file):
         if looks_like_yolo(fields):

@@ -1,4 +1,4 @@
-"""Boxes from LabelMe's JSON files, one beside each picture."""
+"""Boxes from LabelMe's JSON files, one beside each image."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class LabelMeReader:
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
 
-    def __call__(self, label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
-        """Boxes of a picture, and the width and height that the file states. Raises DatasetError."""
-        del picture
+    def __call__(self, label_file: Path, image: Path) -> tuple[list[Box], int, int]:
+        """Boxes of an image, and the width and height that the file states. Raises DatasetError."""
+        del image
         content = labelme_content(label_file)
         if content is None:
             raise DatasetError(f"{label_file} has no list `shapes`; it is no file of LabelMe's")
@@ -62,7 +62,7 @@ class LabelMeReader:
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"{where}: points are not pairs of numbers") from error
         if kind == "mask" and len(points) == 2 and isinstance(shape.get("mask"), str) and width and height:
-            runs = _runs_of_picture(shape["mask"], points[0], (width, height), where)
+            runs = _runs_of_image(shape["mask"], points[0], (width, height), where)
             return Box(label, *(box_of_runs(runs) or around(points)), segmentation=dict(runs))
         if kind in ("rectangle", "mask") and len(points) >= 2:
             return Box(label, *around(points))
@@ -75,25 +75,25 @@ class LabelMeReader:
         return None
 
 
-def _runs_of_picture(text: str, corner: tuple[float, float], size: tuple[int, int], where: str) -> Runs:
+def _runs_of_image(text: str, corner: tuple[float, float], size: tuple[int, int], where: str) -> Runs:
     """The runs of a shape that is drawn by pixels: a PNG in base64, whose first pixel lies at a corner.
 
     Args:
         text: the PNG.
-        corner: column and row of its first pixel on the picture.
-        size: width and height of the picture.
+        corner: column and row of its first pixel on the image.
+        size: width and height of the image.
         where: file and place, for messages.
 
     Raises:
-        DatasetError: it is no such picture, or lies outside of the labelled one.
+        DatasetError: it is no such image, or lies outside of the labelled one.
     """
     try:
-        with Image.open(BytesIO(b64decode(text, validate=True)), formats=["PNG"]) as picture:
+        with Image.open(BytesIO(b64decode(text, validate=True)), formats=["PNG"]) as image:
             left, top = round(corner[0]), round(corner[1])
-            if left < 0 or top < 0 or left + picture.width > size[0] or top + picture.height > size[1]:
-                raise ValueError(f"its {picture.width} x {picture.height} pixels leave the picture")
+            if left < 0 or top < 0 or left + image.width > size[0] or top + image.height > size[1]:
+                raise ValueError(f"its {image.width} x {image.height} pixels leave the image")
             mask = np.zeros((size[1], size[0]), np.uint8)
-            mask[top : top + picture.height, left : left + picture.width] = np.asarray(picture.convert("L"))
+            mask[top : top + image.height, left : left + image.width] = np.asarray(image.convert("L"))
     except (ValueError, OSError, SyntaxError, OverflowError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{where}: the mask cannot be read: {error}") from error
     return encode_mask(mask)

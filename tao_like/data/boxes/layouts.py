@@ -1,4 +1,4 @@
-"""How folders of pictures and boxes are laid out: what tools write, and what people make of it."""
+"""How folders of images and boxes are laid out: what tools write, and what people make of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.data.boxes.class_lists import YAML_SUFFIXES, read_yaml, yaml_classes
-from tao_like.data.boxes.csv_boxes import csv_picture_names, is_csv_of_boxes
-from tao_like.data.boxes.cvat import cvat_picture_names, is_cvat
+from tao_like.data.boxes.csv_boxes import csv_image_names, is_csv_of_boxes
+from tao_like.data.boxes.cvat import cvat_image_names, is_cvat
 from tao_like.data.boxes.names import name_tails, plain_name, read_names
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.recognition import SUFFIXES
@@ -23,14 +23,14 @@ from tao_like.errors import DatasetError
 UNSPLIT = "all"
 LAYOUTS = """\
 Layouts that are understood:
-  COCO    one JSON file for each split, or for all, beside or above the folders of the pictures
+  COCO    one JSON file for each split, or for all, beside or above the folders of the images
   VOC     JPEGImages and Annotations (XML), perhaps with ImageSets/Main/train.txt, val.txt, test.txt
   KITTI   image_2 and label_2
   YOLO    data.yaml (ultralytics, Roboflow); images and labels, or train/images and train/labels, with
           classes.txt
-  CVAT    annotations.xml of "CVAT for images" beside the pictures or above their folder
+  CVAT    annotations.xml of "CVAT for images" beside the images or above their folder
   CSV     filename,width,height,class,xmin,ymin,xmax,ymax
-  files beside the pictures, also in folders train, val, test: LabelImg (.xml or .txt), LabelMe (.json)"""
+  files beside the images, also in folders train, val, test: LabelImg (.xml or .txt), LabelMe (.json)"""
 _PAIRS = (
     ("images", "labels"),
     ("image_2", "label_2"),
@@ -41,7 +41,7 @@ _PAIRS = (
 )
 _DEEPEST_JSON = 2
 _MOST_SHARED_FILES = 20
-"""A folder with more JSON files than this holds one for each picture, not one for many."""
+"""A folder with more JSON files than this holds one for each image, not one for many."""
 _MOST_NAMES = 10
 _MOST_WRAPPERS = 3
 Sources = dict[str, tuple[BoxSource, ...]]
@@ -50,7 +50,7 @@ OneEach = dict[str, BoxSource]
 
 
 def find_sources(folder: Path, notes: Notes) -> Sources:
-    """Where pictures and boxes are, for each split or under the one name ``all``, if a layout is known.
+    """Where images and boxes are, for each split or under the one name ``all``, if a layout is known.
 
     Raises:
         DatasetError: a description of the data is there and cannot be used.
@@ -82,7 +82,7 @@ def split_of(text: str) -> str | None:
 
 
 def _split_of_file(path: Path, folder: Path) -> str:
-    """The split of a file that labels many pictures: by its name, or by its folder's below the data's."""
+    """The split of a file that labels many images: by its name, or by its folder's below the data's."""
     of_folder = split_of(path.parent.name) if path.parent != folder else None
     return split_of(path.stem) or of_folder or UNSPLIT
 
@@ -135,7 +135,7 @@ def _yaml_source(path: Path, content: Mapping[str, Any], value: Any) -> BoxSourc
 
 
 def _yaml_list(list_file: Path, base: Path) -> BoxSource | None:
-    """A list of pictures: of a folder images with its labels, or with labels beside the pictures."""
+    """A list of images: of a folder images with its labels, or with labels beside the images."""
     names = [plain_name(name) for name in read_names(list_file)[:_MOST_NAMES]]
     for image_dir in (base / "images", base):
         tails = [tail for name in names for _, tail in name_tails(name)]
@@ -147,7 +147,7 @@ def _yaml_list(list_file: Path, base: Path) -> BoxSource | None:
 
 
 def _yolo_labels(image_dir: Path) -> Path:
-    """The folder of labels: ``labels`` in the place of the last ``images``; else the pictures' own."""
+    """The folder of labels: ``labels`` in the place of the last ``images``; else the images' own."""
     parts = list(image_dir.parts)
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
@@ -160,7 +160,7 @@ def _yolo_labels(image_dir: Path) -> Path:
 def _coco(folder: Path) -> OneEach:
     found: OneEach = {}
     for path in _json_files(folder, _DEEPEST_JSON):
-        names = _coco_picture_names(path)
+        names = _coco_image_names(path)
         image_dir = _image_dir(folder, path, names) if names else None
         if image_dir is not None:
             source = BoxSource(image_dir=image_dir, json_file=path, format="coco")
@@ -188,8 +188,8 @@ def _json_files(folder: Path, depth: int) -> Iterator[Path]:
                 yield from _json_files(Path(entry.path), depth - 1)
 
 
-def _coco_picture_names(path: Path) -> list[str]:
-    """Names of the first pictures in a COCO file; none for another file, or one without boxes."""
+def _coco_image_names(path: Path) -> list[str]:
+    """Names of the first images in a COCO file; none for another file, or one without boxes."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, OSError, RecursionError):
@@ -208,7 +208,7 @@ def _coco_picture_names(path: Path) -> list[str]:
 
 
 def _image_dir(folder: Path, label_file: Path, names: Sequence[str]) -> Path | None:
-    """The folder that the names of pictures in a file start from."""
+    """The folder that the names of images in a file start from."""
     stems = {label_file.stem, label_file.stem.removeprefix("instances_")}
     bases = [place for place in (label_file.parent, folder, folder / "images") if place.is_dir()]
     candidates = [*bases, *(base / stem for base in bases for stem in sorted(stems))]
@@ -226,7 +226,7 @@ def _image_dir(folder: Path, label_file: Path, names: Sequence[str]) -> Path | N
 
 
 def _paired(folder: Path) -> OneEach:
-    """A folder of pictures beside one of labels; split by lists, or by folders inside or above."""
+    """A folder of images beside one of labels; split by lists, or by folders inside or above."""
     for images, labels in _PAIRS:
         image_dir, label_dir = folder / images, folder / labels
         if not (image_dir.is_dir() and label_dir.is_dir()) or not _has_label_files(label_dir):
@@ -267,9 +267,9 @@ def _one_file(folder: Path) -> OneEach:
     for path in (path for place in places for path in _single_files(place)):
         try:
             if path.suffix.lower() == ".xml":
-                names = cvat_picture_names(path) if is_cvat(path) else []
+                names = cvat_image_names(path) if is_cvat(path) else []
             else:
-                names = csv_picture_names(path) if is_csv_of_boxes(path) else []
+                names = csv_image_names(path) if is_csv_of_boxes(path) else []
         except DatasetError:
             continue
         image_dir = _image_dir(folder, path, names[:_MOST_NAMES])
@@ -291,7 +291,7 @@ def _single_files(folder: Path) -> list[Path]:
 
 
 def _beside(folder: Path) -> OneEach:
-    """Label files beside their pictures; split by folders of that name, also below a folder ``images``."""
+    """Label files beside their images; split by folders of that name, also below a folder ``images``."""
     for place in (folder, folder / "images"):
         if place.is_dir():
             found = {name: path for name, path in _split_folders(place) if _has_labels_beside(path)}

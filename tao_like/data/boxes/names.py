@@ -1,4 +1,4 @@
-"""Finding pictures by the names that lists and annotation files give them."""
+"""Finding images by the names that lists and annotation files give them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
 
 _VOC_FLAGS = ("-1", "0", "1")
-"""Second words in VOC's lists of one class: whether the picture shows it."""
+"""Second words in VOC's lists of one class: whether the image shows it."""
 
 
-class PictureNames:
-    """The pictures of a folder, by name.
+class ImageNames:
+    """The images of a folder, by name.
 
     A name may be written on Windows (``sub\\a.png``), begin with ``./``, lack its suffix, or begin with
     folders that are not here (``data/images/a.png``), unless these name another split than the folder does.
 
     Args:
-        image_dir: folder of the pictures.
+        image_dir: folder of the images.
         notes: gets what was noticed.
     """
 
@@ -34,10 +34,10 @@ class PictureNames:
         self._by_name: dict[str, Path] = {}
 
     def every(self) -> list[Path]:
-        """All pictures below the folder, sorted. Raises DatasetError where there are none, or no folder."""
+        """All images below the folder, sorted. Raises DatasetError where there are none, or no folder."""
         if self._found is None:
             if not self.image_dir.is_dir():
-                raise DatasetError(f"there is no folder {self.image_dir}; give the folder of the pictures")
+                raise DatasetError(f"there is no folder {self.image_dir}; give the folder of the images")
             passed_over: list[Path] = []
             self._found = sorted(find_images(self.image_dir, passed_over=passed_over))
             for message, files in passed_over_notes(passed_over):
@@ -47,16 +47,16 @@ class PictureNames:
             self._by_name |= {path.relative_to(self.image_dir).as_posix(): path for path in self._found}
         if not self._found:
             others = "".join(f"\n{finding.message}" for finding in self.notes.findings())
-            raise DatasetError(f"{self.image_dir} holds no pictures{others}")
+            raise DatasetError(f"{self.image_dir} holds no images{others}")
         return self._found
 
     def key(self, path: Path) -> str:
-        """The name of a picture for reports: from the folder on, with forward slashes."""
+        """The name of an image for reports: from the folder on, with forward slashes."""
         below = path.is_relative_to(self.image_dir)
         return path.relative_to(self.image_dir).as_posix() if below else path.as_posix()
 
     def find(self, name: str) -> Path | None:
-        """The picture of a name; None where there is none."""
+        """The image of a name; None where there is none."""
         direct = same_file(self.image_dir / name) if name else None
         if direct is not None:
             return direct
@@ -74,10 +74,10 @@ class PictureNames:
         return None
 
     def listed(self, lines: Sequence[str]) -> list[Path]:
-        """The pictures that a list names, each once.
+        """The images that a list names, each once.
 
         Raises:
-            DatasetError: a picture is not there.
+            DatasetError: an image is not there.
         """
         found: dict[Path, str] = {}
         for line in lines:
@@ -89,12 +89,12 @@ class PictureNames:
                 self.every()
                 suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
                 raise DatasetError(
-                    f"the listed picture {line} is not in {self.image_dir} (with one of {suffixes})"
+                    f"the listed image {line} is not in {self.image_dir} (with one of {suffixes})"
                 )
             if path in found and plain_name(line) != plain_name(found[path]):
                 raise DatasetError(f"the list names {path} as {found[path]} and as {line}; take one out")
             if path in found:
-                self.notes.add("info", "listed_twice", "{count} pictures are listed twice; read once", [path])
+                self.notes.add("info", "listed_twice", "{count} images are listed twice; read once", [path])
             found.setdefault(path, line)
         return list(found)
 
@@ -105,17 +105,17 @@ class PictureNames:
 
 
 def read_names(list_file: Path) -> list[str]:
-    """Names of pictures, one a line, as VOC's ``ImageSets/Main`` and darknet's ``train.txt`` have them.
+    """Names of images, one a line, as VOC's ``ImageSets/Main`` and darknet's ``train.txt`` have them.
 
     Raises:
         DatasetError: the file is missing, empty or no UTF-8 text.
     """
     if not list_file.is_file():
-        raise DatasetError(f"there is no file {list_file}; give a text file with a picture's name a line")
-    lines = read_text(list_file, "a picture's name a line").splitlines()
+        raise DatasetError(f"there is no file {list_file}; give a text file with an image's name a line")
+    lines = read_text(list_file, "an image's name a line").splitlines()
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise DatasetError(f"{list_file} is empty; give a picture's name a line")
+        raise DatasetError(f"{list_file} is empty; give an image's name a line")
     return names
 
 

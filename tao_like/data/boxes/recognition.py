@@ -8,26 +8,26 @@ from pathlib import Path
 
 from tao_like.data.boxes.folders import label_file_of, label_files
 from tao_like.data.boxes.kitti import looks_like_kitti
-from tao_like.data.boxes.names import PictureNames
+from tao_like.data.boxes.names import ImageNames
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.text_files import label_lines
 from tao_like.data.boxes.yolo import looks_like_yolo
 from tao_like.errors import DatasetError
 
 SUFFIXES = {".xml": "voc", ".txt": "", ".json": "labelme"}
-"""Of label files that stand for one picture each, and their format; text files are looked into."""
+"""Of label files that stand for one image each, and their format; text files are looked into."""
 _LIKELY = {5: "yolo", 15: "kitti", 16: "kitti"}
 """What a damaged line with so many fields was meant to be."""
 
 
-def files_of_pictures(image_dir: Path | None, label_dir: Path, suffix: str) -> list[Path]:
-    """The label files that belong to pictures; where none does, all that could be label files."""
+def files_of_images(image_dir: Path | None, label_dir: Path, suffix: str) -> list[Path]:
+    """The label files that belong to images; where none does, all that could be label files."""
     if image_dir is not None and image_dir.is_dir():
         try:
-            pictures = PictureNames(image_dir, Notes()).every()
+            images = ImageNames(image_dir, Notes()).every()
         except DatasetError:
-            pictures = []
-        files = [label_file_of(path, image_dir, label_dir, suffix) for path in pictures]
+            images = []
+        files = [label_file_of(path, image_dir, label_dir, suffix) for path in images]
         if found := [path for path in files if path.is_file()]:
             return found
     return list(label_files(label_dir, suffix))
@@ -36,12 +36,12 @@ def files_of_pictures(image_dir: Path | None, label_dir: Path, suffix: str) -> l
 def recognise_folder(image_dir: Path | None, label_dir: Path, notes: Notes) -> str:
     """The format of a folder of label files: voc, labelme, kitti or yolo.
 
-    The suffix that most pictures have a file of decides; then, for text files, every line of all of them.
+    The suffix that most images have a file of decides; then, for text files, every line of all of them.
 
     Raises:
         DatasetError: there are no label files, or their lines are of two formats or of none.
     """
-    by_suffix = {suffix: files_of_pictures(image_dir, label_dir, suffix) for suffix in SUFFIXES}
+    by_suffix = {suffix: files_of_images(image_dir, label_dir, suffix) for suffix in SUFFIXES}
     counts = {suffix: len(files) for suffix, files in by_suffix.items() if files}
     if not counts:
         raise DatasetError(
@@ -76,7 +76,7 @@ def _of_text_files(label_dir: Path, files: Sequence[Path]) -> str:
             f"{where} has {len(fields)} fields, and is neither KITTI (15 columns) nor YOLO (a class "
             "number and numbers from 0 to 1)"
         )
-    # All files are empty: pictures without objects. Both formats say so, and KITTI needs no list of classes.
+    # All files are empty: images without objects. Both formats say so, and KITTI needs no list of classes.
     return "kitti"
 
 

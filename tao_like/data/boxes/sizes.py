@@ -1,4 +1,4 @@
-"""The size of a picture with boxes."""
+"""The size of an image with boxes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 
 
-def picture_size(record: BoxRecord) -> tuple[int, int]:
-    """Width and height of the picture itself, whatever a file states: boxes are in its pixels.
+def image_size(record: BoxRecord) -> tuple[int, int]:
+    """Width and height of the image itself, whatever a file states: boxes are in its pixels.
 
-    A picture that cannot be read has the size that its annotation states; `dataset_check` names it.
+    An image that cannot be read has the size that its annotation states; `dataset_check` names it.
 
     Raises:
-        DatasetError: the picture cannot be read, and no size is stated.
+        DatasetError: the image cannot be read, and no size is stated.
     """
     try:
         header = read_header(record.path)

@@ -14,9 +14,9 @@ from tao_like.data.boxes.cvat import cvat_classes, is_cvat, read_cvat
 from tao_like.data.boxes.folders import Reader, read_label_folder
 from tao_like.data.boxes.kitti import read_kitti_file
 from tao_like.data.boxes.labelme import LabelMeReader
-from tao_like.data.boxes.names import PictureNames, read_names
+from tao_like.data.boxes.names import ImageNames, read_names
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.recognition import files_of_pictures, recognise_folder
+from tao_like.data.boxes.recognition import files_of_images, recognise_folder
 from tao_like.data.boxes.voc import read_voc_file
 from tao_like.data.boxes.yolo import LineKind, YoloReader, long_lines
 from tao_like.data.images.unreadable import UnreadableImages
@@ -24,20 +24,20 @@ from tao_like.errors import DatasetError
 
 YOLO_FORMATS = ("yolo", "yolo_segment", "yolo_pose")
 ONE_FILE_FORMATS = ("csv", "cvat")
-"""Formats whose labels are one file for many pictures: ``label_file``."""
+"""Formats whose labels are one file for many images: ``label_file``."""
 
 
 @dataclass(frozen=True)
 class BoxSource:
-    """Where pictures and their boxes are.
+    """Where images and their boxes are.
 
     Attributes:
-        image_dir: folder of the pictures.
+        image_dir: folder of the images.
         json_file: COCO annotations.
         label_dir: folder of VOC, KITTI, YOLO or LabelMe label files.
         label_file: a CSV file of boxes, or CVAT's XML.
         format: ``auto``: by what the files are.
-        list_file: names of the pictures to take; None: all.
+        list_file: names of the images to take; None: all.
         classes_file: names of YOLO's class numbers.
     """
 
@@ -64,7 +64,7 @@ def read_boxes(
         source: where they are.
         key: of the spec, for messages, such as ``dataset.train_data_sources[0]``.
         notes: gets what was decided and noticed.
-        unreadable: gets pictures that cannot be read, which are left out; None: they stay, and the first
+        unreadable: gets images that cannot be read, which are left out; None: they stay, and the first
             whose size is needed raises an error.
         keep_segmentation: keep the outlines of objects; polygons of a large data set take gigabytes.
 
@@ -118,21 +118,21 @@ def _read(source: BoxSource, notes: Notes, unreadable: UnreadableImages | None) 
         if source.json_file is None:
             raise DatasetError("json_file is not given; it names the COCO annotation file")
         root = source.image_dir or source.json_file.parent
-        pictures = PictureNames(root, notes)
-        return _listed(read_coco(source.json_file, root, notes), lines, pictures)
+        images = ImageNames(root, notes)
+        return _listed(read_coco(source.json_file, root, notes), lines, images)
     if kind in ONE_FILE_FORMATS:
         if source.label_file is None:
             raise DatasetError(f"label_file is not given; format {kind} needs it")
-        pictures = PictureNames(source.image_dir or source.label_file.parent, notes)
+        images = ImageNames(source.image_dir or source.label_file.parent, notes)
         read_file = read_cvat if kind == "cvat" else read_csv_boxes
-        return _listed(read_file(source.label_file, pictures, notes), lines, pictures)
+        return _listed(read_file(source.label_file, images, notes), lines, images)
     if source.image_dir is None or source.label_dir is None:
         raise DatasetError(f"format {kind} needs image_dir and label_dir")
     if not source.label_dir.is_dir():
         raise DatasetError(f"there is no folder {source.label_dir}; give the folder of the label files")
-    pictures = PictureNames(source.image_dir, notes)
+    images = ImageNames(source.image_dir, notes)
     suffix, reader = _reader(source, source.label_dir, notes)
-    return read_label_folder(pictures, source.label_dir, suffix, reader, lines, notes, unreadable)
+    return read_label_folder(images, source.label_dir, suffix, reader, lines, notes, unreadable)
 
 
 def _reader(source: BoxSource, label_dir: Path, notes: Notes) -> tuple[str, Reader]:
@@ -155,7 +155,7 @@ def _long_kind(source: BoxSource, label_dir: Path, notes: Notes) -> LineKind:
         return "pose"
     if source.format == "yolo_segment":
         return "segment"
-    found = long_lines(files_of_pictures(source.image_dir, label_dir, ".txt"))
+    found = long_lines(files_of_images(source.image_dir, label_dir, ".txt"))
     if not found.count:
         return "segment"
     described = class_list_of(label_dir, source.classes_file)
@@ -177,11 +177,11 @@ def _long_kind(source: BoxSource, label_dir: Path, notes: Notes) -> LineKind:
     return kind
 
 
-def _listed(records: list[BoxRecord], lines: list[str] | None, pictures: PictureNames) -> list[BoxRecord]:
-    """The records of the listed pictures; all without a list. A listed picture must be there."""
+def _listed(records: list[BoxRecord], lines: list[str] | None, images: ImageNames) -> list[BoxRecord]:
+    """The records of the listed images; all without a list. A listed image must be there."""
     if lines is None:
         return records
-    wanted = {path.resolve() for path in pictures.listed(lines)}
+    wanted = {path.resolve() for path in images.listed(lines)}
     return [record for record in records if record.path.resolve() in wanted]
 
 

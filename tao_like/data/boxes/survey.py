@@ -1,4 +1,4 @@
-"""Finding out how a folder of pictures with boxes is laid out, and what its data is like."""
+"""Finding out how a folder of images with boxes is laid out, and what its data is like."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class BoxSurvey:
         format: of the labels, in the words of ``BoxSource``.
         sources: for each split where to read it, one folder or several; the one name ``all`` for data that is
             not split.
-        pictures: of each split.
+        images: of each split.
         boxes: of each class in the training data, the most frequent first.
-        width: median of the pictures, in pixels.
+        width: median of the images, in pixels.
         height: likewise.
-        side: median side of a box as a fraction of its picture's longer side.
-        most_boxes: on one picture.
+        side: median side of a box as a fraction of its image's longer side.
+        most_boxes: on one image.
         notes: what was noticed, in sentences.
     """
 
     format: str
     sources: Mapping[str, tuple[BoxSource, ...]]
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     boxes: Mapping[str, int]
     width: int
     height: int
@@ -53,16 +53,16 @@ class BoxSurvey:
         return UNSPLIT not in self.sources
 
     @property
-    def training_pictures(self) -> int:
-        """Pictures of the training split, or all of unsplit data."""
-        return self.pictures["train" if self.is_split else UNSPLIT]
+    def training_images(self) -> int:
+        """Images of the training split, or all of unsplit data."""
+        return self.images["train" if self.is_split else UNSPLIT]
 
 
 def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
     """Recognises the layouts of COCO, VOC, KITTI, YOLO, CVAT, LabelImg, LabelMe and CSV, divided or not.
 
     Args:
-        folder: with pictures and labels.
+        folder: with images and labels.
         classes_file: names of YOLO's class numbers; by default it is looked for beside and above the labels.
 
     Raises:
@@ -70,16 +70,14 @@ def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds pictures and labels")
+        raise DatasetError(f"{folder} {what}; give the folder that holds images and labels")
     notes = Notes()
     sources = find_sources(folder, notes)
     if not sources:
         passed_over: list[Path] = []
-        pictures = sum(1 for _ in find_images(folder, passed_over=passed_over))
+        images = sum(1 for _ in find_images(folder, passed_over=passed_over))
         others = "".join(f"{message}\n" for message, _ in passed_over_notes(passed_over))
-        raise DatasetError(
-            f"{folder}: no labels of boxes were found ({pictures} pictures)\n{others}{LAYOUTS}"
-        )
+        raise DatasetError(f"{folder}: no labels of boxes were found ({images} images)\n{others}{LAYOUTS}")
     sources = {name: tuple(settled(one, notes) for one in several) for name, several in sources.items()}
     if classes_file is not None:
         sources = {
@@ -104,7 +102,7 @@ def _described(sources: Mapping[str, tuple[BoxSource, ...]], notes: Notes) -> Bo
         for name in order
     }
     if unreadable.problems:
-        message = "{count} pictures cannot be read; dataset.on_error=skip trains without them"
+        message = "{count} images cannot be read; dataset.on_error=skip trains without them"
         notes.add("warning", "unreadable", message, list(unreadable.problems.values()))
     main = records[order[0]]
     boxes = Counter(box.label for record in main for box in record.boxes if not box.ignore)
@@ -112,7 +110,7 @@ def _described(sources: Mapping[str, tuple[BoxSource, ...]], notes: Notes) -> Bo
     sizes = [size for size in sizes if size]
     if not sizes or not boxes:
         raise DatasetError(
-            f"{_place(sources[order[0]][0])}: none of {len(main)} pictures can be read, or none has a box"
+            f"{_place(sources[order[0]][0])}: none of {len(main)} images can be read, or none has a box"
         )
     width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
     sides = [
@@ -123,7 +121,7 @@ def _described(sources: Mapping[str, tuple[BoxSource, ...]], notes: Notes) -> Bo
     return BoxSurvey(
         format=sources[order[0]][0].format,
         sources={name: sources[name] for name in order},
-        pictures={name: len(records[name]) for name in order},
+        images={name: len(records[name]) for name in order},
         boxes=dict(boxes.most_common()),
         width=width,
         height=height,

@@ -35,7 +35,7 @@ def number_of(text: str | None, where: str) -> float:
 
 
 def side_of(value: object, where: str) -> int:
-    """A side of a picture as a file states it, in pixels; 0 where it is not stated. Raises DatasetError."""
+    """A side of an image as a file states it, in pixels; 0 where it is not stated. Raises DatasetError."""
     if value is None or value == "":
         return 0
     try:
@@ -43,7 +43,7 @@ def side_of(value: object, where: str) -> int:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DatasetError(f"{where} is {value!r}; give the picture's side in pixels, or leave it out")
+        raise DatasetError(f"{where} is {value!r}; give the image's side in pixels, or leave it out")
     return int(number)
 
 

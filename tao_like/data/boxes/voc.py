@@ -68,7 +68,7 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def read_voc_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
+def read_voc_file(label_file: Path, image: Path) -> tuple[list[Box], int, int]:
     """Boxes of a Pascal VOC XML file. Columns and rows count from 1, and the last belongs to the box.
 
     A box of a single pixel is no object but a slip: it comes out without an area.
@@ -76,7 +76,7 @@ def read_voc_file(label_file: Path, picture: Path) -> tuple[list[Box], int, int]
     Raises:
         DatasetError: the file is no such XML; the message names it.
     """
-    del picture
+    del image
     root = read_xml(label_file)
     boxes = []
     for number, item in enumerate(root.iter("object"), start=1):

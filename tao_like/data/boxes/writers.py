@@ -1,4 +1,4 @@
-"""Writing boxes in another format. Pictures stay where they are; label files name them as before."""
+"""Writing boxes in another format. Images stay where they are; label files name them as before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.kitti import DONT_CARE
-from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.boxes.sizes import image_size
 from tao_like.errors import DatasetError
 from tao_like.tracking.files import atomic_path, terminal_text
 
@@ -31,16 +31,16 @@ def write_boxes(
         records: of one source.
         classes: class names, for the numbers of COCO (from 1) and YOLO (from 0).
         kind: one of ``WRITTEN_FORMATS``.
-        folder: gets ``labels.json``, or a folder ``labels`` with a file for each picture.
+        folder: gets ``labels.json``, or a folder ``labels`` with a file for each image.
 
     Returns:
         The JSON file or the folder, and what the format cannot hold.
 
     Raises:
-        DatasetError: two pictures would share a label file, or a picture cannot be read.
+        DatasetError: two images would share a label file, or an image cannot be read.
     """
     lost: Lost = Counter()
-    sizes = {record.path: picture_size(record) for record in records}
+    sizes = {record.path: image_size(record) for record in records}
     if kind == "coco":
         target = folder / COCO_FILE
         _write(target, json.dumps(_coco(records, classes, sizes)))
@@ -52,7 +52,7 @@ def write_boxes(
         name = Path(record.key).with_suffix(suffix).as_posix()
         if name in written:
             raise DatasetError(
-                f"{record.key}: another picture has the label file {name} too; rename one of them"
+                f"{record.key}: another image has the label file {name} too; rename one of them"
             )
         written.add(name)
         _write(target / name, text_of(record, classes, sizes[record.path], lost))

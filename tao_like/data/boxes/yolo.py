@@ -19,14 +19,14 @@ LineKind = Literal["segment", "pose"]
 _BOX_FIELDS = 5
 _LEAST_LONG = 7
 _LEAST, _MOST = -0.5, 2.0
-"""Fractions of the picture's sides; 2 is the highest mark of a keypoint's visibility."""
+"""Fractions of the image's sides; 2 is the highest mark of a keypoint's visibility."""
 _SLACK = 0.02
 _FEWEST_POSES = 5
 """Lines that are needed to tell poses from polygons of the same length."""
 
 
 def looks_like_yolo(fields: Sequence[str]) -> bool:
-    """Whether a line is a class number and fractions of the picture's sides."""
+    """Whether a line is a class number and fractions of the image's sides."""
     if len(fields) < _BOX_FIELDS or (values := numbers_of(list(fields))) is None:
         return False
     if values[0] < 0 or values[0] != int(values[0]):
@@ -115,9 +115,9 @@ class YoloReader:
         self.long_kind = long_kind
         self.notes = notes
 
-    def __call__(self, label_file: Path, picture: Path) -> tuple[list[Box], int, int]:
-        """Boxes of a picture, its width and its height. Raises DatasetError."""
-        header = read_header(picture)
+    def __call__(self, label_file: Path, image: Path) -> tuple[list[Box], int, int]:
+        """Boxes of an image, its width and its height. Raises DatasetError."""
+        header = read_header(image)
         boxes = [
             self._box(where, fields, header.width, header.height) for where, fields in label_lines(label_file)
         ]

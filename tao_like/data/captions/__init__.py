@@ -1,1 +1,1 @@
-"""Pictures with captions: readers and their check. Imports no torch."""
+"""Images with captions: readers and their check. Imports no torch."""

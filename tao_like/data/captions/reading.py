@@ -27,13 +27,13 @@ CAPTION_SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class CaptionSource:
-    """Where the pictures and captions of a split are.
+    """Where the images and captions of a split are.
 
     Attributes:
         key: of the spec, such as ``dataset.train_dataset``.
-        images_dir: folder of pictures; for a list what its paths start from, None: the list's own folder.
+        images_dir: folder of images; for a list what its paths start from, None: the list's own folder.
         captions_file: a CSV or JSONL list; None: there is none.
-        caption_dir: folder of text files named as the pictures are; None: beside the pictures.
+        caption_dir: folder of text files named as the images are; None: beside the images.
         suffix: of these text files.
         layout: ``auto``, ``text_files``, ``class_folders`` or ``shards``, where there is no list.
         list_file: names of the images to take, one a line, with or without suffix; None: all.
@@ -53,23 +53,23 @@ class CaptionSource:
 
     @property
     def root(self) -> Path:
-        """What the names of pictures start from."""
+        """What the names of images start from."""
         return self.images_dir or Path(str(self.captions_file)).parent
 
 
 @dataclass
 class ReadCaptions:
-    """The pictures with captions, and what was noticed on the way."""
+    """The images with captions, and what was noticed on the way."""
 
     records: list[CaptionRecord]
     findings: list[Finding] = field(default_factory=list)
 
 
 def read_captions(source: CaptionSource) -> ReadCaptions:
-    """All pictures with captions of a source, in the order of their keys.
+    """All images with captions of a source, in the order of their keys.
 
     Raises:
-        DatasetError: there is no such folder or list, it cannot be read, or holds no picture with a caption.
+        DatasetError: there is no such folder or list, it cannot be read, or holds no image with a caption.
     """
     if source.images_dir is not None and not (source.images_dir.is_dir() or find_shards(source.images_dir)):
         raise DatasetError(f"{source.key}.images_dir: there is no folder or shard (.tar) {source.images_dir}")
@@ -89,8 +89,8 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
     if not found.records:
         where = source.captions_file or source.images_dir
         raise DatasetError(
-            f"{source.key}: {where} has no picture with a caption; put a text file ({source.suffix}) beside "
-            "each picture, or give captions_file, or one folder of pictures a class"
+            f"{source.key}: {where} has no image with a caption; put a text file ({source.suffix}) beside "
+            "each image, or give captions_file, or one folder of images a class"
         )
     return found
 
@@ -127,7 +127,7 @@ def _listed(records: list[CaptionRecord], file: Path, key: str) -> list[CaptionR
 
 
 def _is_class_folders(source: CaptionSource) -> bool:
-    """Whether the folder holds class folders: as it says, or where no picture has a text file."""
+    """Whether the folder holds class folders: as it says, or where no image has a text file."""
     if source.layout != "auto":
         return source.layout == "class_folders"
     if source.caption_dir is not None:
@@ -142,7 +142,7 @@ def _of_class(record: Any, source: CaptionSource) -> CaptionRecord:
 
 
 def _of_text_files(source: CaptionSource) -> ReadCaptions:
-    """Every picture with the lines of its text file as captions."""
+    """Every image with the lines of its text file as captions."""
     records, without = [], []
     for path in find_images(source.root):
         key = path.relative_to(source.root)
@@ -162,13 +162,13 @@ def _of_text_files(source: CaptionSource) -> ReadCaptions:
 def _left_out(source: CaptionSource, without: Sequence[str]) -> list[Finding]:
     if not without:
         return []
-    words = "1 picture has" if len(without) == 1 else f"{len(without)} pictures have"
+    words = "1 image has" if len(without) == 1 else f"{len(without)} images have"
     message = f"{source.key}: {words} no caption and cannot be used:"
     return [Finding("warning", "no_caption", message, tuple(sorted(without)))]
 
 
 def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
-    """Rows or lines of a list; those of one picture are joined."""
+    """Rows or lines of a list; those of one image are joined."""
     rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
     found: dict[Path, CaptionRecord] = {}
     missing: list[str] = []
@@ -200,7 +200,7 @@ def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(read_text(path, "pictures and captions")))
+    reader = csv.reader(io.StringIO(read_text(path, "images and captions")))
     header = next(reader, [])
     names = [plain_header(name) for name in header]
     for row in reader:
@@ -216,7 +216,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Lines of JSONL, or the entries of one JSON list."""
-    text = read_text(path, "pictures and captions")
+    text = read_text(path, "images and captions")
     try:
         if text.lstrip().startswith("["):
             rows = list(enumerate(json.loads(text), 1))

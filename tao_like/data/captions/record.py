@@ -1,4 +1,4 @@
-"""A picture with what is said about it."""
+"""An image with what is said about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tao_like.data.images.sample import ImageRecord
 
 @dataclass(frozen=True)
 class CaptionRecord(ImageRecord):
-    """One picture with its captions.
+    """One image with its captions.
 
     Attributes:
         labels: its class where the data says one, for scores by class; else empty.

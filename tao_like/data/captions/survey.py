@@ -20,7 +20,7 @@ def survey_captions(splits: Mapping[str, Sequence[CaptionRecord]], tokenizer: To
 
     For each: ``pictures``, ``captions``, ``captions_a_picture``, ``tokens`` (smallest, median, largest
     number), ``cut_off`` (fraction of the captions with more tokens than fit), ``equal`` (fraction of the
-    captions that another picture has too), ``unknown`` (fraction of the tokens that the vocabulary lacks).
+    captions that another image has too), ``unknown`` (fraction of the tokens that the vocabulary lacks).
     """
     return {name: _figures(records, tokenizer) for name, records in splits.items() if records}
 
@@ -74,7 +74,7 @@ def caption_findings(
             yield Finding(
                 "info",
                 "equal_captions",
-                f"{of_split['equal']:.1%} of the captions of {name} stand under several pictures; they count "
+                f"{of_split['equal']:.1%} of the captions of {name} stand under several images; they count "
                 "as right for each of these",
             )
 

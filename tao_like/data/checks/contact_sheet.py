@@ -1,4 +1,4 @@
-"""Many small pictures on one large one, with captions and colored frames."""
+"""Many small images on one large one, with captions and colored frames."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _LEADING = 1.35
 
 
 class Tile(NamedTuple):
-    """One small picture.
+    """One small image.
 
     Attributes:
-        image: The picture, in any size.
+        image: The image, in any size.
         caption: Text below it; further lines after line breaks.
         color: Color of the frame; None: a thin grey one.
     """
@@ -47,17 +47,17 @@ def contact_sheet(
     title: str = "",
     tile: int = 168,
 ) -> Image.Image:
-    """Draws rows of pictures, each with a caption and a frame.
+    """Draws rows of images, each with a caption and a frame.
 
     Args:
-        rows: Tiles, or plain (picture, caption, color).
+        rows: Tiles, or plain (image, caption, color).
         headings: A line above each row, such as a class name.
         title: A line above all.
-        tile: Side of the square that a picture is fitted into, in pixels. Pictures keep their shape; small
+        tile: Side of the square that an image is fitted into, in pixels. Images keep their shape; small
             ones are enlarged by whole factors, so that their pixels stay sharp.
 
     Returns:
-        An RGB picture, wide enough for the longest row.
+        An RGB image, wide enough for the longest row.
 
     Raises:
         ValueError: The number of headings is not that of the rows.
@@ -103,25 +103,25 @@ def class_overview(
     most_classes: int = 40,
     window: Window | None = None,
 ) -> Image.Image:
-    """A contact sheet with a row of examples of each class, spread evenly over its pictures.
+    """A contact sheet with a row of examples of each class, spread evenly over its images.
 
-    A picture that cannot be read is shown as an empty tile that says so.
+    An image that cannot be read is shown as an empty tile that says so.
 
     Args:
-        records: The pictures.
+        records: The images.
         classes: Classes to show, in this order.
         columns: Examples of a class.
         most_classes: Further classes are left out, and the title says so.
-        window: Values of 16-bit pictures that become black and white.
+        window: Values of 16-bit images that become black and white.
     """
     shown = list(classes[:most_classes])
     rows, headings = [], []
     for label in shown:
         members = [record for record in records if label in record.labels]
-        count = "1 picture" if len(members) == 1 else f"{len(members)} pictures"
+        count = "1 image" if len(members) == 1 else f"{len(members)} images"
         headings.append(f"{label} · {count}")
         rows.append([_example(record, window) for record in _spread(members, columns)])
-    title = f"{len(records)} pictures, {len(classes)} classes"
+    title = f"{len(records)} images, {len(classes)} classes"
     if len(shown) < len(classes):
         title += f" (the first {len(shown)} are shown)"
     return contact_sheet(rows, headings=headings, title=title)
@@ -156,9 +156,9 @@ def _draw_tile(
     left, top = place
     outer = (left, top, left + side + 2 * _FRAME - 1, top + side + 2 * _FRAME - 1)
     draw.rectangle(outer, fill=_MAT, outline=tile.color or _LINE, width=_FRAME if tile.color else 1)
-    picture = _fitted(tile.image, side)
-    offset = (left + _FRAME + (side - picture.width) // 2, top + _FRAME + (side - picture.height) // 2)
-    sheet.paste(picture, offset)
+    image = _fitted(tile.image, side)
+    offset = (left + _FRAME + (side - image.width) // 2, top + _FRAME + (side - image.height) // 2)
+    sheet.paste(image, offset)
     baseline = outer[3] + 6
     for number, line in enumerate(tile.caption.splitlines()):
         font = load_font(_CAPTION_SIZE, line)

@@ -1,4 +1,4 @@
-"""Telling pictures that look the same."""
+"""Telling images that look the same."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tao_like.data.checks.grouping import Groups
 
 # Side of the thumbnails that are compared when two hashes are alike.
 THUMBNAIL_SIDE = 16
-# Bits that two hashes of one picture may differ in: with four parts of 16 bits, one part must agree then.
+# Bits that two hashes of one image may differ in: with four parts of 16 bits, one part must agree then.
 _MOST_BITS = 3
 _PARTS = 4
 _SPARSE = 37
-# Largest difference of a thumbnail's value (0 to 255) between two savings of one picture. Measured on 397
+# Largest difference of a thumbnail's value (0 to 255) between two savings of one image. Measured on 397
 # photos saved as JPEG of quality 50, or at 0.6 times their size and quality 75: at most 11, with 99 % of the
 # hashes within 3 bits; between different photos at least 60.
 _SAME = 16
-# Thumbnails with a smaller standard deviation show nothing to tell two pictures by.
+# Thumbnails with a smaller standard deviation show nothing to tell two images by.
 _FLAT = 4.0
 _BITS_SET = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two pictures are compared by.
+    """What two images are compared by.
 
     Attributes:
         hash: 64-bit difference hash.
         thumbnail: (16, 16, 3) uint8.
-        is_grey: Whether no pixel of the scaled-down picture has a color.
+        is_grey: Whether no pixel of the scaled-down image has a color.
     """
 
     hash: int
@@ -42,8 +42,8 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """Fingerprint of an RGB picture of any size."""
-    # Bilinear with Pillow's antialiasing: a box filter would make the values depend on the picture's size.
+    """Fingerprint of an RGB image of any size."""
+    # Bilinear with Pillow's antialiasing: a box filter would make the values depend on the image's size.
     small = image.resize((144, 128), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.int16)
     is_grey = bool(np.abs(pixels - pixels[..., :1]).max() <= 4)
@@ -54,8 +54,8 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 def difference_hash(image: Image.Image) -> int:
     """64 bits that say where brightness rises from left to right, on a grid of 9 x 8.
 
-    Krawetz, "Kind of Like That" (2013). Nearly equal for copies of a picture in another size, format or
-    quality; also for pictures with little structure, so that hashes alone prove nothing.
+    Krawetz, "Kind of Like That" (2013). Nearly equal for copies of an image in another size, format or
+    quality; also for images with little structure, so that hashes alone prove nothing.
     """
     grid = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR), dtype=np.int16)
     bits = np.packbits(grid[:, 1:] > grid[:, :-1])
@@ -63,7 +63,7 @@ def difference_hash(image: Image.Image) -> int:
 
 
 def near_duplicates(prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Positions of pictures that look the same: hashes nearly equal, thumbnails too, and not flat."""
+    """Positions of images that look the same: hashes nearly equal, thumbnails too, and not flat."""
     places = [place for place, each in enumerate(prints) if each.thumbnail.std() >= _FLAT]
     if not places:
         return []

@@ -21,7 +21,7 @@ class Finding:
         code: What kind of thing, for programs: ``corrupt``, ``same_picture_in_splits``, ...
         message: A sentence for users.
         files: The files that it is about.
-        groups: Files that belong together, such as copies of one picture.
+        groups: Files that belong together, such as copies of one image.
     """
 
     level: Level
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SizeSummary:
-    """Smallest, median and largest upright width and height of the readable pictures, in pixels."""
+    """Smallest, median and largest upright width and height of the readable images, in pixels."""
 
     width: tuple[int, int, int]
     height: tuple[int, int, int]
@@ -63,17 +63,17 @@ class CheckReport:
     Attributes:
         findings: Errors first, then warnings, then what is merely worth knowing.
         classes: Class names in their order.
-        counts: Pictures of each split and class; in multi-label data one picture may count several times.
-        pictures: Pictures of each split.
-        sizes: Sizes of the readable pictures; None when there are none.
-        grey_fraction: Fraction of the readable pictures without color, 0 to 1; None when there are none.
-        full: Whether every picture was decoded.
+        counts: Images of each split and class; in multi-label data one image may count several times.
+        images: Images of each split.
+        sizes: Sizes of the readable images; None when there are none.
+        grey_fraction: Fraction of the readable images without color, 0 to 1; None when there are none.
+        full: Whether every image was decoded.
     """
 
     findings: tuple[Finding, ...]
     classes: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]]
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     sizes: SizeSummary | None = None
     grey_fraction: float | None = None
     full: bool = False
@@ -107,16 +107,16 @@ class CheckReport:
             "warnings": len(self.warnings),
             "findings": [finding.to_dict() for finding in self.findings],
             "classes": list(self.classes),
-            "pictures": dict(self.pictures),
+            "pictures": dict(self.images),
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "sizes": sizes,
             "grey_share": self.grey_fraction,
         }
 
     def text(self, limit: int = 10) -> str:
-        """Lines for a terminal: the pictures of each split, their sizes, and the findings."""
-        splits = ", ".join(f"{name} {count}" for name, count in self.pictures.items())
-        lines = [f"{sum(self.pictures.values())} pictures ({splits}), {len(self.classes)} classes"]
+        """Lines for a terminal: the images of each split, their sizes, and the findings."""
+        splits = ", ".join(f"{name} {count}" for name, count in self.images.items())
+        lines = [f"{sum(self.images.values())} images ({splits}), {len(self.classes)} classes"]
         if self.sizes is not None:
             width, height = self.sizes.width, self.sizes.height
             lines.append(

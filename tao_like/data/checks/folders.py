@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures and is not used."""
+"""What lies in a folder of images and is not used."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tao_like.data.images.files import find_images, is_image_name, listing, pass
 
 
 def unused_findings(folder: Path, *, class_folders: bool) -> Iterator[Finding]:
-    """Pictures of kinds that cannot be read, with what to do, and those that lie in no class folder.
+    """Images of kinds that cannot be read, with what to do, and those that lie in no class folder.
 
     Args:
-        folder: whose pictures are taken, nested ones too.
+        folder: whose images are taken, nested ones too.
         class_folders: the folders in it are classes.
 
     Raises:
@@ -28,7 +28,7 @@ def unused_findings(folder: Path, *, class_folders: bool) -> Iterator[Finding]:
         return
     loose = tuple(entry.path for entry in listing(folder) if is_image_name(entry.name) and not entry.is_dir())
     if loose:
-        words = "1 picture lies" if len(loose) == 1 else f"{len(loose)} pictures lie"
+        words = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
         yield Finding(
             "warning",
             "loose_pictures",

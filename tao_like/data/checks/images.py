@@ -1,4 +1,4 @@
-"""Checks of labelled pictures: a quick one before every training, a full one on request."""
+"""Checks of labelled images: a quick one before every training, a full one on request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SplitRecords = Mapping[str, Sequence[ImageRecord]]
 
 TINY_SIDE = 16
 EXTREME_RATIO = 4.0
-FEW_PICTURES = 10
+FEW_IMAGES = 10
 IMBALANCE = 10.0
 _MOST_THREADS = 8
 _REPLACE = "replace or remove"
@@ -82,17 +82,17 @@ def quick_check(
     remedy: str = "",
     big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
-    """Looks for what would stop or spoil a training, without decoding the pictures.
+    """Looks for what would stop or spoil a training, without decoding the images.
 
-    Every file is there, not empty and has the head of a picture; labels are known; classes have pictures in
+    Every file is there, not empty and has the head of an image; labels are known; classes have images in
     every split; no file is in two splits or has two labels (by content).
 
     Args:
-        splits: Pictures of ``train``, ``val``, ``test``, or some of them.
+        splits: Images of ``train``, ``val``, ``test``, or some of them.
         classes: Class names in the order of the outputs.
-        multi_label: Whether pictures may have several labels, or none.
+        multi_label: Whether images may have several labels, or none.
         remedy: The key of the task that makes up for rare classes, where it has one.
-        big: What becomes of pictures beyond the limit.
+        big: What becomes of images beyond the limit.
     """
     placed = _placed(splits)
     seen = {path: _header(path, big) for path in _paths(placed)}
@@ -101,7 +101,7 @@ def quick_check(
         *_class_findings(splits, classes, multi_label, remedy),
         *_file_findings(seen),
         *_copy_findings(placed, same),
-        *_picture_findings(seen),
+        *_image_findings(seen),
     ]
     return _report(findings, splits, classes, seen, full=False)
 
@@ -116,15 +116,15 @@ def full_check(
     window: Window | None = None,
     big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
-    """All that ``quick_check`` looks for, on decoded pictures, and pictures that look the same.
+    """All that ``quick_check`` looks for, on decoded images, and images that look the same.
 
     Args:
         splits: As for ``quick_check``.
         classes: As for ``quick_check``.
         multi_label: As for ``quick_check``.
         remedy: As for ``quick_check``.
-        on_progress: Called with the number of pictures done and of all, in the calling thread.
-        window: Values of 16-bit pictures that become black and white.
+        on_progress: Called with the number of images done and of all, in the calling thread.
+        window: Values of 16-bit images that become black and white.
         big: As for ``quick_check``.
     """
     placed = _placed(splits)
@@ -135,7 +135,7 @@ def full_check(
         *_file_findings(seen),
         *_copy_findings(placed, same),
         *_look_alike_findings(placed, same, seen),
-        *_picture_findings(seen),
+        *_image_findings(seen),
     ]
     return _report(findings, splits, classes, seen, full=True)
 
@@ -190,7 +190,7 @@ def _decode_all(
             if on_progress is not None:
                 on_progress(len(seen), len(paths))
     finally:
-        # Without this, Ctrl-C would wait until every picture that is queued has been decoded.
+        # Without this, Ctrl-C would wait until every image that is queued has been decoded.
         pool.shutdown(cancel_futures=True)
     return seen
 
@@ -221,7 +221,7 @@ def _class_findings(
     for name, records in splits.items():
         if not records:
             level: Level = "error" if name == "train" else "warning"
-            yield Finding(level, "empty_split", f"the split {name} has no pictures")
+            yield Finding(level, "empty_split", f"the split {name} has no images")
         unknown = [record for record in records if not set(record.labels) <= set(classes)]
         if unknown:
             labels = sorted({label for record in unknown for label in record.labels} - set(classes))
@@ -236,17 +236,15 @@ def _class_findings(
         counts = _counts(records)
         missing = [label for label in classes if not counts[label]]
         if records and missing:
-            yield Finding("warning", "class_missing", f"no pictures in {name} of: {_some(missing)}")
+            yield Finding("warning", "class_missing", f"no images in {name} of: {_some(missing)}")
     yield from _balance_findings(_counts(splits.get("train", ())), classes, remedy)
 
 
 def _balance_findings(counts: Mapping[str, int], classes: Sequence[str], remedy: str) -> Iterator[Finding]:
     present = {label: counts[label] for label in classes if counts[label]}
-    few = [f"{label} ({count})" for label, count in present.items() if count < FEW_PICTURES]
+    few = [f"{label} ({count})" for label, count in present.items() if count < FEW_IMAGES]
     if few:
-        yield Finding(
-            "warning", "few_pictures", f"fewer than {FEW_PICTURES} pictures to train on: {_some(few)}"
-        )
+        yield Finding("warning", "few_pictures", f"fewer than {FEW_IMAGES} images to train on: {_some(few)}")
     if present:
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
         ratio = present[most] / present[least]
@@ -254,7 +252,7 @@ def _balance_findings(counts: Mapping[str, int], classes: Sequence[str], remedy:
             yield Finding(
                 "warning",
                 "imbalance",
-                f"{most!r} has {ratio:.0f} times as many training pictures as {least!r} "
+                f"{most!r} has {ratio:.0f} times as many training images as {least!r} "
                 f"({present[most]} and {present[least]})" + (f"; {remedy} makes up for it" if remedy else ""),
             )
 
@@ -269,7 +267,7 @@ def _copy_findings(placed: Sequence[_Placed], same: Iterable[Sequence[int]]) -> 
 def _look_alike_findings(
     placed: Sequence[_Placed], same: Iterable[Sequence[int]], seen: Mapping[Path, _Seen]
 ) -> Iterator[Finding]:
-    """As for copies, for pictures that merely look the same; of equal files one stands for all."""
+    """As for copies, for images that merely look the same; of equal files one stands for all."""
     copies = {index for group in same for index in group[1:]}
     looks: list[Fingerprint] = []
     shown: list[_Placed] = []
@@ -279,7 +277,7 @@ def _look_alike_findings(
             looks.append(look)
             shown.append(entry)
     groups = [[shown[index] for index in group] for group in near_duplicates(looks)]
-    yield from _group_findings(groups, "similar_picture", "pictures that look the same")
+    yield from _group_findings(groups, "similar_picture", "images that look the same")
 
 
 def _group_findings(groups: Iterable[Sequence[_Placed]], code: str, what: str) -> Iterator[Finding]:
@@ -317,7 +315,7 @@ def _group_findings(groups: Iterable[Sequence[_Placed]], code: str, what: str) -
         )
 
 
-def _picture_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
+def _image_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
     readable = {path: look for path, look in seen.items() if not look.problem}
     tiny = tuple(str(path) for path, look in readable.items() if min(look.width, look.height) < TINY_SIDE)
     if tiny:
@@ -338,7 +336,7 @@ def _picture_findings(seen: Mapping[Path, _Seen]) -> Iterator[Finding]:
     grey = sum(look.is_grey for look in readable.values())
     if grey:
         fraction = f"{grey} of {len(readable)}" if grey < len(readable) else "all"
-        yield Finding("info", "grey", f"grey pictures: {fraction}")
+        yield Finding("info", "grey", f"grey images: {fraction}")
 
 
 def _counts(records: Iterable[ImageRecord]) -> Counter[str]:
@@ -365,7 +363,7 @@ def _report(
         findings=tuple(findings),
         classes=tuple(classes),
         counts={name: {label: counts[label] for label in classes} for name, counts in counted.items()},
-        pictures={name: len(records) for name, records in splits.items()},
+        images={name: len(records) for name, records in splits.items()},
         sizes=sizes,
         grey_fraction=grey_fraction,
         full=full,

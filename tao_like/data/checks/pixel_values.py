@@ -1,4 +1,4 @@
-"""The check of 16-bit pictures: which values they use, and what becomes of them."""
+"""The check of 16-bit images: which values they use, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tao_like.runtime.inputs.image import FULL_WINDOW, Window
 
 KEY = "dataset.pixel_range"
 DARK = 16
-"""Pictures that use less than one part in so many of the window are nearly black."""
+"""Images that use less than one part in so many of the window are nearly black."""
 
 
 def pixel_value_findings(
     splits: Mapping[str, Sequence[ImageRecord]], setting: str, window: Window | None
 ) -> Iterator[Finding]:
-    """What is to be said of a data set's 16-bit pictures.
+    """What is to be said of a data set's 16-bit images.
 
     Args:
-        splits: The pictures of each split.
+        splits: The images of each split.
         setting: The value of ``dataset.pixel_range``.
         window: What it came to; None: 0 and 65535.
     """
@@ -35,14 +35,14 @@ def pixel_value_findings(
             yield Finding(
                 "warning",
                 "pixel_range_exceeded",
-                f"16-bit pictures of {split} have values up to {found.largest}; {KEY}={setting} makes all "
+                f"16-bit images of {split} have values up to {found.largest}; {KEY}={setting} makes all "
                 f"from {high:g} on white. Give a wider one, such as 0-{found.limit}",
             )
         elif (high - low) / max(1.0, found.percentiles[1] - low) > DARK:
             yield Finding(
                 "warning",
                 "dark_pictures",
-                f"99.5 % of the values of 16-bit pictures of {split} lie below {found.percentiles[1]:g}, and "
+                f"99.5 % of the values of 16-bit images of {split} lie below {found.percentiles[1]:g}, and "
                 f"{high:g} is white: they are nearly black. {KEY}=percentile spreads them, or give two "
                 f"numbers, such as 0-{max(1, round(found.percentiles[1]))}",
             )
@@ -52,7 +52,7 @@ def _of_training(found: PixelRange, setting: str, window: Window | None) -> Iter
     if found.limit == SIXTEEN_BITS and window is None:
         return
     words = f"values up to {found.limit} only" if found.limit < SIXTEEN_BITS else "all of their range"
-    told = f"16-bit pictures use {words} ({found.smallest} to {found.largest} in {found.pictures} of them)"
+    told = f"16-bit images use {words} ({found.smallest} to {found.largest} in {found.images} of them)"
     if window is None:
         yield Finding(
             "warning",

@@ -1,4 +1,4 @@
-"""Finding pictures whose label is likely wrong."""
+"""Finding images whose label is likely wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 # Rows whose similarities to all others are held at a time.
 _BLOCK = 1024
-# A picture is suspected when at most this fraction of its neighbours has its label ...
+# An image is suspected when at most this fraction of its neighbours has its label ...
 _OWN_FRACTION = 0.1
 # ... and at least this fraction agrees on another.
 _OTHER_FRACTION = 0.7
@@ -19,7 +19,7 @@ _FEWEST_NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class Suspect:
-    """A picture that its neighbours disagree with.
+    """An image that its neighbours disagree with.
 
     Attributes:
         index: Its place in what was given.
@@ -37,10 +37,10 @@ class Suspect:
 def likely_wrong_labels(
     features: npt.NDArray[np.floating], labels: Sequence[str], *, neighbours: int = 10
 ) -> list[Suspect]:
-    """Pictures whose nearest neighbours nearly all have one other label, by descending score.
+    """Images whose nearest neighbours nearly all have one other label, by descending score.
 
-    Each picture is compared with all others (leave one out) by the cosine of their features. Of a class with
-    few pictures fewer neighbours count, as no more can agree; a class of three pictures or fewer is left out.
+    Each image is compared with all others (leave one out) by the cosine of their features. Of a class with
+    few images fewer neighbours count, as no more can agree; a class of three images or fewer is left out.
 
     Args:
         features: (N, D), any finite numbers: what a network gives below its head.

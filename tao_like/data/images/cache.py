@@ -1,4 +1,4 @@
-"""Reads pictures, and keeps them decoded where that saves time: in memory or on disk."""
+"""Reads images, and keeps them decoded where that saves time: in memory or on disk."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MEMORY_FRACTION = 0.5
 
 
 class ImageStore:
-    """Reads pictures from their files, every time.
+    """Reads images from their files, every time.
 
     Args:
-        window: values of 16-bit pictures that become black and white; see ``ImagePreprocessing``.
-        big: what becomes of pictures beyond the limit.
+        window: values of 16-bit images that become black and white; see ``ImagePreprocessing``.
+        big: what becomes of images beyond the limit.
     """
 
     def __init__(self, window: Window | None = None, big: BigImages = BigImages.REFUSED) -> None:
@@ -34,7 +34,7 @@ class ImageStore:
         self.big = big
 
     def read(self, path: Path) -> Image.Image:
-        """The picture in RGB. Raises DatasetError."""
+        """The image in RGB. Raises DatasetError."""
         return read_image(path, self.window, self.big)
 
     def _decode(self, path: Path) -> np.ndarray:
@@ -42,16 +42,16 @@ class ImageStore:
 
 
 class MemoryStore(ImageStore):
-    """Keeps decoded pictures in memory. Filled before worker processes start, so that they share it.
+    """Keeps decoded images in memory. Filled before worker processes start, so that they share it.
 
     Args:
-        paths: all the pictures.
+        paths: all the images.
         on_progress: called with (done, total).
         window: see ``ImageStore``.
         big: likewise.
 
     Raises:
-        SpecError: the decoded pictures would not fit.
+        SpecError: the decoded images would not fit.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class MemoryStore(ImageStore):
                 f"dataset.cache=ram would take {needed / 2**30:.1f} GiB, and {limit / 2**30:.1f} GiB are at "
                 "hand for it; set dataset.cache=disk or none"
             )
-        self._pictures: dict[Path, np.ndarray] = {}
+        self._images: dict[Path, np.ndarray] = {}
         with ThreadPoolExecutor() as pool:
             for done, (path, pixels) in enumerate(zip(paths, pool.map(self._decode, paths), strict=True), 1):
-                self._pictures[path] = pixels
+                self._images[path] = pixels
                 if on_progress:
                     on_progress(done, len(paths))
 
     def read(self, path: Path) -> Image.Image:
-        """The picture in RGB, decoded before or now."""
-        pixels = self._pictures.get(path)
+        """The image in RGB, decoded before or now."""
+        pixels = self._images.get(path)
         return super().read(path) if pixels is None else Image.fromarray(pixels)
 
 
 class DiskStore(ImageStore):
-    """Keeps decoded pictures as .npy files in a folder; a changed picture is decoded anew.
+    """Keeps decoded images as .npy files in a folder; a changed image is decoded anew.
 
     Args:
         folder: made when it does not exist.
@@ -99,7 +99,7 @@ class DiskStore(ImageStore):
         self.folder = folder
 
     def read(self, path: Path) -> Image.Image:
-        """The picture in RGB, decoded before or now."""
+        """The image in RGB, decoded before or now."""
         status = file_status(path)
         key = f"{path.absolute()}|{status.modified}|{status.size}"
         if self.window is not None:
@@ -116,7 +116,7 @@ class DiskStore(ImageStore):
 
 
 def _decoded_size(path: Path) -> int:
-    """Bytes of the picture in RGB, from its header; a picture that cannot be read is named later."""
+    """Bytes of the image in RGB, from its header; an image that cannot be read is named later."""
     try:
         with open_file(path) as file, open_image(file, IMAGE_FORMATS) as image:
             return int(image.width * image.height * 3)

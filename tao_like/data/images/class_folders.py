@@ -1,4 +1,4 @@
-"""Pictures sorted into one folder a class."""
+"""Images sorted into one folder a class."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ClassFolders:
 
     Attributes:
         root: The folder.
-        records: The pictures in the order of their keys; ``key`` is ``class/.../file``.
-        empty_classes: Class folders without a picture.
-        loose_images: Pictures beside the class folders; they have no class and are not used.
-        ignored: Number of files that are no pictures, by suffix (lower case, with its dot).
-        passed_over: Pictures of kinds that cannot be read, such as HEIC.
+        records: The images in the order of their keys; ``key`` is ``class/.../file``.
+        empty_classes: Class folders without an image.
+        loose_images: Images beside the class folders; they have no class and are not used.
+        ignored: Number of files that are no images, by suffix (lower case, with its dot).
+        passed_over: Images of kinds that cannot be read, such as HEIC.
     """
 
     root: Path
@@ -84,7 +84,7 @@ def scan_class_folders(root: Path) -> ClassFolders:
 def read_class_folders(
     images_dir: Path | str, *, training: bool = True, key: str = "images_dir"
 ) -> list[ImageRecord]:
-    """Pictures of a folder that holds one folder a class, in the order of their keys.
+    """Images of a folder that holds one folder a class, in the order of their keys.
 
     Args:
         images_dir: The folder.
@@ -92,16 +92,16 @@ def read_class_folders(
         key: Spec key or other name that errors call the folder by.
 
     Raises:
-        DatasetError: It is no folder, or holds no class folders, or no pictures.
+        DatasetError: It is no folder, or holds no class folders, or no images.
     """
     root = Path(images_dir)
     _require_folder(root, key)
     found = scan_class_folders(root)
-    layout = f"It must hold one folder of pictures a class:\n{LAYOUT.format(name=root.name)}"
+    layout = f"It must hold one folder of images a class:\n{LAYOUT.format(name=root.name)}"
     if not found.records:
         if found.loose_images:
             raise DatasetError(
-                f"{key}: {root} holds {found.loose_images} pictures but no class folders. {layout}\n"
+                f"{key}: {root} holds {found.loose_images} images but no class folders. {layout}\n"
                 "or give a CSV file with the columns path and label."
             )
         kinds = ", ".join(
@@ -109,15 +109,15 @@ def read_class_folders(
         )
         others = f" (other files: {kinds})" if kinds else ""
         advice = "".join(f"\n{message}" for message, _ in passed_over_notes(found.passed_over))
-        raise DatasetError(f"{key}: no pictures below {root}{others}. {layout}{advice}")
+        raise DatasetError(f"{key}: no images below {root}{others}. {layout}{advice}")
     if not training:
         return list(found.records)
     classes = sorted({record.labels[0] for record in found.records})
     _refuse_split_folders(root, [*classes, *found.empty_classes], key)
     if found.empty_classes:
         raise DatasetError(
-            f"{key}: no pictures in the class folder {_quoted(found.empty_classes)} of {root}. "
-            "Add pictures of that class or remove the folder."
+            f"{key}: no images in the class folder {_quoted(found.empty_classes)} of {root}. "
+            "Add images of that class or remove the folder."
         )
     if len(classes) == 1:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Pictures listed in a CSV file."""
+"""Images listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NO = frozenset({"", "0", "0.0", "false", "no"})
 
 @dataclass(frozen=True)
 class CsvPeek:
-    """What a CSV file of pictures says about itself.
+    """What a CSV file of images says about itself.
 
     Attributes:
         files: The first few files that it lists, as they are written there.
@@ -62,8 +62,8 @@ class _Columns:
 
 
 @dataclass
-class _Pictures:
-    """Pictures read so far, by file, and what was wrong on the way."""
+class _Images:
+    """Images read so far, by file, and what was wrong on the way."""
 
     csv_file: Path
     root: Path
@@ -73,7 +73,7 @@ class _Pictures:
     missing: list[str] = field(default_factory=list)
 
     def add(self, line: int, name: str, labels: tuple[str, ...], group: str) -> None:
-        """Takes one row; a second row of the same picture must agree, or adds labels to multi-label data."""
+        """Takes one row; a second row of the same image must agree, or adds labels to multi-label data."""
         path = self._resolve(name)
         if path is None:
             self.missing.append(f"line {line}: {name}")
@@ -99,7 +99,7 @@ class _Pictures:
         return path.as_posix().removeprefix(self.root.as_posix().rstrip("/") + "/")
 
     def records(self) -> list[ImageRecord]:
-        """The pictures in the order of their keys; raises what was wrong."""
+        """The images in the order of their keys; raises what was wrong."""
         if self.problems:
             raise DatasetError(
                 f"{self.csv_file}: {len(self.problems)} rows cannot be used:\n{first_of(self.problems)}"
@@ -121,23 +121,23 @@ def read_csv(
     split: str | None = None,
     separators: str | None = None,
 ) -> list[ImageRecord]:
-    """Pictures listed in a CSV file, in the order of their keys.
+    """Images listed in a CSV file, in the order of their keys.
 
     The first line names the columns: one for the file (``path``, ``file``, ``filename``, ``image``, ...) and
     either one for the label (``label``, ``class``, ``category``, ...; several labels as ``a;b``, ``a|b`` or
     ``"a, b"``) or one column a class that holds 0 or 1. Columns ``group`` and ``split`` are optional; beside
     a label column, others are left alone. Separated by commas, semicolons or tabs; UTF-8.
 
-    A picture that is listed twice counts once: with the same label, or, in multi-label data, with the labels
+    An image that is listed twice counts once: with the same label, or, in multi-label data, with the labels
     of all its rows.
 
     Args:
         csv_file: The file.
         images_dir: Where relative paths start from; by default the folder of the CSV file.
-        multi_label: Whether a picture may have several labels, or none.
+        multi_label: Whether an image may have several labels, or none.
         group_column: Column with what stays together in a split; by default ``group``, where there is one.
         split: In a file with a column ``split``: reads the rows of this one (``train``, ``val`` or ``test``).
-        separators: Marks between the labels of a picture; None: as ``label_separators`` finds them.
+        separators: Marks between the labels of an image; None: as ``label_separators`` finds them.
 
     Raises:
         DatasetError: The file cannot be used; it names the file and, for each fault, the line.
@@ -147,7 +147,7 @@ def read_csv(
     line, header = next(rows, (1, []))
     columns = _columns(f"{csv_file}: line {line}", header, group_column)
     root = Path(os.path.normpath(Path(images_dir or csv_file.parent).absolute()))
-    pictures = _Pictures(csv_file, root, multi_label)
+    images = _Images(csv_file, root, multi_label)
     listed = list(rows)
     if separators is None:
         separators = _separators_of(columns, [row for _, row in listed])
@@ -157,25 +157,25 @@ def read_csv(
         if problem is None:
             labels, problem = _labels(row, columns, multi_label, separators)
         if problem is not None:
-            pictures.problems.append(f"line {line}: {problem}")
+            images.problems.append(f"line {line}: {problem}")
         elif split is None or columns.split is None or split_name(row[columns.split]) == split:
             group = row[columns.group].strip() if columns.group is not None else ""
-            pictures.add(line, row[columns.file].strip(), labels, group)
-    records = pictures.records()
+            images.add(line, row[columns.file].strip(), labels, group)
+    records = images.records()
     if not records:
         of_split = f" for the split {split}" if split else ""
-        raise DatasetError(f"{csv_file}: no pictures are listed{of_split}")
+        raise DatasetError(f"{csv_file}: no images are listed{of_split}")
     return records
 
 
 def label_separators(csv_file: Path | str) -> str:
-    """Marks that stand between the labels of a picture in a file: ``;`` and ``|``, and perhaps the comma.
+    """Marks that stand between the labels of an image in a file: ``;`` and ``|``, and perhaps the comma.
 
     A comma may be part of a name (``Smith, John``), so it counts only where the labels that it would give
     repeat themselves: where there are no more of them than of whole cells.
 
     Raises:
-        DatasetError: The file cannot be read as a CSV of pictures.
+        DatasetError: The file cannot be read as a CSV of images.
     """
     rows = csv_rows(Path(csv_file))
     line, header = next(rows, (1, []))
@@ -193,10 +193,10 @@ def _separators_of(columns: _Columns, rows: Sequence[Sequence[str]]) -> str:
 
 
 def peek_csv(csv_file: Path | str) -> CsvPeek:
-    """Reads what a CSV file of pictures says about itself, without looking for the files that it lists.
+    """Reads what a CSV file of images says about itself, without looking for the files that it lists.
 
     Raises:
-        DatasetError: The file cannot be read as a CSV of pictures.
+        DatasetError: The file cannot be read as a CSV of images.
     """
     csv_file = Path(csv_file)
     rows = csv_rows(csv_file)
@@ -235,7 +235,7 @@ def _columns(source: str, header: Sequence[str], group_column: str | None) -> _C
     file = _first_place(names, FILE_HEADERS)
     if file is None:
         raise DatasetError(
-            f"{source}: no column names the picture (found: {', '.join(map(repr, header)) or 'nothing'}). "
+            f"{source}: no column names the image (found: {', '.join(map(repr, header)) or 'nothing'}). "
             "The first line must name the columns, for instance: path,label"
         )
     if group_column is not None and plain_header(group_column) not in names:

@@ -40,7 +40,7 @@ _SPLIT_NAMES = {
 
 _CONVERT = "save them as JPEG or PNG (ImageMagick: magick mogrify -format jpg *{})"
 _DEVELOP = "raw data of a camera; develop them into JPEG or PNG"
-_FRAMES = "a video; take pictures out of it (ffmpeg -i FILE %06d.jpg)"
+_FRAMES = "a video; take images out of it (ffmpeg -i FILE %06d.jpg)"
 _PASSED_OVER = {
     **{kind: _CONVERT.format(kind) for kind in (".heic", ".heif", ".avif", ".jxl", ".psd", ".tga", ".svg")},
     **dict.fromkeys((".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2"), _DEVELOP),
@@ -48,7 +48,7 @@ _PASSED_OVER = {
     **dict.fromkeys((".jfif", ".jpe"), "JPEG under another name; rename them to .jpg"),
     ".dcm": "DICOM; save the slices as 8-bit or 16-bit PNG",
 }
-"""Pictures that are not read, by suffix, and what to do about them."""
+"""Images that are not read, by suffix, and what to do about them."""
 
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
@@ -85,7 +85,7 @@ def label_text(text: str) -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name has the suffix of a picture, in any case."""
+    """Whether a file name has the suffix of an image, in any case."""
     return suffix(name) in IMAGE_SUFFIXES
 
 
@@ -113,15 +113,15 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
 def find_images(
     folder: Path, ignored: Counter[str] | None = None, passed_over: list[Path] | None = None
 ) -> Iterator[Path]:
-    """Paths of all pictures below a folder, nested ones too.
+    """Paths of all images below a folder, nested ones too.
 
     Links are followed, but not back into a folder that they lie in. A link to nowhere that is named like a
-    picture is yielded, so that a check can name it.
+    image is yielded, so that a check can name it.
 
     Args:
         folder: Where to look.
-        ignored: Counts files that are no pictures, by suffix.
-        passed_over: Gets pictures of a kind that cannot be read; see ``passed_over_notes``.
+        ignored: Counts files that are no images, by suffix.
+        passed_over: Gets images of a kind that cannot be read; see ``passed_over_notes``.
 
     Raises:
         DatasetError: A folder cannot be read.
@@ -131,7 +131,7 @@ def find_images(
 
 
 def passed_over_notes(paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
-    """What to do about pictures of kinds that cannot be read: a sentence for each kind, and its files."""
+    """What to do about images of kinds that cannot be read: a sentence for each kind, and its files."""
     by_kind: defaultdict[str, list[Path]] = defaultdict(list)
     for path in paths:
         by_kind[suffix(path.name)].append(path)
@@ -233,22 +233,22 @@ def identical_files(paths: Iterable[Path]) -> list[list[int]]:
 
 
 def read_header(path: Path) -> Header:
-    """Size and mode of a picture from the head of its file, without decoding the pixels.
+    """Size and mode of an image from the head of its file, without decoding the pixels.
 
     Remembered while the file's size and time of change stay the same.
 
     Raises:
-        DatasetError: The file is missing, empty or no picture that Pillow knows.
+        DatasetError: The file is missing, empty or no image that Pillow knows.
     """
     try:
         status = file_status(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
+        raise DatasetError(f"{path}: not a readable image ({_reason(error)})") from error
     if path.exists() and not path.is_file():
         # Opening a pipe would wait for somebody to write to it.
-        raise DatasetError(f"{path}: not a readable picture (not a file)")
+        raise DatasetError(f"{path}: not a readable image (not a file)")
     return _header(path, *status)
 
 
@@ -264,7 +264,7 @@ def _header(path: Path, size: int, modified: int) -> Header:
     except (OSError, ValueError, SyntaxError) as error:
         if size == 0:
             raise DatasetError(f"{path}: the file is empty (0 bytes)") from None
-        raise DatasetError(f"{path}: not a readable picture ({_reason(error)})") from error
+        raise DatasetError(f"{path}: not a readable image ({_reason(error)})") from error
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
@@ -280,10 +280,10 @@ def _orientation(image: Image.Image, path: Path) -> int:
     if isinstance(image, PngImageFile) and _describes_itself_late(path):
         image.load()
     try:
-        # PngImageFile.getexif decodes the whole picture to look for EXIF data behind the pixels.
+        # PngImageFile.getexif decodes the whole image to look for EXIF data behind the pixels.
         return int(Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1))
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
-        # A damaged EXIF block does not make the picture unreadable.
+        # A damaged EXIF block does not make the image unreadable.
         return 1
 
 

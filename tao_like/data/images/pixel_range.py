@@ -1,6 +1,6 @@
-"""Which values the 16-bit pictures of a data set use, and which of them become black and white.
+"""Which values the 16-bit images of a data set use, and which of them become black and white.
 
-Cameras of 10, 12 or 14 bits write files of 16: taken over the whole range of these, their pictures are nearly
+Cameras of 10, 12 or 14 bits write files of 16: taken over the whole range of these, their images are nearly
 black.
 """
 
@@ -17,7 +17,7 @@ from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, de
 from tao_like.runtime.inputs.shards import open_file
 
 LOOKED_AT = 200
-"""Pictures of a data set that are opened, spread evenly."""
+"""Images of a data set that are opened, spread evenly."""
 READ = 64
 """Of these, the first so many of 16 bits are decoded."""
 PERCENTILES = (0.5, 99.5)
@@ -25,21 +25,21 @@ SIXTEEN_BITS = 65535
 LIMITS = (255, 1023, 4095, 16383)
 """Largest values of 8, 10, 12 and 14 bits."""
 _MOST_PIXELS = 200_000
-"""Of a picture; of larger ones every second, third, ... row and column counts for the percentiles."""
+"""Of an image; of larger ones every second, third, ... row and column counts for the percentiles."""
 
 
 @dataclass(frozen=True)
 class PixelRange:
-    """The values of the 16-bit pictures that were decoded.
+    """The values of the 16-bit images that were decoded.
 
     Attributes:
-        pictures: how many these are.
+        images: how many these are.
         smallest: of all values.
         largest: of all values.
         percentiles: below which 0.5 and 99.5 percent of the values lie.
     """
 
-    pictures: int
+    images: int
     smallest: int
     largest: int
     percentiles: Window
@@ -51,7 +51,7 @@ class PixelRange:
 
 
 def found_pixel_range(paths: Sequence[Path]) -> PixelRange | None:
-    """The values of some of a data set's 16-bit pictures; None: there is none among those looked at.
+    """The values of some of a data set's 16-bit images; None: there is none among those looked at.
 
     Files that cannot be read are passed over: the check of the data names them.
     """
@@ -90,7 +90,7 @@ def chosen_window(setting: str, paths: Sequence[Path]) -> Window | None:
 
     Args:
         setting: ``auto``, ``full``, ``percentile``, or two numbers as ``0-4095``.
-        paths: the training pictures.
+        paths: the training images.
     """
     if setting == "full":
         return None

@@ -1,4 +1,4 @@
-"""Reading pictures with their labels: class folders, or a CSV file."""
+"""Reading images with their labels: class folders, or a CSV file."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def read_records(
     training: bool = True,
     key: str = "images_dir",
 ) -> list[ImageRecord]:
-    """Pictures of a CSV file where one is given, else of class folders; in the order of their keys.
+    """Images of a CSV file where one is given, else of class folders; in the order of their keys.
 
     Args:
         images_dir: Folder of class folders; with ``csv_file``: where its relative paths start from.
         csv_file: CSV file, see ``read_csv``.
-        multi_label: Whether a picture may have several labels, or none.
+        multi_label: Whether an image may have several labels, or none.
         group_column: CSV column of the groups.
         split: In a CSV file with a column ``split``: reads the rows of this one.
         training: See ``read_class_folders``.
@@ -64,12 +64,12 @@ def class_names(records: Iterable[ImageRecord], classes_file: Path | str | None 
     """Class names in the order of the network's outputs.
 
     Args:
-        records: The training pictures.
+        records: The training images.
         classes_file: Text file with a class name a line; its order counts, and it may name classes that have
-            no pictures. Without it, the names found are sorted.
+            no images. Without it, the names found are sorted.
 
     Raises:
-        DatasetError: The file cannot be read, is empty, names a class twice, or lacks one of the pictures'.
+        DatasetError: The file cannot be read, is empty, names a class twice, or lacks one of the images'.
     """
     found = sorted({label for record in records for label in record.labels})
     if classes_file is None:

@@ -1,4 +1,4 @@
-"""One picture and what is known about it."""
+"""One image and what is known about it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One picture with its labels.
+    """One image with its labels.
 
     Attributes:
         path: The file.
         labels: Class names: one for single-label data, any number (also none) for multi-label data.
-        group: What must stay in one split, such as a patient or a video; empty: the picture stands alone.
+        group: What must stay in one split, such as a patient or a video; empty: the image stands alone.
         key: Path relative to the folder that the data was read from, with forward slashes. It names the
-            picture in reports and in stored splits, so that these survive when the folder moves. A picture
+            image in reports and in stored splits, so that these survive when the folder moves. An image
             outside that folder has its absolute path as key.
     """
 

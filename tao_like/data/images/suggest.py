@@ -1,4 +1,4 @@
-"""Spec values for somebody's pictures, each with the reason for it."""
+"""Spec values for somebody's images, each with the reason for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Value = bool | int | float | str | list[float]
 
 
 class _Recipe(NamedTuple):
-    """How to fine-tune with up to so many training pictures; None: the same rate for the whole network."""
+    """How to fine-tune with up to so many training images; None: the same rate for the whole network."""
 
-    most_pictures: float
+    most_images: float
     num_epochs: int
     freeze_backbone: bool
     freeze_norm: bool
@@ -36,11 +36,11 @@ _RECIPES = (
         1e-2,
         None,
         1e-4,
-        "where the pictures are photos of things, the head alone does as well as all layers, and sooner; for "
-        "other pictures (microscopes, X-rays) try false, with train.optim.lr_backbone=0.001",
+        "where the images are photos of things, the head alone does as well as all layers, and sooner; for "
+        "other images (microscopes, X-rays) try false, with train.optim.lr_backbone=0.001",
     ),
     _Recipe(
-        2_000, 8, False, True, "sgd", 1e-2, 1e-3, 1e-4, "few pictures would soon spoil the pretrained layers"
+        2_000, 8, False, True, "sgd", 1e-2, 1e-3, 1e-4, "few images would soon spoil the pretrained layers"
     ),
     _Recipe(
         20_000,
@@ -54,7 +54,7 @@ _RECIPES = (
         "the pretrained layers need smaller steps than the new head",
     ),
     _Recipe(
-        float("inf"), 20, False, False, "adamw", 1e-3, None, 1e-2, "enough pictures to train all layers alike"
+        float("inf"), 20, False, False, "adamw", 1e-3, None, 1e-2, "enough images to train all layers alike"
     ),
 )
 _SCAN_RECIPE = _Recipe(
@@ -65,14 +65,14 @@ _LABEL_SMOOTHING = 0.1
 _HEAD_DROPOUT = 0.2
 _SMALL_DATA = 2_000
 
-# Side of the input by the median shorter side of the pictures. Multiples of 32 suit nearly all backbones.
+# Side of the input by the median shorter side of the images. Multiples of 32 suit nearly all backbones.
 _IMG_SIZES = ((48, 64), (112, 128), (float("inf"), 224))
 _LARGE_IMG_SIZE = 288
 _LARGE_SIDE = 400
 _LARGE_DATA = 1_000
 
-# Memory that training takes a picture of 224 x 224, activations and gradients of a medium backbone, in bytes.
-_BYTES_A_PICTURE = 100 * 2**20
+# Memory that training takes an image of 224 x 224, activations and gradients of a medium backbone, in bytes.
+_BYTES_A_IMAGE = 100 * 2**20
 _MEMORY_FRACTION = 0.5
 _BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
 _LARGEST_CPU_BATCH = 32
@@ -94,10 +94,10 @@ class Suggestion:
 
 
 def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool) -> list[Suggestion]:
-    """Spec values for training an image classifier with pretrained weights on surveyed pictures.
+    """Spec values for training an image classifier with pretrained weights on surveyed images.
 
     Args:
-        survey: The look at the pictures.
+        survey: The look at the images.
         memory_bytes: Memory of the device that trains: the GPU's, else the machine's.
         cpu_count: Processors that train where there is no GPU.
         has_gpu: Whether a GPU trains.
@@ -106,8 +106,8 @@ def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool)
         Suggestions in the order of the spec: model, dataset, train. Paths are as the survey has them.
     """
     val, test = _fractions(survey)
-    training = max(1, round(survey.training_pictures * (1 - val - test)))
-    recipe = next(recipe for recipe in _RECIPES if training <= recipe.most_pictures)
+    training = max(1, round(survey.training_images * (1 - val - test)))
+    recipe = next(recipe for recipe in _RECIPES if training <= recipe.most_images)
     if _is_small_scan(survey):
         recipe = _SCAN_RECIPE
     img_size = _img_size(survey, has_gpu)
@@ -124,13 +124,13 @@ def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool)
 
 
 def _is_small_scan(survey: Survey) -> bool:
-    """Whether the pictures are like scanned characters: small and without color."""
+    """Whether the images are like scanned characters: small and without color."""
     return survey.grey_fraction >= 0.95 and max(survey.width[1], survey.height[1]) <= _SMALL_SCAN_SIDE
 
 
 def _fractions(survey: Survey) -> tuple[float, float]:
     """Fractions of the training data to keep for validation and test, where the data has no such splits."""
-    fraction = 0.15 if survey.training_pictures >= _FEW_TO_SPLIT else 0.2
+    fraction = 0.15 if survey.training_images >= _FEW_TO_SPLIT else 0.2
     if not survey.is_split:
         return fraction, fraction
     return (0.0 if "val" in survey.sources else fraction), 0.0
@@ -139,13 +139,13 @@ def _fractions(survey: Survey) -> tuple[float, float]:
 def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
     suggestions = []
     if recipe.freeze_backbone:
-        why = f"{training} training pictures: {recipe.why}"
+        why = f"{training} training images: {recipe.why}"
         suggestions.append(Suggestion("model.backbone.freeze_backbone", True, why))
     if recipe.freeze_norm:
-        why = f"{training} training pictures give poorer statistics than those that the weights come with"
+        why = f"{training} training images give poorer statistics than those that the weights come with"
         suggestions.append(Suggestion("model.backbone.freeze_norm", True, why))
     if training <= _SMALL_DATA:
-        why = "dropout before the head, against learning so few pictures by heart"
+        why = "dropout before the head, against learning so few images by heart"
         suggestions.append(Suggestion("model.backbone.drop_rate", _HEAD_DROPOUT, why))
         if not survey.multi_label:
             why = "label smoothing, against growing too sure of them"
@@ -153,7 +153,7 @@ def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
     counts = survey.counts["train" if survey.is_split else UNSPLIT]
     most, least = max(counts.values()), min(counts.values())
     if most >= _IMBALANCE * least and not survey.multi_label:
-        why = f"the largest class has {most} pictures, the smallest {least}"
+        why = f"the largest class has {most} images, the smallest {least}"
         suggestions.append(Suggestion("model.head.loss.class_weights", "balanced", why))
     return suggestions
 
@@ -161,10 +161,10 @@ def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
 def _data(survey: Survey) -> list[Suggestion]:
     suggestions = []
     if survey.multi_label:
-        suggestions.append(Suggestion("dataset.multi_label", True, "pictures have several labels, or none"))
+        suggestions.append(Suggestion("dataset.multi_label", True, "images have several labels, or none"))
     for name, source in survey.sources.items():
         block = f"dataset.{'train' if name == UNSPLIT else name}_dataset"
-        why = f"{survey.pictures[name]} pictures, {len(survey.counts[name])} classes"
+        why = f"{survey.images[name]} images, {len(survey.counts[name])} classes"
         if source.csv_file is not None:
             suggestions.append(Suggestion(f"{block}.csv_file", str(source.csv_file), why))
             why = "what the paths in the CSV file start from"
@@ -176,9 +176,9 @@ def _data(survey: Survey) -> list[Suggestion]:
 def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
     if not val:
         return []
-    why = "a fraction of the training data, as there are no validation pictures"
+    why = "a fraction of the training data, as there are no validation images"
     if "test" in survey.sources:
-        why_test = "there are test pictures"
+        why_test = "there are test images"
     elif test:
         why_test = "a fraction that training never sees"
     else:
@@ -195,8 +195,8 @@ def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
 
 def _img_size(survey: Survey, has_gpu: bool) -> Suggestion:
     shorter = min(survey.width[1], survey.height[1])
-    sizes = f"half of the pictures are {survey.width[1]} x {survey.height[1]} pixels or larger"
-    if has_gpu and shorter >= _LARGE_SIDE and survey.training_pictures >= _LARGE_DATA:
+    sizes = f"half of the images are {survey.width[1]} x {survey.height[1]} pixels or larger"
+    if has_gpu and shorter >= _LARGE_SIDE and survey.training_images >= _LARGE_DATA:
         return Suggestion("dataset.img_size", _LARGE_IMG_SIZE, f"{sizes}, and a GPU trains")
     size = next(size for side, size in _IMG_SIZES if shorter <= side)
     if size == _IMG_SIZES[-1][1]:
@@ -207,21 +207,21 @@ def _img_size(survey: Survey, has_gpu: bool) -> Suggestion:
 def _resize(survey: Survey) -> list[Suggestion]:
     if survey.longest_ratio < _LONG_RATIO:
         return []
-    why = f"some pictures are {survey.longest_ratio:.1f} times as long as wide; a crop would lose their ends"
+    why = f"some images are {survey.longest_ratio:.1f} times as long as wide; a crop would lose their ends"
     return [Suggestion("dataset.resize", "letterbox", why)]
 
 
 def _batch_size(
     img_size: Value, training: int, memory_bytes: int, cpu_count: int, has_gpu: bool
 ) -> Suggestion:
-    needed = _BYTES_A_PICTURE * (float(str(img_size)) / 224) ** 2
+    needed = _BYTES_A_IMAGE * (float(str(img_size)) / 224) ** 2
     by_memory = int(memory_bytes * _MEMORY_FRACTION / needed)
     by_data = training // _FEWEST_STEPS
     by_device = _BATCH_SIZES[0] if has_gpu else _LARGEST_CPU_BATCH
     limit = min(by_memory, by_data, by_device)
     size = next((size for size in _BATCH_SIZES if size <= limit), 1)
     if limit == by_data and by_data < by_device:
-        why = f"at least {_FEWEST_STEPS} steps an epoch with {training} training pictures"
+        why = f"at least {_FEWEST_STEPS} steps an epoch with {training} training images"
     elif limit == by_memory and by_memory < by_device:
         why = f"what half of {memory_bytes / 2**30:.0f} GiB of memory holds while training, roughly"
     elif has_gpu:
@@ -233,9 +233,7 @@ def _batch_size(
 
 def _augmentation(survey: Survey) -> list[Suggestion]:
     if not _is_small_scan(survey):
-        why = (
-            "crops from a quarter of the picture up; raise the first number where parts do not show the class"
-        )
+        why = "crops from a quarter of the image up; raise the first number where parts do not show the class"
         return [
             Suggestion("dataset.augmentation.with_scale_random_crop.scale_range", [0.25, 1.0], why),
             Suggestion(
@@ -259,10 +257,10 @@ def _augmentation(survey: Survey) -> list[Suggestion]:
 
 
 def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
-    epochs_why = f"{training} training pictures; fewer pictures would need more rounds"
+    epochs_why = f"{training} training images; fewer images would need more rounds"
     suggestions = [Suggestion("train.num_epochs", recipe.num_epochs, epochs_why)]
     if training <= _SMALL_DATA:
-        why = "with few validation pictures the best epoch is partly luck, and the rate ends at zero"
+        why = "with few validation images the best epoch is partly luck, and the rate ends at zero"
         suggestions.append(Suggestion("train.keep", "last", why))
     suggestions += [
         Suggestion("train.optim.optim", recipe.optim, "goes with the rates below"),

@@ -1,4 +1,4 @@
-"""A look at somebody's pictures: how they are laid out, how many there are, how large."""
+"""A look at somebody's images: how they are laid out, how many there are, how large."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ What is understood:
 _MOST_HEADERS = 500
 _MOST_WRAPPERS = 3
 _MOST_NAMED = 10
-# With fewer pictures of several or no labels than this fraction, those are taken for mistakes.
+# With fewer images of several or no labels than this fraction, those are taken for mistakes.
 _MULTI_LABEL_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pictures of a split come from: class folders, or a CSV file and what its paths start from."""
+    """Where the images of a split come from: class folders, or a CSV file and what its paths start from."""
 
     images_dir: Path | None = None
     csv_file: Path | None = None
@@ -59,12 +59,12 @@ class Survey:
     Attributes:
         layout: How labels are given, and whether splits are.
         sources: For each split where to read it; the one name ``all`` for data that is not split.
-        counts: For each split the pictures of each class.
-        pictures: For each split the number of pictures.
+        counts: For each split the images of each class.
+        images: For each split the number of images.
         classes: Sorted names of the classes of the training data.
-        multi_label: Whether pictures have several labels, or none.
-        has_groups: Whether a CSV says which pictures belong together.
-        width: Spread of the upright widths in pixels, of at most 500 pictures.
+        multi_label: Whether images have several labels, or none.
+        has_groups: Whether a CSV says which images belong together.
+        width: Spread of the upright widths in pixels, of at most 500 images.
         height: Spread of the upright heights in pixels.
         longest_ratio: 95th percentile of the longer side over the shorter.
         grey_fraction: Fraction of files that store no color, 0 to 1.
@@ -75,7 +75,7 @@ class Survey:
     layout: Literal["class_folders", "split_folders", "csv"]
     sources: dict[str, Source]
     counts: dict[str, dict[str, int]]
-    pictures: dict[str, int]
+    images: dict[str, int]
     classes: tuple[str, ...]
     multi_label: bool
     has_groups: bool
@@ -92,13 +92,13 @@ class Survey:
         return UNSPLIT not in self.sources
 
     @property
-    def training_pictures(self) -> int:
-        """Pictures of the training split, or all of unsplit data."""
-        return self.pictures["train" if self.is_split else UNSPLIT]
+    def training_images(self) -> int:
+        """Images of the training split, or all of unsplit data."""
+        return self.images["train" if self.is_split else UNSPLIT]
 
 
 def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Survey:
-    """Finds out how pictures are laid out and what they are like.
+    """Finds out how images are laid out and what they are like.
 
     Class folders and split folders are recognised also below a folder that holds nothing else. Of the files,
     at most 500 are opened, and only their heads are read.
@@ -115,7 +115,7 @@ def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Sur
         folder, csv_file = folder.parent, folder
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds the pictures")
+        raise DatasetError(f"{folder} {what}; give the folder that holds the images")
     if csv_file is not None:
         return _survey_csv({UNSPLIT: Path(csv_file)}, folder)
     return _survey_folder(folder, _MOST_WRAPPERS)
@@ -145,16 +145,16 @@ def _what_is_there(folder: Path) -> str:
     ignored: Counter[str] = Counter()
     places = Counter(path.parent for path in find_images(folder, ignored))
     if not places:
-        return f"there are no pictures ({sum(ignored.values())} other files)"
+        return f"there are no images ({sum(ignored.values())} other files)"
     images = sum(places.values())
     if len(places) == 1 and (only := next(iter(places))) != folder:
         return (
-            f"all {images} pictures are of one class, {only.name}; a classifier tells classes apart, so put "
-            "pictures of something else into another folder beside it"
+            f"all {images} images are of one class, {only.name}; a classifier tells classes apart, so put "
+            "images of something else into another folder beside it"
         )
     if len(places) == 1:
-        return f"there are {images} pictures in one folder, and nothing says what they show"
-    return f"there are {images} pictures in {len(places)} folders, but not in two or more class folders"
+        return f"there are {images} images in one folder, and nothing says what they show"
+    return f"there are {images} images in {len(places)} folders, but not in two or more class folders"
 
 
 def _class_count(found: ClassFolders) -> int:
@@ -170,13 +170,11 @@ def _survey_class_folders(
     records: dict[str, list[ImageRecord]] = {}
     for name, scan in found.items():
         if scan.loose_images:
-            notes.append(
-                f"{scan.loose_images} pictures in {scan.root} lie in no class folder and are not used"
-            )
+            notes.append(f"{scan.loose_images} images in {scan.root} lie in no class folder and are not used")
         for message, files in passed_over_notes(scan.passed_over):
             notes.append(f"{message}: {', '.join(path.name for path in files[:_MOST_NAMED])}")
         if scan.empty_classes:
-            notes.append(f"class folders without pictures in {scan.root}: {', '.join(scan.empty_classes)}")
+            notes.append(f"class folders without images in {scan.root}: {', '.join(scan.empty_classes)}")
         if scan.records:
             records[name] = list(scan.records)
     if csv_files:
@@ -239,7 +237,7 @@ def _images_dir(csv_file: Path, folder: Path) -> Path:
 
 
 def _is_multi_label(csv_file: Path, images_dir: Path) -> bool:
-    """Whether enough pictures have several labels, or none, that this can be no mistake."""
+    """Whether enough images have several labels, or none, that this can be no mistake."""
     try:
         read_csv(csv_file, images_dir)
     except DatasetError as single_label_error:
@@ -268,13 +266,13 @@ def _described(
     every = [record for name in order for record in records[name]]
     headers = list(_headers(_sample(every)))
     if not headers:
-        raise DatasetError(f"none of the {len(every)} pictures can be read, the first is {every[0].path}")
+        raise DatasetError(f"none of the {len(every)} images can be read, the first is {every[0].path}")
     ratios = [max(h.width, h.height) / min(h.width, h.height) for h in headers]
     return Survey(
         layout=layout,
         sources={name: sources[name] for name in order},
         counts={name: dict(sorted(count.items())) for name, count in counts.items()},
-        pictures={name: len(records[name]) for name in order},
+        images={name: len(records[name]) for name in order},
         classes=tuple(sorted(counts[order[0]])),
         multi_label=multi_label,
         has_groups=has_groups,
@@ -288,7 +286,7 @@ def _described(
 
 
 def _sample(records: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """At most 500 pictures, evenly spread, so that each class has its share."""
+    """At most 500 images, evenly spread, so that each class has its share."""
     step = max(1, -(-len(records) // _MOST_HEADERS))
     return list(records[::step])
 

@@ -1,4 +1,4 @@
-"""Pictures that cannot be read, found beforehand so that a stage may go on without them."""
+"""Images that cannot be read, found beforehand so that a stage may go on without them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MOST_FRACTION = 0.5
 
 
 class UnreadableImages:
-    """Collects pictures that are not there, are empty or cannot be decoded.
+    """Collects images that are not there, are empty or cannot be decoded.
 
     Args:
-        decode: decode each picture as a whole; else its header is looked at, which misses pictures that are
+        decode: decode each image as a whole; else its header is looked at, which misses images that are
             cut off.
 
     Attributes:
         problems: what is wrong with each of them.
-        seen: pictures that were looked at, the readable ones too.
+        seen: images that were looked at, the readable ones too.
     """
 
     def __init__(self, *, decode: bool = True) -> None:
@@ -37,7 +37,7 @@ class UnreadableImages:
         self.seen: set[Path] = set()
 
     def readable(self, paths: Sequence[Path]) -> list[Path]:
-        """Those of the pictures that can be read, in their order."""
+        """Those of the images that can be read, in their order."""
         fresh = [path for path in dict.fromkeys(paths) if path not in self.seen]
         pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
         try:
@@ -46,27 +46,27 @@ class UnreadableImages:
                 if problem:
                     self.problems[path] = problem
         finally:
-            # Without this, Ctrl-C would wait until every picture that is queued has been decoded.
+            # Without this, Ctrl-C would wait until every image that is queued has been decoded.
             pool.shutdown(cancel_futures=True)
         return [path for path in paths if path not in self.problems]
 
     def check_fraction(self) -> None:
-        """Raises DatasetError where most pictures cannot be read."""
+        """Raises DatasetError where most images cannot be read."""
         if len(self.problems) > _MOST_FRACTION * len(self.seen):
             raise DatasetError(
-                f"{len(self.problems)} of {len(self.seen)} pictures cannot be read, too many to leave out "
+                f"{len(self.problems)} of {len(self.seen)} images cannot be read, too many to leave out "
                 f"(dataset.on_error=skip); the first: {next(iter(self.problems.values()))}"
             )
 
     def finding(self) -> Finding | None:
-        """The pictures that are left out, counted and named; None where all can be read."""
+        """The images that are left out, counted and named; None where all can be read."""
         if not self.problems:
             return None
         count = len(self.problems)
         return Finding(
             "warning",
             "left_out",
-            f"{count} picture{'' if count == 1 else 's'} of {len(self.seen)} cannot be read and "
+            f"{count} image{'' if count == 1 else 's'} of {len(self.seen)} cannot be read and "
             f"{'is' if count == 1 else 'are'} left out (dataset.on_error=skip):",
             tuple(self.problems.values()),
         )
@@ -75,12 +75,12 @@ class UnreadableImages:
         try:
             return _looked_at(path, *file_status(path), self.decode)
         except OSError as error:
-            return f"{path}: not a readable picture ({error.strerror or error})"
+            return f"{path}: not a readable image ({error.strerror or error})"
 
 
 @lru_cache(maxsize=1 << 18)
 def _looked_at(path: Path, size: int, modified: int, decode: bool) -> str:
-    """What is wrong with a picture, in words; remembered while size and time of change stay the same."""
+    """What is wrong with an image, in words; remembered while size and time of change stay the same."""
     del size, modified
     try:
         if decode:

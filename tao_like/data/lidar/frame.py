@@ -23,10 +23,10 @@ class Object3d(NamedTuple):
     Attributes:
         label: as the file has it.
         box: x, y, z of the center of gravity, dx, dy, dz in metres, yaw in radians.
-        truncated: share outside the camera's picture, 0 to 1; -1: not known.
+        truncated: share outside the camera's image, 0 to 1; -1: not known.
         occluded: 0 visible, 1 partly, 2 largely hidden, 3 not known; -1: not known.
         alpha: angle at which the camera sees it, in radians; -10: not known.
-        bbox: left, top, right, bottom in pixels of the camera's picture; all 0: not known.
+        bbox: left, top, right, bottom in pixels of the camera's image; all 0: not known.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Calibration:
     Attributes:
         projection: P2, (3, 4): from the rectified camera frame to pixels.
         rectified: (4, 4): from the LiDAR's frame to the rectified camera frame.
-        image_size: width and height of the camera's picture in pixels.
+        image_size: width and height of the camera's image in pixels.
     """
 
     projection: npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class Calibration:
         return np.concatenate([flat[:, :2] / np.where(np.abs(depth) < 1e-6, 1e-6, depth), depth], axis=1)
 
     def is_seen(self, points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which points (N, 3) of the LiDAR's frame lie in the camera's picture, (N,)."""
+        """Which points (N, 3) of the LiDAR's frame lie in the camera's image, (N,)."""
         pixels = self.to_pixels(self.to_camera(points))
         inside = (pixels[:, :2] >= 0) & (pixels[:, :2] < self.image_size)
         seen: npt.NDArray[np.bool_] = inside.all(axis=1) & (pixels[:, 2] >= 0)
@@ -91,8 +91,8 @@ class LidarRecord:
         calibration: where there is a camera.
         source: the file that the objects were read from, for messages.
         crop: only points that the camera sees are taken.
-        image: the camera's picture, where there is one.
-        ignored_boxes: (M, 4) regions of the picture where nothing is labelled (KITTI's DontCare), in pixels.
+        image: the camera's image, where there is one.
+        ignored_boxes: (M, 4) regions of the image where nothing is labelled (KITTI's DontCare), in pixels.
     """
 
     path: Path

@@ -36,7 +36,7 @@ def read_calibration(path: Path, image_size: tuple[int, int]) -> Calibration:
 
     Args:
         path: of the calibration file.
-        image_size: width and height of the camera's picture in pixels.
+        image_size: width and height of the camera's image in pixels.
 
     Raises:
         DatasetError: the file cannot be read, or lacks one of them.
@@ -62,7 +62,7 @@ def read_calibration(path: Path, image_size: tuple[int, int]) -> Calibration:
 def read_kitti_labels(
     path: Path, calibration: Calibration
 ) -> tuple[tuple[Object3d, ...], tuple[tuple[float, ...], ...]]:
-    """Objects of a label file as published, in the LiDAR's frame, and the picture's regions without labels.
+    """Objects of a label file as published, in the LiDAR's frame, and the image's regions without labels.
 
     Raises:
         DatasetError: a line has another number of values, or no numbers.
@@ -167,7 +167,7 @@ def camera_angles(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def camera_boxes(boxes: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[np.float64]:
-    """(N, 4) left, top, right, bottom in pixels of boxes (N, 7), cut off at the picture's border.
+    """(N, 4) left, top, right, bottom in pixels of boxes (N, 7), cut off at the image's border.
 
     All 0 where a box lies behind the camera.
     """

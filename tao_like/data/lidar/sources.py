@@ -21,7 +21,7 @@ from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.points import HOW_TO_CONVERT, POINT_SUFFIXES, UNREAD_SUFFIXES
 
 KEY = "dataset.data_path"
-_PICTURES = (".png", ".jpg", ".jpeg")
+_IMAGES = (".png", ".jpg", ".jpeg")
 _CUSTOM_VALUES = 8
 
 
@@ -32,7 +32,7 @@ class LidarSource:
     Attributes:
         root: folder of the data.
         crop: KITTI's: only points that the camera sees.
-        image_size: KITTI's: width and height of a picture where none is at hand.
+        image_size: KITTI's: width and height of an image where none is at hand.
     """
 
     root: Path
@@ -75,7 +75,7 @@ def read_kitti(source: LidarSource, part: str, *, labelled: bool = True) -> list
         _require_labels(frames, root / "label_2")
     records = []
     for path in frames:
-        image = next((file for file in _pictures(root / "image_2", path.stem) if file.is_file()), None)
+        image = next((file for file in _images(root / "image_2", path.stem) if file.is_file()), None)
         calibration = read_calibration(root / "calib" / f"{path.stem}.txt", _size(image, source.image_size))
         label = root / "label_2" / f"{path.stem}.txt"
         objects, regions = read_kitti_labels(label, calibration) if labelled else ((), ())
@@ -184,19 +184,19 @@ def _require_labels(frames: list[Path], folder: Path) -> None:
         )
 
 
-def _pictures(folder: Path, stem: str) -> list[Path]:
-    return [folder / f"{stem}{suffix}" for suffix in _PICTURES]
+def _images(folder: Path, stem: str) -> list[Path]:
+    return [folder / f"{stem}{suffix}" for suffix in _IMAGES]
 
 
 def _size(image: Path | None, otherwise: tuple[int, int]) -> tuple[int, int]:
     if image is None:
         return otherwise
     try:
-        with Image.open(image) as picture:
-            width, height = picture.size
+        with Image.open(image) as opened:
+            width, height = opened.size
             return width, height
     except OSError as error:
-        raise DatasetError(f"{image}: the picture cannot be read ({error})") from error
+        raise DatasetError(f"{image}: the image cannot be read ({error})") from error
 
 
 def _name(path: Path, root: Path) -> str:

@@ -1,4 +1,4 @@
-"""The objects of a picture with their masks, as arrays."""
+"""The objects of an image with their masks, as arrays."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tao_like.data.masks.segmentation import runs_of_segmentation
 
 
 def usable_instances(
-    boxes: Iterable[Box], numbers: dict[str, int], width: int, height: int, where: str = "the picture"
+    boxes: Iterable[Box], numbers: dict[str, int], width: int, height: int, where: str = "the image"
 ) -> tuple[BoxArrays, Mask]:
-    """Objects with masks, without those that have no pixel in the picture.
+    """Objects with masks, without those that have no pixel in the image.
 
     The box of an object is the one around its mask, and its area that of the mask where the file states none.
     An object that has only a box is kept like a crowd: nothing can be learnt of its mask, and a prediction
@@ -23,7 +23,7 @@ def usable_instances(
     Args:
         boxes: as read, with their segmentation.
         numbers: class name to number; objects of other classes are left out, regions to ignore are kept.
-        width: of the upright picture.
+        width: of the upright image.
         height: likewise.
         where: the file, for messages.
 
@@ -31,7 +31,7 @@ def usable_instances(
         The objects, and their masks (N, H, W) of 0 and 1 in the same order.
 
     Raises:
-        DatasetError: a segmentation is damaged, or of a picture of another size.
+        DatasetError: a segmentation is damaged, or of an image of another size.
     """
     found: list[Box] = []
     masks: list[Mask] = []
@@ -53,12 +53,12 @@ def usable_instances(
             found.append(box._replace(left=left, top=top, right=right, bottom=bottom, area=area))
             masks.append(mask)
     arrays = usable_boxes(found, numbers, width, height)
-    assert len(arrays.boxes) == len(masks), "every box has an area inside of the picture"
+    assert len(arrays.boxes) == len(masks), "every box has an area inside of the image"
     return arrays, np.stack(masks) if masks else np.zeros((0, height, width), np.uint8)
 
 
 def _rectangle(box: Box, width: int, height: int) -> Mask | None:
-    """The mask of a box; None where it has no pixel in the picture."""
+    """The mask of a box; None where it has no pixel in the image."""
     if box.is_empty or box.left >= width or box.top >= height or box.right <= 0 or box.bottom <= 0:
         return None
     mask = np.zeros((height, width), np.uint8)

@@ -14,29 +14,29 @@ from tao_like.errors import DatasetError
 FEWEST_NUMBERS = 6
 """x and y of three corners: less is no polygon and has no pixel."""
 FARTHEST = 4
-"""How far outside a corner may lie, in sides of the picture: the rule walks along every pixel on the way."""
+"""How far outside a corner may lie, in sides of the image: the rule walks along every pixel on the way."""
 LEAST_REACH = 4096.0
 
 
 def runs_of_segmentation(
     segmentation: Segmentation, width: int, height: int, where: str = "the mask"
 ) -> Runs:
-    """The runs of an object on a picture; it may have no pixel.
+    """The runs of an object on an image; it may have no pixel.
 
     Args:
-        segmentation: polygons in pixels of the upright picture, of which all are taken together; or runs.
-        width: of the picture.
+        segmentation: polygons in pixels of the upright image, of which all are taken together; or runs.
+        width: of the image.
         height: likewise.
         where: file and place, for messages.
 
     Raises:
-        DatasetError: it is damaged, or runs are of another picture's size.
+        DatasetError: it is damaged, or runs are of another image's size.
     """
     if isinstance(segmentation, dict):
         runs = runs_of(segmentation, where)
         if runs["size"] != [height, width]:
             raise DatasetError(
-                f"{where}: the segmentation is of a picture of {runs['size'][1]} x {runs['size'][0]} pixels; "
+                f"{where}: the segmentation is of an image of {runs['size'][1]} x {runs['size'][0]} pixels; "
                 f"this one has {width} x {height}"
             )
         return runs
@@ -50,7 +50,7 @@ def runs_of_segmentation(
 def mask_of_segmentation(
     segmentation: Segmentation, width: int, height: int, where: str = "the mask"
 ) -> Mask:
-    """The mask (H, W) of an object on a picture, 0 and 1. Arguments and errors: ``runs_of_segmentation``."""
+    """The mask (H, W) of an object on an image, 0 and 1. Arguments and errors: ``runs_of_segmentation``."""
     return decode_runs(runs_of_segmentation(segmentation, width, height, where))
 
 
@@ -58,7 +58,7 @@ def checked_polygon(numbers: Any, width: int, height: int, where: str) -> list[f
     """A polygon's x, y, x, y, ... as numbers.
 
     Raises:
-        DatasetError: one of them is no number or very far outside of the picture, or one is missing.
+        DatasetError: one of them is no number or very far outside of the image, or one is missing.
     """
     try:
         values = [float(value) for value in numbers]
@@ -72,7 +72,7 @@ def checked_polygon(numbers: Any, width: int, height: int, where: str) -> list[f
     for value in values:
         if not math.isfinite(value) or abs(value) > reach:
             raise DatasetError(
-                f"{where}: a polygon of the segmentation has a corner at {value}; the picture has "
+                f"{where}: a polygon of the segmentation has a corner at {value}; the image has "
                 f"{width} x {height} pixels"
             )
     return values

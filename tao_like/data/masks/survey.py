@@ -134,7 +134,7 @@ def _color_palette(
                 return entries, None, (f"names of colors come from {folder / name}",)
     if len(values.color_pixels) > _MOST_COLORS:
         raise DatasetError(
-            f"the masks have more than {_MOST_COLORS} colors, as pictures saved with loss have; save "
+            f"the masks have more than {_MOST_COLORS} colors, as images saved with loss have; save "
             "masks as PNG"
         )
     colors = [color for color, _ in values.color_pixels.most_common()]

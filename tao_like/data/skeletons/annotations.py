@@ -92,7 +92,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
 def annotated_sequences(path: Path, split: str, on_wrong: OnWrong) -> Iterator[FoundSequence]:
     """The sequences of an annotation file; one that is in several of its splits comes once for each.
 
-    2D places become -1 to 1 across the picture, with the score as the third channel; 3D places stay.
+    2D places become -1 to 1 across the image, with the score as the third channel; 3D places stay.
 
     Args:
         path: the file.
@@ -157,7 +157,7 @@ def _values(entry: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         or len(size) != 2
         or not all(type(side) is int and side > 0 for side in size)
     ):
-        raise ValueError("img_shape must be height and width of the picture, in pixels")
+        raise ValueError("img_shape must be height and width of the image, in pixels")
     height, width = size
     found = _array(entry, "keypoint_score")
     if found.shape != joints.shape[:3]:

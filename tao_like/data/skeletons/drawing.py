@@ -1,4 +1,4 @@
-"""Skeletons as pictures: poses of a sequence over one another, or one after the other."""
+"""Skeletons as images: poses of a sequence over one another, or one after the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Sequence4 = npt.NDArray[np.float32]
 
 
 class SkeletonView:
-    """Where the joints of a sequence are in a square picture, seen from the front.
+    """Where the joints of a sequence are in a square image, seen from the front.
 
     What is up and what is across is told by the back and the shoulders, where the layout names them; else y
     is up.
@@ -30,7 +30,7 @@ class SkeletonView:
         sequence: (C, T, V, M).
         layout: its joints.
         places: channels that are places: 2 or 3.
-        side: of the picture, in pixels.
+        side: of the image, in pixels.
     """
 
     def __init__(self, sequence: Sequence4, layout: Layout, places: int, side: int = SIDE) -> None:
@@ -50,7 +50,7 @@ class SkeletonView:
         offset = (side - scale * (high - low)) / 2
         self.points = (self.points - low[:, None, None, None]) * scale + offset[:, None, None, None]
 
-    def picture(self, poses: int = POSES) -> Image.Image:
+    def image(self, poses: int = POSES) -> Image.Image:
         """Poses spread evenly over the sequence, the earlier ones paler."""
         image = Image.new("RGB", (self.side, self.side), "white")
         pen = ImageDraw.Draw(image)
@@ -64,7 +64,7 @@ class SkeletonView:
         return image
 
     def animation(self, most: int = 40) -> list[Image.Image]:
-        """A picture for each of at most so many frames, spread evenly."""
+        """An image for each of at most so many frames, spread evenly."""
         count = min(most, len(self.frames))
         images = []
         for place in np.linspace(0, len(self.frames) - 1, count):

@@ -219,7 +219,7 @@ class DeepStreamForm:
     Attributes:
         pose_type: ``3dbp``, ``25dbp`` or ``2dbp``.
         joints: of a person.
-        width: of the pictures, in pixels; height: likewise.
+        width: of the images, in pixels; height: likewise.
         focal_length: in pixels.
         length: frames of a cut; shortest: frames that a cut must have; overlap: fraction of two cuts.
     """
@@ -277,7 +277,7 @@ def deepstream_sequences(path: Path, form: DeepStreamForm, on_wrong: OnWrong) ->
 
 
 def _deepstream_pose(person: dict[str, Any], form: DeepStreamForm) -> npt.NDArray[np.float32]:
-    """(C, V): relative to the first joint by the focal length, or to the picture's middle by its size."""
+    """(C, V): relative to the first joint by the focal length, or to the image's middle by its size."""
     values = np.array(person["pose3d" if form.pose_type == "3dbp" else "pose25d"], np.float64)
     values = values.reshape(form.joints, 4).T
     places, seen = values[:3], values[3] > 0

@@ -1,4 +1,4 @@
-"""Dividing pictures into training, validation and test data."""
+"""Dividing images into training, validation and test data."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GROUP_WORDS = ("none", "folder", "column")
 # Splits that lag by less than this fraction of a unit's own size are alike. Half keeps counts within about
 # one.
 _ALIKE = 0.5
-# What pictures without a label count as, so that they are spread like a class.
+# What images without a label count as, so that they are spread like a class.
 _UNLABELLED = ("",)
 
 
 @dataclass
 class _Unit:
-    """Pictures that stay together."""
+    """Images that stay together."""
 
     records: list[ImageRecord]
     rank: str
@@ -45,21 +45,21 @@ class _Unit:
 def split_records(
     records: Iterable[ImageRecord], *, val: float, test: float, seed: int = 0, group_by: str = "none"
 ) -> dict[str, list[ImageRecord]]:
-    """Divides pictures so that each split has about the same mix of labels.
+    """Divides images so that each split has about the same mix of labels.
 
-    Files with the same bytes stay together, and so do pictures of one group. Every class has at least one
-    picture in ``train``. The result depends on keys, labels, groups and the seed alone: neither on the order
+    Files with the same bytes stay together, and so do images of one group. Every class has at least one
+    image in ``train``. The result depends on keys, labels, groups and the seed alone: neither on the order
     of the records nor on where the folder lies.
 
-    Groups are dealt out first, the largest first, then pictures that stand alone even things out. Without
-    groups and duplicates, the pictures of each class come out within two of what its share says.
+    Groups are dealt out first, the largest first, then images that stand alone even things out. Without
+    groups and duplicates, the images of each class come out within two of what its share says.
 
     Args:
-        records: The pictures; their keys must differ.
-        val: Fraction for validation, 0 to below 1; 0: no such pictures.
+        records: The images; their keys must differ.
+        val: Fraction for validation, 0 to below 1; 0: no such images.
         test: Fraction for the test, 0 to below 1.
         seed: Another seed gives another division.
-        group_by: ``none``; ``folder``: pictures in the same folder below the class folder stay together, also
+        group_by: ``none``; ``folder``: images in the same folder below the class folder stay together, also
             across classes (``sick/patient3`` and ``healthy/patient3`` are one group); ``column``: by the
             records' ``group``; or a regular expression with one group in parentheses, searched in the key.
 
@@ -115,7 +115,7 @@ def _fractions(val: float, test: float) -> dict[str, float]:
 
 
 def _group_function(group_by: str, records: Sequence[ImageRecord]) -> Callable[[ImageRecord], str]:
-    """What tells a record's group; an empty group means that the picture stands alone."""
+    """What tells a record's group; an empty group means that the image stands alone."""
     pattern = check_group_by(group_by)
     if group_by == "none":
         return lambda record: ""
@@ -124,7 +124,7 @@ def _group_function(group_by: str, records: Sequence[ImageRecord]) -> Callable[[
     elif pattern is not None:
         group, reason = partial(_matched, pattern), "the expression matches no path"
     else:
-        group, reason = _given, "no picture has one in the CSV's column"
+        group, reason = _given, "no image has one in the CSV's column"
     if records and not any(map(group, records)):
         raise SpecError(
             f"dataset.split.group_by: {group_by!r} finds no groups; {reason} "
@@ -143,7 +143,7 @@ def _matched(pattern: re.Pattern[str], record: ImageRecord) -> str:
 
 
 def _folder(record: ImageRecord) -> str:
-    """Folder of a picture, without the class folder that it lies in."""
+    """Folder of an image, without the class folder that it lies in."""
     folders = record.name.split("/")[:-1]
     if folders and record.labels == (label_text(folders[0]),):
         folders = folders[1:]
@@ -174,20 +174,20 @@ def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> dict[str,
 
     What counts is the sum over the unit's labels of squared distances from the fraction of what has been
     dealt so far, each divided by how frequent the label is. Where that hardly differs between splits, the
-    split with too few pictures in all gets the unit. Measuring against what has been dealt, not against the
+    split with too few images in all gets the unit. Measuring against what has been dealt, not against the
     final counts, keeps a rare label from following the frequent ones that it appears with.
     """
     frequency: Counter[str] = Counter()
     for unit in units:
         frequency.update(unit.labels)
     dealt: Counter[str] = Counter()
-    dealt_pictures = 0
+    dealt_images = 0
     got: dict[str, Counter[str]] = {name: Counter() for name in fractions}
     divided: dict[str, list[_Unit]] = {name: [] for name in SPLITS}
-    pictures = dict.fromkeys(fractions, 0)
+    images = dict.fromkeys(fractions, 0)
     for unit in sorted(units, key=lambda unit: (-len(unit), unit.rank)):
         dealt.update(unit.labels)
-        dealt_pictures += len(unit)
+        dealt_images += len(unit)
         weights = {label: count / frequency[label] for label, count in unit.labels.items()}
         lag = {
             name: sum(
@@ -200,16 +200,16 @@ def _assign(units: Sequence[_Unit], fractions: Mapping[str, float]) -> dict[str,
         )
         best = max(
             (name for name in fractions if lag[name] >= enough),
-            key=lambda name: fractions[name] * dealt_pictures - pictures[name],
+            key=lambda name: fractions[name] * dealt_images - images[name],
         )
         divided[best].append(unit)
         got[best].update(unit.labels)
-        pictures[best] += len(unit)
+        images[best] += len(unit)
     return divided
 
 
 def _cover_classes(divided: dict[str, list[_Unit]]) -> None:
-    """Moves units to train until every class has a picture there, the smallest units first."""
+    """Moves units to train until every class has an image there, the smallest units first."""
     covered = {label for unit in divided["train"] for label in unit.labels}
     elsewhere = sorted(
         ((len(unit), unit.rank, name, unit) for name in ("val", "test") for unit in divided[name]),
@@ -244,13 +244,13 @@ def _fill_empty_splits(
 
 def _too_few(divided: Mapping[str, Sequence[_Unit]], name: str, group_by: str) -> SpecError:
     units = [unit for split in divided.values() for unit in split]
-    pictures = sum(map(len, units))
-    if len(units) < pictures and group_by != "none":
-        what = f"dataset.split.group_by={group_by} joins {pictures} pictures into {len(units)} groups, and"
+    images = sum(map(len, units))
+    if len(units) < images and group_by != "none":
+        what = f"dataset.split.group_by={group_by} joins {images} images into {len(units)} groups, and"
         remedy = "use finer groups, or"
     else:
-        what = f"{pictures} pictures ({len(units)} different) are too few:"
-        remedy = "add pictures, or"
+        what = f"{images} images ({len(units)} different) are too few:"
+        remedy = "add images, or"
     return SpecError(
         f"dataset.split.{name}: {what} none is left for {name} when every class keeps one to train on; "
         f"{remedy} set dataset.split.{name}=0"

@@ -22,7 +22,7 @@ class FoundSplit:
     """A stored split whose files were found again.
 
     Attributes:
-        records: The pictures of each split that was asked for, in the stored order.
+        records: The images of each split that was asked for, in the stored order.
         moved: Stored name and present path of each file that was found elsewhere by its content.
         changed: Stored names of files that are in their place with other content.
     """
@@ -47,10 +47,10 @@ class FoundSplit:
 def split_to_dict(
     records: Mapping[str, Iterable[ImageRecord]], roots: Mapping[str, Sequence[Path]] | None = None
 ) -> dict[str, list[Entry]]:
-    """The split as JSON-ready data: for each picture ``file``, ``sha1``, ``labels``, and ``group``, if any.
+    """The split as JSON-ready data: for each image ``file``, ``sha1``, ``labels``, and ``group``, if any.
 
     Args:
-        records: The pictures of each split.
+        records: The images of each split.
         roots: For each split the folders that names are relative to. Where there are several, an entry also
             has the number of its own as ``source``, since two folders may hold files of one name.
 

@@ -138,7 +138,7 @@ def _pod(submission: Submission, settings: KubernetesSpec) -> Manifest:
         ],
         "volumes": [
             {"name": "shared", "persistentVolumeClaim": {"claimName": settings.claim}},
-            # Processes that load data hand pictures over through it.
+            # Processes that load data hand images over through it.
             {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}},
         ],
     }

@@ -70,7 +70,7 @@ class BackbonePyramid(nn.Module):
         prune(self.indices, prune_norm=True, prune_head=True)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalized pictures (N, 3, H, W) to maps (N, channels, H / stride, W / stride)."""
+        """Maps normalized images (N, 3, H, W) to maps (N, channels, H / stride, W / stride)."""
         features: list[Tensor] = self.backbone.forward_intermediates(  # type: ignore[operator]
             inputs, indices=self.indices, intermediates_only=True
         )

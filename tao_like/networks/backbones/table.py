@@ -37,8 +37,8 @@ class Normalization:
     Attributes:
         mean: One value a channel, subtracted from pixels in 0..1.
         std: One value a channel, divided by after that.
-        interpolation: "bilinear", "bicubic", ...: how pictures are resized for evaluation.
-        crop_pct: Fraction of the resized picture's side that the center crop keeps, 0..1.
+        interpolation: "bilinear", "bicubic", ...: how images are resized for evaluation.
+        crop_pct: Fraction of the resized image's side that the center crop keeps, 0..1.
         input_size: Channels, height and width in pixels of the weights' own evaluation.
     """
 

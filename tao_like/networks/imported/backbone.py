@@ -27,7 +27,7 @@ IMAGENET = Normalization(
     crop_pct=0.875,
     input_size=(3, 224, 224),
 )
-"""How pictures are preprocessed where nobody says it: a foreign file does not."""
+"""How images are preprocessed where nobody says it: a foreign file does not."""
 _MAP_AXES = 4
 
 
@@ -161,11 +161,11 @@ def build_imported(
         extra: what the bundle says of it: where to cut.
         weights: of the whole imported network; None: as the graph has them.
         num_classes: width of the new head.
-        img_size: side of the pictures in pixels.
+        img_size: side of the images in pixels.
         drop_rate: fraction of the head's input that training drops.
 
     Raises:
-        SpecError: the network cannot take pictures of this size.
+        SpecError: the network cannot take images of this size.
         ConversionError: it has nothing that a classifier could stand on.
     """
     refuse_bound(extra)

@@ -20,7 +20,7 @@ class ImportedPyramid(nn.Module):
     """Three maps of a foreign network; what lies behind the last is left out.
 
     Args:
-        body: from pictures to the three maps.
+        body: from images to the three maps.
         channels: of each.
         layout: how the source takes images.
     """
@@ -33,7 +33,7 @@ class ImportedPyramid(nn.Module):
         self.layout = layout
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalized pictures (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
+        """Maps normalized images (N, 3, H, W) to three maps (N, channels, H / stride, W / stride)."""
         return list(self.body(self.layout(inputs)))
 
 
@@ -65,7 +65,7 @@ def build_imported_pyramid(
         size: height and width of the input in pixels.
 
     Raises:
-        SpecError: the network cannot take pictures of this size.
+        SpecError: the network cannot take images of this size.
         ConversionError: it has no maps at these strides.
     """
     refuse_bound(extra)

@@ -1,1 +1,1 @@
-"""Making pictures with a model's graphs: schedules and samplers, in numpy."""
+"""Making images with a model's graphs: schedules and samplers, in numpy."""

@@ -1,4 +1,4 @@
-"""Pictures code by code: a transformer says the next code, and a decoder makes pixels of all."""
+"""Images code by code: a transformer says the next code, and a decoder makes pixels of all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.generation.base import (
-    PICTURE,
+    IMAGE,
     SEED,
     TEXT,
     Arrays,
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AutoregressiveGenerator:
-    """Draws the codes of a picture one after another.
+    """Draws the codes of an image one after another.
 
     Attributes:
         grid: side of the codes.
@@ -86,7 +86,7 @@ class AutoregressiveGenerator:
         return replace(self, **settings)
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Pictures for captions and seeds; see `Generator`."""
+        """Images for captions and seeds; see `Generator`."""
         noise = Noise(given[SEED])
         text = given[TEXT]
         if self.guidance_scale == 0:
@@ -106,7 +106,7 @@ class AutoregressiveGenerator:
                 past = state["past_next"]
         codes = np.stack(drawn, axis=1).reshape(-1, self.grid, self.grid)
         pixels = call(DECODE_GRAPH, {"codes": codes})["pixels"]
-        return {PICTURE: np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}
+        return {IMAGE: np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))}
 
     def _guided(self, logits: npt.NDArray[Any], double: bool) -> Floats:
         wide: Floats = logits.astype(np.float64)

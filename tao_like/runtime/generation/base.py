@@ -13,9 +13,9 @@ from tao_like.errors import BundleError, SpecError
 Arrays = dict[str, npt.NDArray[Any]]
 GraphCall = Callable[[str, Arrays], Arrays]
 """Runs a graph, by name, on its inputs by name; its outputs by name."""
-PICTURE = "picture"
+IMAGE = "picture"
 """Name of what comes out: (N, H, W, 3) float32, 0 to 1."""
-PICTURE_MEANING = "pictures, 0 to 1, of shape (N, height, width, 3)"
+IMAGE_MEANING = "pictures, 0 to 1, of shape (N, height, width, 3)"
 SEED = "seed"
 """Name of the input (N,) int64 from which a sample's random numbers are drawn, and nothing else."""
 TEXT = "text"
@@ -23,7 +23,7 @@ TEXT = "text"
 
 
 class Generator(Protocol):
-    """How a model's graphs make a picture of what its inputs are given.
+    """How a model's graphs make an image of what its inputs are given.
 
     Attributes:
         graphs: the names of those that it runs.
@@ -48,13 +48,13 @@ class Generator(Protocol):
         """The same with other settings, those that a user may choose. Raises SpecError."""
 
     def rehearsals(self) -> list[Generator]:
-        """Itself, and where it does not run every graph, such as that for a given picture, others that do."""
+        """Itself, and where it does not run every graph, such as that for a given image, others that do."""
 
 
 class Noise:
     """A stream of random numbers for each sample of a batch, from its seed alone.
 
-    So a sample's picture does not depend on what else is in the batch.
+    So a sample's image does not depend on what else is in the batch.
 
     Args:
         seeds: (N,) int64; a negative one is taken modulo 2**64.

@@ -1,4 +1,4 @@
-"""Pictures out of noise, step by step: DDPM and DDIM with classifier-free guidance."""
+"""Images out of noise, step by step: DDPM and DDIM with classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.generation.base import (
-    PICTURE,
+    IMAGE,
     SEED,
     TEXT,
     Arrays,
@@ -59,10 +59,10 @@ class Process:
 
 @dataclass(frozen=True)
 class DiffusionGenerator:
-    """Takes noise away until a picture is left.
+    """Takes noise away until an image is left.
 
     Attributes:
-        height, width: of the pictures, in pixels.
+        height, width: of the images, in pixels.
         schedule: see `schedules.betas`.
         train_steps: of the whole process.
         prediction: what the network says: the noise (``epsilon``), ``v`` (Salimans and Ho 2022) or ``x0``.
@@ -73,8 +73,8 @@ class DiffusionGenerator:
         eta: fraction of DDPM's noise that DDIM adds in each step; 0: none.
         guidance_scale: s in e0 + s (e1 - e0), e0 without and e1 with the caption: 1 is the plain network
             with its caption, 0 the one without.
-        clip_denoised: the picture that is foreseen stays between -1 and 1.
-        edit: a picture to change; None: pictures are made of noise alone. It is no part of a file.
+        clip_denoised: the image that is foreseen stays between -1 and 1.
+        edit: an image to change; None: images are made of noise alone. It is no part of a file.
     """
 
     height: int
@@ -128,7 +128,7 @@ class DiffusionGenerator:
     def changed(self, **settings: Any) -> DiffusionGenerator:
         """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``.
 
-        ``image`` (with ``mask`` or ``strength``) is a picture to change, see `Edit`.
+        ``image`` (with ``mask`` or ``strength``) is an image to change, see `Edit`.
 
         Raises:
             SpecError: a setting is unknown or has no meaning.
@@ -148,7 +148,7 @@ class DiffusionGenerator:
         return replace(self, **settings)
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Pictures for captions and seeds; see `Generator`."""
+        """Images for captions and seeds; see `Generator`."""
         noise = Noise(given[SEED])
         text = given[TEXT]
         condition = call(TEXT_GRAPH, {TEXT: text})
@@ -159,7 +159,7 @@ class DiffusionGenerator:
             else:
                 condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
         pixels = self.denoise(call, noise.normal((3, self.height, self.width)), condition, noise)
-        return {PICTURE: as_pictures(pixels)}
+        return {IMAGE: as_images(pixels)}
 
     def process(self) -> Process:
         """The steps that are taken."""
@@ -171,7 +171,7 @@ class DiffusionGenerator:
         Args:
             call: runs a graph.
             x: as it begins.
-            condition: what the denoiser is given beside picture and timestep, by name; with guidance 2N of
+            condition: what the denoiser is given beside image and timestep, by name; with guidance 2N of
                 them, those without the caption last.
             noise: where random numbers come from.
 
@@ -215,16 +215,16 @@ class DiffusionGenerator:
             noise: where random numbers come from.
         """
         kept, before = float(process.kept[number]), process.before(number)
-        picture, epsilon = self.foreseen(x, found[:, :3], kept)
+        image, epsilon = self.foreseen(x, found[:, :3], kept)
         if self.sampler == "ddim":
             sigma = self.eta * np.sqrt((1 - before) / (1 - kept) * (1 - kept / before))
-            mean = np.sqrt(before) * picture + np.sqrt(max(1 - before - sigma**2, 0.0)) * epsilon
+            mean = np.sqrt(before) * image + np.sqrt(max(1 - before - sigma**2, 0.0)) * epsilon
             deviation: Any = sigma
         else:
             beta = 1 - kept / before
             fraction = np.sqrt(before) * beta / (1 - kept)
             rest = np.sqrt(kept / before) * (1 - before) / (1 - kept)
-            mean = fraction * picture + rest * x
+            mean = fraction * image + rest * x
             deviation = self._deviation(process, number, found)
         if number and np.any(deviation):
             mean = mean + deviation * noise.normal(x.shape[1:])
@@ -232,17 +232,17 @@ class DiffusionGenerator:
         return stepped
 
     def foreseen(self, x: Floats, found: Floats, kept: float) -> tuple[Floats, Floats]:
-        """The picture and the noise that the network's word comes to, each (N, 3, H, W)."""
+        """The image and the noise that the network's word comes to, each (N, 3, H, W)."""
         signal, spread = np.float32(np.sqrt(kept)), np.float32(np.sqrt(1 - kept))
         if self.prediction == "epsilon":
-            picture = (x - spread * found) / signal
+            image = (x - spread * found) / signal
         elif self.prediction == "v":
-            picture = signal * x - spread * found
+            image = signal * x - spread * found
         else:
-            picture = found
+            image = found
         if self.clip_denoised:
-            picture = picture.clip(-1, 1)
-        return picture, (x - signal * picture) / spread
+            image = image.clip(-1, 1)
+        return image, (x - signal * image) / spread
 
     def _deviation(self, process: Process, number: int, found: Floats) -> Any:
         """The standard deviation of DDPM's step."""
@@ -262,8 +262,8 @@ class DiffusionGenerator:
         return np.exp(0.5 * logarithm)
 
 
-def as_pictures(pixels: Floats) -> Floats:
-    """Pixels (N, 3, H, W), -1 to 1, as pictures (N, H, W, 3), 0 to 1."""
+def as_images(pixels: Floats) -> Floats:
+    """Pixels (N, 3, H, W), -1 to 1, as images (N, H, W, 3), 0 to 1."""
     return np.ascontiguousarray(((pixels + 1) / 2).clip(0, 1).transpose(0, 2, 3, 1))
 
 

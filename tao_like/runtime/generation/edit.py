@@ -1,4 +1,4 @@
-"""Changing a picture by diffusion: painting in what a mask leaves open, or beginning from it, made noisy."""
+"""Changing an image by diffusion: painting in what a mask leaves open, or beginning from it, made noisy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.base import check_setting
 
-EDITS = {"image": "a picture", "mask": "white where to paint", "strength": "0 to 1"}
+EDITS = {"image": "an image", "mask": "white where to paint", "strength": "0 to 1"}
 """What a user gives for it."""
 HALF = 127.5
 
@@ -22,13 +22,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """A picture to change.
+    """An image to change.
 
     Attributes:
         image: (1, 3, H, W), -1 to 1.
-        mask: (1, 1, H, W), 1 where to paint, 0 where the picture stays; None: all of it may change.
+        mask: (1, 1, H, W), 1 where to paint, 0 where the image stays; None: all of it may change.
         strength: the fraction of the steps that is taken, as in SDEdit (Meng et al. 2022): 1: it begins from
-            noise alone; less keeps more of the picture.
+            noise alone; less keeps more of the image.
     """
 
     image: Floats
@@ -40,11 +40,11 @@ class Edit:
         """What a user has given: ``image``, and ``mask`` or ``strength``.
 
         Args:
-            given: Pillow images, or arrays (H, W, 3) of the picture and (H, W) of the mask, uint8.
-            height, width: of the model's pictures.
+            given: Pillow images, or arrays (H, W, 3) of the image and (H, W) of the mask, uint8.
+            height, width: of the model's images.
 
         Raises:
-            SpecError: there is no picture, one has another size, or the strength is no share.
+            SpecError: there is no image, one has another size, or the strength is no share.
         """
         if "image" not in given:
             raise SpecError("a mask or a strength is given without an image to change.")
@@ -64,13 +64,13 @@ class Edit:
         return max(1, round(count * self.strength))
 
     def noisy(self, kept: float, noise: Floats) -> Floats:
-        """The picture with so much of its variance left, (N, 3, H, W), for each sample's noise."""
+        """The image with so much of its variance left, (N, 3, H, W), for each sample's noise."""
         if self.strength >= 1.0:
             return noise
         return self._noisy(kept, noise)
 
     def kept(self, x: Floats, kept: float, noise: Floats) -> Floats:
-        """Puts the picture back where the mask keeps it, as noisy as the rest; at the end as it is."""
+        """Puts the image back where the mask keeps it, as noisy as the rest; at the end as it is."""
         if self.mask is None:
             return x
         mixed: Floats = self.mask * x + (1 - self.mask) * self._noisy(kept, noise)
@@ -82,13 +82,13 @@ class Edit:
 
 
 def pixel_array(given: Any, mode: str, shape: tuple[int, ...], name: str) -> npt.NDArray[np.uint8]:
-    """A picture or mask as uint8 of the model's size. Raises SpecError."""
+    """An image or mask as uint8 of the model's size. Raises SpecError."""
     if isinstance(given, Image.Image):
         given = np.asarray(given.convert(mode))
     array = np.asarray(given)
     if array.dtype != np.uint8 or array.shape != shape:
         raise SpecError(
             f"{name} is {array.dtype} of shape {array.shape}; it must be uint8 of shape {shape}: the size of "
-            "the model's pictures."
+            "the model's images."
         )
     return array

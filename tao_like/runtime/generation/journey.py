@@ -1,4 +1,4 @@
-"""Pictures that begin with a picture: others like it, those between two, and where words lead it."""
+"""Images that begin with an image: others like it, those between two, and where words lead it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tao_like.runtime.generation.base import check_setting
 from tao_like.runtime.generation.edit import HALF, pixel_array
 
 JOURNEYS = {
-    "image": "a picture",
-    "image_to": "another picture",
-    "caption": "what the picture shows, as tokens (1, T)",
+    "image": "an image",
+    "image_to": "another image",
+    "caption": "what the image shows, as tokens (1, T)",
     "turn": "0 to 1",
     "frames": "how many",
     "first": "the first seed",
@@ -31,13 +31,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Journey:
-    """A picture to begin with, and where to go.
+    """An image to begin with, and where to go.
 
     Attributes:
         images: one or two, each (1, 3, H, W), -1 to 1.
-        caption: tokens (1, T) of what the first picture shows; None: no words lead.
-        turn: where words lead, the fraction of the angle to their direction that the last picture has.
-        frames: pictures on the way, the ends among them.
+        caption: tokens (1, T) of what the first image shows; None: no words lead.
+        turn: where words lead, the fraction of the angle to their direction that the last image has.
+        frames: images on the way, the ends among them.
         first: seed of the first of them; the next ones have the seeds after it.
     """
 
@@ -53,15 +53,15 @@ class Journey:
 
         Args:
             given: of `JOURNEYS`; Pillow images, or arrays (H, W, 3) uint8.
-            height, width: of the model's pictures.
+            height, width: of the model's images.
 
         Raises:
-            SpecError: there is no picture to begin with, one has another size, or a number has no meaning.
+            SpecError: there is no image to begin with, one has another size, or a number has no meaning.
         """
         if "image" not in given:
             raise SpecError(f"{', '.join(sorted(given))} is given without an image to begin with.")
         if "image_to" in given and "caption" in given:
-            raise SpecError("image_to and caption are given together; a picture goes one way: keep one.")
+            raise SpecError("image_to and caption are given together; an image goes one way: keep one.")
         turn, frames = given.get("turn", TURN), given.get("frames", 1)
         check_setting("turn", turn, 0.0, 1.0)
         check_setting("frames", frames, 1, MOST_FRAMES)

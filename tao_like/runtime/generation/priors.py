@@ -1,4 +1,4 @@
-"""unCLIP's two priors: both draw what stands for a picture's embedding, for a caption."""
+"""unCLIP's two priors: both draw what stands for an image's embedding, for a caption."""
 
 from __future__ import annotations
 

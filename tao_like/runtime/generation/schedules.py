@@ -35,7 +35,7 @@ def betas(schedule: str, steps: int) -> Floats:
 
 
 def alphas_cumprod(schedule: str, steps: int) -> Floats:
-    """The fraction of a picture's variance that is left after each step, (steps,)."""
+    """The fraction of an image's variance that is left after each step, (steps,)."""
     return np.asarray(np.cumprod(1.0 - betas(schedule, steps)), np.float64)
 
 

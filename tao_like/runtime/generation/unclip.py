@@ -1,4 +1,4 @@
-"""unCLIP (DALL-E 2): a prior says the picture's CLIP embedding, and a decoder makes a picture of that."""
+"""unCLIP (DALL-E 2): a prior says the image's CLIP embedding, and a decoder makes an image of that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.generation.base import (
-    PICTURE,
+    IMAGE,
     SEED,
     TEXT,
     Arrays,
@@ -28,7 +28,7 @@ from tao_like.runtime.generation.diffusion import (
     TEXT_GRAPH,
     DiffusionGenerator,
     Process,
-    as_pictures,
+    as_images,
 )
 from tao_like.runtime.generation.journey import JOURNEYS, Journey, slerp
 from tao_like.runtime.generation.priors import DIFFUSION, PRIOR_GRAPH, PRIORS, Asked, by_codes, by_diffusion
@@ -39,17 +39,17 @@ CONDITIONS = ("prior", "text", "caption")
 """Where the decoder's embedding comes from: the prior; the caption's own in its place; or there is none."""
 MOST_CANDIDATES = 64
 INVERSION_ROUNDS = 3
-"""How often each step's equation is solved anew when a picture is turned back into noise."""
+"""How often each step's equation is solved anew when an image is turned back into noise."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class UnclipGenerator:
-    """Draws an embedding for a caption, and then a picture for the embedding.
+    """Draws an embedding for a caption, and then an image for the embedding.
 
     Attributes:
-        decoder: how pictures are made, `DiffusionGenerator`; its guidance leaves out embedding and caption.
+        decoder: how images are made, `DiffusionGenerator`; its guidance leaves out embedding and caption.
         embedding: numbers that the prior draws: of `DIFFUSION` the length of an embedding, of `CODES` how
             many codes stand for one.
         prior: the kind of it.
@@ -57,7 +57,7 @@ class UnclipGenerator:
         prior_guidance_scale: the same formula as the decoder's, for the caption alone.
         candidates: embeddings that are drawn, of which the nearest to the caption's is taken.
         condition: one of `CONDITIONS`.
-        journey: begins with a given picture; None: with a caption.
+        journey: begins with a given image; None: with a caption.
     """
 
     decoder: DiffusionGenerator
@@ -108,9 +108,9 @@ class UnclipGenerator:
         return [replace(self, condition="prior", journey=None), self.changed(image=blank)]
 
     def changed(self, **settings: Any) -> UnclipGenerator:
-        """With other settings of the decoder's sampler or of the prior's, or with a picture to begin with.
+        """With other settings of the decoder's sampler or of the prior's, or with an image to begin with.
 
-        ``image`` gives pictures like it; with ``image_to`` those on the way to another one; with ``caption``
+        ``image`` gives images like it; with ``image_to`` those on the way to another one; with ``caption``
         those on the way from what that says to what the prompt says. See `Journey`.
 
         Raises:
@@ -143,7 +143,7 @@ class UnclipGenerator:
         return replace(self, decoder=decoder, **changes)
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Pictures for captions and seeds; see `Generator`."""
+        """Images for captions and seeds; see `Generator`."""
         noise = Noise(given[SEED])
         text = given[TEXT]
         words = call(TEXT_GRAPH, {TEXT: text})
@@ -156,12 +156,12 @@ class UnclipGenerator:
             # What is to be seen is in the embedding and in x; a caption would pull elsewhere.
             words = without
         condition = self._condition(image, words, without, self.decoder.guidance_scale)
-        return {PICTURE: as_pictures(self.decoder.denoise(call, x, condition, noise))}
+        return {IMAGE: as_images(self.decoder.denoise(call, x, condition, noise))}
 
     # --- the prior ---
 
     def _image(self, call: GraphCall, words: Arrays, without: Arrays, noise: Noise) -> Floats:
-        """The embedding of the picture that is to be, (N, D) of length 1; zeros: there is none."""
+        """The embedding of the image that is to be, (N, D) of length 1; zeros: there is none."""
         if self.condition == "text":
             own: Floats = words["text_embedding"]
             return own
@@ -199,7 +199,7 @@ class UnclipGenerator:
     # --- the decoder ---
 
     def _condition(self, image: Floats, words: Arrays, without: Arrays, scale: float) -> Arrays:
-        """What the denoiser is given beside picture and timestep."""
+        """What the denoiser is given beside image and timestep."""
         heard = {"image_embedding": image, **{name: words[name] for name in ("text_embedding", "tokens")}}
         blank = {name: without[name] for name in ("text_embedding", "tokens")}
         blank["image_embedding"] = np.zeros_like(image)
@@ -221,7 +221,7 @@ class UnclipGenerator:
         if len(ends) == 2:
             return slerp(noise, ends[1][0], places), slerp(image, ends[1][1], places)
         if journey.caption is not None:
-            # The difference of two captions is a direction, in which the picture's embedding is turned.
+            # The difference of two captions is a direction, in which the image's embedding is turned.
             source = call(TEXT_GRAPH, {TEXT: journey.caption})["text_embedding"]
             towards = words["text_embedding"] - source
             towards = towards / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-6)
@@ -229,9 +229,9 @@ class UnclipGenerator:
         return noise, image
 
     def _turned_back(self, call: GraphCall, pixels: Floats, without: Arrays) -> tuple[Floats, Floats]:
-        """The noise of which DDIM makes a picture (1, 3, H, W), -1 to 1, and its embedding.
+        """The noise of which DDIM makes an image (1, 3, H, W), -1 to 1, and its embedding.
 
-        Each step of DDIM is an equation for the noisier picture, which is solved by putting its solution in
+        Each step of DDIM is an equation for the noisier image, which is solved by putting its solution in
         again (Song et al. 2021, section 4.3, take one round, at the step before).
         """
         image = call(IMAGE_GRAPH, {"pixels": (pixels + 1) / 2})["image_embedding"]
@@ -246,8 +246,8 @@ class UnclipGenerator:
             noisier = x
             for _ in range(INVERSION_ROUNDS):
                 found = plain.guided(call, noisier, int(process.timesteps[number]), condition)
-                picture, _ = plain.foreseen(noisier, found[:, :3], kept)
-                noisier = ((x - fraction * picture) / ratio).astype(np.float32)
+                made, _ = plain.foreseen(noisier, found[:, :3], kept)
+                noisier = ((x - fraction * made) / ratio).astype(np.float32)
             x = noisier
         return x, image
 

@@ -1,7 +1,7 @@
-"""Pictures: how they are read and how they are preprocessed for a network.
+"""Images: how they are read and how they are preprocessed for a network.
 
 This is the only preprocessing for evaluation that there is: the datasets, the evaluation and the
-exported model's runtime all call it, so a picture looks the same to the network everywhere.
+exported model's runtime all call it, so an image looks the same to the network everywhere.
 """
 
 from __future__ import annotations
@@ -66,27 +66,27 @@ _LARGEST_SCALED = 2**26
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and its subfolders, sorted; hidden files are left out.
+    """Return the images in a folder and its subfolders, sorted; hidden files are left out.
 
     Raises:
-        DatasetError: the folder holds no picture.
+        DatasetError: the folder holds no image.
     """
     return files_below(folder, IMAGE_SUFFIXES, "picture")
 
 
 Window = tuple[float, float]
-"""Values of 16-bit pictures that become 0 and 255."""
+"""Values of 16-bit images that become 0 and 255."""
 
 
 def read_image(
     path: str | Path, window: Window | None = None, big: BigImages = BigImages.REFUSED
 ) -> Image.Image:
-    """Read a picture as 8-bit RGB, upright as its EXIF orientation says; of several frames, the first.
+    """Read an image as 8-bit RGB, upright as its EXIF orientation says; of several frames, the first.
 
     Args:
         path: the file.
         window: see `to_rgb`.
-        big: what becomes of a picture beyond Pillow's limit against decompression bombs.
+        big: what becomes of an image beyond Pillow's limit against decompression bombs.
 
     Raises:
         DatasetError: the file is missing, empty, truncated, too large or of an unknown format. The message
@@ -94,7 +94,7 @@ def read_image(
     """
     path = Path(path)
     if not file_exists(path):
-        raise DatasetError(f"{path} is not a file; a picture was expected there.")
+        raise DatasetError(f"{path} is not a file; an image was expected there.")
     if file_status(path).size == 0:
         raise DatasetError(f"{path} is empty (0 bytes); replace or remove it.")
     try:
@@ -108,19 +108,19 @@ def read_image(
         raise DatasetError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise DatasetError(
-            f"{path} is not a picture that can be read ({', '.join(IMAGE_FORMATS)})."
+            f"{path} is not an image that can be read ({', '.join(IMAGE_FORMATS)})."
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
-        raise DatasetError(f"{path} cannot be read as a picture: {error}. Replace or remove it.") from error
+        raise DatasetError(f"{path} cannot be read as an image: {error}. Replace or remove it.") from error
 
 
 def to_rgb(image: Image.Image, window: Window | None = None) -> Image.Image:
     """Turn any Pillow image into an upright 8-bit RGB one.
 
     - values of 16 bits are spread over 0 to 255: from ``window[0]`` to ``window[1]`` where it is given, else
-      from 0 to 65535 (divided by 257), whatever range the picture uses;
+      from 0 to 65535 (divided by 257), whatever range the image uses;
     - transparent pixels show white behind them;
     - CMYK is converted by Pillow's formula; color profiles are not applied.
 
@@ -160,7 +160,7 @@ def _to_eight_bit(image: Image.Image, window: Window | None) -> Image.Image:
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise DatasetError(
             f"the pixels are of mode {image.mode} with values from {values.min()} to {values.max()}; "
-            "8 or 16 bits a channel can be read, so save the picture as one of these."
+            "8 or 16 bits a channel can be read, so save the image as one of these."
         )
     if window is not None:
         return Image.fromarray(_through_window(values, window))
@@ -178,7 +178,7 @@ def _through_window(values: npt.NDArray[Any], window: Window) -> npt.NDArray[np.
 
 
 def deep_values(image: Image.Image) -> npt.NDArray[Any] | None:
-    """The values of a 16-bit picture that is opened and not loaded: (H, W), or (H, W, channels).
+    """The values of a 16-bit image that is opened and not loaded: (H, W), or (H, W, channels).
 
     None: its channels have 8 bits, or the form that they are packed in is not known here.
     """
@@ -188,10 +188,10 @@ def deep_values(image: Image.Image) -> npt.NDArray[Any] | None:
 
 
 def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
-    """All bits of a color picture of 16 bits a channel, (H, W, 3 or 4), of which Pillow keeps the upper 8.
+    """All bits of a color image of 16 bits a channel, (H, W, 3 or 4), of which Pillow keeps the upper 8.
 
     Pillow has unpackers for both orders of bytes, each of which keeps one byte of the two: decoding with one
-    after the other gives all bits. None: it is no such picture, or is loaded already.
+    after the other gives all bits. None: it is no such image, or is loaded already.
     """
     file, tiles = getattr(image, "fp", None), getattr(image, "tile", [])
     if file is None or not tiles or image.mode not in ("RGB", "RGBA"):
@@ -219,20 +219,20 @@ def deep_colors(image: Image.Image) -> npt.NDArray[np.uint16] | None:
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """How a picture becomes the network's input, before normalization.
+    """How an image becomes the network's input, before normalization.
 
     Attributes:
         height: rows of the result, in pixels.
         width: columns of the result, in pixels.
-        resize: ``crop`` scales the picture so that it covers the input divided by ``crop_pct`` and
+        resize: ``crop`` scales the image so that it covers the input divided by ``crop_pct`` and
             cuts out the center (as timm does for evaluation); ``squash`` scales both sides on their
-            own; ``letterbox`` scales the picture to fit inside and pads it evenly with ``fill``.
-        crop_pct: fraction of the scaled picture's side that ``crop`` keeps, in (0, 1].
+            own; ``letterbox`` scales the image to fit inside and pads it evenly with ``fill``.
+        crop_pct: fraction of the scaled image's side that ``crop`` keeps, in (0, 1].
         interpolation: nearest, bilinear, bicubic or lanczos; antialiased, as Pillow does it.
         fill: grey level of ``letterbox``'s borders, 0 to 255.
         channels: 3 (RGB).
-        window: values of 16-bit pictures that become black and white, each from 0 to 65535; None: 0 and
-            65535. Pictures of 8 bits stay as they are.
+        window: values of 16-bit images that become black and white, each from 0 to 65535; None: 0 and
+            65535. Images of 8 bits stay as they are.
     """
 
     height: int
@@ -292,10 +292,10 @@ class ImagePreprocessing:
 
 
 def preprocess(image: Image.Image, preprocessing: ImagePreprocessing) -> npt.NDArray[np.uint8]:
-    """Scale, crop or pad a picture to the network's input size.
+    """Scale, crop or pad an image to the network's input size.
 
     Args:
-        image: a picture as `read_image` and `to_rgb` return it; `to_rgb` is applied to other modes than RGB.
+        image: an image as `read_image` and `to_rgb` return it; `to_rgb` is applied to other modes than RGB.
         preprocessing: the size and the way to get there.
 
     Returns:
@@ -327,7 +327,7 @@ def _crop(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
 
 
 def _covering_size(image: Image.Image, preprocessing: ImagePreprocessing) -> tuple[int, int]:
-    """Height and width of the scaled picture, rounded as timm's evaluation transform rounds them."""
+    """Height and width of the scaled image, rounded as timm's evaluation transform rounds them."""
     target_height = math.floor(preprocessing.height / preprocessing.crop_pct)
     target_width = math.floor(preprocessing.width / preprocessing.crop_pct)
     if target_height != target_width:
@@ -339,7 +339,7 @@ def _covering_size(image: Image.Image, preprocessing: ImagePreprocessing) -> tup
 
 
 def letterbox_place(width: int, height: int, preprocessing: ImagePreprocessing) -> tuple[int, int, int, int]:
-    """Where ``letterbox`` puts a picture of this size: left, top, width and height in the result."""
+    """Where ``letterbox`` puts an image of this size: left, top, width and height in the result."""
     ratio = max(height / preprocessing.height, width / preprocessing.width)
     scaled_width, scaled_height = max(1, round(width / ratio)), max(1, round(height / ratio))
     left, top = (preprocessing.width - scaled_width) // 2, (preprocessing.height - scaled_height) // 2

@@ -104,7 +104,7 @@ class ImageInput:
         size = (self.preprocessing.height, self.preprocessing.width, _CHANNELS)
         if batch.dtype != np.uint8 or batch.shape[1:] != size or len(batch) == 0:
             raise DatasetError(
-                f"preprocessed pictures are {batch.dtype} of shape {batch.shape}; "
+                f"preprocessed images are {batch.dtype} of shape {batch.shape}; "
                 f"{path} takes uint8 of shape (1 or more, {', '.join(map(str, size))})."
             )
 
@@ -127,10 +127,10 @@ def _read(given: Any, window: Window | None, big: BigImages) -> Image.Image:
         if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != _CHANNELS or given.size == 0:
             raise DatasetError(
                 f"the array is {given.dtype} of shape {given.shape}; "
-                "a picture is uint8 of shape (height, width, 3), RGB."
+                "an image is uint8 of shape (height, width, 3), RGB."
             )
         given = Image.fromarray(given)
     try:
         return to_rgb(given, window)
     except OSError as error:  # a Pillow image decodes its file only now
-        raise DatasetError(f"the picture cannot be decoded: {error}.") from error
+        raise DatasetError(f"the image cannot be decoded: {error}.") from error

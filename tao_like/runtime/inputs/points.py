@@ -1,6 +1,6 @@
 """LiDAR frames: how they are read and how they are preprocessed for a network.
 
-As with pictures, datasets, evaluation and the exported model's runtime all call these functions.
+As with images, datasets, evaluation and the exported model's runtime all call these functions.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Prediction:
     """The prediction for one input.
 
     Attributes:
-        source: the file that was asked about, None for a picture in memory.
+        source: the file that was asked about, None for an image in memory.
         error: why there is no prediction, None if there is one.
     """
 

@@ -68,8 +68,8 @@ class Selection:
     Attributes:
         score_threshold: boxes up to this score are dropped.
         iou_threshold: non-maximum suppression drops a box that overlaps a better one by more.
-        limit: most boxes of a picture.
-        candidates: most boxes of a picture that suppression looks at, the best ones.
+        limit: most boxes of an image.
+        candidates: most boxes of an image that suppression looks at, the best ones.
     """
 
     score_threshold: float = 0.01
@@ -120,13 +120,13 @@ def select(
 def merge_detections(
     found: Sequence[Detections], size: tuple[int, int], preprocessing: ImagePreprocessing, tiling: Tiling
 ) -> Detections:
-    """The boxes of a picture from those of its tiles, as if its input had been the whole picture.
+    """The boxes of an image from those of its tiles, as if its input had been the whole image.
 
     Args:
-        found: of each of the picture's tiles, in pixels of the tile's input.
-        size: width and height of the picture.
+        found: of each of the image's tiles, in pixels of the tile's input.
+        size: width and height of the image.
         preprocessing: how a tile became the input.
-        tiling: how the picture was cut.
+        tiling: how the image was cut.
     """
     tiles = tiling.tiles(*size)
     groups = []
@@ -149,8 +149,8 @@ def decide(
     """The boxes that reach the threshold of their class, on the original image.
 
     Args:
-        found: of one picture.
-        place: where the picture lies in the input.
+        found: of one image.
+        place: where the image lies in the input.
         classes: class names in the order of the numbers.
         thresholds: ``{"kind": "per_class", "values": [t, ...]}``, or empty: 0.3 for each.
 

@@ -35,8 +35,8 @@ class EmbeddingPrediction(Prediction):
     """What encoders make of one sample.
 
     Attributes:
-        embedding: (D,) float32; empty where the input could not be read. Of a sample with a picture and a
-            text the picture's; of a text alone the text's.
+        embedding: (D,) float32; empty where the input could not be read. Of a sample with an image and a
+            text the image's; of a text alone the text's.
         text_embedding: (D,) of the text of a sample that has both; None elsewhere.
         similarity: cosine of the two; None elsewhere.
         label: the class whose words are nearest; None where there are no classes.

@@ -9,9 +9,9 @@ from tao_like.runtime.predictions.boxes import BoxesReader
 from tao_like.runtime.predictions.boxes3d import Boxes3dReader
 from tao_like.runtime.predictions.classes import ClassesReader
 from tao_like.runtime.predictions.embedding import EmbeddingReader
+from tao_like.runtime.predictions.image import ImageReader
 from tao_like.runtime.predictions.instances import InstancesReader
 from tao_like.runtime.predictions.mask import MaskReader
-from tao_like.runtime.predictions.picture import PictureReader
 
 PREDICTION_KINDS: dict[str, PredictionReader] = {
     "boxes": BoxesReader(),
@@ -20,7 +20,7 @@ PREDICTION_KINDS: dict[str, PredictionReader] = {
     "embedding": EmbeddingReader(),
     "instances": InstancesReader(),
     "mask": MaskReader(),
-    "picture": PictureReader(),
+    "picture": ImageReader(),
 }
 
 

@@ -1,6 +1,6 @@
-"""Big pictures in tiles: where the tiles lie, and how the boxes of all tiles become those of the picture.
+"""Big images in tiles: where the tiles lie, and how the boxes of all tiles become those of the image.
 
-Neighbouring tiles share a strip of the picture. An object in it is seen twice, perhaps cut off by the border
+Neighbouring tiles share a strip of the image. An object in it is seen twice, perhaps cut off by the border
 of one tile. What a cut box shows of the object ends at the border, so its overlap with the whole box may be
 small; but on the ground that both tiles see, the two boxes are the same, or the cut one lies inside the
 other. So boxes are compared there alone.
@@ -25,14 +25,14 @@ least."""
 CONTAINED = 0.8
 """Fraction of a cut box, on common ground, inside another from which on it is a part of that one's object."""
 LEAST_TILE, MOST_OVERLAP = 32, 0.8
-"""Smaller tiles or larger overlaps would make too many of a picture."""
+"""Smaller tiles or larger overlaps would make too many of an image."""
 TINY = 1e-9
 SURE = 0.5
 """Of cut boxes of one object, those with this fraction of the best score say where it ends."""
 
 
 class Tile(NamedTuple):
-    """A part of a picture, in its pixels."""
+    """A part of an image, in its pixels."""
 
     left: int
     top: int
@@ -49,10 +49,10 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiling:
-    """How pictures are cut.
+    """How images are cut.
 
     Attributes:
-        width: of a tile, in pixels of the picture.
+        width: of a tile, in pixels of the image.
         height: likewise.
         overlap: fraction of a tile's sides that neighbours have in common, at least.
         agreement: intersection over union, on common ground, from which on two boxes are of one object.
@@ -65,7 +65,7 @@ class Tiling:
 
     @classmethod
     def of(cls, extra: Mapping[str, Any]) -> Tiling | None:
-        """What a model's metadata states under ``tiling``; None: pictures are not cut. Raises BundleError."""
+        """What a model's metadata states under ``tiling``; None: images are not cut. Raises BundleError."""
         values = extra.get("tiling")
         if values is None:
             return None
@@ -92,7 +92,7 @@ class Tiling:
         return asdict(self)
 
     def tiles(self, width: int, height: int) -> list[Tile]:
-        """The tiles of a picture, row by row; all of one size, and evenly spread."""
+        """The tiles of an image, row by row; all of one size, and evenly spread."""
         columns = _starts(width, self.width, self.overlap)
         rows = _starts(height, self.height, self.overlap)
         return [
@@ -112,10 +112,10 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
 
 
 class Tiles(Sequence[Image.Image]):
-    """The tiles of a picture as pictures, each cut when it is asked for; the picture itself if it is not cut.
+    """The tiles of an image as images, each cut when it is asked for; the image itself if it is not cut.
 
     Args:
-        image: the picture.
+        image: the image.
         tiling: None: it is not cut.
     """
 
@@ -141,10 +141,10 @@ class Tiles(Sequence[Image.Image]):
 
 
 class Group(NamedTuple):
-    """Boxes of a picture.
+    """Boxes of an image.
 
     Attributes:
-        boxes: (N, 4) in pixels of the picture.
+        boxes: (N, 4) in pixels of the image.
         scores: (N,).
         labels: (N,) class numbers.
     """
@@ -155,13 +155,13 @@ class Group(NamedTuple):
 
 
 def join(found: Sequence[Group], tiles: Sequence[Tile], tiling: Tiling, size: tuple[int, int]) -> Group:
-    """The boxes of a picture from those of its tiles, best first; what several tiles see appears once.
+    """The boxes of an image from those of its tiles, best first; what several tiles see appears once.
 
     Args:
-        found: of each tile, in pixels of the picture.
+        found: of each tile, in pixels of the image.
         tiles: likewise.
         tiling: how it was cut.
-        size: width and height of the picture.
+        size: width and height of the image.
     """
     starts = np.cumsum([0, *(len(each.scores) for each in found)])
     boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -264,7 +264,7 @@ def _groups(
 def _is_cut(
     boxes: Boxes, owner: npt.NDArray[np.int64], tiles: Sequence[Tile], size: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:
-    """(N,) whether a box ends at a border of its tile that is no border of the picture."""
+    """(N,) whether a box ends at a border of its tile that is no border of the image."""
     borders = np.array(tiles, np.float32).reshape(-1, 4)[owner]
     sides = borders[:, 2:] - borders[:, :2]
     slack = np.maximum(BORDER * sides, BORDER_PIXELS)

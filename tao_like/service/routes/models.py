@@ -25,7 +25,7 @@ router = APIRouter(tags=["models"])
 
 MODEL_ACTIONS = ("train", "prune", "export", "quantize", "automl")
 _KINDS = {".tltb": "bundle", ".onnx": "onnx"}
-_LARGEST_PICTURE = 64 << 20
+_LARGEST_IMAGE = 64 << 20
 _open_models = OpenModels()
 
 
@@ -69,7 +69,7 @@ def _models_of(here: Context, job: Job) -> list[dict[str, Any]]:
     "/models/{job_id}:predict",
     operation_id="predict",
     response_model=PredictionOut,
-    summary="Try a model on a picture",
+    summary="Try a model on an image",
     openapi_extra=BINARY_BODY,
 )
 async def predict(
@@ -78,14 +78,14 @@ async def predict(
     here: Here,
     path: Annotated[str, Query(max_length=1000, description="The ONNX file within the job's results.")],
 ) -> Response:
-    """The body is a picture file as it is; the answer is the prediction, in pixels of that picture."""
+    """The body is an image file as it is; the answer is the prediction, in pixels of that image."""
     file = file_of(here.manager.folder_of(here.job(job_id)).results, path)
     if file.suffix != ".onnx":
         raise ApiError(409, f"{path} is no ONNX file; run the action `export` on it first")
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.png"  # read by its content, whatever the name says
-        await receive(request, picture, _LARGEST_PICTURE)
+        image = Path(folder) / "picture.png"  # read by its content, whatever the name says
+        await receive(request, image, _LARGEST_IMAGE)
         try:
-            return json_response(await asyncio.to_thread(_open_models.predict, file, picture))
+            return json_response(await asyncio.to_thread(_open_models.predict, file, image))
         except TaoLikeError as error:
-            raise ApiError(422, str(error).replace(str(picture), "the picture")) from error
+            raise ApiError(422, str(error).replace(str(image), "the image")) from error

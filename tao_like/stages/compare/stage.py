@@ -11,8 +11,8 @@ from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
+from tao_like.stages.compare.figure import draw_comparison
 from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
-from tao_like.stages.compare.picture import draw_comparison
 from tao_like.stages.compare.table import comparison_table, processor_lines, table_text, write_csv
 from tao_like.stages.lib.devices import processors
 from tao_like.stages.lib.folders import model_bytes
@@ -24,7 +24,7 @@ from tao_like.stages.results import CompareResult
 from tao_like.tracking import Run
 
 TABLE_NAME = "comparison.csv"
-PICTURE_NAME = "comparison.png"
+FIGURE_NAME = "comparison.png"
 SECONDS = 60.0
 """Longest time of one measurement in turns."""
 
@@ -72,7 +72,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
     for sentence in processor_lines(rows, overflows=this_processor().overflows):
         run.info(sentence)
     _check_drops(rows, primary_metric, settings.max_drop)
-    return CompareResult("compare", run.folder, report, [f"Table and picture: {run.folder}"], rows)
+    return CompareResult("compare", run.folder, report, [f"Table and image: {run.folder}"], rows)
 
 
 def _check_same_data(candidates: list[Candidate], split: Split, run: Run) -> None:
@@ -144,7 +144,7 @@ def _write(run: Run, rows: list[dict[str, Any]], report: dict[str, Any], primary
     with run.artefact(TABLE_NAME) as path:
         write_csv(path, rows)
     if all(row["median_ms"] for row in rows):
-        with run.artefact(PICTURE_NAME) as path:
+        with run.artefact(FIGURE_NAME) as path:
             draw_comparison(rows, primary_metric).save(path, format="PNG")
     run.report(report)
 

@@ -22,7 +22,7 @@ from tao_like.contract.sample import Outputs, Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.generation.base import PICTURE, PICTURE_MEANING, Generator
+from tao_like.runtime.generation.base import IMAGE, IMAGE_MEANING, Generator
 from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
 
 BUNDLE_SUFFIX = ".tltb"
@@ -58,7 +58,7 @@ class TorchEngine:
     ) -> None:
         self.graphs = dict(graphs)
         self.generator = generator
-        self.final = {PICTURE: PICTURE_MEANING} if generator else final_outputs(self.graphs)
+        self.final = {IMAGE: IMAGE_MEANING} if generator else final_outputs(self.graphs)
         self.device = device
         for graph in self.graphs.values():
             graph.module.to(device)
@@ -251,7 +251,7 @@ def _open_onnx(task_type: type[AnyTask], spec: CommonSpec, path: Path, device: t
     if split is None and task.data.divided:
         notes.append(
             f"The bundle of {path.name} is not at {bundle}, so the training data is divided anew; with other "
-            "files than at the training, some of the test pictures may have been trained on"
+            "files than at the training, some of the test images may have been trained on"
         )
     generates = task.capability(Generates)
     engine = OnnxEngine(model, generates.generator() if generates else None)

@@ -34,7 +34,7 @@ class SampleKey(NamedTuple):
 class SeededDataset(torch.utils.data.Dataset[Any]):
     """A dataset whose random changes depend on seed, epoch and sample alone.
 
-    So the same run gives the same pictures with any number of workers, and after any interruption. The
+    So the same run gives the same images with any number of workers, and after any interruption. The
     caller's random state is left as it was.
     """
 

@@ -96,7 +96,7 @@ def _operands(node: onnx.NodeProto) -> tuple[str, str]:
 
 
 def _known(node: onnx.NodeProto, shapes: Shapes, *, of_objects: bool = False) -> bool:
-    """Whether all sizes are known; with ``of_objects`` the pictures of a convolution may be any number."""
+    """Whether all sizes are known; with ``of_objects`` the images of a convolution may be any number."""
     first = 1 if of_objects and node.op_type in (*CONVOLUTIONS, *TRANSPOSED) else 0
     inner, weight = _operands(node)
     moving = [shapes.get(name) for name in (inner, node.output[0])]

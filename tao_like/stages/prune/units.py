@@ -161,7 +161,7 @@ def _normalized_kept(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor
     kept = getattr(layer, _MASK).nonzero().flatten()
     scale = None if layer.weight is None else layer.weight[kept]
     shift = None if layer.bias is None else layer.bias[kept]
-    # timm's norms for pictures have their channels in front.
+    # timm's norms for images have their channels in front.
     axis = 1 if isinstance(layer, nn.GroupNorm) or type(layer).__name__.endswith(("2d", "2dFp32")) else -1
     values = given[0].index_select(axis, kept)
     if isinstance(layer, nn.GroupNorm):
@@ -242,7 +242,7 @@ def find_units(
         if isinstance(root, nn.modules.conv._ConvNd) and root.groups == root.out_channels > 1:
             continue  # A depthwise convolution follows whatever feeds it.
         if root in untouchable | inside | kept_outputs:
-            # Its group would be left out. Behind an output it can lead through every place of a picture.
+            # Its group would be left out. Behind an output it can lead through every place of an image.
             continue
         pruner = graph.get_pruner_of_module(root)
         count = pruner.get_out_channels(root)

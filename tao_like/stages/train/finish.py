@@ -49,7 +49,7 @@ def finish(work: Work) -> TrainResult:
         report=report,
         summary=[
             f"Trained in {seconds:.0f} s{shown}. Bundle: {bundle}",
-            f"Curves and pictures: tensorboard --logdir {bundle.parent.parent}",
+            f"Curves and images: tensorboard --logdir {bundle.parent.parent}",
         ],
         bundle=bundle,
         metrics=last.metrics,

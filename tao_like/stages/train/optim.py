@@ -100,7 +100,7 @@ def scaled_rates(spec: OptimSpec, samples: int) -> OptimSpec:
     """The rates for a step of so many samples, where the spec says for how many its own are meant.
 
     In proportion: the linear scaling rule (Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.1;
-    YOLOX gives its rate as 0.01 for 64 pictures).
+    YOLOX gives its rate as 0.01 for 64 images).
 
     Args:
         spec: rates and the samples that they are meant for.

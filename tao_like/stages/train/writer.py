@@ -1,4 +1,4 @@
-"""What TensorBoard gets of a training beside its curves: pictures, histograms, the graph."""
+"""What TensorBoard gets of a training beside its curves: images, histograms, the graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tao_like.contract.capabilities import DrawsModel
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
-from tao_like.plots.grids import picture_grid
+from tao_like.plots.grids import image_grid
 from tao_like.stages.lib.scoring import whole_sample
 from tao_like.stages.train.data import TrainingData
 from tao_like.stages.train.sharding import whole
@@ -56,42 +56,42 @@ class TensorBoardWriter:
 
     def batch(self, batch: Batch[Any]) -> None:
         """The first batch of an epoch as the network sees it."""
-        if self.state.batch or not self._pictures_are_due or not is_main_process():
+        if self.state.batch or not self._images_are_due or not is_main_process():
             return
         if cards := self.phase.predictions.draw_batch(batch)[: self.settings.num_images]:
-            self.events.image("train/inputs", picture_grid(cards), self.state.epoch)
+            self.events.image("train/inputs", image_grid(cards), self.state.epoch)
 
     def step(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
         """Gradients, before the step of the optimizer. All processes must call it."""
         settings, state = self.settings, self.state
         opens_epoch = state.batch <= self.spec.accumulate_grad_batches
-        if settings.histograms and opens_epoch and self._pictures_are_due:
+        if settings.histograms and opens_epoch and self._images_are_due:
             for name, parameter in parameters:
                 if parameter.grad is not None:
                     self.events.histogram(f"gradients/{name}", whole(parameter.grad), state.epoch)
 
     def validation(self, report: Report, metrics: Metrics, network: nn.Module, data: Any) -> None:
-        """Pictures of predictions and of the network, and its weights."""
+        """Images of predictions and of the network, and its weights."""
         epoch = self.state.epoch
-        if not self._pictures_are_due or not is_main_process():
+        if not self._images_are_due or not is_main_process():
             return
-        for name, picture in report.draw().items():
-            self.events.image(f"val/{name}", picture, epoch)
+        for name, figure in report.draw().items():
+            self.events.image(f"val/{name}", figure, epoch)
         draws = self.task.capability(DrawsModel)
-        for name, picture in (draws.draw_model(network) if draws else {}).items():
-            self.events.image(f"network/{name}", picture, epoch)
+        for name, figure in (draws.draw_model(network) if draws else {}).items():
+            self.events.image(f"network/{name}", figure, epoch)
         cards = [
             self.phase.predictions.draw(whole_sample(self.task, data, index), prediction)
             for index, prediction in metrics.worst(self.settings.num_images)
         ]
         if cards:
-            self.events.image("val/predictions_wrong_first", picture_grid(cards), epoch)
+            self.events.image("val/predictions_wrong_first", image_grid(cards), epoch)
         if self.settings.histograms:
             for name, parameter in network.named_parameters():
                 self.events.histogram(f"weights/{name}", parameter, epoch)
 
     @property
-    def _pictures_are_due(self) -> bool:
+    def _images_are_due(self) -> bool:
         every = self.settings.infrequent_logging_frequency
         last = self.state.epoch + 1 == self.spec.num_epochs
         return every > 0 and (self.state.epoch % every == 0 or last)

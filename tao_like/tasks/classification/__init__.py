@@ -1,1 +1,1 @@
-"""Image classification: one label a picture, or several."""
+"""Image classification: one label an image, or several."""

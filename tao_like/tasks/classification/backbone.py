@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TASK_NAME = "classification"
 IMPORTED_NORMALIZATION = (
-    "an imported file does not say how its pictures were normalized; ImageNet's mean and deviation are used "
+    "an imported file does not say how its images were normalized; ImageNet's mean and deviation are used "
     "unless dataset.augmentation.mean and dataset.augmentation.std are given"
 )
 

@@ -1,4 +1,4 @@
-"""The check of classification data: files, counts, pictures in two splits, and likely wrong labels."""
+"""The check of classification data: files, counts, images in two splits, and likely wrong labels."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tao_like.tasks.classification.dataset import ImageDataset, collate_images
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.spec import Spec
 
-MAX_FEATURE_PICTURES = 3000
-"""More pictures than this are not searched for wrong labels: it would take longer than people wait."""
+MAX_FEATURE_IMAGES = 3000
+"""More images than this are not searched for wrong labels: it would take longer than people wait."""
 FEATURE_BATCH = 32
 COLUMNS = 8
 REMEDY = "model.head.loss.class_weights=balanced"
@@ -86,10 +86,8 @@ def _add_suspects(
     backbone = spec.model.backbone
     imported = backbone.type == IMPORTED
     source = backbone.pretrained_backbone_path or (None if imported else available_offline(backbone.type))
-    if source is None or len(records) > MAX_FEATURE_PICTURES:
-        reason = (
-            "no pretrained weights are at hand" if source is None else f"there are {len(records)} pictures"
-        )
+    if source is None or len(records) > MAX_FEATURE_IMAGES:
+        reason = "no pretrained weights are at hand" if source is None else f"there are {len(records)} images"
         report.findings.append(
             Finding("info", "wrong_labels_skipped", f"likely wrong labels were not looked for: {reason}")
         )
@@ -99,7 +97,7 @@ def _add_suspects(
     if not suspects:
         return
     files = tuple(f"{records[s.index].key}: {s.label}, or {s.suggested}?" for s in suspects)
-    count = "1 training picture looks" if len(suspects) == 1 else f"{len(suspects)} training pictures look"
+    count = "1 training image looks" if len(suspects) == 1 else f"{len(suspects)} training images look"
     report.findings.append(
         Finding(
             "warning",

@@ -1,4 +1,4 @@
-"""Pictures and their labels as a dataset, and what is changed at random in training."""
+"""Images and their labels as a dataset, and what is changed at random in training."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tao_like.tasks.common.augmentation.crops import CropAugmentation
 from tao_like.tasks.common.image_input import IMAGE
 
 Item = tuple[np.ndarray, np.ndarray, int]
-"""A preprocessed picture (H, W, 3) uint8, its target, and its number."""
+"""A preprocessed image (H, W, 3) uint8, its target, and its number."""
 
 
 def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> CropAugmentation:
-    """What changes training pictures by the spec."""
+    """What changes training images by the spec."""
     return CropAugmentation(
         preprocessing,
         crop=spec.with_scale_random_crop,
@@ -36,15 +36,15 @@ def augmentation_of(spec: AugmentationSpec, preprocessing: ImagePreprocessing) -
 
 
 class ImageDataset:
-    """Records as preprocessed pictures and targets.
+    """Records as preprocessed images and targets.
 
     Args:
-        records: pictures and their labels.
+        records: images and their labels.
         classes: class names in the order of the outputs; every label must be among them.
-        preprocessing: how pictures become inputs.
-        store: reads pictures, perhaps from a cache.
+        preprocessing: how images become inputs.
+        store: reads images, perhaps from a cache.
         multi_label: targets are rows of 0 and 1 instead of class numbers.
-        augment: what changes training pictures; None: preprocessed as for evaluation.
+        augment: what changes training images; None: preprocessed as for evaluation.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ImageDataset:
         return self.records[index].key
 
     def sample(self, index: int) -> Sample:
-        """The picture as it is on disk, with its target."""
+        """The image as it is on disk, with its target."""
         record = self.records[index]
         return Sample(record.key, self.store.read(record.path), self.targets[index])
 

@@ -1,4 +1,4 @@
-"""Pictures of classification: a sample with target and prediction."""
+"""Images of classification: a sample with target and prediction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw_prediction(
     name: str,
     heatmap: np.ndarray | None,
 ) -> Image.Image:
-    """The picture with the prediction and the target; its file's name where that is not known."""
+    """The image with the prediction and the target; its file's name where that is not known."""
     if decision.labels:
         told = ", ".join(f"{label} {decision.probabilities[label]:.0%}" for label in decision.labels)
     else:

@@ -10,14 +10,14 @@ from tao_like.tasks.classification.model import ClassificationNetwork
 
 
 def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> list[np.ndarray] | None:
-    """The map of the likeliest class for each picture, (h, w) from 0 to 1 at the features' resolution.
+    """The map of the likeliest class for each image, (h, w) from 0 to 1 at the features' resolution.
 
     Args:
         network: in evaluation mode.
         pixels: (N, 3, H, W), 0 to 255.
 
     Returns:
-        One map a picture; None when the last features have no places (a network without a grid).
+        One map an image; None when the last features have no places (a network without a grid).
     """
     with torch.enable_grad():
         features, logits = _features_and_logits(network, network.normalise(pixels))

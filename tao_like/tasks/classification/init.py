@@ -1,4 +1,4 @@
-"""``init``: looks at somebody's pictures and writes a spec that runs. Imports no torch."""
+"""``init``: looks at somebody's images and writes a spec that runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKBONE = "tf_efficientnet_lite0"
 
 
 def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
-    """Writes a spec for the pictures in a folder (or for a CSV file), and reads it back as a check.
+    """Writes a spec for the images in a folder (or for a CSV file), and reads it back as a check.
 
     Args:
         folder: class folders, split folders of class folders, or a CSV file.
@@ -45,7 +45,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         has_gpu=gpu_memory is not None,
     )
     values = [*_backbone(), *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions)]
-    found = f"{sum(survey.pictures.values())} pictures, {len(survey.classes)} classes"
+    found = f"{sum(survey.images.values())} images, {len(survey.classes)} classes"
     written = write_suggested(Spec, "classification", folder, target, values, overrides, found=found)
     return [*_found(survey), *survey.notes, written]
 
@@ -70,10 +70,10 @@ def _backbone() -> Iterator[AnnotatedValue]:
 
 
 def _found(survey: Survey) -> Iterator[str]:
-    splits = ", ".join(f"{name} {count}" for name, count in survey.pictures.items())
+    splits = ", ".join(f"{name} {count}" for name, count in survey.images.items())
     classes = ", ".join(survey.classes[:8]) + (", ..." if len(survey.classes) > 8 else "")
-    total = sum(survey.pictures.values())
-    yield f"{total} pictures ({splits}), {len(survey.classes)} classes: {classes}"
+    total = sum(survey.images.values())
+    yield f"{total} images ({splits}), {len(survey.classes)} classes: {classes}"
     yield f"Half of them are {survey.width[1]} x {survey.height[1]} pixels or larger."
 
 

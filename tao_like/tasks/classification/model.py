@@ -57,7 +57,7 @@ class ClassificationNetwork(nn.Module):
 
 
 class ClassifierForExport(nn.Module):
-    """What is exported: a preprocessed picture in, probabilities out.
+    """What is exported: a preprocessed image in, probabilities out.
 
     Args:
         network: the trained network.

@@ -1,4 +1,4 @@
-"""Predictions of classification as pictures."""
+"""Predictions of classification as images."""
 
 from __future__ import annotations
 

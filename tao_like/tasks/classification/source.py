@@ -1,4 +1,4 @@
-"""The pictures of each split, as the spec names them or as a bundle has stored them."""
+"""The images of each split, as the spec names them or as a bundle has stored them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tao_like.tasks.common.split_source import SplitSource
 
 
 class LabelledImages(SplitSource[ImageRecord]):
-    """Pictures and their labels, of class folders or CSV files; see ``SplitSource``."""
+    """Images and their labels, of class folders or CSV files; see ``SplitSource``."""
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
@@ -78,7 +78,7 @@ class LabelledImages(SplitSource[ImageRecord]):
             )
         if self.spec.multi_label:
             raise SpecError(
-                f"{key}.images_dir={block.images_dir} has one label a picture, by its folder; with "
+                f"{key}.images_dir={block.images_dir} has one label an image, by its folder; with "
                 f"dataset.multi_label=true give {key}.csv_file, whose column `label` has labels joined by ';'"
             )
         return read_class_folders(

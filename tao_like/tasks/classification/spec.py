@@ -54,7 +54,7 @@ class BackboneSpec:
     )
     freeze_backbone: bool = spec_field(False, "Train the head alone", automl=True)
     freeze_norm: bool = spec_field(
-        False, "Keep norm layers as the weights had them; good with few pictures", automl=True
+        False, "Keep norm layers as the weights had them; good with few images", automl=True
     )
     drop_rate: float = spec_field(0.0, "Dropout before the head", ge=0, lt=1, automl=True)
     drop_path_rate: float = spec_field(0.0, "Stochastic depth, where the network has it", ge=0, lt=1)
@@ -95,11 +95,11 @@ class ModelSpec:
 
 @dataclass
 class DataPathSpec:
-    """Where the pictures of a split are."""
+    """Where the images of a split are."""
 
     images_dir: str | None = spec_field(
         None,
-        "Folder with one folder of pictures a class; with csv_file: what its paths start from",
+        "Folder with one folder of images a class; with csv_file: what its paths start from",
         path=True,
     )
     csv_file: str | None = spec_field(None, "CSV with columns `path` and `label`", path=True)
@@ -119,7 +119,7 @@ class CsvSplitSpec(SplitSpec):
 
 @dataclass
 class AugmentationSpec:
-    """What is changed at random in training pictures."""
+    """What is changed at random in training images."""
 
     with_scale_random_crop: RandomCropSpec = spec_block(RandomCropSpec, "Random resized crop")
     random_flip: RandomFlipSpec = spec_block(RandomFlipSpec, "Flips")
@@ -127,10 +127,8 @@ class AugmentationSpec:
     random_color: RandomColorSpec = spec_block(RandomColorSpec, "Color")
     random_aug: RandomAugSpec = spec_block(RandomAugSpec, "RandAugment")
     random_erase: RandomEraseSpec = spec_block(RandomEraseSpec, "Random erasing")
-    with_random_blur: bool = spec_field(False, "Blur every other picture a little", automl=True)
-    mixup_cutmix: bool = spec_field(
-        False, "Blend pictures of a batch: mixup or cutmix, by turns", automl=True
-    )
+    with_random_blur: bool = spec_field(False, "Blur every other image a little", automl=True)
+    mixup_cutmix: bool = spec_field(False, "Blend images of a batch: mixup or cutmix, by turns", automl=True)
     mixup_alpha: float = spec_field(
         0.4, "Alpha of mixup's beta distribution; 0: no blending", ge=0, le=10, automl=True
     )
@@ -169,7 +167,7 @@ class DatasetSpec:
     num_classes: int | None = spec_field(
         None, "Number of classes; found in the data. Given, it is compared with the data", ge=1
     )
-    multi_label: bool = spec_field(False, "Several labels a picture: independent yes or no for each class")
+    multi_label: bool = spec_field(False, "Several labels an image: independent yes or no for each class")
     label_separator: str = spec_field(
         "auto",
         "Mark between labels in a CSV file's column of labels: `auto`: ; and |, and the comma "
@@ -179,12 +177,12 @@ class DatasetSpec:
     img_size: int = spec_field(224, "Input side", unit="pixels", ge=16, le=4096, automl=False)
     resize: str = spec_field(
         "crop",
-        "How a picture becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
+        "How an image becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
         choices=("crop", "squash", "letterbox"),
     )
     crop_pct: float | None = spec_field(
         None,
-        "Fraction of the resized picture that `crop` keeps; empty: as the weights were tested with",
+        "Fraction of the resized image that `crop` keeps; empty: as the weights were tested with",
         gt=0,
         le=1,
     )

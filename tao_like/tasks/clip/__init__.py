@@ -1,1 +1,1 @@
-"""Pictures and words in one space: classify with words given at call time, search, retrieve."""
+"""Images and words in one space: classify with words given at call time, search, retrieve."""

@@ -31,7 +31,7 @@ _WRITTEN_SIDE, _SMALLEST_FONT = 224, 8
 
 @dataclass
 class FileRecord:
-    """What is kept of a sample: name, embedding, and a small picture of the first ones or the best."""
+    """What is kept of a sample: name, embedding, and a small image of the first ones or the best."""
 
     key: str
     embedding: np.ndarray
@@ -45,7 +45,7 @@ class InferenceFiles:
     Args:
         spec: of the inference.
         classes: that are asked about, embedded.
-        data: preprocesses pictures and texts.
+        data: preprocesses images and texts.
         run: the engine.
     """
 
@@ -96,7 +96,7 @@ class InferenceFiles:
         return found
 
     def _embeddings(self, records: Sequence[FileRecord]) -> bytes:
-        """All vectors with the names of the pictures and the classes; no pickles inside."""
+        """All vectors with the names of the images and the classes; no pickles inside."""
         buffer = io.BytesIO()
         arrays = {
             "paths": np.array([record.key for record in records], dtype=np.str_),
@@ -130,7 +130,7 @@ class InferenceFiles:
         return {"search.csv": table.getvalue(), "search.png": _png(sheet)}
 
     def _attack(self, records: Sequence[FileRecord]) -> Image.Image:
-        """Each picture as it is, and with a wrong class's name written on it; the scores of both.
+        """Each image as it is, and with a wrong class's name written on it; the scores of both.
 
         Goh et al. 2021, "Multimodal Neurons in Artificial Neural Networks": CLIP reads what is written.
         """
@@ -155,10 +155,10 @@ class InferenceFiles:
                 ]
             )
         self.notes.append(
-            f"{fooled} of {len(shown)} pictures are taken for the word written on them: attack.png"
+            f"{fooled} of {len(shown)} images are taken for the word written on them: attack.png"
         )
         pairs = [[*first, *second] for first, second in zip(rows[::2], [*rows[1::2], []], strict=False)]
-        return contact_sheet(pairs, title="Pictures, and the same with a word on them")
+        return contact_sheet(pairs, title="Images, and the same with a word on them")
 
     def _probabilities(self, cosines: np.ndarray) -> np.ndarray:
         scale, bias = self.classes.scale, self.classes.bias
@@ -169,28 +169,28 @@ class InferenceFiles:
         return f"{names[own]} {probabilities[own]:.2f}\n{names[wrong]} {probabilities[wrong]:.2f}"
 
 
-def write_word(picture: Image.Image, word: str) -> Image.Image:
-    """The picture with a white label in its middle that bears a word."""
-    # Small pictures are enlarged first, or the word would be a few dots.
-    factor = max(1, _WRITTEN_SIDE // max(picture.size))
-    written = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    picture = written
+def write_word(image: Image.Image, word: str) -> Image.Image:
+    """The image with a white label in its middle that bears a word."""
+    # Small images are enlarged first, or the word would be a few dots.
+    factor = max(1, _WRITTEN_SIDE // max(image.size))
+    written = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image = written
     pen = ImageDraw.Draw(written)
-    size = picture.height // 5
+    size = image.height // 5
     font = load_font(size, word)
-    while size > _SMALLEST_FONT and pen.textlength(word, font=font) > 0.85 * picture.width:
+    while size > _SMALLEST_FONT and pen.textlength(word, font=font) > 0.85 * image.width:
         size -= 1
         font = load_font(size, word)
     box = pen.textbbox((0, 0), word, font=font)
     width, height = box[2] - box[0], box[3] - box[1]
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    left, top = (image.width - width) // 2, (image.height - height) // 2
     margin = max(2, height // 4)
     pen.rectangle((left - margin, top - margin, left + width + margin, top + height + margin), fill="white")
     pen.text((left - box[0], top - box[1]), word, fill="black", font=font)
     return written
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return buffer.getvalue()

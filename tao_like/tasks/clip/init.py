@@ -1,4 +1,4 @@
-"""``init``: looks at somebody's pictures and captions and writes a spec that runs. Imports no torch."""
+"""``init``: looks at somebody's images and captions and writes a spec that runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _LOOKED_AT = 200
 
 
 def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
-    """Writes a spec for a folder or a list of pictures with captions, and reads it back as a check.
+    """Writes a spec for a folder or a list of images with captions, and reads it back as a check.
 
     Args:
-        folder: pictures with text files or class folders, perhaps below ``train``, ``val`` and ``test``; a
+        folder: images with text files or class folders, perhaps below ``train``, ``val`` and ``test``; a
             folder with ``train.jsonl`` or ``train.csv``; or such a list itself.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
@@ -40,7 +40,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         Lines that say what was found and written.
 
     Raises:
-        DatasetError: there are no pictures with captions.
+        DatasetError: there are no images with captions.
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
@@ -50,7 +50,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     values = [*_model(records), *_dataset(places), *_training(records, places)]
     captions = sum(len(record.captions) for record in records)
     labels = {label for record in records for label in record.labels}
-    words = f"{len(records)} training pictures with {captions} captions"
+    words = f"{len(records)} training images with {captions} captions"
     written = write_suggested(Spec, "clip", folder, target, values, overrides, found=words)
     notes = [finding.text() for read in splits.values() for finding in read.findings]
     told = f", {len(labels)} classes" if labels else ""
@@ -62,7 +62,7 @@ def _places(folder: Path) -> dict[str, CaptionSource]:
     if folder.is_file():
         return {"train": CaptionSource("init", None, folder)}
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is neither a folder nor a list; give pictures with captions")
+        raise DatasetError(f"{folder} is neither a folder nor a list; give images with captions")
     found: dict[str, CaptionSource] = {}
     for split in SPLITS:
         lists = [
@@ -80,8 +80,8 @@ def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     side = median_low(sides)
     if side <= SMALL_SIDE:
         size = max(16, -(-side // 8) * 8)
-        yield AnnotatedValue("model.type", SMALL_PRESET, f"pictures of {side} pixels need no large network")
-        yield AnnotatedValue("model.image_size", size, "the pictures' own side, to a multiple of 8")
+        yield AnnotatedValue("model.type", SMALL_PRESET, f"images of {side} pixels need no large network")
+        yield AnnotatedValue("model.image_size", size, "the images' own side, to a multiple of 8")
     else:
         yield AnnotatedValue(
             "model.type",
@@ -121,7 +121,7 @@ def _dataset(places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
 
 def _training(records: Sequence[CaptionRecord], places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
     batch = min(96, max(8, len(records) // 4))
-    yield AnnotatedValue("dataset.batch_size", batch, "each picture is told from the others of its batch")
+    yield AnnotatedValue("dataset.batch_size", batch, "each image is told from the others of its batch")
     epochs = max(10, min(100, round(STEPS / max(1, len(records) / batch))))
     yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps, or as many as 100 epochs have")
     yield AnnotatedValue(

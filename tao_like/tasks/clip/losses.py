@@ -13,12 +13,12 @@ from tao_like.tasks.clip.model.pair import Embeddings
 
 
 def contrastive_loss(rows: Embeddings, columns: Embeddings, right: Tensor) -> Tensor:
-    """Each picture finds its text, each text its picture (Radford et al. 2021, figure 3; as in open_clip).
+    """Each image finds its text, each text its image (Radford et al. 2021, figure 3; as in open_clip).
 
     Args:
         rows: this process's N samples.
         columns: those of all processes, M.
-        right: (N, M), 1 where a sample's picture and another's text fit, 0 elsewhere. A row with several has
+        right: (N, M), 1 where a sample's image and another's text fit, 0 elsewhere. A row with several has
             equal fractions of its target on each (Khosla et al. 2020 put the sum outside the logarithm too).
     """
     targets = right / right.sum(dim=1, keepdim=True)
@@ -42,10 +42,10 @@ LOSSES = {"clip": contrastive_loss, "siglip": sigmoid_loss}
 
 
 def right_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-    """(N, M) float: 1 where samples have the same picture or the same ids.
+    """(N, M) float: 1 where samples have the same image or the same ids.
 
     Args:
-        rows: (N, 1 + L) int64: the number of the picture, and the ids of the text.
+        rows: (N, 1 + L) int64: the number of the image, and the ids of the text.
         columns: (M, 1 + L), likewise.
     """
     same_image = rows[:, None, 0] == columns[None, :, 0]

@@ -1,4 +1,4 @@
-"""What the towers' outputs mean, as rows, pictures and files."""
+"""What the towers' outputs mean, as rows, images and files."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
         return [*own, *(name for name in wanted if name not in own)]
 
     def _embed_training(self, run: Run, classes: ClassTexts) -> None:
-        """Embeddings of the labelled training pictures."""
+        """Embeddings of the labelled training images."""
         if not self.data.has("train"):
             raise DatasetError(
-                "evaluate.linear_probe learns from training pictures; give dataset.train_dataset"
+                "evaluate.linear_probe learns from training images; give dataset.train_dataset"
             )
         dataset = self.data.dataset("train")
         chosen = [n for n, target in enumerate(dataset.targets) if target.label != NO_LABEL]

@@ -11,7 +11,7 @@ from tao_like.errors import SpecError
 from tao_like.networks.backbones.names import resolve_name
 
 CONVOLUTIONS = "convolutions"
-"""An image tower of the toolkit's own: three convolutions, for small pictures."""
+"""An image tower of the toolkit's own: three convolutions, for small images."""
 CLIP_VOCABULARY = 49408
 CLIP_CONTEXT = 77
 SIGLIP_CONTEXT = 64

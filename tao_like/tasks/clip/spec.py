@@ -1,4 +1,4 @@
-"""The spec of pairs of pictures and texts. Field names are those of TAO's clip where it has them."""
+"""The spec of pairs of images and texts. Field names are those of TAO's clip where it has them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class ModelSpec:
 
 @dataclass
 class AugmentationSpec:
-    """What is changed at random in training pictures."""
+    """What is changed at random in training images."""
 
     scale: list[float] = spec_field([0.9, 1.0], "Smallest and largest fraction of the area that is cut out")
     hflip_probability: float = spec_field(
@@ -150,7 +150,7 @@ class AugmentationSpec:
         0.0, "Largest change of brightness, contrast and saturation", ge=0, le=1, automl=True
     )
     grayscale: float = spec_field(
-        0.0, "Chance of a picture without color; captions may speak of colors", ge=0, le=1, automl=True
+        0.0, "Chance of an image without color; captions may speak of colors", ge=0, le=1, automl=True
     )
 
     def check(self) -> Iterator[Problem]:
@@ -181,7 +181,7 @@ class DatasetSpec:
     )
     resize: str = spec_field(
         "crop",
-        "How a picture becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
+        "How an image becomes a square: shorter side to fit and the middle cut out, squashed, or bordered",
         choices=("crop", "squash", "letterbox"),
     )
     pixel_range: str = pixel_range_field()

@@ -1,4 +1,4 @@
-"""What pairs of pictures and texts add to the blocks of the stages."""
+"""What pairs of images and texts add to the blocks of the stages."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ class ClipTrainSpec(TrainSpec):
 
     loss_type: str = spec_field(
         "clip",
-        "clip: each picture finds its text among the batch's, and the other way round; siglip: each pair by "
+        "clip: each image finds its text among the batch's, and the other way round; siglip: each pair by "
         "itself, right or wrong",
         choices=("clip", "siglip"),
     )
     optim: ClipOptimSpec = spec_block(ClipOptimSpec, "Optimizer and schedule", aliases=("optimizer",))
     multi_positive: bool = spec_field(
         True,
-        "Equal captions, and captions of one picture, within a batch are right for each other; false: only "
+        "Equal captions, and captions of one image, within a batch are right for each other; false: only "
         "the pair itself is right",
     )
     wise_ft: float = spec_field(
@@ -122,15 +122,13 @@ class ClipTrainSpec(TrainSpec):
 class ClipEvaluateSpec(EvaluateSpec):
     """Scores a bundle or an exported folder on labelled data."""
 
-    classnames: list[str] = spec_field(
-        [], "Classes that pictures are told apart by; empty: those of the data"
-    )
+    classnames: list[str] = spec_field([], "Classes that images are told apart by; empty: those of the data")
     templates: list[str] = spec_field(
         [], "Sentences for a class, whose embeddings are averaged; empty: dataset.templates"
     )
     recall_at: list[int] = spec_field([1, 5, 10], "Ranks up to which retrieval is scored", element_ge=1)
     linear_probe: bool = spec_field(
-        False, "Score a linear classifier on the embeddings of the labelled training pictures too"
+        False, "Score a linear classifier on the embeddings of the labelled training images too"
     )
 
     def check(self) -> Iterator[Problem]:
@@ -144,10 +142,10 @@ class ClipEvaluateSpec(EvaluateSpec):
 
 @dataclass
 class ClipInferenceSpec(InferenceSpec):
-    """Runs a bundle or an exported folder on pictures."""
+    """Runs a bundle or an exported folder on images."""
 
     classes: list[str] = spec_field(
-        [], "Words or sentences to tell pictures apart by; empty: the model's own classes"
+        [], "Words or sentences to tell images apart by; empty: the model's own classes"
     )
     text_file: str | None = spec_field(
         None, "The same from a text file, one a line, instead of `classes`", path=True
@@ -155,8 +153,8 @@ class ClipInferenceSpec(InferenceSpec):
     templates: list[str] = spec_field([], "Sentences for a class; empty: the model's own")
     output: str = spec_field(
         "scores",
-        "Beside predictions.csv: scores: nothing; embeddings: embeddings.npz; search: the pictures by how "
-        "well they fit `query`, with a contact sheet; attack: each picture with a wrong class written on it",
+        "Beside predictions.csv: scores: nothing; embeddings: embeddings.npz; search: the images by how "
+        "well they fit `query`, with a contact sheet; attack: each image with a wrong class written on it",
         choices=("scores", "embeddings", "search", "attack"),
     )
     query: str = spec_field("", "Words to search for, such as `red car at night`")

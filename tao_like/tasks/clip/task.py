@@ -1,4 +1,4 @@
-"""Pictures and words in one space, as the stages see it."""
+"""Images and words in one space, as the stages see it."""
 
 from __future__ import annotations
 

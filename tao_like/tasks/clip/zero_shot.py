@@ -27,9 +27,9 @@ class PairPrediction:
     """What the towers make of a sample.
 
     Attributes:
-        image: (D,) of length 1; None where there was no picture.
+        image: (D,) of length 1; None where there was no image.
         text: (D,) of length 1; None where there was no text.
-        cosines: (classes,) of the picture with the classes' words; None where there are no classes.
+        cosines: (classes,) of the image with the classes' words; None where there are no classes.
     """
 
     image: Array | None
@@ -39,14 +39,14 @@ class PairPrediction:
 
 @dataclass
 class ClassTexts:
-    """The classes that pictures are told apart by.
+    """The classes that images are told apart by.
 
     Attributes:
         names: of the classes.
         templates: sentences for each.
         embeddings: (classes, D) of length 1, the mean over the templates; None until a network is there.
         scale: of cosines; bias: what is added to them.
-        probed: embeddings and labels of training pictures, for a linear probe.
+        probed: embeddings and labels of training images, for a linear probe.
     """
 
     names: list[str]

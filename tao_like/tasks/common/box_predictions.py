@@ -1,4 +1,4 @@
-"""Detections on pictures and in space as rows of a table and as boxes to draw."""
+"""Detections on images and in space as rows of a table and as boxes to draw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tao_like.plots.classes import class_color
 
 
 class Detected(Protocol):
-    """An object that was found, on a picture or in space."""
+    """An object that was found, on an image or in space."""
 
     @property
     def label(self) -> str:
@@ -30,7 +30,7 @@ class DrawnBox(NamedTuple):
     """A box with a word to it.
 
     Attributes:
-        box: (4,) left, top, right, bottom in pixels of the picture, or (7,) in space.
+        box: (4,) left, top, right, bottom in pixels of the image, or (7,) in space.
         text: beside it; empty: none.
         color: of its lines.
     """

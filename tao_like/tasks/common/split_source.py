@@ -140,7 +140,7 @@ class SplitSource(ABC, Generic[RecordT]):
         return digest.hexdigest()
 
     def findings(self) -> list[Finding]:
-        """What was noticed in the data that has been read so far: pictures that are left out."""
+        """What was noticed in the data that has been read so far: images that are left out."""
         finding = self.unreadable.finding() if self.unreadable else None
         folders = dict(folder for split in SPLITS for folder in self.folders(split))
         unused = [
@@ -151,12 +151,12 @@ class SplitSource(ABC, Generic[RecordT]):
         return [*([finding] if finding else []), *unused]
 
     def folders(self, split: Split) -> list[tuple[Path, bool]]:
-        """Folders of which a split takes whatever pictures there are, and whether its folders are classes."""
+        """Folders of which a split takes whatever images there are, and whether its folders are classes."""
         del split
         return []
 
     def _read_usable(self, split: Split) -> list[RecordT]:
-        """All that the spec names for a split, without the pictures that `dataset.on_error` leaves out."""
+        """All that the spec names for a split, without the images that `dataset.on_error` leaves out."""
         records = self.read(split)
         if self.unreadable is None:
             return records

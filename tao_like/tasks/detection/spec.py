@@ -120,8 +120,8 @@ class PostprocessSpec:
         gt=0,
         le=1,
     )
-    max_detections: int = spec_field(100, "Most boxes of a picture", ge=1, le=1000)
-    candidates: int = spec_field(1000, "Most boxes of a picture that suppression looks at", ge=1, le=10000)
+    max_detections: int = spec_field(100, "Most boxes of an image", ge=1, le=1000)
+    candidates: int = spec_field(1000, "Most boxes of an image that suppression looks at", ge=1, le=10000)
 
 
 @dataclass
@@ -144,18 +144,18 @@ class ModelSpec:
 
 @dataclass
 class DataSourceSpec:
-    """Pictures and their boxes."""
+    """Images and their boxes."""
 
-    image_dir: str | None = spec_field(None, "Folder of the pictures", path=True)
+    image_dir: str | None = spec_field(None, "Folder of the images", path=True)
     json_file: str | None = spec_field(None, "COCO annotation file", path=True)
     label_dir: str | None = spec_field(
         None,
-        "Folder with a label file for each picture: VOC (.xml), KITTI or YOLO (.txt), LabelMe (.json)",
+        "Folder with a label file for each image: VOC (.xml), KITTI or YOLO (.txt), LabelMe (.json)",
         path=True,
     )
     label_file: str | None = spec_field(
         None,
-        "One file for many pictures: CSV (filename, class, xmin, ymin, xmax, ymax) or CVAT (.xml)",
+        "One file for many images: CSV (filename, class, xmin, ymin, xmax, ymax) or CVAT (.xml)",
         path=True,
     )
     format: str = spec_field(
@@ -165,7 +165,7 @@ class DataSourceSpec:
         choices=FORMATS,
     )
     list_file: str | None = spec_field(
-        None, "Text file with the names of the pictures to take, one a line; empty: all", path=True
+        None, "Text file with the names of the images to take, one a line; empty: all", path=True
     )
     classes_file: str | None = spec_field(
         None,
@@ -179,18 +179,18 @@ class DataSourceSpec:
         if not self.json_file and not self.label_dir and not self.label_file:
             yield Problem("json_file", "is not given, nor is label_dir; one of them says where the boxes are")
         elif not self.json_file and not self.label_file and not self.image_dir:
-            yield Problem("image_dir", "is not given; it names the folder of the pictures")
+            yield Problem("image_dir", "is not given; it names the folder of the images")
 
 
 @dataclass
 class AugmentationSpec:
-    """What is changed at random in training pictures; boxes follow."""
+    """What is changed at random in training images; boxes follow."""
 
     mosaic_prob: float = spec_field(
-        0.0, "Chance that four pictures are put together; strong", ge=0, le=1, automl=True
+        0.0, "Chance that four images are put together; strong", ge=0, le=1, automl=True
     )
     mixup_prob: float = spec_field(
-        0.0, "Chance that another picture shines through a mosaic; strong", ge=0, le=1, automl=True
+        0.0, "Chance that another image shines through a mosaic; strong", ge=0, le=1, automl=True
     )
     random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, place, rotation; strong")
     random_color: HsvColorSpec = spec_block(HsvColorSpec, "Color")
@@ -216,7 +216,7 @@ class DatasetSpec:
     )
     val_data_sources: list[DataSourceSpec] = spec_field([], "Validation data")
     test_data_sources: list[DataSourceSpec] = spec_field([], "Test data")
-    infer_data_sources: InferDataSourcesSpec = spec_block(InferDataSourcesSpec, "Pictures for inference")
+    infer_data_sources: InferDataSourcesSpec = spec_block(InferDataSourcesSpec, "Images for inference")
     split: SplitSpec = spec_block(SplitSpec, "Division of training data that has no splits of its own")
     classes_file: str | None = spec_field(
         None, "Class names, one a line, in the order of the outputs; empty: as the data has them", path=True
@@ -229,17 +229,17 @@ class DatasetSpec:
     )
     img_height: int | None = spec_field(
         None,
-        "Input height, for pictures that are wider than high; empty: a square",
+        "Input height, for images that are wider than high; empty: a square",
         unit="pixels",
         ge=32,
         le=4096,
     )
     resize: str = spec_field(
         "letterbox",
-        "How a picture becomes the input: in its own shape with borders, or squashed",
+        "How an image becomes the input: in its own shape with borders, or squashed",
         choices=("letterbox", "squash"),
     )
-    tiling: TilingSpec = spec_block(TilingSpec, "Big pictures in tiles")
+    tiling: TilingSpec = spec_block(TilingSpec, "Big images in tiles")
     pixel_range: str = pixel_range_field()
     on_error: str = on_error_field()
     batch_size: int | str = batch_size_field()
@@ -255,7 +255,7 @@ class DatasetSpec:
 
 @dataclass
 class DatasetConvertSpec:
-    """Writes the labels of the data sources in another format; pictures stay where they are."""
+    """Writes the labels of the data sources in another format; images stay where they are."""
 
     format: str = spec_field("coco", "Format to write", choices=FORMATS[1:])
     results_dir: str | None = spec_field(

@@ -1,4 +1,4 @@
-"""Pictures of instance segmentation: masks in the colors of their classes, with edges and boxes."""
+"""Images of instance segmentation: masks in the colors of their classes, with edges and boxes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Mask = npt.NDArray[np.bool_]
 
 
 def draw_instances(
-    picture: Image.Image,
+    image: Image.Image,
     found: Sequence[DrawnBox],
     masks: Sequence[Mask],
     targets: Sequence[Mask] = (),
 ) -> Image.Image:
-    """The picture with predictions in their colors, and the edges of targets as thin white lines.
+    """The image with predictions in their colors, and the edges of targets as thin white lines.
 
     Args:
-        picture: as it was taken.
+        image: as it was taken.
         found: boxes, the one to be drawn last at the end.
-        masks: of each of these, (H, W) at the picture's size.
-        targets: masks at the picture's size.
+        masks: of each of these, (H, W) at the image's size.
+        targets: masks at the image's size.
     """
     # Enlarged before anything is drawn, so that edges are as thin as lines.
-    factor = max(1, -(-SHORTEST_SIDE // max(picture.size)))
-    size = (picture.width * factor, picture.height * factor)
-    pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
+    factor = max(1, -(-SHORTEST_SIDE // max(image.size)))
+    size = (image.width * factor, image.height * factor)
+    pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
     for drawn, mask in zip(found, masks, strict=True):
         large, color = _enlarged(mask, factor), np.array(rgb(drawn.color), np.float32)
         pixels[large] = pixels[large] * (1 - OPACITY) + color * OPACITY

@@ -67,13 +67,13 @@ def draw_frame(
 
 
 def draw_on_camera(
-    picture: Image.Image,
+    photo: Image.Image,
     calibration: Calibration,
     found: Sequence[DrawnBox] = (),
     targets: npt.ArrayLike = (),
 ) -> Image.Image:
-    """The camera's picture with the edges of boxes; those that reach behind the camera are left out."""
-    image = picture.convert("RGB")
+    """The camera's image with the edges of boxes; those that reach behind the camera are left out."""
+    image = photo.convert("RGB")
     pen = ImageDraw.Draw(image)
     drawn = [(box, TARGET, 1) for box in as_boxes(targets)]
     drawn += [(as_boxes(one.box)[0], one.color, 2) for one in found]
@@ -90,7 +90,7 @@ def draw_on_camera(
 
 
 def stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    """Two pictures, the upper one brought to the width of the lower one."""
+    """Two images, the upper one brought to the width of the lower one."""
     height = max(1, round(upper.height * lower.width / upper.width))
     image = Image.new("RGB", (lower.width, height + lower.height))
     image.paste(upper.resize((lower.width, height), Image.Resampling.BICUBIC), (0, 0))

@@ -186,5 +186,5 @@ def _tiles(dataset: SkeletonDataset, skeletons: LabelledSkeletons, limit: int) -
         for number in range(min(each, len(members))):
             sample = dataset.sample(members[number * len(members) // min(each, len(members))])
             view = SkeletonView(sample.data, skeletons.layout, dataset.preprocessing.places)
-            tiles.append(Tile(view.picture(), f"{name}\n{sample.key}"))
+            tiles.append(Tile(view.image(), f"{name}\n{sample.key}"))
     return tiles

@@ -100,7 +100,7 @@ def _layout(data: SkeletonData) -> tuple[Layout, list[AnnotatedValue]]:
     """
     joints, places = data.values.shape[3], _places(data)
     named = [layout for layout in LAYOUTS.values() if len(layout.joints) == joints]
-    # 17 joints: in a picture they are COCO's, in space Human3.6M's.
+    # 17 joints: in an image they are COCO's, in space Human3.6M's.
     named.sort(key=lambda layout: (layout.name == "coco") != (places == 2))
     checks = {layout.name: bones_of(data, layout, places) for layout in named}
     fitting = [layout for layout in named if (check := checks[layout.name]) is None or check.is_plausible]

@@ -28,13 +28,13 @@ class PosePredictions(ClassPredictions, Animates, WritesFiles):
     @override
     def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Image.Image:
         del heatmap
-        return self._card(self.data.view(sample.data).picture(), sample, prediction)
+        return self._card(self.data.view(sample.data).image(), sample, prediction)
 
     @override
     def draw_batch(self, batch: Batch[Any]) -> list[Image.Image]:
         pairs = zip(batch.input.cpu().numpy(), self.targets(batch), strict=True)
         return [
-            draw_card(self.data.view(joints).picture(), self.target_names(target), NEUTRAL)
+            draw_card(self.data.view(joints).image(), self.target_names(target), NEUTRAL)
             for joints, target in pairs
         ]
 

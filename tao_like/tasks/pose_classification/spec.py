@@ -278,12 +278,12 @@ class DatasetConvertSpec:
     )
     pose_type: str = spec_field(
         "3dbp",
-        "DeepStream: places in space, in the picture with depth, or in the picture",
+        "DeepStream: places in space, in the image with depth, or in the image",
         choices=("3dbp", "25dbp", "2dbp"),
     )
     num_joints: int = spec_field(34, "DeepStream and CSV: joints of a person", ge=1)
-    input_width: int = spec_field(1920, "Width of the pictures", unit="pixels", ge=1)
-    input_height: int = spec_field(1080, "Height of the pictures", unit="pixels", ge=1)
+    input_width: int = spec_field(1920, "Width of the images", unit="pixels", ge=1)
+    input_height: int = spec_field(1080, "Height of the images", unit="pixels", ge=1)
     focal_length: float = spec_field(1200.0, "DeepStream 3dbp: focal length", unit="pixels", gt=0)
     sequence_length_max: int = spec_field(
         300, "Frames of a sample; shorter ones end in zeros", unit="frames", ge=1

@@ -1,4 +1,4 @@
-"""Pictures of segmentation: masks over photos."""
+"""Images of segmentation: masks over photos."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def draw_prediction(
     legend = _legend([(names[number], class_color(number)) for number in shown], width)
     canvas = Image.new("RGB", (width, size[1] + _LINE + legend.height), "white")
     pen = ImageDraw.Draw(canvas)
-    for place, (word, picture) in enumerate(parts):
+    for place, (word, image) in enumerate(parts):
         left = place * (size[0] + GAP)
         way = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
         pen.text((left + 2, _LINE // 2), word, fill=INK, font=load_font(12, word), anchor="lm")
-        canvas.paste(picture.resize(size, way), (left, _LINE))
+        canvas.paste(image.resize(size, way), (left, _LINE))
     canvas.paste(legend, (0, size[1] + _LINE))
     return canvas
 

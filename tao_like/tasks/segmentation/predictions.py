@@ -100,7 +100,7 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
     @override
     def record(self, sample: Sample, prediction: Segmented) -> MaskFile | None:
         if not self._mask_files or sample.data is None:
-            return None  # an evaluation has rows and pictures
+            return None  # an evaluation has rows and images
         self._has_files = True
         mask = palette_image(self.mask_of(sample, prediction), class_colors(len(self.data.labels)))
         content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""``init``: looks at somebody's pictures with captions and writes a spec that trains. Imports no torch."""
+"""``init``: looks at somebody's images with captions and writes a spec that trains. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STEPS = 3000
 """Optimizer steps of the suggested training."""
 BATCH = 64
 LOOKED_AT = 200
-"""Pictures whose size is looked at."""
+"""Images whose size is looked at."""
 
 
 def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
     """Writes a spec for the pairs in a folder, and reads it back as a check.
 
     Args:
-        folder: pictures with text files beside them, or split folders of such, or ``train.jsonl`` (or .csv)
+        folder: images with text files beside them, or split folders of such, or ``train.jsonl`` (or .csv)
             and perhaps ``val`` and ``test`` lists.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
@@ -39,7 +39,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         Lines that say what was found and written.
 
     Raises:
-        DatasetError: the folder has no pictures with captions.
+        DatasetError: the folder has no images with captions.
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
@@ -49,10 +49,10 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     values = [*_places(sources), *_sizes(records), *_training(records, has_val="val" in read)]
     counts = ", ".join(f"{split} {len(one.records)}" for split, one in read.items())
     captions = sum(len(record.captions) for record in records)
-    found = f"{counts} pictures with captions"
+    found = f"{counts} images with captions"
     written = write_suggested(Spec, "text_to_image", folder, target, values, overrides, found=found)
     notes = [finding.text() for one in read.values() for finding in one.findings]
-    lines = [f"{counts} pictures; {captions} captions to train on, such as: {records[0].captions[0]}"]
+    lines = [f"{counts} images; {captions} captions to train on, such as: {records[0].captions[0]}"]
     if "val" not in read:
         lines.append(
             "There is no validation data: a folder or list `val` beside the training's is looked for."
@@ -85,22 +85,22 @@ def _places(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
 
 
 def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
-    """How large pictures and captions are."""
+    """How large images and captions are."""
     sides = []
     for record in records[:: max(1, len(records) // LOOKED_AT)]:
         try:
-            with Image.open(record.path) as picture:
-                sides.append(min(picture.size))
+            with Image.open(record.path) as image:
+                sides.append(min(image.size))
         except OSError:
             continue  # dataset_check names it
     side = median_low(sides) if sides else SIDES[0]
     size = next((one for one in SIDES if one <= side), SIDES[-1])
     yield AnnotatedValue("model.arch", "glide", "the simpler training; dalle needs a dVAE first")
-    yield AnnotatedValue("model.image_size", size, f"half of the pictures have a side of {side} or more")
+    yield AnnotatedValue("model.image_size", size, f"half of the images have a side of {side} or more")
     patch = max(1, size // 8)
     yield AnnotatedValue("model.glide.patch", min(patch, 8), "a grid of 8 by 8 places, for a CPU; 1 on a GPU")
     if 3 * patch**2 > GlideSpec().channels:
-        why = "places of many pixels: their noise does not fit in the network's channels, a picture does"
+        why = "places of many pixels: their noise does not fit in the network's channels, an image does"
         yield AnnotatedValue("model.diffusion.prediction", "x0", why)
     tokenizer = Tokenizer(TextPreprocessing(WORDS, 3))
     longest = max(len(tokenizer.encode(caption)) for record in records for caption in record.captions)
@@ -113,12 +113,12 @@ def _training(records: Sequence[CaptionRecord], *, has_val: bool) -> Iterator[An
     """How long to train."""
     batch = min(BATCH, max(2, len(records) // 4))
     epochs = max(1, round(STEPS * batch / max(1, len(records))))
-    yield AnnotatedValue("dataset.batch_size", batch, "small pictures")
+    yield AnnotatedValue("dataset.batch_size", batch, "small images")
     yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps")
     if has_val:
         interval = max(1, epochs // 4)
         yield AnnotatedValue(
-            "train.validation_interval", interval, "a validation makes a picture of each caption"
+            "train.validation_interval", interval, "a validation makes an image of each caption"
         )
     yield AnnotatedValue("train.optim.lr", 2e-3, "for a small network trained from nothing")
     yield AnnotatedValue("train.optim.warmup_epochs", min(1.0, epochs / 2), "the rate rises first")

@@ -1,8 +1,8 @@
-"""Says what is on a picture, without any training: by its nearest neighbors among real pictures.
+"""Says what is on an image, without any training: by its nearest neighbors among real images.
 
 A generator is judged attribute by attribute, for a mean hides what it has not learnt. The judge looks at two
 things: the silhouette of what stands out from the background, and the color of that. Which of the two tells
-an attribute better is found on the real pictures themselves, each of which is judged by the others.
+an attribute better is found on the real images themselves, each of which is judged by the others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tao_like.errors import DatasetError
 
 NEIGHBORS = 3
 MOST_REFERENCES = 4000
-"""Real pictures that are looked at: more make the judge slower, and hardly better."""
+"""Real images that are looked at: more make the judge slower, and hardly better."""
 _SPREAD = 0.35
-"""Standard deviation of the blur of a silhouette, in pixels of a picture of 16: it forgives half a pixel."""
+"""Standard deviation of the blur of a silhouette, in pixels of an image of 16: it forgives half a pixel."""
 
 Floats = npt.NDArray[np.float32]
 Attributes = Mapping[str, Sequence[str]]
@@ -57,7 +57,7 @@ def words_of(caption: str, attributes: Attributes) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Features:
-    """What the judge sees of pictures.
+    """What the judge sees of images.
 
     Attributes:
         silhouette: (N, H * W), of length 1 each.
@@ -68,9 +68,9 @@ class Features:
     color: Floats
 
     @classmethod
-    def of(cls, pictures: npt.NDArray[np.uint8]) -> Features:
-        """Looks at pictures (N, H, W, 3)."""
-        pixels = pictures.astype(np.float32) / 255
+    def of(cls, images: npt.NDArray[np.uint8]) -> Features:
+        """Looks at images (N, H, W, 3)."""
+        pixels = images.astype(np.float32) / 255
         count, height, width, _ = pixels.shape
         ground = np.median(pixels.reshape(count, -1, 3), axis=1)[:, None, None]
         distance = np.sqrt(((pixels - ground) ** 2).sum(axis=-1))
@@ -84,24 +84,24 @@ class Features:
         return cls(soft.astype(np.float32), color.astype(np.float32))
 
     def near(self, other: Features, kind: str) -> Floats:
-        """How near each of these pictures is to each of others, (N, M): more is nearer."""
+        """How near each of these images is to each of others, (N, M): more is nearer."""
         if kind == "silhouette":
             return self.silhouette @ other.silhouette.T
         return -((self.color[:, None] - other.color[None]) ** 2).sum(axis=-1)
 
 
 class Judge:
-    """Made of real pictures and their captions.
+    """Made of real images and their captions.
 
     Attributes:
         attributes: their words.
         names: of what is judged.
         looks_at: for each attribute ``silhouette`` or ``color``, whichever tells it better.
-        accuracy: for each attribute how often a real picture is judged right by the others.
+        accuracy: for each attribute how often a real image is judged right by the others.
 
     Args:
-        pictures: (N, H, W, 3) uint8.
-        captions: of the pictures.
+        images: (N, H, W, 3) uint8.
+        captions: of the images.
         attributes: what to look for.
 
     Raises:
@@ -109,12 +109,12 @@ class Judge:
     """
 
     def __init__(
-        self, pictures: npt.NDArray[np.uint8], captions: Sequence[str], attributes: Attributes
+        self, images: npt.NDArray[np.uint8], captions: Sequence[str], attributes: Attributes
     ) -> None:
         self.attributes = attributes
         self._last: tuple[bytes, dict[str, str]] | None = None
-        step = max(1, -(-len(pictures) // MOST_REFERENCES))
-        self._features = Features.of(pictures[::step])
+        step = max(1, -(-len(images) // MOST_REFERENCES))
+        self._features = Features.of(images[::step])
         named = [words_of(caption, attributes) for caption in captions[::step]]
         self.names = attribute_names(attributes)
         self._words = {name: [one.get(name, "") for one in named] for name in self.names}
@@ -142,22 +142,22 @@ class Judge:
                 if right > self.accuracy.get(name, -1.0):
                     self.accuracy[name], self.looks_at[name] = float(right), kind
 
-    def __call__(self, pictures: npt.NDArray[np.uint8]) -> list[dict[str, str]]:
-        """For each picture (N, H, W, 3) the word of each attribute."""
-        features = Features.of(pictures)
+    def __call__(self, images: npt.NDArray[np.uint8]) -> list[dict[str, str]]:
+        """For each image (N, H, W, 3) the word of each attribute."""
+        features = Features.of(images)
         orders = {kind: _nearest(features.near(self._features, kind)) for kind in set(self.looks_at.values())}
         found = {name: self._voted(name, orders[self.looks_at[name]]) for name in self.names}
-        return [{name: words[number] for name, words in found.items()} for number in range(len(pictures))]
+        return [{name: words[number] for name, words in found.items()} for number in range(len(images))]
 
     def one(self, pixels: npt.NDArray[np.uint8]) -> dict[str, str]:
-        """The word of each attribute of a picture (H, W, 3); the last one asked about is remembered."""
+        """The word of each attribute of an image (H, W, 3); the last one asked about is remembered."""
         content = pixels.tobytes()
         if self._last is None or self._last[0] != content:
             self._last = (content, self(pixels[None])[0])
         return self._last[1]
 
     def _voted(self, name: str, order: npt.NDArray[np.int64]) -> list[str]:
-        """The word that most of the nearest pictures bear; of equally many the nearest's."""
+        """The word that most of the nearest images bear; of equally many the nearest's."""
         words = self._words[name]
         chosen = []
         for row in order:
@@ -167,7 +167,7 @@ class Judge:
 
 
 def _nearest(near: Floats) -> npt.NDArray[np.int64]:
-    """The numbers of the nearest pictures of each row, the nearest first."""
+    """The numbers of the nearest images of each row, the nearest first."""
     count = min(NEIGHBORS, near.shape[1])
     some = np.argpartition(-near, count - 1, axis=1)[:, :count]
     order = np.argsort(-np.take_along_axis(near, some, axis=1), axis=1, kind="stable")

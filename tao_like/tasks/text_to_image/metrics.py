@@ -1,4 +1,4 @@
-"""What made pictures are worth: attribute by attribute, for other captions, and how varied they are."""
+"""What made images are worth: attribute by attribute, for other captions, and how varied they are."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tao_like.tasks.text_to_image.judge import Attributes, Judge, attribute_name
 
 Row = tuple[tuple[str, ...], tuple[str, ...]]
 SIDE = 4
-"""Pictures are looked at in so many rows and columns of mean colors for the Frechet distance."""
+"""Images are looked at in so many rows and columns of mean colors for the Frechet distance."""
 
 
 class JudgedMetrics(Metrics):
-    """Attributes of pictures against those of their captions.
+    """Attributes of images against those of their captions.
 
     Args:
         attributes: what is judged, each with its words.
-        judge: made when the first picture comes.
+        judge: made when the first image comes.
     """
 
     def __init__(self, attributes: Attributes, judge: Callable[[], Judge]) -> None:
@@ -37,7 +37,7 @@ class JudgedMetrics(Metrics):
         self.groups: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        # The judge holds all training pictures, and other processes have theirs.
+        # The judge holds all training images, and other processes have theirs.
         return {**self.__dict__, "_judge": None}
 
     @override
@@ -84,16 +84,16 @@ class JudgedMetrics(Metrics):
 
 
 class GenerationMetrics(JudgedMetrics):
-    """The same of pictures out of sentences, with more.
+    """The same of images out of sentences, with more.
 
-    ``caption_swap``: the accuracy where each picture is judged by another's caption: what chance gives.
-    ``ffd``: a Frechet distance to the real pictures, of features of our own (mean colors of 4 by 4 fields),
-    so it compares with nothing but itself; ``diversity``: the mean distance of two pictures over that of two
+    ``caption_swap``: the accuracy where each image is judged by another's caption: what chance gives.
+    ``ffd``: a Frechet distance to the real images, of features of our own (mean colors of 4 by 4 fields),
+    so it compares with nothing but itself; ``diversity``: the mean distance of two images over that of two
     real ones. ``clip_score``: CLIP-S (Hessel et al. 2021), where a model of the task `clip` is named.
 
     Args:
         attributes, judge: as of `JudgedMetrics`.
-        clip: the model, opened when the first picture comes; None: there is none.
+        clip: the model, opened when the first image comes; None: there is none.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class GenerationMetrics(JudgedMetrics):
 
 
 class ReconstructionMetrics(JudgedMetrics):
-    """What a dVAE keeps of pictures: PSNR, codes that occur, and their attributes.
+    """What a dVAE keeps of images: PSNR, codes that occur, and their attributes.
 
     Args:
         codes: size of the vocabulary.
@@ -213,7 +213,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _fields(pixels: np.ndarray) -> np.ndarray:
-    """Mean colors, 0 to 1, of `SIDE` by `SIDE` fields of a picture (H, W, 3)."""
+    """Mean colors, 0 to 1, of `SIDE` by `SIDE` fields of an image (H, W, 3)."""
     rows = np.array_split(pixels.astype(np.float64) / 255, SIDE, axis=0)
     return np.concatenate(
         [field.mean(axis=(0, 1)) for row in rows for field in np.array_split(row, SIDE, axis=1)]

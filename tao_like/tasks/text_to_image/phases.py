@@ -18,9 +18,9 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs
 from tao_like.errors import TaoLikeError
-from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Generator, GraphCall
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Generator, GraphCall
 from tao_like.runtime.generation.schedules import alphas_cumprod
-from tao_like.tasks.text_to_image.data.data import CaptionData, Pictures
+from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.metrics import GenerationMetrics, ReconstructionMetrics
 from tao_like.tasks.text_to_image.model.dalle import transformer_losses
 from tao_like.tasks.text_to_image.model.dvae import LOGIT_LAPLACE_EPS
@@ -31,11 +31,11 @@ from tao_like.tasks.text_to_image.spec_stages import GateSpec, GenerateTrainSpec
 
 Exports = Callable[[Any], Mapping[str, Exportable]]
 GATE_SAMPLES = 256
-"""Pictures that the dVAE is judged by before the transformer begins."""
+"""Images that the dVAE is judged by before the transformer begins."""
 
 
 class DvaePhase(Phase[DalleModel]):
-    """The dVAE learns to keep pictures as codes."""
+    """The dVAE learns to keep images as codes."""
 
     name = "dvae"
     goal = Goal("psnr")
@@ -43,19 +43,19 @@ class DvaePhase(Phase[DalleModel]):
     data: CaptionData
 
     @override
-    def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: DalleModel, batch: Batch[Images]) -> dict[str, Tensor]:
         pixels = batch.targets.values
         statistics, _ = model(pixels)
-        # Not clamped, as pictures are: beyond the ends the gradient must lead back.
+        # Not clamped, as images are: beyond the ends the gradient must lead back.
         made = (torch.sigmoid(statistics[:, :3]) - LOGIT_LAPLACE_EPS) / (1 - 2 * LOGIT_LAPLACE_EPS)
         return {"loss": functional.mse_loss(made, pixels)}
 
     @override
-    def validate(self, model: DalleModel, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: DalleModel, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
         losses = self.losses(model, batch)
         codes = model.dvae.encode(batch.targets.values)
         made = model.dvae.decode(codes).permute(0, 2, 3, 1)
-        return losses, {PICTURE: made.float().cpu().numpy(), "codes": codes.cpu().numpy()}
+        return losses, {IMAGE: made.float().cpu().numpy(), "codes": codes.cpu().numpy()}
 
     @override
     def metrics(self) -> ReconstructionMetrics:
@@ -71,7 +71,7 @@ class Running:
     """How a phase runs a model's graphs, as whoever uses the model does.
 
     Attributes:
-        generator: makes the pictures.
+        generator: makes the images.
         exports: the graphs of a model, which the generator runs.
     """
 
@@ -92,7 +92,7 @@ class Running:
 
 
 class Generating(Phase[Any]):
-    """A phase whose validation makes pictures.
+    """A phase whose validation makes images.
 
     Args:
         data, predictions, spec: as of `Phase`.
@@ -116,14 +116,14 @@ class Generating(Phase[Any]):
         return GenerationMetrics(spec.dataset.attributes, lambda: self.data.judge, clip)
 
     @override
-    def validate(self, model: Any, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: Any, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
         losses = self.losses(model, batch)
         given = {TEXT: batch.inputs[TEXT].cpu().numpy(), SEED: batch.inputs[SEED].cpu().numpy()}
         return losses, self.running.generator.run(self.running.call(model, batch.device), given)
 
 
 class TransformerPhase(Generating):
-    """The transformer learns to say a picture's codes after its caption."""
+    """The transformer learns to say an image's codes after its caption."""
 
     name = "transformer"
     parts = ("transformer",)
@@ -134,7 +134,7 @@ class TransformerPhase(Generating):
 
     @override
     def check(self, model: DalleModel) -> None:
-        """Refuses a dVAE that would spoil every picture."""
+        """Refuses a dVAE that would spoil every image."""
         split = "val" if self.data.has("val") else "train"
         dataset = self.data.dataset(split)  # type: ignore[arg-type]
         count = min(len(dataset), GATE_SAMPLES)
@@ -152,7 +152,7 @@ class TransformerPhase(Generating):
         _pass_gate(metrics.compute().values, self.spec.gate, self.data.spec.dataset.attributes)
 
     @override
-    def losses(self, model: DalleModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: DalleModel, batch: Batch[Images]) -> dict[str, Tensor]:
         text = batch.inputs[TEXT]
         numbers: list[int] = []
         if model.transformer.training:
@@ -163,7 +163,7 @@ class TransformerPhase(Generating):
             known = torch.stack([self._codes[number] for number in numbers]).to(text.device)
         *logits, codes = model(batch.targets.values, text, known)
         if numbers and known is None:
-            # Pictures are not changed at random and the dVAE stands still: each is encoded once.
+            # Images are not changed at random and the dVAE stands still: each is encoded once.
             self._codes |= zip(numbers, codes.cpu(), strict=True)
         padded = model.transformer.padded(text)
         return transformer_losses((logits[0], logits[1]), padded, codes, self.spec.text_weight)
@@ -181,7 +181,7 @@ def _pass_gate(found: Mapping[str, float], gate: GateSpec, attributes: Iterable[
     ]
     if missed:
         raise TaoLikeError(
-            f"the dVAE misses what the transformer needs: {', '.join(missed)}. No picture would get better "
+            f"the dVAE misses what the transformer needs: {', '.join(missed)}. No image would get better "
             "than what it makes of real ones, so train it longer (train.dvae.num_epochs), make it larger "
             "(model.dalle.dvae_width, dvae_blocks, levels), or lower train.gate"
         )
@@ -201,7 +201,7 @@ class BasePhase(Generating):
         self.process = Forward(diffusion)
 
     @override
-    def losses(self, model: GlideModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: GlideModel, batch: Batch[Images]) -> dict[str, Tensor]:
         text = batch.inputs[TEXT]
         if model.base.training:
             text = dropped(text, self.spec.text_drop)

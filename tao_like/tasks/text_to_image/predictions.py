@@ -1,4 +1,4 @@
-"""Made pictures, and pictures that went through the dVAE."""
+"""Made images, and images that went through the dVAE."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.errors import DatasetError
 from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
-from tao_like.plots.grids import picture_grid
-from tao_like.runtime.generation.base import PICTURE, SEED, TEXT
-from tao_like.runtime.predictions.picture import save_picture, to_pixels
-from tao_like.tasks.text_to_image.data.data import Pictures, Target
+from tao_like.plots.grids import image_grid
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT
+from tao_like.runtime.predictions.image import save_image, to_pixels
+from tao_like.tasks.text_to_image.data.data import Images, Target
 from tao_like.tasks.text_to_image.judge import Attributes, Judge, words_of
 
 
-class MadePictures(Predictions[np.ndarray]):
+class MadeImages(Predictions[np.ndarray]):
     """What is made of captions: pixels (H, W, 3) uint8.
 
     Args:
-        attributes: what pictures are judged by.
-        judge: made when it is first needed; None: there are no real pictures to judge by.
+        attributes: what images are judged by.
+        judge: made when it is first needed; None: there are no real images to judge by.
     """
 
     kind = "picture"
@@ -38,10 +38,10 @@ class MadePictures(Predictions[np.ndarray]):
 
     @override
     def from_outputs(self, outputs: Outputs) -> list[np.ndarray]:
-        return list(to_pixels(outputs[PICTURE]))
+        return list(to_pixels(outputs[IMAGE]))
 
     @override
-    def targets(self, batch: Batch[Pictures]) -> list[Target]:
+    def targets(self, batch: Batch[Images]) -> list[Target]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         seeds = batch.inputs[SEED].tolist()
         given = batch.targets
@@ -66,18 +66,18 @@ class MadePictures(Predictions[np.ndarray]):
         return draw_card(Image.fromarray(prediction), lines, color)
 
     def _looks(self, prediction: np.ndarray) -> dict[str, str]:
-        """What a picture looks like; empty where there is nothing to judge by."""
+        """What an image looks like; empty where there is nothing to judge by."""
         if self._judge is None or not self.attributes:
             return {}
         try:
             return self._judge().one(prediction)
         except DatasetError:
-            # Pictures can be made without any data; who scores them is told of it by the metrics.
+            # Images can be made without any data; who scores them is told of it by the metrics.
             self._judge = None
             return {}
 
     @override
-    def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
+    def draw_batch(self, batch: Batch[Images]) -> list[Image.Image]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         return [
             draw_card(Image.fromarray(one), [caption], NEUTRAL)
@@ -88,20 +88,20 @@ class MadePictures(Predictions[np.ndarray]):
         """See `Generates.save`."""
         prompt, seed = asked(sample)
         made_of = {"prompt": prompt, "seed": str(seed), "model": model}
-        save_picture(Image.fromarray(prediction), path, made_of)
+        save_image(Image.fromarray(prediction), path, made_of)
 
 
 class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
-    """What the dVAE makes of pictures: pixels (H, W, 3) uint8 and codes (h, w)."""
+    """What the dVAE makes of images: pixels (H, W, 3) uint8 and codes (h, w)."""
 
     kind = "reconstruction"
 
     @override
     def from_outputs(self, outputs: Outputs) -> list[tuple[np.ndarray, np.ndarray]]:
-        return list(zip(to_pixels(outputs[PICTURE]), outputs["codes"], strict=True))
+        return list(zip(to_pixels(outputs[IMAGE]), outputs["codes"], strict=True))
 
     @override
-    def targets(self, batch: Batch[Pictures]) -> list[Target]:
+    def targets(self, batch: Batch[Images]) -> list[Target]:
         pixels = batch.targets.pixels.permute(0, 2, 3, 1).cpu().numpy()
         return [Target(caption, 0, one) for caption, one in zip(batch.targets.captions, pixels, strict=True)]
 
@@ -117,10 +117,10 @@ class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
         made = Image.fromarray(prediction[0])
         real = sample.target.pixels if isinstance(sample.target, Target) else None
         both = [made] if real is None else [Image.fromarray(real), made]
-        return draw_card(picture_grid(both, columns=2, gap=1), [asked(sample)[0]], NEUTRAL)
+        return draw_card(image_grid(both, columns=2, gap=1), [asked(sample)[0]], NEUTRAL)
 
     @override
-    def draw_batch(self, batch: Batch[Pictures]) -> list[Image.Image]:
+    def draw_batch(self, batch: Batch[Images]) -> list[Image.Image]:
         return []
 
 

@@ -1,4 +1,4 @@
-"""Re-ranking: of several pictures of a prompt the one that fits best, as a `clip` model sees it, is taken."""
+"""Re-ranking: of several images of a prompt the one that fits best, as a `clip` model sees it, is taken."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.generation.base import PICTURE, SEED, TEXT, Arrays, Generator, GraphCall
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, Generator, GraphCall
 from tao_like.runtime.inputs.text import UNKNOWN, TextPreprocessing
-from tao_like.runtime.predictions.picture import to_pixels
+from tao_like.runtime.predictions.image import to_pixels
 from tao_like.tasks.common.pair_judge import PairJudge
 
 SEEDS_APART = 2**40
@@ -20,15 +20,15 @@ SEEDS_APART = 2**40
 
 @dataclass(frozen=True)
 class Reranked:
-    """A way of generating of whose pictures the best of several is taken (Ramesh et al. 2021, section 2.6).
+    """A way of generating of whose images the best of several is taken (Ramesh et al. 2021, section 2.6).
 
     The first candidate has the sample's own seed, so that one candidate is no re-ranking.
 
     Attributes:
-        generator: makes the pictures.
-        judge: opened when the first pictures are there.
+        generator: makes the images.
+        judge: opened when the first images are there.
         text: how captions became tokens; they are turned back into words for the judge.
-        candidates: pictures of each sample.
+        candidates: images of each sample.
     """
 
     generator: Generator
@@ -40,20 +40,20 @@ class Reranked:
     graphs: ClassVar[tuple[str, ...]] = ()
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Pictures for captions and seeds; see `Generator`."""
+        """Images for captions and seeds; see `Generator`."""
         words = self.text()
         texts = [spoken(row, words) for row in given[TEXT]]
         best: npt.NDArray[Any] | None = None
         scores = np.full(len(texts), -np.inf)
         for number in range(self.candidates):
             seeds = given[SEED] + np.int64(number * SEEDS_APART)
-            made = self.generator.run(call, {**given, SEED: seeds})[PICTURE]
+            made = self.generator.run(call, {**given, SEED: seeds})[IMAGE]
             cosines = self.judge().cosines(to_pixels(made), texts)
             better = cosines > scores
             best = made if best is None else np.where(better[:, None, None, None], made, best)
             scores = np.where(better, cosines, scores)
         assert best is not None
-        return {PICTURE: best}
+        return {IMAGE: best}
 
     def to_dict(self) -> dict[str, Any]:
         """The settings of the generator: re-ranking is no part of an exported file."""

@@ -14,7 +14,7 @@ from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, Spec
 
 
 def generator_for(spec: Spec) -> Generator:
-    """What makes pictures with the graphs of the spec's network."""
+    """What makes images with the graphs of the spec's network."""
     model, sampling = spec.model, spec.sampling
     if model.arch == DALLE:
         codes = math.prod(model.dalle.levels)

@@ -1,4 +1,4 @@
-"""The spec of pictures out of sentences. TAO has no such task; names are those of its other networks."""
+"""The spec of images out of sentences. TAO has no such task; names are those of its other networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
 
 @dataclass
 class DalleSpec:
-    """DALL-E: a dVAE makes codes of a picture, and a transformer learns to say them after the caption."""
+    """DALL-E: a dVAE makes codes of an image, and a transformer learns to say them after the caption."""
 
     levels: list[int] = spec_field(
         [8, 6, 5],
@@ -36,7 +36,7 @@ class DalleSpec:
     )
     dvae_width: int = spec_field(48, "Channels of the dVAE's first group; each group has twice as many", ge=4)
     dvae_groups: int = spec_field(
-        2, "Groups of the dVAE: the codes' grid is the picture's side over 2 ^ (groups - 1)", ge=1, le=6
+        2, "Groups of the dVAE: the codes' grid is the image's side over 2 ^ (groups - 1)", ge=1, le=6
     )
     dvae_blocks: int = spec_field(2, "Residual blocks of a group", ge=1, le=8)
     width: int = spec_field(64, "Channels of the transformer", ge=8, automl=True)
@@ -49,7 +49,7 @@ class DalleSpec:
     )
     caption_sum: bool = spec_field(
         True,
-        "Add the sum of the caption's words at every place of the picture: not in DALL-E, and small networks "
+        "Add the sum of the caption's words at every place of the image: not in DALL-E, and small networks "
         "learn far faster with it",
     )
 
@@ -74,7 +74,7 @@ class GlideSpec:
     )
     blocks: int = spec_field(1, "Residual blocks a level", ge=1, le=8)
     attention: list[int] = spec_field(
-        [2], "How often the side is halved where attention sits: 1 is the whole picture", element_ge=1
+        [2], "How often the side is halved where attention sits: 1 is the whole image", element_ge=1
     )
     head_channels: int = spec_field(16, "Channels of an attention head; they divide those of its level", ge=1)
     dropout: float = spec_field(0.0, "Dropout in the residual blocks", ge=0, lt=1)
@@ -116,7 +116,7 @@ class DiffusionSpec:
         "squaredcos_cap_v2", "How noise grows: by a squared cosine, or linearly", choices=SCHEDULES
     )
     prediction: str = spec_field(
-        "v", "What the network says: the noise, v (Salimans and Ho 2022), or the picture", choices=PREDICTIONS
+        "v", "What the network says: the noise, v (Salimans and Ho 2022), or the image", choices=PREDICTIONS
     )
 
 
@@ -125,7 +125,7 @@ class ModelSpec:
     """The network."""
 
     arch: str = spec_field(DALLE, "The kind of model", choices=ARCHITECTURES, aliases=("type",))
-    image_size: int = spec_field(16, "Side of the pictures", unit="pixels", ge=8, le=1024)
+    image_size: int = spec_field(16, "Side of the images", unit="pixels", ge=8, le=1024)
     context_length: int = spec_field(
         16, "Tokens of a caption, with its start and end; what is longer is cut", unit="tokens", ge=3, le=4096
     )
@@ -174,8 +174,8 @@ class DatasetSpec:
     )
     attributes: dict[str, list[str]] = spec_field(
         {},
-        "What pictures are judged by, each with its words, such as `color: [red, blue]`; empty: whether the "
-        "nearest real picture has the same caption",
+        "What images are judged by, each with its words, such as `color: [red, blue]`; empty: whether the "
+        "nearest real image has the same caption",
     )
     batch_size: int | str = batch_size_field(default=64)
     workers: int | str = workers_field(default=0)
@@ -193,7 +193,7 @@ class DatasetSpec:
 
 @dataclass
 class SamplingSpec:
-    """How a trained model makes pictures; an exported file keeps these as its own."""
+    """How a trained model makes images; an exported file keeps these as its own."""
 
     guidance_scale: float = spec_field(
         1.0,
@@ -221,10 +221,10 @@ class Spec(CommonSpec):
 
     model: ModelSpec = spec_block(ModelSpec, "The network")
     dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
-    sampling: SamplingSpec = spec_block(SamplingSpec, "How pictures are made")
+    sampling: SamplingSpec = spec_block(SamplingSpec, "How images are made")
     clip_checkpoint: str | None = spec_field(
         None,
-        "A trained model of the task clip, a bundle or its exported folder: it re-ranks pictures, and "
+        "A trained model of the task clip, a bundle or its exported folder: it re-ranks images, and "
         "evaluate reports its score of them",
         path=True,
     )
@@ -243,7 +243,7 @@ class Spec(CommonSpec):
             if steps > self.model.diffusion.steps:
                 rule = f"{steps} is more than model.diffusion.steps={self.model.diffusion.steps}"
                 yield Problem(f"sampling.{name}", rule)
-        yield from self._check_pictures()
+        yield from self._check_images()
         for block, candidates in (("evaluate", self.evaluate.rerank), ("inference", self.inference.rerank)):
             if candidates > 1 and not self.clip_checkpoint:
                 yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
@@ -254,8 +254,8 @@ class Spec(CommonSpec):
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
             )
 
-    def _check_pictures(self) -> Iterator[Problem]:
-        """What is done to a given picture is something that the architecture can do."""
+    def _check_images(self) -> Iterator[Problem]:
+        """What is done to a given image is something that the architecture can do."""
         inference, arch = self.inference, self.model.arch
         if inference.mode != GENERATE and arch != UNCLIP:
             yield Problem(
@@ -266,7 +266,7 @@ class Spec(CommonSpec):
             yield Problem("evaluate.conditions", f"is for model.arch=unclip, not {arch}")
         if arch == DALLE and inference.image:
             yield Problem(
-                "inference.image", "is for model.arch=glide or unclip: dalle cannot change a picture"
+                "inference.image", "is for model.arch=glide or unclip: dalle cannot change an image"
             )
         if arch == UNCLIP and (inference.mask or inference.strength is not None):
             yield Problem("inference.mask", "and strength are for model.arch=glide; give inference.mode")

@@ -30,13 +30,11 @@ class PhaseSpec:
 
 @dataclass
 class GateSpec:
-    """What the dVAE must reach before the transformer begins: pictures get no better than its own."""
+    """What the dVAE must reach before the transformer begins: images get no better than its own."""
 
-    psnr: float = spec_field(
-        20.0, "Of pictures that it has encoded and decoded; 0: not asked", unit="dB", ge=0
-    )
+    psnr: float = spec_field(20.0, "Of images that it has encoded and decoded; 0: not asked", unit="dB", ge=0)
     codes_used: float = spec_field(0.1, "Fraction of the codes that occur", ge=0, le=1)
-    accuracy: float = spec_field(0.9, "Of every attribute, as pictures are judged after it", ge=0, le=1)
+    accuracy: float = spec_field(0.9, "Of every attribute, as images are judged after it", ge=0, le=1)
 
 
 @dataclass
@@ -63,13 +61,13 @@ class GenerateTrainSpec(TrainSpec):
         0.1, "For unclip's decoder: fraction of the embeddings that are left out", ge=0, lt=1
     )
     text_weight: float = spec_field(
-        0.125, "Fraction of the caption in dalle's loss; the picture has the rest", ge=0, lt=1
+        0.125, "Fraction of the caption in dalle's loss; the image has the rest", ge=0, lt=1
     )
-    dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: pictures to codes and back")
+    dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: images to codes and back")
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
-    clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: pictures and captions in one space")
-    prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of pictures")
-    decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to pictures")
+    clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: images and captions in one space")
+    prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of images")
+    decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to images")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> GenerateTrainSpec:
@@ -98,7 +96,7 @@ class GenerateEvaluateSpec(EvaluateSpec):
     )
     rerank: int = spec_field(
         1,
-        "Pictures of each caption of which the one that fits best, by clip_checkpoint, is scored too",
+        "Images of each caption of which the one that fits best, by clip_checkpoint, is scored too",
         ge=1,
         le=1024,
     )
@@ -119,30 +117,30 @@ class GenerateEvaluateSpec(EvaluateSpec):
 
 @dataclass
 class GenerateExportSpec(ExportSpec):
-    """Writes a bundle as a folder of ONNX graphs, and proves that they make the same pictures."""
+    """Writes a bundle as a folder of ONNX graphs, and proves that they make the same images."""
 
     input_format: str = spec_field("ids_int64", "Captions as tokens, int64", choices=("ids_int64",))
     batch_size: int = spec_field(-1, "Any: guidance doubles it", choices=(-1,))
     tolerance: float = spec_field(
-        1e-3, "Largest difference of a pixel, 0 to 1, to torch's picture of the same seed", gt=0, le=1
+        1e-3, "Largest difference of a pixel, 0 to 1, to torch's image of the same seed", gt=0, le=1
     )
 
 
 @dataclass
 class GenerateInferenceSpec(InferenceSpec):
-    """Makes pictures of sentences."""
+    """Makes images of sentences."""
 
     source: str | None = spec_field(
         None,
         "Text file of prompts, one a line; empty: `prompts`, or the captions of the test split",
         path=True,
     )
-    prompts: list[str] = spec_field([], "What to make pictures of")
-    num_images: int = spec_field(4, "Pictures of each prompt, with one seed after another", ge=1, le=10000)
-    seed: int = spec_field(0, "Seed of the first picture of each prompt", ge=0)
+    prompts: list[str] = spec_field([], "What to make images of")
+    num_images: int = spec_field(4, "Images of each prompt, with one seed after another", ge=1, le=10000)
+    seed: int = spec_field(0, "Seed of the first image of each prompt", ge=0)
     rerank: int = spec_field(
         1,
-        "Pictures that are made for each one that is kept: the one that fits best, by clip_checkpoint",
+        "Images that are made for each one that is kept: the one that fits best, by clip_checkpoint",
         ge=1,
         le=1024,
     )
@@ -153,13 +151,13 @@ class GenerateInferenceSpec(InferenceSpec):
         choices=MODES,
     )
     image: str | None = spec_field(
-        None, "For glide: a picture to change, with `mask` or `strength`; for unclip see `mode`", path=True
+        None, "For glide: an image to change, with `mask` or `strength`; for unclip see `mode`", path=True
     )
-    image_to: str | None = spec_field(None, "For `interpolate`: the picture at the other end", path=True)
-    caption: str | None = spec_field(None, "For `text_difference`: what the picture shows")
+    image_to: str | None = spec_field(None, "For `interpolate`: the image at the other end", path=True)
+    caption: str | None = spec_field(None, "For `text_difference`: what the image shows")
     mask: str | None = spec_field(
         None,
-        "For glide: a picture that is white where `image` is painted anew; the rest of it stays",
+        "For glide: an image that is white where `image` is painted anew; the rest of it stays",
         path=True,
     )
     strength: float | None = spec_field(
@@ -183,12 +181,12 @@ class GenerateInferenceSpec(InferenceSpec):
             )
         for key in ("mask", "strength"):
             if getattr(self, key) is not None and not self.image:
-                yield Problem(key, "is given without image, the picture to change")
+                yield Problem(key, "is given without image, the image to change")
 
     def _check_mode(self) -> Iterator[Problem]:
         """Each mode has what it needs, and nothing of another's."""
         if self.mode != GENERATE and not self.image:
-            yield Problem("image", f"is missing; mode={self.mode} begins with a picture")
+            yield Problem("image", f"is missing; mode={self.mode} begins with an image")
         for key, mode in (("image_to", INTERPOLATE), ("caption", TEXT_DIFFERENCE)):
             given = getattr(self, key) is not None
             if given != (self.mode == mode):

@@ -12,7 +12,7 @@ from tao_like.runtime.generation.unclip import CONDITIONS
 
 @dataclass
 class UnclipSpec:
-    """unCLIP: a small CLIP, a prior from captions to its embeddings of pictures, and a decoder of these."""
+    """unCLIP: a small CLIP, a prior from captions to its embeddings of images, and a decoder of these."""
 
     embedding: int = spec_field(64, "Length of CLIP's embeddings", ge=4, automl=True)
     clip_channels: list[int] = spec_field(

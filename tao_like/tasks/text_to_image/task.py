@@ -1,4 +1,4 @@
-"""Pictures out of sentences, as stages see it."""
+"""Images out of sentences, as stages see it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
 from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide, build_unclip
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
 from tao_like.tasks.text_to_image.phases import BasePhase, DvaePhase, Running, TransformerPhase
-from tao_like.tasks.text_to_image.predictions import MadePictures, Reconstructions
+from tao_like.tasks.text_to_image.predictions import MadeImages, Reconstructions
 from tao_like.tasks.text_to_image.rerank import Reranked
 from tao_like.tasks.text_to_image.sampling import generator_for
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, UNCLIP, ModelSpec
@@ -57,13 +57,13 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
     name = "text_to_image"
     Spec = GenerateSpec
     data: CaptionData
-    predictions: MadePictures
+    predictions: MadeImages
 
     def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         data = CaptionData(spec, trained)
         judge = (lambda: data.judge) if data.has("train") else None
-        predictions = MadePictures(spec.dataset.attributes, judge)
+        predictions = MadeImages(spec.dataset.attributes, judge)
         self._generator = generator_for(spec)
         self.data = data
         self.compose(
@@ -73,7 +73,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             phases=self._make_phases(data, predictions),
         )
 
-    def _make_phases(self, data: CaptionData, predictions: MadePictures) -> list[Phase[Any]]:
+    def _make_phases(self, data: CaptionData, predictions: MadeImages) -> list[Phase[Any]]:
         train, diffusion = self.spec.train, self.spec.model.diffusion
         running = Running(self._generator, lambda model: self.exports(model, ""))
         if self.spec.model.arch == DALLE:
@@ -128,7 +128,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         return self._generator.changed(**edit)
 
     def _way(self, inference: GenerateInferenceSpec) -> dict[str, Any]:
-        """Where a given picture goes."""
+        """Where a given image goes."""
         way: dict[str, Any] = {"frames": inference.num_images, "first": inference.seed}
         if inference.image_to is not None:
             way["image_to"] = _pixels(self.data, inference.image_to, "image_to")
@@ -148,7 +148,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         return scales | others | ranked
 
     def _best_of(self, candidates: int) -> Generator:
-        """The generator, of whose pictures the best of so many is taken."""
+        """The generator, of whose images the best of so many is taken."""
         if candidates == 1:
             return self._generator
         return Reranked(self._generator, lambda: self.data.clip, lambda: self.data.text, candidates)
@@ -183,7 +183,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
 
 
 def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
-    """A picture of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
+    """An image of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
     if not Path(path).is_file():
         raise DatasetError(f"inference.{name}: there is no file {path}")
     return preprocess(read_image(Path(path)), data.preprocessing)

@@ -1,1 +1,1 @@
-"""Pictures with captions as the stages see them."""
+"""Images with captions as the stages see them."""

@@ -45,7 +45,7 @@ _SHEET_COLUMNS = 6
 
 
 class PairData(ImageData[CaptionedImages]):
-    """Pictures with captions.
+    """Images with captions.
 
     Args:
         spec: of the task.
@@ -153,7 +153,7 @@ class PairData(ImageData[CaptionedImages]):
         return report
 
     def _add_sheet(self, report: DataReport) -> None:
-        """Some training pictures with their captions."""
+        """Some training images with their captions."""
         data = self.dataset("train")
         count = min(len(data), self.spec.dataset_check.max_pictures)
         chosen = [number * len(data) // count for number in range(count)]

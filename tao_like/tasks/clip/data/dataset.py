@@ -1,4 +1,4 @@
-"""Pictures with captions as a dataset, and what is changed at random in training."""
+"""Images with captions as a dataset, and what is changed at random in training."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class Item:
 
 
 class Augmentation:
-    """Turns a picture into a training input; draws from torch's global generator.
+    """Turns an image into a training input; draws from torch's global generator.
 
     Args:
         spec: what to change, and how much.
-        preprocessing: size of the input, and how pictures become it.
+        preprocessing: size of the input, and how images become it.
     """
 
     def __init__(self, spec: AugmentationSpec, preprocessing: ImagePreprocessing) -> None:
@@ -91,7 +91,7 @@ class Augmentation:
         self.steps = steps
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """The picture as (H, W, 3) uint8."""
+        """The image as (H, W, 3) uint8."""
         image = self.crop(image) if self.crop else Image.fromarray(preprocess(image, self.preprocessing))
         for step in self.steps:
             image = step(image)
@@ -99,16 +99,16 @@ class Augmentation:
 
 
 class PairDataset:
-    """Records as preprocessed pictures and ids.
+    """Records as preprocessed images and ids.
 
     Args:
-        records: pictures with captions.
+        records: images with captions.
         classes: class names; labels that are not among them count as none.
-        preprocessing: how pictures become inputs.
+        preprocessing: how images become inputs.
         tokenizer: how texts become inputs.
-        store: reads pictures, perhaps from a cache.
+        store: reads images, perhaps from a cache.
         group_names: of the records and perhaps more.
-        augment: what changes training pictures; then a caption is drawn too. None: as for scores.
+        augment: what changes training images; then a caption is drawn too. None: as for scores.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class PairDataset:
             )
             for record in self.records
         ]
-        # The same texts come again every epoch, and Python takes longer over them than over a small picture.
+        # The same texts come again every epoch, and Python takes longer over them than over a small image.
         self._ids = {
             caption: tokenizer.ids(caption)
             for record in self.records
@@ -171,7 +171,7 @@ class PairDataset:
         return self.records[index].captions[0]
 
     def sample(self, index: int) -> Sample:
-        """The picture as it is on disk and its caption, with its target."""
+        """The image as it is on disk and its caption, with its target."""
         record = self.records[index]
         data = {IMAGE: self.store.read(record.path), TEXT: record.captions[0]}
         return Sample(self._names[index], data, self.targets[index])

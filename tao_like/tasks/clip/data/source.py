@@ -1,4 +1,4 @@
-"""The pictures and captions of each split, as the spec names them or as a bundle has stored them."""
+"""The images and captions of each split, as the spec names them or as a bundle has stored them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tao_like.tasks.common.split_source import SplitSource
 
 
 class CaptionedImages(SplitSource[CaptionRecord]):
-    """Pictures with captions; see ``SplitSource``. A model's classes may be others than the data's."""
+    """Images with captions; see ``SplitSource``. A model's classes may be others than the data's."""
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
@@ -62,7 +62,7 @@ class CaptionedImages(SplitSource[CaptionRecord]):
         lost = [record.name for record in found.records[split] if record.path.resolve() not in by_path]
         if lost:
             raise DatasetError(
-                f"{len(lost)} pictures of the stored split have no caption in dataset.train_dataset, such as "
+                f"{len(lost)} images of the stored split have no caption in dataset.train_dataset, such as "
                 f"{lost[0]}; give the data that the model was trained from"
             )
         return [by_path[record.path.resolve()] for record in found.records[split]], found
@@ -73,7 +73,7 @@ class CaptionedImages(SplitSource[CaptionRecord]):
         if block is None:
             if split == "train":
                 raise SpecError(
-                    "dataset.train_dataset names no data; give images_dir (pictures with text files, or "
+                    "dataset.train_dataset names no data; give images_dir (images with text files, or "
                     "class folders) or captions_file"
                 )
             return []

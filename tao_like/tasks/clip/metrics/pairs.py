@@ -178,7 +178,7 @@ class PairMetrics(Metrics):
             return []
         return [
             f"the image embeddings have collapsed: their mean cosine is {cosine:.3f} and they spread in "
-            f"{rank:.1f} directions, so all pictures look alike to the network. Lower train.optim.lr, give "
+            f"{rank:.1f} directions, so all images look alike to the network. Lower train.optim.lr, give "
             "train.optim.warmup_epochs, use larger batches, or freeze a pretrained tower"
         ]
 

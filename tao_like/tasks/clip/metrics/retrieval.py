@@ -1,4 +1,4 @@
-"""How well pictures find their texts, texts their pictures, and pictures their class."""
+"""How well images find their texts, texts their images, and images their class."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Ranks:
     """The place at which each sample finds what it looks for, from 0.
 
     Attributes:
-        of_images: among the distinct captions, that of each picture's caption.
-        of_texts: among all pictures, that of the best picture with each sample's caption.
+        of_images: among the distinct captions, that of each image's caption.
+        of_texts: among all images, that of the best image with each sample's caption.
     """
 
     of_images: Numbers
     of_texts: Numbers
 
     def recall(self, at: int, chosen: npt.NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The fractions of the pictures and of the texts that find theirs within so many places."""
+        """The fractions of the images and of the texts that find theirs within so many places."""
         found = [ranks if chosen is None else ranks[chosen] for ranks in (self.of_images, self.of_texts)]
         first, second = (float((ranks < at).mean()) if len(ranks) else 0.0 for ranks in found)
         return first, second
@@ -107,7 +107,7 @@ def linear_probe(
     closed form, and needs no optimizer that may not have converged.
 
     Args:
-        images: (N, D) of the training pictures; labels: (N,) theirs.
+        images: (N, D) of the training images; labels: (N,) theirs.
         tested: (M, D); answers: (M,) their labels.
         num_classes: how many there are.
     """

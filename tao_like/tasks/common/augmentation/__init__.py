@@ -1,1 +1,1 @@
-"""Random changes of training pictures; class labels, boxes and masks follow. Built on torchvision's v2."""
+"""Random changes of training images; class labels, boxes and masks follow. Built on torchvision's v2."""

@@ -1,4 +1,4 @@
-"""What is on a picture, as torchvision's tv_tensors: one data class for boxes and instance masks."""
+"""What is on an image, as torchvision's tv_tensors: one data class for boxes and instance masks."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Region = tuple[int, int, int, int]
 
 
 class Annotations(NamedTuple):
-    """The objects on a picture. A named tuple, so that torchvision's transforms see the tensors in it.
+    """The objects on an image. A named tuple, so that torchvision's transforms see the tensors in it.
 
     Attributes:
-        boxes: (N, 4) float32: left, top, right, bottom in pixels of the picture; around the masks where
+        boxes: (N, 4) float32: left, top, right, bottom in pixels of the image; around the masks where
             there are some.
         labels: (N,) int64, class numbers.
         crowd: (N,) bool, whether it stands for a group and is no object to learn.
@@ -62,7 +62,7 @@ class Annotations(NamedTuple):
         Args:
             boxes: (N, 4) in pixels.
             labels: (N,) class numbers.
-            size: width and height of the picture.
+            size: width and height of the image.
             crowd: (N,); None: there are none.
             masks: (N, H, W), 0 and 1.
         """
@@ -75,7 +75,7 @@ class Annotations(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the picture."""
+        """Width and height of the image."""
         height, width = self.boxes.canvas_size
         return width, height
 
@@ -90,7 +90,7 @@ class Annotations(NamedTuple):
 
 
 class LabeledImage(NamedTuple):
-    """A picture and what is known of it; goes through a transform as one argument.
+    """An image and what is known of it; goes through a transform as one argument.
 
     Attributes:
         image: in RGB.
@@ -128,9 +128,9 @@ def visible_annotations(
 
     Args:
         annotations: before they were moved.
-        seen: (N, 4) the boxes after that, as far as they are in the picture.
+        seen: (N, 4) the boxes after that, as far as they are in the image.
         whole: (N, 4) the same before they were cut off.
-        size: width and height of the picture after that.
+        size: width and height of the image after that.
     """
     kept = is_left(seen, box_areas(seen), box_areas(whole))
     which = torch.from_numpy(kept)
@@ -149,9 +149,9 @@ def visible_instances(
     Args:
         annotations: before they were moved.
         parts: of each object, its mask after that within its region.
-        regions: of the picture, which hold all of a mask.
+        regions: of the image, which hold all of a mask.
         factor: by which areas have grown.
-        size: width and height of the picture after that.
+        size: width and height of the image after that.
     """
     assert annotations.masks is not None
     before = zip(annotations.masks.numpy(), annotations.boxes.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The augmentation of pictures that are of something as a whole, or whose every pixel has a class."""
+"""The augmentation of images that are of something as a whole, or whose every pixel has a class."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLUR_KERNEL = 9
 BLUR_SIGMAS = (0.1, 2.0)
 """Side of the kernel in pixels, and range of its standard deviation, as in SimCLR (Chen et al. 2020)."""
 CORNERS = {tv_tensors.Mask: IGNORE, "others": 0}
-"""What a rotation puts where the picture was not."""
+"""What a rotation puts where the image was not."""
 
 
 class RandomCrop(v2.RandomResizedCrop):
@@ -56,11 +56,11 @@ class RandomCrop(v2.RandomResizedCrop):
 
 
 class RotateByChoice(v2.Transform):
-    """Rotates a picture by one angle of a list, counter-clockwise, about its center.
+    """Rotates an image by one angle of a list, counter-clockwise, about its center.
 
     Args:
         angles: in degrees.
-        probability: chance that a picture is rotated at all.
+        probability: chance that an image is rotated at all.
     """
 
     def __init__(self, angles: Sequence[float], probability: float) -> None:
@@ -85,7 +85,7 @@ class RotateByChoice(v2.Transform):
 
 
 class PreprocessWhole(v2.Transform):
-    """The picture as ``preprocess`` of the runtime gives it to a network; what is known of it has no place.
+    """The image as ``preprocess`` of the runtime gives it to a network; what is known of it has no place.
 
     Args:
         preprocessing: any, ``crop`` too.
@@ -105,14 +105,14 @@ class CropAugmentation(v2.Compose):
     """Turns a ``LabeledImage`` without a target, or with a class a pixel, into a training input.
 
     Args:
-        preprocessing: size of the input, and how pictures become it where no crop is drawn.
+        preprocessing: size of the input, and how images become it where no crop is drawn.
         crop: a crop of random place, size and shape.
         flip: mirror images.
         rotate: rotation; corners that become free are black, and to be ignored in a mask.
         color: changes of light and color.
-        blur: blur every other picture a little.
-        random_aug: RandAugment, for pictures without a mask.
-        erase: a rectangle blotted out, for pictures without a mask.
+        blur: blur every other image a little.
+        random_aug: RandAugment, for images without a mask.
+        erase: a rectangle blotted out, for images without a mask.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class CropAugmentation(v2.Compose):
         super().__init__(steps)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """A picture of which nothing has a place, changed: (H, W, 3) uint8."""
+        """An image of which nothing has a place, changed: (H, W, 3) uint8."""
         return np.array(self(LabeledImage(image)).image)
 
 
@@ -167,7 +167,7 @@ def _sizing(crop: RandomCropSpec, preprocessing: ImagePreprocessing) -> nn.Modul
 def area_fractions(spec: RandomCropSpec) -> tuple[float, float]:
     """The crop's smallest and largest fraction of the area.
 
-    TAO's factors from 1 up enlarge the picture before a crop of the former size is cut: a factor f
+    TAO's factors from 1 up enlarge the image before a crop of the former size is cut: a factor f
     leaves 1 / f**2 of the area.
     """
     low, high = spec.scale_range

@@ -1,4 +1,4 @@
-"""Several pictures in one: mosaic, pictures that shine through each other, and blended batches."""
+"""Several images in one: mosaic, images that shine through each other, and blended batches."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tao_like.tasks.common.augmentation.draws import uniform
 from tao_like.tasks.common.augmentation.warps import ScaleShift, resampling_of
 
 MOSAIC_CENTER = (0.25, 0.75)
-"""Where the four pictures of a mosaic meet, as a fraction of its sides."""
+"""Where the four images of a mosaic meet, as a fraction of its sides."""
 MIXUP_FRACTION = 0.5
 
 
 class Mosaic(v2.Transform):
-    """Four pictures that meet at a random point of a canvas of twice the input's sides (YOLOv4, YOLOX).
+    """Four images that meet at a random point of a canvas of twice the input's sides (YOLOv4, YOLOX).
 
     Args:
         preprocessing: size and border of the input.
@@ -60,14 +60,14 @@ class Mosaic(v2.Transform):
 
 
 class MixUpImages(v2.Transform):
-    """Two pictures at half strength each, with the objects of both (Zhang et al. 2018, as YOLOX has it)."""
+    """Two images at half strength each, with the objects of both (Zhang et al. 2018, as YOLOX has it)."""
 
     @override
     def forward(self, *inputs: Any) -> LabeledImage:
         """One sample of two, which have one size."""
         first, second = inputs
         if isinstance(first.target, tv_tensors.Mask):
-            raise TypeError("a pixel of two pictures has no single class; mix objects, not masks of classes")
+            raise TypeError("a pixel of two images has no single class; mix objects, not masks of classes")
         return LabeledImage(
             Image.blend(first.image, second.image, MIXUP_FRACTION), joined([first.target, second.target])
         )
@@ -101,7 +101,7 @@ def joined(
 
 
 class MixUpOrCutMix(v2.Transform):
-    """Blends each picture of a batch with another, by torchvision's MixUp or CutMix with equal chance.
+    """Blends each image of a batch with another, by torchvision's MixUp or CutMix with equal chance.
 
     Args:
         alpha: both parameters of the beta distribution of the weight.

@@ -1,4 +1,4 @@
-"""Transforms that put a picture on a canvas of the input's size, as the runtime does it."""
+"""Transforms that put an image on a canvas of the input's size, as the runtime does it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tao_like.tasks.common.augmentation.warps import Affine, ScaleShift, Warp, a
 
 
 class GeometricTransform(v2.Transform):
-    """A transform of picture, boxes and masks at once.
+    """A transform of image, boxes and masks at once.
 
     A sample goes through whole, as in torchvision's ``SanitizeBoundingBoxes``: which objects are left is
     known from boxes and masks together.
@@ -29,7 +29,7 @@ class GeometricTransform(v2.Transform):
 
     @abstractmethod
     def warp(self, size: tuple[int, int]) -> Warp:
-        """Draws where a picture of this width and height comes to lie."""
+        """Draws where an image of this width and height comes to lie."""
 
     @override
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class GeometricTransform(v2.Transform):
 
 
 class Preprocess(GeometricTransform):
-    """The picture as ``prepare`` of the runtime gives it to a network; with boxes and masks.
+    """The image as ``prepare`` of the runtime gives it to a network; with boxes and masks.
 
     Args:
         preprocessing: ``letterbox`` or ``squash``.
@@ -60,12 +60,12 @@ class Preprocess(GeometricTransform):
 
 
 class RandomScaleShift(GeometricTransform):
-    """The picture in another size at another place.
+    """The image in another size at another place.
 
     Args:
         preprocessing: ``letterbox`` or ``squash``.
         scale_range: smallest and largest factor on the size that it has in an evaluation.
-        translate: largest shift as a fraction of the canvas's sides; None: the picture stays in the middle.
+        translate: largest shift as a fraction of the canvas's sides; None: the image stays in the middle.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RandomScaleShift(GeometricTransform):
 
 
 class RandomTurn(GeometricTransform):
-    """A picture of the input's size, rotated and sheared about its middle.
+    """An image of the input's size, rotated and sheared about its middle.
 
     Args:
         fill: grey level of the corners that become free.

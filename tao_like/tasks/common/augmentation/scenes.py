@@ -1,4 +1,4 @@
-"""The augmentation of pictures whose objects have a place: boxes, instances, or a class a pixel."""
+"""The augmentation of images whose objects have a place: boxes, instances, or a class a pixel."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MIXUP_SCALE = (0.5, 1.5)
 
 
 class SceneAugmentation:
-    """Turns pictures into training inputs; boxes and masks follow.
+    """Turns images into training inputs; boxes and masks follow.
 
     Args:
-        preprocessing: size of the input, and how pictures become it where nothing is changed; ``letterbox``
+        preprocessing: size of the input, and how images become it where nothing is changed; ``letterbox``
             or ``squash``.
         affine: size, place, rotation.
         color: changes of color.
         horizontal_flip_prob: chance of left for right.
         vertical_flip_prob: chance of upside down.
-        mosaic_prob: chance that four pictures are put together.
-        mixup_prob: chance that another picture shines through a mosaic; not for a class a pixel.
+        mosaic_prob: chance that four images are put together.
+        mixup_prob: chance that another image shines through a mosaic; not for a class a pixel.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class SceneAugmentation:
     def __call__(
         self, sample: LabeledImage, another: Callable[[], LabeledImage], *, strong: bool = True
     ) -> LabeledImage:
-        """The picture at the size of the input, changed.
+        """The image at the size of the input, changed.
 
         Args:
             sample: as it is on disk.
-            another: gives some other picture of the data, for a mosaic.
+            another: gives some other image of the data, for a mosaic.
             strong: whether mosaic, mixup and affine changes are allowed.
         """
         if strong and happens(self.mosaic_prob):

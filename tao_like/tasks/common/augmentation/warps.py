@@ -1,4 +1,4 @@
-"""Where a picture comes to lie on a canvas: its pixels, boxes and masks move by the same rule."""
+"""Where an image comes to lie on a canvas: its pixels, boxes and masks move by the same rule."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Warp(ABC):
-    """A picture's way onto a canvas.
+    """An image's way onto a canvas.
 
     Attributes:
-        source: width and height of the picture.
+        source: width and height of the image.
         canvas: width and height of the canvas.
-        fill: grey level of the canvas where the picture is not.
+        fill: grey level of the canvas where the image is not.
     """
 
     source: tuple[int, int]
@@ -53,7 +53,7 @@ class Warp(ABC):
 
     @abstractmethod
     def pixels(self, image: Image.Image) -> Image.Image:
-        """The canvas with the picture on it."""
+        """The canvas with the image on it."""
 
     @abstractmethod
     def boxes(self, boxes: Boxes) -> tuple[Boxes, Boxes]:
@@ -61,16 +61,16 @@ class Warp(ABC):
 
     @abstractmethod
     def source_points(self, columns: Points, rows: Points) -> tuple[Points, Points]:
-        """Points of the picture at columns (1, W) and rows (H, 1) of the canvas; they broadcast to (H, W)."""
+        """Points of the image at columns (1, W) and rows (H, 1) of the canvas; they broadcast to (H, W)."""
 
     def mask(
         self, mask: npt.NDArray[np.uint8], fill: int, region: Region | None = None
     ) -> npt.NDArray[np.uint8]:
-        """A mask (h, w) on the canvas (H, W): each pixel is the nearest of the picture's.
+        """A mask (h, w) on the canvas (H, W): each pixel is the nearest of the image's.
 
         Args:
-            mask: of the picture.
-            fill: where the picture is not.
+            mask: of the image.
+            fill: where the image is not.
             region: the part of the canvas that is wanted; None: all of it.
         """
         left, top, right, bottom = region or (0, 0, *self.canvas)
@@ -84,7 +84,7 @@ class Warp(ABC):
         return moved
 
     def target(self, target: Annotations | tv_tensors.Mask | None) -> Annotations | tv_tensors.Mask | None:
-        """What is known of the picture, on the canvas; objects of which too little is left are dropped."""
+        """What is known of the image, on the canvas; objects of which too little is left are dropped."""
         if target is None:
             return None
         if isinstance(target, tv_tensors.Mask):
@@ -98,7 +98,7 @@ class Warp(ABC):
         return visible_instances(target, parts, regions, self.area_factor, self.canvas)
 
     def __call__(self, sample: LabeledImage) -> LabeledImage:
-        """The canvas with the picture on it, and the target."""
+        """The canvas with the image on it, and the target."""
         return LabeledImage(self.pixels(sample.image), self.target(sample.target))
 
 
@@ -115,12 +115,12 @@ def _around(box: Boxes, canvas: tuple[int, int]) -> Region:
 
 @dataclass(frozen=True)
 class ScaleShift(Warp):
-    """A picture in another size at some place of a canvas, perhaps beyond its borders.
+    """An image in another size at some place of a canvas, perhaps beyond its borders.
 
     Attributes:
-        left: of the picture on the canvas, in its pixels.
+        left: of the image on the canvas, in its pixels.
         top: likewise.
-        width: of the picture on the canvas.
+        width: of the image on the canvas.
         height: likewise.
         resampling: Pillow's, antialiased.
     """
@@ -139,10 +139,10 @@ class ScaleShift(Warp):
         scale: float = 1.0,
         shift: tuple[float, float] = (0.0, 0.0),
     ) -> ScaleShift:
-        """The place that ``prepare`` gives a picture, but for scale and shift.
+        """The place that ``prepare`` gives an image, but for scale and shift.
 
         Args:
-            source: width and height of the picture.
+            source: width and height of the image.
             preprocessing: size, shape and border of the canvas; ``letterbox`` or ``squash``.
             scale: factor on the size that it has in an evaluation.
             shift: to the right and down, as fractions of the canvas's sides.
@@ -165,7 +165,7 @@ class ScaleShift(Warp):
 
     @override
     def pixels(self, image: Image.Image) -> Image.Image:
-        """The canvas; only what is seen of the picture is computed."""
+        """The canvas; only what is seen of the image is computed."""
         canvas = Image.new("RGB", self.canvas, (self.fill,) * 3)
         right, bottom = (
             min(self.canvas[0], self.left + self.width),
@@ -199,10 +199,10 @@ class ScaleShift(Warp):
 
 @dataclass(frozen=True)
 class Affine(Warp):
-    """A picture moved by a matrix; bilinear.
+    """An image moved by a matrix; bilinear.
 
     Attributes:
-        matrix: (3, 3) from points of the picture to points of the canvas.
+        matrix: (3, 3) from points of the image to points of the canvas.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -255,7 +255,7 @@ def affine_matrix(
     scale: float = 1.0,
     source: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """A 3 x 3 matrix from points of a picture to points of a canvas; the middle stays the middle.
+    """A 3 x 3 matrix from points of an image to points of a canvas; the middle stays the middle.
 
     Args:
         canvas: width and height of the canvas.
@@ -263,7 +263,7 @@ def affine_matrix(
         shears: in degrees, along the columns and along the rows.
         shift: in pixels of the canvas, right and down.
         scale: factor on sizes.
-        source: width and height of the picture; None: the canvas's.
+        source: width and height of the image; None: the canvas's.
     """
     width, height = source or canvas
     to_middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
@@ -277,11 +277,11 @@ def affine_matrix(
 
 
 def visible_box(corners: npt.NDArray[np.float64], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The smallest upright box around what is inside the picture of a quadrilateral; all 0 where nothing is.
+    """The smallest upright box around what is inside the image of a quadrilateral; all 0 where nothing is.
 
     Args:
         corners: (4, 2) in order around it.
-        size: width and height of the picture.
+        size: width and height of the image.
     """
     polygon = [tuple(point) for point in corners.tolist()]
     # Sutherland and Hodgman (1974): cut along one border after the other.

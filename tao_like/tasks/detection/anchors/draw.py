@@ -1,4 +1,4 @@
-"""Boxes of a data set and anchors as a picture."""
+"""Boxes of a data set and anchors as an image."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tao_like.contract.capabilities import AnchorFit
 from tao_like.data.boxes.annotation import BoxRecord, usable_boxes
-from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.boxes.sizes import image_size
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreprocessing
@@ -109,8 +109,8 @@ def _training_shapes(
 
 
 def _shapes_of(record: BoxRecord, numbers: dict[str, int], preprocessing: ImagePreprocessing) -> Shapes:
-    """The same of one picture, in its own size, as in the training: an annotation may state another."""
-    width, height = picture_size(record)
+    """The same of one image, in its own size, as in the training: an annotation may state another."""
+    width, height = image_size(record)
     arrays = usable_boxes(record.boxes, numbers, width, height)
     boxes = letterbox_transform(width, height, preprocessing).to_input(arrays.boxes[~arrays.crowd])
     sides: Shapes = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)

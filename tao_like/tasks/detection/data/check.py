@@ -1,4 +1,4 @@
-"""The check of detection data: files, pictures in two splits, boxes."""
+"""The check of detection data: files, images in two splits, boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
-from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.boxes.sizes import image_size
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
@@ -26,7 +26,7 @@ from tao_like.tasks.detection.data.source import LabelledBoxes
 from tao_like.tasks.detection.draw import draw_boxes
 
 NOT_FOR_BOXES = ("imbalance", "extreme_shape", "unknown_label", "one_class")
-"""Findings about one label a picture; the check of boxes has its own words for what matters here."""
+"""Findings about one label an image; the check of boxes has its own words for what matters here."""
 COLUMNS = 6
 
 
@@ -99,9 +99,9 @@ def _histograms(records: dict[str, list[BoxRecord]], classes: list[str]) -> dict
 
 
 def _size(record: BoxRecord) -> tuple[int, int]:
-    """Width and height of a picture; 0, 0: they are not known."""
+    """Width and height of an image; 0, 0: they are not known."""
     try:
-        return picture_size(record)
+        return image_size(record)
     except DatasetError:
         return 0, 0
 

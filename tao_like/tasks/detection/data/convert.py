@@ -48,11 +48,11 @@ def convert_labels(data: LabelledBoxes, kind: str, folder: Path) -> tuple[dict[s
                     "findings": [finding.to_dict() for finding in sizes.findings()],
                 }
             )
-            lines.append(f"{target}: {boxes} boxes on {len(records)} pictures")
+            lines.append(f"{target}: {boxes} boxes on {len(records)} images")
             lines += [f"  {kind} cannot hold: {count} {what}" for what, count in lost_words.items()]
             lines += [f"  {finding.text()}" for finding in sizes.findings()]
         if entries:
             values.append(AnnotatedValue(f"dataset.{split}_data_sources", entries))
     if not values:
-        raise SpecError("dataset.train_data_sources is not given; it names the pictures and boxes to convert")
+        raise SpecError("dataset.train_data_sources is not given; it names the images and boxes to convert")
     return report, lines, annotated_yaml(values)

@@ -1,4 +1,4 @@
-"""Which pictures and boxes each split has, by what the spec says and what a bundle has stored."""
+"""Which images and boxes each split has, by what the spec says and what a bundle has stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec
 
 
 class LabelledBoxes(SplitSource[BoxRecord]):
-    """Pictures and their boxes, of any number of sources; see ``SplitSource``."""
+    """Images and their boxes, of any number of sources; see ``SplitSource``."""
 
     keep_segmentation: ClassVar[bool] = False
     """Whether outlines of objects are kept."""
@@ -65,7 +65,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
     @override
     def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
         found = split_from_dict(stored, self.roots("train"), splits=[split])
-        # Two sources may give labels to one picture: its records are then taken in turn.
+        # Two sources may give labels to one image: its records are then taken in turn.
         by_path: defaultdict[Path, list[BoxRecord]] = defaultdict(list)
         for record in self.read("train"):
             by_path[record.path.resolve()].append(record)
@@ -73,7 +73,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
         lost = [record.name for record in wanted if record.path.resolve() not in by_path]
         if lost:
             raise DatasetError(
-                f"{len(lost)} pictures of the stored split have no labels in dataset.train_data_sources, "
+                f"{len(lost)} images of the stored split have no labels in dataset.train_data_sources, "
                 f"such as {lost[0]}; give the data that the model was trained from"
             )
         same = (by_path[record.path.resolve()] for record in wanted)
@@ -116,17 +116,17 @@ class LabelledBoxes(SplitSource[BoxRecord]):
         if records:
             return records
         if named := [_root(source) for source in self.named(split)]:
-            raise DatasetError(f"dataset.{split}_data_sources names no picture: {named[0]} has none")
+            raise DatasetError(f"dataset.{split}_data_sources names no image: {named[0]} has none")
         if split == "train":
-            raise SpecError("dataset.train_data_sources is not given; it names pictures and their boxes")
+            raise SpecError("dataset.train_data_sources is not given; it names images and their boxes")
         return records
 
 
 def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path]:
-    """The pictures of `dataset.infer_data_sources`, folder by folder; none is fine.
+    """The images of `dataset.infer_data_sources`, folder by folder; none is fine.
 
     Raises:
-        DatasetError: a folder is not there or has no pictures, or the class map is not the model's.
+        DatasetError: a folder is not there or has no images, or the class map is not the model's.
     """
     key = "dataset.infer_data_sources"
     if spec.classmap and (named := class_names([], Path(spec.classmap))) != classes:
@@ -138,7 +138,7 @@ def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path
 
 
 def _root(source: DataSourceSpec) -> Path:
-    """What the names of a source's pictures start from."""
+    """What the names of a source's images start from."""
     return (
         Path(source.image_dir)
         if source.image_dir

@@ -25,7 +25,7 @@ def shape_iou(shapes: Tensor, anchors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def responsible(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs of place and anchor are responsible for the objects of a picture.
+    """Which pairs of place and anchor are responsible for the objects of an image.
 
     Each object has the anchor whose shape overlaps its own best, over all maps, and all others that overlap
     it by more than the plan's threshold; of each, the place in whose cell its center lies. A pair wanted
@@ -80,8 +80,8 @@ def anchor_losses(
         maps: of the head.
         strides: of the maps.
         plan: anchors, thresholds and weights.
-        boxes: for each picture (G, 4), in pixels of the input.
-        labels: for each picture (G,) class numbers.
+        boxes: for each image (G, 4), in pixels of the input.
+        labels: for each image (G,) class numbers.
 
     Returns:
         ``loss_box`` (complete IoU, Zheng et al. 2020), ``loss_object`` and ``loss_class`` (binary
@@ -95,19 +95,19 @@ def anchor_losses(
     weights = torch.full_like(predictions.objects, plan.negative_weight)
     of_boxes = of_classes = predictions.objects.new_zeros(())
     count = 0
-    for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
-        if len(of_picture) == 0:
+    for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
+        if len(of_image) == 0:
             continue
-        places, objects = responsible(predictions, plan, of_picture)
-        nearest = box_iou(of_picture, corners[picture].detach()).amax(dim=0)
-        weights[picture, nearest > plan.neutral_iou] = 0.0
-        is_object[picture, places] = weights[picture, places] = 1.0
+        places, objects = responsible(predictions, plan, of_image)
+        nearest = box_iou(of_image, corners[image].detach()).amax(dim=0)
+        weights[image, nearest > plan.neutral_iou] = 0.0
+        is_object[image, places] = weights[image, places] = 1.0
         count += len(places)
         of_boxes = of_boxes + complete_box_iou_loss(
-            corners[picture, places], of_picture[objects], reduction="sum"
+            corners[image, places], of_image[objects], reduction="sum"
         )
         of_classes = of_classes + functional.binary_cross_entropy_with_logits(
-            predictions.classes[picture, places],
+            predictions.classes[image, places],
             functional.one_hot(names[objects], classes).float(),
             reduction="sum",
         )

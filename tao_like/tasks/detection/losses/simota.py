@@ -25,7 +25,7 @@ TINY = 1e-8
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which places of a picture are responsible for which object.
+    """Which places of an image are responsible for which object.
 
     Attributes:
         places: (P,) numbers of the places that are responsible.
@@ -54,14 +54,14 @@ def _paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 @torch.no_grad()
 def assign(
-    predictions: Predictions, corners: Tensor, picture: int, boxes: Tensor, labels: Tensor
+    predictions: Predictions, corners: Tensor, image: int, boxes: Tensor, labels: Tensor
 ) -> Assignment:
-    """SimOTA for one picture: each object gets the places that predict it best, as many as fit it well.
+    """SimOTA for one image: each object gets the places that predict it best, as many as fit it well.
 
     Args:
         predictions: of the batch.
-        corners: (A, 4) the boxes that the picture's places predict.
-        picture: its number in the batch.
+        corners: (A, 4) the boxes that the image's places predict.
+        image: its number in the batch.
         boxes: (G, 4) the objects, in pixels of the input; none is fine.
         labels: (G,) class numbers.
     """
@@ -74,8 +74,8 @@ def assign(
         return Assignment(none, none, boxes.new_zeros(0))
     ious = box_iou(boxes, corners[candidates])
     scores = (
-        predictions.classes[picture, candidates].sigmoid()
-        * predictions.objects[picture, candidates].sigmoid()[:, None]
+        predictions.classes[image, candidates].sigmoid()
+        * predictions.objects[image, candidates].sigmoid()[:, None]
     ).sqrt()
     # Binary cross-entropy of all classes, with the object's own as 1, from the sums of its two logarithms.
     yes, no = scores.clamp(min=TINY).log(), (1 - scores).clamp(min=TINY).log()
@@ -121,8 +121,8 @@ def yolox_losses(
     Args:
         maps: of the head.
         strides: of the maps.
-        boxes: for each picture (G, 4), in pixels of the input.
-        labels: for each picture (G,) class numbers.
+        boxes: for each image (G, 4), in pixels of the input.
+        labels: for each image (G,) class numbers.
         refine: add the L1 distance of the head's box values; for the end of a training.
 
     Returns:
@@ -136,22 +136,22 @@ def yolox_losses(
     total = predictions.objects.new_zeros(())
     parts = {"loss_box": total, "loss_class": total, "loss_l1": total}
     count = 0
-    for picture, (of_picture, names) in enumerate(zip(boxes, labels, strict=True)):
-        found = assign(predictions, corners[picture].detach(), picture, of_picture, names)
+    for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
+        found = assign(predictions, corners[image].detach(), image, of_image, names)
         if len(found.places) == 0:
             continue
         count += len(found.places)
-        is_object[picture, found.places] = 1.0
-        wanted = of_picture[found.objects]
-        iou = _paired_iou(corners[picture, found.places], wanted)
+        is_object[image, found.places] = 1.0
+        wanted = of_image[found.objects]
+        iou = _paired_iou(corners[image, found.places], wanted)
         parts["loss_box"] = parts["loss_box"] + (1 - iou**2).sum()
         soft = functional.one_hot(names[found.objects], classes) * found.ious[:, None]
         parts["loss_class"] = parts["loss_class"] + functional.binary_cross_entropy_with_logits(
-            predictions.classes[picture, found.places], soft, reduction="sum"
+            predictions.classes[image, found.places], soft, reduction="sum"
         )
         if refine:
             target = predictions.encode(wanted, found.places)
-            given = predictions.raw_boxes[picture, found.places]
+            given = predictions.raw_boxes[image, found.places]
             parts["loss_l1"] = parts["loss_l1"] + (given - target).abs().sum()
     parts["loss_object"] = functional.binary_cross_entropy_with_logits(
         predictions.objects, is_object, reduction="sum"

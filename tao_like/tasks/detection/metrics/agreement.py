@@ -1,4 +1,4 @@
-"""By what two sets of detections on pictures are compared."""
+"""By what two sets of detections on images are compared."""
 
 from __future__ import annotations
 

@@ -57,12 +57,12 @@ BACKBONE = "backbone."
 
 
 def input_normalization(model: ModelSpec) -> Normalization:
-    """How pictures are preprocessed for the weights that a spec names."""
+    """How images are preprocessed for the weights that a spec names."""
     backbone = model.backbone
     if backbone.type in (*YOLOX_BACKBONES, TINY_BACKBONE):
         return PIXELS
     if backbone.type == IMPORTED:
-        # A foreign file does not say how its pictures were preprocessed.
+        # A foreign file does not say how its images were preprocessed.
         return IMAGENET
     source = backbone.pretrained_backbone_path
     if is_paper_ssd(model) and is_torchvision_file(source, model.arch):

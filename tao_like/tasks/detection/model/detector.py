@@ -70,7 +70,7 @@ class Detector(nn.Module, ABC):
 
         Args:
             values: of ``forward``.
-            boxes: for each picture (G, 4), in pixels of the input.
-            labels: for each picture (G,) class numbers.
+            boxes: for each image (G, 4), in pixels of the input.
+            labels: for each image (G,) class numbers.
             refine: whether the training is in its last epochs, without strong augmentation.
         """

@@ -49,10 +49,10 @@ class FasterRcnnSettings:
     Attributes:
         anchor_sizes: side of the anchors of each of the five maps, in pixels.
         pre_nms_top_n: regions of a map before suppression, in ``training`` and in ``testing``.
-        post_nms_top_n: regions of a picture after it, likewise.
+        post_nms_top_n: regions of an image after it, likewise.
         nms_thresh: overlap from which on a region suppresses another.
-        rpn_batch_size: anchors of a picture in the first stage's loss.
-        box_batch_size: regions of a picture in the second stage's loss.
+        rpn_batch_size: anchors of an image in the first stage's loss.
+        box_batch_size: regions of an image in the second stage's loss.
         representation_size: width of the second stage.
     """
 
@@ -85,7 +85,7 @@ class _FirstStage:
 
 
 class Samples(NamedTuple):
-    """The regions that the second stage's loss takes, a list entry a picture.
+    """The regions that the second stage's loss takes, a list entry an image.
 
     Attributes:
         regions: (R, 4).
@@ -192,7 +192,7 @@ class FasterRcnn(Detector):
         values = super().forward(pixels)
         if regions is None:
             return values
-        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), picture_numbers(regions))
+        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), image_numbers(regions))
         return [*values[LEVELS:-1], *said]
 
     @override
@@ -218,7 +218,7 @@ class FasterRcnn(Detector):
 
     @torch.no_grad()
     def _regions(self, first: _FirstStage) -> tuple[Tensor, Tensor]:
-        """The best regions (N, P, 4) of each picture, filled up with 0, and how many there are (N,)."""
+        """The best regions (N, P, 4) of each image, filled up with 0, and how many there are (N,)."""
         places, levels, start = [], [], 0
         for level, logits in enumerate(first.objectness.split(first.counts, dim=1)):
             best = best_places(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
@@ -245,13 +245,11 @@ class FasterRcnn(Detector):
         sides = [int(finest.shape[3]) * self.stride, int(finest.shape[2]) * self.stride]
         return boxes.clamp(min=0).minimum(boxes.new_tensor(sides * 2))
 
-    def _second_stage(
-        self, maps: Sequence[Tensor], regions: Tensor, pictures: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (K, 1 + classes) and box values (K, 4 (1 + classes)) of regions (K, 4) of pictures (K,)."""
+    def _second_stage(self, maps: Sequence[Tensor], regions: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (K, 1 + classes) and box values (K, 4 (1 + classes)) of regions (K, 4) of images (K,)."""
         strides = cast("Sequence[float]", self.backbone.strides)
         pooled_maps = [each.float() for each in maps[:POOLED_LEVELS]]
-        pooled = pooled_regions(pooled_maps, strides, regions, pictures)
+        pooled = pooled_regions(pooled_maps, strides, regions, images)
         logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
         return logits.float(), deltas.float()
 
@@ -261,7 +259,7 @@ class FasterRcnn(Detector):
         first = self._first_stage(values)
         regions, found = self._regions(first)
         flat = regions.reshape(-1, 4)
-        logits, deltas = self._second_stage(first.maps, flat, picture_numbers(regions))
+        logits, deltas = self._second_stage(first.maps, flat, image_numbers(regions))
         amount, classes = int(regions.shape[1]), int(logits.shape[1]) - 1
         boxes = self.roi_heads.box_coder.decode_single(deltas, flat).reshape(-1, amount, classes + 1, 4)
         boxes = self._inside(boxes[:, :, 1:], first.maps[0])
@@ -297,8 +295,8 @@ class FasterRcnn(Detector):
         regions, found = self._regions(first)
         proposals = [each[:count] for each, count in zip(regions, found.tolist(), strict=True)]
         chosen, objects, names, wanted = self.roi_heads.select_training_samples(proposals, targets)
-        pictures = torch.cat([torch.full_like(name, number) for number, name in enumerate(names)])
-        logits, deltas = self._second_stage(first.maps, torch.cat(chosen), pictures)
+        images = torch.cat([torch.full_like(name, number) for number, name in enumerate(names)])
+        logits, deltas = self._second_stage(first.maps, torch.cat(chosen), images)
         classifier, box_reg = fastrcnn_loss(logits, deltas, names, wanted)
         losses = {
             "loss_objectness": objectness,
@@ -309,8 +307,8 @@ class FasterRcnn(Detector):
         return losses, Samples(chosen, objects, names)
 
 
-def picture_numbers(regions: Tensor) -> Tensor:
-    """For each of the regions (N, P, 4) laid side by side the number of its picture (N * P,)."""
+def image_numbers(regions: Tensor) -> Tensor:
+    """For each of the regions (N, P, 4) laid side by side the number of its image (N * P,)."""
     numbers = torch.arange(regions.shape[0], device=regions.device)
     return numbers[:, None].expand(-1, int(regions.shape[1])).reshape(-1)
 

@@ -1,4 +1,4 @@
-"""What is exported: a preprocessed picture in, boxes out, with non-maximum suppression in the graph."""
+"""What is exported: a preprocessed image in, boxes out, with non-maximum suppression in the graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _NonMaxSuppression(torch.autograd.Function):
         class_scores: Tensor,
         selection: Selection,
     ) -> Tensor:
-        """Rows (picture, class, box) of what is kept, (M, 3).
+        """Rows (image, class, box) of what is kept, (M, 3).
 
         Args:
             ctx: unused.
@@ -42,10 +42,10 @@ class _NonMaxSuppression(torch.autograd.Function):
             selection: thresholds and limit.
         """
         rows = []
-        for picture in range(len(boxes)):
-            of_picture = boxes[picture].detach(), scores[picture].detach(), labels[picture]
-            kept = (_kept_on_gpu if boxes.is_cuda and _has_ops() else _kept)(*of_picture, selection)
-            rows.append(torch.stack([torch.full_like(kept, picture), labels[picture][kept], kept], dim=1))
+        for image in range(len(boxes)):
+            of_image = boxes[image].detach(), scores[image].detach(), labels[image]
+            kept = (_kept_on_gpu if boxes.is_cuda and _has_ops() else _kept)(*of_image, selection)
+            rows.append(torch.stack([torch.full_like(kept, image), labels[image][kept], kept], dim=1))
         return torch.cat(rows)
 
     @staticmethod
@@ -66,7 +66,7 @@ class _NonMaxSuppression(torch.autograd.Function):
 
 
 def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selection) -> Tensor:
-    """Numbers of the boxes of a picture that stay, best first, by the runtime's suppression."""
+    """Numbers of the boxes of an image that stay, best first, by the runtime's suppression."""
     kept = keep_best(
         boxes.cpu().numpy(),
         scores.cpu().numpy(),
@@ -117,7 +117,7 @@ class DetectorForExport(nn.Module):
 
 
 def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tuple[Tensor, ...]:
-    """The best boxes of each picture, each with its best class, in ONNX's standard operators.
+    """The best boxes of each image, each with its best class, in ONNX's standard operators.
 
     Args:
         boxes: (N, A, 4).

@@ -1,6 +1,6 @@
 """RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection"): torchvision's head, any backbone.
 
-torchvision's model as a whole is not used: it preprocesses pictures by itself, and its suppression needs
+torchvision's model as a whole is not used: it preprocesses images by itself, and its suppression needs
 torchvision's compiled operators, which are not everywhere (see ``networks._torchvision``).
 """
 

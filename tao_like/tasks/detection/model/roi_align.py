@@ -30,7 +30,7 @@ def pooled_regions(
     maps: Sequence[Tensor],
     strides: Sequence[float],
     boxes: Tensor,
-    pictures: Tensor,
+    images: Tensor,
     bins: int = BINS,
 ) -> Tensor:
     """What the maps show of each region.
@@ -39,14 +39,14 @@ def pooled_regions(
         maps: of the pyramid, fine to coarse, each (N, C, H, W) in float32.
         strides: pixels between the places of each map.
         boxes: (K, 4): left, top, right, bottom in pixels of the input. No gradient goes through them.
-        pictures: (K,) number of each region's picture in the batch.
+        images: (K,) number of each region's image in the batch.
         bins: of a region along each axis.
 
     Returns:
         (K, C, bins, bins): each region from the map that fits its size.
     """
     levels, channels = levels_of(boxes, len(maps)), int(maps[0].shape[1])
-    pooled: Tensor = _RoiAlign.apply(boxes, pictures, levels, tuple(strides), channels, bins, *maps)
+    pooled: Tensor = _RoiAlign.apply(boxes, images, levels, tuple(strides), channels, bins, *maps)
     return pooled
 
 
@@ -66,7 +66,7 @@ class _RoiAlign(torch.autograd.Function):
     def forward(
         ctx: Any,
         boxes: Tensor,
-        pictures: Tensor,
+        images: Tensor,
         levels: Tensor,
         strides: tuple[float, ...],
         channels: int,
@@ -75,24 +75,24 @@ class _RoiAlign(torch.autograd.Function):
     ) -> Tensor:
         """Regions (K, C, bins, bins)."""
         del channels  # The exporter needs to know them.
-        ctx.save_for_backward(boxes, pictures, levels, *maps)
+        ctx.save_for_backward(boxes, images, levels, *maps)
         ctx.strides, ctx.bins = strides, bins
-        return _pooled(boxes, pictures, levels, strides, maps, bins)
+        return _pooled(boxes, images, levels, strides, maps, bins)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the maps; the weights of the places are computed again rather than kept."""
-        boxes, pictures, levels, *maps = ctx.saved_tensors
+        boxes, images, levels, *maps = ctx.saved_tensors
         with torch.enable_grad():
             again = [each.detach().requires_grad_() for each in maps]
-            pooled = _pooled(boxes, pictures, levels, ctx.strides, again, ctx.bins)
+            pooled = _pooled(boxes, images, levels, ctx.strides, again, ctx.bins)
         return None, None, None, None, None, None, *torch.autograd.grad(pooled, again, gradients)
 
     @staticmethod
     def symbolic(
         graph: Any,
         boxes: Any,
-        pictures: Any,
+        images: Any,
         levels: Any,
         strides: tuple[float, ...],
         channels: int,
@@ -111,7 +111,7 @@ class _RoiAlign(torch.autograd.Function):
                     "RoiAlign",
                     features,
                     graph.op("Gather", boxes, places),
-                    graph.op("Gather", pictures, places),
+                    graph.op("Gather", images, places),
                     mode_s="avg",
                     output_height_i=bins,
                     output_width_i=bins,
@@ -137,7 +137,7 @@ class _RoiAlign(torch.autograd.Function):
 
 def _pooled(
     boxes: Tensor,
-    pictures: Tensor,
+    images: Tensor,
     levels: Tensor,
     strides: Sequence[float],
     maps: Sequence[Tensor],
@@ -145,7 +145,7 @@ def _pooled(
 ) -> Tensor:
     """Regions (K, C, bins, bins): each bin is a sum of 4 points, each between 4 places of its map."""
     channels = maps[0].shape[1]
-    # All places of all maps and pictures in one table, a row each.
+    # All places of all maps and images in one table, a row each.
     table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])
     device = boxes.device
     areas = torch.tensor([each.shape[2] * each.shape[3] for each in maps], device=device)
@@ -154,7 +154,7 @@ def _pooled(
     scales = torch.tensor([1 / stride for stride in strides], dtype=boxes.dtype, device=device)[levels]
     columns, across = _line(boxes[:, 0::2] * scales[:, None], limits[:, 0], bins)
     rows, down = _line(boxes[:, 1::2] * scales[:, None], limits[:, 1], bins)
-    origin = starts[levels] + pictures * areas[levels]
+    origin = starts[levels] + images * areas[levels]
     # (K, bin row, bin column, points down, points across)
     places = (
         origin[:, None, None, None, None]

@@ -83,7 +83,7 @@ class VggMaps(nn.Module):
         self.backbone = SSDFeatureExtractorVGG(features, highres=False)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalized pictures (N, 3, H, W) to six maps."""
+        """Maps normalized images (N, 3, H, W) to six maps."""
         return list(self.backbone(inputs).values())
 
 
@@ -155,16 +155,16 @@ class Ssd(Detector):
         logits, regression, anchors = values[0].float(), values[1].float(), values[2]
         names = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
         distance = regression.sum() * 0.0
-        for picture, (of_picture, numbers) in enumerate(zip(boxes, labels, strict=True)):
-            if not len(of_picture):
+        for image, (of_image, numbers) in enumerate(zip(boxes, labels, strict=True)):
+            if not len(of_image):
                 continue
-            matches = cast("Tensor", self.matcher(box_iou(of_picture, anchors)))
+            matches = cast("Tensor", self.matcher(box_iou(of_image, anchors)))
             chosen = (matches >= 0).nonzero().flatten()
             objects = matches[chosen]
-            names[picture, chosen] = numbers[objects] + 1
-            wanted = self.coder.encode_single(of_picture[objects], anchors[chosen])
+            names[image, chosen] = numbers[objects] + 1
+            wanted = self.coder.encode_single(of_image[objects], anchors[chosen])
             distance = distance + functional.smooth_l1_loss(
-                regression[picture, chosen], wanted, reduction="sum"
+                regression[image, chosen], wanted, reduction="sum"
             )
         wrong = functional.cross_entropy(logits.flatten(0, 1), names.flatten(), reduction="none")
         wrong = wrong.reshape(names.shape)

@@ -30,11 +30,11 @@ class FasterRcnnSpec:
         1000, "The same for answers, and in the exported graph", ge=1, le=10000
     )
     rpn_post_nms_top_n_train: int = spec_field(
-        2000, "Regions of a picture that the second stage may learn from", ge=1, le=10000
+        2000, "Regions of an image that the second stage may learn from", ge=1, le=10000
     )
     rpn_post_nms_top_n_test: int = spec_field(
         1000,
-        "Regions of a picture that the second stage looks at for an answer; fewer are faster",
+        "Regions of an image that the second stage looks at for an answer; fewer are faster",
         ge=1,
         le=10000,
     )
@@ -42,10 +42,10 @@ class FasterRcnnSpec:
         0.7, "A region goes that overlaps a better one of its map by more", gt=0, le=1
     )
     rpn_batch_size_per_image: int = spec_field(
-        256, "Anchors of a picture that the first stage's loss takes, half of them on objects", ge=1
+        256, "Anchors of an image that the first stage's loss takes, half of them on objects", ge=1
     )
     box_batch_size_per_image: int = spec_field(
-        512, "Regions of a picture that the second stage's loss takes, a quarter of them on objects", ge=1
+        512, "Regions of an image that the second stage's loss takes, a quarter of them on objects", ge=1
     )
     representation_size: int = spec_field(1024, "Width of the second stage's linear layers", ge=8, le=8192)
 

@@ -10,9 +10,9 @@ from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpe
 
 @dataclass
 class InferDataSourcesSpec:
-    """Pictures without labels; TAO's names."""
+    """Images without labels; TAO's names."""
 
-    image_dir: list[str] = spec_field([], "Folders of pictures for inference without `inference.source`")
+    image_dir: list[str] = spec_field([], "Folders of images for inference without `inference.source`")
     classmap: str | None = spec_field(
         None,
         "Text file with the class names, one a line; compared with those that the model has learnt",
@@ -41,7 +41,7 @@ class DetectionInferenceSpec(InferenceSpec):
 
     label_files: str = spec_field(
         "none",
-        "Beside COCO's form, a KITTI label file for each picture, in `labels`",
+        "Beside COCO's form, a KITTI label file for each image, in `labels`",
         choices=("none", "kitti"),
     )
 

@@ -1,4 +1,4 @@
-"""How big pictures are cut into tiles."""
+"""How big images are cut into tiles."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tao_like.config import spec_field
 
 @dataclass
 class TilingSpec:
-    """Big pictures in tiles, for small objects. Inference and runtime join the predictions of all tiles."""
+    """Big images in tiles, for small objects. Inference and runtime join the predictions of all tiles."""
 
-    enable: bool = spec_field(False, "Cut pictures that are larger than a tile")
+    enable: bool = spec_field(False, "Cut images that are larger than a tile")
     tile_width: int | None = spec_field(
-        None, "Width of a tile; empty: the input's", unit="pixels of the picture", ge=32, le=16384
+        None, "Width of a tile; empty: the input's", unit="pixels of the image", ge=32, le=16384
     )
     tile_height: int | None = spec_field(
-        None, "Height of a tile; empty: the input's", unit="pixels of the picture", ge=32, le=16384
+        None, "Height of a tile; empty: the input's", unit="pixels of the image", ge=32, le=16384
     )
     overlap: float = spec_field(
         0.2,

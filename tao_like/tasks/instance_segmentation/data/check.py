@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tao_like.contract.sample import Split
 from tao_like.data.boxes.annotation import Box, BoxRecord
-from tao_like.data.boxes.sizes import picture_size
+from tao_like.data.boxes.sizes import image_size
 from tao_like.data.checks.findings import Finding, Level
 from tao_like.data.masks.runs import area_of_runs
 from tao_like.data.masks.segmentation import runs_of_segmentation
@@ -60,7 +60,7 @@ _WORDS: dict[str, tuple[Level, str]] = {
         "warning",
         "with a box and no outline; neither trained on nor held against a prediction, as of crowds",
     ),
-    "no_pixel": ("warning", "whose outline has no pixel in the picture; left out"),
+    "no_pixel": ("warning", "whose outline has no pixel in the image; left out"),
     "damaged_outline": ("error", "whose outline cannot be read"),
 }
 
@@ -72,9 +72,9 @@ def _fault(box: Box, record: BoxRecord, *, full: bool) -> str:
     if not full:
         return ""
     try:
-        size = picture_size(record)
+        size = image_size(record)
     except DatasetError:
-        return ""  # The check of pictures names it.
+        return ""  # The check of images names it.
     try:
         runs = runs_of_segmentation(box.segmentation, *size, record.source)
     except DatasetError:

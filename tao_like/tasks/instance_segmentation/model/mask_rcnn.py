@@ -22,7 +22,7 @@ from tao_like.tasks.detection.model.faster_rcnn import (
     FasterRcnn,
     FasterRcnnSettings,
     Samples,
-    picture_numbers,
+    image_numbers,
 )
 from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.model.roi_align import pooled_regions
@@ -93,16 +93,16 @@ class MaskRcnn(FasterRcnn):
         values = Detector.forward(self, pixels)
         if regions is None:
             return values
-        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), picture_numbers(regions))
+        said = self._second_stage(values[:LEVELS], regions.reshape(-1, 4), image_numbers(regions))
         few = regions[:, :EXAMPLES]
-        masks = self._mask_logits(values[:LEVELS], few.reshape(-1, 4), picture_numbers(few))
+        masks = self._mask_logits(values[:LEVELS], few.reshape(-1, 4), image_numbers(few))
         return [*values[LEVELS:-1], *said, masks]
 
-    def _mask_logits(self, maps: Sequence[Tensor], regions: Tensor, pictures: Tensor) -> Tensor:
-        """Logits (K, 1 + classes, 28, 28) of regions (K, 4) of pictures (K,)."""
+    def _mask_logits(self, maps: Sequence[Tensor], regions: Tensor, images: Tensor) -> Tensor:
+        """Logits (K, 1 + classes, 28, 28) of regions (K, 4) of images (K,)."""
         strides: Sequence[float] = self.backbone.strides  # type: ignore[assignment]
         pooled_maps = [each.float() for each in maps[:POOLED_LEVELS]]
-        pooled = pooled_regions(pooled_maps, strides, regions, pictures, MASK_BINS)
+        pooled = pooled_regions(pooled_maps, strides, regions, images, MASK_BINS)
         logits: Tensor = self.roi_heads.mask_predictor(self.roi_heads.mask_head(pooled))
         return logits.float()
 
@@ -120,7 +120,7 @@ class MaskRcnn(FasterRcnn):
         # Only real detections are looked at, and the first box in any case: no layer has an empty batch then.
         first = torch.zeros(1, dtype=torch.int64, device=boxes.device)
         places = torch.cat([first, (scores.reshape(-1) > 0).nonzero().reshape(-1)])
-        logits = self._mask_logits(values[:LEVELS], flat[places], picture_numbers(boxes)[places])
+        logits = self._mask_logits(values[:LEVELS], flat[places], image_numbers(boxes)[places])
         own = of_class[places][:, None, None, None].expand(-1, 1, MASK_SIDE, MASK_SIDE)
         found = logits.gather(1, own).sigmoid().reshape(-1, MASK_SIDE**2)
         empty = torch.zeros_like(flat[:, :1]).expand(-1, MASK_SIDE**2)
@@ -139,9 +139,9 @@ class MaskRcnn(FasterRcnn):
 
         Args:
             values: of ``forward``.
-            boxes: of each picture (G, 4), in pixels of the input.
-            labels: of each picture (G,) class numbers.
-            masks: of each picture (G, H, W) of 0 and 1, at the input's size.
+            boxes: of each image (G, 4), in pixels of the input.
+            labels: of each image (G,) class numbers.
+            masks: of each image (G, H, W) of 0 and 1, at the input's size.
         """
         first = self._first_stage(values)
         losses, samples = self.sampled_losses(first, boxes, labels)
@@ -158,8 +158,8 @@ class MaskRcnn(FasterRcnn):
             layers = (self.roi_heads.mask_head, self.roi_heads.mask_predictor)
             sums = [value.sum() for layer in layers for value in layer.parameters()]
             return torch.stack(sums).sum() * 0
-        pictures = torch.cat([torch.full_like(each, number) for number, each in enumerate(objects)])
-        logits = self._mask_logits(maps, torch.cat(regions), pictures)
+        images = torch.cat([torch.full_like(each, number) for number, each in enumerate(objects)])
+        logits = self._mask_logits(maps, torch.cat(regions), images)
         of_class = names[torch.cat(positive)]
         own = logits[torch.arange(len(logits), device=logits.device), of_class]
         wanted = torch.cat(
@@ -183,7 +183,7 @@ def target_shapes(masks: Tensor, regions: Tensor, objects: Tensor) -> Tensor:
     As in torchvision a cell is a mean, so it may lie between 0 and 1; of 2 x 2 points, as in RoIAlign.
 
     Args:
-        masks: (G, H, W) of a picture, 0 and 1.
+        masks: (G, H, W) of an image, 0 and 1.
         regions: (R, 4), R at least 1.
         objects: (R,) number of each region's object.
 

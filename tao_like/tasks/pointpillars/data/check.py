@@ -145,7 +145,7 @@ class _Survey:
 def check_lidar_data(
     checked: CheckedFrames, *, full: bool, on_progress: Callable[[int, int], None] | None
 ) -> DataReport:
-    """Checks all splits; fully with every frame opened and a picture from above of each split."""
+    """Checks all splits; fully with every frame opened and an image from above of each split."""
     report = DataReport()
     frames = checked.frames
     splits = {split: frames.records(split) for split in SPLITS if frames.has(split)}

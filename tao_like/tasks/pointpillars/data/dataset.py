@@ -33,8 +33,8 @@ class FrameTarget:
     Attributes:
         objects: all of them, of the classes and others.
         calibration: where there is a camera.
-        ignored_boxes: (M, 4) regions of its picture where nothing is labelled, in pixels.
-        image: the camera's picture, where there is one.
+        ignored_boxes: (M, 4) regions of its image where nothing is labelled, in pixels.
+        image: the camera's image, where there is one.
     """
 
     objects: FrameObjects

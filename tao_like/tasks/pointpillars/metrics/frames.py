@@ -99,7 +99,7 @@ class ScoredFrame:
             ``LEAST_IOU`` seen from above.
         iou: (G, D) for each kind: ``bev``, ``3d``.
         camera: what KITTI's rules need; None where there is no camera, or they are not wanted.
-        has_2d_boxes: some object has a box in the camera's picture.
+        has_2d_boxes: some object has a box in the camera's image.
     """
 
     labels: npt.NDArray[np.int64]

@@ -29,7 +29,7 @@ States = npt.NDArray[np.int64]
 
 
 class Difficulty(NamedTuple):
-    """Which objects KITTI asks for: at least so high in the picture, at most so hidden and cut off."""
+    """Which objects KITTI asks for: at least so high in the image, at most so hidden and cut off."""
 
     name: str
     height: float

@@ -1,1 +1,1 @@
-"""Pictures and captions, as networks take them."""
+"""Images and captions, as networks take them."""

@@ -1,4 +1,4 @@
-"""The pairs of pictures and captions of every split."""
+"""The pairs of images and captions of every split."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from tao_like.tasks.text_to_image.judge import Judge
 from tao_like.tasks.text_to_image.spec import Spec
 
 _OF_CLASSES = ("one_class", "class_missing", "empty_split")
-"""Findings of pictures with classes, which captions do not have."""
+"""Findings of images with classes, which captions do not have."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a picture is made after.
+    """What an image is made after.
 
     Attributes:
         caption: in words.
         seed: of its noise.
-        pixels: (H, W, 3) uint8: the real picture; None where it is not at hand.
+        pixels: (H, W, 3) uint8: the real image; None where it is not at hand.
         group: that the data puts it in, such as ``held_out``; empty: none.
     """
 
@@ -56,7 +56,7 @@ class Target:
 
 
 @dataclass
-class Pictures:
+class Images:
     """The targets of a batch.
 
     Attributes:
@@ -76,14 +76,14 @@ class Pictures:
 
 
 class CaptionDataset:
-    """A split: captions as tokens, with seeds and pictures.
+    """A split: captions as tokens, with seeds and images.
 
     Args:
         records: its pairs.
         tokenizer: of captions.
-        preprocessing: of pictures.
+        preprocessing: of images.
         store: reads them.
-        draws: one of a picture's captions is drawn each time; else the first is taken.
+        draws: one of an image's captions is drawn each time; else the first is taken.
     """
 
     def __init__(
@@ -116,19 +116,19 @@ class CaptionDataset:
         return preprocess(self.store.read(self.records[index].path), self.preprocessing)
 
     def sample(self, index: int) -> Sample:
-        """Caption, seed and picture; see `Dataset`."""
+        """Caption, seed and image; see `Dataset`."""
         record = self.records[index]
         caption = record.captions[0]
         target = Target(caption, index, self.pixels(index), record.group)
         return Sample(self.key(index), {TEXT: caption, SEED: index}, target)
 
     def key(self, index: int) -> str:
-        """The picture's name."""
+        """The image's name."""
         return self.records[index].key
 
 
 class CaptionData(Data):
-    """Pairs of pictures and captions.
+    """Pairs of images and captions.
 
     Args:
         spec: of the task.
@@ -193,7 +193,7 @@ class CaptionData(Data):
 
     @cached_property
     def judge(self) -> Judge:
-        """Says what is on a picture, by the training data. Raises DatasetError."""
+        """Says what is on an image, by the training data. Raises DatasetError."""
         records = self.records("train")
         dataset = self.dataset("train")
         pixels = np.stack([dataset.pixels(number) for number in range(len(records))])
@@ -201,7 +201,7 @@ class CaptionData(Data):
 
     @cached_property
     def clip(self) -> PairJudge:
-        """The model of the task `clip` that ranks pictures. Raises SpecError, BundleError."""
+        """The model of the task `clip` that ranks images. Raises SpecError, BundleError."""
         return open_judge(str(self.spec.clip_checkpoint), "clip_checkpoint")
 
     @override
@@ -224,12 +224,12 @@ class CaptionData(Data):
         return self._datasets[split]
 
     @override
-    def collate(self, samples: Sequence[Any]) -> Batch[Pictures]:
+    def collate(self, samples: Sequence[Any]) -> Batch[Images]:
         ids, indices, pixels, captions, groups = zip(*samples, strict=True)
         numbers = torch.tensor(indices)
-        pictures = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
         inputs = {TEXT: torch.from_numpy(np.stack(ids)), SEED: numbers}
-        return Batch(inputs, Pictures(pictures, list(captions), list(groups)), numbers)
+        return Batch(inputs, Images(images, list(captions), list(groups)), numbers)
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:

@@ -1,4 +1,4 @@
-"""DALL-E's transformer over the tokens of a caption and the codes of a picture."""
+"""DALL-E's transformer over the tokens of a caption and the codes of an image."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ class CachedBlock(nn.Module):
 
 
 def attention_mask(kind: str, text: int, grid: int, kernel: int = KERNEL) -> Tensor:
-    """Which place sees which, for the inputs of a sequence of a caption and a picture.
+    """Which place sees which, for the inputs of a sequence of a caption and an image.
 
-    The input at place t is token t - 1, and predicts token t; so does every place before. All of the picture
-    sees all of the caption; what it sees of the picture differs by kind (appendix B.1 of the paper).
+    The input at place t is token t - 1, and predicts token t; so does every place before. All of the image
+    sees all of the caption; what it sees of the image differs by kind (appendix B.1 of the paper).
 
     Args:
         kind: ``full``: everything before; ``row``: as many places back as a row has; ``column``: the same
             column of the rows before; ``conv``: a neighborhood of ``kernel`` by ``kernel`` before.
         text: tokens of the caption.
-        grid: side of the picture's codes.
+        grid: side of the image's codes.
         kernel: odd.
 
     Returns:
@@ -100,16 +100,16 @@ def layer_kinds(layers: int, attention: str) -> list[str]:
 
 
 class DalleTransformer(nn.Module):
-    """Predicts the tokens of a caption and the codes of its picture, each from all before it.
+    """Predicts the tokens of a caption and the codes of its image, each from all before it.
 
     Args:
         vocabulary: tokens of captions; 0 is padding. Padding has a token of its own at every place.
         text_length: tokens of a caption, padding included.
         codes: of the dVAE.
-        grid: side of the picture's codes.
+        grid: side of the image's codes.
         width, layers, heads: of the transformer.
         attention: ``full`` or ``sparse``, see `layer_kinds`.
-        caption_sum: at every place of the picture the sum of the caption's word embeddings (a table of
+        caption_sum: at every place of the image the sum of the caption's word embeddings (a table of
             their own) is added. A departure from DALL-E, with which small networks learn what words mean
             far sooner.
     """
@@ -243,7 +243,7 @@ class DalleTransformer(nn.Module):
 def transformer_losses(
     logits: tuple[Tensor, Tensor], padded: Tensor, codes: Tensor, text_weight: float
 ) -> dict[str, Tensor]:
-    """Cross-entropies: the caption's with a weight, the picture's with the rest (in the paper 1/8, 7/8).
+    """Cross-entropies: the caption's with a weight, the image's with the rest (in the paper 1/8, 7/8).
 
     Args:
         logits: of the transformer, for captions and for codes.

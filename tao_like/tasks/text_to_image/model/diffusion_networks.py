@@ -10,12 +10,12 @@ from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNet, UNetSize
 
 
 class GlideNetwork(nn.Module):
-    """A noisy picture, a timestep and a caption to the prediction of the noise, of v or of the picture.
+    """A noisy image, a timestep and a caption to the prediction of the noise, of v or of the image.
 
     Args:
         size: of the U-Net.
         text: the caption's transformer; its vector is as wide as the timestep's embedding.
-        inputs: channels: 3, with what is joined to the picture beside it.
+        inputs: channels: 3, with what is joined to the image beside it.
         outputs: channels: 3, or 6 where the variance is learnt too.
         patch: pixels of this side are one place with as many more channels (space to depth): for a CPU.
         coordinates: two more channels, how far right and down a place is: words of place are learnt sooner.
@@ -55,7 +55,7 @@ class GlideNetwork(nn.Module):
 def in_patches(
     unet: UNet, x: Tensor, timesteps: Tensor, extra: Tensor, context: Tensor, patch: int, coordinates: bool
 ) -> Tensor:
-    """What a U-Net says of a picture (N, C, H, W) whose patches are places; the rest as of `GlideNetwork`."""
+    """What a U-Net says of an image (N, C, H, W) whose patches are places; the rest as of `GlideNetwork`."""
     if patch > 1:
         x = functional.pixel_unshuffle(x, patch)
     if coordinates:
@@ -74,7 +74,7 @@ def coordinates_of(x: Tensor) -> Tensor:
 
 
 class UnclipDecoder(nn.Module):
-    """A U-Net that sees CLIP's embedding of the picture: in the timestep, and as further tokens.
+    """A U-Net that sees CLIP's embedding of the image: in the timestep, and as further tokens.
 
     Args:
         size: of the U-Net.
@@ -117,7 +117,7 @@ class UnclipDecoder(nn.Module):
         Args:
             x: (N, inputs, H, W).
             timesteps: (N,), 0 to 999.
-            image: (N, embedding): the picture's; `nothing` where it is left out.
+            image: (N, embedding): the image's; `nothing` where it is left out.
             text: (N, embedding): the caption's.
             tokens: (N, T, text_width): the text tower's.
 

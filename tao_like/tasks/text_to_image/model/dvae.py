@@ -145,13 +145,13 @@ class FSQ(nn.Module):
 
 
 class DVAE(nn.Module):
-    """Pictures to a grid of codes and back.
+    """Images to a grid of codes and back.
 
     Args:
         codes: size of the vocabulary, for Gumbel-softmax; None: that of ``levels``.
         levels: of `FSQ`; empty: Gumbel-softmax, as in the paper.
         width: of encoder and decoder.
-        groups: the side of the grid is that of the picture over 2 ** (groups - 1).
+        groups: the side of the grid is that of the image over 2 ** (groups - 1).
         blocks: of each group.
     """
 
@@ -205,7 +205,7 @@ class DVAE(nn.Module):
 
         Returns:
             Statistics of the pixels (N, 6, H, W), and the Kullback-Leibler divergence of the codes to the
-            uniform distribution in nats a picture, a scalar; 0 with `FSQ`.
+            uniform distribution in nats an image, a scalar; 0 with `FSQ`.
         """
         values = self._values(pixels)
         if self.fsq is not None:
@@ -228,7 +228,7 @@ def unmapped(statistics: Tensor) -> Tensor:
 
 
 def logit_laplace_loss(statistics: Tensor, pixels: Tensor) -> Tensor:
-    """Negative logarithm of the density of pixels, in nats a picture (Ramesh et al. 2021, equation 2).
+    """Negative logarithm of the density of pixels, in nats an image (Ramesh et al. 2021, equation 2).
 
     Args:
         statistics: (N, 6, H, W): locations, then logarithms of scales, which are held above -6.

@@ -1,4 +1,4 @@
-"""unCLIP's diffusion prior: from what CLIP makes of a caption to what it would make of a picture of it."""
+"""unCLIP's diffusion prior: from what CLIP makes of a caption to what it would make of an image of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from tao_like.tasks.text_to_image.model.parts import Transformer, timestep_embedding
 
 EXTRA_TOKENS = 4
-"""Beside the caption's: its embedding, the timestep, the noisy picture's embedding, and the query."""
+"""Beside the caption's: its embedding, the timestep, the noisy image's embedding, and the query."""
 
 
 class Prior(nn.Module):
-    """A causal transformer whose last place says the picture's embedding (Ramesh et al. 2022, section 2.2).
+    """A causal transformer whose last place says the image's embedding (Ramesh et al. 2022, section 2.2).
 
     Args:
         embedding: width of CLIP's embeddings.
@@ -39,7 +39,7 @@ class Prior(nn.Module):
     def forward(
         self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, padding: Tensor
     ) -> Tensor:
-        """The picture's embedding without noise.
+        """The image's embedding without noise.
 
         Args:
             noisy: (N, embedding).

@@ -18,11 +18,11 @@ LARGEST_SCALE = math.log(100)
 
 
 class ImageTower(nn.Module):
-    """Pictures to embeddings: convolutions that halve the side, and a linear layer that knows places.
+    """Images to embeddings: convolutions that halve the side, and a linear layer that knows places.
 
     Args:
         channels: of the convolutions.
-        side: of the pictures, in pixels.
+        side: of the images, in pixels.
         embedding: length of an embedding.
     """
 
@@ -99,7 +99,7 @@ class Towers(nn.Module):
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """Each picture finds its caption and each caption its picture (Radford et al. 2021, figure 3).
+    """Each image finds its caption and each caption its image (Radford et al. 2021, figure 3).
 
     Args:
         image, text: (N, D), of length 1.

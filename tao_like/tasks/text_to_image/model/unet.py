@@ -21,7 +21,7 @@ class UNetSize:
         channels: of the first level.
         multipliers: channels of each level over ``channels``; every level halves the side.
         blocks: residual blocks a level.
-        attention: how often the side is halved where attention sits: 1 is the whole picture.
+        attention: how often the side is halved where attention sits: 1 is the whole image.
         head_channels: channels of a head of attention.
         dropout: in the residual blocks.
         middle_attention: between the middle's two blocks.
@@ -98,10 +98,10 @@ class ResBlock(nn.Module):
 
 
 class TextAttention(nn.Module):
-    """Attention of a picture's places to each other and to tokens that are joined to keys and values.
+    """Attention of an image's places to each other and to tokens that are joined to keys and values.
 
     Args:
-        channels: of the picture.
+        channels: of the image.
         head_channels: of a head.
         context: width of the tokens; None: there are none.
     """
@@ -115,7 +115,7 @@ class TextAttention(nn.Module):
         self.proj = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """(N, channels, H, W) and tokens (N, T, width) to the same shape as the picture."""
+        """(N, channels, H, W) and tokens (N, T, width) to the same shape as the image."""
         batch, channels, height, width = x.shape
         places = self.norm(x).flatten(2).transpose(1, 2)
         query, key, value = self.qkv(places).chunk(3, dim=-1)
@@ -145,13 +145,13 @@ class _Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """A noisy picture and a timestep to what the noise is made of.
+    """A noisy image and a timestep to what the noise is made of.
 
     Args:
         size: of the network.
-        inputs: channels of the picture and what is joined to it.
+        inputs: channels of the image and what is joined to it.
         outputs: channels.
-        context: width of text tokens; None: attention sees the picture alone.
+        context: width of text tokens; None: attention sees the image alone.
     """
 
     def __init__(self, size: UNetSize, inputs: int = 3, outputs: int = 3, context: int | None = None) -> None:
@@ -214,7 +214,7 @@ class UNet(nn.Module):
             x: (N, inputs, H, W).
             timesteps: (N,), 0 to 999.
             extra: (N, 4 * channels), added to the timestep's embedding; or None.
-            context: (N, T, width): tokens that attention sees beside the picture; or None.
+            context: (N, T, width): tokens that attention sees beside the image; or None.
 
         Returns:
             (N, outputs, H, W).

@@ -56,7 +56,7 @@ class GlideModel(nn.Module):
         return {"base": self.base}
 
     def forward(self, x: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        """The prediction for noisy pictures with captions (N, length); see `GlideNetwork`."""
+        """The prediction for noisy images with captions (N, length); see `GlideNetwork`."""
         found: Tensor = self.base(x, timesteps, *self.base.text(text))
         return found
 

@@ -31,7 +31,7 @@ _OF_TEXT = {
 def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
     """Both towers, a step of the prior, its embeddings as CLIP has them, and a step of the decoder."""
     step = ("x", "timesteps", "image_embedding", "text_embedding", "tokens")
-    picture = {"image_embedding": "a picture's embedding, of length 1"}
+    image = {"image_embedding": "an image's embedding, of length 1"}
     return {
         TEXT_GRAPH: Exportable(
             TextForExport(model).eval(),
@@ -45,7 +45,7 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             EmbeddingForExport(model).eval(),
             inputs={"drawn": BATCH},
             outputs={"image_embedding": BATCH},
-            meanings=picture,
+            meanings=image,
             to_inputs=tensors("drawn"),
         ),
         STEP_GRAPH: Exportable(
@@ -59,7 +59,7 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             ImageForExport(model).eval(),
             inputs={"pixels": BATCH},
             outputs={"image_embedding": BATCH},
-            meanings=picture,
+            meanings=image,
             to_inputs=tensors("pixels"),
         ),
     }

@@ -14,13 +14,13 @@ from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.plots.cards import NEUTRAL, draw_card
-from tao_like.tasks.text_to_image.data.data import Pictures
+from tao_like.tasks.text_to_image.data.data import Images
 
 IMAGE, CAPTION, DRAWN = "image_embedding", "text_embedding", "drawn_embedding"
 
 
 class Embedded(Predictions[dict[str, np.ndarray]]):
-    """Embeddings of pictures, of their captions, and perhaps those that a prior draws: (D,) by name."""
+    """Embeddings of images, of their captions, and perhaps those that a prior draws: (D,) by name."""
 
     kind = "embeddings"
 
@@ -30,7 +30,7 @@ class Embedded(Predictions[dict[str, np.ndarray]]):
         return [{name: values[number] for name, values in outputs.items()} for number in range(count)]
 
     @override
-    def targets(self, batch: Batch[Pictures]) -> list[str]:
+    def targets(self, batch: Batch[Images]) -> list[str]:
         return list(batch.targets.captions)
 
     @override
@@ -43,12 +43,12 @@ class Embedded(Predictions[dict[str, np.ndarray]]):
     ) -> Image.Image:
         del heatmap
         pixels = getattr(sample.target, "pixels", None)
-        picture = Image.new("RGB", (64, 64)) if pixels is None else Image.fromarray(pixels)
-        return draw_card(picture, [f"{prediction[IMAGE] @ prediction[CAPTION]:.3f}"], NEUTRAL)
+        image = Image.new("RGB", (64, 64)) if pixels is None else Image.fromarray(pixels)
+        return draw_card(image, [f"{prediction[IMAGE] @ prediction[CAPTION]:.3f}"], NEUTRAL)
 
 
 class RetrievalMetrics(Metrics):
-    """``recall_at_1``: how often a picture's own caption is the nearest of all that differ."""
+    """``recall_at_1``: how often an image's own caption is the nearest of all that differ."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class RetrievalMetrics(Metrics):
 
 
 class PriorMetrics(Metrics):
-    """``cosine``: of drawn embeddings to the real pictures' own; ``text_cosine``: of captions to them."""
+    """``cosine``: of drawn embeddings to the real images' own; ``text_cosine``: of captions to them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ LEAST_STD = 1e-3
 
 
 class Standardized(nn.Module):
-    """A network with mean and deviation of the embeddings of the training's pictures, by dimension.
+    """A network with mean and deviation of the embeddings of the training's images, by dimension.
 
     Args:
         network: sees standardized embeddings.
@@ -68,11 +68,11 @@ class UnclipModel(nn.Module):
         Args:
             part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy
                 standardized embeddings, timesteps and captions; ``codes``, with codes and captions;
-                ``decoder``, with noisy pictures, timesteps, embeddings and captions.
+                ``decoder``, with noisy images, timesteps, embeddings and captions.
             given: its inputs.
 
         Returns:
-            Embeddings of pictures and captions and the scale; those of pictures alone; the embeddings that
+            Embeddings of images and captions and the scale; those of images alone; the embeddings that
             are foreseen, standardized, or the codes' logits; or what the decoder says.
         """
         if part == "clip":
@@ -101,7 +101,7 @@ def decoded(
         decoder: around an `UnclipDecoder`.
         x: (N, 3, H, W), noisy.
         timesteps: (N,).
-        image: (N, D), the pictures' embeddings.
+        image: (N, D), the images' embeddings.
         text: (N, D), the captions'.
         tokens: (N, T, width), those of the captions.
     """
@@ -165,7 +165,7 @@ class EmbeddingForExport(nn.Module):
 
 
 class ImageForExport(nn.Module):
-    """Pictures to their embeddings."""
+    """Images to their embeddings."""
 
     def __init__(self, model: UnclipModel) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from tao_like.contract.sample import Outputs
 from tao_like.runtime.generation.base import SEED, TEXT, Noise
 from tao_like.runtime.generation.diffusion import TEXT_GRAPH
 from tao_like.runtime.generation.unclip import UnclipGenerator
-from tao_like.tasks.text_to_image.data.data import CaptionData, Pictures
+from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
 from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, contrastive_loss
 from tao_like.tasks.text_to_image.model.wholes import dropped
@@ -34,19 +34,19 @@ from tao_like.tasks.text_to_image.unclip.metrics import (
 from tao_like.tasks.text_to_image.unclip.model import Standardized, UnclipModel
 
 MEASURED = 4096
-"""Training pictures whose embeddings give mean and deviation."""
+"""Training images whose embeddings give mean and deviation."""
 AT_ONCE = 256
 
 
 class ClipPhase(Phase[UnclipModel]):
-    """Pictures and captions meet in one space."""
+    """Images and captions meet in one space."""
 
     name = "clip"
     goal = Goal("recall_at_1")
     parts = ("clip",)
 
     @override
-    def losses(self, model: UnclipModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
         if model.clip.training:
             with torch.no_grad():
                 # In place too: a weight above the limit would have no gradient to come back by.
@@ -54,12 +54,12 @@ class ClipPhase(Phase[UnclipModel]):
         return {"loss": self._loss(model("clip", batch.targets.values, batch.inputs[TEXT]), batch)}
 
     @override
-    def validate(self, model: UnclipModel, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: UnclipModel, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
         found = model("clip", batch.targets.values, batch.inputs[TEXT])
         named = {IMAGE: found[0].float().cpu().numpy(), CAPTION: found[1].float().cpu().numpy()}
         return {"loss": self._loss(found, batch)}, named
 
-    def _loss(self, found: tuple[Tensor, Tensor, Tensor], batch: Batch[Pictures]) -> Tensor:
+    def _loss(self, found: tuple[Tensor, Tensor, Tensor], batch: Batch[Images]) -> Tensor:
         text = batch.inputs[TEXT]
         same = (text[:, None] == text[None]).all(dim=2)
         return contrastive_loss(*found, same)
@@ -70,7 +70,7 @@ class ClipPhase(Phase[UnclipModel]):
 
 
 class PriorPhase(Phase[UnclipModel]):
-    """Captions to embeddings of pictures: out of noise, or code by code.
+    """Captions to embeddings of images: out of noise, or code by code.
 
     Args:
         data, spec: as of `Phase`.
@@ -93,12 +93,12 @@ class PriorPhase(Phase[UnclipModel]):
 
     @override
     def check(self, model: UnclipModel) -> None:
-        """Measures the embeddings of the training's pictures."""
+        """Measures the embeddings of the training's images."""
         prior = model.prior
         measure(model, self.data, prior.coder if isinstance(prior, CodePrior) else prior)
 
     @override
-    def losses(self, model: UnclipModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
         text, prior = batch.inputs[TEXT], model.prior
         training = prior.training
         if training:
@@ -114,7 +114,7 @@ class PriorPhase(Phase[UnclipModel]):
         return {"loss": functional.mse_loss(model("prior", noisy, steps.float(), text), wanted)}
 
     @override
-    def validate(self, model: UnclipModel, batch: Batch[Pictures]) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: UnclipModel, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
         losses = self.losses(model, batch)
         call = self.running.call(model, batch.device)
         generator = self.running.generator
@@ -133,7 +133,7 @@ class PriorPhase(Phase[UnclipModel]):
 
 
 class DecoderPhase(Generating):
-    """Embeddings to pictures, by diffusion; the caption is heard beside them."""
+    """Embeddings to images, by diffusion; the caption is heard beside them."""
 
     name = "decoder"
     parts = ("decoder",)
@@ -144,11 +144,11 @@ class DecoderPhase(Generating):
 
     @override
     def check(self, model: UnclipModel) -> None:
-        """Measures the embeddings of the training's pictures."""
+        """Measures the embeddings of the training's images."""
         measure(model, self.data, model.decoder)
 
     @override
-    def losses(self, model: UnclipModel, batch: Batch[Pictures]) -> dict[str, Tensor]:
+    def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
         text, pixels = batch.inputs[TEXT], batch.targets.values
         training = model.decoder.training
         with torch.no_grad():
@@ -163,7 +163,7 @@ class DecoderPhase(Generating):
 
 @torch.no_grad()
 def measure(model: UnclipModel, data: CaptionData, part: Standardized | EmbeddingCodes) -> None:
-    """Tells a part what the embeddings of the training's pictures are like."""
+    """Tells a part what the embeddings of the training's images are like."""
     dataset = data.dataset("train")
     count = min(len(dataset), MEASURED)
     numbers = [number * len(dataset) // count for number in range(count)]

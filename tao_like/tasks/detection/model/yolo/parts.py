@@ -229,7 +229,7 @@ class CspDarknetTiny(nn.Module):
         self.last = conv(512, 512, 3)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalized pictures (N, 3, H, W) to two maps; sides must be multiples of 32."""
+        """Maps normalized images (N, 3, H, W) to two maps; sides must be multiples of 32."""
         values, _ = self.block1(self.stem(inputs))
         values, _ = self.block2(self.shrink(values))
         values, middle = self.block3(self.shrink(values))

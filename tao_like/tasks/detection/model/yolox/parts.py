@@ -84,7 +84,7 @@ class CspDarknet(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Maps normalized pictures (N, 3, H, W) to three maps; sides must be multiples of 32."""
+        """Maps normalized images (N, 3, H, W) to three maps; sides must be multiples of 32."""
         third = self.stage3(self.stage2(self.stem(inputs)))
         fourth = self.stage4(third)
         return [third, fourth, self.stage5(fourth)]

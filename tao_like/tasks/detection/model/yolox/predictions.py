@@ -10,7 +10,7 @@ from torch import Tensor
 from tao_like.tasks.detection.model.object_detector import BOX_VALUES
 
 LARGEST_LOG_SIDE = 10.0
-"""A box side is exp(value) strides; a larger value would be infinite soon, and no picture is that large."""
+"""A box side is exp(value) strides; a larger value would be infinite soon, and no image is that large."""
 
 
 class Predictions:

@@ -1,4 +1,4 @@
-"""Small pictures with colored squares and discs, whose boxes are known."""
+"""Small images with colored squares and discs, whose boxes are known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pictures import COLORS
 from PIL import Image, ImageDraw
+from sample_images import COLORS
 
 SIZES: Mapping[str, int] = {"train": 16, "val": 6, "test": 6}
 IDS = {"blue": 3, "green": 7, "red": 90}
@@ -17,7 +17,7 @@ IDS = {"blue": 3, "green": 7, "red": 90}
 
 
 def scene(seed: int, width: int = 96, height: int = 64) -> tuple[Image.Image, list[tuple[str, list[int]]]]:
-    """A picture with one to three figures, and for each its class and left, top, width, height."""
+    """An image with one to three figures, and for each its class and left, top, width, height."""
     draw = np.random.default_rng(seed)
     image = Image.fromarray(draw.integers(70, 130, (height, width, 3), dtype=np.uint8))
     pen = ImageDraw.Draw(image)
@@ -33,7 +33,7 @@ def scene(seed: int, width: int = 96, height: int = 64) -> tuple[Image.Image, li
 
 
 def write_coco(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
-    """Writes ``<split>/<number>.png`` and ``<split>.json``; the first picture of each split has no object."""
+    """Writes ``<split>/<number>.png`` and ``<split>.json``; the first image of each split has no object."""
     seed = 0
     for split, count in sizes.items():
         (folder / split).mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,11 @@ from torch.utils.tensorboard import SummaryWriter
 from tao_like.errors import TaoLikeError
 from tao_like.notebook import (
     COLORS,
-    MovingPictures,
+    Animations,
     read_curves,
     training_curves,
+    training_image,
     training_inputs,
-    training_picture,
 )
 
 FALLING = [4.0, 2.0, 1.0]
@@ -36,10 +36,10 @@ def curves(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def drawn(picture: Image.Image, color: str) -> np.ndarray:
+def drawn(figure: Image.Image, color: str) -> np.ndarray:
     """Row and column of each pixel of a color, (N, 2)."""
     wanted = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
-    return np.argwhere((np.asarray(picture) == wanted).all(axis=2))
+    return np.argwhere((np.asarray(figure) == wanted).all(axis=2))
 
 
 def test_curves_come_back_with_every_point(curves: Path) -> None:
@@ -57,8 +57,8 @@ def test_a_falling_curve_is_drawn_falling_and_a_rising_one_rising(curves: Path) 
 
 
 def test_several_runs_share_a_panel_in_colors_of_their_own(curves: Path) -> None:
-    picture = training_curves({"first": curves, "second": curves}, ["train/loss", "val/accuracy"])
-    assert len(drawn(picture, COLORS[1]))
+    figure = training_curves({"first": curves, "second": curves}, ["train/loss", "val/accuracy"])
+    assert len(drawn(figure, COLORS[1]))
     assert not len(drawn(training_curves({"first": curves}, ["train/loss"]), COLORS[1]))
 
 
@@ -72,22 +72,22 @@ def test_a_folder_without_curves_and_a_name_that_is_not_there_are_errors(
         training_curves({"run": curves}, ["val/mAP"])
 
 
-def test_the_last_picture_of_a_name_comes_back_out_of_tensorboard(tmp_path: Path) -> None:
+def test_the_last_image_of_a_name_comes_back_out_of_tensorboard(tmp_path: Path) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
         for step in range(20):
             writer.add_image("network/graph", np.full((3, 4, 5), step, np.uint8), step)
-    picture = training_picture(tmp_path, "network/graph")
-    assert picture.size == (5, 4)
-    assert picture.convert("L").getpixel((0, 0)) == 19
-    with pytest.raises(TaoLikeError, match="holds no picture graph; it holds network/graph"):
-        training_picture(tmp_path, "graph")
+    figure = training_image(tmp_path, "network/graph")
+    assert figure.size == (5, 4)
+    assert figure.convert("L").getpixel((0, 0)) == 19
+    with pytest.raises(TaoLikeError, match="holds no image graph; it holds network/graph"):
+        training_image(tmp_path, "graph")
 
 
-def test_moving_pictures_are_within_the_page_as_they_are(tmp_path: Path) -> None:
+def test_moving_images_are_within_the_page_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / 'a "walk".gif'
     frames = [Image.new("L", (6, 4), color) for color in (0, 99, 255)]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=80, loop=0)
-    page = ElementTree.fromstring(f"<p>{MovingPictures([file, file])._repr_html_()}</p>".replace('">', '"/>'))
+    page = ElementTree.fromstring(f"<p>{Animations([file, file])._repr_html_()}</p>".replace('">', '"/>'))
     first, second = page
     assert first.attrib == second.attrib
     assert first.get("alt") == 'a "walk"'
@@ -105,14 +105,14 @@ def test_training_inputs_show_a_row_a_sample_changed_in_every_column(
     still = ["random_flip", "random_color", "with_scale_random_crop"]
     plain = [f"dataset.augmentation.{name}.enable=false" for name in still]
     data = data_overrides(class_folders)
-    moved = np.asarray(training_inputs("classification", spec, data, pictures=2, times=3))
-    same = np.asarray(training_inputs("classification", spec, [*data, *plain], pictures=2, times=3))
+    moved = np.asarray(training_inputs("classification", spec, data, figures=2, times=3))
+    same = np.asarray(training_inputs("classification", spec, [*data, *plain], figures=2, times=3))
     assert torch.equal(torch.get_rng_state(), before)
-    for picture, is_still in ((same, True), (moved, False)):
+    for figure, is_still in ((same, True), (moved, False)):
         # Six cells of one size behind a margin.
-        width, height = (picture.shape[1] - 6) // 3, (picture.shape[0] - 6) // 2
+        width, height = (figure.shape[1] - 6) // 3, (figure.shape[0] - 6) // 2
         cells = [
-            picture[6 + y * height :, 6 + x * width :][: height - 6, : width - 6]
+            figure[6 + y * height :, 6 + x * width :][: height - 6, : width - 6]
             for y in (0, 1)
             for x in (0, 1, 2)
         ]

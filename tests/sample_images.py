@@ -1,4 +1,4 @@
-"""Small pictures that any network can tell apart: a colored square, circle or cross on a noisy ground."""
+"""Small images that any network can tell apart: a colored square, circle or cross on a noisy ground."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SIDE = 32
 COLORS = {"blue": (40, 60, 230), "green": (40, 200, 60), "red": (230, 40, 40)}
 CLASSES = tuple(COLORS)
 SIZES: Mapping[str, int] = {"train": 8, "val": 4, "test": 4}
-"""Pictures of each class in a split."""
+"""Images of each class in a split."""
 
 
 def shape(names: Sequence[str], seed: int, side: int = SIDE) -> Image.Image:
-    """A picture with one figure for each name, each in its own quarter or, where it is alone, the middle."""
+    """An image with one figure for each name, each in its own quarter or, where it is alone, the middle."""
     draw = np.random.default_rng(seed)
     image = Image.fromarray(draw.integers(70, 130, (side, side, 3), dtype=np.uint8))
     pen = ImageDraw.Draw(image)
@@ -36,7 +36,7 @@ def shape(names: Sequence[str], seed: int, side: int = SIDE) -> Image.Image:
 
 
 def write_class_folders(folder: Path, sizes: Mapping[str, int] = SIZES, side: int = SIDE) -> Path:
-    """Writes ``<split>/<class>/<number>.png``; no picture is like another."""
+    """Writes ``<split>/<class>/<number>.png``; no image is like another."""
     seed = 0
     for split, count in sizes.items():
         for name in CLASSES:
@@ -48,7 +48,7 @@ def write_class_folders(folder: Path, sizes: Mapping[str, int] = SIZES, side: in
 
 
 def write_multi_label_csv(folder: Path, count: int = 36, side: int = SIDE) -> Path:
-    """Writes pictures with none, one or several figures, and ``labels.csv`` that lists them."""
+    """Writes images with none, one or several figures, and ``labels.csv`` that lists them."""
     (folder / "pictures").mkdir(parents=True)
     draw = np.random.default_rng(0)
     rows = []
@@ -62,6 +62,6 @@ def write_multi_label_csv(folder: Path, count: int = 36, side: int = SIDE) -> Pa
 
 
 def damage(path: Path) -> None:
-    """Keeps a picture's head, so that only decoding it shows the damage."""
+    """Keeps an image's head, so that only decoding it shows the damage."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])

@@ -1,4 +1,4 @@
-"""A metric against latency, as a picture."""
+"""A metric against latency, as an image."""
 
 from __future__ import annotations
 
