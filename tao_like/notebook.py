@@ -156,3 +156,10 @@ def _panel(name: str, curves: Mapping[str, Points]) -> Panel:
         for number, (run, points) in enumerate(curves.items())
     ]
     return Panel(name, lines, x_label="epoch" if by_epoch else "step", whole_x=True)
+
+
+def __getattr__(name: str) -> Any:
+    """The name of version 0.1 of `training_image`."""
+    if name == "training_picture":
+        return training_image
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -168,6 +168,7 @@ def _some(names: list[str]) -> str:
 )
 @click.option(
     "--pictures",
+    "images",
     type=click.Path(path_type=Path),
     help="An image, or a folder with some, to compare on too; without it, on noise alone.",
 )

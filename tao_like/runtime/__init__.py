@@ -58,6 +58,7 @@ __all__ = [
 
 _FORMER_NAMES = {
     "ImagePreparation": "ImagePreprocessing",
+    "PicturePrediction": "ImagePrediction",
     "SkeletonPreparation": "SkeletonPreprocessing",
     "prepare": "preprocess",
     "prepare_skeleton": "preprocess_skeleton",

@@ -158,7 +158,7 @@ def survey_of(**changes: object) -> Survey:
         "layout": "class_folders",
         "sources": {"all": Source(Path("/data"))},
         "counts": {"all": {"a": 500, "b": 500}},
-        "pictures": {"all": 1000},
+        "images": {"all": 1000},
         "classes": ("a", "b"),
         "multi_label": False,
         "has_groups": False,

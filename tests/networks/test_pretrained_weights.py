@@ -251,7 +251,7 @@ def bundle_of(network: nn.Module, **changes: object) -> Bundle:
         "task": "classification",
         "spec": {},
         "classes": list("abcde"),
-        "preparation": {"height": 64, "width": 96, "crop_pct": 0.9, "interpolation": "bilinear"},
+        "preprocessing": {"height": 64, "width": 96, "crop_pct": 0.9, "interpolation": "bilinear"},
         "metrics": {},
         "thresholds": {},
         "split": None,

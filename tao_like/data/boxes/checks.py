@@ -104,7 +104,7 @@ class SizeFaults:
     def findings(self) -> Iterator[Finding]:
         """A finding for each kind of fault."""
         for fault, files in self._found.items():
-            images = _counted(len(files), "picture")
+            images = _counted(len(files), "image")
             yield Finding("warning", "other_size", f"{images} {_SIZE_FAULTS[fault]}", tuple(files))
 
 

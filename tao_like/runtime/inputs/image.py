@@ -71,7 +71,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DatasetError: the folder holds no image.
     """
-    return files_below(folder, IMAGE_SUFFIXES, "picture")
+    return files_below(folder, IMAGE_SUFFIXES, "image")
 
 
 Window = tuple[float, float]
