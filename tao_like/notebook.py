@@ -34,6 +34,7 @@ def training_inputs(
     images: int = 3,
     times: int = 6,
     seed: int = 0,
+    pictures: int | None = None,
 ) -> Image.Image:
     """Samples as a training shows them to the network: a row a sample, changed anew in every column.
 
@@ -44,6 +45,7 @@ def training_inputs(
         images: samples, spread evenly over the training data.
         times: columns.
         seed: of the random changes.
+        pictures: another name for ``images``.
 
     Raises:
         TaoLikeError: the spec or the data is wrong, or the task does not draw its inputs.
@@ -53,6 +55,7 @@ def training_inputs(
     from tao_like.config import load_spec
     from tao_like.tasks import spec_module, task_class
 
+    images = images if pictures is None else pictures
     loaded = load_spec(spec_module(task).Spec, Path(spec), overrides)
     made = task_class(task)(loaded.spec)
     dataset = made.data.dataset("train", augment=True)

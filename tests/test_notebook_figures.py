@@ -105,8 +105,8 @@ def test_training_inputs_show_a_row_a_sample_changed_in_every_column(
     still = ["random_flip", "random_color", "with_scale_random_crop"]
     plain = [f"dataset.augmentation.{name}.enable=false" for name in still]
     data = data_overrides(class_folders)
-    moved = np.asarray(training_inputs("classification", spec, data, figures=2, times=3))
-    same = np.asarray(training_inputs("classification", spec, [*data, *plain], figures=2, times=3))
+    moved = np.asarray(training_inputs("classification", spec, data, images=2, times=3))
+    same = np.asarray(training_inputs("classification", spec, [*data, *plain], images=2, times=3))
     assert torch.equal(torch.get_rng_state(), before)
     for figure, is_still in ((same, True), (moved, False)):
         # Six cells of one size behind a margin.

@@ -18,7 +18,9 @@ from tao_like.errors import SpecError
 
 # Paths as people have them, made of the characters that Hydra's grammar gives a meaning.
 awkward = st.text(st.sampled_from(" ,[](){}'\"\\=~+-:/.@%#?*|;!&$<>äßé日\tab01e"), min_size=1)
-paths = st.one_of(awkward, st.text(min_size=1)).filter(lambda text: "${" not in text and text != "???")
+paths = st.one_of(awkward, st.text(min_size=1)).filter(
+    lambda text: "${" not in text and text != "???" and "\0" not in text
+)
 
 
 def expanded(text: str) -> str:

@@ -187,7 +187,7 @@ def test_guidance_is_as_the_formula_says(scale: float, rows: int, said: float) -
         condition = {"mean": np.array([1, 1, 0, 0], np.float32)}
     if scale == 0.0:
         condition = {"mean": np.zeros(2, np.float32)}
-    found = generator._guided(network, np.zeros((2, 3, 2, 2), np.float32), 1, condition)
+    found = generator.guided(network, np.zeros((2, 3, 2, 2), np.float32), 1, condition)
     np.testing.assert_allclose(found, said)
 
 

@@ -109,8 +109,11 @@ def test_paths_outside_the_roots_are_refused(server: Served, path: str) -> None:
     specs = {"dataset": {"train_dataset": {"images_dir": given}}}
     problem = send(server, "POST", "/jobs", {**TRAIN, "specs": specs})[2]
     (error,) = problem["errors"]
-    assert error["key"] == "dataset.train_dataset.images_dir"
-    assert "outside" in error["text"] or "\0" in path
+    if "\0" in path:
+        assert "NUL" in error["text"]
+    else:
+        assert error["key"] == "dataset.train_dataset.images_dir"
+        assert "outside" in error["text"]
     assert send(server, "POST", "/datasets", {"task": "classification", "path": given})[0] == 422
 
 

@@ -82,7 +82,7 @@ def test_every_level_is_as_onnxs_operator_has_it(maps: list[Tensor], boxes: Tens
             ],
             {"map": features.shape, "boxes": ["count", 4]},
             ["pooled"],
-            {"pictures": images[of_level].numpy()},
+            {"images": images[of_level].numpy()},
         )
         expected = run_graph(model, map=features.numpy(), boxes=boxes[of_level].numpy())
         np.testing.assert_allclose(pooled[of_level].numpy(), expected, atol=1e-5)

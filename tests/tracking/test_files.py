@@ -168,5 +168,5 @@ def test_what_cannot_be_written_asks_for_another_place(tmp_path: Path) -> None:
         make_folder(tmp_path / ("x" * 300))
     # /proc is there, and nothing can be made in it.
     if Path("/proc/self").is_dir():
-        with pytest.raises(SpecError, match=r"/proc/x/evaluate cannot be made there"):
+        with pytest.raises(SpecError, match=r"/proc/x/evaluate cannot be made where it should lie"):
             make_folder(Path("/proc/x/evaluate"))
