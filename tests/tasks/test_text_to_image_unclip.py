@@ -103,6 +103,7 @@ class TestUnclip:
             other = read_bundle(again.bundle).parts[name].weights
             assert all(tensor.equal(other[key]) for key, tensor in part.weights.items()), name
 
+    @pytest.mark.acceptance  # half a minute; the other ways of making images do it in `make test`
     def test_two_processes_share_the_weights_of_all_parts(self, words: list[str], tmp_path: Path) -> None:
         more = ["train.num_epochs=1", "train.strategy=fsdp"]
         assert train_in_processes("text_to_image", tmp_path, [*words, *more]) == [0, 0]
