@@ -46,6 +46,13 @@ def test_the_file_that_is_spelled_so_comes_first(tmp_path: Path) -> None:
     ]
 
 
+def test_of_two_other_spellings_neither_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "a.Jpg").touch()
+    (tmp_path / "a.JPG").touch()
+    assert same_file(tmp_path / "a.jpg") is None
+    assert named_file(tmp_path, "a.JPG") == tmp_path / "a.JPG"
+
+
 def test_labels_and_images_in_other_spellings_are_read(tmp_path: Path) -> None:
     for folder in ("images", "labels", "masks"):
         (tmp_path / folder).mkdir()

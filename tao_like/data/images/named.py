@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def same_file(path: Path) -> Path | None:
     """A file by its path; also where its name is in Unicode's other form, or its suffix in another case.
 
     macOS writes an accent as a character of its own, and Windows tells ``.TXT`` from ``.txt`` no more than
-    people do.
+    people do. Where several files differ in nothing else, none of them is meant.
     """
     if path.is_file():
         return path
@@ -44,10 +45,13 @@ def _by_plain_name(folder: Path, changed: int) -> dict[str, str]:
     del changed
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
+            names = [entry.name for entry in entries if entry.is_file()]
     except OSError:
         return {}
-    return {_plain(name): name for name in reversed(names)}
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        spellings[_plain(name)].append(name)
+    return {plain: same[0] for plain, same in spellings.items() if len(same) == 1}
 
 
 def _plain(name: str) -> str:
