@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.config.blocks.split_data import batch_size_field, cache_field, shuffle_field, workers_field
+from tao_like.config.blocks.split_data import (
+    batch_size_field,
+    cache_field,
+    pixel_range_field,
+    pixel_range_problems,
+    shuffle_field,
+    workers_field,
+)
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
@@ -181,9 +188,11 @@ class DatasetSpec:
     workers: int | str = workers_field(default=0)
     shuffle: bool = shuffle_field()
     cache: str = cache_field()
+    pixel_range: str = pixel_range_field()
 
     def check(self) -> Iterator[Problem]:
-        """An attribute has words to tell apart."""
+        """Numbers of `pixel_range` rise; an attribute has words to tell apart."""
+        yield from pixel_range_problems(self.pixel_range)
         for name, words in self.attributes.items():
             if len(set(words)) < 2:
                 yield Problem("attributes", f"{name} has {words}; give two words or more")

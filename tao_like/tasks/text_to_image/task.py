@@ -56,6 +56,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
 
     name = "text_to_image"
     Spec = GenerateSpec
+    stored_dataset_keys = ("pixel_range",)
     data: CaptionData
     predictions: MadeImages
 
@@ -68,7 +69,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         self.data = data
         self.compose(
             data=data,
-            inputs={TEXT: TextInput(lambda: data.tokenizer), SEED: SeedInput()},
+            inputs={TEXT: TextInput(lambda: data.tokenizer), SEED: SeedInput(lambda: data.preprocessing)},
             predictions=predictions,
             phases=self._make_phases(data, predictions),
         )
@@ -186,7 +187,7 @@ def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
     """An image of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
     if not Path(path).is_file():
         raise DatasetError(f"inference.{name}: there is no file {path}")
-    return preprocess(read_image(Path(path)), data.preprocessing)
+    return preprocess(read_image(Path(path), data.preprocessing.window), data.preprocessing)
 
 
 TASK = TextToImage
