@@ -194,7 +194,7 @@ def _step(pruning: Pruning, step: int) -> float:
     )
     run.status(f"step {step} pruned", kpi={"macs_share": fraction}, step=step, max_step=settings.steps)
     if step < settings.steps:
-        from tao_like.stages.train.tune import tune  # the only way in which pruning meets Lightning
+        from tao_like.stages.train.setup.tune import tune  # the only way in which pruning meets Lightning
 
         seed = pruning.spec.train.seed + step
         tune(

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 from tao_like.data.boxes.annotation import Box
-from tao_like.data.boxes.text_files import label_lines, number_of, numbers_of
-from tao_like.data.boxes.yolo import looks_like_yolo
+from tao_like.data.boxes.formats.text_files import label_lines, number_of, numbers_of
+from tao_like.data.boxes.formats.yolo import looks_like_yolo
 from tao_like.data.images.files import label_text
 from tao_like.errors import DatasetError
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tao_like.data.boxes.folders import label_file_of, label_files
-from tao_like.data.boxes.kitti import looks_like_kitti
+from tao_like.data.boxes.formats.kitti import looks_like_kitti
+from tao_like.data.boxes.formats.text_files import label_lines
+from tao_like.data.boxes.formats.yolo import looks_like_yolo
 from tao_like.data.boxes.names import ImageNames
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.text_files import label_lines
-from tao_like.data.boxes.yolo import looks_like_yolo
 from tao_like.errors import DatasetError
 
 SUFFIXES = {".xml": "voc", ".txt": "", ".json": "labelme"}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tao_like.config.blocks.common import TrainSpec
-from tao_like.stages.train.memory import keep_freed_memory
+from tao_like.stages.train.setup.memory import keep_freed_memory
 
 
 def set_up_process(train: TrainSpec) -> None:

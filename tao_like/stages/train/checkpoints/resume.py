@@ -20,7 +20,7 @@ from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, SpecError
 from tao_like.stages.lib.folders import RESUME_KEY
 from tao_like.stages.runner import STAGES
-from tao_like.stages.train.checkpoint_file import KEY, WEIGHTS, read_checkpoint
+from tao_like.stages.train.checkpoints.checkpoint_file import KEY, WEIGHTS, read_checkpoint
 
 LONGER = ("train.num_epochs", "train.max_steps")
 """A training may go on for longer, or end sooner; its schedule changes with it."""

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from tao_like.data.boxes.annotation import Box, around
+from tao_like.data.boxes.formats.text_files import side_of
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.text_files import side_of
 from tao_like.data.images.files import label_text
 from tao_like.data.masks.runs import Runs, box_of_runs, encode_mask
 from tao_like.errors import DatasetError

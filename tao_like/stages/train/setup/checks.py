@@ -14,7 +14,7 @@ from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.errors import SpecError
-from tao_like.stages.train.devices import choose_devices
+from tao_like.stages.train.setup.devices import choose_devices
 
 
 def check_phase(task: AnyTask, phase: Phase[Any]) -> None:

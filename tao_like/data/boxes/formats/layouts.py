@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.data.boxes.class_lists import YAML_SUFFIXES, read_yaml, yaml_classes
-from tao_like.data.boxes.csv_boxes import csv_image_names, is_csv_of_boxes
-from tao_like.data.boxes.cvat import cvat_image_names, is_cvat
+from tao_like.data.boxes.formats.csv_boxes import csv_image_names, is_csv_of_boxes
+from tao_like.data.boxes.formats.cvat import cvat_image_names, is_cvat
+from tao_like.data.boxes.formats.recognition import SUFFIXES
 from tao_like.data.boxes.names import name_tails, plain_name, read_names
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.recognition import SUFFIXES
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.images.files import find_images, listing, split_name, suffix
 from tao_like.data.images.named import same_file

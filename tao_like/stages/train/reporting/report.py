@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from tao_like.config.blocks.common import TrainSpec
 from tao_like.plots.curves import write_curves
 from tao_like.stages.results import counted
-from tao_like.stages.train.state import State
+from tao_like.stages.train.checkpoints.state import State
 from tao_like.tracking import Progress, Run, atomic_path, is_main_process
 from tao_like.tracking.status import STATUS_FILE, duration_text, read_lines
 

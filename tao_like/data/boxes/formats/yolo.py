@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from tao_like.data.boxes.annotation import Box, around, polygon_points
+from tao_like.data.boxes.formats.text_files import label_lines, number_of, numbers_of
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.text_files import label_lines, number_of, numbers_of
 from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.kitti import DONT_CARE
+from tao_like.data.boxes.formats.kitti import DONT_CARE
 from tao_like.data.boxes.sizes import image_size
 from tao_like.errors import DatasetError
 from tao_like.tracking.files import atomic_path, terminal_text

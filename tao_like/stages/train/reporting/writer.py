@@ -16,9 +16,9 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.task import AnyTask
 from tao_like.plots.grids import image_grid
 from tao_like.stages.lib.scoring import whole_sample
-from tao_like.stages.train.data import TrainingData
-from tao_like.stages.train.sharding import whole
-from tao_like.stages.train.state import State
+from tao_like.stages.train.checkpoints.sharding import whole
+from tao_like.stages.train.checkpoints.state import State
+from tao_like.stages.train.setup.data import TrainingData
 from tao_like.tracking import TensorBoard, is_main_process
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from tao_like.errors import TaoLikeError
 from tao_like.stages.lib.folders import LAST_CHECKPOINT
-from tao_like.stages.train.devices import from_all_processes
-from tao_like.stages.train.sharding import whole
-from tao_like.stages.train.state import State
+from tao_like.stages.train.checkpoints.sharding import whole
+from tao_like.stages.train.checkpoints.state import State
+from tao_like.stages.train.setup.devices import from_all_processes
 
 LOOK_EVERY = 8
 """Steps between two looks at the losses of a GPU, which has to finish its work for one."""

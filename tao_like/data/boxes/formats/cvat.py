@@ -7,10 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, around, labels_of
+from tao_like.data.boxes.formats.text_files import number_of, side_of
+from tao_like.data.boxes.formats.voc import read_xml
 from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.text_files import number_of, side_of
-from tao_like.data.boxes.voc import read_xml
 from tao_like.data.images.files import label_text
 from tao_like.errors import DatasetError
 

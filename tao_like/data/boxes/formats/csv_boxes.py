@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
+from tao_like.data.boxes.formats.text_files import number_of, side_of
 from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.text_files import number_of, side_of
 from tao_like.data.images.csv_lists import FILE_HEADERS, LABEL_HEADERS, csv_rows, plain_header
 from tao_like.data.images.files import label_text, read_header
 from tao_like.errors import DatasetError

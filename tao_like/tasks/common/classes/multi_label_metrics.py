@@ -15,8 +15,8 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchmetrics.functional.classification import multilabel_average_precision
 
 from tao_like.contract.metrics import Metrics, Report
-from tao_like.tasks.common.class_metrics import Calibration, class_scores, per_class
-from tao_like.tasks.common.class_scores import DEFAULT_THRESHOLD, ClassScores, best_f1_threshold
+from tao_like.tasks.common.classes.class_metrics import Calibration, class_scores, per_class
+from tao_like.tasks.common.classes.class_scores import DEFAULT_THRESHOLD, ClassScores, best_f1_threshold
 
 
 class MultiLabelMetrics(Metrics):

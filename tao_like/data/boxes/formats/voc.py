@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tao_like.data.boxes.annotation import Box
-from tao_like.data.boxes.text_files import flag_of, number_of, side_of
+from tao_like.data.boxes.formats.text_files import flag_of, number_of, side_of
 from tao_like.data.images.files import label_text
 from tao_like.errors import DatasetError
 

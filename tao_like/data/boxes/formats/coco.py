@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
+from tao_like.data.boxes.formats.text_files import flag_of, side_of
 from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.outlines import box_around, outline_of
-from tao_like.data.boxes.text_files import flag_of, side_of
 from tao_like.data.images.files import label_text
 from tao_like.errors import DatasetError
 
