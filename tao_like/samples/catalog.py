@@ -122,11 +122,7 @@ def write_sample(
         known = f"there are: {', '.join(sample.layouts)}" if sample.layouts else "leave the layout out"
         raise SpecError(f"the sample {name} has no layout {layout!r}; {known}")
     if (source is None) != (sample.read is None):
-        rule = (
-            "is read from a folder that you bring; name it"
-            if source is None
-            else "is made here; leave it out"
-        )
+        rule = "is made here; leave it out" if source else "is read from a folder that you bring; name it"
         raise SpecError(f"--source: the sample {name} {rule}")
     folder = Path(folder)
     made_by: dict[str, object] = {"sample": name, "seed": seed}

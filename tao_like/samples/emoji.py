@@ -33,7 +33,7 @@ Emoji with captions
 captions, in train.jsonl, val.jsonl and test.jsonl (80, 10 and 10 %, drawn with seed {seed}). The label of an
 image is its category. Of people, flags and symbols there are none: their names say what cannot be seen.
 
-Made from the folder {source}, which you brought: the package emoji-datasource-{style} of npm, version {version}.
+Made from the folder {source}, which you brought: npm's package emoji-datasource-{style}, version {version}.
 Its data are under the MIT licence (Copyright Cal Henderson and contributors). Its images: {licence}.
 The package's own licence texts are kept beside this file, where it had any.
 """
@@ -92,8 +92,8 @@ def _style(source: Path) -> str:
     found = [style for style in _KNOWN if (source / "img" / style / "64").is_dir()]
     if not found:
         raise DatasetError(
-            f"{source}: there is no folder img/google/64 or img/twitter/64; the styles of Apple and Facebook may "
-            "not be used by others, and are not read"
+            f"{source}: there is no folder img/google/64 or img/twitter/64; the styles of Apple and Facebook "
+            "may not be used by others, and are not read"
         )
     return found[0]
 

@@ -43,7 +43,9 @@ def package(folder: Path, style: str = "google", count: int = 40) -> Path:
 
 def test_a_package_becomes_images_with_captions(tmp_path: Path) -> None:
     source, folder = package(tmp_path / "package"), tmp_path / "emoji"
-    assert main(["samples", "emoji", str(folder), "--source", str(source)]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["samples", "emoji", str(folder), "--source", str(source)])
+    assert ended.value.code == 0
     found = {
         split: read_captions(CaptionSource("key", None, folder / f"{split}.jsonl")).records
         for split in ("train", "val", "test")
@@ -60,7 +62,7 @@ def test_a_package_becomes_images_with_captions(tmp_path: Path) -> None:
         assert image.getpixel((1, 1)) == GROUND
         assert image.getpixel((30, 30)) == (30, 40, 200)
     readme = (folder / "README.txt").read_text("utf-8")
-    assert "emoji-datasource-google of npm, version 16.0.0" in readme
+    assert "package emoji-datasource-google, version 16.0.0" in readme
     assert "Apache License 2.0" in readme
     assert (folder / "LICENSE").read_text("utf-8") == "The MIT License"
     again = write_sample("emoji", tmp_path / "again", source=source)
