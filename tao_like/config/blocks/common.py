@@ -303,7 +303,7 @@ class ExportSpec:
     )
     one_file: bool = spec_field(
         False,
-        "A model of several graphs, such as two towers, as one graph; all of it is computed in every call",
+        "A model of several graphs, such as two towers, as one; all of it is computed in every call",
     )
     tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
     results_dir: str | None = spec_field(
