@@ -8,8 +8,6 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from typing_extensions import override
-
 _GZIP = zlib.MAX_WBITS | 16
 _STEP = 4 * 2**20
 """Unpacked bytes between two places at which reading can begin; each takes about 40 kB of memory."""
@@ -39,27 +37,27 @@ class PackedFile(io.RawIOBase):
         self._at = 0
         self._start()
 
-    @override
     def readable(self) -> bool:
+        """Yes."""
         return True
 
-    @override
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
-    @override
     def tell(self) -> int:
+        """The unpacked place."""
         return self._at
 
-    @override
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Goes to an unpacked place, from the start or from here."""
         self._at = offset + (self._at if whence == io.SEEK_CUR else 0)
         if whence == io.SEEK_END:
             raise io.UnsupportedOperation("the end of a packed file is not known")
         return self._at
 
-    @override
     def read(self, size: int = -1, /) -> bytes:
+        """The next unpacked bytes, fewer only at the end. Raises EOFError, zlib.error."""
         if size < 0:
             raise io.UnsupportedOperation("a packed file is read in pieces")
         mark = self._marks[bisect_right(self._marks, self._at, key=lambda one: one[0]) - 1]
@@ -77,8 +75,8 @@ class PackedFile(io.RawIOBase):
                 break
         return b"".join(parts)
 
-    @override
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
         super().close()
 
