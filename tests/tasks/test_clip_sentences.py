@@ -271,6 +271,26 @@ def test_a_sentence_model_is_a_text_tower(
     assert np.allclose(found, rows, atol=1e-5) == (learns == "frozen")
 
 
+@pytest.mark.acceptance
+def test_a_sentence_model_is_pruned_and_quantized(sentence_model: tuple[Any, Path], tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "data")
+    data = data_overrides(tmp_path / "data")
+    words = [f"model.text_encoder.path={sentence_model[1]}", "model.embed_dim=null", "model.text={}"]
+    words += ["model.tokenizer={context_length: 20}", "train.optim.lr=3e-3"]
+    trained = run("train", tmp_path / "r", *data, *words, *FEW, "train.num_epochs=3")
+    pruned = run("prune", tmp_path / "r", *data, f"prune.checkpoint={trained.bundle}", "prune.ratio=0.3")
+    before, after = (
+        sum(one.numel() for one in read_bundle(file).parts["text"].weights.values())
+        for file in (trained.bundle, pruned.bundle)
+    )
+    assert after < before
+    again = [f"train.pruned_model_path={pruned.bundle}", *FEW]
+    run("train", tmp_path / "again", *data, *again)
+    run("export", tmp_path / "r", *data, f"export.checkpoint={pruned.bundle}")
+    small = run("quantize", tmp_path / "r", *data, "quantize.max_drop=1")
+    assert small.onnx_file.is_file()
+
+
 def test_a_frozen_sentence_model_leads_into_another_space_by_a_layer_that_learns(
     sentence_model: tuple[Any, Path], tmp_path: Path
 ) -> None:
