@@ -25,6 +25,7 @@ from tao_like.tasks.clip.presets import OWN_TOWERS, PRESETS, find_preset
 from tao_like.tasks.clip.spec_stages import (
     ClipEvaluateSpec,
     ClipInferenceSpec,
+    ClipQuantizeSpec,
     ClipTrainSpec,
     template_problems,
 )
@@ -246,6 +247,7 @@ class Spec(CommonSpec):
     train: ClipTrainSpec = spec_block(ClipTrainSpec, "Training")
     evaluate: ClipEvaluateSpec = spec_block(ClipEvaluateSpec, "Evaluation")
     inference: ClipInferenceSpec = spec_block(ClipInferenceSpec, "Inference")
+    quantize: ClipQuantizeSpec = spec_block(ClipQuantizeSpec, "Quantization")
 
     ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
     moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
