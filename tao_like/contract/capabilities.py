@@ -191,6 +191,19 @@ class KeepsFloat(ABC):
         """
 
 
+class Resembles(ABC):
+    """Two models can be held against each other by their outputs, beyond what metrics say."""
+
+    @abstractmethod
+    def likeness(self, wanted: Sequence[Outputs], given: Sequence[Outputs]) -> dict[str, float]:
+        """Figures by their names; empty where the outputs are of different kinds.
+
+        Args:
+            wanted: of one model, by sample.
+            given: of the other, for the same samples.
+        """
+
+
 class HoldsGraph(ABC):
     """Its networks may be imported ones, whose ONNX graph a bundle must hold."""
 

@@ -34,7 +34,7 @@ from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
-from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
+from tao_like.stages.quantize.plan import Plan, dynamic_layers, make_plan, named_layers, quantizable_layers
 from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.stages.quantize.search import Search, find_float_layers
 from tao_like.stages.quantize.source import KEY, Source, open_source
@@ -86,6 +86,7 @@ class _Quantization:
             name: f"quantize.skip_names: {pattern}"
             for name, pattern in named_layers(self.graph, self.spec.skip_names).items()
         }
+        self.dynamic = dynamic_layers(self.graph, self.spec.dynamic_names)
         self.layers = [name for name in self.all_layers if name not in self.skipped]
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
@@ -179,7 +180,10 @@ class _Quantization:
 
     def _plan(self, kept: Sequence[str], reasons: dict[str, str]) -> Plan:
         return make_plan(
-            self.graph, {*kept, *self.skipped}, {**dict.fromkeys(kept, ""), **reasons, **self.skipped}
+            self.graph,
+            {*kept, *self.skipped},
+            {**dict.fromkeys(kept, ""), **reasons, **self.skipped},
+            self.dynamic,
         )
 
     def _trial(self, kept: Sequence[str]) -> runtime.Model:
@@ -314,6 +318,7 @@ class _Quantization:
             "int8_operators": dict(Counter(types[name] for name in (*plan.layers, *plan.carriers))),
             "float_operators": dict(Counter(types[name] for name in plan.floats)),
             "int8_layers": plan.layers,
+            "dynamic_layers": sorted(plan.dynamic),
             "float_reasons": plan.floats,
             "layer_costs": search.costs,
             "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
