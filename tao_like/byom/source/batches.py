@@ -317,10 +317,15 @@ class _Freeing(_Walk):
         return added
 
     def _free_gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """Places of all values of one sample in a row, as torch writes a strided view: places of each sample."""
+        """Places of one sample's values in a row, as torch writes a strided view: those of each sample."""
         given, places = self.shape(node.input[0]), self.known.get(node.input[1])
         along = next((item.i for item in node.attribute if item.name == "axis"), 0)
-        if given is None or len(given) != 1 or along not in (0, -1) or self._batch_axis(node.input[0]) is None:
+        if (
+            given is None
+            or len(given) != 1
+            or along not in (0, -1)
+            or self._batch_axis(node.input[0]) is None
+        ):
             return []
         if places is None or places.ndim < 2 or places.shape[0] != 1:
             return []

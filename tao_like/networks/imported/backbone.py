@@ -13,7 +13,7 @@ from tao_like.bundle import GRAPH_ROLES, Bundle, read_bundle
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Head, cut_at, find_head
-from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
+from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to, from_bundle
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
@@ -130,7 +130,7 @@ def read_imported(source: str) -> Bundle:
 
 def kept_extra(bundle: Bundle) -> dict[str, Any]:
     """What a bundle that a task has trained must keep of what an imported network's bundle says."""
-    return {name: bundle.extra[name] for name in ("cut", HEADS, GRAPH_ROLES) if name in bundle.extra}
+    return {name: bundle.extra[name] for name in ("cut", HEADS, GATES, GRAPH_ROLES) if name in bundle.extra}
 
 
 def named_cuts(extra: dict[str, Any]) -> list[str]:
