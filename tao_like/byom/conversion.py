@@ -80,7 +80,7 @@ def convert(model: onnx.ModelProto, *, heads: bool = True, gates: bool = True) -
     built.module.eval()
     uses = with_heads(built.module, built.uses, built.places) if heads else built.uses
     keep_widths_of_heads(built.module)
-    uses = part_gates(built.module, uses, built.places) if gates else uses
+    uses = part_gates(built.module, uses, built.places, graph) if gates else uses
     return Imported(built.module, graph, uses, built.places, built.notes)
 
 

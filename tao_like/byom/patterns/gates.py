@@ -16,29 +16,33 @@ from torch import Tensor, fx, nn
 from tao_like.byom.building import sizes
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.shaping import slice_axes, split_evenly
+from tao_like.byom.source.graph import Graph
 
-_RANKS = (3, 2, 4)
 _SIDE = 3
 _HALVES = 2
 
 
-def part_gates(module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx.Node]) -> list[Use]:
+def part_gates(
+    module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx.Node], graph: Graph
+) -> list[Use]:
     """Divides layers of which both halves are used apart; gives the uses with their new places.
 
     Args:
         module: is changed.
         uses: of the source's constants.
         places: what computes each value of the source; values that are no longer computed are taken out.
+        graph: the source: how many axes a value has.
     """
     moved: dict[str, list[str]] = {}
+    ranks = {node: graph.type_of(name).rank for name, node in places.items()}
     for node in list(module.graph.nodes):
         layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if type(layer) is not nn.Linear or layer.out_features % _HALVES:
             continue
         calls = [other for other in module.graph.nodes if other.target == node.target]
-        halves = _halves(node, layer.out_features) if len(calls) == 1 else None
+        halves = _halves(node, layer.out_features, ranks.get(node)) if len(calls) == 1 else None
         if halves is not None:
-            moved[str(node.target)] = _divide(module, node, layer, halves)
+            moved[str(node.target)] = _divide(module, node, layer, halves, places)
     if not moved:
         return list(uses)
     module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
@@ -51,7 +55,7 @@ def part_gates(module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx
     return [Use(use.name, use.role, place) for use in uses for place in moved.get(use.place, [use.place])]
 
 
-def _halves(layer: fx.Node, width: int) -> list[fx.Node] | None:
+def _halves(layer: fx.Node, width: int, rank: int | None) -> list[fx.Node] | None:
     """The two nodes that cut a layer's output in half, in order; None where anything else uses it."""
     cuts: list[fx.Node] = []
     waiting = list(layer.users)
@@ -70,13 +74,10 @@ def _halves(layer: fx.Node, width: int) -> list[fx.Node] | None:
             cuts.append(node)
         elif node not in cuts:
             return None
-    if len(cuts) != _HALVES:
+    if len(cuts) != _HALVES or rank is None:
         return None
-    for rank in _RANKS:
-        starts = [_start(cut, layer, width, rank) for cut in cuts]
-        if sorted(start for start in starts if start is not None) == [0, width // _HALVES]:
-            return [cut for _, cut in sorted(zip(starts, cuts, strict=True), key=lambda pair: pair[0] or 0)]
-    return None
+    starts = {start: cut for cut in cuts if (start := _start(cut, layer, width, rank)) is not None}
+    return [starts[start] for start in sorted(starts)] if starts.keys() == {0, width // _HALVES} else None
 
 
 def _start(cut: fx.Node, layer: fx.Node, width: int, rank: int) -> int | None:
@@ -104,7 +105,9 @@ def _start(cut: fx.Node, layer: fx.Node, width: int, rank: int) -> int | None:
     return start if torch.equal(found, (torch.arange(half) + start).expand(found.shape)) else None
 
 
-def _divide(module: fx.GraphModule, node: fx.Node, layer: nn.Linear, halves: list[fx.Node]) -> list[str]:
+def _divide(
+    module: fx.GraphModule, node: fx.Node, layer: nn.Linear, halves: list[fx.Node], places: dict[str, fx.Node]
+) -> list[str]:
     """Puts two layers in the place of one; gives their paths."""
     holder, _, name = str(node.target).rpartition(".")
     parent = module.get_submodule(holder)
@@ -122,5 +125,6 @@ def _divide(module: fx.GraphModule, node: fx.Node, layer: nn.Linear, halves: lis
         with module.graph.inserting_before(node):
             call = module.graph.call_module(path, node.args)
         cut.replace_all_uses_with(call)
+        places |= {value: call for value, one in places.items() if one is cut}
         paths.append(path)
     return paths

@@ -11,7 +11,7 @@ from torch.nn import functional
 from tao_like.bundle import Bundle
 from tao_like.byom.cuts import DENSE, Cut, cut_at, find_cuts
 from tao_like.byom.importing import TASK, from_bundle
-from tao_like.errors import ConversionError
+from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.imported.backbone import named_cuts, refuse_bound
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 
@@ -87,7 +87,8 @@ def build_imported_dense(
     weights: dict[str, Tensor] | None,
     *,
     num_classes: int,
-    sizes: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    crop: tuple[int, int] | None = None,
 ) -> ImportedSegmenter:
     """The segmenter of an imported graph.
 
@@ -96,17 +97,26 @@ def build_imported_dense(
         extra: what the bundle says of it.
         weights: of the whole imported network; None: as the graph has them.
         num_classes: width of the new class layer.
-        sizes: heights and widths of inputs in pixels, all of which it must take.
+        size: height and width of the input in pixels.
+        crop: those of what it trains on, where they are others.
 
     Raises:
-        SpecError: the network cannot take images of a size.
+        SpecError: the network cannot take images of one of these sizes.
         ConversionError: it has no layer of classes over a map.
     """
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
     imported = from_bundle(source, strict=weights is not None)
     layout = image_layout(imported)
-    shapes, *_ = [shapes_at(imported, layout, size) for size in sizes]
+    shapes = shapes_at(imported, layout, size)
+    if crop is not None and crop != size:
+        try:
+            shapes_at(imported, layout, crop)
+        except SpecError as error:
+            raise SpecError(
+                f"dataset.augmentation.train_crop_size: the imported network cannot take crops of "
+                f"{crop[0]} x {crop[1]} pixels (its input is {size[0]} x {size[1]}); give []"
+            ) from error
     cuts = _named(shapes, named_cuts(extra)) or [
         cut for cut in find_cuts(imported, shapes) if cut.what == DENSE
     ]

@@ -48,7 +48,7 @@ def try_training(bundle: Bundle, task: str, needed: Collection[str], shape: tupl
             )
         elif DENSE in needed:
             module = build_imported_dense(
-                bundle.graph, bundle.extra, bundle.weights, num_classes=_CLASSES, sizes=[size]
+                bundle.graph, bundle.extra, bundle.weights, num_classes=_CLASSES, size=size
             )
         else:
             module = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, size)

@@ -201,15 +201,15 @@ def _imported(
 ) -> ImportedSegmenter:
     """An imported segmenter, whose weights are in its bundle, with a new layer of classes."""
     crop = spec.dataset.augmentation.train_crop_size
-    sizes = [size, *([(crop[0], crop[1])] if crop else [])]
+    sizes: dict[str, Any] = {"size": size, "crop": (crop[0], crop[1]) if crop else None}
     if graph is not None:
-        return build_imported_dense(*graph, None, num_classes=num_classes, sizes=sizes)
+        return build_imported_dense(*graph, None, num_classes=num_classes, **sizes)
     path = spec.model.backbone.pretrained_backbone_path
     assert path is not None, "the spec's own check asks for it"
     bundle = imported_source(path)
     assert bundle.graph is not None
     network = build_imported_dense(
-        bundle.graph, bundle.extra, bundle.weights, num_classes=num_classes, sizes=sizes
+        bundle.graph, bundle.extra, bundle.weights, num_classes=num_classes, **sizes
     )
     notes.append(f"{path}: an imported segmenter with its weights; its layer of classes is new")
     notes += network.encoder.layout.notes()
