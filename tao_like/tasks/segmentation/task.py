@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Prunes
+from tao_like.contract.capabilities import HoldsGraph, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
@@ -23,7 +23,7 @@ from tao_like.tasks.segmentation.predictions import MaskPredictions
 from tao_like.tasks.segmentation.spec import Spec as SegmentationSpec
 
 
-class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
+class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter], HoldsGraph):
     """The class of every pixel of a photo."""
 
     name = "segmentation"
