@@ -23,6 +23,7 @@ _NAMED = 3
 POOLED = "pooled features"
 DENSE = "dense features"
 _MOST_CLASS_LAYERS = 4
+_VECTOR_AXES = 2
 _COARSEST = 8
 """Stride of a segmenter's coarsest answers."""
 
@@ -142,7 +143,30 @@ def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cu
     if head is not None:
         why = f"what goes into the classifier of {head.classes} classes"
         cuts.append(Cut(head.features, POOLED, shapes[head.features], head.channels, why))
+    else:
+        cuts += _before_several_heads(imported, shapes, ends)
     return cuts + _before_classes(imported, shapes, ends, size)
+
+
+def _before_several_heads(
+    imported: Imported, shapes: dict[str, tuple[int, ...]], ends: list[fx.Node]
+) -> list[Cut]:
+    """What goes into classifiers whose answers become one, as those of a distilled DeiT; to be joined."""
+    outputs = next(node for node in imported.module.graph.nodes if node.op == "output").all_input_nodes
+    names = {node: name for name, node in imported.places.items()}
+    if len(outputs) != 1 or len(shapes.get(names.get(outputs[0], ""), ())) != _VECTOR_AXES:
+        return []
+    cuts = []
+    for node in (one for one in ends if one in before_all(outputs)):
+        features = names.get(node.all_input_nodes[0], "")
+        shape = shapes.get(features, ())
+        is_linear = node.op == "call_module" and isinstance(
+            imported.module.get_submodule(str(node.target)), nn.Linear
+        )
+        if not is_linear or len(shape) != _VECTOR_AXES:
+            return []
+        cuts.append(Cut(features, POOLED, shape, shape[1], f"what goes into the classifier '{names[node]}'"))
+    return cuts if 1 < len(cuts) <= _MOST_CLASS_LAYERS else []
 
 
 def _before_classes(
