@@ -1,14 +1,14 @@
-"""asha and bayesian against random search on the digits, with as many epochs in total, over several seeds.
+"""asha and bayesian against random search on the digits, with as many epochs in total.
 
     OMP_NUM_THREADS=1 python benchmarks/automl_comparison.py --seeds 5 --output automl_comparison.csv
 
 A row a search: the best validation accuracy among the trials that came to their end before the epochs of all
-trials, in their order, were used up; also the epochs, and CPU seconds of all processes. `default` is one training
-of the spec as it stands, with its own seed. Finished rows are not run again. The last lines give the median of each
-algorithm.
+trials, in their order, were used up; also the epochs, and CPU seconds of all processes. `default` is one
+training of the spec as it stands, with its own seed. Finished rows are not run again. The last lines give the
+median of each algorithm.
 
-Of a small training's time most goes into starting Python and torch. So searches and trials are copies of one
-process that has loaded them (fork) and run the same commands.
+Of a small training's time much goes into starting Python and torch. So searches and trials are copies of one
+process that has loaded them (fork), and run the same commands.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from tao_like.jobs.folder import EXIT_FILE, PROCESS_FILE, Exit
 from tao_like.jobs.process import MARK, ProcessRecord
 from tao_like.samples.catalog import write_sample
 
-EPOCHS, TRIALS = 9, 8
+EPOCHS, TRIALS = 6, 6
 BUDGET = EPOCHS * TRIALS
-# Asha begins more trials with the same epochs: one takes about 3 + 6 / 3 of them.
-ASHA = {"max_trials": 15, "min_epochs": 3}
+# Asha begins more trials with the same epochs: one takes about 2 + 4 / 3 of them.
+ASHA = {"max_trials": 11, "min_epochs": 2}
 SPEC = """\
 model: {backbone: {type: test_resnet}}
 dataset:

@@ -136,7 +136,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
 
 
 class _TarHeader(tarfile.TarInfo):
-    """A header of a tar file. Those that hold names and attributes are read whole, so they may not be long."""
+    """A header of a tar file. Those that hold names or attributes are read whole, and may not be long."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

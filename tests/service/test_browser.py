@@ -1,6 +1,6 @@
-"""The page in Chromium: from a zip of images to a drawn answer, with mouse, keyboard and a screen reader's eyes.
+"""The page in Chromium: from a zip of images to a drawn answer, by mouse and keyboard.
 
-Screenshots (light, dark, as wide as a phone) go into the folder that TAO_LIKE_SCREENSHOTS names, where it is set.
+Screenshots (light, dark, as wide as a phone) go into the folder that TAO_LIKE_SCREENSHOTS names.
 """
 
 from __future__ import annotations

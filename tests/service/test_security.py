@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,10 +110,8 @@ def test_bodies_that_are_held_have_a_limit(declared: bool, tmp_path: Path) -> No
             **({} if declared else {"Transfer-Encoding": "chunked"}),
         }
         pieces = body if declared else iter([body[: 1 << 20]] * 9)
-        try:
+        with suppress(OSError):  # it does not read to the end what it does not take
             connection.request("POST", "/api/v2/jobs", pieces, headers, encode_chunked=not declared)
-        except OSError:  # it does not read to the end what it does not take
-            pass
         answer = connection.getresponse()
         assert answer.status == 413
         assert b"larger than 8388608 bytes" in answer.read()
