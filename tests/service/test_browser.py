@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from serving import Served, served
 
+from tao_like.service.security import make_token
+
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.acceptance
 
@@ -124,7 +126,11 @@ def pictures_are_there(page: Any) -> None:
 def start(page: Any, text: str) -> None:
     page.get_by_role("textbox", name="Spec").fill(text)
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url(re.compile(r"#/jobs/[\w-]+$"))
+    for _ in range(200):
+        if re.search(r"#/jobs/[\w-]+$", page.url):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("no job begins: " + page.locator("main").inner_text())
 
 
 def test_from_a_zip_to_a_drawn_answer(page: Any, server: Served, class_folders: Path, tmp_path: Path) -> None:
@@ -244,7 +250,7 @@ def test_from_a_zip_to_a_drawn_answer(page: Any, server: Served, class_folders: 
 
 def test_a_token_is_asked_for_once(browser: Any, tmp_path: Path) -> None:
     with served(tmp_path / "server", manages=False, require_token=True) as server:
-        token = (tmp_path / "server" / "token").read_text().strip()
+        token = make_token(server.context.store, "visitor", "user")
         page = browser.new_page()
         page.goto(server.url)
         page.get_by_label("Token of this server").fill("wrong")
