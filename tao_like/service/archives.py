@@ -10,11 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from typing_extensions import Self
+
 from tao_like.errors import DatasetError
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 1000
 _DEEPEST = 50
+_LONGEST_HEADER = 1 << 20
+_WHOLE_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _CLUTTER = ("__MACOSX", ".DS_Store")
 
 
@@ -109,10 +116,8 @@ def _safe(name: str) -> PurePosixPath:
 def _members(archive: Path) -> Iterator[_Member]:
     if zipfile.is_zipfile(archive):
         yield from _zip_members(archive)
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
     else:
-        raise DatasetError("the upload is neither a zip nor a tar file; pack the folder as one of them")
+        yield from _tar_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -130,8 +135,26 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 yield _Member(info.filename, is_folder=False, source=source)
 
 
+class _TarHeader(tarfile.TarInfo):
+    """A header of a tar file. Those that hold names or attributes are read whole, and may not be long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _WHOLE_HEADERS and header.size > _LONGEST_HEADER:
+            raise DatasetError(
+                f"the archive may not hold a header of {header.size} bytes; pack the folder anew"
+            )
+        return header
+
+
 def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, "r:*") as opened:
+    try:
+        tar = tarfile.open(archive, "r:*", tarinfo=_TarHeader)  # noqa: SIM115  (closed below)
+    except tarfile.ReadError as error:
+        text = "the upload is neither a zip nor a tar file; pack the folder as one of them"
+        raise DatasetError(text) from error
+    with tar as opened:
         for info in opened:
             if not (info.isreg() or info.isdir()):
                 raise DatasetError(f"the archive may not hold {info.name!r}: it is a link or a device")

@@ -60,6 +60,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip many": (lambda p: zipped(p, *((str(n), 0o644, b"") for n in range(11))), "more than 10 members"),
     "zip deep": (lambda p: zipped(p, ("/".join("a" * 60), 0o644, b"")), "too long"),
     "zip control": (lambda p: zipped(p, ("a\x1bb", 0o644, b"")), "no file can have"),
+    "tar long header": (lambda p: tar(p, ("a", tarfile.XHDTYPE, b"0" * 2_000_000)), "header of 2000000"),
+    "tar long name": (
+        lambda p: tar(p, ("b", FILE, b"1"), ("a", tarfile.GNUTYPE_LONGNAME, b"0" * 2_000_000)),
+        "header of 2000000",
+    ),
     "no archive": (lambda p: Path(p.write_bytes(b"GIF89a") and p), "neither a zip nor a tar"),
     "half a zip": (lambda p: _cut(zipped(p, ("a", 0o644, bytes(range(256)) * 3))), "neither|damaged"),
 }

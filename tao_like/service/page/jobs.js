@@ -58,7 +58,7 @@ export async function jobView(place, signal, id) {
     el("details", {}, el("summary", {}, "Spec"), el("pre", {}, JSON.stringify(job.specs, null, 2))));
   const seen = { job, steps: new Map(), epochs: new Map(), part: null, offset: 0 };
   const header = () => head.replaceChildren(...headOf(seen.job, async (name) => {
-    if (name === "delete") { await remove(`/jobs/${id}`); location.hash = "#/jobs"; return; }
+    if (name === "delete") { if (!confirm("Delete the job with all that it has left?")) return; await remove(`/jobs/${id}`); location.hash = "#/jobs"; return; }
     seen.job = await verb(id, name);
     header();
     if (name === "resume" || name === "retry") location.reload();
