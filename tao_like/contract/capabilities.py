@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
+from tao_like.contract.metrics import Metrics
 from tao_like.contract.model import ModelT, Prunable
 from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.runtime.generation.base import Generator
@@ -199,6 +200,19 @@ class HoldsGraph(ABC):
         """The graph and what is known of it; None and nothing for the toolkit's own networks."""
 
 
+@dataclass(frozen=True)
+class Variant:
+    """Another way of generating.
+
+    Attributes:
+        generator: how.
+        metrics: a fresh set of its own; None: the last phase's.
+    """
+
+    generator: Generator
+    metrics: Callable[[], Metrics] | None = None
+
+
 class Generates(ABC):
     """Its predictions are made by running its graphs many times, from a seed."""
 
@@ -211,8 +225,8 @@ class Generates(ABC):
         """The same as the spec's inference block wants it, such as with an image to change."""
 
     @abstractmethod
-    def variants(self) -> dict[str, Generator]:
-        """The same with other settings, by name, which evaluate scores beside it."""
+    def variants(self, dataset: Dataset) -> dict[str, Variant]:
+        """The same with other settings, by name, which evaluate scores beside it on a split."""
 
     @abstractmethod
     def prompts(self) -> list[Sample]:

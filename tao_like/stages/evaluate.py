@@ -72,7 +72,9 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
     if variants:
         report["variants"] = variants
         goal = last_phase(model.task).goal.metric
-        table += [f"  {goal} with {name:<10} {values[goal]:.4f}" for name, values in variants.items()]
+        for name, values in variants.items():
+            shown = {goal: values[goal]} if goal in values else values
+            table += [f"  {key} with {name:<10} {value:.4f}" for key, value in shown.items()]
     summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and images: {run.folder}"]
     summary += rows.notes
     return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
@@ -84,15 +86,16 @@ def _score_variants(
     """The metrics with the task's other ways of generating, and a figure of each."""
     generates = model.task.capability(Generates)
     found = {}
-    for name, generator in (generates.variants() if generates else {}).items():
+    for name, variant in (generates.variants(dataset) if generates else {}).items():
         with run.progress(f"scoring with {name}", len(dataset)) as bar:
             metrics = score(
                 model.task,
-                with_generator(model.engine, generator),
+                with_generator(model.engine, variant.generator),
                 dataset,
                 scoring_batch_size(model.task, spec.evaluate.batch_size),
                 0,
                 bar.advance,
+                metrics=variant.metrics() if variant.metrics else None,
             )
         found[name] = metrics.compute().values
         shown = [

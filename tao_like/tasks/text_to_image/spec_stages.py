@@ -68,6 +68,16 @@ class GenerateTrainSpec(TrainSpec):
     clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: images and captions in one space")
     prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of images")
     decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to images")
+    upsampler_1: PhaseSpec = spec_block(PhaseSpec, "First, where there is one: smaller images to larger")
+    upsampler_2: PhaseSpec = spec_block(PhaseSpec, "The same for the second")
+    upsampler_crops: int = spec_field(
+        2,
+        "Upsamplers learn on parts of the images, of their side over this; unCLIP's by 4",
+        ge=1,
+        le=16,
+    )
+    base: PhaseSpec = spec_block(PhaseSpec, "glide: noise to images, where it is not the only phase")
+    inpaint: PhaseSpec = spec_block(PhaseSpec, "glide with model.glide.inpaint, at last: holes in images")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> GenerateTrainSpec:
@@ -99,6 +109,11 @@ class GenerateEvaluateSpec(EvaluateSpec):
         "Images of each caption of which the one that fits best, by clip_checkpoint, is scored too",
         ge=1,
         le=1024,
+    )
+    inpaint: bool = spec_field(
+        False,
+        "For glide: paint the middle of the real images anew, and score what stands there and what changed "
+        "around it",
     )
     conditions: list[str] = spec_field(
         [],

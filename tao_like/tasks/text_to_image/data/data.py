@@ -141,7 +141,7 @@ class CaptionData(Data):
         self.trained = trained
         self._read: dict[Split, ReadCaptions] = {}
         self._datasets: dict[Split, CaptionDataset] = {}
-        side = spec.model.image_size
+        side = spec.model.output_size
         self.preprocessing = ImagePreprocessing(height=side, width=side, resize="crop", crop_pct=1.0)
 
     @property
