@@ -14,7 +14,7 @@ MOST_UPSAMPLERS = 2
 
 @dataclass
 class UpsamplerSpec:
-    """U-Nets that see a smaller image beside the noisy one. They hear no caption, as unCLIP's; GLIDE's does."""
+    """U-Nets that see a smaller image beside the noisy one. They hear no caption, as in unCLIP."""
 
     sides: list[int] = spec_field(
         [],

@@ -15,9 +15,8 @@ MOST_NOISE = 0.08
 def blurred(images: Tensor) -> Tensor:
     """Images (N, C, H, W), half of them blurred by a Gaussian of 3 by 3 pixels and a width of their own."""
     count, channels, height, width = images.shape
-    spread = (
-        MOST_BLUR * torch.rand(count, device=images.device) * (torch.rand(count, device=images.device) < 0.5)
-    )
+    draws, chances = torch.rand(2, count, device=images.device)
+    spread = (BLUR[0] + (BLUR[1] - BLUR[0]) * draws) * (chances < 0.5)
     side = torch.exp(-0.5 / spread.clamp(min=1e-2) ** 2)
     row = torch.stack([side, torch.ones_like(side), side], dim=1)
     row = row / row.sum(dim=1, keepdim=True)
