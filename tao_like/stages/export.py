@@ -28,7 +28,7 @@ from tao_like.stages.lib.engines import (
     graph_inputs,
     open_bundle,
 )
-from tao_like.stages.lib.folders import is_model, model_bytes, stage_folder
+from tao_like.stages.lib.folders import model_bytes, stage_folder
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tracking import Run, atomic_path
@@ -67,9 +67,7 @@ def _wanted_file(spec: CommonSpec) -> Path:
 
 def exported_file(spec: CommonSpec) -> Path:
     """What export has left: a file, or for a model of several graphs a folder of the same name."""
-    named = _wanted_file(spec)
-    folder = named.with_suffix("")
-    return folder if is_model(folder) and not named.is_file() else named
+    return model_at(_wanted_file(spec))
 
 
 def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:

@@ -34,6 +34,12 @@ def is_model(path: Path) -> bool:
     return path.is_file() or (path / PIPELINE_FILE).is_file()
 
 
+def model_at(named: Path) -> Path:
+    """A model's file, or where there is none the folder of several graphs that has its name."""
+    folder = named.with_suffix("")
+    return folder if is_model(folder) and not named.is_file() else named
+
+
 def model_bytes(path: Path) -> int:
     """Bytes of a model's file, or of all files of one that is a folder."""
     return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
