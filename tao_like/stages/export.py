@@ -28,7 +28,7 @@ from tao_like.stages.lib.engines import (
     graph_inputs,
     open_bundle,
 )
-from tao_like.stages.lib.folders import model_bytes, stage_folder
+from tao_like.stages.lib.folders import model_at, model_bytes, stage_folder
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tracking import Run, atomic_path

@@ -105,6 +105,34 @@ class TestCascade:
         alone = model.generate("a blue cross", seed=5, image=image, mask=mask)
         assert np.array_equal(alone.pixels, made[1].pixels)
 
+    def test_linear_layers_compute_in_int8_and_the_loss_is_measured(
+        self, trained: Any, words: list[str]
+    ) -> None:
+        del trained
+        found = self.run("quantize", words, "quantize.max_drop=1")
+        source = runtime.load_pipeline(Path(found.report["checkpoint"]))
+        larger = any("larger than the fp32 file" in one for one in found.report["drawbacks"])
+        assert larger == (found.report["bytes"] > found.report["bytes_fp32"])
+        assert found.report["drop"] == pytest.approx(
+            found.float_metrics["accuracy"] - found.metrics["accuracy"]
+        )
+        # Of the text transformer: queries, keys and values, the projection, two of the MLP, and the vector.
+        assert found.report["layers_in_int8"]["text_encoder"] == 5
+        ids = np.arange(24).reshape(2, 12) % 9
+        folder = runtime.load_pipeline(found.onnx_file)
+        wanted, given = (one.run("text_encoder", {"text": ids})["tokens"] for one in (source, folder))
+        assert 0 < np.abs(wanted - given).max() < 0.1 * np.abs(wanted).max()
+        with pytest.raises(BundleError, match="quantized already"):
+            self.run("quantize", words, f"quantize.checkpoint={found.onnx_file}")
+        rows = self.run("compare", words, "compare.rounds=2", "compare.max_drop=1").rows
+        assert [row["form"] for row in rows] == ["bundle", "ONNX fp32", "ONNX int8"]
+        assert rows[2]["bytes"] == found.report["bytes"]
+
+    def test_pruning_is_refused_in_one_sentence(self, trained: Any, words: list[str]) -> None:
+        del trained
+        with pytest.raises(SpecError, match="networks of the task text_to_image cannot be pruned"):
+            self.run("prune", words)
+
 
 def test_sides_must_be_multiples_and_of_an_architecture_that_diffuses() -> None:
     for words, wrong in (

@@ -88,8 +88,8 @@ class GlideSpec:
     )
     caption_sum: bool = spec_field(
         True,
-        "Add a vector of each of the caption's words to the timestep's: not in GLIDE; for pairs of words that "
-        "were never trained together",
+        "Add a vector of each of the caption's words to the timestep's: not in GLIDE; for pairs of words "
+        "that were never trained together",
     )
     inpaint: bool = spec_field(
         False,
