@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
@@ -221,8 +221,12 @@ class Generates(ABC):
         """How that is done, with the settings of the spec."""
 
     @abstractmethod
-    def generator_for_prompts(self) -> Generator:
-        """The same as the spec's inference block wants it, such as with an image to change."""
+    def generator_for_prompts(self, network: nn.Module | None) -> Generator:
+        """The same as the spec's inference block wants it, such as with an image to change.
+
+        Args:
+            network: None of an exported model.
+        """
 
     @abstractmethod
     def variants(self, dataset: Dataset) -> dict[str, Variant]:

@@ -12,7 +12,8 @@ from tao_like.config.blocks.split_data import batch_size_field, cache_field, shu
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
-    GENERATE,
+    JOURNEYS,
+    OPTIMISE,
     GenerateEvaluateSpec,
     GenerateExportSpec,
     GenerateInferenceSpec,
@@ -283,10 +284,20 @@ class Spec(CommonSpec):
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
             )
 
+    def _check_optimise(self) -> Iterator[Problem]:
+        if not self.clip_checkpoint:
+            yield Problem("inference.mode", "optimise needs clip_checkpoint, a bundle that says what fits")
+        if self.inference.optimise.canvas == "codes" and self.model.arch != DALLE:
+            yield Problem(
+                "inference.optimise.canvas", f"codes are of model.arch=dalle, not {self.model.arch}"
+            )
+
     def _check_images(self) -> Iterator[Problem]:
         """What is done to a given image is something that the architecture can do."""
         inference, arch = self.inference, self.model.arch
-        if inference.mode != GENERATE and arch != UNCLIP:
+        if inference.mode == OPTIMISE:
+            yield from self._check_optimise()
+        if inference.mode in JOURNEYS and arch != UNCLIP:
             yield Problem(
                 "inference.mode",
                 f"{inference.mode} goes through embeddings, which only unclip has, not {arch}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from typing_extensions import override
 
@@ -18,18 +19,28 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.errors import DatasetError
+from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.kinds import generator_metadata
 from tao_like.runtime.inputs.image import preprocess, read_image
+from tao_like.tasks.common.pair_judge import open_guide
 from tao_like.tasks.common.text_input import TextInput
 from tao_like.tasks.text_to_image.data.data import CaptionData, CaptionDataset
 from tao_like.tasks.text_to_image.data.inputs import SeedInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
 from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide, build_unclip
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
+from tao_like.tasks.text_to_image.optimise.canvases import (
+    PIXELS,
+    STROKES,
+    Canvas,
+    CodeCanvas,
+    PixelCanvas,
+    StrokeCanvas,
+)
+from tao_like.tasks.text_to_image.optimise.search import Optimised
 from tao_like.tasks.text_to_image.phases import (
     BasePhase,
     DvaePhase,
@@ -46,6 +57,7 @@ from tao_like.tasks.text_to_image.spec import Spec as GenerateSpec
 from tao_like.tasks.text_to_image.spec_stages import (
     GENERATE,
     INTERPOLATE,
+    OPTIMISE,
     VARIATIONS,
     GenerateInferenceSpec,
 )
@@ -141,8 +153,10 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         return self._generator
 
     @override
-    def generator_for_prompts(self) -> Generator:
+    def generator_for_prompts(self, network: nn.Module | None) -> Generator:
         inference = self.spec.inference
+        if inference.mode == OPTIMISE:
+            return self._optimised(network)
         if inference.image is None:
             return self._best_of(inference.rerank)
         edit: dict[str, Any] = {"image": _pixels(self.data, inference.image, "image")}
@@ -153,6 +167,25 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         if inference.strength is not None:
             edit["strength"] = inference.strength
         return self._generator.changed(**edit)
+
+    def _optimised(self, network: nn.Module | None) -> Generator:
+        """Seeks images by gradient."""
+        settings, side = self.spec.inference.optimise, self.spec.model.output_size
+        guide = open_guide(str(self.spec.clip_checkpoint), "clip_checkpoint")
+
+        def canvas(random: torch.Generator) -> Canvas:
+            if settings.canvas == PIXELS:
+                return PixelCanvas(side, random)
+            if settings.canvas == STROKES:
+                return StrokeCanvas(side, settings.strokes, random)
+            if not isinstance(network, DalleModel):
+                raise SpecError(
+                    "inference.optimise.canvas=codes needs gradients of the dVAE, which an exported model "
+                    "does not give; name a bundle (inference.checkpoint)"
+                )
+            return CodeCanvas(network.dvae.requires_grad_(False), side, random)
+
+        return Optimised(self._generator, lambda: guide, lambda: self.data.text, canvas, settings)
 
     def _way(self, inference: GenerateInferenceSpec) -> dict[str, Any]:
         """Where a given image goes."""
