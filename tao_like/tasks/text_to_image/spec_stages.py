@@ -166,7 +166,7 @@ class GenerateInferenceSpec(InferenceSpec):
     mode: str = spec_field(
         GENERATE,
         "For unclip, with `image`: others like it; those between it and `image_to`; or those on the way from "
-        "what `caption` says to what the prompt says; optimise: for any, sought by the gradient of clip_checkpoint",
+        "what `caption` says to what the prompt says; optimise: for any, by clip_checkpoint's gradient",
         choices=MODES,
     )
     image: str | None = spec_field(
