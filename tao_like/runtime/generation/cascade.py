@@ -186,4 +186,5 @@ def reduced(images: npt.NDArray[Any], height: int, width: int) -> Floats:
 
 def as_bytes(images: Floats) -> npt.NDArray[np.uint8]:
     """Pixels 0 to 1 as 0 to 255."""
-    return (images.clip(0, 1) * 255).round().astype(np.uint8)
+    found: npt.NDArray[np.uint8] = (images.clip(0, 1) * 255).round().astype(np.uint8)
+    return found

@@ -11,6 +11,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ class _Generators:
             "int8": OnnxEngine(runtime.load(self.final)),
         }
         latencies = measure_in_turns(
-            {name: lambda engine=engine: engine.run(inputs) for name, engine in engines.items()},
+            {name: partial(engine.run, inputs) for name, engine in engines.items()},
             rounds=ROUNDS,
             seconds=SECONDS,
         )

@@ -84,7 +84,7 @@ class Optimised:
                 parts = cut_outs(canvas(), guide.image_size, self.settings.cutouts, random)
                 loss = great_circle(guide.embed_pixels(255 * parts), wanted).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
             found: npt.NDArray[np.float32] = canvas()[0].detach().permute(1, 2, 0).numpy()
         return found
