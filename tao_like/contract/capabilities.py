@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
+from tao_like.contract.metrics import Metrics
 from tao_like.contract.model import ModelT, Prunable
 from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.runtime.generation.base import Generator
@@ -212,6 +213,19 @@ class HoldsGraph(ABC):
         """The graph and what is known of it; None and nothing for the toolkit's own networks."""
 
 
+@dataclass(frozen=True)
+class Variant:
+    """Another way of generating.
+
+    Attributes:
+        generator: how.
+        metrics: a fresh set of its own; None: the last phase's.
+    """
+
+    generator: Generator
+    metrics: Callable[[], Metrics] | None = None
+
+
 class Generates(ABC):
     """Its predictions are made by running its graphs many times, from a seed."""
 
@@ -220,12 +234,16 @@ class Generates(ABC):
         """How that is done, with the settings of the spec."""
 
     @abstractmethod
-    def generator_for_prompts(self) -> Generator:
-        """The same as the spec's inference block wants it, such as with an image to change."""
+    def generator_for_prompts(self, network: nn.Module | None) -> Generator:
+        """The same as the spec's inference block wants it, such as with an image to change.
+
+        Args:
+            network: None of an exported model.
+        """
 
     @abstractmethod
-    def variants(self) -> dict[str, Generator]:
-        """The same with other settings, by name, which evaluate scores beside it."""
+    def variants(self, dataset: Dataset) -> dict[str, Variant]:
+        """The same with other settings, by name, which evaluate scores beside it on a split."""
 
     @abstractmethod
     def prompts(self) -> list[Sample]:

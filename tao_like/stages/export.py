@@ -29,7 +29,7 @@ from tao_like.stages.lib.engines import (
     graph_inputs,
     open_bundle,
 )
-from tao_like.stages.lib.folders import is_model, model_bytes, stage_folder
+from tao_like.stages.lib.folders import model_at, model_bytes, stage_folder
 from tao_like.stages.lib.onnx_merge import read_graph
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
@@ -69,13 +69,7 @@ def _wanted_file(spec: CommonSpec) -> Path:
 
 def exported_file(spec: CommonSpec) -> Path:
     """What export has left: a file, or for a model of several graphs a folder of the same name."""
-    named = _wanted_file(spec)
-    folder = named.with_suffix("")
-    if not is_model(folder):
-        return named
-    described = (folder / PIPELINE_FILE).stat().st_mtime_ns
-    # It may have been exported both ways, and the last time counts.
-    return named if named.is_file() and named.stat().st_mtime_ns > described else folder
+    return model_at(_wanted_file(spec))
 
 
 def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:

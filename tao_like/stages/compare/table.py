@@ -96,7 +96,10 @@ def table_text(table: Table, width: int = 110) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes a line a model; each metric is a column, and each likeness to the first model. Names are text: no program runs what they hold."""
+    """Writes a line a model; each metric is a column, and each likeness to the first model.
+
+    Names are text: no program runs what they hold.
+    """
     flat = [
         {
             **{name: value for name, value in row.items() if name not in ("metrics", "likeness")},

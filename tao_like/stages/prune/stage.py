@@ -148,7 +148,10 @@ def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: Load
     network = bundle_network(task, model.bundle, path).eval()
     prunes = task.capability(Prunes)
     if prunes is None:
-        raise SpecError(f"prune: networks of the task {task.name} cannot be pruned")
+        raise SpecError(
+            f"prune: networks of the task {task.name} cannot be pruned, since it does not say which of their "
+            "channels may go; quantize makes their files smaller, and a smaller model block their networks"
+        )
     needs_data = spec.prune.criterion == "taylor" or spec.prune.steps > 1
     if needs_data and not task.data.has("train"):
         raise SpecError(

@@ -16,7 +16,7 @@ import onnx
 from tao_like import __version__, runtime
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
-from tao_like.contract.capabilities import AsksFirst, Describes, KeepsFloat
+from tao_like.contract.capabilities import AsksFirst, Describes, Generates, KeepsFloat
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.contract.task import AnyTask
@@ -24,7 +24,7 @@ from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.stages.lib.cost import Cost
 from tao_like.stages.lib.engines import OnnxEngine
-from tao_like.stages.lib.folders import stage_folder
+from tao_like.stages.lib.folders import model_at, stage_folder
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.onnx_cost import graph_cost
@@ -34,6 +34,7 @@ from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
+from tao_like.stages.quantize.generators import quantize_generator
 from tao_like.stages.quantize.plan import Plan, dynamic_layers, make_plan, named_layers, quantizable_layers
 from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.stages.quantize.search import Search, find_float_layers
@@ -49,13 +50,19 @@ LATENCY_SECONDS = 20.0
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> QuantizeResult:
     """Quantizes an exported network; the file gets its name only once its metric holds."""
+    if issubclass(task_type, Generates):
+        return quantize_generator(task_type, spec, run, _named(spec))
     with tempfile.TemporaryDirectory() as name:
         source = open_source(task_type, spec, run, Path(name))
         return _Quantization(spec, run, source, Path(name)).run()
 
 
 def quantized_file(spec: CommonSpec) -> Path:
-    """Where quantize writes."""
+    """What quantize writes: a file, or for a model that generates a folder of the same name."""
+    return model_at(_named(spec))
+
+
+def _named(spec: CommonSpec) -> Path:
     given = spec.quantize.onnx_file
     return Path(given) if given else stage_folder(spec, "quantize") / MODEL_NAME
 

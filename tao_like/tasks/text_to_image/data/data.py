@@ -204,7 +204,7 @@ class CaptionData(ImageData[CaptionSplits]):
     @cached_property
     @override
     def preprocessing(self) -> ImagePreprocessing:
-        side = self.spec.model.image_size
+        side = self.spec.model.output_size
         plain = ImagePreprocessing(height=side, width=side, resize="crop", crop_pct=1.0)
         if self.trained is not None:
             # Bundles from before `dataset.pixel_range` have none, and were trained on the full range.
