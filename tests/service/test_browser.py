@@ -45,7 +45,8 @@ DROP = """([zone, name, data]) => {
 }"""
 
 
-WIDEST = """[...document.querySelectorAll("main *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+WIDEST = """[...document.querySelectorAll("main *")]
+  .filter((one) => one.getBoundingClientRect().right > innerWidth)
   .map((one) => one.outerHTML.slice(0, 80)).slice(0, 9)"""
 
 
