@@ -96,7 +96,9 @@ TRANSFORMERS: dict[str, Source] = {
     "hf ViT": Source(_hugging("ViTForImageClassification", **_ENCODER), 32),
     "hf DeiT": Source(_hugging("DeiTForImageClassification", **_ENCODER), 32),
     "hf BEiT": Source(
-        _hugging("BeitForImageClassification", use_relative_position_bias=True, **_ENCODER), 32
+        _hugging("BeitForImageClassification", use_relative_position_bias=True, **_ENCODER),
+        32,
+        unfused=("dynamo",),
     ),
     "hf Swin": Source(
         _hugging(

@@ -13,6 +13,7 @@ from tao_like.byom import ops  # noqa: F401
 from tao_like.byom.building.builder import Builder
 from tao_like.byom.building.registry import find_converter
 from tao_like.byom.building.roles import Use
+from tao_like.byom.patterns.gates import part_gates
 from tao_like.byom.patterns.heads import with_heads
 from tao_like.byom.patterns.kept_widths import keep_widths_of_heads
 from tao_like.byom.patterns.recognition import recognise
@@ -56,12 +57,13 @@ class Imported:
         return dict(self.module.named_parameters())
 
 
-def convert(model: onnx.ModelProto, *, heads: bool = True) -> Imported:
+def convert(model: onnx.ModelProto, *, heads: bool = True, gates: bool = True) -> Imported:
     """The network of a model, in evaluation mode.
 
     Args:
         model: as :func:`tao_like.byom.reading.read_model` gives it.
         heads: attention layers become modules that know their heads; bundles of before have none.
+        gates: layers whose halves are multiplied become two; likewise.
 
     Raises:
         ConversionError: operations are not known (all of them are listed), or the graph is damaged.
@@ -78,6 +80,7 @@ def convert(model: onnx.ModelProto, *, heads: bool = True) -> Imported:
     built.module.eval()
     uses = with_heads(built.module, built.uses, built.places) if heads else built.uses
     keep_widths_of_heads(built.module)
+    uses = part_gates(built.module, uses, built.places, graph) if gates else uses
     return Imported(built.module, graph, uses, built.places, built.notes)
 
 

@@ -1,4 +1,4 @@
-"""Where a network can be cut: its pooled features, and the features at each stride."""
+"""Where a network can be cut: pooled features, features at each stride, maps before a layer of classes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ _FEWEST_CHANNELS = 8
 """A map with fewer channels is a mask or an answer, not features."""
 _NAMED = 3
 POOLED = "pooled features"
+DENSE = "dense features"
+_MOST_CLASS_LAYERS = 4
+_VECTOR_AXES = 2
+_COARSEST = 8
+"""Stride of a segmenter's coarsest answers."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Cut:
 
     Attributes:
         value: the source's name of the value.
-        what: ``pooled features``, or ``stride 8`` and so on.
+        what: ``pooled features``, ``dense features``, or ``stride 8`` and so on.
         shape: with a batch of one.
         channels: width of the features.
         why: what speaks for it, in words.
@@ -138,7 +143,55 @@ def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cu
     if head is not None:
         why = f"what goes into the classifier of {head.classes} classes"
         cuts.append(Cut(head.features, POOLED, shapes[head.features], head.channels, why))
-    return cuts
+    else:
+        cuts += _before_several_heads(imported, shapes, ends)
+    return cuts + _before_classes(imported, shapes, ends, size)
+
+
+def _before_several_heads(
+    imported: Imported, shapes: dict[str, tuple[int, ...]], ends: list[fx.Node]
+) -> list[Cut]:
+    """What goes into classifiers whose answers become one, as those of a distilled DeiT; to be joined."""
+    outputs = next(node for node in imported.module.graph.nodes if node.op == "output").all_input_nodes
+    names = {node: name for name, node in imported.places.items()}
+    if len(outputs) != 1 or len(shapes.get(names.get(outputs[0], ""), ())) != _VECTOR_AXES:
+        return []
+    cuts = []
+    for node in (one for one in ends if one in before_all(outputs)):
+        features = names.get(node.all_input_nodes[0], "")
+        shape = shapes.get(features, ())
+        is_linear = node.op == "call_module" and isinstance(
+            imported.module.get_submodule(str(node.target)), nn.Linear
+        )
+        if not is_linear or len(shape) != _VECTOR_AXES:
+            return []
+        cuts.append(Cut(features, POOLED, shape, shape[1], f"what goes into the classifier '{names[node]}'"))
+    return cuts if 1 < len(cuts) <= _MOST_CLASS_LAYERS else []
+
+
+def _before_classes(
+    imported: Imported, shapes: dict[str, tuple[int, ...]], ends: list[fx.Node], size: tuple[int, int] | None
+) -> list[Cut]:
+    """What goes into the last convolutions on the way to a first output that is a map of classes."""
+    output = next(node for node in imported.module.graph.nodes if node.op == "output").all_input_nodes[0]
+    names = {node: name for name, node in imported.places.items()}
+    answer = shapes.get(names.get(output, ""), ())
+    finest = None if size is None else [(size[0] // s, size[1] // s) for s in (1, 2, 4, _COARSEST)]
+    if finest is None or not any(answer[place : place + 2] in finest for place in (1, 2)):
+        return []
+    reached = before_all([output]) | {output}
+    layers = [node for node in ends if node in reached]
+    cuts = []
+    for node in layers:
+        layer = imported.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        features = names.get(node.all_input_nodes[0], "")
+        shape = shapes.get(features, ())
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or len(shape) != IMAGE_AXES:
+            return []
+        if min(shape[2:]) > 1:
+            why = f"what goes into '{names[node]}', a layer of {layer.out_channels} classes"
+            cuts.append(Cut(features, DENSE, shape, shape[1], why))
+    return cuts if 0 < len(cuts) <= _MOST_CLASS_LAYERS else []
 
 
 _SQUASHING = (torch.softmax, torch.sigmoid, torch.log_softmax)

@@ -44,6 +44,7 @@ _SAME_SAMPLE = 1e-3
 BATCH = "batch"
 """In a report and a bundle: the only number of samples that the network takes; None: any."""
 HEADS = "heads"
+GATES = "gates"
 """In what a bundle says of its graph: attention layers are modules in it."""
 _ROLES_NOW = 2
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -306,6 +307,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         graph=result.model.SerializeToString(deterministic=True),
         extra={
             HEADS: True,
+            GATES: True,
             GRAPH_ROLES: _ROLES_NOW,
             BATCH: result.report[BATCH],
             "cut": list(cuts),
@@ -329,7 +331,9 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
-    imported = convert(parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)))
+    imported = convert(
+        parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)), gates=bool(bundle.extra.get(GATES))
+    )
     if not strict:
         return imported
     try:

@@ -22,7 +22,7 @@ from torch import nn
 from tao_like.bundle import GRAPH_ROLES, read_bundle, write_bundle
 from tao_like.byom import convert
 from tao_like.byom.building import host
-from tao_like.byom.importing import HEADS, from_bundle, import_file, to_bundle
+from tao_like.byom.importing import GATES, HEADS, from_bundle, import_file, to_bundle
 from tao_like.byom.patterns.heads import ImportedAttention
 from tao_like.byom.proof.comparison import session
 from tao_like.contract.model import Exportable, Prunable
@@ -283,3 +283,67 @@ def test_layers_of_heads_that_nobody_recognised_keep_their_width(tmp_path: Path)
     network = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
     found = find_units(network, Prunable((torch.rand(1, 3, 32, 32),), [network.head]), granularity=2)
     assert [unit.size for unit in found] == [24]
+
+
+class Gated(nn.Module):
+    """SwiGLU over patches: both halves of one layer are multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.wide = nn.Conv2d(3, 16, 8, 8), nn.Linear(16, 24)
+        self.narrow, self.head = nn.Linear(12, 16), nn.Linear(16, 5)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        tokens = self.patch(pixels).flatten(2).transpose(1, 2)
+        gate, value = self.wide(tokens).chunk(2, -1)
+        tokens = tokens + self.narrow(nn.functional.silu(gate) * value)
+        result: torch.Tensor = self.head(tokens.mean(1))
+        return result
+
+
+def test_a_gated_layer_becomes_two_that_lose_channels_together(tmp_path: Path) -> None:
+    network = Gated()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported(network, batch=None))
+    result = import_file(path)
+    bundle = to_bundle(result, classes=[])
+    assert bundle.graph is not None
+    parts = [bundle.weights[f"wide_{number}.weight"] for number in range(2)]
+    assert torch.equal(torch.cat(parts), network.wide.weight.detach())
+    (use,) = (one for one in result.report["roles"]["weight"]["names"].values() if len(one["places"]) > 1)
+    assert (use["places"], use["values"]) == (["wide_0", "wide_1"], 24 * 16)
+    imported = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
+    found = find_units(imported, Prunable((torch.rand(1, 3, 32, 32),), [imported.head]), granularity=2)
+    assert 12 in [unit.size for unit in found]
+    del bundle.extra[GATES]
+    assert "wide.weight" in from_bundle(bundle, strict=False).module.state_dict()
+
+
+class Windows(nn.Module):
+    """Windows of a map with a mask for each, and a strided view, written for one sample as Swin has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row, self.head = nn.Linear(3, 5), nn.Linear(4, 2)
+        self.mask = nn.Parameter(torch.rand(16, 1, 5))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        windows = pixels.view(1, 3, 4, 8, 4, 8).permute(0, 2, 4, 3, 5, 1).reshape(16, 64, 3)
+        values = (self.row(windows) * self.mask).reshape(1, 16, 64, 5).mean(2)
+        return self.head(torch.as_strided(values, (1, 6, 4), (80, 7, 3)))
+
+
+def test_masks_of_windows_and_strided_views_of_one_sample_are_set_free(tmp_path: Path) -> None:
+    assert_like_its_file(exported(Windows(), batch=1), tmp_path, batch=1)
+
+
+class MeanOfBatch(nn.Module):
+    """What each sample gives depends on the others."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels - pixels.mean(0, keepdim=True) + pixels.mean((1, 2, 3), keepdim=True)
+
+
+def test_what_is_not_the_same_sample_by_sample_stays_bound(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(exported(MeanOfBatch(), batch=1))
+    assert import_file(tmp_path / "model.onnx").report["batch"] == 1

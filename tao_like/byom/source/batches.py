@@ -68,6 +68,8 @@ _ARITHMETIC = frozenset(
 )
 """Operations of shape arithmetic, which are computed on the way."""
 
+_ELEMENTWISE = frozenset(["Add", "Sub", "Mul", "Div", "Where"])
+
 Known = dict[str, NDArray[np.generic]]
 
 
@@ -245,6 +247,10 @@ class _Freeing(_Walk):
                 return self._widen(node)
             if node.op_type == "Resize" and len(node.input) > 3:
                 return self._free_resize(node)
+            if node.op_type == "Gather":
+                return self._free_gather(node)
+            if node.op_type in _ELEMENTWISE:
+                return self._repeat(node)
         return []
 
     def _batch_axis(self, name: str) -> int | None:
@@ -306,6 +312,57 @@ class _Freeing(_Walk):
             added += [
                 helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_sizes"], axis=0),
                 helper.make_node("Expand", [name, f"{new}_sizes"], [new]),
+            ]
+            node.input[place] = new
+        return added
+
+    def _free_gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Places of one sample's values in a row, as torch writes a strided view: those of each sample."""
+        given, places = self.shape(node.input[0]), self.known.get(node.input[1])
+        along = next((item.i for item in node.attribute if item.name == "axis"), 0)
+        if (
+            given is None
+            or len(given) != 1
+            or along not in (0, -1)
+            or self._batch_axis(node.input[0]) is None
+        ):
+            return []
+        if places is None or places.ndim < 2 or places.shape[0] != 1:
+            return []
+        new = f"{node.output[0]}_by_sample"
+        rows = self._constant(f"{new}_shape", [-1, given[0] // _MARK])
+        self.model.graph.initializer.append(numpy_helper.from_array(places[0], f"{new}_places"))
+        self.set_known(f"{new}_places", places[0])
+        added = helper.make_node("Reshape", [node.input[0], rows], [new])
+        node.input[0], node.input[1] = new, f"{new}_places"
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("axis", 1))
+        return [added]
+
+    def _repeat(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Operands with a row for each part of one sample, such as masks of windows: repeated for each.
+
+        The parts of a sample lie behind each other, the samples around them.
+        """
+        marked = next((name for name in node.input if self._batch_axis(name) is not None), None)
+        if marked is None:
+            return []
+        shape, axis = self.shape(marked) or [], self._batch_axis(marked) or 0
+        behind, parts = len(shape) - axis, shape[axis] // _MARK
+        added: list[onnx.NodeProto] = []
+        for place, name in enumerate(list(node.input)):
+            own = self.shape(name)
+            if parts == 1 or own is None or len(own) < behind or own[-behind] != parts:
+                continue
+            new, front = f"{node.output[0]}_repeated_{place}", len(own) - behind
+            added += self._size(real_inputs(self.model)[0].name, 0, f"{new}_size")
+            ones = [
+                self._constant(f"{new}_{side}", [1] * count)
+                for side, count in (("before", front), ("behind", behind - 1))
+            ]
+            added += [
+                helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_times"], axis=0),
+                helper.make_node("Tile", [name, f"{new}_times"], [new]),
             ]
             node.input[place] = new
         return added

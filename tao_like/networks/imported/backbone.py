@@ -12,8 +12,8 @@ from torch import Tensor, fx, nn
 from tao_like.bundle import GRAPH_ROLES, Bundle, read_bundle
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.conversion import Imported
-from tao_like.byom.cuts import Head, cut_at, find_head
-from tao_like.byom.importing import BATCH, HEADS, TASK, bound_to, from_bundle
+from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
+from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to, from_bundle
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
@@ -37,6 +37,14 @@ class MeanOfTokens(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(N, C)."""
         return values.mean((2, 3)) if values.ndim == _MAP_AXES else values.mean(1)
+
+
+class JoinedFeatures(nn.Module):
+    """Features of several classifiers, one behind the other."""
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(N, C) each to (N, sum of C)."""
+        return torch.cat(features, 1)
 
 
 class ImportedBackbone(nn.Module):
@@ -130,7 +138,7 @@ def read_imported(source: str) -> Bundle:
 
 def kept_extra(bundle: Bundle) -> dict[str, Any]:
     """What a bundle that a task has trained must keep of what an imported network's bundle says."""
-    return {name: bundle.extra[name] for name in ("cut", HEADS, GRAPH_ROLES) if name in bundle.extra}
+    return {name: bundle.extra[name] for name in ("cut", HEADS, GATES, GRAPH_ROLES) if name in bundle.extra}
 
 
 def named_cuts(extra: dict[str, Any]) -> list[str]:
@@ -180,15 +188,20 @@ def build_imported(
             f"the bundle was cut at {len(given)} values, for a detector; a classifier stands on one"
         )
     cut = given[0] if given else (head.features if head else None)
+    several = [one for one in find_cuts(imported, shapes) if one.what == POOLED] if cut is None else []
+    if several:
+        body = nn.Sequential(cut_at(imported, [one.value for one in several]), JoinedFeatures())
+        width = sum(one.channels for one in several)
+        return ImportedBackbone(body, nn.Identity(), width, num_classes, drop_rate=drop_rate, layout=layout)
     if cut is None:
         raise ConversionError(
             "the imported network has no pooled features for a classifier; name a place with "
             "`tao-like byom convert --cut`"
         )
-    body, pool, channels, map_channels = _divided(imported, shapes, cut)
+    whole, pool, channels, map_channels = _divided(imported, shapes, cut)
     own = _own_head(imported, head) if head is not None and head.features == cut else None
     return ImportedBackbone(
-        body,
+        whole,
         pool,
         channels,
         num_classes,

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.bundle import Bundle
-from tao_like.byom.cuts import POOLED
+from tao_like.byom.cuts import DENSE, POOLED
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError, TaoLikeError
 from tao_like.networks.imported.backbone import build_imported
+from tao_like.networks.imported.dense import build_imported_dense
 from tao_like.networks.imported.pyramid import build_imported_pyramid
 
 _SAMPLES, _CLASSES = 2, 2
@@ -23,7 +24,7 @@ def try_training(bundle: Bundle, task: str, needed: Collection[str], shape: tupl
     Args:
         bundle: of the imported network.
         task: for messages.
-        needed: what the task stands on: pooled features, or features at strides.
+        needed: what the task stands on: pooled features, dense features, or features at strides.
         shape: of the network's input, without the batch, at which it was compared.
 
     Raises:
@@ -44,6 +45,10 @@ def try_training(bundle: Bundle, task: str, needed: Collection[str], shape: tupl
                 )
             module: nn.Module = build_imported(
                 bundle.graph, bundle.extra, bundle.weights, num_classes=_CLASSES, img_size=size[0]
+            )
+        elif DENSE in needed:
+            module = build_imported_dense(
+                bundle.graph, bundle.extra, bundle.weights, num_classes=_CLASSES, size=size
             )
         else:
             module = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, size)

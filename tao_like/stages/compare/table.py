@@ -96,8 +96,18 @@ def table_text(table: Table, width: int = 110) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes a line a model; each metric is a column. Names are text: no program runs what they hold."""
-    flat = [{**{k: v for k, v in row.items() if k != "metrics"}, **row["metrics"]} for row in rows]
+    """Writes a line a model; each metric is a column, and each likeness to the first model.
+
+    Names are text: no program runs what they hold.
+    """
+    flat = [
+        {
+            **{name: value for name, value in row.items() if name not in ("metrics", "likeness")},
+            **row["metrics"],
+            **row.get("likeness", {}),
+        }
+        for row in rows
+    ]
     names = list(dict.fromkeys(name for row in flat for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=names)

@@ -36,12 +36,20 @@ def network_cost(network: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     `stages.onnx_cost` counts the exported graph alike.
     """
     training = {module: module.training for module in network.modules()}
+    # torch's counter asks inputs of modules for their gradient's function; a table that is one has none here.
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     counter, kernels = FlopCounterMode(display=False), _KernelCounter(network)
     # Fused attention is one operation that the counter does not know on every device.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter, kernels:
-        network.eval()(*inputs)
-    for module, mode in training.items():
-        module.training = mode
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter, kernels:
+            network.eval()(*inputs)
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module, mode in training.items():
+            module.training = mode
     return Cost(sum(kernels.used.values()), counter.get_total_flops() // 2)
 
 

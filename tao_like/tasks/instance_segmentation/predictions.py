@@ -22,8 +22,8 @@ from tao_like.runtime.predictions.instances import (
     photo_masks,
     read_instances,
 )
-from tao_like.tasks.common.box_agreement import SAME_PLACE
-from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions
+from tao_like.tasks.common.boxes.box_agreement import SAME_PLACE
+from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions
 from tao_like.tasks.detection.prediction_files import ImageResult
 from tao_like.tasks.detection.predictions import BoxPredictions, image_size
 from tao_like.tasks.instance_segmentation.data.data import InstanceData

@@ -10,7 +10,7 @@ from tao_like.config import Problem, spec_block
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.errors import SpecError
-from tao_like.networks.backbones.names import resolve_name
+from tao_like.networks.backbones.names import IMPORTED, resolve_name
 from tao_like.tasks.segmentation.spec_blocks.data import DatasetSpec
 from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
 from tao_like.tasks.segmentation.spec_blocks.stages import (
@@ -28,6 +28,8 @@ STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", 
 TAO_NETWORKS = {"unet": "model.arch=unet", "segformer": "model.arch=segformer"}
 """TAO's networks that are this task, and the key that chooses each."""
 PAN_SIDE = 128
+IMPORTED_CUTS = ("dense features",)
+"""What an imported network must have to be trained by this task."""
 
 
 @dataclass
@@ -47,7 +49,9 @@ class Spec(CommonSpec):
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         backbone = self.model.backbone.type
-        if backbone not in MIT_BACKBONES:
+        if backbone == IMPORTED:
+            yield from self._check_imported()
+        elif backbone not in MIT_BACKBONES:
             try:
                 resolve_name(backbone)
             except SpecError as error:
@@ -61,7 +65,7 @@ class Spec(CommonSpec):
                 "set train.keep=last",
             )
         smallest = min(data.img_size, data.img_height or data.img_size)
-        if self.model.arch == "pan" and smallest < PAN_SIDE:
+        if self.model.arch == "pan" and backbone != IMPORTED and smallest < PAN_SIDE:
             yield Problem(
                 "dataset.img_size",
                 f"{smallest} is too small for pan, which halves it seven times; give {PAN_SIDE}",
@@ -71,4 +75,20 @@ class Spec(CommonSpec):
                 "dataset.label_transform",
                 f"norm is not allowed with num_classes={data.num_classes}: 0 and 255 tell two classes; "
                 "give auto",
+            )
+
+    def _check_imported(self) -> Iterator[Problem]:
+        """An imported network is a bundle, and has its own decoder."""
+        source = self.model.backbone.pretrained_backbone_path
+        if not (source or "").endswith(".tltb"):
+            yield Problem(
+                "model.backbone.pretrained_backbone_path",
+                f"{source} is not allowed with model.backbone.type={IMPORTED}; give the bundle (.tltb) that "
+                "`tao-like byom convert` wrote",
+            )
+        if self.model.decode_head.channels:
+            yield Problem(
+                "model.decode_head.channels",
+                f"is not allowed with model.backbone.type={IMPORTED}: an imported segmenter has its own "
+                "decoder",
             )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Prunes
+from tao_like.contract.capabilities import HoldsGraph, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
@@ -14,7 +15,7 @@ from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.export import SegmenterExport
-from tao_like.tasks.segmentation.model.build import build_network
+from tao_like.tasks.segmentation.model.build import build_network, imported_graph
 from tao_like.tasks.segmentation.model.pruning import protected_layers
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.phase import SegmentationPhase
@@ -22,7 +23,7 @@ from tao_like.tasks.segmentation.predictions import MaskPredictions
 from tao_like.tasks.segmentation.spec import Spec as SegmentationSpec
 
 
-class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
+class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter], HoldsGraph):
     """The class of every pixel of a photo."""
 
     name = "segmentation"
@@ -47,7 +48,9 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
     @override
     def model(self, *, pretrained: bool) -> tuple[Segmenter, list[str]]:
         size = (self.data.preprocessing.height, self.data.preprocessing.width)
-        return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained)
+        trained = self.trained
+        graph = (trained.graph, trained.extra) if trained and trained.graph is not None else None
+        return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained, graph=graph)
 
     @override
     def exports(self, model: Segmenter, input_format: str) -> dict[str, Exportable]:
@@ -56,6 +59,12 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter]):
     @override
     def prunable(self, model: Segmenter) -> dict[str, Prunable]:
         return {ONLY_PART: Prunable((self.image.pixels(),), protected_layers(model))}
+
+    @override
+    def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
+        if self.trained is not None:
+            return self.trained.graph, self.trained.extra
+        return imported_graph(self.spec.model.backbone)
 
     @classmethod
     @override

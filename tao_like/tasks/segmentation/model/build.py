@@ -12,16 +12,22 @@ from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.image_size import size_argument
-from tao_like.networks.backbones.names import resolve_name
+from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.networks.imported.backbone import IMAGENET as IMPORTED_PIXELS
+from tao_like.networks.imported.backbone import kept_extra
+from tao_like.networks.imported.dense import ImportedSegmenter, build_imported_dense
+from tao_like.networks.imported.pyramid import imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.spec import Spec
-from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
+from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, BackboneSpec, ModelSpec
 
 # isort: split
 import segmentation_models_pytorch as smp
 
 TASK_NAME = "segmentation"
+ImportedGraph = tuple[bytes, dict[str, Any]]
+"""The graph of an imported segmenter, and what its bundle says of it."""
 IMAGENET = Normalization(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
@@ -60,6 +66,9 @@ def input_normalization(model: ModelSpec) -> Normalization:
     backbone = model.backbone
     if backbone.type in MIT_BACKBONES:
         return IMAGENET
+    if backbone.type == IMPORTED:
+        # A foreign file does not say how its images were preprocessed.
+        return IMPORTED_PIXELS
     source = backbone.pretrained_backbone_path
     found = source_normalization(source, backbone.type) if source else None
     return found or default_normalization(backbone.type)
@@ -126,7 +135,12 @@ def _decoder_arguments(model: ModelSpec) -> dict[str, Any]:
 
 
 def build_network(
-    spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
+    spec: Spec,
+    classes: list[str],
+    size: tuple[int, int],
+    *,
+    pretrained: bool,
+    graph: ImportedGraph | None = None,
 ) -> tuple[Segmenter, list[str]]:
     """The network of a spec.
 
@@ -135,6 +149,8 @@ def build_network(
         classes: class names.
         size: height and width of the input.
         pretrained: load the weights that the spec names; else they are random, to be filled.
+        graph: of an imported segmenter and what is said of it, from a trained bundle; None: the spec
+            names one.
 
     Returns:
         The network, and what to tell the user of the weights that it starts from.
@@ -144,11 +160,17 @@ def build_network(
     if spec.train.pretrained_model_path:
         source = None
     notes: list[str] = []
-    own = default_normalization(model.backbone.type) if model.backbone.type not in MIT_BACKBONES else IMAGENET
-    found = input_normalization(model) if pretrained else own
-    _check_crop(spec, size)
-    inner = create_network(model, len(classes), size)
-    if source:
+    is_ours = model.backbone.type in (*MIT_BACKBONES, IMPORTED)
+    found = (
+        input_normalization(model) if pretrained or is_ours else default_normalization(model.backbone.type)
+    )
+    inner: nn.Module
+    if model.backbone.type == IMPORTED:
+        inner = _imported(spec, len(classes), size, graph, notes)
+    else:
+        _check_crop(spec, size)
+        inner = create_network(model, len(classes), size)
+    if source and model.backbone.type != IMPORTED:
         notes.append(_fill_backbone(inner, model, source, size))
     augmentation = spec.dataset.augmentation
     mean, std = (found.mean, found.std)
@@ -164,6 +186,34 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
+
+
+def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]]:
+    """The ONNX graph of the imported segmenter that a spec names; None and nothing where it names none."""
+    if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
+        return None, {}
+    bundle = imported_source(backbone.pretrained_backbone_path)
+    return bundle.graph, kept_extra(bundle)
+
+
+def _imported(
+    spec: Spec, num_classes: int, size: tuple[int, int], graph: ImportedGraph | None, notes: list[str]
+) -> ImportedSegmenter:
+    """An imported segmenter, whose weights are in its bundle, with a new layer of classes."""
+    crop = spec.dataset.augmentation.train_crop_size
+    sizes: dict[str, Any] = {"size": size, "crop": (crop[0], crop[1]) if crop else None}
+    if graph is not None:
+        return build_imported_dense(*graph, None, num_classes=num_classes, **sizes)
+    path = spec.model.backbone.pretrained_backbone_path
+    assert path is not None, "the spec's own check asks for it"
+    bundle = imported_source(path)
+    assert bundle.graph is not None
+    network = build_imported_dense(
+        bundle.graph, bundle.extra, bundle.weights, num_classes=num_classes, **sizes
+    )
+    notes.append(f"{path}: an imported segmenter with its weights; its layer of classes is new")
+    notes += network.encoder.layout.notes()
+    return network
 
 
 def _check_crop(spec: Spec, size: tuple[int, int]) -> None:

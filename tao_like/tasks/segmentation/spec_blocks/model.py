@@ -33,13 +33,15 @@ class BackboneSpec:
     type: str = spec_field(
         "tf_efficientnet_lite0",
         "Architecture: a name of timm's whose network gives features at several strides, TAO's name for one, "
-        "or mit_b0 to mit_b5 (SegFormer's)",
+        "mit_b0 to mit_b5 (SegFormer's), or byom: an imported segmenter with its own decoder (arch is not "
+        "used)",
         automl=False,
     )
     pretrained_backbone_path: str | None = spec_field(
         None,
         "Weights of the backbone to start from: a .safetensors or .pth file, a bundle, `timm` (needs a "
-        "network), `package:efficientnet_lite0` (or lite1, lite2); empty: random weights",
+        "network), `package:efficientnet_lite0` (or lite1, lite2); byom: the bundle of "
+        "`tao-like byom convert`; empty: random weights",
         path=True,
     )
     freeze_backbone: bool = spec_field(False, "Train the decoder alone", automl=True)
