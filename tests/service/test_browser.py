@@ -78,12 +78,17 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     # A refused request is told there too, and some are meant to be refused here.
     told = re.compile("Failed to load resource: the server responded with a status of 422")
-    page.on(
-        "console", lambda said: said.type == "error" and not told.match(said.text) and wrong.append(said.text)
-    )
-    page.on(
-        "request", lambda request: request.url.startswith((server.url, "blob:")) or wrong.append(request.url)
-    )
+
+    def hear(said: Any) -> None:
+        if said.type == "error" and not told.match(said.text):
+            wrong.append(said.text)
+
+    def watch(request: Any) -> None:
+        if not request.url.startswith((server.url, "blob:")):
+            wrong.append(request.url)
+
+    page.on("console", hear)
+    page.on("request", watch)
     yield page
     page.context.close()
     assert not wrong
@@ -300,4 +305,4 @@ def test_boxes_are_drawn_where_they_are(page: Any, server: Served, tmp_path: Pat
     assert drawn["y"] - image["y"] == pytest.approx(box[1] * scale, abs=2)
     assert drawn["width"] == pytest.approx(50 * scale, abs=3)
     assert drawn["height"] == pytest.approx(40 * scale, abs=3)
-    assert page.locator("svg text").all_inner_texts() == ["cell 88%", "rod 50%"]
+    assert page.locator("svg text").all_text_contents() == ["cell 88%", "rod 50%"]
