@@ -24,7 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -87,7 +87,7 @@ class Forking(LocalExecutor):
         self._copies = [pid for pid in self._copies if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
 
-def fork(words: Sequence[str], environment: dict[str, str], log: Path, mark: str = "") -> int:
+def fork(words: Sequence[str], environment: Mapping[str, str], log: Path, mark: str = "") -> int:
     """Run the command line in a copy of this process, in a session of its own; gives its number."""
     if pid := os.fork():
         return pid
@@ -99,7 +99,8 @@ def fork(words: Sequence[str], environment: dict[str, str], log: Path, mark: str
     sys.argv = ["tao-like", *words]
     code = 1
     try:
-        code = command_line() or 0
+        command_line()
+        code = 0
     except SystemExit as error:
         code = int(error.code or 0)
     finally:
@@ -143,7 +144,7 @@ def search(algorithm: str, seed: int, spec: Path, folder: Path) -> dict[str, obj
         report = json.loads((folder / "train" / "report.json").read_text(encoding="utf-8"))
         accuracy, epochs, number = float(report["metrics"]["accuracy"]), EPOCHS, 1
     else:
-        settings = {"max_trials": TRIALS, **(ASHA if algorithm == "asha" else {})}
+        settings: dict[str, object] = {"max_trials": TRIALS, **(ASHA if algorithm == "asha" else {})}
         settings |= {"algorithm": algorithm, "seed": seed}
         run("automl", spec, folder, {f"automl.{key}": value for key, value in settings.items()})
         with (folder / "automl" / "trials.csv").open() as file:
@@ -170,7 +171,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("automl_comparison.csv"))
     arguments = parser.parse_args()
     assert torch.get_num_threads() == 1, "set OMP_NUM_THREADS=1: threads do not live through a fork"
-    tao_like.jobs.executors.executor_of = lambda _execution: Forking()
+    setattr(tao_like.jobs.executors, "executor_of", lambda _execution: Forking())  # noqa: B010
     rows: list[dict[str, object]] = []
     if arguments.output.is_file():
         with arguments.output.open() as file:

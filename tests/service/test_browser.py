@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from serving import Served, served
 
 from tao_like.service.security import make_token
@@ -77,12 +78,17 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     # A refused request is told there too, and some are meant to be refused here.
     told = re.compile("Failed to load resource: the server responded with a status of 422")
-    page.on(
-        "console", lambda said: said.type == "error" and not told.match(said.text) and wrong.append(said.text)
-    )
-    page.on(
-        "request", lambda request: request.url.startswith((server.url, "blob:")) or wrong.append(request.url)
-    )
+
+    def hear(said: Any) -> None:
+        if said.type == "error" and not told.match(said.text):
+            wrong.append(said.text)
+
+    def watch(request: Any) -> None:
+        if not request.url.startswith((server.url, "blob:")):
+            wrong.append(request.url)
+
+    page.on("console", hear)
+    page.on("request", watch)
     yield page
     page.context.close()
     assert not wrong
@@ -266,3 +272,37 @@ def test_a_token_is_asked_for_once(browser: Any, tmp_path: Path) -> None:
         page.get_by_text("No jobs yet").wait_for()
         assert page.locator("dialog").count() == 0
         page.close()
+
+
+def test_boxes_are_drawn_where_they_are(page: Any, server: Served, tmp_path: Path) -> None:
+    box = [10.0, 5.0, 60.0, 45.0]
+    boxes = [
+        {"label": "cell", "score": 0.875, "box": box},
+        {"label": "rod", "score": 0.5, "box": [70, 20, 90, 30]},
+    ]
+    answer = {
+        "kind": "boxes",
+        "width": 100,
+        "height": 50,
+        "seconds": 0.012,
+        "prediction": {"detections": boxes},
+    }
+    page.route("**:predict*", lambda route: route.fulfill(json=answer))
+    page.goto(f"{server.url}/#/try/some-job/export%2Fmodel.onnx")
+    zone = page.locator(".drop")
+    zone.wait_for()
+    Image.new("RGB", (100, 50), "white").save(tmp_path / "a.png")
+    data = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    page.evaluate(DROP, [zone.element_handle(), "a.png", data])
+    page.get_by_text("cell: 1, rod: 1").wait_for()
+    pictures_are_there(page)
+    look(page, "boxes")
+    image = page.locator("img.tried").bounding_box()
+    drawn = page.locator("rect").first.bounding_box()
+    scale = image["width"] / 100
+    assert scale >= 3  # a small image is shown larger
+    assert drawn["x"] - image["x"] == pytest.approx(box[0] * scale, abs=2)
+    assert drawn["y"] - image["y"] == pytest.approx(box[1] * scale, abs=2)
+    assert drawn["width"] == pytest.approx(50 * scale, abs=3)
+    assert drawn["height"] == pytest.approx(40 * scale, abs=3)
+    assert page.locator("svg text").all_text_contents() == ["cell 88%", "rod 50%"]
