@@ -1,0 +1,26 @@
+"""Mask2Former through every stage, in mode panoptic."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import onnx
+import pytest
+from tiny_instances import TINY
+from tiny_mask2former import SMALL
+
+from tao_like.stages.results import ExportResult
+
+from test_instances_stages import TestInstanceSegmentation as Instances
+
+pytest.importorskip("transformers")
+
+
+class TestMask2Former(Instances):
+    tiny: ClassVar[tuple[str, ...]] = (*TINY, *SMALL)
+
+    def test_masks_come_out_beside_the_boxes_in_standard_operators(self, exported: ExportResult) -> None:
+        model = onnx.load(exported.onnx_file)
+        assert {node.domain for node in model.graph.node} == {""}
+        assert {"GridSample", "TopK"} <= {node.op_type for node in model.graph.node}
+        assert next(one.version for one in model.opset_import if one.domain == "") >= 16
