@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import onnx
 import pytest
+from test_instances_stages import TestInstanceSegmentation as Instances
 from tiny_instances import TINY
 from tiny_mask2former import SMALL
 
 from tao_like.stages.results import ExportResult
-
-from test_instances_stages import TestInstanceSegmentation as Instances
 
 pytest.importorskip("transformers")
 

@@ -62,7 +62,9 @@ class InstancePhase(Phase[InstanceNetwork]):
     def validate(self, model: InstanceNetwork, batch: InstanceBatch) -> tuple[dict[str, Tensor], Outputs]:
         values, targets = model(batch.input), batch.targets
         outputs = model.instances(values, self.predictions.selection)
-        named = {name: value.cpu().numpy() for name, value in zip(self.predictions.names, outputs, strict=True)}
+        named = {
+            name: value.cpu().numpy() for name, value in zip(self.predictions.names, outputs, strict=True)
+        }
         return model.instance_losses(values, targets.boxes, targets.labels, targets.masks), named
 
     @override

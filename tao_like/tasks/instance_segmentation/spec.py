@@ -172,7 +172,8 @@ class Spec(CommonSpec):
         elif backbone == SWIN:
             if self.model.arch != "mask2former":
                 yield Problem(
-                    "model.backbone.type", "swin is for mask2former; name one of timm's, such as swin_tiny_patch4_window7_224"
+                    "model.backbone.type",
+                    "swin is for mask2former; name one of timm's, such as swin_tiny_patch4_window7_224",
                 )
         else:
             try:

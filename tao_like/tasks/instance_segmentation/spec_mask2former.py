@@ -52,7 +52,9 @@ class MaskFormerSpec:
     num_object_queries: int = spec_field(
         100, "Queries: at least twice the most objects on an image", ge=1, le=2000, automl=True
     )
-    hidden_dim: int = spec_field(256, "Width of the decoder, a multiple of nheads", ge=16, le=1024, automl=True)
+    hidden_dim: int = spec_field(
+        256, "Width of the decoder, a multiple of nheads", ge=16, le=1024, automl=True
+    )
     nheads: int = spec_field(8, "Heads of attention", ge=1, le=64)
     dim_feedforward: int = spec_field(2048, "Hidden width of the MLPs", ge=8, le=8192)
     dec_layers: int = spec_field(

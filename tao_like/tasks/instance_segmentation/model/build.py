@@ -56,8 +56,10 @@ def build_network(
     start = spec.train.pretrained_model_path if pretrained else None
     source = backbone.pretrained_backbone_path if pretrained and not start else None
     # The blocks that are read there are the same in both tasks.
-    whole = is_transformers_file(source) if model.arch == "mask2former" else (
-        is_torchvision_file(source, model.arch)
+    whole = (
+        is_transformers_file(source)
+        if model.arch == "mask2former"
+        else (is_torchvision_file(source, model.arch))
     )
     notes: list[str] = []
     pyramid: nn.Module
