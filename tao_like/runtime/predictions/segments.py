@@ -1,4 +1,4 @@
-"""From objects that may cover each other to segments: at most one a pixel (Cheng et al. 2022, Mask2Former)."""
+"""From objects that may cover each other to segments: at most one a pixel (Cheng et al. 2021)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SegmentRule:
     Attributes:
         score_threshold: objects up to this score are dropped.
         overlap_threshold: an object is dropped of whose own mask less than this fraction is seen.
-        regions: numbers of the classes whose objects are one region (stuff: sky, road), joined to one segment.
+        regions: numbers of the classes whose objects are one region (stuff: sky, road), joined to one.
     """
 
     score_threshold: float = 0.8
@@ -56,7 +56,7 @@ def stated_rule(extra: Mapping[str, Any], num_classes: int) -> SegmentRule | Non
         raise BundleError(f"the model's metadata has segments {given!r}; thresholds lie between 0 and 1.")
     if any(not 0 <= number < num_classes for number in rule.regions):
         raise BundleError(
-            f"the model's metadata has segments {given!r}, and there are {num_classes} classes."
+            f"the model's metadata has segments {given!r} of {num_classes} classes."
         )
     return rule
 

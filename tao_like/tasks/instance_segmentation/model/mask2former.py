@@ -117,6 +117,8 @@ class Mask2Former(nn.Module):
         self.normalise = Normalize(mean, std)
         self.backbone = backbone
         self.neck = source.Mask2FormerPixelDecoder(config, feature_channels=list(backbone.channels))  # type: ignore[arg-type]
+        # The exporter makes doubles of transformers' own where the batch is fixed, and GridSample takes none.
+        self.neck.encoder.get_reference_points = reference_points  # type: ignore[assignment,union-attr]
         self.head = nn.ModuleDict(
             {
                 "transformer_module": source.Mask2FormerTransformerModule(config.feature_size, config),
@@ -240,6 +242,24 @@ class Mask2Former(nn.Module):
         masks = probabilities.gather(1, places) * is_real[..., None, None]
         boxes = _boxes(solid.gather(1, places)) * is_real[..., None]
         return boxes, scores * is_real, labels * is_real, is_real.sum(dim=1), masks
+
+
+def reference_points(
+    spatial_shapes_list: Sequence[tuple[int, int]], valid_ratios: Tensor, device: torch.device
+) -> Tensor:
+    """Where the cells of all levels lie, as fractions of the image: (N, cells, levels, 2), x before y.
+
+    Args:
+        spatial_shapes_list: height and width of each level.
+        valid_ratios: (N, levels, 2), 1 where images are not padded, as here.
+        device: of the points.
+    """
+    points = []
+    for height, width in ((int(one), int(other)) for one, other in spatial_shapes_list):
+        across = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+        down = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+        points.append(torch.stack([across.repeat(height), down.repeat_interleave(width)], dim=1))
+    return torch.cat(points)[None, :, None, :] * valid_ratios[:, None].float()
 
 
 def _boxes(solid: Tensor) -> Tensor:
