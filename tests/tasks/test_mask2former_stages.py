@@ -1,4 +1,4 @@
-"""Mask2Former through every stage, in mode panoptic."""
+"""Mask2Former through every stage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tiny_mask2former import SMALL
 from tao_like.stages.results import ExportResult
 
 pytest.importorskip("transformers")
+# The same stages run every time with Mask R-CNN; the network and what it gives are in test_mask2former.py.
+pytestmark = pytest.mark.acceptance
 
 
 class TestMask2Former(Instances):

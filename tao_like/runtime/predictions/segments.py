@@ -55,9 +55,7 @@ def stated_rule(extra: Mapping[str, Any], num_classes: int) -> SegmentRule | Non
     if not (0 <= rule.score_threshold <= 1 and 0 <= rule.overlap_threshold <= 1):
         raise BundleError(f"the model's metadata has segments {given!r}; thresholds lie between 0 and 1.")
     if any(not 0 <= number < num_classes for number in rule.regions):
-        raise BundleError(
-            f"the model's metadata has segments {given!r} of {num_classes} classes."
-        )
+        raise BundleError(f"the model's metadata has segments {given!r} of {num_classes} classes.")
     return rule
 
 

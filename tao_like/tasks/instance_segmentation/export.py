@@ -1,4 +1,4 @@
-"""How the networks of instance segmentation ship: the graph, what stays in float in it, and what its file says."""
+"""How the networks of this task ship: the graph, what stays in float in it, and what its file says."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Masks = Sequence[npt.NDArray[np.bool_]]
 
 
 class PanopticQuality:
-    """Counts over images: PQ = sum of IoU of matches / (TP + FP / 2 + FN / 2) = SQ * RQ, by class, then the mean.
+    """Counts over images: PQ = sum of IoU of matches / (TP + FP / 2 + FN / 2) = SQ * RQ, by class, then mean.
 
     Pixels of crowds are void. So are pixels that no segment of the target covers where some classes are
     regions, since those label every pixel that is known; where all are objects, such pixels are ground, on

@@ -118,7 +118,7 @@ class Mask2Former(nn.Module):
         self.backbone = backbone
         self.neck = source.Mask2FormerPixelDecoder(config, feature_channels=list(backbone.channels))  # type: ignore[arg-type]
         # The exporter makes doubles of transformers' own where the batch is fixed, and GridSample takes none.
-        self.neck.encoder.get_reference_points = reference_points  # type: ignore[assignment,union-attr]
+        self.neck.encoder.get_reference_points = reference_points
         self.head = nn.ModuleDict(
             {
                 "transformer_module": source.Mask2FormerTransformerModule(config.feature_size, config),
@@ -276,7 +276,7 @@ def _boxes(solid: Tensor) -> Tensor:
 def _initialize(source: Any, config: Any, parts: Sequence[nn.Module]) -> None:
     """Fills new layers as transformers does."""
 
-    class Filled(source.Mask2FormerPreTrainedModel):  # type: ignore[misc,name-defined]
+    class Filled(source.Mask2FormerPreTrainedModel):
         def __init__(self) -> None:
             super().__init__(config)
             self.parts = nn.ModuleList(parts)

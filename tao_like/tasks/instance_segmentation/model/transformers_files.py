@@ -1,4 +1,4 @@
-"""Reading checkpoints of transformers' Mask2Former (Apache-2.0; published weights have terms of their own)."""
+"""Reading checkpoints of transformers' Mask2Former (Apache-2.0; published weights have their own terms)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def load_transformers(network: Mask2Former, path: Path, *, keep_classes: bool = 
         more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
         raise BundleError(
             f"{path}: this does not fit the network ({', '.join(misfits[:_SHOWN])}{more}); give "
-            "model.backbone.type=swin, and model.backbone.swin, model.sem_seg_head and model.mask_former as the "
-            "file's config.json has them"
+            "model.backbone.type=swin, and model.backbone.swin, model.sem_seg_head and model.mask_former as "
+            "the file's config.json has them"
         )
     taken = {name: value for name, value in given.items() if not skipped or not name.startswith(skipped)}
     network.load_state_dict({**network.state_dict(), **taken})
