@@ -66,7 +66,7 @@ def test_twelve_bits_are_as_bright_as_eight_and_a_bundle_keeps_the_range(tmp_pat
     given = data.records("test")[0].path
     task = TASK(alone, TrainedState.of_bundle(bundle))
     alone.inference.image, alone.inference.strength = str(given), 0.5
-    made_from = vars(task.generator_for_prompts())["edit"].image
+    made_from = vars(task.generator_for_prompts(None))["edit"].image
     shown = (made_from[0].transpose(1, 2, 0) + 1) * 127.5  # values from -1 to 1
     assert np.abs(shown - gray_of(given)[..., None]).max() <= 1
 

@@ -134,8 +134,8 @@ class ModelSpec:
         unknown = [name for name in self.mask_former.region_classes if name not in names]
         if unknown:
             raise SpecError(
-                f"model.mask_former.region_classes: {unknown[0]!r} is no class of the data, whose classes are "
-                f"{', '.join(names[:10])}"
+                f"model.mask_former.region_classes: {unknown[0]!r} is no class of the data, whose classes "
+                f"are {', '.join(names[:10])}"
             )
         return [number for number, name in enumerate(names) if name in self.mask_former.region_classes]
 
@@ -166,8 +166,8 @@ class Spec(CommonSpec):
         if backbone == IMPORTED:
             yield Problem(
                 "model.backbone.type",
-                f"{self.model.arch} needs maps at stride 4, and an imported backbone gives 8, 16 and 32; take a timm "
-                "backbone",
+                f"{self.model.arch} needs maps at stride 4, and an imported backbone gives 8, 16 and 32; take a "
+                "timm backbone",
             )
         elif backbone == SWIN:
             if self.model.arch != "mask2former":
