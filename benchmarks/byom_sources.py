@@ -91,7 +91,7 @@ TRANSFORMERS: dict[str, Source] = {
         64,
     ),
     "timm beit_base": Source(_timm("beit_base_patch16_224", **_VIT), 32, unfused=("dynamo",)),
-    "timm maxvit_pico": Source(_timm("maxvit_rmlp_pico_rw_256", img_size=64), 64),
+    "timm maxvit_pico": Source(_timm("maxvit_rmlp_pico_rw_256", img_size=64), 64, unfused=("dynamo",)),
     "timm eva02_tiny": Source(_timm("eva02_tiny_patch14_224", **_VIT), 32, unfused=("trace",)),
     "hf ViT": Source(_hugging("ViTForImageClassification", **_ENCODER), 32),
     "hf DeiT": Source(_hugging("DeiTForImageClassification", **_ENCODER), 32),

@@ -5,7 +5,9 @@
 HYMENOPTERA has class folders below train and val. vit_tiny_patch16_224 at 96 pixels starts from the same
 random weights both times: as timm's network, and as the file that torch's tracing exporter writes of it. Each
 is trained, pruned to 60 % of its multiply-accumulates and trained again, by the same recipe. Accuracies are
-those of the last epoch on val. How long a step and a forward pass take is in byom_speed.csv.
+those of the last epoch on val. The new heads are drawn apart, so that two rows of a seed differ by chance
+too; tests/byom/test_transformers.py gives both the same head. How long a step and a forward pass take is in
+byom_speed.csv.
 """
 
 from __future__ import annotations

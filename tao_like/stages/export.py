@@ -90,7 +90,7 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
     graphs = model.task.exports(model.network, settings.input_format)
     samples, kind = _samples(model.task, run)
     as_folder = len(graphs) > 1 and not settings.one_file
-    if settings.one_file and model.task.capability(Generates):
+    if settings.one_file and model.task.capability(Generates) is not None:
         raise SpecError(
             "export.one_file: the graphs of this model are called many times in turn, so they cannot be one; "
             "leave the key out"

@@ -252,6 +252,29 @@ def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
     assert sizes[0] == sizes[1] == [2, 128, 2, 128]
 
 
+def test_it_trains_as_the_native_one_does(tmp_path: Path) -> None:
+    """The same head and the same batches: losses and answers stay those of timm's network."""
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=2, **VIT)
+    path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "model.onnx")
+    bundle = to_bundle(import_file(path), classes=[])
+    assert bundle.graph is not None
+    imported = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
+    imported.head.load_state_dict(network.head.state_dict())
+    answers = []
+    for one in (network, imported):
+        draw = torch.Generator().manual_seed(0)
+        optimizer = torch.optim.AdamW(one.train().parameters(), lr=1e-3, weight_decay=0)
+        for _ in range(5):
+            images, classes = torch.rand(8, 3, 32, 32, generator=draw), torch.randint(2, (8,), generator=draw)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(one(images), classes).backward()
+            optimizer.step()
+        with torch.no_grad():
+            answers.append(one.eval()(torch.rand(8, 3, 32, 32, generator=draw)))
+    assert torch.allclose(*answers, rtol=0, atol=1e-5)
+    assert float((answers[0] - network.head.bias.detach()).abs().max()) > 1e-2
+
+
 class BiasedAttention(nn.Module):
     """Attention with a table of biases, queries, keys and values apart, as in Swin; a hidden layer."""
 

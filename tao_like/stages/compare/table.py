@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 ``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the primary metric
 against the first row, in the metric's own direction); ``bytes``; ``parameters`` and ``macs`` (None: not
 known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) and ``throughput_batch``
-(None where nothing was timed).
+(None where nothing was timed); ``likeness`` to the first model by what the task measures (perhaps empty).
 """
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 

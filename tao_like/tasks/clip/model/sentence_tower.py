@@ -13,8 +13,8 @@ from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.tasks.clip.model.text_tower import ACTIVATIONS
 
 # isort: split
-from timm.layers import Mlp
-from timm.models.vision_transformer import Attention
+from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 
 _HIDDEN = -1e4
 """Added to what attention gives padding: its weight is exactly 0 afterwards, in half precision too."""
