@@ -100,7 +100,6 @@ def fork(words: Sequence[str], environment: Mapping[str, str], log: Path, mark: 
     code = 1
     try:
         command_line()
-        code = 0
     except SystemExit as error:
         code = int(error.code or 0)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ _WHOLE_HEADERS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
+_BYTES_IN_LIST = 300
+"""Of a member in a zip's list, with its name; more than archives of long paths take."""
+_TAIL = (1 << 16) + 200
 _CLUTTER = ("__MACOSX", ".DS_Store")
 
 
@@ -42,7 +46,7 @@ def unpack(archive: Path, target: Path, *, max_members: int, max_bytes: int) -> 
     """
     target.mkdir(parents=True)
     try:
-        return _write(_members(archive), target, max_members, max_bytes)
+        return _write(_members(archive, max_members), target, max_members, max_bytes)
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
         broken = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError)
@@ -113,11 +117,30 @@ def _safe(name: str) -> PurePosixPath:
     return path
 
 
-def _members(archive: Path) -> Iterator[_Member]:
+def _members(archive: Path, most: int) -> Iterator[_Member]:
     if zipfile.is_zipfile(archive):
+        if _bytes_of_list(archive) > max(1 << 16, most * _BYTES_IN_LIST):
+            raise DatasetError(f"the archive's list of members is longer than {most} of them take")
         yield from _zip_members(archive)
     else:
         yield from _tar_members(archive)
+
+
+def _bytes_of_list(archive: Path) -> int:
+    """How long a zip's list of members is, which Python reads whole: the most that an end of it could say."""
+    with archive.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    # The record at the end, and its form for large files: signature, where the length stands in it, its form.
+    said = [0]
+    for signature, start, form in ((b"PK\5\6", 12, "<L"), (b"PK\6\6", 40, "<Q")):
+        place = tail.find(signature)
+        while place >= 0:
+            if place + start + struct.calcsize(form) <= len(tail):
+                said += struct.unpack_from(form, tail, place + start)
+            place = tail.find(signature, place + 1)
+    return max(one for one in said if one != 0xFFFFFFFF)  # which says: see the other form
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

@@ -35,7 +35,7 @@ export function notice(text) {
 
 export const number = (value) => {
   if (typeof value !== "number") return String(value ?? "");
-  if (Number.isInteger(value)) return value.toLocaleString();
+  if (Number.isInteger(value)) return (value + 0).toLocaleString(); // + 0: no "-0"
   return Math.abs(value) >= 0.001 && Math.abs(value) < 1e6 ? value.toPrecision(4) : value.toExponential(2);
 };
 
