@@ -166,8 +166,8 @@ class Spec(CommonSpec):
         if backbone == IMPORTED:
             yield Problem(
                 "model.backbone.type",
-                f"{self.model.arch} needs maps at stride 4, and an imported backbone gives 8, 16 and 32; take a "
-                "timm backbone",
+                f"{self.model.arch} needs maps at stride 4, and an imported backbone gives 8, 16 and 32; "
+                "take a timm backbone",
             )
         elif backbone == SWIN:
             if self.model.arch != "mask2former":
