@@ -16,7 +16,7 @@ STEPS = """
 import resource, sys, time
 import torch
 from tao_like.networks.backbones.build import create_backbone
-from tao_like.stages.train.memory import keep_freed_memory
+from tao_like.stages.train.setup.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 network = create_backbone("tf_efficientnet_lite0", num_classes=2, img_size=224)

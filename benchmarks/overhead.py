@@ -19,8 +19,8 @@ from tao_like.config import load_spec, to_yaml
 from tao_like.contract.task import AnyTask
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.stages.lib.loading import EpochSampler, SeededDataset, ready_to_fork, resolve_workers
-from tao_like.stages.train.memory import keep_freed_memory
-from tao_like.stages.train.optim import build_optimizer, build_schedule
+from tao_like.stages.train.setup.memory import keep_freed_memory
+from tao_like.stages.train.setup.optim import build_optimizer, build_schedule
 from tao_like.stages.train.stage import open_phase, prepare
 from tao_like.tracking import Run
 

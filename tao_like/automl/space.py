@@ -20,6 +20,7 @@ _WIDE = 50.0
 """From this ratio of its ends on a range is varied by its logarithm."""
 _MOST_WHOLE = 1000
 _NOT_VARIED = (
+    "results_dir",
     "automl.",
     "execution.",
     "evaluate.",
@@ -187,6 +188,9 @@ def _find(spec: CommonSpec, key: str) -> tuple[Member, Any]:
     assert member is not None
     if block is not None or key.startswith(_NOT_VARIED):
         raise _Unusable("parameter", f"{key} cannot be varied in a training; name a key of its own")
+    if member.rule.path:
+        # Also a server's promise: it has looked at the paths of the spec, and not at these.
+        raise _Unusable("parameter", f"{key} is a path, and paths are not varied; name a number or a choice")
     return member, value
 
 

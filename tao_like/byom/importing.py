@@ -94,8 +94,7 @@ def import_file(
         size: height and width of images, where the file leaves them open.
         given_shapes: whole shapes of inputs by name, where the file leaves them open.
         tolerance: the difference that is allowed in any case, as a fraction of a channel's largest magnitude;
-            more
-            is where rounding alone does as much to this network.
+            more is where rounding alone does as much to this network.
         images: files of images on which they are compared as well as on noise.
 
     Raises:
@@ -125,13 +124,7 @@ def import_file(
     cuts = find_cuts(imported, inner)
     head = find_head(imported, inner)
     report = {
-        "source": str(path),
-        "sha256": file_sha256(path),
-        "producer": f"{source.producer_name} {source.producer_version}".strip(),
-        "opsets": dict(imported.graph.opsets),
-        "operations": dict(sorted(operation_counts(imported.graph).items())),
-        "inputs": {name: _described(kind) for name, kind in imported.inputs.items()},
-        "outputs": {name: _described(kind) for name, kind in imported.outputs.items()},
+        **_report_of_file(path, source, imported),
         "compared_at": {name: list(shape) for name, shape in shapes.items()},
         "comparisons": [asdict(item) for item in comparisons],
         "largest_difference": max(item.difference for item in comparisons),
@@ -143,6 +136,19 @@ def import_file(
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _report_of_file(path: str | Path, source: onnx.ModelProto, imported: Imported) -> dict[str, Any]:
+    """What the report says of the file itself."""
+    return {
+        "source": str(path),
+        "sha256": file_sha256(path),
+        "producer": f"{source.producer_name} {source.producer_version}".strip(),
+        "opsets": dict(imported.graph.opsets),
+        "operations": dict(sorted(operation_counts(imported.graph).items())),
+        "inputs": {name: _described(kind) for name, kind in imported.inputs.items()},
+        "outputs": {name: _described(kind) for name, kind in imported.outputs.items()},
+    }
 
 
 def _too_far(worst: Comparison, tolerance: float) -> str:

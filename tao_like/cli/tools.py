@@ -68,7 +68,8 @@ def backbones(pattern: str, offline: bool) -> None:
 @click.argument("name", required=False)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--layout", help="The form of the sample, where it has several; the list says which.")
-def samples(name: str | None, folder: Path | None, layout: str | None) -> None:
+@click.option("--source", type=click.Path(path_type=Path), help="Folder that it is read from (emoji).")
+def samples(name: str | None, folder: Path | None, layout: str | None, source: Path | None) -> None:
     """Writes the sample data NAME into FOLDER; without arguments, lists what there is."""
     from tao_like.samples.catalog import SAMPLES, write_sample
 
@@ -80,7 +81,7 @@ def samples(name: str | None, folder: Path | None, layout: str | None) -> None:
         return
     if folder is None:
         raise click.UsageError(f"Say where to: tao-like samples {name} FOLDER")
-    write_sample(name, folder, layout=layout)
+    write_sample(name, folder, layout=layout, source=source)
     click.echo(f"{name} written to {folder}")
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import Dataset
+from tao_like.contract.metrics import Metrics
 from tao_like.contract.model import ModelT, Prunable
 from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.runtime.generation.base import Generator
@@ -191,12 +192,38 @@ class KeepsFloat(ABC):
         """
 
 
+class Resembles(ABC):
+    """Two models can be held against each other by their outputs, beyond what metrics say."""
+
+    @abstractmethod
+    def likeness(self, wanted: Sequence[Outputs], given: Sequence[Outputs]) -> dict[str, float]:
+        """Figures by their names; empty where the outputs are of different kinds.
+
+        Args:
+            wanted: of one model, by sample.
+            given: of the other, for the same samples.
+        """
+
+
 class HoldsGraph(ABC):
     """Its networks may be imported ones, whose ONNX graph a bundle must hold."""
 
     @abstractmethod
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
         """The graph and what is known of it; None and nothing for the toolkit's own networks."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another way of generating.
+
+    Attributes:
+        generator: how.
+        metrics: a fresh set of its own; None: the last phase's.
+    """
+
+    generator: Generator
+    metrics: Callable[[], Metrics] | None = None
 
 
 class Generates(ABC):
@@ -207,12 +234,16 @@ class Generates(ABC):
         """How that is done, with the settings of the spec."""
 
     @abstractmethod
-    def generator_for_prompts(self) -> Generator:
-        """The same as the spec's inference block wants it, such as with an image to change."""
+    def generator_for_prompts(self, network: nn.Module | None) -> Generator:
+        """The same as the spec's inference block wants it, such as with an image to change.
+
+        Args:
+            network: None of an exported model.
+        """
 
     @abstractmethod
-    def variants(self) -> dict[str, Generator]:
-        """The same with other settings, by name, which evaluate scores beside it."""
+    def variants(self, dataset: Dataset) -> dict[str, Variant]:
+        """The same with other settings, by name, which evaluate scores beside it on a split."""
 
     @abstractmethod
     def prompts(self) -> list[Sample]:

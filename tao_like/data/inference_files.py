@@ -8,12 +8,17 @@ from pathlib import Path
 
 from tao_like.data.images.files import find_images
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
 from tao_like.runtime.inputs.points import point_files
+from tao_like.runtime.inputs.shards import file_exists, is_shard, shard_images
 from tao_like.runtime.inputs.skeleton import skeleton_files
 
 
 def image_sources(source: str, key: str = "inference.source") -> list[Path]:
     """The images that a file name, a folder (with all below it) or a pattern stands for, sorted.
+
+    A shard (.tar, .tar.gz) stands for the images in it, and a folder with shards and without loose images for
+    theirs.
 
     Args:
         source: a name that exists is taken as it is, even when it looks like a pattern.
@@ -22,7 +27,24 @@ def image_sources(source: str, key: str = "inference.source") -> list[Path]:
     Raises:
         DatasetError: there is nothing of that name, or no image in it.
     """
-    return _file_sources(source, lambda folder: map(Path, find_images(folder)), "pictures", key)
+    files = _file_sources(source, _images_or_shards, "pictures", key)
+    return [image for file in files for image in _in_shard(file, key)]
+
+
+def _images_or_shards(folder: Path) -> Iterable[Path]:
+    """What lies in a folder and below: its images, else its shards."""
+    images = list(map(Path, find_images(folder)))
+    return images or [path for path in folder.rglob("*") if path.is_file() and is_shard(path)]
+
+
+def _in_shard(file: Path, key: str) -> list[Path]:
+    """The images of a shard; of any other file itself. Raises DatasetError."""
+    if not (is_shard(file) and file.is_file()):
+        return [file]
+    found = shard_images(file, IMAGE_SUFFIXES)
+    if not found:
+        raise DatasetError(f"{key}: there are no pictures in the shard {file}")
+    return found
 
 
 def skeleton_sources(source: str) -> list[Path]:
@@ -39,7 +61,7 @@ def _file_sources(
     source: str, files: Callable[[Path], Iterable[Path]], what: str, key: str = "inference.source"
 ) -> list[Path]:
     path = Path(source)
-    if path.is_file():
+    if file_exists(path):
         return [path]
     if path.is_dir():
         found = sorted(files(path))

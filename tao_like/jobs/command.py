@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_like.config.writing.yaml_text import dump
-from tao_like.jobs.executors.base import ScaleShift, Submission
+from tao_like.jobs.executors.base import Placement, Submission
 from tao_like.jobs.folder import JobFolder
 from tao_like.stages.lib.folders import LAST_CHECKPOINT, RESUME_KEY, checkpoint_folders
 from tao_like.tracking import EVENTS_FILE_VARIABLE
@@ -29,7 +29,7 @@ def submission(
     resume: bool = False,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    placement: ScaleShift | None = None,
+    placement: Placement | None = None,
 ) -> Submission:
     """An attempt that runs a stage; writes its spec into the folder.
 
@@ -52,7 +52,7 @@ def submission(
         if checkpoint is not None:
             words.append(f"{RESUME_KEY}={checkpoint}")
     variables = {EVENTS_FILE_VARIABLE: str(folder.events), "PYTHONUNBUFFERED": "1", **(environment or {})}
-    return Submission(folder, attempt, words, variables, cwd or folder.path, placement or ScaleShift())
+    return Submission(folder, attempt, words, variables, cwd or folder.path, placement or Placement())
 
 
 def write_spec(folder: JobFolder, spec: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from tao_like.config import load_spec
 from tao_like.errors import TaoLikeError
 from tao_like.jobs import told
 from tao_like.jobs.command import RESUMABLE, last_checkpoint, submission
-from tao_like.jobs.executors.base import Executor, ScaleShift, Seen
+from tao_like.jobs.executors.base import Executor, Placement, Seen
 from tao_like.jobs.folder import REQUEST_FILE, JobFolder
 from tao_like.jobs.job import Job
 from tao_like.jobs.placement import placement_of
@@ -218,10 +218,10 @@ class Manager:
             return None
         return started
 
-    def _placement(self, job: Job, spec: dict[str, Any]) -> ScaleShift:
+    def _placement(self, job: Job, spec: dict[str, Any]) -> Placement:
         """Machines and devices for an engine; on this machine the slots say it."""
         if not self.slots.elsewhere or not spec:
-            return ScaleShift(gpus=job.gpus)
+            return Placement(gpus=job.gpus)
         loaded = load_spec(tasks.spec_module(job.task).Spec, spec).spec
         found = placement_of(loaded, job.action)
         return replace(found, gpus=job.gpus or found.gpus)

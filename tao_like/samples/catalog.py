@@ -12,6 +12,7 @@ from tao_like.data.skeletons.layouts import LAYOUTS
 from tao_like.errors import DatasetError, SpecError
 from tao_like.samples.digit_scenes import write_scenes
 from tao_like.samples.digits import write_digits
+from tao_like.samples.emoji import write_emoji
 from tao_like.samples.lidar_scenes import write_lidar_scenes
 from tao_like.samples.shapes_captions import write_shapes_captions
 from tao_like.samples.shapes_scenes import write_shapes_scenes
@@ -31,13 +32,15 @@ class Sample:
         needs: What must be installed for it, for users; empty: nothing further.
         layouts: What writes it in another layout, by the layout's name; the first is what ``write`` writes.
             Empty: it has one form only.
+        read: Writes it into a folder from a source that the user brings, with a seed, in place of ``write``.
     """
 
     name: str
     help: str
-    write: Callable[[Path, int], Path]
+    write: Callable[[Path, int], Path] | None
     needs: str = ""
     layouts: Mapping[str, Callable[[Path, int], Path]] = field(default_factory=dict)
+    read: Callable[[Path, Path, int], Path] | None = None
 
 
 SAMPLES: dict[str, Sample] = {
@@ -79,16 +82,23 @@ SAMPLES: dict[str, Sample] = {
             write_shapes_scenes,
         ),
         Sample(
-            "shapes_captions",
-            "2,680 images of one colored shape each, with captions; some pairs of color and shape are in "
-            "the test alone (clip)",
-            write_shapes_captions,
+            "emoji",
+            "about 1,000 emoji with their names, from npm's package emoji-datasource-google: --source FOLDER "
+            "(clip, text_to_image)",
+            None,
+            read=write_emoji,
         ),
     )
 }
 
 
-def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | None = None) -> Path:
+def write_sample(
+    name: str,
+    folder: Path | str,
+    seed: int = 0,
+    layout: str | None = None,
+    source: Path | str | None = None,
+) -> Path:
     """Writes sample data into a folder that is new, empty, or holds the same sample already.
 
     Args:
@@ -96,6 +106,7 @@ def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | Non
         folder: Where to write.
         seed: Seed of what is drawn at random, such as the split.
         layout: One of the sample's ``layouts``; None: the usual one.
+        source: Folder that the sample is read from, where it is not made here.
 
     Returns:
         The folder.
@@ -110,6 +121,9 @@ def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | Non
     if layout is not None and layout not in sample.layouts:
         known = f"there are: {', '.join(sample.layouts)}" if sample.layouts else "leave the layout out"
         raise SpecError(f"the sample {name} has no layout {layout!r}; {known}")
+    if (source is None) != (sample.read is None):
+        rule = "is made here; leave it out" if source else "is read from a folder that you bring; name it"
+        raise SpecError(f"--source: the sample {name} {rule}")
     folder = Path(folder)
     made_by: dict[str, object] = {"sample": name, "seed": seed}
     kind = f"the sample {name} with seed {seed}"
@@ -124,7 +138,11 @@ def write_sample(name: str, folder: Path | str, seed: int = 0, layout: str | Non
         raise DatasetError(f"{folder} is not empty and not {kind}; nothing was written. Give a new folder.")
     # The marker goes first, so that a run that was cut short can be repeated.
     (folder / MARKER).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
-    return (sample.write if layout is None else sample.layouts[layout])(folder, seed)
+    if sample.read is not None and source is not None:
+        return sample.read(folder, Path(source), seed)
+    write = sample.write if layout is None else sample.layouts[layout]
+    assert write is not None
+    return write(folder, seed)
 
 
 def _marker(folder: Path) -> object:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from typing_extensions import Self
+
 from tao_like.errors import DatasetError
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 1000
 _DEEPEST = 50
+_LONGEST_HEADER = 1 << 20
+_WHOLE_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_BYTES_IN_LIST = 300
+"""Of a member in a zip's list, with its name; more than archives of long paths take."""
+_TAIL = (1 << 16) + 200
 _CLUTTER = ("__MACOSX", ".DS_Store")
 
 
@@ -35,7 +46,7 @@ def unpack(archive: Path, target: Path, *, max_members: int, max_bytes: int) -> 
     """
     target.mkdir(parents=True)
     try:
-        return _write(_members(archive), target, max_members, max_bytes)
+        return _write(_members(archive, max_members), target, max_members, max_bytes)
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
         broken = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError)
@@ -106,13 +117,30 @@ def _safe(name: str) -> PurePosixPath:
     return path
 
 
-def _members(archive: Path) -> Iterator[_Member]:
+def _members(archive: Path, most: int) -> Iterator[_Member]:
     if zipfile.is_zipfile(archive):
+        if _bytes_of_list(archive) > max(1 << 16, most * _BYTES_IN_LIST):
+            raise DatasetError(f"the archive's list of members is longer than {most} of them take")
         yield from _zip_members(archive)
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
     else:
-        raise DatasetError("the upload is neither a zip nor a tar file; pack the folder as one of them")
+        yield from _tar_members(archive)
+
+
+def _bytes_of_list(archive: Path) -> int:
+    """How long a zip's list of members is, which Python reads whole: the most that an end of it could say."""
+    with archive.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    # The record at the end, and its form for large files: signature, where the length stands in it, its form.
+    said = [0]
+    for signature, start, form in ((b"PK\5\6", 12, "<L"), (b"PK\6\6", 40, "<Q")):
+        place = tail.find(signature)
+        while place >= 0:
+            if place + start + struct.calcsize(form) <= len(tail):
+                said += struct.unpack_from(form, tail, place + start)
+            place = tail.find(signature, place + 1)
+    return max(one for one in said if one != 0xFFFFFFFF)  # which says: see the other form
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -130,8 +158,26 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 yield _Member(info.filename, is_folder=False, source=source)
 
 
+class _TarHeader(tarfile.TarInfo):
+    """A header of a tar file. Those that hold names or attributes are read whole, and may not be long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _WHOLE_HEADERS and header.size > _LONGEST_HEADER:
+            raise DatasetError(
+                f"the archive may not hold a header of {header.size} bytes; pack the folder anew"
+            )
+        return header
+
+
 def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, "r:*") as opened:
+    try:
+        tar = tarfile.open(archive, "r:*", tarinfo=_TarHeader)  # noqa: SIM115  (closed below)
+    except tarfile.ReadError as error:
+        text = "the upload is neither a zip nor a tar file; pack the folder as one of them"
+        raise DatasetError(text) from error
+    with tar as opened:
         for info in opened:
             if not (info.isreg() or info.isdir()):
                 raise DatasetError(f"the archive may not hold {info.name!r}: it is a link or a device")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tao_like.jobs.job import Token
@@ -21,9 +22,14 @@ from tao_like.service.settings import Settings, is_loopback
 ADMIN = "admin"
 _READING = ("GET", "HEAD", "OPTIONS")
 _OPEN_PATHS = ("/api/v2/health",)
+_STREAMED = (":upload", ":predict")
+"""Paths whose bodies are files, which go to the disk in pieces and have limits of their own."""
+_LARGEST_BODY = 8 << 20
+"""Bytes of all other bodies: they are held in memory, and a spec is at most a megabyte."""
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (
         b"content-security-policy",
         b"default-src 'self'; img-src 'self' blob: data:; style-src 'self'; object-src 'none'; "
@@ -97,7 +103,23 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self.app(scope, receive, send_on)
+        if scope["path"].endswith(_STREAMED):
+            await self.app(scope, receive, send_on)
+            return
+        if _declared(headers) > _LARGEST_BODY:
+            await _refuse(send, 413, _TOO_LARGE)
+            return
+        left = _LARGEST_BODY
+
+        async def receive_some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
+        await self.app(scope, receive_some, send_on)
 
     def _refused(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
         host = _name_of(headers.get(b"host", ""))
@@ -125,6 +147,15 @@ class Guard:
         if who.role == "read" and not reads:
             return 403, f"the role of {who.name} is `read`, which changes nothing"
         return None
+
+
+_TOO_LARGE = f"the body is larger than {_LARGEST_BODY} bytes"
+
+
+def _declared(headers: dict[bytes, str]) -> int:
+    """The length of a body as its header says; 0 where it says nothing."""
+    text = headers.get(b"content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _name_of(host: str) -> str:

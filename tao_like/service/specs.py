@@ -126,7 +126,9 @@ def composed(
         spec = merged(spec, _with_model(action, parent[0], settings))
     spec = merged(spec, given)
     spec.pop("results_dir", None)
-    loaded = load_spec(tasks.spec_module(task).Spec, spec).spec
+    # `${results_dir}` in a path is looked at as it will be: in a folder as deep as the job's own.
+    placed = {**spec, "results_dir": str(JobFolder(settings.jobs / "any").results)}
+    loaded = load_spec(tasks.spec_module(task).Spec, placed).spec
     check_paths(loaded, settings)
     return spec
 

@@ -58,7 +58,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
     found = metrics.compute()
     for note in found.notes:
         run.warning(note)
-    variants = _score_variants(model, dataset, spec, run)
+    variants, details = _score_variants(model, dataset, spec, run)
     run.status(f"{path.name} scored on {split}", kpi=found.values)
     report = {
         "checkpoint": str(path),
@@ -71,8 +71,11 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
     table = [f"  {name:<22} {value:.4f}" for name, value in found.values.items()]
     if variants:
         report["variants"] = variants
+        report["variant_details"] = details
         goal = last_phase(model.task).goal.metric
-        table += [f"  {goal} with {name:<10} {values[goal]:.4f}" for name, values in variants.items()]
+        for name, values in variants.items():
+            shown = {goal: values[goal]} if goal in values else values
+            table += [f"  {key} with {name:<10} {value:.4f}" for key, value in shown.items()]
     summary = [f"{path.name} on {rows.count} {split} samples:", *table, f"Rows and images: {run.folder}"]
     summary += rows.notes
     return EvaluateResult("evaluate", run.folder, report, summary, found.values, run.folder / PREDICTIONS)
@@ -80,21 +83,24 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> EvaluateResult:
 
 def _score_variants(
     model: LoadedModel, dataset: Dataset, spec: CommonSpec, run: Run
-) -> dict[str, dict[str, float]]:
-    """The metrics with the task's other ways of generating, and a figure of each."""
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Any]]]:
+    """Metrics and details with the task's other ways of generating, and a figure of each."""
     generates = model.task.capability(Generates)
-    found = {}
-    for name, generator in (generates.variants() if generates else {}).items():
+    found, details = {}, {}
+    for name, variant in (generates.variants(dataset) if generates else {}).items():
         with run.progress(f"scoring with {name}", len(dataset)) as bar:
             metrics = score(
                 model.task,
-                with_generator(model.engine, generator),
+                with_generator(model.engine, variant.generator),
                 dataset,
                 scoring_batch_size(model.task, spec.evaluate.batch_size),
                 0,
                 bar.advance,
+                metrics=variant.metrics() if variant.metrics else None,
             )
-        found[name] = metrics.compute().values
+        computed = metrics.compute()
+        found[name] = computed.values
+        details[name] = computed.details
         shown = [
             model.task.predictions.draw(whole_sample(model.task, dataset, number), prediction)
             for number, prediction in sorted(metrics.worst(spec.evaluate.max_pictures))
@@ -102,7 +108,7 @@ def _score_variants(
         if shown:
             with run.artefact(f"{name}.png") as path:
                 image_grid(shown).save(path)
-    return found
+    return found, details
 
 
 def _write_figures(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -28,7 +29,8 @@ from tao_like.stages.lib.engines import (
     graph_inputs,
     open_bundle,
 )
-from tao_like.stages.lib.folders import is_model, model_bytes, stage_folder
+from tao_like.stages.lib.folders import model_at, model_bytes, stage_folder
+from tao_like.stages.lib.onnx_merge import read_graph
 from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tracking import Run, atomic_path
@@ -67,15 +69,13 @@ def _wanted_file(spec: CommonSpec) -> Path:
 
 def exported_file(spec: CommonSpec) -> Path:
     """What export has left: a file, or for a model of several graphs a folder of the same name."""
-    named = _wanted_file(spec)
-    folder = named.with_suffix("")
-    return folder if is_model(folder) and not named.is_file() else named
+    return model_at(_wanted_file(spec))
 
 
 def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run) -> dict[str, Any]:
     """Writes an opened bundle as an ONNX file, compares its outputs with torch's, and reports.
 
-    A model of several graphs becomes a folder: ``final`` without its suffix.
+    A model of several graphs becomes a folder, ``final`` without its suffix, unless one file is asked for.
 
     Args:
         model: opened with ``settings.input_format``.
@@ -89,16 +89,28 @@ def export_model(model: LoadedModel, settings: ExportSpec, final: Path, run: Run
     assert model.network is not None
     graphs = model.task.exports(model.network, settings.input_format)
     samples, kind = _samples(model.task, run)
-    if len(graphs) > 1:
+    as_folder = len(graphs) > 1 and not settings.one_file
+    if settings.one_file and model.task.capability(Generates) is not None:
+        raise SpecError(
+            "export.one_file: the graphs of this model are called many times in turn, so they cannot be one; "
+            "leave the key out"
+        )
+    if as_folder:
         final = final.with_suffix("")
-    with atomic_folder(final, PIPELINE_FILE) if len(graphs) > 1 else atomic_path(final) as temporary:
+    with atomic_folder(final, PIPELINE_FILE) if as_folder else atomic_path(final) as temporary:
         written = _graphs(model.task, graphs, samples, settings)
         asks = model.task.capability(AsksFirst)
         if asks is not None:
             asks.ask(model.engine.run, "export")
         assert isinstance(model.engine, TorchEngine)
         metadata = _metadata(model, model.engine.final, settings, file_sha256(model.path))
-        _save(temporary, {name: proto for name, (proto, _) in written.items()}, metadata)
+        protos = {name: proto for name, (proto, _) in written.items()}
+        if as_folder or len(protos) == 1:
+            _save(temporary, protos, metadata)
+        else:
+            with TemporaryDirectory() as apart:
+                _save(Path(apart), protos, metadata)
+                onnx.save(read_graph(Path(apart)), temporary)
         differences = _differences(model, temporary, samples, settings)
         worst = max(differences.values())
         # Not `worst > tolerance`: a difference that is not a number must fail too.

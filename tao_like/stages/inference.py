@@ -111,7 +111,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         asks.ask(model.engine.run, "inference")
     generates = model.task.capability(Generates)
     if generates is not None:
-        model.engine = with_generator(model.engine, generates.generator_for_prompts())
+        model.engine = with_generator(model.engine, generates.generator_for_prompts(model.network))
     skipped: list[str] = []
     video = _video(model.task, spec.inference)
     if video is not None:

@@ -63,6 +63,12 @@ def test_a_key_that_is_not_declared_for_it_is_added() -> None:
 @pytest.mark.parametrize(
     ("fields", "key", "text"),
     [
+        (
+            {"parameter": "dataset.train_dataset.images_dir", "valid_options": ["/etc"]},
+            "parameter",
+            "paths are not varied",
+        ),
+        ({"parameter": "results_dir", "valid_options": ["/etc"]}, "parameter", "cannot be varied"),
         ({"parameter": "train.optim.rate"}, "parameter", "there is no key train.optim.rate"),
         ({"parameter": "train.optim"}, "parameter", "cannot be varied"),
         ({"parameter": "automl.seed"}, "parameter", "cannot be varied"),

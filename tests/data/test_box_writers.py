@@ -16,8 +16,8 @@ from tiny_detection import data_overrides, run
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
 from tao_like.data.boxes.checks import SizeFaults
+from tao_like.data.boxes.formats.writers import WRITTEN_FORMATS, write_boxes
 from tao_like.data.boxes.sources import BoxSource, read_boxes
-from tao_like.data.boxes.writers import WRITTEN_FORMATS, write_boxes
 from tao_like.errors import DatasetError
 
 CLASSES = ["car", "van"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from tiny_clip import run
 from tao_like.bundle import read_bundle
 from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.images.files import content_sha1, read_header
+from tao_like.data.inference_files import image_sources
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs import packed as packed_file
+from tao_like.runtime.inputs import shards
 from tao_like.runtime.inputs.image import read_image
 from tao_like.runtime.inputs.shards import shard_members
 
@@ -107,7 +112,7 @@ def test_shards_that_are_cut_off_compressed_or_none_are_refused(tmp_path: Path) 
     packed = tmp_path / "packed.tar"
     with tarfile.open(packed, "w:gz") as archive:
         archive.add(tmp_path / "whole.tar", "whole.tar")
-    with pytest.raises(DatasetError, match=r"packed\.tar.*without compression"):
+    with pytest.raises(DatasetError, match=r"packed\.tar: this is no tar archive"):
         shard_members(packed)
     links = tmp_path / "links.tar"
     with tarfile.open(links, "w") as archive:
@@ -169,3 +174,55 @@ def test_several_folders_are_one_split_as_tao_has_them(tmp_path: Path) -> None:
     listed.write_text("0.png\nnone.png\n")
     with pytest.raises(DatasetError, match=r"datasets\[2\]\.image_list_file.*\n.*none\.png"):
         run("dataset_check", tmp_path / "again", *words)
+
+
+def packed(shard: Path, *, suffix: str = ".tar.gz", parts: int = 1) -> Path:
+    """The shard compressed, in one or several members."""
+    content, target = shard.read_bytes(), shard.with_name(shard.stem + suffix)
+    cuts = [len(content) * number // parts for number in range(parts + 1)]
+    target.write_bytes(b"".join(gzip.compress(content[a:b]) for a, b in pairwise(cuts)))
+    shard.unlink()
+    return target
+
+
+@pytest.mark.parametrize(("suffix", "parts"), [(".tar.gz", 1), (".tgz", 3)])
+def test_compressed_shards_are_read_as_plain_ones_are(
+    suffix: str, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_file, "_STEP", 3000)
+    monkeypatch.setattr(packed_file, "_PIECE", 500)
+    plain = write_shard(tmp_path / "plain" / "a.tar", samples(0, 40))
+    copy = write_shard(tmp_path / "packed" / "a.tar", samples(0, 40))
+    shard = packed(copy, suffix=suffix, parts=parts)
+    expected, found = read(plain.parent).records, read(shard.parent).records
+    assert [one.captions for one in found] == [one.captions for one in expected]
+    for number in (39, 0, 20, 21, 3):  # back and forth
+        assert content_sha1(found[number].path) == content_sha1(expected[number].path)
+    # Reading begins at many places, not at the first one alone.
+    marks = shards._marks(shard, shard.stat().st_size, shard.stat().st_mtime_ns)
+    assert len(marks) >= plain.stat().st_size // 3000 // 2
+    assert sorted(tmp_path.rglob("*.*")) == sorted([plain, shard])
+
+
+def test_a_damaged_compressed_shard_is_named(tmp_path: Path) -> None:
+    shard = packed(write_shard(tmp_path / "a.tar", samples(0, 8)))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DatasetError, match=r"a\.tar\.gz: the archive is cut off"):
+        read(tmp_path)
+    shard.write_bytes(b"\x1f\x8b" + bytes(100))
+    with pytest.raises(DatasetError, match=r"a\.tar\.gz: this is no tar archive"):
+        read(tmp_path)
+
+
+def test_shards_are_a_source_of_inference(tmp_path: Path) -> None:
+    first = write_shard(tmp_path / "a.tar", samples(0, 2))
+    second = packed(write_shard(tmp_path / "b.tar", samples(2, 1)))
+    names = [first / "0000.png", first / "0001.png", second / "0002.png"]
+    assert image_sources(str(tmp_path)) == names
+    assert image_sources(str(first)) == names[:2]
+    assert image_sources(str(tmp_path / "*.gz")) == names[2:]
+    assert image_sources(str(names[1])) == [names[1]]
+    empty = write_shard(tmp_path / "none" / "c.tar", {"a.txt": b"x"})
+    with pytest.raises(DatasetError, match=r"inference\.source: there are no pictures in the shard"):
+        image_sources(str(empty))

@@ -14,7 +14,7 @@ from waiting import pids, python, until, wait_for
 from tao_like.config import load_spec
 from tao_like.config.blocks.execution import RaySpec, SlurmSpec
 from tao_like.errors import SpecError
-from tao_like.jobs.executors import EngineError, ScaleShift, Submission
+from tao_like.jobs.executors import EngineError, Placement, Submission
 from tao_like.jobs.executors.engine import EngineExecutor, job_name
 from tao_like.jobs.executors.kubernetes import KubernetesExecutor
 from tao_like.jobs.executors.manifests import job_manifest, jobset_manifest, service_manifest
@@ -46,7 +46,7 @@ def test_what_sbatch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     settings = SlurmSpec(
         partition="gpu", account="me", time_limit="1-00:00:00", cpus=8, memory="64G", options=["--qos=low"]
     )
-    submission = work(tmp_path, placement=ScaleShift(nodes=2, processes=4, gpus=4))
+    submission = work(tmp_path, placement=Placement(nodes=2, processes=4, gpus=4))
     SlurmExecutor(settings, **QUICK).submit(submission)
     given = json.loads((home / "1" / "job.json").read_text())["options"]
     wanted = {
@@ -86,7 +86,7 @@ def test_each_machine_is_told_its_number(tmp_path: Path, monkeypatch: pytest.Mon
     executor = SlurmExecutor(
         SlurmSpec(setup=[f"export PYTHONPATH={package.parents[1]}:$PYTHONPATH"]), **QUICK
     )
-    submission = work(tmp_path, placement=ScaleShift(nodes=2, processes=3))
+    submission = work(tmp_path, placement=Placement(nodes=2, processes=3))
     executor.submit(submission)
     wait_for(lambda: executor.status(submission.folder, 1).state == "ended")
     said = executor.logs(submission.folder).decode()
@@ -215,7 +215,7 @@ def test_manifests_are_of_the_published_schemas(tmp_path: Path) -> None:
     settings = kubernetes_settings(tmp_path)
     settings.cpus, settings.memory, settings.service_account = 8, "64Gi", "trainer"
     settings.node_selector = {"gpu": "a100"}
-    submission = work(tmp_path, placement=ScaleShift(nodes=2, processes=4, gpus=4))
+    submission = work(tmp_path, placement=Placement(nodes=2, processes=4, gpus=4))
     name = job_name(submission.folder, 1)
     job = job_manifest(submission, settings, name)
     validate(job, "1.30", strict=True)
@@ -232,7 +232,7 @@ def test_several_pods_find_the_first(jobsets: bool, tmp_path: Path, monkeypatch:
     with serving(engine) as url:
         fake_kubectl(tmp_path, url, monkeypatch)
         executor = KubernetesExecutor(kubernetes_settings(tmp_path), **QUICK)
-        submission = work(tmp_path, placement=ScaleShift(nodes=2, processes=4, gpus=4))
+        submission = work(tmp_path, placement=Placement(nodes=2, processes=4, gpus=4))
         executor.submit(submission)
         assert "Unschedulable: 0/3" in executor.status(submission.folder, 1).note
     things = {thing["kind"]: thing for thing in engine.things.values()}
@@ -268,7 +268,7 @@ def test_pods_see_the_volume_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_ray_places_a_job_on_one_machine(tmp_path: Path) -> None:
     with serving(Ray()) as url, pytest.raises(EngineError, match=r"train.num_nodes: Ray Jobs places"):
-        RayExecutor(RaySpec(address=url)).submit(work(tmp_path, placement=ScaleShift(nodes=2)))
+        RayExecutor(RaySpec(address=url)).submit(work(tmp_path, placement=Placement(nodes=2)))
     with pytest.raises(EngineError, match=r"execution.ray.address: http://127.0.0.1:9 does not answer"):
         RayExecutor(RaySpec(address="http://127.0.0.1:9")).submit(work(tmp_path / "other"))
 
@@ -279,15 +279,15 @@ def test_ray_places_a_job_on_one_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("action", "words", "wanted"),
     [
-        ("train", ["train.num_gpus=4", "train.num_nodes=2"], ScaleShift(2, 4, 4)),
-        ("train", ["train.gpu_ids=[0,2]", "train.num_gpus=2"], ScaleShift(1, 2, 2)),
-        ("train", ["train.num_gpus=2", "train.accelerator=cpu"], ScaleShift(1, 2, 0)),
-        ("train", ["execution.gpus=0"], ScaleShift(1, 1, 0)),
-        ("evaluate", ["train.num_gpus=4", "train.num_nodes=2"], ScaleShift(1, 1, 1)),
-        ("export", ["train.num_gpus=4"], ScaleShift(1, 1, 0)),
+        ("train", ["train.num_gpus=4", "train.num_nodes=2"], Placement(2, 4, 4)),
+        ("train", ["train.gpu_ids=[0,2]", "train.num_gpus=2"], Placement(1, 2, 2)),
+        ("train", ["train.num_gpus=2", "train.accelerator=cpu"], Placement(1, 2, 0)),
+        ("train", ["execution.gpus=0"], Placement(1, 1, 0)),
+        ("evaluate", ["train.num_gpus=4", "train.num_nodes=2"], Placement(1, 1, 1)),
+        ("export", ["train.num_gpus=4"], Placement(1, 1, 0)),
     ],
 )
-def test_what_a_stage_needs(action: str, words: list[str], wanted: ScaleShift) -> None:
+def test_what_a_stage_needs(action: str, words: list[str], wanted: Placement) -> None:
     spec = load_spec(spec_module("classification").Spec, None, words).spec
     assert placement_of(spec, action) == wanted
 

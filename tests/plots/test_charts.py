@@ -25,7 +25,7 @@ from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import ACCENT, PALE, class_color, rgb
 from tao_like.plots.scatter import Point, draw_named_points
 from tao_like.stages.prune.report import Width, draw_widths
-from tao_like.tasks.common.class_scores import ClassScores
+from tao_like.tasks.common.classes.class_scores import ClassScores
 
 
 def pixels(image: Image.Image, color: str) -> np.ndarray:

@@ -117,6 +117,20 @@ def test_paths_outside_the_roots_are_refused(server: Served, path: str) -> None:
     assert send(server, "POST", "/datasets", {"task": "classification", "path": given})[0] == 422
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"dataset": {"train_dataset": {"images_dir": "${results_dir}/../../../x"}}},
+        {"model": {"backbone": {"pretrained_backbone_path": "${dataset.train_dataset.images_dir}/../x"}}},
+    ],
+)
+def test_paths_that_are_put_together_are_looked_at(server: Served, block: dict[str, Any]) -> None:
+    train = {"images_dir": str(server.settings.roots[0])}
+    specs = block if "dataset" in block else {**block, "dataset": {"train_dataset": train}}
+    problem = send(server, "POST", "/jobs", {**TRAIN, "specs": specs})[2]
+    assert "outside" in problem["errors"][0]["text"]
+
+
 def test_every_path_of_every_task_is_looked_at() -> None:
     """By setting each alone: a key that is not seen could read any file."""
     from tao_like.config.structure import Block, describe

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tao_like.errors import DatasetError
-from tao_like.service.archives import only_folder, unpack
+from tao_like.service.archives import _bytes_of_list, only_folder, unpack
 
 
 def tar(path: Path, *members: tuple[str, bytes | bytes | str, bytes]) -> Path:
@@ -58,8 +58,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip device": (lambda p: zipped(p, ("a", stat.S_IFBLK | 0o600, b"")), "link or a device"),
     "zip bomb": (lambda p: zipped(p, ("a", 0o644, b"0" * 1_000_000)), "more than 1000 bytes"),
     "zip many": (lambda p: zipped(p, *((str(n), 0o644, b"") for n in range(11))), "more than 10 members"),
+    "zip long list": (
+        lambda p: zipped(p, *((str(n), 0o644, b"") for n in range(2000))),
+        "list of members is longer than 10",
+    ),
     "zip deep": (lambda p: zipped(p, ("/".join("a" * 60), 0o644, b"")), "too long"),
     "zip control": (lambda p: zipped(p, ("a\x1bb", 0o644, b"")), "no file can have"),
+    "tar long header": (lambda p: tar(p, ("a", tarfile.XHDTYPE, b"0" * 2_000_000)), "header of 2000000"),
+    "tar long name": (
+        lambda p: tar(p, ("b", FILE, b"1"), ("a", tarfile.GNUTYPE_LONGNAME, b"0" * 2_000_000)),
+        "header of 2000000",
+    ),
     "no archive": (lambda p: Path(p.write_bytes(b"GIF89a") and p), "neither a zip nor a tar"),
     "half a zip": (lambda p: _cut(zipped(p, ("a", 0o644, bytes(range(256)) * 3))), "neither|damaged"),
 }
@@ -107,3 +116,16 @@ def test_ordinary_archives_are_unpacked(mode: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_a_split_is_not_gone_into(tmp_path: Path) -> None:
     (tmp_path / "train" / "cats").mkdir(parents=True)
     assert only_folder(tmp_path) == tmp_path
+
+
+def test_the_list_of_a_large_zip_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From so many members on zipfile writes the record for large files too.
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 20)
+    path = zipped(tmp_path / "many.zip", *((str(n), 0o644, b"") for n in range(30)))
+    data = bytearray(path.read_bytes())
+    size = sum(46 + len(one.filename) for one in zipfile.ZipFile(path).infolist())
+    assert _bytes_of_list(path) == size
+    assert b"PK\6\6" in data
+    data[-10:-6] = b"\xff" * 4  # as it is where the length does not fit into the ordinary one
+    path.write_bytes(data)
+    assert _bytes_of_list(path) == size

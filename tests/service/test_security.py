@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,25 @@ def test_this_machine_needs_no_token(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gpu.example"])
 def test_any_other_address_needs_one(host: str) -> None:
     assert Settings(Path("x"), host).needs_token
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_bodies_that_are_held_have_a_limit(declared: bool, tmp_path: Path) -> None:
+    with served(tmp_path, manages=False) as server:
+        host = server.url.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=30)
+        body = b'{"task": "' + b"0" * (9 << 20) + b'"}'
+        headers = {
+            "Content-Type": "application/json",
+            **({} if declared else {"Transfer-Encoding": "chunked"}),
+        }
+        pieces = body if declared else iter([body[: 1 << 20]] * 9)
+        with suppress(OSError):  # it does not read to the end what it does not take
+            connection.request("POST", "/api/v2/jobs", pieces, headers, encode_chunked=not declared)
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert b"larger than 8388608 bytes" in answer.read()
+        connection.close()
 
 
 def test_uploads_have_a_limit(server: Served, tmp_path: Path) -> None:

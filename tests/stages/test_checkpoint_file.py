@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tao_like.errors import BundleError
-from tao_like.stages.train.checkpoint_file import read_best, read_checkpoint, write_checkpoint
+from tao_like.stages.train.checkpoints.checkpoint_file import read_best, read_checkpoint, write_checkpoint
 
 
 def example() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tiny_classification import tiny_spec
 
 from tao_like.errors import SpecError
 from tao_like.stages.lib.devices import pick_device
-from tao_like.stages.train.devices import Devices, choose_devices, end_processes
+from tao_like.stages.train.setup.devices import Devices, choose_devices, end_processes
 from tao_like.tracking import Run
 
 

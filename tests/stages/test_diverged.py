@@ -15,9 +15,9 @@ from torch import Tensor
 from tao_like.config.blocks.common import EarlyStoppingSpec
 from tao_like.contract.metrics import Goal
 from tao_like.errors import TaoLikeError
+from tao_like.stages.train.checkpoints.state import State
 from tao_like.stages.train.loop import PhaseTraining
-from tao_like.stages.train.state import State
-from tao_like.stages.train.watch import Diverged
+from tao_like.stages.train.reporting.watch import Diverged
 
 SGD = ("train.optim.optim=sgd", "train.optim.lr=10", "train.num_epochs=5")
 

@@ -16,8 +16,8 @@ from tiny_classification import data_overrides, run
 
 from tao_like.errors import BundleError, SpecError, TaoLikeError
 from tao_like.stages.results import TrainResult
-from tao_like.stages.train import checkpoint_file
-from tao_like.stages.train.checkpoint_file import read_checkpoint
+from tao_like.stages.train.checkpoints import checkpoint_file
+from tao_like.stages.train.checkpoints.checkpoint_file import read_checkpoint
 from tao_like.stages.train.loop import PhaseTraining
 
 SHORT = ("train.num_epochs=2", "train.tensorboard.enabled=false")
@@ -140,7 +140,7 @@ def test_an_epoch_that_a_killed_process_could_not_tell_of_is_told(
     class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died between the checkpoint and the line: so that no epoch is told twice, none must be lost."""
-    from tao_like.stages.train.report import Reporter
+    from tao_like.stages.train.reporting.report import Reporter
 
     words = [*data_overrides(class_folders), *SHORT, "train.num_epochs=3"]
     tell = Reporter.epoch

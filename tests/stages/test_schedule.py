@@ -14,7 +14,7 @@ from tiny_classification import data_overrides, tiny_spec
 
 from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
-from tao_like.stages.train.optim import (
+from tao_like.stages.train.setup.optim import (
     build_optimizer,
     build_schedule,
     fitting_warmup,

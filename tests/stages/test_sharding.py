@@ -19,8 +19,8 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.stages.train.checkpoint_file import read_best, read_checkpoint
-from tao_like.stages.train.sharding import ShardedNetwork, whole
+from tao_like.stages.train.checkpoints.checkpoint_file import read_best, read_checkpoint
+from tao_like.stages.train.checkpoints.sharding import ShardedNetwork, whole
 
 SIZES = {"train": 24, "val": 7, "test": 1}
 SETTINGS = (

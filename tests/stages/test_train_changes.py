@@ -9,7 +9,7 @@ from stage_runs import assert_same_weights, status_lines
 from tiny_classification import data_overrides, run
 
 from tao_like.errors import SpecError
-from tao_like.stages.train.checkpoint_file import read_checkpoint
+from tao_like.stages.train.checkpoints.checkpoint_file import read_checkpoint
 
 
 def test_rounds_of_a_training(class_folders: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.runtime.predictions.boxes3d import Selection3d
-from tao_like.tasks.common.best_places import best_places
+from tao_like.tasks.common.boxes.best_places import best_places
 from tao_like.tasks.pointpillars.model.for_export import selected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tao_like.runtime.predictions.boxes3d import Selection3d
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.common.boxes.box_agreement import largest_difference
 from tao_like.tasks.common.label_files import label_files
 from tao_like.tasks.pointpillars.metrics.agreement import comparison
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from tao_like.contract.metrics import Metrics
-from tao_like.tasks.common.class_metrics import ClassMetrics
-from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
-from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
+from tao_like.tasks.common.classes.class_metrics import ClassMetrics
+from tao_like.tasks.common.classes.class_scores import ClassScores, best_f1_threshold
+from tao_like.tasks.common.classes.multi_label_metrics import MultiLabelMetrics
 
 
 def scored(

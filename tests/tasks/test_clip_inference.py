@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tiny_classification
 import torch
 from PIL import Image
 from sample_images import shape, write_class_folders
 from stage_runs import assert_same_weights, break_in_second_epoch, status_lines, weights_of
-from tiny_clip import data_overrides, run
+from tiny_clip import data_overrides, run, tiny_spec
 
 from tao_like import runtime
 from tao_like.bundle import read_bundle, write_bundle
 from tao_like.config import load_spec
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.networks.weights.loading import source_normalization
+from tao_like.stages.export import exported_file
 from tao_like.tasks import spec_module
 from tao_like.tasks.clip.init import write_spec
 from tao_like.tasks.common.pair_judge import open_guide, open_judge
@@ -146,6 +148,25 @@ def test_the_runtime_searches_too_and_refuses_classes_that_are_none(
             model.predict(best.source, classes=classes)
     with pytest.raises(DatasetError, match="a text is wanted"):
         model.predict({"text": 5})
+
+
+def test_both_towers_may_be_one_file(trained: Any, photos: Path, tmp_path: Path) -> None:
+    given = [f"export.checkpoint={trained.bundle}"]
+    folder = run("export", tmp_path, *given).onnx_file
+    one = run("export", tmp_path, *given, "export.one_file=true").onnx_file
+    assert (folder.is_dir(), one.suffix) == (True, ".onnx")
+    assert [node.name for node in onnx.load(one).graph.input] == ["image", "text"]
+    expected, found = runtime.load(folder), runtime.load(one)
+    words = ["something red", "something blue"]
+    for path in sorted(photos.iterdir())[:2]:
+        for classes in (None, words):
+            left, right = (model.predict(path, classes=classes) for model in (expected, found))
+            assert right.label == left.label
+            assert dict(right.probabilities) == pytest.approx(dict(left.probabilities), abs=1e-5)
+    # What comes after takes the file that was written last.
+    assert exported_file(tiny_spec(f"results_dir={tmp_path}")) == one
+    run("export", tmp_path, *given)
+    assert exported_file(tiny_spec(f"results_dir={tmp_path}")) == folder
 
 
 def test_a_pair_judges_images_for_other_tasks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from onnx_towers import run_towers
+from safetensors.torch import save_file
 
 from tao_like.errors import SpecError
 from tao_like.tasks.clip.losses import LOSSES
@@ -77,6 +79,35 @@ def test_weights_of_transformers_give_its_logits_in_torch_and_onnx(
     assert torch.allclose(logits, expected, atol=2e-5)
     image, text, scaling = run_towers(network, pixels, ids, tmp_path)
     assert np.allclose(scaling[0, 0] * image @ text.T + scaling[0, 1], expected.numpy(), atol=2e-5)
+
+
+def test_a_file_under_open_clip_s_names_gives_the_same(tmp_path: Path) -> None:
+    spec, written = small(activation="gelu")
+    names = (("blocks.", "transformer.resblocks."), (".norm", ".ln_"), (".attn.qkv.", ".attn.in_proj_"))
+    names += ((".attn.proj.", ".attn.out_proj."), (".mlp.fc1.", ".mlp.c_fc."), (".mlp.fc2.", ".mlp.c_proj."))
+    state = {f"visual.trunk.{name}": tensor for name, tensor in written.image.backbone.state_dict().items()}
+    for name, tensor in written.text.state_dict().items():
+        if name.startswith("logit_"):
+            state[name] = tensor
+            continue
+        for ours, theirs in (*names, ("projection.", "text_projection.")):
+            name = name.replace(ours, theirs)
+        state[f"text.{'ln_final' + name[4:] if name.startswith('norm') else name}"] = tensor
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()},
+        tmp_path / "open_clip_model.safetensors",
+    )
+    config = {"model_cfg": {"embed_dim": 96}, "preprocess_cfg": {"mean": [0.4] * 3, "std": [0.3] * 3}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    torch.manual_seed(9)
+    read = build_pair(spec, "siglip", Vocabulary(VOCABULARY, 1, LENGTH)).eval()
+    notes = load_foreign(read, tmp_path, spec)
+    assert any("mean and std are those of the files beside it" in note for note in notes)
+    written.image.normalise.mean.fill_(0.4)
+    written.image.normalise.std.fill_(0.3)
+    with torch.no_grad():
+        for mine, theirs_ in zip(read(*batch()), written(*batch()), strict=True):
+            assert torch.allclose(mine, theirs_, atol=1e-6)
 
 
 def test_another_activation_or_tower_is_refused(folder: tuple[Any, Path]) -> None:

@@ -19,7 +19,7 @@ from tiny_clip import SPLITS, TINY, data_overrides
 
 from tao_like import runtime
 from tao_like.bundle import file_sha256, read_bundle
-from tao_like.stages.results import EvaluateResult, ExportResult, TrainResult
+from tao_like.stages.results import CompareResult, EvaluateResult, ExportResult, QuantizeResult, TrainResult
 
 RUNTIME_SCRIPT = """\
 import json, sys
@@ -147,3 +147,25 @@ class TestClip(TaskStagesTest):
             prediction = {"label": label, "score": score, "probabilities": probabilities}
             self.assert_same_prediction(prediction, row)
         assert set(predictions[-1][3]) == {"a red thing", "a blue thing"}
+
+    def test_the_text_tower_is_quantized_anew_in_every_call(self, quantized: QuantizeResult) -> None:
+        nodes = onnx.load(quantized.onnx_file).graph.node
+        products = [node.name for node in nodes if node.op_type == "MatMulInteger"]
+        assert len(products) == len(quantized.report["dynamic_layers"]) >= 4  # one block
+        assert all(name.startswith("text/") for name in products)
+        static = set(quantized.report["int8_layers"]) - set(quantized.report["dynamic_layers"])
+        assert any(name.startswith("image/") for name in static)
+        assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in nodes}
+
+    def assert_compared(self, result: CompareResult, metric: str) -> None:
+        super().assert_compared(result, metric)
+        first, *others = (row["likeness"] for row in result.rows)
+        assert first == {}
+        for row, likeness in zip(result.rows[1:], others, strict=True):
+            assert set(likeness) == {
+                f"{tower}_cosine{end}" for tower in ("image", "text") for end in ("", "_min")
+            }
+            least = {"export": 0.99999, "quantize": 0.9}.get(Path(row["path"]).parent.name, -1)
+            assert least < likeness["image_cosine_min"] <= likeness["image_cosine"] < 1.00001
+            assert least < likeness["text_cosine_min"] <= likeness["text_cosine"] < 1.00001
+        assert "zero_shot_top1" in result.rows[0]["metrics"]

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
+from tao_like.tasks.common.classes.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics

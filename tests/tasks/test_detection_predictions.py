@@ -25,7 +25,7 @@ from tao_like.runtime.metadata import METADATA_KEY
 from tao_like.runtime.predictions.boxes import Detection, Selection
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.runtime.predictions.tiles import Tiling
-from tao_like.tasks.common.box_agreement import largest_difference
+from tao_like.tasks.common.boxes.box_agreement import largest_difference
 from tao_like.tasks.detection.metrics.agreement import comparison
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES
 

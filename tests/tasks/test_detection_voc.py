@@ -10,7 +10,7 @@ from test_detection_metrics import CLASSES, boxes_at, found_of, matched, random_
 
 from tao_like.data.boxes.annotation import BoxArrays
 from tao_like.runtime.inputs.image import ImagePreprocessing
-from tao_like.tasks.common.class_scores import ClassScores
+from tao_like.tasks.common.classes.class_scores import ClassScores
 from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import coco_metrics
 from tao_like.tasks.detection.metrics.detection import DetectionMetrics

@@ -11,7 +11,7 @@ from tiny_pointpillars import TINY, camera, write_kitti
 from tao_like.config import load_spec
 from tao_like.data.lidar.kitti import camera_boxes
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 from tao_like.tasks.pointpillars.draw import LONGEST_SIDE, draw_frame, draw_on_camera
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.task import PointPillarsTask

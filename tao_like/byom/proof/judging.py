@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tao_like.errors import ConversionError
 
 Array = NDArray[np.generic]
+_Floats = NDArray[np.float64]
 _ROUNDINGS = 16
 """A difference of so many times what single precision does to the network is rounding still: onnxruntime
 adds in another order, and the largest of many roundings is not always met."""
@@ -105,11 +106,7 @@ def judged(
     if exact is not None and known:
         rounding = np.atleast_1d(_apart(exact.astype(np.float64), right).max(axis=others))
         rounding = np.where(np.isfinite(rounding), rounding, 0.0)
-    allowed = np.maximum(tolerance * scale, _ROUNDINGS * rounding) + _STEP * float(scale.max())
-    fractions = np.where(worst == 0, 0.0, worst / np.where(allowed == 0, math.inf, allowed))
-    fractions = np.where(
-        (worst > 0) & (allowed == 0), math.inf, np.where(np.isfinite(worst), fractions, math.inf)
-    )
+    fractions = _of_allowed(worst, scale, rounding, tolerance)
     place = int(fractions.argmax())
     size = float(scale[place]) or float(scale.max()) or 1.0
     return Comparison(
@@ -125,7 +122,22 @@ def judged(
     )
 
 
-def _apart(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+def _of_allowed(worst: _Floats, scale: _Floats, rounding: _Floats, tolerance: float) -> _Floats:
+    """The largest difference of each channel as a fraction of what it may be.
+
+    Args:
+        worst: the largest difference of each channel.
+        scale: its largest magnitude.
+        rounding: what single precision does to it.
+        tolerance: the fraction of its largest magnitude that is allowed in any case.
+    """
+    allowed = np.maximum(tolerance * scale, _ROUNDINGS * rounding) + _STEP * float(scale.max())
+    fractions = np.where(worst == 0, 0.0, worst / np.where(allowed == 0, math.inf, allowed))
+    is_endless = ((worst > 0) & (allowed == 0)) | ~np.isfinite(worst)
+    return np.where(is_endless, math.inf, fractions)
+
+
+def _apart(left: _Floats, right: _Floats) -> _Floats:
     """Differences; two infinities of a sign, or two that are no numbers, are the same."""
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     with np.errstate(invalid="ignore"):

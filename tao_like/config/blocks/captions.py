@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tao_like.config import MISSING, Problem, spec_field
 
 LAYOUTS = ("auto", "text_files", "class_folders", "shards")
-"""What a folder holds: text files beside images, a folder of images for each class, or .tar shards."""
+"""What a folder holds: text files beside images, a folder of images for each class, or shards."""
 
 
 @dataclass
@@ -16,7 +16,10 @@ class CaptionFolderSpec:
     """One of several folders of a split, with TAO's keys."""
 
     image_dir: str = spec_field(
-        MISSING, "Folder of images, or of shards (.tar), or a shard", path=True, aliases=("images_dir",)
+        MISSING,
+        "Folder of images, or of shards (.tar, .tar.gz), or a shard",
+        path=True,
+        aliases=("images_dir",),
     )
     caption_dir: str | None = spec_field(
         None, "Folder of the text files; empty: they lie beside the images", path=True
@@ -35,7 +38,7 @@ class CaptionDataSpec:
     images_dir: str | None = spec_field(
         None,
         "Folder of images with a text file beside each, or of one folder of images a class, or of WebDataset "
-        "shards (.tar), or one shard; with captions_file: what its paths start from",
+        "shards (.tar, .tar.gz), or one shard; with captions_file: what its paths start from",
         path=True,
         aliases=("image_dir",),
     )

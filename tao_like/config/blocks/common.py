@@ -301,6 +301,10 @@ class ExportSpec:
         "uint8_nhwc: images as they are, normalized in the graph; float_nchw: the caller normalizes",
         choices=("uint8_nhwc", "float_nchw"),
     )
+    one_file: bool = spec_field(
+        False,
+        "A model of several graphs, such as two towers, as one; all of it is computed in every call",
+    )
     tolerance: float = spec_field(1e-4, "Largest difference to torch that passes", gt=0, le=1)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/export`", path=True

@@ -13,7 +13,7 @@ TARGETS = ("any", "this", "vnni", "arm")
 # TAO's keys of quantization that mean nothing here.
 IGNORED_TAO_KEYS_OF_QUANTIZATION: Mapping[str, str] = {
     "quantize.backend": "onnxruntime is the backend",
-    "quantize.mode": "quantization is static, after the training",
+    "quantize.mode": "quantization is static, after the training, but for quantize.dynamic_names",
     "quantize.layers": "weights are int8, values between layers uint8; quantize.skip_names excepts some",
     "quantize.backend_kwargs": "onnxruntime is the backend",
     "quantize.device": "quantization runs on the CPU",
@@ -48,6 +48,11 @@ class QuantizeSpec:
     )
     skip_names: list[str] = spec_field(
         [], "Layers left in float: parts of their names in the ONNX file, or patterns such as `*/head/*`"
+    )
+    dynamic_names: list[str] = spec_field(
+        [],
+        "Layers whose values get their range anew in every call, from the values themselves, in place of "
+        "calibration: parts of their names or patterns, of matrix products alone",
     )
     max_drop: float = spec_field(
         0.01,

@@ -79,19 +79,8 @@ def read_label_folder(
         records.append(
             BoxRecord(path, labels_of(boxes), "", key, tuple(boxes), width, height, str(label_file))
         )
-    if records and len(unlabelled) == len(records):
-        raise DatasetError(
-            f"none of the {len(records)} images in {image_dir} has a label file in {label_dir}; the first "
-            f"would be {label_dir / records[0].key} with the suffix {suffix}"
-        )
     if unlabelled:
-        notes.add(
-            "warning",
-            "no_label_file",
-            "{count} images without a label file: taken for images without objects. Where that is so, an "
-            "empty label file says it; where labels are missing, add them or take the images away",
-            unlabelled,
-        )
+        _say_unlabelled(unlabelled, records, image_dir, label_dir / f"*{suffix}", notes)
     if lines is None:
         with_image = {str(label_file_of(path, image_dir, label_dir, suffix)) for path in chosen}
         orphans = [path for path in label_files(label_dir, suffix) if str(path) not in with_image]
@@ -99,3 +88,21 @@ def read_label_folder(
             message = "{count} label files without an image; not read"
             notes.add("warning", "label_without_picture", message, orphans)
     return records
+
+
+def _say_unlabelled(
+    unlabelled: list[Path], records: list[BoxRecord], image_dir: Path, labels: Path, notes: Notes
+) -> None:
+    """Notes images without a label file. Raises DatasetError where all are."""
+    if len(unlabelled) == len(records):
+        raise DatasetError(
+            f"none of the {len(records)} images in {image_dir} has a label file in {labels.parent}; the "
+            f"first would be {labels.parent / records[0].key} with the suffix {labels.name[1:]}"
+        )
+    notes.add(
+        "warning",
+        "no_label_file",
+        "{count} images without a label file: taken for images without objects. Where that is so, an "
+        "empty label file says it; where labels are missing, add them or take the images away",
+        unlabelled,
+    )

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.class_lists import YAML_SUFFIXES, class_list_of, read_yaml, yolo_classes
-from tao_like.data.boxes.coco import coco_classes, read_coco
-from tao_like.data.boxes.csv_boxes import read_csv_boxes
-from tao_like.data.boxes.cvat import cvat_classes, is_cvat, read_cvat
 from tao_like.data.boxes.folders import Reader, read_label_folder
-from tao_like.data.boxes.kitti import read_kitti_file
-from tao_like.data.boxes.labelme import LabelMeReader
+from tao_like.data.boxes.formats.coco import coco_classes, read_coco
+from tao_like.data.boxes.formats.csv_boxes import read_csv_boxes
+from tao_like.data.boxes.formats.cvat import cvat_classes, is_cvat, read_cvat
+from tao_like.data.boxes.formats.kitti import read_kitti_file
+from tao_like.data.boxes.formats.labelme import LabelMeReader
+from tao_like.data.boxes.formats.recognition import files_of_images, recognise_folder
+from tao_like.data.boxes.formats.voc import read_voc_file
+from tao_like.data.boxes.formats.yolo import LineKind, YoloReader, long_lines
 from tao_like.data.boxes.names import ImageNames, read_names
 from tao_like.data.boxes.notes import Notes
-from tao_like.data.boxes.recognition import files_of_images, recognise_folder
-from tao_like.data.boxes.voc import read_voc_file
-from tao_like.data.boxes.yolo import LineKind, YoloReader, long_lines
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 

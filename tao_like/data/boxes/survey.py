@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.layouts import LAYOUTS, UNSPLIT, find_sources
+from tao_like.data.boxes.formats.layouts import LAYOUTS, UNSPLIT, find_sources
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
 from tao_like.data.images.files import find_images, passed_over_notes, read_header

@@ -72,7 +72,9 @@ def read_captions(source: CaptionSource) -> ReadCaptions:
         DatasetError: there is no such folder or list, it cannot be read, or holds no image with a caption.
     """
     if source.images_dir is not None and not (source.images_dir.is_dir() or find_shards(source.images_dir)):
-        raise DatasetError(f"{source.key}.images_dir: there is no folder or shard (.tar) {source.images_dir}")
+        raise DatasetError(
+            f"{source.key}.images_dir: there is no folder or shard (.tar, .tar.gz) {source.images_dir}"
+        )
     if source.captions_file is not None:
         found = _of_list(source, source.captions_file)
     elif shards := _shards(source):
@@ -101,7 +103,7 @@ def _shards(source: CaptionSource) -> list[Path]:
         return []
     shards = find_shards(source.root)
     if source.layout == "shards" and not shards:
-        raise DatasetError(f"{source.key}.images_dir: there is no shard (.tar) in {source.root}")
+        raise DatasetError(f"{source.key}.images_dir: there is no shard (.tar, .tar.gz) in {source.root}")
     if shards and source.layout == "auto" and source.root.is_dir():
         # What images were unpacked from may lie beside them.
         return [] if next(find_images(source.root), None) is not None else shards

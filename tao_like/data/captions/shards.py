@@ -1,4 +1,4 @@
-"""Images with captions in WebDataset shards: .tar files in which the files of a sample share a key."""
+"""Images with captions in WebDataset shards: .tar or .tar.gz, in which the files of a sample share a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tao_like.data.images.csv_lists import plain_header
 from tao_like.data.images.files import listing
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_SUFFIXES
-from tao_like.runtime.inputs.shards import SHARD_SUFFIX, Member, read_member, shard_members
+from tao_like.runtime.inputs.shards import Member, is_shard, open_shard, read_member, shard_members
 
 Texts = tuple[tuple[str, ...], str, str]
 """Captions, label and group of a sample; the last two may be empty."""
@@ -33,11 +33,11 @@ _IMAGES = {suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES}
 def find_shards(place: Path) -> list[Path]:
     """The shards that a path stands for: itself, or those that lie in a folder, in order; else none."""
     if place.is_file():
-        return [place] if place.suffix.lower() == SHARD_SUFFIX else []
+        return [place] if is_shard(place) else []
     if not place.is_dir():
         return []
     entries = (Path(entry.path) for entry in listing(place) if entry.is_file())
-    return [path for path in entries if path.suffix.lower() == SHARD_SUFFIX]
+    return [path for path in entries if is_shard(path)]
 
 
 def read_shards(
@@ -56,7 +56,7 @@ def read_shards(
     records: list[CaptionRecord] = []
     without: list[str] = []
     for shard in shards:
-        with shard.open("rb") as file:
+        with open_shard(shard) as file:
             for name, members in _samples(shard):
                 key = (shard / name).relative_to(root).as_posix()
                 captions, label, group = _texts(file, shard / name, members, texts_of)

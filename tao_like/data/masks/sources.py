@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tao_like.data.boxes.coco import read_coco
+from tao_like.data.boxes.formats.coco import read_coco
 from tao_like.data.images.files import find_images, first_of, read_text
 from tao_like.data.images.named import named_file
 from tao_like.data.masks.files import LOSSY_SUFFIXES, SUFFIXES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections import Counter, defaultdict
@@ -9,15 +10,15 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from tao_like.errors import DatasetError, SpecError
+from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.inputs.bpe import WORD_END, BytePairs, byte_symbols, clip_tokens, joined_parts
 from tao_like.runtime.inputs.text import BPE, WORDS, TextPreprocessing, Tokenizer, words_of
+from tao_like.runtime.inputs.token_files import LARGEST_VOCABULARY, READERS, SENTENCEPIECE, TOKENIZERS
 
 FILE = "file"
 TYPES = (WORDS, BPE, FILE)
 CLIP_MERGES = 49152 - 256 - 2
 """As many merges of its file as CLIP uses: it was made with more."""
-_LARGEST_FILE = 64 * 2**20
 
 
 def words_preprocessing(
@@ -99,6 +100,63 @@ def _count(
             del totals[pair]
 
 
+def file_preprocessing(
+    path: Path, context_length: int, *, canonicalize: bool | None, key: str = "model.tokenizer.path"
+) -> TextPreprocessing:
+    """The vocabulary of a file, with the kind of cleaning that belongs to it.
+
+    Args:
+        path: ``spiece.model`` (SentencePiece), ``tokenizer.json``, CLIP's merges, or a folder with one.
+        context_length: ids of a text.
+        canonicalize: texts are lower-cased and lose their punctuation; None: where a SentencePiece
+            vocabulary is given, as SigLIP's authors do.
+        key: of the spec, for messages.
+
+    Raises:
+        SpecError: there is no such file.
+        DatasetError: it is none of these, or its library is not installed.
+    """
+    file = _file(path, f"{key}={path}")
+    if file.suffix == ".model":
+        content = _content(file, key)
+        stored, kind = base64.b64encode(content).decode("ascii"), SENTENCEPIECE
+        cleans = canonicalize is not False
+    elif file.suffix == ".json" and _kind_of_json(file, key) != "BPE":
+        stored, kind, cleans = _content(file, key).decode("utf-8"), TOKENIZERS, bool(canonicalize)
+    else:
+        return TextPreprocessing(
+            BPE, context_length, merges=read_merges(file), canonicalize=bool(canonicalize)
+        )
+    try:
+        pad = READERS[kind](stored).end
+    except BundleError as error:
+        raise DatasetError(f"{key}={file}: {error}") from error
+    return TextPreprocessing(
+        kind,
+        context_length,
+        lower=cleans,
+        unescape=False,
+        canonicalize=cleans,
+        vocabulary=stored,
+        pad=pad,
+    )
+
+
+def _content(file: Path, key: str) -> bytes:
+    if file.stat().st_size > LARGEST_VOCABULARY:
+        raise DatasetError(
+            f"{key}={file}: the file is larger than {LARGEST_VOCABULARY // 2**20} MiB; that is no vocabulary"
+        )
+    return file.read_bytes()
+
+
+def _kind_of_json(file: Path, key: str) -> object:
+    try:
+        return json.loads(_content(file, key))["model"]["type"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(f"{key}={file}: this is no tokenizer.json ({error})") from error
+
+
 def read_merges(path: Path) -> list[str]:
     """The merges of CLIP's own vocabulary file, of a ``merges.txt``, or of a ``tokenizer.json``.
 
@@ -112,14 +170,14 @@ def read_merges(path: Path) -> list[str]:
     """
     key = f"model.tokenizer.path={path}"
     path = _file(path, key)
-    if path.stat().st_size > _LARGEST_FILE:
+    if path.stat().st_size > LARGEST_VOCABULARY:
         raise DatasetError(
-            f"{key}: the file is larger than {_LARGEST_FILE // 2**20} MiB; that is no vocabulary"
+            f"{key}: the file is larger than {LARGEST_VOCABULARY // 2**20} MiB; that is no vocabulary"
         )
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as packed:
-                content = packed.read(_LARGEST_FILE).decode("utf-8")
+                content = packed.read(LARGEST_VOCABULARY).decode("utf-8")
         else:
             content = path.read_text("utf-8")
         vocabulary: dict[str, int] | None
@@ -141,12 +199,13 @@ def read_merges(path: Path) -> list[str]:
 
 def _file(path: Path, key: str) -> Path:
     if path.is_dir():
-        for name in ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json"):
+        for name in ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "spiece.model", "tokenizer.json"):
             if (path / name).is_file():
                 return path / name
     if not path.is_file():
         raise SpecError(
-            f"{key}: there is no such vocabulary; give merges.txt or bpe_simple_vocab_16e6.txt.gz"
+            f"{key}: there is no such vocabulary; give merges.txt, bpe_simple_vocab_16e6.txt.gz, "
+            "spiece.model or tokenizer.json"
         )
     return path
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tao_like.config.blocks.execution import ExecutionSpec
-from tao_like.jobs.executors.base import Executor, ScaleShift, Seen, Submission
+from tao_like.jobs.executors.base import Executor, Placement, Seen, Submission
 from tao_like.jobs.executors.engine import EngineError
 from tao_like.jobs.executors.local import LocalExecutor
 
-__all__ = ["EngineError", "Executor", "LocalExecutor", "ScaleShift", "Seen", "Submission", "executor_of"]
+__all__ = ["EngineError", "Executor", "LocalExecutor", "Placement", "Seen", "Submission", "executor_of"]
 
 
 def executor_of(execution: ExecutionSpec) -> Executor:

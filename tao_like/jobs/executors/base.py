@@ -13,7 +13,7 @@ State = Literal["queued", "starting", "running", "ended", "lost"]
 
 
 @dataclass(frozen=True)
-class ScaleShift:
+class Placement:
     """What an attempt needs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Submission:
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = field(default_factory=Path.cwd)
-    placement: ScaleShift = ScaleShift()
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True)

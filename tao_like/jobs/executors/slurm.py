@@ -113,10 +113,9 @@ class SlurmExecutor(EngineExecutor):
         words = torchrun_words(
             submission, sys.executable, "$TAO_LIKE_FIRST_MACHINE", "$TAO_LIKE_PORT", "$SLURM_NODEID"
         )
-        command = " ".join(
-            word if any(word.endswith(f"={name}") for name in variables) else shlex.quote(word)
-            for word in words
-        )
+        own = words[: len(words) - len(submission.command) + 1]
+        quoted = [word if word.partition("=")[2] in variables else shlex.quote(word) for word in own]
+        command = " ".join([*quoted, *map(shlex.quote, submission.command[1:])])
         srun = ["srun", f"--nodes={place.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
         if self._settings.cpus:  # srun does not take it over from sbatch since Slurm 22.05
             srun.append(f"--cpus-per-task={self._settings.cpus}")

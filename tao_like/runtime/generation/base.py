@@ -26,12 +26,14 @@ class Generator(Protocol):
     """How a model's graphs make an image of what its inputs are given.
 
     Attributes:
-        graphs: the names of those that it runs.
         kind: the word for it in a file.
     """
 
-    graphs: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The names of those that it runs."""
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """The outputs for a batch.

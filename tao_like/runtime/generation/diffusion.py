@@ -22,7 +22,7 @@ from tao_like.runtime.generation.base import (
     required,
     unknown_settings,
 )
-from tao_like.runtime.generation.edit import EDITS, Edit
+from tao_like.runtime.generation.edit import EDITS, HALF, KNOWN, Edit
 from tao_like.runtime.generation.schedules import SCHEDULES, alphas_cumprod, spaced
 
 PREDICTIONS = ("epsilon", "v", "x0")
@@ -74,6 +74,7 @@ class DiffusionGenerator:
         guidance_scale: s in e0 + s (e1 - e0), e0 without and e1 with the caption: 1 is the plain network
             with its caption, 0 the one without.
         clip_denoised: the image that is foreseen stays between -1 and 1.
+        inpaints: the network is told what is known of the image, in four more channels.
         edit: an image to change; None: images are made of noise alone. It is no part of a file.
     """
 
@@ -88,6 +89,7 @@ class DiffusionGenerator:
     eta: float = 0.0
     guidance_scale: float = 3.0
     clip_denoised: bool = True
+    inpaints: bool = False
     edit: Edit | None = None
 
     kind: ClassVar[str] = "diffusion"
@@ -115,7 +117,7 @@ class DiffusionGenerator:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffusionGenerator:
         """Reads what `to_dict` gave. Raises BundleError."""
-        return cls(**required(values, _setting_names()))
+        return cls(**required({"inpaints": False, **values}, _setting_names()))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON."""
@@ -146,6 +148,11 @@ class DiffusionGenerator:
         if "steps" in settings:
             settings["timesteps"] = spaced(self.train_steps, int(settings.pop("steps")))
         return replace(self, **settings)
+
+    def painting(self, images: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> DiffusionGenerator:
+        """Paints into each image of a batch, (N, H, W, 3), where the mask (H, W) is white."""
+        pixels = (images.astype(np.float32) / HALF - 1).transpose(0, 3, 1, 2)
+        return replace(self, edit=Edit(pixels, (mask > HALF).astype(np.float32)[None, None], 1.0))
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Images for captions and seeds; see `Generator`."""
@@ -193,6 +200,10 @@ class DiffusionGenerator:
     def guided(self, call: GraphCall, x: Floats, timestep: int, condition: Arrays) -> Floats:
         """What the network says of x at a timestep, both halves of guidance in one call."""
         double = self.guidance_scale not in (0, 1)
+        if self.inpaints:
+            known = np.zeros((1, KNOWN, self.height, self.width), np.float32)
+            known = known if self.edit is None else self.edit.known()
+            x = np.concatenate([x, np.broadcast_to(known, (len(x), *known.shape[1:]))], axis=1)
         both = np.concatenate([x, x]) if double else x
         timesteps = np.full(len(both), timestep, np.float32)
         found: Floats = call(STEP_GRAPH, {"x": both, "timesteps": timesteps, **condition})["prediction"]

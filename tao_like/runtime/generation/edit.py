@@ -16,6 +16,8 @@ from tao_like.runtime.generation.base import check_setting
 EDITS = {"image": "an image", "mask": "white where to paint", "strength": "0 to 1"}
 """What a user gives for it."""
 HALF = 127.5
+KNOWN = 4
+"""Channels that tell a network what is known of an image: its colors, and 1 where they are known."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -25,7 +27,7 @@ class Edit:
     """An image to change.
 
     Attributes:
-        image: (1, 3, H, W), -1 to 1.
+        image: (1 or N, 3, H, W), -1 to 1.
         mask: (1, 1, H, W), 1 where to paint, 0 where the image stays; None: all of it may change.
         strength: the fraction of the steps that is taken, as in SDEdit (Meng et al. 2022): 1: it begins from
             noise alone; less keeps more of the image.
@@ -75,6 +77,13 @@ class Edit:
             return x
         mixed: Floats = self.mask * x + (1 - self.mask) * self._noisy(kept, noise)
         return mixed
+
+    def known(self) -> Floats:
+        """What a network that was taught to paint is told: (1, 4, H, W), 0 where nothing is known."""
+        mask = np.ones_like(self.image[:, :1]) if self.mask is None else self.mask
+        left = np.broadcast_to(1 - mask, self.image[:, :1].shape)
+        found: Floats = np.concatenate([self.image * left, left], axis=1).astype(np.float32)
+        return found
 
     def _noisy(self, kept: float, noise: Floats) -> Floats:
         found: Floats = np.float32(np.sqrt(kept)) * self.image + np.float32(np.sqrt(1 - kept)) * noise

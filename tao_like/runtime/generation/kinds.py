@@ -8,15 +8,19 @@ from typing import Any
 from tao_like.errors import BundleError
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
 from tao_like.runtime.generation.base import Generator
+from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.unclip import UnclipGenerator
 
 GENERATION = "generation"
 """Key of a model's `extra` under which its way of generating stands."""
-GENERATORS: dict[str, type[AutoregressiveGenerator | DiffusionGenerator | UnclipGenerator]] = {
+GENERATORS: dict[
+    str, type[AutoregressiveGenerator | DiffusionGenerator | UnclipGenerator | CascadeGenerator]
+] = {
     "autoregressive": AutoregressiveGenerator,
     "diffusion": DiffusionGenerator,
     "unclip": UnclipGenerator,
+    "cascade": CascadeGenerator,
 }
 
 

@@ -37,6 +37,40 @@ def pasted_mask(
     return mask
 
 
+def spread_mask(
+    shape: npt.NDArray[np.float32], box: Sequence[float], size: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """The probabilities of a photo's pixels from those of cells that cover all of it.
+
+    Bilinear between the centers of the cells; beyond the outermost centers the value of the outermost cell.
+
+    Args:
+        shape: (h, w) probabilities of the cells.
+        box: left, top, right, bottom of all cells together, in pixels of the photo.
+        size: width and height of the photo.
+
+    Returns:
+        (height, width); 0 beside the box.
+    """
+    left, top, right, bottom = (float(value) for value in box)
+    cell = ((right - left) / shape.shape[1], (bottom - top) / shape.shape[0])
+    padded = np.pad(shape.astype(np.float64), 1, mode="edge")
+    columns, across = _weights(left - cell[0], right + cell[0], size[0], padded.shape[1])
+    rows, down = _weights(top - cell[1], bottom + cell[1], size[1], padded.shape[0])
+    values = np.zeros(size[::-1])
+    if columns.stop > columns.start and rows.stop > rows.start:
+        values[rows, columns] = down @ padded @ across.T
+    return values
+
+
+def mask_box(mask: Photo) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a mask (H, W) along its pixels' edges; zeros where it has no pixel."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return (0, 0, 0, 0)
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
 def _weights(begin: float, end: float, limit: int, cells: int) -> tuple[slice, npt.NDArray[np.float64]]:
     """The pixels along one axis whose centers may lie in the box, and how much of each cell they show."""
     first, last = max(0, int(np.floor(begin))), min(limit, int(np.ceil(end)))

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format
+from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
 FORMAT = "seed_int64"
+MADE_LIKE = "made_like"
+"""In the preprocessing of a seed: how the real images were preprocessed that made ones resemble."""
 
 
 class SeedInput:
@@ -27,9 +30,11 @@ class SeedInput:
     def __init__(self, metadata: InputMetadata, extra: Mapping[str, Any]) -> None:
         del extra
         check_format(metadata, [FORMAT])
-        if metadata.preprocessing:
-            raise BundleError("the preprocessing of seeds is wrong: it must be empty.")
-        self.preprocessing: dict[str, Any] = {}
+        self.preprocessing: dict[str, Any] = metadata.preprocessing
+        if set(self.preprocessing) - {MADE_LIKE}:
+            raise BundleError(f"the preprocessing of seeds is wrong: it may only have {MADE_LIKE}.")
+        if MADE_LIKE in self.preprocessing:
+            ImagePreprocessing.from_dict(self.preprocessing[MADE_LIKE])
 
     def check_graph(self, node: NodeArg) -> int | None:
         """Refuses a graph that takes seeds."""

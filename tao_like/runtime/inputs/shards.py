@@ -1,7 +1,7 @@
-"""Files inside a .tar, by a path that goes on behind it: ``pairs/train-000.tar/0001.jpg``.
+"""Files inside a .tar or .tar.gz, by a path that goes on behind it: ``pairs/train-000.tar/0001.jpg``.
 
 A shard is listed once, from its headers, and then any of its files is read by its place: nothing is
-unpacked, so no name inside can point elsewhere. Python's standard library alone.
+unpacked to disk, so no name inside can point elsewhere. Python's standard library alone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.packed import Mark, PackedFile
 
-SHARD_SUFFIX = ".tar"
+_PACKED = (".tar.gz", ".tgz")
+SHARD_SUFFIXES = (".tar", *_PACKED)
+_LARGEST_PACKED = 2**30
 _BLOCK = 512
 
 
@@ -61,21 +65,55 @@ def open_file(path: Path) -> BinaryIO:
         if found is None:
             raise
         shard, member = found
-        with shard.open("rb") as file:
+        with open_shard(shard) as file:
             return io.BytesIO(read_member(file, member))
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a name is that of a shard."""
+    return path.name.lower().endswith(SHARD_SUFFIXES)
+
+
+def is_packed(shard: Path) -> bool:
+    """Whether a shard is compressed."""
+    return shard.name.lower().endswith(_PACKED)
+
+
+def open_shard(shard: Path) -> BinaryIO:
+    """A shard, to read members of it. Raises OSError."""
+    if not is_packed(shard):
+        return shard.open("rb")
+    status = shard.stat()
+    marks = _marks(shard, status.st_size, status.st_mtime_ns)
+    return cast("BinaryIO", PackedFile(shard, marks))
+
+
+def shard_images(shard: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of some kinds in a shard, by the paths that `open_file` takes. Raises DatasetError."""
+    return [shard / name for name in shard_members(shard) if Path(name).suffix.lower() in suffixes]
+
+
+@lru_cache(maxsize=1 << 10)
+def _marks(shard: Path, size: int, modified: int) -> list[Mark]:
+    """Where the reading of a packed shard can begin, found while it is read for the first time."""
+    del shard, size, modified
+    return []
 
 
 def read_member(file: BinaryIO, member: Member) -> bytes:
     """The bytes of a file in an open shard."""
-    file.seek(member.offset)
-    return file.read(member.size)
+    try:
+        file.seek(member.offset)
+        return file.read(member.size)
+    except (zlib.error, EOFError) as error:
+        raise DatasetError(f"{getattr(file, 'name', 'a shard')}: it is damaged ({error})") from error
 
 
 def shard_members(shard: Path) -> Mapping[str, Member]:
     """The files in a shard by their names, in its order; remembered while the shard stays the same.
 
     Raises:
-        DatasetError: it cannot be read, is compressed or cut off, or its names are ambiguous.
+        DatasetError: it cannot be read, is cut off, or its names are ambiguous.
     """
     try:
         status = shard.stat()
@@ -86,7 +124,7 @@ def shard_members(shard: Path) -> Mapping[str, Member]:
 
 def _in_shard(path: Path) -> tuple[Path, Member] | None:
     for shard in path.parents:
-        if shard.suffix.lower() == SHARD_SUFFIX and shard.is_file():
+        if is_shard(shard) and shard.is_file():
             member = shard_members(shard).get(path.relative_to(shard).as_posix())
             return None if member is None else (shard, member)
     return None
@@ -94,22 +132,27 @@ def _in_shard(path: Path) -> tuple[Path, Member] | None:
 
 @lru_cache(maxsize=1 << 14)
 def _members(shard: Path, size: int, modified: int) -> dict[str, Member]:
-    del modified
+    packed = is_packed(shard)
+    del modified, size
     found: dict[str, Member] = {}
     end = 0
     try:
-        with tarfile.open(shard, "r:") as archive:
+        with open_shard(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for entry in archive:
                 end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
                 if entry.isreg() and not entry.issparse() and not _is_hidden(entry.name):
+                    if packed and entry.size > _LARGEST_PACKED:
+                        raise DatasetError(f"{shard}: {entry.name} has {entry.size} bytes; 1 GiB is the most")
                     _add(found, entry, shard)
-        with shard.open("rb") as file:
             file.seek(end)
-            closed = not any(file.read(_BLOCK)) and end + _BLOCK <= size
-    except (tarfile.TarError, OSError, ValueError) as error:
+            block = file.read(_BLOCK)
+            closed = len(block) == _BLOCK and not any(block)
+    except EOFError:
+        closed = False
+    except (tarfile.TarError, OSError, ValueError, zlib.error) as error:
         raise DatasetError(
-            f"{shard}: this is no tar archive without compression ({error}); samples are read from their "
-            "places, so unpack a .tar.gz to .tar first"
+            f"{shard}: this is no tar archive ({error}); shards are .tar, or .tar.gz (.tgz), which is slower "
+            "to draw from"
         ) from error
     if not closed:
         raise DatasetError(f"{shard}: the archive is cut off behind {next(reversed(found), 'its start')}")

@@ -1,4 +1,7 @@
-"""Texts as a network's input: cleaning, tokens, ids. Python's standard library and numpy alone."""
+"""Texts as a network's input: cleaning, tokens, ids.
+
+Python's standard library and numpy alone, except for vocabularies that other libraries wrote.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,14 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.inputs.bpe import BytePairs, clip_tokens
+from tao_like.runtime.inputs.token_files import (
+    LARGEST_VOCABULARY,
+    READERS,
+    SENTENCEPIECE,
+    TOKENIZERS,
+    TokenFile,
+    canonical,
+)
 
 WORDS, BPE = "words", "bpe"
 LONGEST_CONTEXT = 4096
@@ -30,13 +41,17 @@ class TextPreprocessing:
     """How a text becomes the ids that a network takes.
 
     Attributes:
-        type: ``words``: each word of a list has an id; ``bpe``: byte pairs, as CLIP has them.
+        type: ``words``: each word of a list has an id; ``bpe``: byte pairs, as CLIP has them;
+            ``sentencepiece`` or ``tokenizers``: a vocabulary of these libraries.
         context_length: ids of every text, with start, end and padding.
         words: the vocabulary of ``words``, in the order of its ids.
         merges: the merges of ``bpe``, "left right" each, in their order.
         lower: texts are lower-cased first.
         unescape: HTML entities such as ``&amp;`` become their characters first.
         canonicalize: punctuation is taken out first, as SigLIP's authors do.
+        vocabulary: of ``sentencepiece`` its file in base64, of ``tokenizers`` the content of tokenizer.json.
+            Texts are then cleaned by `canonicalize` alone.
+        pad: the id behind a text's end.
     """
 
     type: str
@@ -46,10 +61,16 @@ class TextPreprocessing:
     lower: bool = True
     unescape: bool = True
     canonicalize: bool = False
+    vocabulary: str = ""
+    pad: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings without meaning, with a BundleError."""
-        _require(self.type in (WORDS, BPE), "type", f"{WORDS} or {BPE}")
+        kinds = (WORDS, BPE, SENTENCEPIECE, TOKENIZERS)
+        _require(self.type in kinds, "type", f"one of {', '.join(kinds)}")
+        known = isinstance(self.vocabulary, str) and len(self.vocabulary) <= 2 * LARGEST_VOCABULARY
+        _require(known and bool(self.vocabulary) == (self.type in READERS), "vocabulary", "that of its type")
+        _require(type(self.pad) is int and 0 <= self.pad < _MOST_ENTRIES, "pad", "an id")
         length = self.context_length
         _require(
             type(length) is int and 3 <= length <= LONGEST_CONTEXT,
@@ -68,6 +89,7 @@ class TextPreprocessing:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TextPreprocessing:
         """Read what `to_dict` gave. Raises BundleError."""
+        values = {"vocabulary": "", "pad": 0, **values}  # files from before lack them
         different = sorted(set(values).symmetric_difference(one.name for one in fields(cls)))
         _require(not different, ", ".join(different), "a field of a text's preprocessing, and none missing")
         return cls(**values)
@@ -87,16 +109,20 @@ class Tokenizer:
     def vocabulary_size(self) -> int:
         """How many ids there are."""
         preprocessing = self.preprocessing
+        if self._file is not None:
+            return self._file.size
         return len(preprocessing.words) + UNKNOWN + 1 if preprocessing.type == WORDS else self._pairs.size
 
     @property
     def end(self) -> int:
         """The id that ends every text. It may be followed by padding, never by itself."""
+        if self._file is not None:
+            return self._file.end
         return END if self.preprocessing.type == WORDS else self._pairs.end
 
     @property
     def start(self) -> int:
-        """The id that every text begins with."""
+        """The id that every text begins with, of words and byte pairs."""
         return START if self.preprocessing.type == WORDS else self._pairs.start
 
     def clean(self, text: str) -> str:
@@ -106,6 +132,8 @@ class Tokenizer:
         lower case. It repairs wrongly decoded text first (ftfy), which is left out here.
         """
         preprocessing = self.preprocessing
+        if preprocessing.type in READERS:
+            return canonical(text) if preprocessing.canonicalize else text
         if preprocessing.unescape:
             text = html.unescape(html.unescape(text))
         text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
@@ -117,6 +145,8 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of a text's own tokens, however many, without start and end."""
         text = self.clean(text)
+        if self._file is not None:
+            return self._file.own(text)
         if self.preprocessing.type == BPE:
             return [one for token in clip_tokens(text) for one in self._pairs.ids(token)]
         return [self._words.get(word, UNKNOWN) for word in words_of(text)]
@@ -124,14 +154,26 @@ class Tokenizer:
     def ids(self, text: str) -> npt.NDArray[np.int64]:
         """(context_length,): start, the text, end, and padding; what is too long loses its last tokens."""
         length = self.preprocessing.context_length
+        row = np.full(length, self.preprocessing.pad, np.int64)
+        if self._file is not None:
+            ids = self._file.row(self.clean(text), length)
+            row[: len(ids)] = ids
+            return row
         own = self.encode(text)[: length - 2]
-        row = np.zeros(length, np.int64)
         row[: len(own) + 2] = [self.start, *own, self.end]
         return row
 
     def is_cut(self, text: str) -> bool:
         """Whether a text has more tokens than fit."""
-        return len(self.encode(text)) > self.preprocessing.context_length - 2
+        length = self.preprocessing.context_length
+        room = length - 2 if self._file is None else self._file.room(length)
+        return len(self.encode(text)) > room
+
+    @cached_property
+    def _file(self) -> TokenFile | None:
+        preprocessing = self.preprocessing
+        reader = READERS.get(preprocessing.type)
+        return None if reader is None else reader(preprocessing.vocabulary)
 
     @cached_property
     def _words(self) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,29 @@ import numpy.typing as npt
 from tao_like.errors import BundleError
 from tao_like.runtime.geometry.boxes import LetterboxTransform, letterbox_transform
 from tao_like.runtime.geometry.outlines import Point, mask_rings
-from tao_like.runtime.geometry.pasting import Photo, mask_of_runs, mask_runs, pasted_mask
+from tao_like.runtime.geometry.pasting import (
+    Photo,
+    mask_box,
+    mask_of_runs,
+    mask_runs,
+    pasted_mask,
+    spread_mask,
+)
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, read_detections
 from tao_like.runtime.predictions.detections import Detections, check_finite, score_limits, stated_selection
+from tao_like.runtime.predictions.segments import SegmentRule, segment_masks, stated_rule
 
 SHAPES = "box_masks"
 """Meaning of an output (N, K, M, M): of each box the probabilities that its cells belong to the object."""
 NAMES = {**MEANINGS.final, "masks": SHAPES}
 """Name of each output, to its meaning."""
+INPUT_SHAPES = "input_masks"
+"""Meaning of an output (N, K, h, w): of each object the probabilities of the whole input's cells."""
+INPUT_NAMES = {**MEANINGS.final, "masks": INPUT_SHAPES}
+"""As ``NAMES``, of networks whose masks lie on the input and not within boxes."""
 DEFAULT_MASK_THRESHOLD = 0.5
 SIDE = 28
 
@@ -32,10 +44,22 @@ class Instances(Detections):
     """What a network finds in one photo, by descending score.
 
     Attributes:
-        shapes: (M, side, side) probabilities within each box, in rows from above.
+        shapes: (M, side, side) probabilities within each box, in rows from above; or (M, h, w) of the input.
+        frame: width and height of the input where shapes are of the whole input.
     """
 
     shapes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, SIDE, SIDE), np.float32))
+    frame: tuple[int, int] | None = None
+
+    def take(self, which: npt.NDArray[Any]) -> Instances:
+        """Those of the objects that an index or a mask of booleans names."""
+        return replace(
+            self,
+            boxes=self.boxes[which],
+            scores=self.scores[which],
+            labels=self.labels[which],
+            shapes=self.shapes[which],
+        )
 
 
 @dataclass(frozen=True)
@@ -84,21 +108,26 @@ class InstancesPrediction(Prediction):
     detections: tuple[Instance, ...] = ()
 
 
-def read_instances(outputs: Outputs, selection: Selection) -> list[Instances]:
+def read_instances(
+    outputs: Outputs, selection: Selection, preprocessing: ImagePreprocessing
+) -> list[Instances]:
     """Splits a batch's outputs into the objects of each image.
 
     Args:
         outputs: by meaning.
         selection: of the model.
+        preprocessing: of the model; it tells the size of the input.
 
     Raises:
         BundleError: an output holds values that are not finite.
     """
-    shapes = outputs[SHAPES]
+    meaning = SHAPES if SHAPES in outputs else INPUT_SHAPES
+    frame = None if meaning == SHAPES else (preprocessing.width, preprocessing.height)
+    shapes = outputs[meaning]
     check_finite(shapes)
-    boxes = read_detections({key: value for key, value in outputs.items() if key != SHAPES}, selection)
+    boxes = read_detections({key: value for key, value in outputs.items() if key != meaning}, selection)
     return [
-        Instances(found.boxes, found.scores, found.labels, shapes=of_image[: len(found)])
+        Instances(found.boxes, found.scores, found.labels, shapes=of_image[: len(found)], frame=frame)
         for found, of_image in zip(boxes, shapes, strict=True)
     ]
 
@@ -112,8 +141,46 @@ def photo_masks(found: Instances, place: LetterboxTransform, threshold: float) -
         threshold: see `pasted_mask`.
     """
     size = (place.width, place.height)
+    if found.frame is not None:
+        return [mask >= threshold for mask in _spread(found, place)]
     boxes = place.to_image_plane(found.boxes)
     return [pasted_mask(shape, box, size, threshold) for shape, box in zip(found.shapes, boxes, strict=True)]
+
+
+def _spread(found: Instances, place: LetterboxTransform) -> Iterator[npt.NDArray[np.float64]]:
+    """The probability of each pixel of the photo, (height, width), for one object after the other."""
+    assert found.frame is not None, "masks within boxes are pasted"
+    box = place.to_image_plane(np.array([[0, 0, *found.frame]], np.float32))[0]
+    for shape in found.shapes:
+        yield spread_mask(shape, box, (place.width, place.height))
+
+
+def photo_segments(
+    found: Instances, place: LetterboxTransform, rule: SegmentRule
+) -> tuple[Instances, list[Photo]]:
+    """The segments of a photo: at most one a pixel, and regions of a class joined; see `segment_masks`.
+
+    Args:
+        found: of one photo, with masks on the input.
+        place: where the photo lies in the input.
+        rule: which objects become segments.
+
+    Returns:
+        Those of the objects that became segments, and the mask of each at the photo's size.
+    """
+    kept = found.take(found.scores > rule.score_threshold)
+    size = (place.width, place.height)
+    segments = segment_masks(lambda: _spread(kept, place), kept.scores, kept.labels, size, rule)
+    numbers = np.array([number for number, _ in segments], np.int64)
+    return kept.take(numbers), [mask for _, mask in segments]
+
+
+def with_mask_boxes(found: Instances, masks: Sequence[Photo], place: LetterboxTransform) -> Instances:
+    """Objects with the boxes around their masks: a network whose masks lie on the input finds no others."""
+    if not len(found):
+        return found
+    boxes = np.array([mask_box(mask) for mask in masks], np.float32)
+    return replace(found, boxes=place.to_input(boxes))
 
 
 def decide_instances(
@@ -122,6 +189,7 @@ def decide_instances(
     classes: Sequence[str],
     thresholds: Mapping[str, Any],
     mask_threshold: float,
+    rule: SegmentRule | None = None,
 ) -> tuple[Instance, ...]:
     """The objects that reach the threshold of their class, on the original image.
 
@@ -131,14 +199,19 @@ def decide_instances(
         classes: class names in the order of the numbers.
         thresholds: see `runtime.predictions.boxes.decide`.
         mask_threshold: see `pasted_mask`.
+        rule: of segments, which then decides in the place of both thresholds.
 
     Raises:
         BundleError: the thresholds do not fit.
     """
-    shown = found.scores >= score_limits(thresholds, len(classes))[found.labels]
-    kept = Instances(found.boxes[shown], found.scores[shown], found.labels[shown], shapes=found.shapes[shown])
+    if rule is not None:
+        kept, masks = photo_segments(found, place, rule)
+    else:
+        kept = found.take(found.scores >= score_limits(thresholds, len(classes))[found.labels])
+        masks = photo_masks(kept, place, mask_threshold)
+    if kept.frame is not None:
+        kept = with_mask_boxes(kept, masks, place)
     boxes = place.to_image(kept.boxes).tolist()
-    masks = photo_masks(kept, place, mask_threshold)
     return tuple(
         Instance(classes[label], score, tuple(box), mask_runs(mask), place.width, place.height)
         for label, score, box, mask in zip(
@@ -163,14 +236,17 @@ class InstancesReader:
         if not metadata.classes:
             raise BundleError("the model's metadata lists no classes.")
         given = set(metadata.outputs.values())
-        if given != set(NAMES.values()):
+        if given not in (set(NAMES.values()), set(INPUT_NAMES.values())):
             raise BundleError(
                 f"the meanings of the model's outputs are {sorted(given)}; an instance segmentation model's "
-                f"are {', '.join(NAMES.values())}."
+                f"are {', '.join(NAMES.values())} (or {INPUT_SHAPES})."
             )
         score_limits(metadata.thresholds, len(metadata.classes))
         stated_selection(metadata.extra, Selection)
         stated_mask_threshold(metadata.extra)
+        rule = stated_rule(metadata.extra, len(metadata.classes))
+        if rule is not None and INPUT_SHAPES not in given:
+            raise BundleError("the model's metadata states segments, which masks within boxes do not make.")
         letterbox_transform(1, 1, ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing))
 
     def read(
@@ -183,7 +259,8 @@ class InstancesReader:
         """Return the objects of each image."""
         preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
         by_meaning = {meaning: outputs[name] for name, meaning in metadata.outputs.items()}
-        found = read_instances(by_meaning, stated_selection(metadata.extra, Selection))
+        found = read_instances(by_meaning, stated_selection(metadata.extra, Selection), preprocessing)
+        rule = stated_rule(metadata.extra, len(metadata.classes))
         threshold = stated_mask_threshold(metadata.extra)
         return [
             InstancesPrediction(
@@ -194,6 +271,7 @@ class InstancesReader:
                     metadata.classes,
                     metadata.thresholds,
                     threshold,
+                    rule,
                 ),
             )
             for of_image, source, size in zip(found, sources, sizes, strict=True)

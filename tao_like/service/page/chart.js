@@ -2,7 +2,7 @@
 
 import { el, number, svg } from "./dom.js";
 
-const WIDTH = 480, HEIGHT = 220, LEFT = 52, RIGHT = 10, TOP = 10, BOTTOM = 28, MOST = 400;
+const WIDTH = 480, HEIGHT = 220, LEFT = 64, RIGHT = 10, TOP = 10, BOTTOM = 28, MOST = 400;
 
 /** Even numbers that cover a range. */
 export function ticks(low, high, count = 5) {
@@ -22,10 +22,9 @@ export function thinned(points, most = MOST) {
   return points.filter((_, index) => index % every === 0 || index === points.length - 1);
 }
 
-/** A number at an axis, in few letters. */
+/** A number at an axis, in few letters: ticks have few digits, as even numbers do. */
 function short(value) {
-  const rounded = Number(value.toPrecision(3));
-  return rounded !== 0 && (Math.abs(rounded) < 0.001 || Math.abs(rounded) >= 1e5) ? rounded.toExponential() : String(rounded);
+  return value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5) ? value.toExponential() : String(value);
 }
 
 /** A chart of series {name, points: [[x, y], ...]}; null where there is nothing to draw. */
@@ -36,7 +35,8 @@ export function chart(title, unit, series) {
   const ys = drawn.flatMap((one) => one.points.map(([, y]) => y));
   const range = (values) => {
     const low = Math.min(...values), high = Math.max(...values);
-    return high > low ? [low, high] : [low - 0.5, high + 0.5];
+    const room = high > low ? 0 : Math.abs(high) / 2 || 0.5; // a single value stands in the middle
+    return [low - room, high + room];
   };
   const [left, right] = range(xs), [low, high] = range(ys);
   const x = (value) => LEFT + ((value - left) / (right - left)) * (WIDTH - LEFT - RIGHT);

@@ -50,7 +50,7 @@ export async function datasetView(place, signal, id) {
     el("div.row", {},
       ready ? el("button", { type: "button", onclick: () => check().catch((error) => notice(error.message)) }, "Check the data") : null,
       ready ? el("a.button", { href: `#/new?${new URLSearchParams({ task: dataset.task, action: "train", dataset: id })}` }, "Train ...") : null,
-      el("button", { type: "button", onclick: async () => { try { await remove(`/datasets/${id}`); location.hash = "#/datasets"; } catch (error) { notice(error.message); } } }, "Remove")),
+      el("button", { type: "button", onclick: async () => { if (!confirm("Remove the data set? What was uploaded is deleted.")) return; try { await remove(`/datasets/${id}`); location.hash = "#/datasets"; } catch (error) { notice(error.message); } } }, "Remove")),
     el("details", {}, el("summary", {}, "Suggested spec"), el("pre", {}, JSON.stringify(dataset.specs, null, 2))));
   const { jobs } = await get("/jobs", { dataset_id: id, action: "dataset_check", limit: 1 }, signal);
   if (!jobs.length) { if (ready) place.append(el("p.faint", {}, "Not checked yet.")); return; }

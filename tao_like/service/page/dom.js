@@ -11,7 +11,7 @@ export function el(name, attributes = {}, ...children) {
     else if (key in node && key !== "list" && key !== "form") node[key] = value;
     else node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -35,7 +35,7 @@ export function notice(text) {
 
 export const number = (value) => {
   if (typeof value !== "number") return String(value ?? "");
-  if (Number.isInteger(value)) return value.toLocaleString();
+  if (Number.isInteger(value)) return (value + 0).toLocaleString(); // + 0: no "-0"
   return Math.abs(value) >= 0.001 && Math.abs(value) < 1e6 ? value.toPrecision(4) : value.toExponential(2);
 };
 

@@ -56,7 +56,9 @@ export async function newJobView(place, signal, query) {
   dataset.addEventListener("change", draw);
   action.addEventListener("change", draw);
   search.addEventListener("input", draw);
-  text.addEventListener("change", draw);
+  // While it is typed: fields that change when the text is left would move the button from under the mouse.
+  let frame = 0;
+  text.addEventListener("input", () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(draw); });
   await fill();
 
   async function submit(event) {

@@ -31,7 +31,7 @@ export async function jobsView(place, signal) {
     list.replaceChildren(table("Jobs", [
       { title: "Status", value: (job) => job.status, show: (job) => status(job.status) },
       { title: "Job", value: (job) => job.name || job.id, show: (job) => el("a", { href: `#/jobs/${job.id}` }, job.name || job.id.slice(0, 8)) },
-      { title: "What", value: (job) => `${job.task} ${job.action}`, show: (job) => `${job.task} ${job.action}` },
+      { title: "What", value: (job) => `${job.task} ${job.action}`, show: (job) => `${job.task} ${job.action}`, optional: true },
       { title: "How far", value: (job) => job.progress.epoch ?? 0, show: howFar },
       { title: "Asked for", value: (job) => job.created_on, show: (job) => when(job.created_on), optional: true },
     ], jobs));
@@ -58,7 +58,7 @@ export async function jobView(place, signal, id) {
     el("details", {}, el("summary", {}, "Spec"), el("pre", {}, JSON.stringify(job.specs, null, 2))));
   const seen = { job, steps: new Map(), epochs: new Map(), part: null, offset: 0 };
   const header = () => head.replaceChildren(...headOf(seen.job, async (name) => {
-    if (name === "delete") { await remove(`/jobs/${id}`); location.hash = "#/jobs"; return; }
+    if (name === "delete") { if (!confirm("Delete the job with all that it has left?")) return; await remove(`/jobs/${id}`); location.hash = "#/jobs"; return; }
     seen.job = await verb(id, name);
     header();
     if (name === "resume" || name === "retry") location.reload();
@@ -181,14 +181,25 @@ export function reportOf(report) {
   const rows = report.models ?? report.rows;
   if (Array.isArray(rows) && rows.length) {
     const flat = rows.map((row) => flatten(row));
-    const names = [...new Set(flat.flatMap(Object.keys))].filter((name) => flat.some((row) => row[name] !== null && typeof row[name] !== "object")).slice(0, 24);
-    parts.push(el("h2", {}, "Comparison"), table("Comparison", names.map((name) => ({ title: name, value: (row) => row[name], number: flat.some((row) => typeof row[name] === "number") })), flat));
+    // The model and how good it is first; where its file lies says the log.
+    const rank = (name) => (name === "name" ? 0 : name.startsWith("metrics.") ? 1 : 2);
+    const names = [...new Set(flat.flatMap(Object.keys))].filter((name) => name !== "path" && flat.some((row) => row[name] !== null && typeof row[name] !== "object"))
+      .sort((a, b) => rank(a) - rank(b)).slice(0, 24);
+    parts.push(el("h2", {}, "Comparison"), table("Comparison", names.map((name) => ({
+      title: name.replace(/^metrics\./, ""), value: (row) => row[name], number: flat.some((row) => typeof row[name] === "number"), show: name === "name" ? modelLink : undefined,
+    })), flat));
   }
   if (report.metrics && typeof report.metrics === "object") {
     const figures = Object.entries(flatten(report.metrics)).filter(([, value]) => typeof value === "number");
     if (figures.length) parts.push(el("h2", {}, "Metrics"), el("dl", {}, figures.slice(0, 60).map(([name, value]) => [el("dt", {}, name), el("dd", {}, number(value))])));
   }
   return parts;
+}
+
+/** A compared model by its job, where it is one of this server's. */
+function modelLink({ name }) {
+  const found = /^([0-9a-f-]{36})\/results\/(.+)$/.exec(name);
+  return found ? [el("a", { href: `#/jobs/${found[1]}` }, found[1].slice(0, 8)), ` ${found[2]}`] : name;
 }
 
 function flatten(value, prefix = "") {

@@ -53,7 +53,7 @@ export async function tryView(place, signal, job, path) {
 }
 
 function drawn({ kind, width, height, seconds, prediction }, url, name) {
-  const picture = el("img", { src: url, alt: name });
+  const picture = el("img.tried", { src: url, alt: name });
   const time = el("p.faint", {}, `${(seconds * 1000).toFixed(0)} ms on the server`);
   if (kind === "boxes") {
     const labels = [...new Set(prediction.detections.map((one) => one.label))];

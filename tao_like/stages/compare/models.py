@@ -10,9 +10,11 @@ import torch
 
 from tao_like import runtime
 from tao_like.config.blocks.common import CommonSpec
+from tao_like.contract.capabilities import Generates
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.task import AnyTask
 from tao_like.errors import BundleError, ConversionError, SpecError
+from tao_like.runtime.pipeline_file import read_pipeline
 from tao_like.runtime.processor import processors_of
 from tao_like.stages.export import export_model, exported_file
 from tao_like.stages.lib.cost import Cost, network_cost
@@ -133,11 +135,11 @@ def _open_onnx(
     opened = open_model(task_type, spec, path, torch.device("cpu"))
     for note in opened.notes:
         run.info(note)
-    graph = read_graph(path)
-    quantized = any(node.op_type in QUANTIZED_TYPES for node in graph.graph.node)
+    graphs = _graphs(path, opened.task)
+    quantized = any(node.op_type in QUANTIZED_TYPES for one in graphs for node in one.graph.node)
     model = runtime.load(path, threads=threads)
     engine = OnnxEngine(model)
-    cost = _counted(graph, opened.task, engine, name, run)
+    cost = _counted(graphs, opened.task, engine, name, run)
     form = "ONNX int8" if quantized else "ONNX fp32"
     processors = processors_of(model.metadata.extra) if quantized else None
     return Candidate(name, path, form, "onnxruntime", opened.task, engine, cost, processors)
@@ -160,11 +162,23 @@ def _open_bundle(
         run.warning(f"{path} is scored and timed in torch, since it cannot be exported: {error}")
         return Candidate(name, path, "bundle", "torch", opened.task, opened.engine, _torch_cost(opened))
     engine = OnnxEngine(runtime.load(exported, threads=threads))
-    cost = _counted(read_graph(exported), opened.task, engine, name, run)
+    cost = _counted(_graphs(exported, opened.task), opened.task, engine, name, run)
     return Candidate(name, path, "bundle", "onnxruntime", opened.task, engine, cost)
 
 
-def _counted(graph: onnx.ModelProto, task: AnyTask, engine: OnnxEngine, name: str, run: Run) -> Cost | None:
+def _graphs(path: Path, task: AnyTask) -> list[onnx.ModelProto]:
+    """The graphs of a model: joined to one, but for one that runs each of them many times."""
+    if task.capability(Generates) is None:
+        return [read_graph(path)]
+    return [onnx.load(one) for one in read_pipeline(path).graphs.values()]
+
+
+def _counted(
+    graphs: list[onnx.ModelProto], task: AnyTask, engine: OnnxEngine, name: str, run: Run
+) -> Cost | None:
+    if task.capability(Generates) is not None:
+        return None  # how often each graph runs is the generator's affair
+    (graph,) = graphs
     preprocessed = preprocess(task.inputs, [dummy_sample(task.inputs)])
     # Of several inputs the first: the others are open in their batch alone.
     example = next(iter(engine.feed(preprocessed).values()))

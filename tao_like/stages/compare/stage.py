@@ -12,6 +12,7 @@ from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.stages.compare.figure import draw_comparison
+from tao_like.stages.compare.likeness import likenesses
 from tao_like.stages.compare.models import Candidate, find_paths, open_candidates
 from tao_like.stages.compare.table import comparison_table, processor_lines, table_text, write_csv
 from tao_like.stages.lib.devices import processors
@@ -45,15 +46,21 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
             run.info(f"There is no {settings.split} data; scoring {split}.")
         _check_same_data(candidates, split, run)
         metrics = [_metrics(candidate, split, spec, run) for candidate in candidates]
+        likeness = likenesses(candidates, split)
         single = _latencies(candidates, 1, settings.rounds, run)
         batched = _latencies(candidates, settings.throughput_batch, -(-settings.rounds // 4), run)
     goal = last_phase(candidates[0].task).goal
     primary_metric = goal.metric
+
+    def loss(values: dict[str, float]) -> float:
+        return -goal.gain(metrics[0][primary_metric], values[primary_metric])
+
     rows = [
-        _row(
-            candidate, values, -goal.gain(metrics[0][primary_metric], values[primary_metric]), single, batched
-        )
-        for candidate, values in zip(candidates, metrics, strict=True)
+        {
+            **_row(candidate, values, loss(values), single, batched),
+            "likeness": near,
+        }
+        for candidate, values, near in zip(candidates, metrics, likeness, strict=True)
     ]
     report = {
         "split": split,
@@ -69,6 +76,10 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> CompareResult:
     if settings.rounds and (note := busy_note()):
         run.warning(note)
     run.info(table_text(comparison_table(rows, primary_metric)))
+    for row in rows:
+        if row["likeness"]:
+            told = ", ".join(f"{name} {value:.5f}" for name, value in row["likeness"].items())
+            run.info(f"{row['name']} against {rows[0]['name']}: {told}")
     for sentence in processor_lines(rows, overflows=this_processor().overflows):
         run.info(sentence)
     _check_drops(rows, primary_metric, settings.max_drop)

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 ``runs_in``; ``metrics`` (name to value); ``drop`` (loss of the primary metric
 against the first row, in the metric's own direction); ``bytes``; ``parameters`` and ``macs`` (None: not
 known); ``median_ms``, ``p95_ms`` at batch 1, ``throughput`` (samples a second) and ``throughput_batch``
-(None where nothing was timed).
+(None where nothing was timed); ``likeness`` to the first model by what the task measures (perhaps empty).
 """
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -96,8 +96,18 @@ def table_text(table: Table, width: int = 110) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes a line a model; each metric is a column. Names are text: no program runs what they hold."""
-    flat = [{**{k: v for k, v in row.items() if k != "metrics"}, **row["metrics"]} for row in rows]
+    """Writes a line a model; each metric is a column, and each likeness to the first model.
+
+    Names are text: no program runs what they hold.
+    """
+    flat = [
+        {
+            **{name: value for name, value in row.items() if name not in ("metrics", "likeness")},
+            **row["metrics"],
+            **row.get("likeness", {}),
+        }
+        for row in rows
+    ]
     names = list(dict.fromkeys(name for row in flat for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=names)

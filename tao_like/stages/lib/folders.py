@@ -34,6 +34,19 @@ def is_model(path: Path) -> bool:
     return path.is_file() or (path / PIPELINE_FILE).is_file()
 
 
+def model_at(named: Path) -> Path:
+    """A model's file, or the folder of several graphs that has its name: what was written last."""
+    from tao_like.runtime.pipeline_file import PIPELINE_FILE
+
+    folder = named.with_suffix("")
+    if not is_model(folder):
+        return named
+    described = folder / PIPELINE_FILE
+    # It may have been exported both ways, and the last time counts.
+    is_newer = named.is_file() and named.stat().st_mtime_ns > described.stat().st_mtime_ns
+    return named if is_newer else folder
+
+
 def model_bytes(path: Path) -> int:
     """Bytes of a model's file, or of all files of one that is a folder."""
     return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())

@@ -14,7 +14,14 @@ from onnx import numpy_helper, shape_inference
 from tao_like.errors import BundleError, ConversionError
 from tao_like.runtime.session import graph_session, session_options
 
-QUANTIZED_TYPES = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger")
+QUANTIZED_TYPES = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 _MOST_PASSES = 40
 """Errors are raised."""
 

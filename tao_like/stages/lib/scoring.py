@@ -55,6 +55,7 @@ def score(
     workers: int,
     on_batch: Callable[[int], None] = lambda count: None,
     on_sample: Callable[[int, Any, Any], None] = lambda number, prediction, target: None,
+    metrics: Metrics | None = None,
 ) -> Metrics:
     """Runs a dataset through an engine and scores the predictions.
 
@@ -66,11 +67,12 @@ def score(
         workers: loading processes.
         on_batch: called with the number of samples of each batch.
         on_sample: called with number, prediction and target of each sample, tiles merged to whole images.
+        metrics: a fresh set; None: the last phase's.
     """
     asks = task.capability(AsksFirst)
     if asks is not None:
         asks.ask(engine.run, "score")
-    metrics = last_phase(task).metrics()
+    metrics = metrics or last_phase(task).metrics()
     tiles = task.capability(Tiles)
     scored = _scored(task, engine, dataset, batch_size, workers, on_batch)
     for number, prediction, target in tiles.merged(scored) if tiles else scored:

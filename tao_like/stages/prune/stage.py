@@ -148,7 +148,10 @@ def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: Load
     network = bundle_network(task, model.bundle, path).eval()
     prunes = task.capability(Prunes)
     if prunes is None:
-        raise SpecError(f"prune: networks of the task {task.name} cannot be pruned")
+        raise SpecError(
+            f"prune: networks of the task {task.name} cannot be pruned, since it does not say which of their "
+            "channels may go; quantize makes their files smaller, and a smaller model block their networks"
+        )
     needs_data = spec.prune.criterion == "taylor" or spec.prune.steps > 1
     if needs_data and not task.data.has("train"):
         raise SpecError(
@@ -194,7 +197,7 @@ def _step(pruning: Pruning, step: int) -> float:
     )
     run.status(f"step {step} pruned", kpi={"macs_share": fraction}, step=step, max_step=settings.steps)
     if step < settings.steps:
-        from tao_like.stages.train.tune import tune  # the only way in which pruning meets Lightning
+        from tao_like.stages.train.setup.tune import tune  # the only way in which pruning meets Lightning
 
         seed = pruning.spec.train.seed + step
         tune(

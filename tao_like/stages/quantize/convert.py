@@ -5,10 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+from onnxruntime.quantization import (
+    CalibrationMethod,
+    QDQQuantizer,
+    QuantType,
+    TensorData,
+    TensorsData,
+    quantize_dynamic,
+)
 
 from tao_like.stages.lib.onnx_graph import sort_nodes
 from tao_like.stages.quantize.plan import CARRIER_TYPES, FLOAT_OUTPUT_TYPES, LAYER_TYPES, Plan
@@ -19,7 +28,7 @@ _LOWEST_OPSET = 13
 
 def watched_tensors(model: onnx.ModelProto, plan: Plan) -> set[str]:
     """Names of the tensors whose ranges the conversion needs."""
-    chosen = {*plan.layers, *plan.carriers}
+    chosen = {*plan.layers, *plan.carriers} - plan.dynamic
     nodes = [node for node in model.graph.node if node.name in chosen]
     constants = {tensor.name for tensor in model.graph.initializer}
     return {name for node in nodes for name in (*node.input, *node.output)} - constants - {""}
@@ -33,7 +42,8 @@ def to_int8(
     Weights are int8, symmetric, with a scale for each output channel. Values between the layers are uint8
     with a zero point: onnxruntime's x86 kernels multiply uint8 by int8, and a zero point lets the rounding
     do the work of a ReLU behind a layer. With int8 values instead, ResNet-50 gained 1.2 to 1.3 over fp32
-    where uint8 gained 3.1 (docs/decisions.md).
+    where uint8 gained 3.1 (docs/decisions.md). Layers of ``plan.dynamic`` become products of integers behind
+    a DynamicQuantizeLinear, which takes the range from the values.
 
     Args:
         model: folded, every node named.
@@ -58,13 +68,15 @@ def to_int8(
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
             tensors_range=limits,
-            nodes_to_quantize=[*plan.layers, *plan.carriers],
+            nodes_to_quantize=[*(name for name in plan.layers if name not in plan.dynamic), *plan.carriers],
             nodes_to_exclude=[],
             op_types_to_quantize=[*LAYER_TYPES, *CARRIER_TYPES],
             extra_options={"OpTypesToExcludeOutputQuantization": list(FLOAT_OUTPUT_TYPES)},
         )
         quantizer.quantize_model()
-    quantized: onnx.ModelProto = quantizer.model.model
+        quantized: onnx.ModelProto = quantizer.model.model
+        if plan.dynamic:
+            quantized = _with_dynamic(quantized, plan.dynamic, reduce_range=reduce_range)
     # The quantizer's own sort does not look into loops.
     sort_nodes(quantized)
     del quantized.metadata_props[:]
@@ -72,6 +84,22 @@ def to_int8(
     del quantized.graph.value_info[:]
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     return quantized
+
+
+def _with_dynamic(model: onnx.ModelProto, names: frozenset[str], *, reduce_range: bool) -> onnx.ModelProto:
+    """The graph with these matrix products as products of integers."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "dynamic.onnx"
+        quantize_dynamic(
+            model,
+            file,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=sorted(names),
+            per_channel=True,
+            reduce_range=reduce_range,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(file)
 
 
 @contextmanager

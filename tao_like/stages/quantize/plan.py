@@ -50,11 +50,13 @@ class Plan:
         layers: names of the operators with weights that compute in int8, in the order of the graph.
         carriers: names of the others that pass int8 on.
         floats: name of each operator left in float to the reason.
+        dynamic: names of those layers whose values get their range anew in every call.
     """
 
     layers: list[str]
     carriers: list[str]
     floats: dict[str, str]
+    dynamic: frozenset[str] = frozenset()
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
@@ -65,8 +67,10 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def named_layers(model: onnx.ModelProto, patterns: Sequence[str]) -> dict[str, str]:
-    """Names of the layers that ``quantize.skip_names`` asks for, each with the pattern that did.
+def named_layers(
+    model: onnx.ModelProto, patterns: Sequence[str], key: str = "quantize.skip_names"
+) -> dict[str, str]:
+    """Names of the layers that a key of the spec asks for, each with the pattern that did.
 
     A pattern is a part of the name, or has wildcards (``*/head/*``) for the whole of it.
 
@@ -79,14 +83,27 @@ def named_layers(model: onnx.ModelProto, patterns: Sequence[str]) -> dict[str, s
         fitting = [name for name in layers if pattern in name or fnmatchcase(name, pattern)]
         if not fitting:
             raise SpecError(
-                f"quantize.skip_names: {pattern} fits no layer; these have names such as "
+                f"{key}: {pattern} fits no layer; these have names such as "
                 f"{', '.join(layers[:3])} (report.json of a run lists all)"
             )
         found.update(dict.fromkeys(fitting, pattern))
     return found
 
 
-def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, str]) -> Plan:
+def dynamic_layers(model: onnx.ModelProto, patterns: Sequence[str]) -> frozenset[str]:
+    """Names of the matrix products that ``quantize.dynamic_names`` asks for. Raises SpecError."""
+    named = named_layers(model, patterns, "quantize.dynamic_names")
+    return frozenset(
+        node.name for node in model.graph.node if node.name in named and node.op_type == "MatMul"
+    )
+
+
+def make_plan(
+    model: onnx.ModelProto,
+    kept: Collection[str],
+    reasons: dict[str, str],
+    dynamic: Collection[str] = (),
+) -> Plan:
     """Decides for every operator, in the order of the graph.
 
     The start of the graph (pixels to normalized float) and its end (softmax or sigmoid) stay in float:
@@ -95,6 +112,7 @@ def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, 
     Args:
         kept: operators to leave in float.
         reasons: why, by name.
+        dynamic: layers whose values get their range in every call.
     """
     constants = constant_names(model)
     in_int8: set[str] = set()
@@ -109,7 +127,7 @@ def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, 
                 floats[node.name] = "both sides are computed (attention)"
             else:
                 layers.append(node.name)
-                if node.op_type not in FLOAT_OUTPUT_TYPES:
+                if node.op_type not in FLOAT_OUTPUT_TYPES and node.name not in dynamic:
                     in_int8.update(node.output)
         elif node.op_type in CARRIER_TYPES:
             data = node.input[:1] if node.op_type in SHAPED_BY_CONSTANTS else node.input
@@ -120,4 +138,4 @@ def make_plan(model: onnx.ModelProto, kept: Collection[str], reasons: dict[str, 
                 floats[node.name] = "not between int8 neighbours"
         elif node.op_type != "Constant":
             floats[node.name] = f"{node.op_type} has no good int8 form"
-    return Plan(layers, carriers, floats)
+    return Plan(layers, carriers, floats, frozenset(dynamic).intersection(layers))

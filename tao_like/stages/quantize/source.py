@@ -46,7 +46,7 @@ def open_source(task_type: type[AnyTask], spec: CommonSpec, run: Run, folder: Pa
         SpecError: there is no such file.
         BundleError: it is neither a bundle nor an ONNX file of this task.
     """
-    path = _find(spec, run)
+    path = find_source(spec, run)
     device = torch.device("cpu")
     if path.suffix == ONNX_SUFFIX or path.is_dir():
         opened = open_model(task_type, spec, path, device)
@@ -77,7 +77,7 @@ def _one_file(path: Path, folder: Path) -> Path:
     return joined
 
 
-def _find(spec: CommonSpec, run: Run) -> Path:
+def find_source(spec: CommonSpec, run: Run) -> Path:
     """The file that the key names, else what export left of the trained bundle, else that bundle."""
     if spec.quantize.checkpoint:
         path = Path(spec.quantize.checkpoint)

@@ -16,7 +16,7 @@ import onnx
 from tao_like import __version__, runtime
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
-from tao_like.contract.capabilities import AsksFirst, Describes, KeepsFloat
+from tao_like.contract.capabilities import AsksFirst, Describes, Generates, KeepsFloat
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.sample import Outputs, Preprocessed, Sample
 from tao_like.contract.task import AnyTask
@@ -24,7 +24,7 @@ from tao_like.errors import ConversionError, DatasetError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.stages.lib.cost import Cost
 from tao_like.stages.lib.engines import OnnxEngine
-from tao_like.stages.lib.folders import stage_folder
+from tao_like.stages.lib.folders import model_at, stage_folder
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.onnx_cost import graph_cost
@@ -34,7 +34,8 @@ from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
-from tao_like.stages.quantize.plan import Plan, make_plan, named_layers, quantizable_layers
+from tao_like.stages.quantize.generators import quantize_generator
+from tao_like.stages.quantize.plan import Plan, dynamic_layers, make_plan, named_layers, quantizable_layers
 from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.stages.quantize.search import Search, find_float_layers
 from tao_like.stages.quantize.source import KEY, Source, open_source
@@ -49,13 +50,19 @@ LATENCY_SECONDS = 20.0
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> QuantizeResult:
     """Quantizes an exported network; the file gets its name only once its metric holds."""
+    if issubclass(task_type, Generates):
+        return quantize_generator(task_type, spec, run, _named(spec))
     with tempfile.TemporaryDirectory() as name:
         source = open_source(task_type, spec, run, Path(name))
         return _Quantization(spec, run, source, Path(name)).run()
 
 
 def quantized_file(spec: CommonSpec) -> Path:
-    """Where quantize writes."""
+    """What quantize writes: a file, or for a model that generates a folder of the same name."""
+    return model_at(_named(spec))
+
+
+def _named(spec: CommonSpec) -> Path:
     given = spec.quantize.onnx_file
     return Path(given) if given else stage_folder(spec, "quantize") / MODEL_NAME
 
@@ -86,6 +93,7 @@ class _Quantization:
             name: f"quantize.skip_names: {pattern}"
             for name, pattern in named_layers(self.graph, self.spec.skip_names).items()
         }
+        self.dynamic = dynamic_layers(self.graph, self.spec.dynamic_names)
         self.layers = [name for name in self.all_layers if name not in self.skipped]
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
@@ -179,7 +187,10 @@ class _Quantization:
 
     def _plan(self, kept: Sequence[str], reasons: dict[str, str]) -> Plan:
         return make_plan(
-            self.graph, {*kept, *self.skipped}, {**dict.fromkeys(kept, ""), **reasons, **self.skipped}
+            self.graph,
+            {*kept, *self.skipped},
+            {**dict.fromkeys(kept, ""), **reasons, **self.skipped},
+            self.dynamic,
         )
 
     def _trial(self, kept: Sequence[str]) -> runtime.Model:
@@ -314,6 +325,7 @@ class _Quantization:
             "int8_operators": dict(Counter(types[name] for name in (*plan.layers, *plan.carriers))),
             "float_operators": dict(Counter(types[name] for name in plan.floats)),
             "int8_layers": plan.layers,
+            "dynamic_layers": sorted(plan.dynamic),
             "float_reasons": plan.floats,
             "layer_costs": search.costs,
             "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],

@@ -19,7 +19,7 @@ from tao_like.contract.sample import Outputs
 from tao_like.stages.lib.folders import LAST_CHECKPOINT, resume_override
 from tao_like.stages.lib.loading import seed_step
 from tao_like.stages.train.average import MovingAverage
-from tao_like.stages.train.checkpoint_file import (
+from tao_like.stages.train.checkpoints.checkpoint_file import (
     FORMAT,
     FORMAT_VERSION,
     KEY,
@@ -27,10 +27,21 @@ from tao_like.stages.train.checkpoint_file import (
     read_best,
     write_checkpoint,
 )
-from tao_like.stages.train.checks import monitored
-from tao_like.stages.train.data import TrainingData
-from tao_like.stages.train.devices import channels_together
-from tao_like.stages.train.optim import (
+from tao_like.stages.train.checkpoints.sharding import (
+    divided,
+    load_optimizer,
+    take_from_first,
+    whole,
+    whole_state,
+)
+from tao_like.stages.train.checkpoints.state import State
+from tao_like.stages.train.reporting.report import Reporter
+from tao_like.stages.train.reporting.watch import Watch
+from tao_like.stages.train.reporting.writer import TensorBoardWriter
+from tao_like.stages.train.setup.checks import monitored
+from tao_like.stages.train.setup.data import TrainingData
+from tao_like.stages.train.setup.devices import channels_together
+from tao_like.stages.train.setup.optim import (
     build_optimizer,
     build_schedule,
     fitting_warmup,
@@ -38,13 +49,8 @@ from tao_like.stages.train.optim import (
     settings_of,
     take_settings,
 )
-from tao_like.stages.train.report import Reporter
-from tao_like.stages.train.sharding import divided, load_optimizer, take_from_first, whole, whole_state
-from tao_like.stages.train.state import State
 from tao_like.stages.train.step import Losses, TrainingStep
 from tao_like.stages.train.validation import validate
-from tao_like.stages.train.watch import Watch
-from tao_like.stages.train.writer import TensorBoardWriter
 from tao_like.tracking import Run, StopRequest, is_main_process
 
 BEST = "best.ckpt"

@@ -24,20 +24,25 @@ from tao_like.stages.lib.findings import stop_on_errors
 from tao_like.stages.lib.folders import CHECKPOINTS, RESUME_KEY, remove_partial_checkpoints
 from tao_like.stages.lib.threads import take_threads_again
 from tao_like.stages.results import TrainResult
-from tao_like.stages.train.checkpoint_file import read_checkpoint
-from tao_like.stages.train.checks import check_devices, check_phase, train_key
-from tao_like.stages.train.data import TrainingData
-from tao_like.stages.train.devices import choose_devices, end_processes, leave_processes, start_processes
+from tao_like.stages.train.checkpoints.checkpoint_file import read_checkpoint
+from tao_like.stages.train.checkpoints.resume import Resumed, check_weights, describe, open_resumed
+from tao_like.stages.train.checkpoints.state import State
 from tao_like.stages.train.finish import finish
 from tao_like.stages.train.loop import BEST, PhaseTraining
-from tao_like.stages.train.origin import Origin, open_origin, open_teacher
-from tao_like.stages.train.report import Reporter
-from tao_like.stages.train.resume import Resumed, check_weights, describe, open_resumed
-from tao_like.stages.train.state import State
-from tao_like.stages.train.surroundings import set_up_process
-from tao_like.stages.train.watch import Diverged
+from tao_like.stages.train.reporting.report import Reporter
+from tao_like.stages.train.reporting.watch import Diverged
+from tao_like.stages.train.reporting.writer import TensorBoardWriter
+from tao_like.stages.train.setup.checks import check_devices, check_phase, train_key
+from tao_like.stages.train.setup.data import TrainingData
+from tao_like.stages.train.setup.devices import (
+    choose_devices,
+    end_processes,
+    leave_processes,
+    start_processes,
+)
+from tao_like.stages.train.setup.origin import Origin, open_origin, open_teacher
+from tao_like.stages.train.setup.surroundings import set_up_process
 from tao_like.stages.train.work import PhaseResult, Work
-from tao_like.stages.train.writer import TensorBoardWriter
 from tao_like.tracking import Run, StopRequest, atomic_path, is_main_process, is_out_of_memory, stop_requests
 
 

@@ -12,7 +12,7 @@ from tao_like.contract.batch import Batch
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
-from tao_like.stages.train.data import TrainingData
+from tao_like.stages.train.setup.data import TrainingData
 
 Step = Callable[[Batch[Any]], tuple[dict[str, Tensor], Outputs]]
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.contract.task import AnyTask
-from tao_like.stages.train.origin import Origin
-from tao_like.stages.train.resume import Resumed
+from tao_like.stages.train.checkpoints.resume import Resumed
+from tao_like.stages.train.setup.origin import Origin
 from tao_like.tracking import Run, StopRequest
 
 

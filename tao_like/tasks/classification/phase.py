@@ -27,10 +27,10 @@ from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.predictions import ClassificationPredictions
 from tao_like.tasks.classification.spec import Spec
 from tao_like.tasks.common.augmentation.mixing import MixUpOrCutMix
-from tao_like.tasks.common.class_metrics import ClassMetrics
-from tao_like.tasks.common.class_predictions import PROBABILITIES
+from tao_like.tasks.common.classes.class_metrics import ClassMetrics
+from tao_like.tasks.common.classes.class_predictions import PROBABILITIES
+from tao_like.tasks.common.classes.multi_label_metrics import MultiLabelMetrics
 from tao_like.tasks.common.distillation import distillation_loss, multi_label_distillation_loss
-from tao_like.tasks.common.multi_label_metrics import MultiLabelMetrics
 
 
 class ClassificationPhase(Phase[ClassificationNetwork], Distils[ClassificationNetwork]):

@@ -19,7 +19,7 @@ from tao_like.tasks.classification.data import ClassificationData
 from tao_like.tasks.classification.draw import draw_prediction
 from tao_like.tasks.classification.explain import class_activation_maps
 from tao_like.tasks.classification.model import ClassificationNetwork
-from tao_like.tasks.common.class_predictions import ClassPredictions
+from tao_like.tasks.common.classes.class_predictions import ClassPredictions
 from tao_like.tasks.common.image_input import IMAGE
 
 

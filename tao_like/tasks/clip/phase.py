@@ -28,6 +28,7 @@ from tao_like.tasks.clip.model.pair import (
     PairNetwork,
     TextTowerForExport,
 )
+from tao_like.tasks.clip.model.sentence_tower import SentenceTower
 from tao_like.tasks.clip.predictions import PairPredictions
 from tao_like.tasks.clip.spec import Spec
 from tao_like.tasks.clip.spec_stages import ClipTrainSpec
@@ -84,7 +85,7 @@ class PairPhase(Phase[PairNetwork]):
 
     @override
     def prepare_validation(self, model: PairNetwork) -> None:
-        device = model.text.positional_embedding.device
+        device = model.text.logit_scale.device
         towers = {
             IMAGE: ImageTowerForExport(model.image, "uint8_nhwc"),
             TEXT: TextTowerForExport(model.text),
@@ -137,9 +138,14 @@ class PairPhase(Phase[PairNetwork]):
             return
         tower = model.parts()[name]
         freeze(tower)
+        if name == TEXT and isinstance(model.text, SentenceTower) and not model.text.keeps_space:
+            # It leads into a space of another size, and is no part of the sentence model.
+            model.text.projection.requires_grad_(True)
         if not adapted:
             return
-        new_head = []
+        new_head: list[nn.Module] = []
+        if name == TEXT and model.text.projection.weight.requires_grad:
+            new_head = [model.text.projection]
         if name == IMAGE and not (self.spec.pretrained_model_path or self.spec.pruned_model_path):
             # Its weights are random: only the layers before it come from a file.
             new_head = [model.image.head().requires_grad_(True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from typing_extensions import override
 
 from tao_like.contract.batch import Batch
-from tao_like.contract.capabilities import AsksFirst, Describes, Purpose, WritesFiles
+from tao_like.contract.capabilities import AsksFirst, Describes, Purpose, Resembles, WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.data.images.readers import read_class_list
@@ -37,7 +38,7 @@ MAX_PROBABILITY_COLUMNS = 100
 _PROBE_BATCH = 32
 
 
-class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Describes):
+class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Describes, Resembles):
     """Embeddings, and the classes whose words are nearest."""
 
     kind = "embedding"
@@ -183,6 +184,18 @@ class PairPredictions(Predictions[PairPrediction], AsksFirst, WritesFiles, Descr
     @override
     def notes(self) -> list[str]:
         return [] if self._files is None else self._files.notes
+
+    @override
+    def likeness(self, wanted: Sequence[Outputs], given: Sequence[Outputs]) -> dict[str, float]:
+        """Cosines between the embeddings of one sample by two models: mean and lowest, by tower."""
+        found: dict[str, float] = {}
+        for tower, name in ((IMAGE, zero_shot.IMAGE_EMBEDDING), (TEXT, zero_shot.TEXT_EMBEDDING)):
+            first, second = (np.concatenate([one[name] for one in outputs]) for outputs in (wanted, given))
+            if first.shape != second.shape:
+                return {}  # embeddings of other lengths lie in another space
+            cosines = (first * second).sum(axis=1)
+            found |= {f"{tower}_cosine": float(cosines.mean()), f"{tower}_cosine_min": float(cosines.min())}
+        return found
 
     @override
     def metadata_extra(self) -> dict[str, Any]:

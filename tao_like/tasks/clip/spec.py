@@ -25,6 +25,7 @@ from tao_like.tasks.clip.presets import OWN_TOWERS, PRESETS, find_preset
 from tao_like.tasks.clip.spec_stages import (
     ClipEvaluateSpec,
     ClipInferenceSpec,
+    ClipQuantizeSpec,
     ClipTrainSpec,
     template_problems,
 )
@@ -42,12 +43,13 @@ class TokenizerSpec:
     type: str = spec_field(
         WORDS,
         "words: each word of the training captions; bpe: byte pairs trained on them, which can spell every "
-        "word; file: byte pairs of a file, such as CLIP's own",
+        "word; file: of a file, such as CLIP's own byte pairs or SigLIP's spiece.model",
         choices=("words", "bpe", "file"),
     )
     path: str | None = spec_field(
         None,
-        "For `file`: bpe_simple_vocab_16e6.txt.gz, merges.txt, tokenizer.json, or a folder with one of them",
+        "For `file`: bpe_simple_vocab_16e6.txt.gz, merges.txt, spiece.model, tokenizer.json, or a folder "
+        "with one of them",
         path=True,
     )
     vocabulary_size: int = spec_field(8192, "Most entries of `words` and `bpe`", ge=520, le=1000000)
@@ -73,6 +75,33 @@ class TextTowerSpec:
     width: int | None = spec_field(None, "Channels; empty: the preset's", ge=8, le=8192)
     layers: int | None = spec_field(None, "Blocks; empty: the preset's", ge=1, le=100)
     heads: int | None = spec_field(None, "Attention heads; empty: the preset's", ge=1, le=128)
+
+
+@dataclass
+class TextEncoderSpec:
+    """A sentence model as text tower. What is empty comes from its files and is kept with the model."""
+
+    path: str | None = spec_field(
+        None,
+        "Folder of a sentence model (BERT, MiniLM, RoBERTa) with config.json, model.safetensors and "
+        "tokenizer.json; empty: the text tower is the preset's",
+        path=True,
+    )
+    pooling: str | None = spec_field(
+        None,
+        "How tokens become an embedding; empty: as 1_Pooling/config.json says, else their mean",
+        choices=("mean", "cls"),
+    )
+    width: int | None = spec_field(None, "Channels, as the model has them", ge=1, le=8192)
+    layers: int | None = spec_field(None, "Blocks, as the model has them", ge=1, le=100)
+    heads: int | None = spec_field(None, "Attention heads, as the model has them", ge=1, le=128)
+    mlp_width: int | None = spec_field(None, "Hidden channels, as the model has them", ge=1, le=65536)
+    vocabulary_size: int | None = spec_field(None, "Ids, as the model has them", ge=1, le=2000000)
+    activation: str | None = spec_field(
+        None, "Of the blocks, as the model has it", choices=("gelu", "gelu_tanh")
+    )
+    pad_id: int | None = spec_field(None, "Id behind a text, as the model has it", ge=0, le=2000000)
+    epsilon: float | None = spec_field(None, "Of the normalization, as the model has it", gt=0, le=0.1)
 
 
 @dataclass
@@ -102,7 +131,12 @@ class ModelSpec:
         "`package:efficientnet_lite0`; empty: random weights",
         path=True,
     )
-    canonicalize_text: bool = spec_field(False, "Take punctuation out of texts, as SigLIP does")
+    canonicalize_text: bool | None = spec_field(
+        None, "Take punctuation out of texts, as SigLIP does; empty: with a vocabulary of SentencePiece alone"
+    )
+    text_encoder: TextEncoderSpec = spec_block(
+        TextEncoderSpec, "A sentence model in place of the preset's text tower"
+    )
     init_logit_scale: float | None = spec_field(
         None, "Logarithm of the first scale; empty: ln(1/0.07) for clip, ln 10 for siglip", ge=-5, le=4.6052
     )
@@ -120,6 +154,11 @@ class ModelSpec:
             find_preset(self.type)
         except SpecError as error:
             yield Problem("type", str(error))
+        if self.text_encoder.path and self.tokenizer.path:
+            yield Problem(
+                "tokenizer.path",
+                "does not go with text_encoder.path; a sentence model brings its own tokenizer",
+            )
         if self.pretrained_vision_path and self.type.lower() in OWN_TOWERS:
             yield Problem(
                 "pretrained_vision_path",
@@ -208,6 +247,7 @@ class Spec(CommonSpec):
     train: ClipTrainSpec = spec_block(ClipTrainSpec, "Training")
     evaluate: ClipEvaluateSpec = spec_block(ClipEvaluateSpec, "Evaluation")
     inference: ClipInferenceSpec = spec_block(ClipInferenceSpec, "Inference")
+    quantize: ClipQuantizeSpec = spec_block(ClipQuantizeSpec, "Quantization")
 
     ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
     moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
@@ -253,11 +293,11 @@ class Spec(CommonSpec):
                     f"true does not go with train.peft.{name}.mode={mode}; give false, or mode=frozen",
                 )
             if mode == "lora" and not self._starts_trained(tower):
-                also = ", model.pretrained_vision_path" if name == "vision" else ""
+                own = "pretrained_vision_path" if name == "vision" else "text_encoder.path"
                 yield Problem(
                     f"train.peft.{name}.mode",
                     "lora changes little of a trained tower, and this one would begin with random weights; "
-                    f"give train.pretrained_model_path{also}, or mode=full",
+                    f"give train.pretrained_model_path, model.{own}, or mode=full",
                 )
 
     def _starts_trained(self, tower: str) -> bool:
@@ -265,7 +305,8 @@ class Spec(CommonSpec):
         train = self.train
         if train.pretrained_model_path or train.pruned_model_path:
             return True
-        return tower == "image" and bool(self.model.pretrained_vision_path)
+        given = self.model.pretrained_vision_path if tower == "image" else self.model.text_encoder.path
+        return bool(given)
 
     def _check_inference(self) -> Iterator[Problem]:
         inference = self.inference

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, InferenceSpec, TrainSpec
 from tao_like.config.blocks.optim import TAO_POLICIES, OptimSpec
+from tao_like.config.blocks.quantize import QuantizeSpec
 
 
 @dataclass
@@ -166,6 +167,17 @@ class ClipInferenceSpec(InferenceSpec):
         if self.classes and self.text_file:
             yield Problem("text_file", "is given together with classes; give one of them")
         yield from template_problems(self.templates)
+
+
+@dataclass
+class ClipQuantizeSpec(QuantizeSpec):
+    """Makes an exported pair of towers compute in int8: the image tower static, the text tower dynamic."""
+
+    dynamic_names: list[str] = spec_field(
+        ["text/"],
+        "Layers whose values get their range anew in every call, since texts differ more than calibration "
+        "shows: parts of their names or patterns, of matrix products alone",
+    )
 
 
 def name_problems(key: str, names: list[str]) -> Iterator[Problem]:

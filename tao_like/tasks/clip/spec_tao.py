@@ -29,7 +29,7 @@ IGNORED: Mapping[str, str] = {
     "train.optim.eps": "it is that of the optimizer",
     "train.optim.warmup_steps": "train.optim.warmup_epochs says it in epochs",
     "inference.datasets": "inference.source names the images",
-    "export.encoder_type": "both towers are written, each as a graph of its own",
+    "export.encoder_type": "both towers are written, each as a graph, or with export.one_file=true as one",
     "export.input_height": "it is that of the image tower",
     "export.input_width": "it is that of the image tower",
 }

@@ -22,6 +22,7 @@ from tao_like.tasks.clip.data.data import PairData
 from tao_like.tasks.clip.data.dataset import TEXT
 from tao_like.tasks.clip.model.build import Vocabulary, build_pair
 from tao_like.tasks.clip.model.pair import ImageTowerForExport, PairNetwork, TextTowerForExport
+from tao_like.tasks.clip.model.sentence_files import described, load_sentence
 from tao_like.tasks.clip.model.weights import load_start, load_vision
 from tao_like.tasks.clip.phase import PairPhase
 from tao_like.tasks.clip.predictions import PairPredictions
@@ -50,6 +51,9 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
     def __init__(self, spec: ClipSpec, trained: TrainedState | None = None) -> None:
         if trained is not None:
             spec = _of_file(spec, trained.extra)
+        elif spec.model.text_encoder.path:
+            block = described(spec.model.text_encoder)
+            spec = replace(spec, model=replace(spec.model, text_encoder=block))
         super().__init__(spec, trained)
         data = PairData(spec, trained)
         predictions = PairPredictions(data, spec)
@@ -68,7 +72,10 @@ class ClipTask(Task[ClipSpec, PairNetwork], Prunes[PairNetwork]):
         if not pretrained:
             return network, []
         if not spec.train.pretrained_model_path:
-            return network, load_vision(network, spec.model) if spec.model.pretrained_vision_path else []
+            notes = load_vision(network, spec.model) if spec.model.pretrained_vision_path else []
+            if spec.model.text_encoder.path:
+                notes += load_sentence(network.text, Path(spec.model.text_encoder.path))
+            return network, notes
         return network, load_start(network, Path(spec.train.pretrained_model_path), spec.model)
 
     @override

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
+from tao_like.contract.sample import Split
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.data.images.pixel_range import chosen_window
+from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing, Window
-from tao_like.tasks.common.split_data import SplitData
-from tao_like.tasks.common.split_source import SplitSource
+from tao_like.tasks.common.split_data import Source, SplitData
 
 CACHE_FOLDER = "cache"
-SourceT = TypeVar("SourceT", bound=SplitSource[Any])
+
+
+class ImageSource(Source, Protocol):
+    """The images of every split."""
+
+    def records(self, split: Split) -> Sequence[ImageRecord]:
+        """The images of a split. Raises DatasetError."""
+
+    def divides(self) -> bool:
+        """Whether validation or test data is cut out of the training data."""
+
+
+SourceT = TypeVar("SourceT", bound=ImageSource)
 
 
 class ImageData(SplitData[SourceT]):
-    """Images in splits; a subclass has its samples in a ``SplitSource``.
+    """Images in splits; a subclass says where they are by its source.
 
     Args:
         block: the dataset block, with ``cache``.

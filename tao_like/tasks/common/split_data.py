@@ -77,7 +77,7 @@ class SplitData(Data, Generic[SourceT]):
         return self.source.count(split)
 
     @override
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> dict[str, Any] | None:
         return self.source.split_record()
 
     @override

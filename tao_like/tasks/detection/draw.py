@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from tao_like.plots.palette import TARGET, ink_on
 from tao_like.plots.text import fit_text, load_font
-from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 
 SHORTEST_SIDE, LONGEST_SIDE = 480, 1280
 

@@ -16,8 +16,8 @@ from tao_like.contract.sample import Outputs, Sample
 from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, decide, read_detections
 from tao_like.runtime.predictions.detections import Detections, score_limits
-from tao_like.tasks.common.box_agreement import largest_difference
-from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions, prediction_row
+from tao_like.tasks.common.boxes.box_agreement import largest_difference
+from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions, prediction_row
 from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.data.dataset import DetectionTargets, GroundTruth
 from tao_like.tasks.detection.draw import draw_boxes

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.plots.palette import TARGET, rgb
-from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 from tao_like.tasks.detection.draw import draw_boxes
 
 OPACITY = 0.45

@@ -13,19 +13,18 @@ from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.networks.freezing import freeze, freeze_norms
-from tao_like.runtime.predictions.instances import NAMES
 from tao_like.tasks.detection.data.scales import resized_batch
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
 from tao_like.tasks.instance_segmentation.data.dataset import InstanceTargets
 from tao_like.tasks.instance_segmentation.metrics.instances import InstanceMetrics
-from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn, instances
+from tao_like.tasks.instance_segmentation.model.network import InstanceNetwork
 from tao_like.tasks.instance_segmentation.predictions import InstancePredictions
 from tao_like.tasks.instance_segmentation.spec import Spec
 
 InstanceBatch = Batch[InstanceTargets]
 
 
-class InstancePhase(Phase[MaskRcnn]):
+class InstancePhase(Phase[InstanceNetwork]):
     """The training of boxes, classes and masks."""
 
     goal = Goal("mask_mAP")
@@ -34,11 +33,13 @@ class InstancePhase(Phase[MaskRcnn]):
 
     def __init__(self, data: InstanceData, predictions: InstancePredictions, spec: Spec) -> None:
         super().__init__(data, predictions, spec.train)
+        if spec.model.makes_segments:
+            self.goal = Goal("PQ")  # type: ignore[misc]
         self._backbone_spec = spec.model.backbone
         self._size_steps = spec.dataset.augmentation.multi_scale_range
 
     @override
-    def losses(self, model: MaskRcnn, batch: InstanceBatch) -> dict[str, Tensor]:
+    def losses(self, model: InstanceNetwork, batch: InstanceBatch) -> dict[str, Tensor]:
         batch = self._resized(batch)
         targets = batch.targets
         return model.instance_losses(model(batch.input), targets.boxes, targets.labels, targets.masks)
@@ -58,10 +59,12 @@ class InstancePhase(Phase[MaskRcnn]):
         )
 
     @override
-    def validate(self, model: MaskRcnn, batch: InstanceBatch) -> tuple[dict[str, Tensor], Outputs]:
+    def validate(self, model: InstanceNetwork, batch: InstanceBatch) -> tuple[dict[str, Tensor], Outputs]:
         values, targets = model(batch.input), batch.targets
-        outputs = instances(model, values, self.predictions.selection)
-        named = {name: value.cpu().numpy() for name, value in zip(NAMES, outputs, strict=True)}
+        outputs = model.instances(values, self.predictions.selection)
+        named = {
+            name: value.cpu().numpy() for name, value in zip(self.predictions.names, outputs, strict=True)
+        }
         return model.instance_losses(values, targets.boxes, targets.labels, targets.masks), named
 
     @override
@@ -72,14 +75,15 @@ class InstancePhase(Phase[MaskRcnn]):
             self.data.preprocessing,
             predictions.thresholds,
             predictions.mask_threshold,
+            predictions.rule,
         )
 
     @override
-    def backbone(self, model: MaskRcnn) -> list[nn.Module]:
+    def backbone(self, model: InstanceNetwork) -> list[nn.Module]:
         return list(model.backbone.modules())
 
     @override
-    def freeze(self, model: MaskRcnn) -> None:
+    def freeze(self, model: InstanceNetwork) -> None:
         if self._backbone_spec.freeze_norm:
             freeze_norms(model.backbone)
         if self._backbone_spec.freeze_backbone:

@@ -15,15 +15,18 @@ from tao_like.contract.sample import Outputs, Sample
 from tao_like.data.masks.runs import decode_runs, encode_mask
 from tao_like.runtime.geometry.boxes import box_iou, letterbox_transform
 from tao_like.runtime.predictions.instances import (
+    INPUT_NAMES,
     NAMES,
     Instance,
     Instances,
     decide_instances,
     photo_masks,
     read_instances,
+    with_mask_boxes,
 )
-from tao_like.tasks.common.box_agreement import SAME_PLACE
-from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions
+from tao_like.runtime.predictions.segments import SegmentRule
+from tao_like.tasks.common.boxes.box_agreement import SAME_PLACE
+from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions
 from tao_like.tasks.detection.prediction_files import ImageResult
 from tao_like.tasks.detection.predictions import BoxPredictions, image_size
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
@@ -50,15 +53,30 @@ class InstancePredictions(BoxPredictions):
         # The blocks that are read there are the same in both tasks.
         super().__init__(data, thresholds, cast("DetectionSpec", spec))
         self.mask_threshold = spec.model.postprocess.mask_threshold
+        self.names = INPUT_NAMES if spec.model.arch == "mask2former" else NAMES
+        """Name of each of the network's outputs, to its meaning."""
+        self._model = spec.model
+
+    @property
+    def rule(self) -> SegmentRule | None:
+        """How objects become segments; None: they may cover each other."""
+        model, names = self._model, self.data.labels.names
+        if not model.makes_segments:
+            return None
+        regions = model.region_numbers(names)
+        return SegmentRule(model.object_mask_threshold, model.overlap_threshold, frozenset(regions))
 
     @override
     def from_outputs(self, outputs: Outputs) -> list[Instances]:  # type: ignore[override]
-        return read_instances({NAMES[name]: value for name, value in outputs.items()}, self.selection)
+        by_meaning = {self.names[name]: value for name, value in outputs.items()}
+        return read_instances(by_meaning, self.selection, self.data.preprocessing)
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
         """The largest difference of a score, a box, or a cell of a mask in the same place."""
-        pairs = zip(self.from_outputs(expected), self.from_outputs(actual), strict=True)
+        pairs = list(zip(self.from_outputs(expected), self.from_outputs(actual), strict=True))
+        if self.names is INPUT_NAMES:
+            return max((of_queries(*pair, self.selection.score_threshold) for pair in pairs), default=0.0)
         masks = max((_of_masks(one, other) for one, other in pairs), default=0.0)
         return max(super().difference(expected, actual), masks)
 
@@ -66,12 +84,14 @@ class InstancePredictions(BoxPredictions):
     def decided(self, sample: Sample, prediction: Instances) -> tuple[Instance, ...]:  # type: ignore[override]
         place = letterbox_transform(*image_size(sample), self.data.preprocessing)
         names = self.data.labels.names
-        return decide_instances(prediction, place, names, self.thresholds, self.mask_threshold)
+        return decide_instances(prediction, place, names, self.thresholds, self.mask_threshold, self.rule)
 
     @override
     def record(self, sample: Sample, prediction: Instances) -> ImageResult:  # type: ignore[override]
         place = letterbox_transform(*image_size(sample), self.data.preprocessing)
         masks = photo_masks(prediction, place, self.mask_threshold)
+        if prediction.frame is not None:
+            prediction = with_mask_boxes(prediction, masks, place)
         result = super().record(sample, prediction)
         return replace(result, runs=[encode_mask(mask) for mask in masks])
 
@@ -99,6 +119,28 @@ class InstancePredictions(BoxPredictions):
                 images, targets.boxes, targets.labels, targets.masks, strict=True
             )
         ]
+
+
+def of_queries(one: Instances, other: Instances, threshold: float) -> float:
+    """The largest difference of a score or of a cell of a mask, of objects that are matched by their masks.
+
+    The boxes are those around the masks and say nothing more. Slots have no order: each object looks for the
+    free one of its class that is nearest by score and mask. One without a partner counts by how far its score
+    lies above the threshold.
+    """
+    free = np.ones(len(other), np.bool_)
+    worst = 0.0
+    for number in range(len(one)):
+        choice = np.flatnonzero(free & (other.labels == one.labels[number]))
+        if not len(choice):
+            worst = max(worst, float(one.scores[number]) - threshold)
+            continue
+        masks = np.abs(other.shapes[choice] - one.shapes[number]).max(axis=(1, 2), initial=0.0)
+        apart = np.maximum(masks, np.abs(other.scores[choice] - one.scores[number]))
+        nearest = int(apart.argmin())
+        free[choice[nearest]] = False
+        worst = max(worst, float(apart[nearest]))
+    return max([worst, *(float(score) - threshold for score in other.scores[free])])
 
 
 def _masks_of(target: InstanceTarget | None) -> Sequence[np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,16 +14,27 @@ from tao_like.config.blocks.common import (
     ExportSpec,
     TrainSpec,
 )
+from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.errors import SpecError
 from tao_like.networks.backbones.names import IMPORTED, resolve_name
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, DatasetSpec, PostprocessSpec
 from tao_like.tasks.detection.spec import BackboneSpec as DetectorBackboneSpec
 from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
 from tao_like.tasks.detection.spec_blocks.stages import DetectionInferenceSpec
+from tao_like.tasks.instance_segmentation.spec_mask2former import (
+    IGNORED,
+    MODES,
+    MOVED,
+    MaskFormerSpec,
+    PixelDecoderSpec,
+    SwinSpec,
+)
 
-ARCHITECTURES = "mask_rcnn over any timm backbone with strides 4, 8, 16 and 32"
+ARCHITECTURES = "mask_rcnn and mask2former over any timm backbone with strides 4, 8, 16 and 32"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
-TAO_NETWORKS = {"mask_rcnn": "model.arch=mask_rcnn"}
+TAO_NETWORKS = {"mask_rcnn": "model.arch=mask_rcnn", "mask2former": "model.arch=mask2former"}
+SWIN = "swin"
+"""A backbone of transformers' own; see ``SwinSpec``."""
 """TAO's networks that are this task, and the key that chooses each."""
 
 
@@ -38,9 +49,10 @@ class BackboneSpec(DetectorBackboneSpec):
         None,
         "Weights to start from: of the backbone, a .safetensors or .pth file, a bundle, `timm` (needs a "
         "network) or `package:efficientnet_lite0` (or lite1, lite2); or of the whole network, a checkpoint "
-        "of torchvision's maskrcnn_resnet50_fpn; empty: random weights",
+        "of torchvision's maskrcnn_resnet50_fpn or of transformers' Mask2Former; empty: random weights",
         path=True,
     )
+    swin: SwinSpec = spec_block(SwinSpec, "For `type: swin`, with mask2former")
 
 
 @dataclass
@@ -87,12 +99,45 @@ class InstancePostprocessSpec(PostprocessSpec):
 class ModelSpec:
     """The network."""
 
-    arch: str = spec_field("mask_rcnn", "Kind of network", choices=("mask_rcnn",))
+    arch: str = spec_field("mask_rcnn", "Kind of network", choices=("mask_rcnn", "mask2former"))
+    mode: str = spec_field(
+        "instance",
+        "What mask2former finds: objects that may cover each other; a class for every pixel; or objects and "
+        "regions without common pixels. TAO's default is panoptic",
+        choices=MODES,
+    )
+    object_mask_threshold: float = spec_field(
+        0.8, "Queries up to this score are no segment (modes semantic and panoptic); 0.4 in TAO", ge=0, lt=1
+    )
+    overlap_threshold: float = spec_field(
+        0.8, "A segment goes of which less than this fraction is seen; 0.5 in TAO", ge=0, le=1
+    )
     backbone: BackboneSpec = spec_block(BackboneSpec, "Backbone")
     neck: NeckSpec = spec_block(NeckSpec, "Neck")
     faster_rcnn: FasterRcnnSpec = spec_block(FasterRcnnSpec, "The two stages that find boxes")
     mask_head: MaskHeadSpec = spec_block(MaskHeadSpec, "The network for masks")
+    sem_seg_head: PixelDecoderSpec = spec_block(PixelDecoderSpec, "The pixel decoder of mask2former")
+    mask_former: MaskFormerSpec = spec_block(MaskFormerSpec, "The queries of mask2former")
     postprocess: InstancePostprocessSpec = spec_block(InstancePostprocessSpec, "From boxes to predictions")
+
+    @property
+    def makes_segments(self) -> bool:
+        """Whether predictions have no common pixels."""
+        return self.arch == "mask2former" and self.mode != "instance"
+
+    def region_numbers(self, names: Sequence[str]) -> list[int]:
+        """Numbers of the classes that are regions. Raises SpecError for a name that is no class."""
+        if not self.makes_segments:
+            return []
+        if self.mode == "semantic":
+            return list(range(len(names)))
+        unknown = [name for name in self.mask_former.region_classes if name not in names]
+        if unknown:
+            raise SpecError(
+                f"model.mask_former.region_classes: {unknown[0]!r} is no class of the data, whose classes "
+                f"are {', '.join(names[:10])}"
+            )
+        return [number for number, name in enumerate(names) if name in self.mask_former.region_classes]
 
 
 @dataclass
@@ -108,9 +153,12 @@ class Spec(CommonSpec):
 
     ignored: ClassVar[Mapping[str, str]] = {
         **IGNORED_TAO_KEYS,
+        **IGNORED,
         "dataset.pin_memory": "chosen by the device",
         "dataset.remap_mscoco_category": "category ids need not be contiguous",
     }
+
+    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
@@ -118,9 +166,15 @@ class Spec(CommonSpec):
         if backbone == IMPORTED:
             yield Problem(
                 "model.backbone.type",
-                "mask_rcnn needs maps at stride 4, and an imported backbone gives 8, 16 and 32; take a timm "
-                "backbone",
+                f"{self.model.arch} needs maps at stride 4, and an imported backbone gives 8, 16 and 32; "
+                "take a timm backbone",
             )
+        elif backbone == SWIN:
+            if self.model.arch != "mask2former":
+                yield Problem(
+                    "model.backbone.type",
+                    "swin is for mask2former; name one of timm's, such as swin_tiny_patch4_window7_224",
+                )
         else:
             try:
                 resolve_name(backbone)

@@ -14,13 +14,13 @@ from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
 from tao_like.tasks.instance_segmentation.export import InstanceExport
 from tao_like.tasks.instance_segmentation.model.build import build_network
-from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn
+from tao_like.tasks.instance_segmentation.model.network import InstanceNetwork
 from tao_like.tasks.instance_segmentation.phase import InstancePhase
 from tao_like.tasks.instance_segmentation.predictions import InstancePredictions
 from tao_like.tasks.instance_segmentation.spec import Spec as InstanceSpec
 
 
-class InstanceSegmentationTask(Task[InstanceSpec, MaskRcnn], Prunes[MaskRcnn]):
+class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[InstanceNetwork]):
     """Boxes around the objects of an image, and the pixels of each."""
 
     name = "instance_segmentation"
@@ -43,17 +43,17 @@ class InstanceSegmentationTask(Task[InstanceSpec, MaskRcnn], Prunes[MaskRcnn]):
         )
 
     @override
-    def model(self, *, pretrained: bool) -> tuple[MaskRcnn, list[str]]:
+    def model(self, *, pretrained: bool) -> tuple[InstanceNetwork, list[str]]:
         size = (self.data.preprocessing.height, self.data.preprocessing.width)
         return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained)
 
     @override
-    def exports(self, model: MaskRcnn, input_format: str) -> dict[str, Exportable]:
+    def exports(self, model: InstanceNetwork, input_format: str) -> dict[str, Exportable]:
         return {ONLY_PART: self.export.graph(model, input_format)}
 
     @override
-    def prunable(self, model: MaskRcnn) -> dict[str, Prunable]:
-        return {ONLY_PART: Prunable(model.example_inputs(self.image.pixels()), model.outputs)}
+    def prunable(self, model: InstanceNetwork) -> dict[str, Prunable]:
+        return {ONLY_PART: Prunable(model.example_inputs(self.image.pixels()), model.protected)}
 
     @classmethod
     @override

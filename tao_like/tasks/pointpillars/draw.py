@@ -13,7 +13,7 @@ from tao_like.plots.palette import IGNORED, TARGET
 from tao_like.plots.text import drawable, load_font
 from tao_like.runtime.geometry.boxes3d import as_boxes, corners, ground_corners
 from tao_like.runtime.inputs.points import Points
-from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 
 LONGEST_SIDE = 720
 _LOW, _MIDDLE, _HIGH = (70, 80, 130), (90, 170, 150), (250, 225, 110)

@@ -16,8 +16,8 @@ from tao_like.contract.sample import Outputs, Sample
 from tao_like.runtime.inputs.image import read_image
 from tao_like.runtime.predictions.boxes3d import MEANINGS, Detection3d, Selection3d, decide, read_detections
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.common.box_agreement import largest_difference
-from tao_like.tasks.common.box_predictions import drawn_objects, drawn_predictions, prediction_row
+from tao_like.tasks.common.boxes.box_agreement import largest_difference
+from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions, prediction_row
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget, FrameTargets
 from tao_like.tasks.pointpillars.data.frame_data import FrameData
 from tao_like.tasks.pointpillars.draw import draw_frame, draw_on_camera, stacked

@@ -9,7 +9,7 @@ from PIL import Image
 from typing_extensions import override
 
 from tao_like.contract.metrics import Report
-from tao_like.tasks.common.class_metrics import ClassMetrics
+from tao_like.tasks.common.classes.class_metrics import ClassMetrics
 from tao_like.tasks.pose_classification.draw import bar_chart
 
 TOP_K = (1, 5)

@@ -13,7 +13,7 @@ from tao_like.contract.capabilities import Distils
 from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
-from tao_like.tasks.common.class_predictions import PROBABILITIES
+from tao_like.tasks.common.classes.class_predictions import PROBABILITIES
 from tao_like.tasks.pose_classification.data import PoseData
 from tao_like.tasks.pose_classification.losses import stream_distillation_losses, stream_losses
 from tao_like.tasks.pose_classification.metrics import PoseMetrics

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Preprocessed
@@ -21,6 +21,7 @@ from tao_like.tasks.text_to_image.model.wholes import (
     GlideModel,
     NextForExport,
     TextForExport,
+    numbered,
 )
 
 BATCH = {0: "batch"}
@@ -61,6 +62,21 @@ def dalle_graphs(model: DalleModel) -> dict[str, Exportable]:
     }
 
 
+def upsampler_graphs(upsamplers: nn.ModuleList) -> dict[str, Exportable]:
+    """One step of each upsampler."""
+    taken = ("x", "timesteps", "low")
+    return {
+        name: Exportable(
+            module.eval(),
+            inputs=dict.fromkeys(taken, BATCH),
+            outputs={"prediction": BATCH},
+            meanings={"prediction": "what the network says of the noise"},
+            to_inputs=tensors(*taken),
+        )
+        for name, module in numbered(upsamplers).items()
+    }
+
+
 def glide_graphs(model: GlideModel) -> dict[str, Exportable]:
     """The caption's transformer, and one step of taking noise away."""
     return {
@@ -78,4 +94,5 @@ def glide_graphs(model: GlideModel) -> dict[str, Exportable]:
             meanings={"prediction": "what the network says of the noise"},
             to_inputs=tensors("x", "timesteps", "tokens", "pooled"),
         ),
+        **upsampler_graphs(model.upsamplers),
     }

@@ -19,11 +19,13 @@ from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs
 from tao_like.errors import TaoLikeError
 from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Generator, GraphCall
+from tao_like.runtime.generation.edit import KNOWN
 from tao_like.runtime.generation.schedules import alphas_cumprod
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.metrics import GenerationMetrics, ReconstructionMetrics
 from tao_like.tasks.text_to_image.model.dalle import transformer_losses
 from tao_like.tasks.text_to_image.model.dvae import LOGIT_LAPLACE_EPS
+from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel, dropped
 from tao_like.tasks.text_to_image.predictions import Reconstructions
 from tao_like.tasks.text_to_image.spec import DiffusionSpec
@@ -205,10 +207,59 @@ class BasePhase(Generating):
         text = batch.inputs[TEXT]
         if model.base.training:
             text = dropped(text, self.spec.text_drop)
-        noisy, steps, wanted = self.process.noisy(2 * batch.targets.values - 1, training=model.base.training)
+        pixels = 2 * reduced(batch.targets.values, self.data.spec.model.image_size) - 1
+        noisy, steps, wanted = self.process.noisy(pixels, training=model.base.training)
+        if self.data.spec.model.glide.inpaint:
+            noisy = torch.cat([noisy, self.known(pixels)], dim=1)
         # Through the whole model: divided weights are gathered when it is called.
-        said = model(noisy, steps.float(), text)
+        said = model("base", noisy, steps.float(), text)
         return {"loss": functional.mse_loss(said, wanted)}
+
+    def known(self, pixels: Tensor) -> Tensor:
+        """What the network is told of images (N, 3, H, W), in four more channels: nothing."""
+        return pixels.new_zeros(len(pixels), KNOWN, *pixels.shape[2:])
+
+
+class NamedBasePhase(BasePhase):
+    """The same where it is one of several."""
+
+    name = "base"
+
+
+class InpaintPhase(BasePhase):
+    """The network goes on, and learns what is known of images with holes (Nichol et al. 2021, part 3.2)."""
+
+    name = "inpaint"
+
+    @override
+    def known(self, pixels: Tensor) -> Tensor:
+        """The images with a hole each; some are all hole, so that images out of nothing are not forgotten."""
+        holes = holes_like(pixels).to(pixels.device)
+        return torch.cat([pixels * (1 - holes), 1 - holes], dim=1)
+
+
+def holes_like(pixels: Tensor, least: float = 0.25, whole: float = 0.2) -> Tensor:
+    """A rectangular hole for each of images (N, C, H, W): (N, 1, H, W), 1 inside.
+
+    Args:
+        pixels: the images.
+        least: side of the smallest hole, as a fraction of theirs.
+        whole: fraction of the images that are all hole.
+    """
+    count, _, height, width = pixels.shape
+    holes = torch.zeros(count, 1, height, width)
+    for hole in holes:
+        if torch.rand(()) < whole:
+            hole.fill_(1)
+            continue
+        tall, wide = (
+            ((least + (1 - least) * torch.rand(2)) * torch.tensor([height, width])).round().int().tolist()
+        )
+        top, left = (
+            int(torch.randint(total - size + 1, ())) for total, size in ((height, tall), (width, wide))
+        )
+        hole[:, top : top + tall, left : left + wide] = 1
+    return holes
 
 
 class Forward:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
 from tao_like.runtime.generation.base import Generator
+from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.generation.schedules import spaced
@@ -38,9 +40,9 @@ def generator_for(spec: Spec) -> Generator:
         guidance_scale=sampling.guidance_scale,
     )
     if model.arch == GLIDE:
-        return diffusion
+        return _enlarged(spec, replace(diffusion, inpaints=model.glide.inpaint))
     own = sampling.unclip
-    return UnclipGenerator(
+    unclip = UnclipGenerator(
         decoder=diffusion,
         embedding=model.unclip.embedding if model.unclip.prior == DIFFUSION else model.unclip.prior_codes,
         prior=model.unclip.prior,
@@ -49,3 +51,22 @@ def generator_for(spec: Spec) -> Generator:
         candidates=own.candidates,
         condition=own.condition,
     )
+    return _enlarged(spec, unclip)
+
+
+def _enlarged(spec: Spec, base: DiffusionGenerator | UnclipGenerator) -> Generator:
+    """With the spec's upsamplers, if it has any."""
+    model, steps = spec.model, spec.sampling.upsampler_steps
+    upsamplers = [
+        DiffusionGenerator(
+            height=side,
+            width=side,
+            schedule=model.diffusion.schedule,
+            train_steps=model.diffusion.steps,
+            prediction=model.upsampler.prediction,
+            timesteps=spaced(model.diffusion.steps, steps),
+            guidance_scale=1.0,
+        )
+        for side in model.upsampler.sides
+    ]
+    return CascadeGenerator(base, upsamplers) if upsamplers else base

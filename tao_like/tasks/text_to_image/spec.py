@@ -8,21 +8,30 @@ from dataclasses import dataclass
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import CommonSpec
-from tao_like.config.blocks.split_data import batch_size_field, cache_field, shuffle_field, workers_field
+from tao_like.config.blocks.split_data import (
+    batch_size_field,
+    cache_field,
+    pixel_range_field,
+    pixel_range_problems,
+    shuffle_field,
+    workers_field,
+)
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
 from tao_like.tasks.text_to_image.spec_stages import (
-    GENERATE,
+    JOURNEYS,
+    OPTIMISE,
     GenerateEvaluateSpec,
     GenerateExportSpec,
     GenerateInferenceSpec,
     GenerateTrainSpec,
 )
 from tao_like.tasks.text_to_image.spec_unclip import UnclipSamplingSpec, UnclipSpec
+from tao_like.tasks.text_to_image.spec_upsampler import UpsamplerSpec
 
 DALLE, GLIDE, UNCLIP = "dalle", "glide", "unclip"
 ARCHITECTURES = (DALLE, GLIDE, UNCLIP)
-STAGES = ("dataset_check", "train", "evaluate", "inference", "export")
+STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 
 
 @dataclass
@@ -85,6 +94,16 @@ class GlideSpec:
         True,
         "Two more channels that say where a place is: not in GLIDE; words of place are learnt sooner",
     )
+    caption_sum: bool = spec_field(
+        True,
+        "Add a vector of each of the caption's words to the timestep's: not in GLIDE; for pairs of words "
+        "that were never trained together",
+    )
+    inpaint: bool = spec_field(
+        False,
+        "Train it to paint into holes too: four more channels say what is known of the image, and a further "
+        "phase, `train.inpaint`, teaches what they mean",
+    )
     text_width: int = spec_field(64, "Channels of the text transformer", ge=8)
     text_layers: int = spec_field(1, "Its layers", ge=1)
     text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
@@ -136,6 +155,12 @@ class ModelSpec:
     glide: GlideSpec = spec_block(GlideSpec, "For `arch: glide`, and the U-Net of unclip's decoder")
     unclip: UnclipSpec = spec_block(UnclipSpec, "For `arch: unclip`")
     diffusion: DiffusionSpec = spec_block(DiffusionSpec, "For `arch: glide` and `unclip`")
+    upsampler: UpsamplerSpec = spec_block(UpsamplerSpec, "Larger images, for `arch: glide` and `unclip`")
+
+    @property
+    def output_size(self) -> int:
+        """Side of the images that come out, in pixels, after all upsamplers."""
+        return self.upsampler.sides[-1] if self.upsampler.sides else self.image_size
 
     def check(self) -> Iterator[Problem]:
         """The side can be halved as often as the network halves it; noise fits in its channels."""
@@ -160,6 +185,15 @@ class ModelSpec:
                 "image_size",
                 f"{self.image_size} is no multiple of {halved}, as patch and multipliers want it",
             )
+        if self.upsampler.sides and not diffuses:
+            yield Problem("upsampler.sides", f"is for arch=glide or unclip, not {self.arch}")
+        if self.glide.inpaint and self.arch != GLIDE:
+            yield Problem("glide.inpaint", f"is for arch=glide, not {self.arch}")
+        smaller = self.image_size
+        for side in self.upsampler.sides:
+            if side % smaller or side == smaller:
+                yield Problem("upsampler.sides", f"{side} is no multiple of {smaller}, the side before it")
+            smaller = side
 
 
 @dataclass
@@ -181,9 +215,11 @@ class DatasetSpec:
     workers: int | str = workers_field(default=0)
     shuffle: bool = shuffle_field()
     cache: str = cache_field()
+    pixel_range: str = pixel_range_field()
 
     def check(self) -> Iterator[Problem]:
-        """An attribute has words to tell apart."""
+        """Numbers of `pixel_range` rise; an attribute has words to tell apart."""
+        yield from pixel_range_problems(self.pixel_range)
         for name, words in self.attributes.items():
             if len(set(words)) < 2:
                 yield Problem("attributes", f"{name} has {words}; give two words or more")
@@ -203,6 +239,7 @@ class SamplingSpec:
         le=100,
     )
     steps: int = spec_field(20, "Steps of diffusion that are taken", ge=1, le=1000)
+    upsampler_steps: int = spec_field(8, "The same of each upsampler, always of ddim", ge=1, le=1000)
     sampler: str = spec_field("ddim", "Kind of the steps", choices=SAMPLERS)
     eta: float = spec_field(0.0, "Fraction of new noise in each step of ddim", ge=0, le=1)
     temperature: float = spec_field(
@@ -239,6 +276,8 @@ class Spec(CommonSpec):
         taken = {"steps": sampling.steps} if arch == GLIDE else {}
         if arch == UNCLIP:
             taken = {"steps": sampling.steps, "unclip.prior_steps": sampling.unclip.prior_steps}
+        if self.model.upsampler.sides:
+            taken["upsampler_steps"] = sampling.upsampler_steps
         for name, steps in taken.items():
             if steps > self.model.diffusion.steps:
                 rule = f"{steps} is more than model.diffusion.steps={self.model.diffusion.steps}"
@@ -254,14 +293,26 @@ class Spec(CommonSpec):
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
             )
 
+    def _check_optimise(self) -> Iterator[Problem]:
+        if not self.clip_checkpoint:
+            yield Problem("inference.mode", "optimise needs clip_checkpoint, a bundle that says what fits")
+        if self.inference.optimise.canvas == "codes" and self.model.arch != DALLE:
+            yield Problem(
+                "inference.optimise.canvas", f"codes are of model.arch=dalle, not {self.model.arch}"
+            )
+
     def _check_images(self) -> Iterator[Problem]:
         """What is done to a given image is something that the architecture can do."""
         inference, arch = self.inference, self.model.arch
-        if inference.mode != GENERATE and arch != UNCLIP:
+        if inference.mode == OPTIMISE:
+            yield from self._check_optimise()
+        if inference.mode in JOURNEYS and arch != UNCLIP:
             yield Problem(
                 "inference.mode",
                 f"{inference.mode} goes through embeddings, which only unclip has, not {arch}",
             )
+        if self.evaluate.inpaint and arch != GLIDE:
+            yield Problem("evaluate.inpaint", f"is for model.arch=glide, not {arch}")
         if self.evaluate.conditions and arch != UNCLIP:
             yield Problem("evaluate.conditions", f"is for model.arch=unclip, not {arch}")
         if arch == DALLE and inference.image:

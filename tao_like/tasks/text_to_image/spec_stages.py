@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
 from tao_like.runtime.generation.unclip import CONDITIONS
+from tao_like.tasks.text_to_image.spec_optimise import OptimiseSpec
 
-GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE = MODES = (
+GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE, OPTIMISE = MODES = (
     "generate",
     "variations",
     "interpolate",
     "text_difference",
+    "optimise",
 )
+JOURNEYS = (VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE)
+"""Those that begin with an image."""
 
 
 @dataclass
@@ -68,6 +72,16 @@ class GenerateTrainSpec(TrainSpec):
     clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: images and captions in one space")
     prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of images")
     decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to images")
+    upsampler_1: PhaseSpec = spec_block(PhaseSpec, "First, where there is one: smaller images to larger")
+    upsampler_2: PhaseSpec = spec_block(PhaseSpec, "The same for the second")
+    upsampler_crops: int = spec_field(
+        2,
+        "Upsamplers learn on parts of the images, of their side over this; unCLIP's by 4",
+        ge=1,
+        le=16,
+    )
+    base: PhaseSpec = spec_block(PhaseSpec, "glide: noise to images, where it is not the only phase")
+    inpaint: PhaseSpec = spec_block(PhaseSpec, "glide with model.glide.inpaint, at last: holes in images")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> GenerateTrainSpec:
@@ -99,6 +113,11 @@ class GenerateEvaluateSpec(EvaluateSpec):
         "Images of each caption of which the one that fits best, by clip_checkpoint, is scored too",
         ge=1,
         le=1024,
+    )
+    inpaint: bool = spec_field(
+        False,
+        "For glide: paint the middle of the real images anew, and score what stands there and what changed "
+        "around it",
     )
     conditions: list[str] = spec_field(
         [],
@@ -147,7 +166,7 @@ class GenerateInferenceSpec(InferenceSpec):
     mode: str = spec_field(
         GENERATE,
         "For unclip, with `image`: others like it; those between it and `image_to`; or those on the way from "
-        "what `caption` says to what the prompt says",
+        "what `caption` says to what the prompt says; optimise: for any, by clip_checkpoint's gradient",
         choices=MODES,
     )
     image: str | None = spec_field(
@@ -160,6 +179,7 @@ class GenerateInferenceSpec(InferenceSpec):
         "For glide: an image that is white where `image` is painted anew; the rest of it stays",
         path=True,
     )
+    optimise: OptimiseSpec = spec_block(OptimiseSpec, "For `mode: optimise`")
     strength: float | None = spec_field(
         None,
         "For glide: the fraction of the steps that is taken, from `image` made noisy; less keeps more of it",
@@ -185,7 +205,7 @@ class GenerateInferenceSpec(InferenceSpec):
 
     def _check_mode(self) -> Iterator[Problem]:
         """Each mode has what it needs, and nothing of another's."""
-        if self.mode != GENERATE and not self.image:
+        if self.mode in JOURNEYS and not self.image:
             yield Problem("image", f"is missing; mode={self.mode} begins with an image")
         for key, mode in (("image_to", INTERPOLATE), ("caption", TEXT_DIFFERENCE)):
             given = getattr(self, key) is not None
@@ -198,3 +218,7 @@ class GenerateInferenceSpec(InferenceSpec):
             yield Problem("prompts", f"has {len(self.prompts)} texts; mode={self.mode} goes to what one says")
         if self.mode in (VARIATIONS, INTERPOLATE) and (self.prompts or self.source):
             yield Problem("prompts", f"is given; mode={self.mode} hears no words")
+        if self.mode == OPTIMISE and (self.image or self.rerank > 1):
+            yield Problem(
+                "mode", "optimise begins with nothing and ranks nothing; leave image and rerank out"
+            )

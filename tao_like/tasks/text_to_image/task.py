@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Describes, Generates
+from tao_like.contract.capabilities import Describes, Generates, Variant
+from tao_like.contract.data import Dataset
 from tao_like.contract.model import Exportable
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.errors import DatasetError
+from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
+from tao_like.runtime.generation.cascade import CascadeGenerator
+from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.kinds import generator_metadata
 from tao_like.runtime.inputs.image import preprocess, read_image
+from tao_like.tasks.common.pair_judge import open_guide
 from tao_like.tasks.common.text_input import TextInput
-from tao_like.tasks.text_to_image.data.data import CaptionData
+from tao_like.tasks.text_to_image.data.data import CaptionData, CaptionDataset
 from tao_like.tasks.text_to_image.data.inputs import SeedInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
 from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide, build_unclip
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
-from tao_like.tasks.text_to_image.phases import BasePhase, DvaePhase, Running, TransformerPhase
+from tao_like.tasks.text_to_image.optimise.canvases import (
+    PIXELS,
+    STROKES,
+    Canvas,
+    CodeCanvas,
+    PixelCanvas,
+    StrokeCanvas,
+)
+from tao_like.tasks.text_to_image.optimise.search import Optimised
+from tao_like.tasks.text_to_image.phases import (
+    BasePhase,
+    DvaePhase,
+    InpaintPhase,
+    NamedBasePhase,
+    Running,
+    TransformerPhase,
+)
 from tao_like.tasks.text_to_image.predictions import MadeImages, Reconstructions
 from tao_like.tasks.text_to_image.rerank import Reranked
 from tao_like.tasks.text_to_image.sampling import generator_for
@@ -35,6 +57,7 @@ from tao_like.tasks.text_to_image.spec import Spec as GenerateSpec
 from tao_like.tasks.text_to_image.spec_stages import (
     GENERATE,
     INTERPOLATE,
+    OPTIMISE,
     VARIATIONS,
     GenerateInferenceSpec,
 )
@@ -42,6 +65,9 @@ from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 from tao_like.tasks.text_to_image.unclip.phases import ClipPhase, DecoderPhase, PriorPhase
+from tao_like.tasks.text_to_image.upsampling.metrics import EnlargedMetrics, PaintedMetrics
+from tao_like.tasks.text_to_image.upsampling.phase import UPSAMPLER_PHASES
+from tao_like.tasks.text_to_image.upsampling.variants import Enlarging, Painting, middle_mask
 from tao_like.tasks.text_to_image.warm_start import load_weights
 
 BUILDERS: dict[str, Callable[[ModelSpec, int], nn.Module]] = {
@@ -56,6 +82,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
 
     name = "text_to_image"
     Spec = GenerateSpec
+    stored_dataset_keys = ("pixel_range",)
     data: CaptionData
     predictions: MadeImages
 
@@ -68,7 +95,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         self.data = data
         self.compose(
             data=data,
-            inputs={TEXT: TextInput(lambda: data.tokenizer), SEED: SeedInput()},
+            inputs={TEXT: TextInput(lambda: data.tokenizer), SEED: SeedInput(lambda: data.preprocessing)},
             predictions=predictions,
             phases=self._make_phases(data, predictions),
         )
@@ -76,6 +103,11 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
     def _make_phases(self, data: CaptionData, predictions: MadeImages) -> list[Phase[Any]]:
         train, diffusion = self.spec.train, self.spec.model.diffusion
         running = Running(self._generator, lambda model: self.exports(model, ""))
+        # First, for the last phase is the one whose images come out.
+        upsamplers: list[Phase[Any]] = [
+            kind(data, train.of_phase(kind.name), running)
+            for kind, _ in zip(UPSAMPLER_PHASES, self.spec.model.upsampler.sides, strict=False)
+        ]
         if self.spec.model.arch == DALLE:
             return [
                 DvaePhase(data, Reconstructions(), train.of_phase("dvae")),
@@ -83,11 +115,19 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             ]
         if self.spec.model.arch == UNCLIP:
             return [
+                *upsamplers,
                 ClipPhase(data, Embedded(), train.of_phase("clip")),
                 PriorPhase(data, train.of_phase("prior"), running, diffusion),
                 DecoderPhase(data, predictions, train.of_phase("decoder"), running, diffusion=diffusion),
             ]
-        return [BasePhase(data, predictions, train, running, diffusion=diffusion)]
+        inpaints = self.spec.model.glide.inpaint
+        if not (upsamplers or inpaints):
+            return [BasePhase(data, predictions, train, running, diffusion=diffusion)]
+        kinds = (NamedBasePhase, InpaintPhase) if inpaints else (NamedBasePhase,)
+        own = [
+            kind(data, predictions, train.of_phase(kind.name), running, diffusion=diffusion) for kind in kinds
+        ]
+        return [*upsamplers, *own]
 
     @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
@@ -114,8 +154,10 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         return self._generator
 
     @override
-    def generator_for_prompts(self) -> Generator:
+    def generator_for_prompts(self, network: nn.Module | None) -> Generator:
         inference = self.spec.inference
+        if inference.mode == OPTIMISE:
+            return self._optimised(network)
         if inference.image is None:
             return self._best_of(inference.rerank)
         edit: dict[str, Any] = {"image": _pixels(self.data, inference.image, "image")}
@@ -127,6 +169,25 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             edit["strength"] = inference.strength
         return self._generator.changed(**edit)
 
+    def _optimised(self, network: nn.Module | None) -> Generator:
+        """Seeks images by gradient."""
+        settings, side = self.spec.inference.optimise, self.spec.model.output_size
+        guide = open_guide(str(self.spec.clip_checkpoint), "clip_checkpoint")
+
+        def canvas(random: torch.Generator) -> Canvas:
+            if settings.canvas == PIXELS:
+                return PixelCanvas(side, random)
+            if settings.canvas == STROKES:
+                return StrokeCanvas(side, settings.strokes, random)
+            if not isinstance(network, DalleModel):
+                raise SpecError(
+                    "inference.optimise.canvas=codes needs gradients of the dVAE, which an exported model "
+                    "does not give; name a bundle (inference.checkpoint)"
+                )
+            return CodeCanvas(network.dvae.requires_grad_(False), side, random)
+
+        return Optimised(self._generator, lambda: guide, lambda: self.data.text, canvas, settings)
+
     def _way(self, inference: GenerateInferenceSpec) -> dict[str, Any]:
         """Where a given image goes."""
         way: dict[str, Any] = {"frames": inference.num_images, "first": inference.seed}
@@ -137,7 +198,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         return way
 
     @override
-    def variants(self) -> dict[str, Generator]:
+    def variants(self, dataset: Dataset) -> dict[str, Variant]:
         evaluate = self.spec.evaluate
         scales = {
             f"guidance_{scale:g}": self._generator.changed(guidance_scale=scale)
@@ -145,7 +206,24 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         }
         others = {f"from_{name}": self._generator.changed(condition=name) for name in evaluate.conditions}
         ranked = {f"rerank_{evaluate.rerank}": self._best_of(evaluate.rerank)} if evaluate.rerank > 1 else {}
-        return scales | others | ranked
+        found = {name: Variant(one) for name, one in (scales | others | ranked).items()}
+        assert isinstance(dataset, CaptionDataset)
+        return found | self._from_real(dataset)
+
+    def _from_real(self, dataset: CaptionDataset) -> dict[str, Variant]:
+        """Ways that begin with a split's real images."""
+        generator, model = self._generator, self.spec.model
+        found = {}
+        if isinstance(generator, CascadeGenerator):
+            sizes = model.image_size, model.output_size
+            metrics = partial(EnlargedMetrics, *sizes)
+            found["enlarged"] = Variant(Enlarging(generator, dataset.pixels), metrics)
+        if self.spec.evaluate.inpaint:
+            assert isinstance(generator, DiffusionGenerator | CascadeGenerator)
+            mask = middle_mask(model.output_size)
+            painted = partial(PaintedMetrics, self.spec.dataset.attributes, lambda: self.data.judge, mask)
+            found["inpainted"] = Variant(Painting(generator, dataset.pixels, mask), painted)
+        return found
 
     def _best_of(self, candidates: int) -> Generator:
         """The generator, of whose images the best of so many is taken."""
@@ -186,7 +264,7 @@ def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
     """An image of the inference block at the size of the model's, (H, W, 3) uint8. Raises DatasetError."""
     if not Path(path).is_file():
         raise DatasetError(f"inference.{name}: there is no file {path}")
-    return preprocess(read_image(Path(path)), data.preprocessing)
+    return preprocess(read_image(Path(path), data.preprocessing.window), data.preprocessing)
 
 
 TASK = TextToImage

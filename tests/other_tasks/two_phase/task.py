@@ -19,8 +19,8 @@ from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.tasks.common.class_metrics import ClassMetrics
-from tao_like.tasks.common.class_predictions import ClassPredictions
+from tao_like.tasks.common.classes.class_metrics import ClassMetrics
+from tao_like.tasks.common.classes.class_predictions import ClassPredictions
 from tao_like.tasks.common.image_input import ImageInput
 
 from .data import ColorData

@@ -20,7 +20,8 @@ from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.data.checks.images import full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
-from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preprocessing
+from tao_like.data.text.sentence_files import sentence_preprocessing
+from tao_like.data.text.vocabulary import file_preprocessing, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.inputs.text import BPE, TextPreprocessing, Tokenizer
@@ -96,12 +97,12 @@ class PairData(ImageData[CaptionedImages]):
     def _text_preprocessing(self) -> TextPreprocessing:
         model = self.spec.model
         settings = model.tokenizer
+        if model.text_encoder.path:
+            return sentence_preprocessing(Path(model.text_encoder.path), settings.context_length)
         length = settings.context_length or find_preset(model.type).context_length
-        cleans = model.canonicalize_text
         if settings.path is not None:
-            return TextPreprocessing(
-                BPE, length, merges=read_merges(Path(settings.path)), canonicalize=cleans
-            )
+            return file_preprocessing(Path(settings.path), length, canonicalize=model.canonicalize_text)
+        cleans = bool(model.canonicalize_text)
         captions = [caption for record in self.source.records("train") for caption in record.captions]
         captions += [prompt for prompts in self.labels.prompts.values() for prompt in prompts]
         size = settings.vocabulary_size

@@ -9,6 +9,8 @@ from tao_like.errors import SpecError
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.model.image_tower import ImageTower
 from tao_like.tasks.clip.model.pair import PairNetwork
+from tao_like.tasks.clip.model.sentence_files import sentence_shape
+from tao_like.tasks.clip.model.sentence_tower import SentenceTower
 from tao_like.tasks.clip.model.text_tower import TextTower
 from tao_like.tasks.clip.presets import CLIP_MEAN, CLIP_STD, SIGLIP_SCALING, find_preset
 from tao_like.tasks.clip.spec import ModelSpec
@@ -39,7 +41,9 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
         SpecError: the spec's sizes do not go together.
     """
     preset = find_preset(spec.type)
-    embed_dim = spec.embed_dim or preset.embed_dim
+    sentence = spec.text_encoder
+    own = sentence.width if sentence.path and not preset.is_siglip else None
+    embed_dim = spec.embed_dim or own or preset.embed_dim
     activation = spec.activation or preset.activation
     if preset.is_siglip and embed_dim != preset.embed_dim:
         raise SpecError(
@@ -48,7 +52,7 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
         )
     width = spec.text.width or preset.text_width
     heads = spec.text.heads or preset.text_heads
-    if width % heads:
+    if width % heads and not sentence.path:
         raise SpecError(
             f"model.text.heads={heads} does not divide model.text.width={width}; heads are of one size"
         )
@@ -64,6 +68,10 @@ def build_pair(spec: ModelSpec, loss_type: str, vocabulary: Vocabulary) -> PairN
         mean=spec.mean or (SIGLIP_SCALING if preset.is_siglip else CLIP_MEAN),
         std=spec.std or (SIGLIP_SCALING if preset.is_siglip else CLIP_STD),
     )
+    if sentence.path:
+        shape = sentence_shape(sentence)
+        length = vocabulary.context_length
+        return PairNetwork(image, SentenceTower(shape, length, embed_dim, logit_scale=scale, logit_bias=bias))
     text = TextTower(
         vocabulary_size=vocabulary.size,
         end=vocabulary.end,

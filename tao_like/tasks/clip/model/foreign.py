@@ -246,6 +246,9 @@ def _text_weights(network: PairNetwork, state: Mapping[str, Tensor]) -> dict[str
         if name in ("text_projection", "text_projection.weight"):
             weights["projection.weight"] = tensor.T if name == "text_projection" else tensor
             continue
+        if name == "text_projection.bias":
+            weights["projection.bias"] = tensor
+            continue
         for theirs, ours in _OUR_TEXT_NAMES:
             name = name.replace(theirs, ours)
         weights[name] = tensor

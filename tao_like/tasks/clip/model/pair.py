@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tao_like.tasks.clip.model.image_tower import ImageTower
+from tao_like.tasks.clip.model.sentence_tower import SentenceTower
 from tao_like.tasks.clip.model.text_tower import TextTower
 
+AnyTextTower: TypeAlias = TextTower | SentenceTower
 LARGEST_LOGIT_SCALE = math.log(100)
 """Radford et al. 2021, section 2.5: beyond, training becomes unstable."""
 
@@ -35,7 +37,7 @@ class Embeddings(NamedTuple):
 class PairNetwork(nn.Module):
     """An image tower and a text tower."""
 
-    def __init__(self, image: ImageTower, text: TextTower) -> None:
+    def __init__(self, image: ImageTower, text: AnyTextTower) -> None:
         super().__init__()
         self.image = image
         self.text = text
@@ -55,7 +57,7 @@ class PairNetwork(nn.Module):
         )
 
 
-def scale_and_bias(text: TextTower) -> tuple[Tensor, Tensor]:
+def scale_and_bias(text: AnyTextTower) -> tuple[Tensor, Tensor]:
     """(1,) each: what cosines are multiplied with, 100 at most, and what is added."""
     scale = text.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
     bias = torch.zeros_like(scale) if text.logit_bias is None else text.logit_bias
@@ -88,7 +90,7 @@ class ImageTowerForExport(nn.Module):
 class TextTowerForExport(nn.Module):
     """Ids to embeddings of length 1, and what a comparison with them takes."""
 
-    def __init__(self, tower: TextTower) -> None:
+    def __init__(self, tower: AnyTextTower) -> None:
         super().__init__()
         self.tower = tower
 

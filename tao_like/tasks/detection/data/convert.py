@@ -8,7 +8,7 @@ from typing import Any
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
 from tao_like.contract.sample import SPLITS
 from tao_like.data.boxes.checks import SizeFaults
-from tao_like.data.boxes.writers import write_boxes
+from tao_like.data.boxes.formats.writers import write_boxes
 from tao_like.errors import SpecError
 from tao_like.tasks.detection.data.source import LabelledBoxes
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tao_like.runtime.geometry.boxes import Boxes, box_iou
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.box_agreement import Comparison
+from tao_like.tasks.common.boxes.box_agreement import Comparison
 
 
 def comparison(selection: Selection, side: int) -> Comparison:

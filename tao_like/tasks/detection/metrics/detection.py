@@ -16,7 +16,7 @@ from tao_like.plots.confusion import draw_confusion_matrix
 from tao_like.runtime.geometry.boxes import letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.detections import Detections, score_limits
-from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
+from tao_like.tasks.common.classes.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.detection.data.dataset import GroundTruth
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES, CocoMetrics, coco_metrics
 from tao_like.tasks.detection.metrics.matching import Comparison, Matches

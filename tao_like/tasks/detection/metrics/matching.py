@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tao_like.runtime.geometry.boxes import box_areas, box_iou
 from tao_like.runtime.predictions.detections import Detections
-from tao_like.tasks.common.class_scores import ClassScores
+from tao_like.tasks.common.classes.class_scores import ClassScores
 from tao_like.tasks.detection.data.dataset import GroundTruth
 
 RIGHT_IOU = 0.5

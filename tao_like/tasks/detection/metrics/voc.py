@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tao_like.tasks.common.class_scores import ClassScores
+from tao_like.tasks.common.classes.class_scores import ClassScores
 
 SAMPLED_RECALLS = np.linspace(0, 1, 11)
 TOLERANCE = 1e-9

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.best_places import best_places
+from tao_like.tasks.common.boxes.best_places import best_places
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid

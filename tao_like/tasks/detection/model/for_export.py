@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.geometry.boxes import keep_best
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.best_places import best_places
+from tao_like.tasks.common.boxes.best_places import best_places
 from tao_like.tasks.detection.model.detector import Detector
 
 # isort: split

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tao_like.networks.backbones.build import create_backbone, default_normalization
+from torch import nn
+
+from tao_like.errors import SpecError
+from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.pyramid import BackbonePyramid
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.detection.model.build import (
@@ -15,10 +18,21 @@ from tao_like.tasks.detection.model.build import (
     warm_start,
 )
 from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision
+from tao_like.tasks.instance_segmentation.model.mask2former import (
+    Mask2Former,
+    SwinMaps,
+    mask2former_config,
+)
 from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskHeadSettings, MaskRcnn
-from tao_like.tasks.instance_segmentation.spec import Spec
+from tao_like.tasks.instance_segmentation.model.network import InstanceNetwork
+from tao_like.tasks.instance_segmentation.model.transformers_files import (
+    is_transformers_file,
+    load_transformers,
+)
+from tao_like.tasks.instance_segmentation.spec import SWIN, Spec
 
 if TYPE_CHECKING:
+    from tao_like.tasks.detection.model.detector import Detector
     from tao_like.tasks.detection.spec import ModelSpec
 
 TASK_NAME = "instance_segmentation"
@@ -26,7 +40,7 @@ TASK_NAME = "instance_segmentation"
 
 def build_network(
     spec: Spec, classes: list[str], size: tuple[int, int], *, pretrained: bool
-) -> tuple[MaskRcnn, list[str]]:
+) -> tuple[InstanceNetwork, list[str]]:
     """The network of a spec.
 
     Args:
@@ -42,18 +56,61 @@ def build_network(
     start = spec.train.pretrained_model_path if pretrained else None
     source = backbone.pretrained_backbone_path if pretrained and not start else None
     # The blocks that are read there are the same in both tasks.
-    found = (
-        input_normalization(cast("ModelSpec", model)) if pretrained else default_normalization(backbone.type)
+    whole = (
+        is_transformers_file(source)
+        if model.arch == "mask2former"
+        else (is_torchvision_file(source, model.arch))
     )
-    module = create_backbone(
-        backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
-    )
-    whole = is_torchvision_file(source, model.arch)
-    notes = []
-    if source and not whole:
-        notes.append(load_pretrained(module, source, backbone.type).text())
-    network = MaskRcnn(
-        BackbonePyramid(module, backbone.type, size, FASTER_RCNN_STRIDES),
+    notes: list[str] = []
+    pyramid: nn.Module
+    if backbone.type == SWIN:
+        if source and not whole:
+            raise SpecError(
+                "model.backbone.pretrained_backbone_path: for swin a file with all of transformers' "
+                f"Mask2Former is needed, and {source} is none"
+            )
+        found, pyramid = default_normalization("resnet18"), SwinMaps(model)
+    else:
+        found = (
+            input_normalization(cast("ModelSpec", model))
+            if pretrained
+            else default_normalization(backbone.type)
+        )
+        module = create_backbone(
+            backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
+        )
+        if source and not whole:
+            notes.append(load_pretrained(module, source, backbone.type).text())
+        pyramid = BackbonePyramid(module, backbone.type, size, FASTER_RCNN_STRIDES)
+    network = _on(pyramid, spec, classes, found)
+    if source and whole:
+        notes.append(
+            load_transformers(network, Path(source))
+            if isinstance(network, Mask2Former)
+            else load_torchvision(network, Path(source), model.arch)
+        )
+    if start:
+        notes.append(warm_start(cast("Detector", network), Path(start), classes, TASK_NAME))
+    elif pretrained and not source:
+        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+    return network, notes
+
+
+def _on(pyramid: nn.Module, spec: Spec, classes: list[str], found: Normalization) -> InstanceNetwork:
+    """The network of a spec over a backbone."""
+    model = spec.model
+    if model.arch == "mask2former":
+        return Mask2Former(
+            pyramid,
+            mask2former_config(model, len(classes)),
+            segments=model.makes_segments,
+            regions=model.region_numbers(classes),
+            deep_supervision=model.mask_former.deep_supervision,
+            mean=found.mean,
+            std=found.std,
+        )
+    return MaskRcnn(
+        pyramid,
         len(classes),
         model.neck.width,
         faster_rcnn_settings(model.faster_rcnn),
@@ -61,10 +118,3 @@ def build_network(
         found.mean,
         found.std,
     )
-    if source and whole:
-        notes.append(load_torchvision(network, Path(source), model.arch))
-    if start:
-        notes.append(warm_start(network, Path(start), classes, TASK_NAME))
-    elif pretrained and not source:
-        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
-    return network, notes

@@ -84,6 +84,11 @@ class MaskRcnn(FasterRcnn):
         self.roi_heads.mask_predictor = MaskRCNNPredictor(masks.width, masks.width, num_classes + 1)
 
     @property
+    def protected(self) -> list[nn.Module]:
+        """The layers that pruning leaves as they are."""
+        return self.outputs
+
+    @property
     @override
     def outputs(self) -> list[nn.Module]:
         return [*super().outputs, self.roi_heads.mask_predictor.mask_fcn_logits]
@@ -127,6 +132,11 @@ class MaskRcnn(FasterRcnn):
         spread = empty.scatter(0, places[:, None].expand(-1, MASK_SIDE**2), found)
         is_real = (scores > 0)[..., None, None]
         return spread.reshape(-1, count, MASK_SIDE, MASK_SIDE) * is_real
+
+    def instances(self, values: Sequence[Tensor], selection: Selection) -> tuple[Tensor, ...]:
+        """What ships of the values of ``forward``; see ``InstancesForExport``."""
+        boxes, scores, labels, count = suppressed(*self.decode(values), selection)
+        return boxes, scores, labels, count, self.shapes(values, boxes, scores, labels)
 
     def instance_losses(
         self,
@@ -192,33 +202,3 @@ def target_shapes(masks: Tensor, regions: Tensor, objects: Tensor) -> Tensor:
     """
     shapes = pooled_regions([masks[:, None].float()], [1.0], regions, objects, MASK_SIDE)
     return shapes[:, 0].clamp(0, 1)
-
-
-class MaskRcnnForExport(nn.Module):
-    """Mask R-CNN whose outputs need no further work but to be put on the photo.
-
-    Args:
-        network: the trained network.
-        input_format: see ``DetectorForExport``.
-        selection: which boxes are kept.
-    """
-
-    def __init__(self, network: MaskRcnn, input_format: str, selection: Selection) -> None:
-        super().__init__()
-        self.network = network
-        self.input_format = input_format
-        self.selection = selection
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Boxes (N, K, 4), scores (N, K), labels (N, K), number of them (N,), masks (N, K, 28, 28)."""
-        if self.input_format == "uint8_nhwc":
-            values = self.network(image.permute(0, 3, 1, 2))
-        else:
-            values = self.network.from_normalized(image)
-        return instances(self.network, values, self.selection)
-
-
-def instances(network: MaskRcnn, values: Sequence[Tensor], selection: Selection) -> tuple[Tensor, ...]:
-    """What ships of the values of ``forward``; see ``MaskRcnnForExport``."""
-    boxes, scores, labels, count = suppressed(*network.decode(values), selection)
-    return boxes, scores, labels, count, network.shapes(values, boxes, scores, labels)

@@ -29,7 +29,7 @@ from tao_like.runtime.inputs.points import (
     preprocess_points,
     read_frame,
 )
-from tao_like.tasks.common.box_predictions import DrawnBox
+from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 from tao_like.tasks.pointpillars.data.dataset import FrameDataset
 from tao_like.tasks.pointpillars.data.source import LabelledFrames
 from tao_like.tasks.pointpillars.draw import draw_frame

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
-from tao_like.contract.sample import SPLITS
+from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import boxes_to_camera, lidar_line
 from tao_like.errors import DatasetError, SpecError
@@ -50,27 +51,11 @@ def convert_frames(
         if not records:
             continue
         parts[split] = split
-        written, lost, objects = [], [], 0
-        for record in records:
-            try:
-                name = record.path.stem
-                # Layouts that keep all frames in one folder: frames of two splits may have one name.
-                name = f"{split}_{name}" if name in shared else name
-                points = points_of(record, read_points(record.path, preprocessing))
-                _WRITERS[kind](points, record, target / split if in_splits else target, name)
-                written.append(name)
-                objects += len(record.objects)
-            except DatasetError as error:
-                lost.append(str(error))
-        if not written:
-            raise DatasetError(f"none of {len(lost)} frames of {split} can be read; the first: {lost[0]}")
+        written, counts[split] = _convert_split(
+            split, records, preprocessing, _WRITERS[kind], target / split if in_splits else target, shared
+        )
         if not in_splits:
             _write(target / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in written))
-        counts[split] = {
-            "frames": len(written),
-            "objects": objects,
-            "left_out": lost,
-        }
     lines = [f"{target}: {one['frames']} frames of {split}" for split, one in counts.items()]
     lines += [f"  left out: {error}" for one in counts.values() for error in one["left_out"]]
     values = [
@@ -79,6 +64,31 @@ def convert_frames(
         *(AnnotatedValue(f"dataset.data_split.{split}", part) for split, part in parts.items()),
     ]
     return {"format": kind, "folder": str(target), "splits": counts}, lines, annotated_yaml(values)
+
+
+def _convert_split(
+    split: Split,
+    records: Sequence[LidarRecord],
+    preprocessing: PointsPreprocessing,
+    write: Callable[..., None],
+    folder: Path,
+    shared: set[str],
+) -> tuple[list[str], dict[str, Any]]:
+    """Writes the frames of a split; their names, and what is to be said of them. Raises DatasetError."""
+    written, lost, objects = [], [], 0
+    for record in records:
+        try:
+            name = record.path.stem
+            # Layouts that keep all frames in one folder: frames of two splits may have one name.
+            name = f"{split}_{name}" if name in shared else name
+            write(points_of(record, read_points(record.path, preprocessing)), record, folder, name)
+            written.append(name)
+            objects += len(record.objects)
+        except DatasetError as error:
+            lost.append(str(error))
+    if not written:
+        raise DatasetError(f"none of {len(lost)} frames of {split} can be read; the first: {lost[0]}")
+    return written, {"frames": len(written), "objects": objects, "left_out": lost}
 
 
 def _shared_stems(frames: LabelledFrames) -> set[str]:

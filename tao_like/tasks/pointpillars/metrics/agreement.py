@@ -6,7 +6,7 @@ import numpy as np
 
 from tao_like.runtime.geometry.boxes3d import bev_iou, wrapped
 from tao_like.runtime.predictions.boxes3d import Selection3d
-from tao_like.tasks.common.box_agreement import Comparison
+from tao_like.tasks.common.boxes.box_agreement import Comparison
 
 
 def comparison(selection: Selection3d) -> Comparison:

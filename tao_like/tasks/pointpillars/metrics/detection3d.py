@@ -14,7 +14,7 @@ from typing_extensions import override
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.plots.classes import draw_curves
 from tao_like.runtime.predictions.detections import Detections, score_limits
-from tao_like.tasks.common.class_scores import ClassScores, best_f1_threshold
+from tao_like.tasks.common.classes.class_scores import ClassScores, best_f1_threshold
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
 from tao_like.tasks.pointpillars.metrics.average_precision import Precision
 from tao_like.tasks.pointpillars.metrics.frames import ScoredFrame, scored_frame

@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from tao_like.contract.sample import SPLITS, Split
-from tao_like.data.boxes.coco import coco_classes
+from tao_like.data.boxes.formats.coco import coco_classes
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import find_images
 from tao_like.data.images.readers import read_class_list

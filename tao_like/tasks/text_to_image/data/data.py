@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.contract.batch import Batch
-from tao_like.contract.data import Data, DataReport, Loading
+from tao_like.contract.data import DataReport
 from tao_like.contract.labels import Labels
 from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
@@ -23,16 +23,19 @@ from tao_like.data.captions.reading import ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.images import full_check, quick_check
-from tao_like.data.images.cache import ImageStore, MemoryStore
+from tao_like.data.checks.pixel_values import pixel_value_findings
+from tao_like.data.images.cache import ImageStore
 from tao_like.data.text.vocabulary import words_preprocessing
 from tao_like.errors import DatasetError
 from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
+from tao_like.runtime.inputs.seed_input import MADE_LIKE
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.common.caption_sources import caption_sources, read_sources
+from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.pair_judge import PairJudge, open_judge
 from tao_like.tasks.text_to_image.judge import Judge
-from tao_like.tasks.text_to_image.spec import Spec
+from tao_like.tasks.text_to_image.spec import DatasetSpec, Spec
 
 _OF_CLASSES = ("one_class", "class_missing", "empty_split")
 """Findings of images with classes, which captions do not have."""
@@ -127,7 +130,59 @@ class CaptionDataset:
         return self.records[index].key
 
 
-class CaptionData(Data):
+class CaptionSplits:
+    """The pairs that the dataset block names, read once.
+
+    Args:
+        block: the dataset block.
+    """
+
+    classes: ClassVar[list[str]] = []
+
+    def __init__(self, block: DatasetSpec) -> None:
+        self.block = block
+        self._read: dict[Split, ReadCaptions] = {}
+
+    def _named(self, split: Split) -> CaptionDataSpec:
+        block: CaptionDataSpec = getattr(self.block, f"{split}_dataset")
+        return block
+
+    def read(self, split: Split) -> ReadCaptions:
+        """The pairs of a split and what was found in reading. Raises DatasetError."""
+        if split not in self._read:
+            if not self.has(split):
+                raise DatasetError(f"there is no {split} data; give dataset.{split}_dataset.images_dir")
+            sources = caption_sources(self._named(split), f"dataset.{split}_dataset", self.block.templates)
+            self._read[split] = read_sources(sources)
+        return self._read[split]
+
+    def records(self, split: Split) -> list[CaptionRecord]:
+        """The pairs of a split. Raises DatasetError."""
+        return self.read(split).records
+
+    def has(self, split: Split) -> bool:
+        """Whether the spec names this split."""
+        return self._named(split).is_given
+
+    def divides(self) -> bool:
+        """Splits are named, never cut out of another."""
+        return False
+
+    def count(self, split: Split) -> int:
+        """Pairs of a split. Raises DatasetError."""
+        return len(self.records(split))
+
+    def split_record(self) -> dict[str, Any]:
+        """Nothing: the spec names every file."""
+        return {}
+
+    def fingerprint(self, split: Split) -> str:
+        """Of the names and captions."""
+        lines = [f"{record.key}\t{record.captions}" for record in self.records(split)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class CaptionData(ImageData[CaptionSplits]):
     """Pairs of images and captions.
 
     Args:
@@ -136,46 +191,34 @@ class CaptionData(Data):
     """
 
     def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+        super().__init__(spec.dataset, CaptionSplits(spec.dataset), spec.results_dir)
         self.spec = spec
-        self.block = spec.dataset
         self.trained = trained
-        self._read: dict[Split, ReadCaptions] = {}
         self._datasets: dict[Split, CaptionDataset] = {}
-        side = spec.model.image_size
-        self.preprocessing = ImagePreprocessing(height=side, width=side, resize="crop", crop_pct=1.0)
 
     @property
     @override
     def labels(self) -> Labels:
         return Labels([], open_set=True)
 
-    @property
+    @cached_property
     @override
-    def loading(self) -> Loading:
-        size, workers = self.block.batch_size, self.block.workers
-        return Loading(
-            size if isinstance(size, int) else "auto",
-            workers if isinstance(workers, int) else "auto",
-            self.block.shuffle,
-        )
-
-    def _named(self, split: Split) -> CaptionDataSpec | None:
-        block: CaptionDataSpec = getattr(self.block, f"{split}_dataset")
-        return block if block.is_given else None
+    def preprocessing(self) -> ImagePreprocessing:
+        side = self.spec.model.output_size
+        plain = ImagePreprocessing(height=side, width=side, resize="crop", crop_pct=1.0)
+        if self.trained is not None:
+            # Bundles from before `dataset.pixel_range` have none, and were trained on the full range.
+            stored = self.trained.preprocessing.get(SEED, {}).get(MADE_LIKE)
+            return ImagePreprocessing.from_dict(stored) if stored else plain
+        return replace(plain, window=self.pixel_window(self.block.pixel_range))
 
     def read(self, split: Split) -> ReadCaptions:
         """The pairs of a split, read once. Raises DatasetError."""
-        if split not in self._read:
-            block = self._named(split)
-            if block is None:
-                raise DatasetError(f"there is no {split} data; give {self.key(split)}")
-            sources = caption_sources(block, f"dataset.{split}_dataset", self.block.templates)
-            self._read[split] = read_sources(sources)
-        return self._read[split]
+        return self.source.read(split)
 
     def records(self, split: Split) -> list[CaptionRecord]:
         """The pairs of a split. Raises DatasetError."""
-        return self.read(split).records
+        return self.source.records(split)
 
     @cached_property
     def text(self) -> TextPreprocessing:
@@ -205,19 +248,10 @@ class CaptionData(Data):
         return open_judge(str(self.spec.clip_checkpoint), "clip_checkpoint")
 
     @override
-    def has(self, split: Split) -> bool:
-        return self._named(split) is not None
-
-    @override
-    def count(self, split: Split) -> int:
-        return len(self.records(split))
-
-    @override
     def dataset(self, split: Split, *, augment: bool = False) -> CaptionDataset:
         if split not in self._datasets or self._datasets[split].draws != augment:
             records = self.records(split)
-            paths = [record.path for record in records]
-            store = MemoryStore(paths) if self.block.cache == "ram" else ImageStore()
+            store = self.image_store([record.path for record in records])
             self._datasets[split] = CaptionDataset(
                 records, self.tokenizer, self.preprocessing, store, draws=augment
             )
@@ -237,20 +271,17 @@ class CaptionData(Data):
         splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
         classes = sorted({label for records in splits.values() for one in records for label in one.labels})
         if full:
-            checked = full_check(splits, classes, multi_label=True, on_progress=on_progress)
+            window = self.preprocessing.window
+            checked = full_check(splits, classes, multi_label=True, on_progress=on_progress, window=window)
         else:
             checked = quick_check(splits, classes, multi_label=True)
         figures = survey_captions(splits, self.tokenizer)
         findings = [one for one in checked.findings if one.code not in _OF_CLASSES]
         findings += [finding for one in read.values() for finding in one.findings]
+        findings += pixel_value_findings(splits, self.block.pixel_range, self.preprocessing.window)
         findings += caption_findings(splits, self.tokenizer, figures)
         return DataReport(findings, {**checked.to_dict(), "captions": figures})
 
     @override
     def manifest(self) -> None:
         return None
-
-    @override
-    def fingerprint(self, split: Split) -> str:
-        lines = [f"{record.key}\t{record.captions}" for record in self.records(split)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

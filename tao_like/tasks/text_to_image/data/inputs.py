@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,27 @@ from typing_extensions import override
 
 from tao_like.contract.inputs import Input
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.seed_input import FORMAT
+from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.runtime.inputs.seed_input import FORMAT, MADE_LIKE
 
 
 class SeedInput(Input):
-    """The number that a sample's noise is drawn from."""
+    """The number that a sample's noise is drawn from.
+
+    Args:
+        images: says how real images are preprocessed; a given image of inference is preprocessed likewise.
+    """
 
     kind = "seed"
     format = FORMAT
 
+    def __init__(self, images: Callable[[], ImagePreprocessing]) -> None:
+        self._images = images
+
     @property
     @override
     def preprocessing(self) -> dict[str, Any]:
-        return {}
+        return {MADE_LIKE: self._images().to_dict()}
 
     @override
     def scaling(self, model: nn.Module) -> dict[str, list[float]]:

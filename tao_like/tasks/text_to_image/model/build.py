@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+from tao_like.runtime.generation.edit import KNOWN
 from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.inputs.text import END
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
@@ -13,6 +15,7 @@ from tao_like.tasks.text_to_image.model.dvae import DVAE
 from tao_like.tasks.text_to_image.model.prior import Prior
 from tao_like.tasks.text_to_image.model.towers import ImageTower, TextTower, Towers
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
+from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
 from tao_like.tasks.text_to_image.spec import GlideSpec, ModelSpec
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
@@ -53,8 +56,16 @@ def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
         layers=own.text_layers,
         heads=own.text_heads,
         outputs=4 * own.channels,
+        caption_sum=own.caption_sum,
     )
-    return GlideModel(GlideNetwork(_unet_size(own), text, patch=own.patch, coordinates=own.coordinates))
+    base = GlideNetwork(
+        _unet_size(own),
+        text,
+        inputs=3 + KNOWN if own.inpaint else 3,
+        patch=own.patch,
+        coordinates=own.coordinates,
+    )
+    return GlideModel(base, _upsamplers(spec))
 
 
 def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
@@ -92,7 +103,17 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         coordinates=unet.coordinates,
     )
     towers = Towers(ImageTower(own.clip_channels, spec.image_size, own.embedding), text)
-    return UnclipModel(towers, prior, decoder, own.embedding)
+    return UnclipModel(towers, prior, decoder, own.embedding, _upsamplers(spec))
+
+
+def _upsamplers(spec: ModelSpec) -> list[Upsampler]:
+    own = spec.upsampler
+    size = UNetSize(own.channels, tuple(own.multipliers), own.blocks, (), dropout=0.0, middle_attention=False)
+    sides = [spec.image_size, *own.sides]
+    return [
+        Upsampler(size, side // before, patch=own.patch, residual=own.prediction == "x0")
+        for before, side in itertools.pairwise(sides)
+    ]
 
 
 def _unet_size(spec: GlideSpec) -> UNetSize:

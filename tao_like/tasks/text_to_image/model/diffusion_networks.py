@@ -36,6 +36,9 @@ class GlideNetwork(nn.Module):
         self.text = text
         more = 2 if coordinates else 0
         self.unet = UNet(size, inputs * patch**2 + more, outputs * patch**2, text.tokens.embedding_dim)
+        with torch.no_grad():
+            # What is known of an image begins without a say, as when GLIDE learns to paint in (section 3.2).
+            self.unet.first.weight[:, 3 * patch**2 : inputs * patch**2] = 0
 
     def forward(self, x: Tensor, timesteps: Tensor, tokens: Tensor, pooled: Tensor) -> Tensor:
         """The prediction.
@@ -53,7 +56,13 @@ class GlideNetwork(nn.Module):
 
 
 def in_patches(
-    unet: UNet, x: Tensor, timesteps: Tensor, extra: Tensor, context: Tensor, patch: int, coordinates: bool
+    unet: UNet,
+    x: Tensor,
+    timesteps: Tensor,
+    extra: Tensor | None,
+    context: Tensor | None,
+    patch: int,
+    coordinates: bool,
 ) -> Tensor:
     """What a U-Net says of an image (N, C, H, W) whose patches are places; the rest as of `GlideNetwork`."""
     if patch > 1:

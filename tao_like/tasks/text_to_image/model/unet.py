@@ -246,12 +246,24 @@ class TextEncoder(nn.Module):
         width: channels.
         layers, heads: of the transformer.
         outputs: width of the one vector that stands for the caption.
+        caption_sum: add a vector of each word to that one, which does not depend on the word's neighbors.
     """
 
     def __init__(
-        self, *, vocabulary: int, length: int, width: int, layers: int, heads: int, outputs: int
+        self,
+        *,
+        vocabulary: int,
+        length: int,
+        width: int,
+        layers: int,
+        heads: int,
+        outputs: int,
+        caption_sum: bool = False,
     ) -> None:
         super().__init__()
+        self.words = nn.Embedding(vocabulary, outputs) if caption_sum else None
+        if self.words is not None:
+            nn.init.normal_(self.words.weight, std=0.02)
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.empty(length, width))
         self.padding = nn.Parameter(torch.empty(length, width))
@@ -274,4 +286,7 @@ class TextEncoder(nn.Module):
         x = self.tokens(text) + self.positions
         x = torch.where((text != 0)[..., None], x, self.padding)
         x = self.norm(self.transformer(x))
-        return x, self.proj(x[:, -1])
+        pooled = self.proj(x[:, -1])
+        if self.words is not None:
+            pooled = pooled + (self.words(text) * (text != 0)[..., None]).sum(dim=1)
+        return x, pooled

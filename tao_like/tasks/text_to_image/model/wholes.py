@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from tao_like.runtime.generation.cascade import upsampler_graph
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
 from tao_like.tasks.text_to_image.model.dvae import DVAE
+from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 
 
 class DalleModel(nn.Module):
@@ -45,20 +49,36 @@ class DalleModel(nn.Module):
 
 
 class GlideModel(nn.Module):
-    """A network that takes noise away."""
+    """A network that takes noise away, and those that make its images larger."""
 
-    def __init__(self, base: GlideNetwork) -> None:
+    def __init__(self, base: GlideNetwork, upsamplers: Sequence[Upsampler] = ()) -> None:
         super().__init__()
         self.base = base
+        self.upsamplers = nn.ModuleList(upsamplers)
 
     def parts(self) -> dict[str, nn.Module]:
         """By the phases that make them."""
-        return {"base": self.base}
+        return {"base": self.base, **numbered(self.upsamplers)}
 
-    def forward(self, x: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        """The prediction for noisy images with captions (N, length); see `GlideNetwork`."""
-        found: Tensor = self.base(x, timesteps, *self.base.text(text))
+    def forward(self, part: str, x: Tensor, timesteps: Tensor, given: Tensor) -> Tensor:
+        """What a part learns by; divided weights are gathered when the whole is called.
+
+        Args:
+            part: ``base``, or the name of an upsampler.
+            x: noisy images.
+            timesteps: (N,).
+            given: captions (N, length), or smaller images; see `GlideNetwork` and `Upsampler`.
+        """
+        if part != "base":
+            enlarged: Tensor = numbered(self.upsamplers)[part](x, timesteps, given)
+            return enlarged
+        found: Tensor = self.base(x, timesteps, *self.base.text(given))
         return found
+
+
+def numbered(upsamplers: nn.ModuleList) -> dict[str, nn.Module]:
+    """Upsamplers by the names of their parts and graphs."""
+    return {upsampler_graph(number): one for number, one in enumerate(upsamplers, 1)}
 
 
 class BeginForExport(nn.Module):

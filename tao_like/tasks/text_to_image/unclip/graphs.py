@@ -9,7 +9,7 @@ from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.generation.diffusion import STEP_GRAPH, TEXT_GRAPH
 from tao_like.runtime.generation.priors import PRIOR_GRAPH
 from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH
-from tao_like.tasks.text_to_image.graphs import BATCH, tensors
+from tao_like.tasks.text_to_image.graphs import BATCH, tensors, upsampler_graphs
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.unclip.model import (
     CodesForExport,
@@ -62,6 +62,7 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             meanings=image,
             to_inputs=tensors("pixels"),
         ),
+        **upsampler_graphs(model.upsamplers),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.diffusion_networks import UnclipDecoder
 from tao_like.tasks.text_to_image.model.prior import Prior
 from tao_like.tasks.text_to_image.model.towers import Towers
+from tao_like.tasks.text_to_image.model.upsampler import Upsampler
+from tao_like.tasks.text_to_image.model.wholes import numbered
 
 LEAST_STD = 1e-3
 
@@ -51,16 +54,23 @@ class UnclipModel(nn.Module):
     """What the three phases train, one after another."""
 
     def __init__(
-        self, clip: Towers, prior: Prior | CodePrior, decoder: UnclipDecoder, embedding: int
+        self,
+        clip: Towers,
+        prior: Prior | CodePrior,
+        decoder: UnclipDecoder,
+        embedding: int,
+        upsamplers: Sequence[Upsampler] = (),
     ) -> None:
         super().__init__()
         self.clip = clip
         self.prior = Standardized(prior, embedding) if isinstance(prior, Prior) else prior
         self.decoder = Standardized(decoder, embedding)
+        self.upsamplers = nn.ModuleList(upsamplers)
 
     def parts(self) -> dict[str, nn.Module]:
         """By the phases that make them."""
-        return {"clip": self.clip, "prior": self.prior, "decoder": self.decoder}
+        own = {"clip": self.clip, "prior": self.prior, "decoder": self.decoder}
+        return own | numbered(self.upsamplers)
 
     def forward(self, part: str, *given: Tensor) -> Any:
         """What a part learns by; divided weights are gathered when the whole is called.
@@ -68,7 +78,8 @@ class UnclipModel(nn.Module):
         Args:
             part: ``clip``, with pixels and captions; ``image``, with pixels; ``prior``, with noisy
                 standardized embeddings, timesteps and captions; ``codes``, with codes and captions;
-                ``decoder``, with noisy images, timesteps, embeddings and captions.
+                ``decoder``, with noisy images, timesteps, embeddings and captions; the name of an upsampler,
+                with noisy images, timesteps and smaller images.
             given: its inputs.
 
         Returns:
@@ -80,6 +91,8 @@ class UnclipModel(nn.Module):
             return self.clip.image(pixels), self.clip.text(text)[0], self.clip.scale
         if part == "image":
             return self.clip.image(*given)
+        if part in numbered(self.upsamplers):
+            return numbered(self.upsamplers)[part](*given)
         text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)

@@ -14,10 +14,12 @@ from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.runtime.generation.base import SEED, TEXT, Noise
+from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import TEXT_GRAPH
 from tao_like.runtime.generation.unclip import UnclipGenerator
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
+from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, contrastive_loss
 from tao_like.tasks.text_to_image.model.wholes import dropped
 from tao_like.tasks.text_to_image.phases import Forward, Generating, Running
@@ -38,12 +40,18 @@ MEASURED = 4096
 AT_ONCE = 256
 
 
+def small(data: CaptionData, batch: Batch[Images]) -> Tensor:
+    """The batch's images (N, 3, H, W), 0 to 1, at the size that all but the upsamplers see."""
+    return reduced(batch.targets.values, data.spec.model.image_size)
+
+
 class ClipPhase(Phase[UnclipModel]):
     """Images and captions meet in one space."""
 
     name = "clip"
     goal = Goal("recall_at_1")
     parts = ("clip",)
+    data: CaptionData
 
     @override
     def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
@@ -51,11 +59,11 @@ class ClipPhase(Phase[UnclipModel]):
             with torch.no_grad():
                 # In place too: a weight above the limit would have no gradient to come back by.
                 model.clip.scale.clamp_(max=LARGEST_SCALE)
-        return {"loss": self._loss(model("clip", batch.targets.values, batch.inputs[TEXT]), batch)}
+        return {"loss": self._loss(model("clip", small(self.data, batch), batch.inputs[TEXT]), batch)}
 
     @override
     def validate(self, model: UnclipModel, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
-        found = model("clip", batch.targets.values, batch.inputs[TEXT])
+        found = model("clip", small(self.data, batch), batch.inputs[TEXT])
         named = {IMAGE: found[0].float().cpu().numpy(), CAPTION: found[1].float().cpu().numpy()}
         return {"loss": self._loss(found, batch)}, named
 
@@ -104,7 +112,7 @@ class PriorPhase(Phase[UnclipModel]):
         if training:
             text = dropped(text, self.spec.text_drop)
         with torch.no_grad():
-            image = model("image", batch.targets.values)
+            image = model("image", small(self.data, batch))
         if isinstance(prior, CodePrior):
             codes = prior.coder.codes(image)
             logits = model("codes", codes, text)
@@ -118,12 +126,14 @@ class PriorPhase(Phase[UnclipModel]):
         losses = self.losses(model, batch)
         call = self.running.call(model, batch.device)
         generator = self.running.generator
+        if isinstance(generator, CascadeGenerator):
+            generator = generator.base
         assert isinstance(generator, UnclipGenerator)
         text = batch.inputs[TEXT].cpu().numpy()
         words = call(TEXT_GRAPH, {TEXT: text})
         without = call(TEXT_GRAPH, {TEXT: 0 * text})
         noise = Noise(batch.inputs[SEED].cpu().numpy())
-        image = model.clip.image(batch.targets.values).float().cpu().numpy()
+        image = model.clip.image(small(self.data, batch)).float().cpu().numpy()
         drawn = generator.drawn(call, words, without, noise)
         return losses, {IMAGE: image, CAPTION: words["text_embedding"], DRAWN: drawn}
 
@@ -149,7 +159,7 @@ class DecoderPhase(Generating):
 
     @override
     def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
-        text, pixels = batch.inputs[TEXT], batch.targets.values
+        text, pixels = batch.inputs[TEXT], small(self.data, batch)
         training = model.decoder.training
         with torch.no_grad():
             image = model("image", pixels)
@@ -172,5 +182,5 @@ def measure(model: UnclipModel, data: CaptionData, part: Standardized | Embeddin
     found = []
     for start in range(0, count, AT_ONCE):
         batch = data.collate([dataset[number] for number in numbers[start : start + AT_ONCE]])
-        found.append(model.clip.image(batch.targets.values.to(device)))
+        found.append(model.clip.image(small(data, batch).to(device)))
     part.measure(torch.cat(found))

@@ -1,0 +1,1 @@
+"""Checkpoints: what they hold, how a training goes on from one."""

@@ -1,0 +1,1 @@
+"""Smaller images to larger ones: what upsamplers learn by, and what they are worth."""
