@@ -30,5 +30,7 @@ class TestMask2Former(Instances):
         names = quantized.float_layers
         for part in ("mask_embedder", "class_predictor", "sampling_offsets"):
             assert any(part in name for name in names), part
-            assert not any(part in name for name in quantized.report["int8_layers"]), part
+            # Of the masks' embedder, a row of layers, the last alone.
+            if part != "mask_embedder":
+                assert not any(part in name for name in quantized.report["int8_layers"]), part
         assert "GridSample" in quantized.report["float_operators"]
