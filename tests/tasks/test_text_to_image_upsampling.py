@@ -15,16 +15,19 @@ from tiny_text_to_image import TINY, data_overrides, write_pairs
 import tao_like
 from tao_like import runtime
 from tao_like.bundle import read_bundle
+from tao_like.config import spec_from_dict
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.edit import Edit
 from tao_like.runtime.generation.kinds import generator_metadata, generator_of
 from tao_like.tasks.text_to_image.data.data import Target
+from tao_like.tasks.text_to_image.model.build import build_glide
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
 from tao_like.tasks.text_to_image.model.scaling import enlarged, reduced
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
 from tao_like.tasks.text_to_image.phases import holes_like
+from tao_like.tasks.text_to_image.spec import Spec
 from tao_like.tasks.text_to_image.upsampling.damage import blurred
 from tao_like.tasks.text_to_image.upsampling.metrics import EnlargedMetrics
 
@@ -235,3 +238,9 @@ def test_a_cascade_is_written_down_and_read_back() -> None:
         cascade.changed(upsampler_steps=0)
     with pytest.raises(BundleError, match="no multiple"):
         CascadeGenerator(DiffusionGenerator(8, 8), [DiffusionGenerator(12, 12)])
+
+
+def test_a_glide_bundle_from_before_the_sum_of_words_has_none() -> None:
+    stored = {"model": {"arch": "glide", "image_size": 16, "context_length": 8}}
+    spec = spec_from_dict(Spec, stored, source="a bundle").spec
+    assert not any("words" in name for name in build_glide(spec.model, 9).state_dict())

@@ -99,6 +99,7 @@ def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("model.image_size", size, f"half of the images have a side of {side} or more")
     patch = max(1, size // 8)
     yield AnnotatedValue("model.glide.patch", min(patch, 8), "a grid of 8 by 8 places, for a CPU; 1 on a GPU")
+    yield AnnotatedValue("model.glide.caption_sum", True, "hears every word by itself, too; not in GLIDE")
     if 3 * patch**2 > GlideSpec().channels:
         why = "places of many pixels: their noise does not fit in the network's channels, an image does"
         yield AnnotatedValue("model.diffusion.prediction", "x0", why)

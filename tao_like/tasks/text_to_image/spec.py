@@ -95,9 +95,9 @@ class GlideSpec:
         "Two more channels that say where a place is: not in GLIDE; words of place are learnt sooner",
     )
     caption_sum: bool = spec_field(
-        True,
-        "Add a vector of each of the caption's words to the timestep's: not in GLIDE; for pairs of words "
-        "that were never trained together",
+        False,  # as in GLIDE, and in bundles from before this key
+        "Add a vector of each of the caption's words to the timestep's: not in GLIDE; small networks learn "
+        "faster with it",
     )
     inpaint: bool = spec_field(
         False,
