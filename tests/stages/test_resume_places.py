@@ -279,6 +279,28 @@ def test_a_checkpoint_of_other_settings_is_refused_by_their_names(
     assert_failed(tmp_path / "train", told)
 
 
+def test_a_checkpoint_from_before_a_key_resumes_at_its_default(
+    broken: Path, class_folders: Path, tmp_path: Path
+) -> None:
+    """A version that adds a key must not leave checkpoints of the version before behind."""
+    content = checkpoint_file.read_checkpoint(broken / "train" / "checkpoints" / "last.ckpt")
+    spec = content["tao_like"]["spec"]
+    del (
+        spec["model"]["backbone"]["drop_rate"],
+        spec["dataset"]["pixel_range"],
+        spec["train"]["optim"]["momentum"],
+    )
+    before = tmp_path / "before.ckpt"
+    checkpoint_file.write_checkpoint(content, before)
+    words = [*data_overrides(class_folders), *SHORT, f"train.resume_training_checkpoint_path={before}"]
+    resumed = run("train", tmp_path / "resumed", *words)
+    assert_same_weights(
+        resumed.bundle, run("train", tmp_path / "same", *words[:-1], resume_from(broken)).bundle
+    )
+    with pytest.raises(SpecError, match=r"drop_rate was 0\.0 and is 0\.5"):
+        run("train", tmp_path / "other", *words, "model.backbone.drop_rate=0.5")
+
+
 def test_other_data_is_refused_and_a_moved_folder_is_not(
     broken: Path, tmp_path: Path, class_folders: Path
 ) -> None:

@@ -173,6 +173,15 @@ def _check_data(task: AnyTask, phase: Phase[Any], record: Mapping[str, Any], pat
             )
 
 
+def _former(field: dataclasses.Field[Any], before: Mapping[str, Any]) -> Any:
+    """What a stored block has for a key; its default where the version that wrote it had no such key."""
+    if field.name in before:
+        return before[field.name]
+    factory = field.default_factory
+    value = field.default if factory is dataclasses.MISSING else factory()
+    return to_dict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
 def _changes(
     block: Any,
     before: Mapping[str, Any],
@@ -196,7 +205,7 @@ def _changes(
         rule = field.metadata.get(METADATA_KEY)
         is_other_stage = not prefix and field.name in STAGES and field.name != "train"
         is_path = getattr(rule, "path", False) and rule_key not in KEPT_PATHS
-        old, new = before.get(field.name), now[field.name]
+        old, new = _former(field, before), now[field.name]
         value = getattr(block, field.name)
         if is_other_stage or is_path or (not only and rule_key in FREE):
             continue
