@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from tao_like.byom.building import sizes
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.shaping import slice_axes, split_evenly
+from tao_like.byom.patterns.editing import drop_unused
 from tao_like.byom.source.graph import Graph
 
 _SIDE = 3
@@ -45,13 +46,7 @@ def part_gates(
             moved[str(node.target)] = _divide(module, node, layer, halves, places)
     if not moved:
         return list(uses)
-    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
-    module.graph.lint()
-    module.delete_all_unused_submodules()
-    module.recompile()
-    alive = set(module.graph.nodes)
-    for name in [name for name, node in places.items() if node not in alive]:
-        del places[name]
+    drop_unused(module, places)
     return [Use(use.name, use.role, place) for use in uses for place in moved.get(use.place, [use.place])]
 
 

@@ -21,6 +21,7 @@ from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.attention import attention
 from tao_like.byom.ops.elementwise import choose
 from tao_like.byom.ops.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
+from tao_like.byom.patterns.editing import drop_unused
 from tao_like.byom.patterns.recognition import attend
 
 _BETWEEN = {
@@ -91,13 +92,7 @@ def with_heads(module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx
             moved |= _put(module, found, made)
     if not moved:
         return list(uses)
-    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
-    module.graph.lint()
-    module.delete_all_unused_submodules()
-    module.recompile()
-    alive = set(module.graph.nodes)
-    for name in [name for name, node in places.items() if node not in alive]:
-        del places[name]
+    drop_unused(module, places)
     return [Use(use.name, use.role, moved.get(use.place, use.place)) for use in uses]
 
 

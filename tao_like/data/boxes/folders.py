@@ -80,7 +80,7 @@ def read_label_folder(
             BoxRecord(path, labels_of(boxes), "", key, tuple(boxes), width, height, str(label_file))
         )
     if unlabelled:
-        _say_unlabelled(unlabelled, records, image_dir, label_dir / f"*{suffix}", notes)
+        _say_unlabelled(unlabelled, records, image_dir, label_dir, suffix, notes)
     if lines is None:
         with_image = {str(label_file_of(path, image_dir, label_dir, suffix)) for path in chosen}
         orphans = [path for path in label_files(label_dir, suffix) if str(path) not in with_image]
@@ -91,13 +91,18 @@ def read_label_folder(
 
 
 def _say_unlabelled(
-    unlabelled: list[Path], records: list[BoxRecord], image_dir: Path, labels: Path, notes: Notes
+    unlabelled: list[Path],
+    records: list[BoxRecord],
+    image_dir: Path,
+    label_dir: Path,
+    suffix: str,
+    notes: Notes,
 ) -> None:
     """Notes images without a label file. Raises DatasetError where all are."""
     if len(unlabelled) == len(records):
         raise DatasetError(
-            f"none of the {len(records)} images in {image_dir} has a label file in {labels.parent}; the "
-            f"first would be {labels.parent / records[0].key} with the suffix {labels.name[1:]}"
+            f"none of the {len(records)} images in {image_dir} has a label file in {label_dir}; the first "
+            f"would be {label_dir / records[0].key} with the suffix {suffix}"
         )
     notes.add(
         "warning",
