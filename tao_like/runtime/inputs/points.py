@@ -36,7 +36,7 @@ BYTES = 100
 """Scales from here on are those of whole numbers, such as 255."""
 PERIODS = range(3, 9)
 """Numbers of a point that are looked for where the given one does not fit."""
-FEWEST_NUMBERS, ROWS_COMPARED = 400, 5000
+FEWEST_NUMBERS, ROWS_COMPARED = 400, 1000
 LEAST_TOLD = 0.1
 """Part of the variance between columns from which on these are of different kinds."""
 _ORDERS = {3: ", without the strength of the echo", 5: ", such as x, y, z, intensity and ring"}
@@ -287,6 +287,9 @@ def other_period(numbers: npt.NDArray[np.float32], expected: int) -> int | None:
     if not periods:
         return None
     own = told_apart(numbers, expected)
+    if own > 0.5:
+        # No other period can tell twice as much; nearly all frames end here.
+        return None
     found = {period: told_apart(numbers, period) for period in periods}
     best = max(found.values())
     if best < LEAST_TOLD or own > best / 2:
