@@ -59,6 +59,25 @@ def test_the_runtime_loads_numpy_pillow_and_onnxruntime_alone() -> None:
     assert loaded_by("tao_like.runtime") & (SLOW | MODELLING) == set()
 
 
+def test_help_waits_for_no_spec_and_no_array() -> None:
+    script = (
+        "import sys; from tao_like.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "tao_like.cli.main" in loaded
+    assert loaded & {"numpy", "PIL", "rich", *TASK_SPECS} == set()
+
+
+def test_every_public_name_of_the_runtime_is_found() -> None:
+    import tao_like.runtime as runtime
+
+    assert {name for names in runtime._MODULES.values() for name in names} == set(runtime.__all__)
+    assert all(callable(getattr(runtime, name)) for name in runtime.__all__)
+
+
 def test_a_training_begins_without_libraries_that_it_does_not_use() -> None:
     """Lightning would import TorchMetrics to see its version, and that transformers, where it is there."""
     loaded = loaded_by("tao_like.stages.train, tao_like.tasks.clip.task")

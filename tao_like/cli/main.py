@@ -18,7 +18,7 @@ import click
 import tao_like
 from tao_like import tasks
 from tao_like.cli.tao_words import command_for, option_for
-from tao_like.cli.task_commands import task_group
+from tao_like.cli.task_commands import TaskGroup
 from tao_like.cli.tools import TOOLS
 from tao_like.cli.user_modules import OPTION, load_modules, take_modules
 from tao_like.errors import TaoLikeError
@@ -49,7 +49,7 @@ class RootGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A task's group, or a tool."""
         if cmd_name in tasks.task_names():
-            return task_group(cmd_name)
+            return TaskGroup(cmd_name)
         return TOOLS.get(cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:

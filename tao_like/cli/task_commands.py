@@ -52,25 +52,48 @@ EXAMPLES = {
 }
 
 
-def task_group(name: str) -> click.Group:
-    """The group of commands of a task."""
-    module = tasks.spec_module(name)
-    description = (importlib.import_module(f"tao_like.tasks.{name}").__doc__ or name).strip()
-    group = click.Group(
-        name,
-        help=f"{description}\n\nArchitectures: {module.ARCHITECTURES}.",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    )
-    for stage in module.STAGES:
-        group.add_command(_stage_command(name, stage))
-    if "train" in module.STAGES:
-        group.add_command(_stage_command(name, AUTOML))
-        group.add_command(_dry_run_command(name))
-    if importlib.util.find_spec(f"tao_like.tasks.{name}.init") is not None:
-        group.add_command(_init_command(name))
-    group.add_command(_default_specs_command(name))
-    group.add_command(_schema_command(name))
-    return group
+class TaskGroup(click.Group):
+    """The commands of a task. Its spec is imported when they are asked for, not to list the tasks."""
+
+    def __init__(self, task: str) -> None:
+        description = (importlib.import_module(f"tao_like.tasks.{task}").__doc__ or task).strip()
+        super().__init__(
+            task,
+            help=description,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        )
+        self.task = task
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the stages and of what writes specs."""
+        self._fill()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of these."""
+        self._fill()
+        return super().get_command(ctx, cmd_name)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What the task does, and its architectures."""
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Architectures: {tasks.spec_module(self.task).ARCHITECTURES}.")
+
+    def _fill(self) -> None:
+        if self.commands:
+            return
+        stages = tasks.spec_module(self.task).STAGES
+        for stage in stages:
+            self.add_command(_stage_command(self.task, stage))
+        if "train" in stages:
+            self.add_command(_stage_command(self.task, AUTOML))
+            self.add_command(_dry_run_command(self.task))
+        if importlib.util.find_spec(f"tao_like.tasks.{self.task}.init") is not None:
+            self.add_command(_init_command(self.task))
+        self.add_command(_default_specs_command(self.task))
+        self.add_command(_schema_command(self.task))
 
 
 class OverrideType(click.ParamType[str, str]):

@@ -8,21 +8,23 @@ print(prediction.label, prediction.score)
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
-from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
-from tao_like.runtime.metadata import InputMetadata, ModelMetadata
-from tao_like.runtime.model import Model, load, stacked
-from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
-from tao_like.runtime.predictions.base import Answer, Prediction
-from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, DetectionAnswer
-from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
-from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
-from tao_like.runtime.predictions.embedding import EmbeddingPrediction
-from tao_like.runtime.predictions.image import ImagePrediction
-from tao_like.runtime.predictions.instances import Instance, InstancesPrediction
-from tao_like.runtime.predictions.mask import MaskPrediction
+if TYPE_CHECKING:
+    from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
+    from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton, read_skeleton
+    from tao_like.runtime.metadata import InputMetadata, ModelMetadata
+    from tao_like.runtime.model import Model, load, stacked
+    from tao_like.runtime.pipeline import Pipeline, load_pipeline, write_pipeline
+    from tao_like.runtime.predictions.base import Answer, Prediction
+    from tao_like.runtime.predictions.boxes import BoxesPrediction, Detection, DetectionAnswer
+    from tao_like.runtime.predictions.boxes3d import Boxes3dPrediction, Detection3d, Detection3dAnswer
+    from tao_like.runtime.predictions.classes import ClassificationAnswer, ClassPrediction
+    from tao_like.runtime.predictions.embedding import EmbeddingPrediction
+    from tao_like.runtime.predictions.image import ImagePrediction
+    from tao_like.runtime.predictions.instances import Instance, InstancesPrediction
+    from tao_like.runtime.predictions.mask import MaskPrediction
 
 __all__ = [
     "Answer",
@@ -56,6 +58,23 @@ __all__ = [
     "write_pipeline",
 ]
 
+_MODULES = {
+    "inputs.image": ("ImagePreprocessing", "preprocess", "read_image"),
+    "inputs.skeleton": ("SkeletonPreprocessing", "preprocess_skeleton", "read_skeleton"),
+    "metadata": ("InputMetadata", "ModelMetadata"),
+    "model": ("Model", "load", "stacked"),
+    "pipeline": ("Pipeline", "load_pipeline", "write_pipeline"),
+    "predictions.base": ("Answer", "Prediction"),
+    "predictions.boxes": ("BoxesPrediction", "Detection", "DetectionAnswer"),
+    "predictions.boxes3d": ("Boxes3dPrediction", "Detection3d", "Detection3dAnswer"),
+    "predictions.classes": ("ClassificationAnswer", "ClassPrediction"),
+    "predictions.embedding": ("EmbeddingPrediction",),
+    "predictions.image": ("ImagePrediction",),
+    "predictions.instances": ("Instance", "InstancesPrediction"),
+    "predictions.mask": ("MaskPrediction",),
+}
+"""Where the public names stand. Imported when asked for: help does not wait for numpy."""
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 _FORMER_NAMES = {
     "ImagePreparation": "ImagePreprocessing",
     "PicturePrediction": "ImagePrediction",
@@ -66,7 +85,15 @@ _FORMER_NAMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What a program asks for by its name of version 0.1."""
-    if name in _FORMER_NAMES:
-        return globals()[_FORMER_NAMES[name]]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """A public name, or the one that it had in version 0.1, imported when it is first asked for."""
+    current = _FORMER_NAMES.get(name, name)
+    if current not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[current]}"), current)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted({*globals(), *__all__})
