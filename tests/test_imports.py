@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 import tao_like
@@ -57,6 +59,14 @@ def test_importing_it_loads_nothing_slow(module: str) -> None:
 
 def test_the_runtime_loads_numpy_pillow_and_onnxruntime_alone() -> None:
     assert loaded_by("tao_like.runtime") & (SLOW | MODELLING) == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for types and inside functions count too."""
+    graph = grimp.build_graph("tao_like", cache_dir=None)
+    assert len(graph.modules) > 700
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imported).prepare()
 
 
 def test_help_waits_for_no_spec_and_no_array() -> None:

@@ -164,8 +164,19 @@ class Model(ABC):
             raise SpecError(f"batch_size is {batch_size} and workers {workers}; both must be 1 or more.")
         if on_error not in ("raise", "skip"):
             raise SpecError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
-        metadata = self.metadata if classes is None else with_classes(self, classes)
+        metadata = self.metadata
+        if classes is not None:
+            metadata = with_classes(metadata, self.path, self._run_texts, classes)
         return self._predict_in_batches(self._each(images), batch_size, workers, on_error, metadata)
+
+    def _run_texts(self, texts: dict[str, list[str]]) -> Arrays:
+        """The outputs of texts, by the name of their input."""
+        return self.run_preprocessed(
+            {
+                name: np.stack([self.inputs[name].preprocess(one)[0] for one in some])
+                for name, some in texts.items()
+            }
+        )
 
     def run_preprocessed(self, images: Any) -> Arrays:
         """Run the network on a preprocessed batch.

@@ -22,6 +22,8 @@ FEW_PHOTOS = 2000
 CPU_WIDTH, GPU_WIDTH = 480, 1024
 BIG = 2.0
 """Photos that are so many times as wide as the input lose their thin parts: then windows are suggested."""
+ENLARGED = 2
+"""Times that photos are enlarged which are still no wider than the usual input then."""
 RARE_FRACTION = 0.02
 CPU_STEPS, GPU_STEPS = 1000, 5000
 CROP_FROM = 384
@@ -134,10 +136,13 @@ def _plain(source: MaskSource) -> Iterator[tuple[str, str]]:
 
 def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     most = GPU_WIDTH if has_gpu else CPU_WIDTH
-    width = min(most, _rounded(survey.width))
+    is_small = ENLARGED * survey.width <= most
+    width = min(most, _rounded(survey.width * (ENLARGED if is_small else 1)))
     is_big = survey.width > BIG * most
     why = (
-        "the photos' own"
+        f"{ENLARGED} times the photos' own, for thin parts: maps have a quarter of it"
+        if is_small
+        else "the photos' own"
         if width >= survey.width
         else "what is done in bearable time here; time grows with area"
     )
