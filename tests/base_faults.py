@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import onnx
 import pytest
 import torch
+from fault_table import DATA_FAULTS, ENDINGS, MODEL_FAULTS, ROWS, model_words
 from stage_runs import graph_file, status_lines
 
 from tao_like.bundle import read_bundle, write_bundle
@@ -25,70 +26,7 @@ from tao_like.stages.runner import STAGES
 from tao_like.tasks import spec_module
 from tao_like.tracking import Run, files, read_status
 
-BUNDLE, ONNX = ".tltb", ".onnx"
 OLD = b"what an earlier run left"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What a stage makes of faults; every stage has one.
-
-    Attributes:
-        artefact: the name of the file that it leaves.
-        takes: suffixes of the model files that it takes.
-        tolerates: faults of the data that do not stop it.
-        reports: faults of the data that it fails for once its artefact is there.
-        quick: overrides that make it quick.
-    """
-
-    artefact: str
-    takes: tuple[str, ...] = ()
-    tolerates: tuple[str, ...] = ()
-    reports: tuple[str, ...] = ()
-    quick: tuple[str, ...] = ()
-
-
-DATA_FAULTS = ("corrupt sample", "empty class", "no samples", "one class", "a file for a folder")
-ROWS: Mapping[str, Row] = {
-    # It writes what the labels say, and does not open the samples.
-    "dataset_convert": Row("sources.yaml", tolerates=("corrupt sample", "empty class", "one class")),
-    # Naming bad samples is its work.
-    "dataset_check": Row("report.json", reports=("corrupt sample",)),
-    # It looks at the shapes of boxes alone.
-    "kmeans": Row(
-        "spec_with_anchors.yaml",
-        tolerates=("corrupt sample", "empty class", "one class"),
-        quick=("model.arch=yolo_v4_tiny",),
-    ),
-    "train": Row("model.tltb", quick=("train.num_epochs=1",)),
-    # Data without samples of some class can be scored.
-    "evaluate": Row("predictions.csv", (BUNDLE, ONNX), ("empty class", "one class")),
-    # It skips what it cannot read, and names it.
-    "inference": Row("predictions.csv", (BUNDLE, ONNX), ("corrupt sample", "empty class", "one class")),
-    "prune": Row("model.tltb", (BUNDLE,), quick=("prune.granularity=2", "prune.target_macs=0.7")),
-    # It compares on noise where there is no data.
-    "export": Row("model.onnx", (BUNDLE,), DATA_FAULTS),
-    "quantize": Row("model_int8.onnx", (BUNDLE, ONNX), quick=("quantize.max_drop=1",)),
-    "compare": Row(
-        "comparison.csv", (BUNDLE, ONNX), ("empty class", "one class"), quick=("compare.rounds=2",)
-    ),
-}
-MODEL_FAULTS = {
-    "half a bundle": (BUNDLE, "half a bundle.tltb"),
-    "no bundle": (BUNDLE, "no bundle.tltb"),
-    "a bundle of another task": (BUNDLE, "juggling"),
-    "a newer bundle": (BUNDLE, "update tao_like"),
-    "half an ONNX file": (ONNX, "half an ONNX file.onnx"),
-    "an ONNX file of others": (ONNX, "an ONNX file of others.onnx"),
-    "an ONNX file that cannot be run": (ONNX, "an ONNX file that cannot be run.onnx"),
-}
-"""Suffix, and words of the error."""
-ENDINGS: Mapping[str, tuple[Callable[[], Any], int, str]] = {
-    "out of memory": (lambda: torch.empty(2**55), 1, "out of memory"),
-    "Ctrl-C": (lambda: signal.raise_signal(signal.SIGINT), 130, "interrupted"),
-    "SIGTERM": (lambda: signal.raise_signal(signal.SIGTERM), 143, "SIGTERM"),
-}
-"""What happens, the exit code, and words of the failure."""
 
 
 class Outcome(NamedTuple):
@@ -361,13 +299,6 @@ def failing(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.node.append(onnx.helper.make_node("Shape", [f"{wanted} before"], ["the shape before"]))
     model.graph.node.append(back)
     return model
-
-
-def model_words(stage: str, path: Path) -> list[str]:
-    """The words that let a stage work on a model."""
-    if not ROWS[stage].takes:
-        return []
-    return [f"compare.checkpoints=['{path}']" if stage == "compare" else f"{stage}.checkpoint={path}"]
 
 
 def leave_old_results(results: Path, stage: str) -> Path:

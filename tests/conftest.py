@@ -26,6 +26,7 @@ pytest.register_assert_rewrite(
     "base_processes",
     "base_prune",
     "base_quantize",
+    "base_train",
     "pretended_device",
     "stage_runs",
 )
