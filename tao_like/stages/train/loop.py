@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.metrics import Metrics, Report
@@ -18,38 +17,21 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.stages.lib.folders import LAST_CHECKPOINT, resume_override
 from tao_like.stages.lib.loading import seed_step
-from tao_like.stages.train.average import MovingAverage
 from tao_like.stages.train.checkpoints.checkpoint_file import (
     FORMAT,
     FORMAT_VERSION,
     KEY,
     WEIGHTS,
-    read_best,
     write_checkpoint,
 )
-from tao_like.stages.train.checkpoints.sharding import (
-    divided,
-    load_optimizer,
-    take_from_first,
-    whole,
-    whole_state,
-)
 from tao_like.stages.train.checkpoints.state import State
+from tao_like.stages.train.learner import Learner
 from tao_like.stages.train.reporting.report import Reporter
 from tao_like.stages.train.reporting.watch import Watch
 from tao_like.stages.train.reporting.writer import TensorBoardWriter
 from tao_like.stages.train.setup.checks import monitored
 from tao_like.stages.train.setup.data import TrainingData
-from tao_like.stages.train.setup.devices import channels_together
-from tao_like.stages.train.setup.optim import (
-    build_optimizer,
-    build_schedule,
-    fitting_warmup,
-    scaled_rates,
-    settings_of,
-    take_settings,
-)
-from tao_like.stages.train.step import Losses, TrainingStep
+from tao_like.stages.train.step import Losses
 from tao_like.stages.train.validation import validate
 from tao_like.tracking import Run, StopRequest, is_main_process
 
@@ -98,26 +80,10 @@ class PhaseTraining:
         self.state, self.reporter, self.writer, self.stop = state, reporter, writer, stop
         self.folder, self.description = folder, description
         self.set_modes, self.block = set_modes, block
-        self.model = channels_together(model)
-        self.sharded = divided(self.model, fabric) if sharded else None
-        if not sharded:
-            fabric.to_device(self.model)
-        if self.spec.compile:
-            self.model.compile()
-        self.step_module: nn.Module = TrainingStep(self.model, losses)
-        if fabric.world_size > 1 and not sharded:
-            self.step_module = fabric.strategy.setup_module(self.step_module)
-        self.average = MovingAverage(self.model, self.spec.ema_decay) if self.spec.enable_ema else None
-        per_epoch = -(-len(data) // self.spec.accumulate_grad_batches)
-        self.total_steps = self.spec.num_epochs * per_epoch
-        if self.spec.max_steps >= 0:
-            self.total_steps = min(self.total_steps, self.spec.max_steps)
-        samples = data.batch_size * fabric.world_size * self.spec.accumulate_grad_batches
-        optim = fitting_warmup(scaled_rates(self.spec.optim, samples), self.spec.num_epochs)
-        self.optimizer = build_optimizer(phase, self.model, optim)
-        self.schedule = build_schedule(
-            self.optimizer, optim, self.spec.num_epochs, per_epoch, self.total_steps
+        self.learner = Learner(
+            phase, model, fabric, losses, batches=len(data), batch_size=data.batch_size, sharded=sharded
         )
+        self.model = self.learner.model
         self.monitor = monitored(phase)
         self._agreed: int | None = None
         self._validation: dict[str, float] = {}
@@ -161,49 +127,42 @@ class PhaseTraining:
             seed_step(spec.seed, state.epoch, state.batch, self.fabric.global_rank, self.fabric.device)
             is_last = state.batch + 1 == len(self.data)
             steps = is_last or (state.batch + 1) % spec.accumulate_grad_batches == 0
-            with self._gradients_shared(steps):
+            with self.learner.gradients_shared(steps):
                 losses = self.training_step(batch)
                 loss = torch.stack(list(losses.values())).sum()
                 self.fabric.backward(loss / spec.accumulate_grad_batches)
-            self.watch.add_loss(loss, batch.indices, self.rate)
+            self.watch.add_loss(loss, batch.indices, self.learner.rate)
             state.batch += 1
             if steps:
                 self._optimizer_step(losses)
             self.reporter.batch(self.watch.last_loss)
             if steps and not is_last:
                 self._checkpoint_between_batches()
-            if state.step >= self.total_steps:
+            if state.step >= self.learner.total_steps:
                 break
         self.watch.look()
 
     def training_step(self, batch: Batch[Any]) -> dict[str, Tensor]:
         """The terms of the loss of a batch."""
         with self.fabric.autocast():
-            losses: dict[str, Tensor] = self.step_module(batch)
+            losses: dict[str, Tensor] = self.learner.step_module(batch)
         return losses
 
     def _optimizer_step(self, losses: dict[str, Tensor]) -> None:
-        self.fabric.strategy.precision.unscale_gradients(self.optimizer)
-        if self.spec.clip_grad_norm:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_grad_norm)
-            self.watch.add_norm(whole(norm))
+        if (norm := self.learner.finish_gradients()) is not None:
+            self.watch.add_norm(norm)
         if self.watch.is_due:
             self._agreed = self.watch.look(self.stop.number)
-        self.reporter.step(self.optimizer, losses)
+        self.reporter.step(self.learner.optimizer, losses)
         if self.writer is not None:
             self.writer.step(self.model.named_parameters())
-        self.fabric.strategy.optimizer_step(self.optimizer)
-        self.optimizer.zero_grad()
-        self.schedule.step()
-        if self.average is not None:
-            self.average.update()
+        self.learner.step()
         self.state.step += 1
 
     def score_start(self) -> None:
         """Scores the weights that the training begins with; the first line of the metrics."""
-        values, _, _ = self.validate(self.shown_model(), self.fabric.autocast())
-        if self.sharded is not None:
-            self.sharded.whole.cpu()
+        values, _, _ = self.validate(self.learner.shown_model(), self.fabric.autocast())
+        self.learner.release_shown_model()
         self.state.history.append({"epoch": 0, **values})
         self.reporter.started(values, f"val_{self.phase.goal.metric}")
 
@@ -213,19 +172,19 @@ class PhaseTraining:
         state.validated = False
         if self._is_asked():
             self._leave()
-        model = self.shown_model()
+        model = self.learner.shown_model()
         values, report, metrics = self.validate(model, self.fabric.autocast(), self._leave_if_asked)
-        self.watch.check_validation(values, goal.metric, self.rate)
-        self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=self.average is not None)
+        self.watch.check_validation(values, goal.metric, self.learner.rate)
+        averaged = self.learner.average is not None
+        self.reporter.validated(values, f"val_{self.phase.goal.metric}", averaged=averaged)
         for note in report.notes:
             self.run.warning(note)
         if self.writer is not None:
             self.writer.validation(report, metrics, model, self.data.val)
-        if self.sharded is not None:
-            self.sharded.whole.cpu()
+        self.learner.release_shown_model()
         self._validation = values
         if self.spec.keep == "best" and state.improves(goal, values[goal.metric]):
-            self._write({WEIGHTS: self.shown_model().state_dict()}, BEST)
+            self._write({WEIGHTS: self.learner.shown_model().state_dict()}, BEST)
         if self.spec.early_stopping.enabled:
             state.ended = state.stops_early(goal, values[goal.metric], self.spec.early_stopping)
 
@@ -273,11 +232,6 @@ class PhaseTraining:
     # --- where it stands ---
 
     @property
-    def rate(self) -> float:
-        """The highest learning rate of the coming step."""
-        return max(float(group["lr"]) for group in self.optimizer.param_groups)
-
-    @property
     def _last_epoch(self) -> int:
         """Epochs that are trained now; the schedule is that of all."""
         stop = self.spec.stop_epoch
@@ -285,7 +239,7 @@ class PhaseTraining:
 
     @property
     def _is_over(self) -> bool:
-        return self.state.ended or (self.state.step >= self.total_steps and self.state.validated)
+        return self.state.ended or (self.state.step >= self.learner.total_steps and self.state.validated)
 
     @property
     def _validation_is_due(self) -> bool:
@@ -295,38 +249,6 @@ class PhaseTraining:
     def _step_is_due(self) -> bool:
         spec = self.spec
         return spec.checkpoint_interval_unit == "step" and self.state.step % spec.checkpoint_interval == 0
-
-    # --- weights ---
-
-    def shown_model(self) -> nn.Module:
-        """The weights that are validated and shipped: the average where there is one, all processes alike."""
-        if self.sharded is not None:
-            return self.sharded.gather()
-        model = self.average.network if self.average else self.model
-        if self.fabric.world_size > 1:
-            # As ddp does before every step: batch norm has measured other means in each process.
-            take_from_first(model.buffers(), self.fabric.device.type)
-        return model
-
-    def kept_model(self) -> nn.Module:
-        """The model with the weights that it ships with: of the best validation, or the last."""
-        shown = self.shown_model()
-        model = self.sharded.whole if self.sharded else self.model
-        if self.folder is not None and self.spec.keep == "best" and self.state.best is not None:
-            if is_main_process():
-                model.load_state_dict(read_best(self.folder / BEST))
-            if self.fabric.world_size > 1:
-                take_from_first(model.state_dict().values(), self.fabric.device.type)
-        elif shown is not model:
-            model.load_state_dict(shown.state_dict())
-        self.watch.check_weights(model, self.rate)
-        return model
-
-    def _gradients_shared(self, steps: bool) -> AbstractContextManager[Any]:
-        """Gradients go to the other processes with the last batch of a step alone."""
-        if isinstance(self.step_module, DistributedDataParallel) and not steps:
-            return self.step_module.no_sync()
-        return nullcontext()
 
     # --- signals and checkpoints ---
 
@@ -362,7 +284,7 @@ class PhaseTraining:
         self.watch.look()
         if self.folder is None:
             return
-        self.watch.check_weights(self.model, self.rate)
+        self.watch.check_weights(self.model, self.learner.rate)
         if self.writer is not None:
             # What the checkpoint has seen must not be lost when the process is killed after it.
             self.writer.events.flush()
@@ -374,31 +296,17 @@ class PhaseTraining:
             "batch_size": self.data.batch_size,
             "processes": self.fabric.world_size,
         }
-        content = {
-            WEIGHTS: whole_state(self.model.state_dict()),
-            "optimizer": whole_state(self.optimizer.state_dict()),
-            "schedule": self.schedule.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "average": self.average.state() if self.average else None,
-            KEY: record,
-        }
-        self._write(content, LAST_CHECKPOINT)
+        self._write({**self.learner.state(), KEY: record}, LAST_CHECKPOINT)
         self.advise(self.folder / LAST_CHECKPOINT)
 
-    def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
-        if self.sharded is not None:
-            self.sharded.load(checkpoint[WEIGHTS])
-        else:
-            self.model.load_state_dict(checkpoint[WEIGHTS])
-        rates = settings_of(self.optimizer, self.schedule)
-        load_optimizer(self.optimizer, checkpoint["optimizer"])
-        self.schedule.load_state_dict(checkpoint["schedule"])
-        if self.spec.changes_on_resume:
-            take_settings(self.optimizer, self.schedule, rates)
-        self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
-        if self.average is not None:
-            self.average.restore(checkpoint["average"])
+    def kept_model(self) -> nn.Module:
+        """The model with the weights that it ships with: of the best validation, or the last."""
+        best = None
+        if self.folder is not None and self.spec.keep == "best" and self.state.best is not None:
+            best = self.folder / BEST
+        model = self.learner.kept_model(best)
+        self.watch.check_weights(model, self.learner.rate)
+        return model
 
     def advise(self, path: Path) -> None:
         """What to tell the user should the training be broken off."""
@@ -413,6 +321,7 @@ class PhaseTraining:
             write_checkpoint(content, self.folder / name)
 
     def _begin(self) -> None:
-        self.reporter.begin(len(self.data), self.data.batch_size, self.total_steps, str(self.fabric.device))
+        total_steps, device = self.learner.total_steps, str(self.fabric.device)
+        self.reporter.begin(len(self.data), self.data.batch_size, total_steps, device)
         if self.writer is not None:
             self.writer.begin(self.model, self.data, resumed=self.state.step > 0)

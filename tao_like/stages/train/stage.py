@@ -196,7 +196,7 @@ def _train_phase(work: Work, phase: Phase[Any]) -> PhaseResult:
         thresholds: dict[str, Any] = {}
         if training.data.val is not None:
             values, report, _ = training.validate(work.model, nullcontext())
-            training.watch.check_validation(values, training.monitor.metric, training.rate)
+            training.watch.check_validation(values, training.monitor.metric, training.learner.rate)
             metrics, thresholds = report.values, report.thresholds
         if training.writer is not None:
             settings = _changed(to_dict(work.spec), to_dict(type(work.task).Spec()))
@@ -228,7 +228,7 @@ def _restore(training: PhaseTraining, checkpoint: dict[str, Any], resumed: Resum
     """Gives a phase what its checkpoint holds. Raises BundleError."""
     check_weights(training.model, checkpoint, resumed.path)
     try:
-        training.restore(checkpoint)
+        training.learner.restore(checkpoint)
     except TaoLikeError:
         raise
     except Exception as error:  # torch raises whatever odd content leads it to
