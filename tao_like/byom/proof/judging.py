@@ -1,4 +1,4 @@
-"""Whether two answers are the same: channel by channel, and by what rounding does to this very network."""
+"""Whether two outputs are the same: channel by channel, and by what rounding does to this very network."""
 
 from __future__ import annotations
 
@@ -95,31 +95,34 @@ def judged(
         raise ConversionError(
             f"the output '{name}' of the source itself holds no number (NaN or infinity everywhere) on {what}"
         )
-    apart = _apart(left, right)
     axis = channel_axis(expected.shape)
-    others = tuple(one for one in range(left.ndim) if one != axis) if axis is not None else None
-    sizes = np.abs(np.where(finite, left, 0.0))
-    scale = np.atleast_1d(sizes.max(axis=others))
-    worst = np.atleast_1d(apart.max(axis=others))
+    scale = _largest(np.abs(np.where(finite, left, 0.0)), axis)
+    worst = _largest(_apart(left, right), axis)
     known = exact is not None and exact.shape == actual.shape
     rounding = np.zeros_like(scale)
     if exact is not None and known:
-        rounding = np.atleast_1d(_apart(exact.astype(np.float64), right).max(axis=others))
+        rounding = _largest(_apart(exact.astype(np.float64), right), axis)
         rounding = np.where(np.isfinite(rounding), rounding, 0.0)
     fractions = _of_allowed(worst, scale, rounding, tolerance)
-    place = int(fractions.argmax())
-    size = float(scale[place]) or float(scale.max()) or 1.0
+    channel = int(fractions.argmax())
+    size = float(scale[channel]) or float(scale.max()) or 1.0
     return Comparison(
         batch,
         what,
         name,
-        difference=float(worst[place]) / size,
-        absolute=float(worst[place]),
-        rounding=float(rounding[place]) / size if known else None,
-        of_allowed=float(fractions[place]),
-        channel=None if axis is None else place,
+        difference=float(worst[channel]) / size,
+        absolute=float(worst[channel]),
+        rounding=float(rounding[channel]) / size if known else None,
+        of_allowed=float(fractions[channel]),
+        channel=None if axis is None else channel,
         axis=axis,
     )
+
+
+def _largest(values: _Floats, axis: int | None) -> _Floats:
+    """The largest value of each channel; of all where there is no such axis."""
+    others = None if axis is None else tuple(one for one in range(values.ndim) if one != axis)
+    return np.atleast_1d(values.max(axis=others))
 
 
 def _of_allowed(worst: _Floats, scale: _Floats, rounding: _Floats, tolerance: float) -> _Floats:
