@@ -23,6 +23,7 @@ from tao_like.runtime.processor import warn_of_overflow
 from tao_like.stages.lib.latency import Latency
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize import stage
+from tao_like.stages.quantize.calibration_data import CalibrationData
 from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.tasks import spec_module
 from tao_like.tasks.classification.data import ClassificationData
@@ -91,7 +92,7 @@ def test_the_layers_that_int8_ruins_are_found_and_left_in_float(
     assert len(guilty) == 2
     assert set(list(costs)[:2]) == guilty
     assert set(result.float_layers) == guilty
-    assert all("alone it changes the answers" in reason for reason in result.float_layers.values())
+    assert all("alone it changes the outputs" in reason for reason in result.float_layers.values())
     extra = runtime.load(result.onnx_file).metadata.extra["quantization"]
     assert set(extra["float_layers"]) == guilty
     assert any("in float" in line["message"] for line in status_lines(result.folder))
@@ -304,13 +305,13 @@ def test_the_samples_are_spread_over_the_classes(
     trained: Path, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen: list[list[int]] = []
-    calibrate = stage._Quantization._calibrate
 
-    def noted(self: Any, samples: Any) -> Any:
-        chosen.append(list(samples))
-        return calibrate(self, samples)
+    def noted(*arguments: Any) -> Any:
+        made = CalibrationData(*arguments)
+        chosen.append(made.numbers)
+        return made
 
-    monkeypatch.setattr(stage._Quantization, "_calibrate", noted)
+    monkeypatch.setattr(stage, "CalibrationData", noted)
     quantize(trained, data, tmp_path, "quantize.num_samples=3")
     # 24 samples, 8 of each class one after the other.
     assert chosen == [[0, 8, 16]]

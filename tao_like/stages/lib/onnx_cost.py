@@ -10,7 +10,7 @@ from onnx import shape_inference
 
 from tao_like.errors import ConversionError
 from tao_like.stages.lib.cost import Cost
-from tao_like.stages.lib.onnx_graph import folded, tensor_shapes
+from tao_like.stages.lib.onnx_graph import fixed_batch, folded, tensor_shapes
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
 TRANSPOSED = ("ConvTranspose",)
@@ -46,7 +46,7 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
     Raises:
         ConversionError: the size of a tensor is not known, even with a batch of one.
     """
-    batch = _fixed_batch(model)
+    batch = fixed_batch(model)
     single = _single(model, example)
     counted = [node for node in single.graph.node if node.op_type in (*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS)]
     shapes = tensor_shapes(single)
@@ -62,12 +62,6 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
                 f"the sizes at the {node.op_type} {node.name} are not known, so its MACs cannot be counted"
             )
     return Cost(_kernel_values(single, counted), sum(_macs(node, shapes) for node in counted) // batch)
-
-
-def _fixed_batch(model: onnx.ModelProto) -> int:
-    """The batch size that a graph was exported for; 1 where it is open."""
-    axes = model.graph.input[0].type.tensor_type.shape.dim
-    return max(1, axes[0].dim_value) if axes else 1
 
 
 def _single(model: onnx.ModelProto, example: Sequence[int]) -> onnx.ModelProto:

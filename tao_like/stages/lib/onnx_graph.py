@@ -45,6 +45,12 @@ def load_float_graph(path: Path, key: str) -> onnx.ModelProto:
     return model
 
 
+def fixed_batch(model: onnx.ModelProto) -> int:
+    """The batch size that a graph was exported for; 1 where it is open."""
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    return max(1, axes[0].dim_value) if axes else 1
+
+
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with everything computed that does not depend on the input, and shapes for its tensors.
 

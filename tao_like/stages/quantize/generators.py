@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -29,14 +28,13 @@ from tao_like.errors import BundleError, ConversionError
 from tao_like.runtime.pipeline_file import PIPELINE_FILE, read_pipeline, write_pipeline
 from tao_like.stages.export import export_model
 from tao_like.stages.lib.engines import OnnxEngine, default_format, open_bundle, open_model
-from tao_like.stages.lib.folders import model_bytes
 from tao_like.stages.lib.latency import measure_in_turns
-from tao_like.stages.lib.processor import busy_note, this_processor
+from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
-from tao_like.stages.quantize.report import drawbacks, latency_report
-from tao_like.stages.quantize.search import Search, find_float_layers
+from tao_like.stages.quantize.report import report_both_forms
+from tao_like.stages.quantize.search import Search, find_float_layers, relative_error
 from tao_like.stages.quantize.source import KEY, find_source
-from tao_like.stages.quantize.target import choose_target, measurement_note
+from tao_like.stages.quantize.target import choose_target
 from tao_like.stages.results import QuantizeResult
 from tao_like.tracking import Run
 from tao_like.tracking.files import atomic_folder
@@ -76,7 +74,8 @@ class _Generators:
         opened = open_model(task_type, spec, self.source, torch.device("cpu"))
         self.task = opened.task
         self.description = read_pipeline(self.source)
-        self.target = choose_target(spec.quantize, this_processor())
+        self.processor = this_processor()
+        self.target = choose_target(spec.quantize, self.processor)
         self.graphs = self._int8_graphs()
         self.scores: dict[tuple[str, ...], dict[str, float]] = {}
 
@@ -203,15 +202,14 @@ class _Generators:
 
     def _costs(self) -> dict[str, float]:
         """For each graph the relative squared error of the images when it alone computes in int8."""
-        wanted = self._answer(self.source)
+        wanted = self._outputs(self.source)
         costs = {}
         for name in self.graphs:
-            given = self._answer(self._trial([other for other in self.graphs if other != name]))
-            error = sum(float(np.square(wanted[key] - given[key]).sum()) for key in wanted)
-            costs[name] = error / max(sum(float(np.square(one).sum()) for one in wanted.values()), 1e-30)
+            given = self._outputs(self._trial([other for other in self.graphs if other != name]))
+            costs[name] = relative_error([wanted], [given])
         return costs
 
-    def _answer(self, folder: Path, count: int = _SAMPLES) -> Outputs:
+    def _outputs(self, folder: Path, count: int = _SAMPLES) -> Outputs:
         inputs = self.task.inputs
         samples = [dummy_sample(inputs, seed) for seed in range(count)]
         return OnnxEngine(runtime.load(folder)).run(preprocess(inputs, samples))
@@ -219,10 +217,6 @@ class _Generators:
     # --- results ---
 
     def _report(self, search: Search, before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
-        processor = this_processor()
-        for note in (measurement_note(self.target, processor), busy_note()):
-            if note:
-                self.log.warning(note)
         inputs = preprocess(self.task.inputs, [dummy_sample(self.task.inputs)])
         engines = {
             "fp32": OnnxEngine(runtime.load(self.source)),
@@ -233,34 +227,27 @@ class _Generators:
             rounds=ROUNDS,
             seconds=SECONDS,
         )
-        wanted, given = (self._answer(one) for one in (self.source, self.final))
-        report: dict[str, Any] = {
-            "checkpoint": str(self.origin),
-            "onnx_file": str(self.final),
-            "bytes": model_bytes(self.final),
-            "bytes_fp32": model_bytes(self.source),
-            "split": "val" if before else None,
-            "metrics": after,
-            "metrics_fp32": before,
-            "drop": search.drop if before else None,
-            "max_drop": self.spec.quantize.max_drop,
-            "processor": processor.to_dict(),
-            "target": self.target.to_dict(),
+        wanted, given = (self._outputs(one) for one in (self.source, self.final))
+        own: dict[str, Any] = {
             "int8_layers": sorted(set(self.graphs).difference(search.kept)),
             "layers_in_int8": {
                 name: sum(one in INT8_LINEAR for one in _types(self.final / f"{name}.onnx"))
                 for name in self.description.graphs
             },
-            "layer_costs": search.costs,
-            "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
             "largest_difference": self.task.predictions.difference(wanted, given),
-            "latency": {name: latency_report(one) for name, one in latencies.items()},
-            "speed": latencies["fp32"].median_ms / latencies["int8"].median_ms,
         }
-        report["drawbacks"] = drawbacks(report)
-        for sentence in report["drawbacks"]:
-            self.log.warning(sentence)
-        return report
+        return report_both_forms(
+            self.log,
+            self.origin,
+            {"fp32": self.source, "int8": self.final},
+            {"fp32": before, "int8": after},
+            latencies,
+            search,
+            self.spec.quantize.max_drop,
+            self.processor,
+            self.target,
+            own,
+        )
 
     def _summary(self, report: dict[str, Any]) -> list[str]:
         metric = last_phase(self.task).goal.metric

@@ -6,7 +6,65 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tao_like.stages.lib.folders import model_bytes
 from tao_like.stages.lib.latency import Latency
+from tao_like.stages.lib.processor import Processor, busy_note
+from tao_like.stages.quantize.search import Search
+from tao_like.stages.quantize.target import Target, measurement_note
+from tao_like.tracking import Run
+
+
+def report_both_forms(
+    run: Run,
+    origin: Path,
+    files: Mapping[str, Path],
+    metrics: Mapping[str, dict[str, float]],
+    latencies: Mapping[str, Latency],
+    search: Search,
+    max_drop: float,
+    processor: Processor,
+    target: Target,
+    own: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What report.json says of any quantized model; its drawbacks are told as warnings.
+
+    Args:
+        run: takes the warnings.
+        origin: what the user named.
+        files: file or folder of each form, ``fp32`` and ``int8``.
+        metrics: of each form on the validation data; empty where there is none.
+        latencies: of each form.
+        search: what was tried.
+        max_drop: largest loss allowed.
+        processor: this machine's.
+        target: the processors that the model is for.
+        own: what a model of this kind adds.
+    """
+    for note in (measurement_note(target, processor), busy_note()):
+        if note:
+            run.warning(note)
+    report: dict[str, Any] = {
+        "checkpoint": str(origin),
+        "onnx_file": str(files["int8"]),
+        "bytes": model_bytes(files["int8"]),
+        "bytes_fp32": model_bytes(files["fp32"]),
+        "split": "val" if metrics["fp32"] else None,
+        "metrics": metrics["int8"],
+        "metrics_fp32": metrics["fp32"],
+        "drop": search.drop if metrics["fp32"] else None,
+        "max_drop": max_drop,
+        "processor": processor.to_dict(),
+        "target": target.to_dict(),
+        **own,
+        "layer_costs": search.costs,
+        "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
+        "latency": {name: latency_report(one) for name, one in latencies.items()},
+        "speed": latencies["fp32"].median_ms / latencies["int8"].median_ms,
+    }
+    report["drawbacks"] = drawbacks(report)
+    for sentence in report["drawbacks"]:
+        run.warning(sentence)
+    return report
 
 
 def drawbacks(report: Mapping[str, Any]) -> list[str]:

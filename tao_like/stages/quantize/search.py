@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from tao_like.contract.sample import Outputs
 from tao_like.errors import ConversionError
 
 
@@ -76,3 +79,10 @@ def find_float_layers(
         else:
             failed = middle
     return Search(ranked[:passed], best, costs, tried)
+
+
+def relative_error(wanted: Sequence[Outputs], given: Sequence[Outputs]) -> float:
+    """Sum of the squared differences over the sum of the squares, over all outputs and samples."""
+    pairs = [(one[name], other[name]) for one, other in zip(wanted, given, strict=True) for name in one]
+    error = sum(float(np.square(one - other, dtype=np.float64).sum()) for one, other in pairs)
+    return error / max(sum(float(np.square(one, dtype=np.float64).sum()) for one, _ in pairs), 1e-30)

@@ -6,11 +6,11 @@ import dataclasses
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from tao_like import __version__, runtime
@@ -18,9 +18,9 @@ from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.quantize import QuantizeSpec
 from tao_like.contract.capabilities import AsksFirst, Describes, Generates, KeepsFloat
 from tao_like.contract.inputs import dummy_sample, preprocess
-from tao_like.contract.sample import Outputs, Preprocessed, Sample
+from tao_like.contract.sample import Preprocessed
 from tao_like.contract.task import AnyTask
-from tao_like.errors import ConversionError, DatasetError, SpecError
+from tao_like.errors import ConversionError, SpecError
 from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.stages.lib.cost import Cost
 from tao_like.stages.lib.engines import OnnxEngine
@@ -28,18 +28,19 @@ from tao_like.stages.lib.folders import model_at, stage_folder
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.onnx_cost import graph_cost
-from tao_like.stages.lib.onnx_graph import folded, load_float_graph
-from tao_like.stages.lib.processor import busy_note, this_processor
+from tao_like.stages.lib.onnx_graph import fixed_batch, folded, load_float_graph
+from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.bias import Array, channel_means, correct_biases
 from tao_like.stages.quantize.calibration import Feed, calibrate
+from tao_like.stages.quantize.calibration_data import CalibrationData
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.generators import quantize_generator
 from tao_like.stages.quantize.plan import Plan, dynamic_layers, make_plan, named_layers, quantizable_layers
-from tao_like.stages.quantize.report import drawbacks, latency_report, summary
-from tao_like.stages.quantize.search import Search, find_float_layers
+from tao_like.stages.quantize.report import report_both_forms, summary
+from tao_like.stages.quantize.search import Search, find_float_layers, relative_error
 from tao_like.stages.quantize.source import KEY, Source, open_source
-from tao_like.stages.quantize.target import choose_target, measurement_note
+from tao_like.stages.quantize.target import choose_target
 from tao_like.stages.results import QuantizeResult, counted
 from tao_like.tracking import Run, atomic_path
 
@@ -97,27 +98,28 @@ class _Quantization:
         self.layers = [name for name in self.all_layers if name not in self.skipped]
         if not self.layers:
             raise SpecError("quantize.skip_names leaves every layer in float; there is nothing to quantize")
+        self.data = CalibrationData(self.task, self.engine, fixed_batch(self.graph), self.spec.num_samples)
         self.ranges: dict[str, tuple[float, float]] = {}
         self.means: dict[str, Array] = {}
 
     def run(self) -> QuantizeResult:
         """Calibrates, searches, writes and measures."""
         self.log.info(f"Processor: {self.processor.text()}. {self.target.text()}")
-        samples = self._calibration_samples()
-        self._check_source(samples)
-        self.ranges = self._calibrate(samples)
-        self.means = channel_means(self.graph, self.layers, self._feeds(samples))
+        # The file as it is: what fails later is a graph of ours.
+        self.engine.run(next(self.data.batches()))
+        self.ranges = self._calibrate()
+        self.means = channel_means(self.graph, self.layers, self.data.feeds)
         scores: dict[tuple[str, ...], dict[str, float]] = {}
         float_metrics = self._metrics(self.source.model, "fp32") if self.task.data.has("val") else {}
         search = Search([], 0.0)
         if float_metrics:
-            search = self._search(float_metrics, scores, samples)
+            search = self._search(float_metrics, scores)
         else:
             self.log.warning("there is no validation data, so quantize.max_drop is not held")
         plan = self._plan(search.kept, _search_reasons(search))
         self._write(plan)
         metrics = scores.get(tuple(search.kept), {})
-        report = self._report(plan, search, float_metrics, metrics, len(samples))
+        report = self._report(plan, search, float_metrics, metrics)
         return QuantizeResult(
             "quantize",
             self.log.folder,
@@ -129,48 +131,15 @@ class _Quantization:
             {name: plan.floats[name] for name in self._kept(plan)},
         )
 
-    # --- data ---
-
-    def _calibration_samples(self) -> list[int]:
-        """Numbers of the training samples, spread evenly: class folders come one after the other."""
-        if not self.task.data.has("train"):
-            raise DatasetError(
-                "quantize takes the ranges of values from training data, and there is none; give "
-                f"{self.task.data.key('train')}"
-            )
-        available = self.task.data.count("train")
-        count = min(self.spec.num_samples, available)
-        return [number * available // count for number in range(count)]
-
-    def _check_source(self, samples: Sequence[int]) -> None:
-        """Runs the file as it is: what fails later is a graph of ours. Raises BundleError with its name."""
-        dataset = self.task.data.dataset("train")
-        self.engine.run(self._preprocessed([dataset.sample(samples[0])] * (fixed_batch(self.graph) or 1)))
-
-    def _feeds(self, samples: Sequence[int]) -> Callable[[], Iterator[Feed]]:
-        """Gives the samples one at a time, or as many as a fixed batch holds, read anew at each call."""
-        dataset = self.task.data.dataset("train")
-        batch = fixed_batch(self.graph) or 1
-
-        def feeds() -> Iterator[Feed]:
-            for start in range(0, len(samples), batch):
-                numbers = list(samples[start : start + batch])
-                numbers += [samples[0]] * (batch - len(numbers))
-                preprocessed = self._preprocessed([dataset.sample(number) for number in numbers])
-                yield self.engine.feed(preprocessed)
-
-        return feeds
-
-    def _calibrate(self, samples: Sequence[int]) -> dict[str, tuple[float, float]]:
+    def _calibrate(self) -> dict[str, tuple[float, float]]:
         plan = self._plan([], {})
         passes = 1 if self.spec.algorithm == "minmax" else 2
-        feeds = self._feeds(samples)
-        with self.log.progress("calibrating on training data", passes * len(samples)) as bar:
+        with self.log.progress("calibrating on training data", passes * len(self.data)) as bar:
 
             def counted_feeds() -> Iterator[Feed]:
-                for feed in feeds():
+                for feed in self.data.feeds():
                     yield feed
-                    bar.advance(fixed_batch(self.graph) or 1)
+                    bar.advance(self.data.batch)
 
             return calibrate(
                 self.graph,
@@ -179,9 +148,6 @@ class _Quantization:
                 self.spec.algorithm,
                 self.spec.percentile,
             )
-
-    def _preprocessed(self, samples: Sequence[Sample]) -> Preprocessed:
-        return preprocess(self.task.inputs, samples)
 
     # --- trials ---
 
@@ -227,7 +193,6 @@ class _Quantization:
         self,
         float_metrics: dict[str, float],
         scores: dict[tuple[str, ...], dict[str, float]],
-        samples: Sequence[int],
     ) -> Search:
         goal = last_phase(self.task).goal
         metric = goal.metric
@@ -241,13 +206,11 @@ class _Quantization:
                 self.log.info(f"{words}: {metric} {metrics[metric]:.4f}, {drop:+.4f} lost")
             return drop
 
-        return find_float_layers(self.layers, drop_with, lambda: self._costs(samples), self.spec.max_drop)
+        return find_float_layers(self.layers, drop_with, self._costs, self.spec.max_drop)
 
-    def _costs(self, samples: Sequence[int]) -> dict[str, float]:
+    def _costs(self) -> dict[str, float]:
         """For each layer the relative squared error of the outputs when it alone computes in int8."""
-        few = samples[:: max(1, len(samples) // self.spec.search_samples)][: self.spec.search_samples]
-        dataset = self.task.data.dataset("train")
-        preprocessed = [self._preprocessed([dataset.sample(number)]) for number in few]
+        preprocessed = self.data.singles(self.spec.search_samples)
         wanted = [self.engine.run(one) for one in preprocessed]
         costs: dict[str, float] = {}
         with self.log.progress("measuring what each layer costs", len(self.layers)) as bar:
@@ -299,91 +262,66 @@ class _Quantization:
         search: Search,
         float_metrics: dict[str, float],
         metrics: dict[str, float],
-        calibrated: int,
     ) -> dict[str, Any]:
         model = _open(self.final)
-        for note in (measurement_note(self.target, self.processor), busy_note()):
-            if note:
-                self.log.warning(note)
-        latencies = self._latencies(model)
         types = {node.name: node.op_type for node in self.graph.graph.node}
-        before, after = latencies["fp32"], latencies["int8"]
-        report: dict[str, Any] = {
-            "checkpoint": str(self.source.origin),
-            "onnx_file": str(self.final),
-            "bytes": self.final.stat().st_size,
-            "bytes_fp32": self.source.onnx_file.stat().st_size,
-            "split": "val" if float_metrics else None,
-            "metrics": metrics,
-            "metrics_fp32": float_metrics,
-            "drop": search.drop if float_metrics else None,
-            "max_drop": self.spec.max_drop,
-            "calibration": {"split": "train", "samples": calibrated, "algorithm": self.spec.algorithm},
-            "processor": self.processor.to_dict(),
-            "target": self.target.to_dict(),
+        calibration = {"split": "train", "samples": len(self.data), "algorithm": self.spec.algorithm}
+        own: dict[str, Any] = {
+            "calibration": calibration,
             "reduce_range": self.target.reduce_range,
             "int8_operators": dict(Counter(types[name] for name in (*plan.layers, *plan.carriers))),
             "float_operators": dict(Counter(types[name] for name in plan.floats)),
             "int8_layers": plan.layers,
             "dynamic_layers": sorted(plan.dynamic),
             "float_reasons": plan.floats,
-            "layer_costs": search.costs,
-            "search": [{"float_layers": count, "drop": drop} for count, drop in search.tried],
             "largest_difference": self._difference(model),
             "cost": dataclasses.asdict(self._cost()),
-            "latency": {name: latency_report(one) for name, one in latencies.items()},
-            "speed": before.median_ms / after.median_ms,
         }
-        report["drawbacks"] = drawbacks(report)
-        for sentence in report["drawbacks"]:
-            self.log.warning(sentence)
-        return report
+        return report_both_forms(
+            self.log,
+            self.source.origin,
+            {"fp32": self.source.onnx_file, "int8": self.final},
+            {"fp32": float_metrics, "int8": metrics},
+            self._latencies(model),
+            search,
+            self.spec.max_drop,
+            self.processor,
+            self.target,
+            own,
+        )
 
     def _kept(self, plan: Plan) -> list[str]:
         """Names of the layers left in float; operators without weights do not count."""
         return [name for name in plan.floats if name in self.all_layers]
 
     def _cost(self) -> Cost:
-        preprocessed = self._preprocessed([dummy_sample(self.task.inputs)])
         # Of several inputs the first: the others are open in their batch alone.
-        example = next(iter(self.engine.feed(preprocessed).values()))
+        example = next(iter(self.engine.feed(self._dummy()).values()))
         return graph_cost(self.graph, example.shape)
 
     def _latencies(self, model: runtime.Model) -> dict[str, Latency]:
-        preprocessed = self._preprocessed([dummy_sample(self.task.inputs)])
+        inputs = self._dummy()
+        engines = {"fp32": self.engine, "int8": OnnxEngine(model)}
         return measure_in_turns(
-            {
-                "fp32": lambda: self.engine.run(preprocessed),
-                "int8": lambda: OnnxEngine(model).run(preprocessed),
-            },
+            {name: partial(engine.run, inputs) for name, engine in engines.items()},
             rounds=LATENCY_ROUNDS,
             seconds=LATENCY_SECONDS,
         )
 
+    def _dummy(self) -> Preprocessed:
+        return preprocess(self.task.inputs, [dummy_sample(self.task.inputs)])
+
     def _difference(self, model: runtime.Model) -> float:
-        """How far the answers are from those of fp32, on a training sample."""
-        preprocessed = self._preprocessed([self.task.data.dataset("train").sample(0)])
+        """How far the outputs are from those of fp32, on a training sample."""
+        (preprocessed,) = self.data.singles(1)
         return self.task.predictions.difference(
             self.engine.run(preprocessed), OnnxEngine(model).run(preprocessed)
         )
 
 
-def fixed_batch(graph: onnx.ModelProto) -> int | None:
-    """The batch size of a graph that was exported with one; None: any."""
-    axis = graph.graph.input[0].type.tensor_type.shape.dim[0]
-    return axis.dim_value if axis.HasField("dim_value") else None
-
-
-def relative_error(wanted: Sequence[Outputs], given: Sequence[Outputs]) -> float:
-    """Sum of the squared differences over the sum of the squares, over all outputs and samples."""
-    pairs = [(one[name], other[name]) for one, other in zip(wanted, given, strict=True) for name in one]
-    error = sum(float(np.square(one - other, dtype=np.float64).sum()) for one, other in pairs)
-    return error / max(sum(float(np.square(one, dtype=np.float64).sum()) for one, _ in pairs), 1e-30)
-
-
 def _search_reasons(search: Search) -> dict[str, str]:
     return {
-        name: f"alone it changes the answers by {search.costs[name]:.2g} of their square sum"
+        name: f"alone it changes the outputs by {search.costs[name]:.2g} of their square sum"
         for name in search.kept
     }
 
