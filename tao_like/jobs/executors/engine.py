@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from tao_like.errors import TaoLikeError
 from tao_like.jobs.executors.base import Seen, Submission
@@ -24,6 +25,8 @@ LOOK_SECONDS = 2.0
 _COMMAND_SECONDS = 60.0
 
 logger = logging.getLogger("tao_like.jobs")
+
+Settings = TypeVar("Settings")
 
 
 class EngineError(TaoLikeError):
@@ -43,21 +46,24 @@ class EngineState:
     note: str = ""
 
 
-class EngineExecutor(SharedFolder, ABC):
+class EngineExecutor(SharedFolder, ABC, Generic[Settings]):
     """Has an engine start the supervisor.
 
     The engine is asked for no more than where a job is: how it ended stands in its folder, which all machines
     see. A wish to end goes through the folder too, since the engines' own ways differ in what they kill when.
 
     Args:
+        settings: of the spec, for this engine.
         settle: seconds that a file of another machine may take to be seen.
         look: seconds between two questions about one job.
     """
 
     name = ""
 
-    def __init__(self, *, settle: float = SETTLE_SECONDS, look: float = LOOK_SECONDS) -> None:
-        self._settle, self._pause = settle, look
+    def __init__(
+        self, settings: Settings, *, settle: float = SETTLE_SECONDS, look: float = LOOK_SECONDS
+    ) -> None:
+        self._settings, self._settle, self._pause = settings, settle, look
         self._gone: dict[str, float] = {}
         self._looked: dict[str, tuple[float, EngineState]] = {}
 
@@ -77,7 +83,7 @@ class EngineExecutor(SharedFolder, ABC):
 
     @abstractmethod
     def _end(self, reference: str) -> None:
-        """Have the engine end a job and give its place away. Raises EngineError."""
+        """Have the engine end a job and free its machine. Raises EngineError."""
 
     def _command(self, submission: Submission, name: str) -> list[str]:
         """What the supervisor runs."""

@@ -13,8 +13,6 @@ from typing import Any
 from tao_like.config.blocks.execution import KubernetesSpec
 from tao_like.jobs.executors.base import Submission
 from tao_like.jobs.executors.engine import (
-    LOOK_SECONDS,
-    SETTLE_SECONDS,
     EngineError,
     EngineExecutor,
     EngineState,
@@ -33,23 +31,11 @@ _INSTALL = "install it, and log in to the cluster"
 _REASONS_TO_WAIT = ("ContainerCreating", "PodInitializing")
 
 
-class KubernetesExecutor(EngineExecutor):
-    """Hands jobs to a cluster. The image has tao_like; the job's folder lies on the volume that pods mount.
-
-    Args:
-        settings: of the spec.
-        settle: seconds that a file of another machine may take to be seen.
-        look: seconds between two questions about one job.
-    """
+class KubernetesExecutor(EngineExecutor[KubernetesSpec]):
+    """Hands jobs to a cluster. The image has tao_like; a job's folder lies on the volume that pods mount."""
 
     name = "kubernetes"
-
-    def __init__(
-        self, settings: KubernetesSpec, *, settle: float = SETTLE_SECONDS, look: float = LOOK_SECONDS
-    ) -> None:
-        super().__init__(settle=settle, look=look)
-        self._settings = settings
-        self._jobset: bool | None = None
+    _jobset: bool | None = None
 
     def submit(self, submission: Submission) -> None:
         """Hand an attempt to the cluster, once."""
@@ -163,10 +149,10 @@ class KubernetesExecutor(EngineExecutor):
                 raise _NotFound(str(error)) from error
             raise
         try:
-            answer = json.loads(said)
+            content = json.loads(said)
         except ValueError:
-            raise EngineError(f"kubectl {verb} --raw {path}: it answers no JSON") from None
-        return answer if isinstance(answer, dict) else {}
+            raise EngineError(f"kubectl {verb} --raw {path}: its response is no JSON") from None
+        return content if isinstance(content, dict) else {}
 
 
 class _NotFound(EngineError):

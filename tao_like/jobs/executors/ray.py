@@ -6,15 +6,14 @@ import json
 import re
 import shlex
 import sys
+from functools import cached_property
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from tao_like.config.blocks.execution import RaySpec
 from tao_like.jobs.executors.base import Submission
 from tao_like.jobs.executors.engine import (
-    LOOK_SECONDS,
-    SETTLE_SECONDS,
     EngineError,
     EngineExecutor,
     EngineState,
@@ -27,23 +26,15 @@ _STOP_SECONDS = 30
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-class RayExecutor(EngineExecutor):
-    """Hands jobs to Ray Jobs. Its machines need this installation and the job's folder under the same paths.
-
-    Args:
-        settings: of the spec.
-        settle: seconds that a file of another machine may take to be seen.
-        look: seconds between two questions about one job.
-    """
+class RayExecutor(EngineExecutor[RaySpec]):
+    """Hands jobs to Ray Jobs. Its machines need this installation and a job's folder under the same paths."""
 
     name = "ray"
 
-    def __init__(
-        self, settings: RaySpec, *, settle: float = SETTLE_SECONDS, look: float = LOOK_SECONDS
-    ) -> None:
-        super().__init__(settle=settle, look=look)
-        self._settings = settings
-        self._open = build_opener(ProxyHandler({})) if "//127.0.0.1" in settings.address else build_opener()
+    @cached_property
+    def _open(self) -> OpenerDirector:
+        is_here = "//127.0.0.1" in self._settings.address
+        return build_opener(ProxyHandler({})) if is_here else build_opener()
 
     def _find(self, name: str) -> str | None:
         return name if self._call("GET", f"/api/jobs/{name}") is not None else None
@@ -90,7 +81,7 @@ class RayExecutor(EngineExecutor):
         request = Request(address + path, data, {"Content-Type": "application/json"}, method=method)
         try:
             with self._open.open(request, timeout=_SECONDS) as response:
-                answer = json.loads(response.read())
+                content = json.loads(response.read())
         except HTTPError as error:
             if error.code == 404 and method == "GET":
                 return None
@@ -101,7 +92,7 @@ class RayExecutor(EngineExecutor):
             raise EngineError(
                 f"execution.ray.address: {address} does not answer as Ray's dashboard does ({reason})"
             ) from error
-        return answer if isinstance(answer, dict) else {}
+        return content if isinstance(content, dict) else {}
 
 
 def _bytes(text: str) -> int:

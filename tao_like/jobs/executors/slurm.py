@@ -9,8 +9,6 @@ import sys
 from tao_like.config.blocks.execution import SlurmSpec
 from tao_like.jobs.executors.base import Submission
 from tao_like.jobs.executors.engine import (
-    LOOK_SECONDS,
-    SETTLE_SECONDS,
     EngineError,
     EngineExecutor,
     EngineState,
@@ -33,22 +31,10 @@ _RUNS = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OU
 _OUTPUT = "slurm.txt"
 
 
-class SlurmExecutor(EngineExecutor):
-    """Hands jobs to Slurm. All machines need this installation and the job's folder under the same paths.
-
-    Args:
-        settings: of the spec.
-        settle: seconds that a file of another machine may take to be seen.
-        look: seconds between two questions about one job.
-    """
+class SlurmExecutor(EngineExecutor[SlurmSpec]):
+    """Hands jobs to Slurm. All machines need this installation and the job's folder under the same paths."""
 
     name = "slurm"
-
-    def __init__(
-        self, settings: SlurmSpec, *, settle: float = SETTLE_SECONDS, look: float = LOOK_SECONDS
-    ) -> None:
-        super().__init__(settle=settle, look=look)
-        self._settings = settings
 
     def _find(self, name: str) -> str | None:
         found = ask(["squeue", "--noheader", f"--name={name}", "--format=%i"], install=_INSTALL).split()
