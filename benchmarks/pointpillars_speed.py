@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from tao_like.contract.model import Exportable
 from tao_like.runtime.inputs.points import Points, preprocess_points, read_points
 from tao_like.samples.lidar_scenes import make_frame
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.lib.latency import measure_in_turns
-from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tasks.pointpillars.model.build import make_network
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.for_export import selected

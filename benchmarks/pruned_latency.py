@@ -23,8 +23,8 @@ from torch import nn
 from tao_like.contract.model import Exportable, Prunable
 from tao_like.networks.backbones.build import create_backbone
 from tao_like.stages.lib.cost import network_cost
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.lib.latency import measure_in_turns
-from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.prune.criteria import magnitude, relative
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import MacsEstimate, Rules, choose, find_ratio

@@ -28,9 +28,9 @@ import tao_like
 from tao_like.contract.model import Exportable
 from tao_like.networks.backbones.build import create_backbone
 from tao_like.runtime.session import open_session
+from tao_like.stages.lib.graphs.folding import folded
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.lib.latency import measure_in_turns
-from tao_like.stages.lib.onnx_graph import folded
-from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.quantize.calibration import calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors

@@ -71,6 +71,6 @@ class BundleError(TaoLikeError):
 
 
 class ConversionError(TaoLikeError):
-    """A model cannot be converted, or does not give the answers of the model that it came from."""
+    """A model cannot be converted, or does not give the outputs of the model that it came from."""
 
     exit_code = 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tao_like.contract.model import Exportable
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.tasks.clip.model.pair import ImageTowerForExport, PairNetwork, TextTowerForExport
 
 

@@ -57,7 +57,7 @@ class Bundle:
         metrics: the metrics that it reached.
         thresholds: the rule that turns scores into predictions; empty for the task's default.
         split: the files of each split by name (train, val, test), or None if the folders say it.
-        history: one entry a stage that made it, oldest first.
+        history: one record a stage that made it, oldest first.
         parts: the network's parts by name; names are lower-case words such as ``text_encoder``.
         extra: further values of the task.
         prompts: class name to the sentences that describe it, where a network reads text.

@@ -44,7 +44,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> str:
         SHA-256 of the file, as hexadecimal digits.
 
     Raises:
-        BundleError: a field holds something that a bundle cannot hold; the message names the place.
+        BundleError: a field holds something that a bundle cannot hold; the message names the key.
         TaoLikeError: the file cannot be written (no space, no permission).
     """
     path = Path(path)

@@ -52,7 +52,7 @@ def json_bytes(values: Mapping[str, Any], place: str) -> bytes:
 
     Args:
         values: what a bundle can hold.
-        place: where they stand, for messages; empty: the manifest.
+        where: they stand, for messages; empty: the manifest.
 
     Raises:
         BundleError: they hold something else.

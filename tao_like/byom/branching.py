@@ -1,4 +1,4 @@
-"""Where a network's features branch to its heads: the answers of a foreign detector are no features.
+"""Where a network's features branch to its heads: the outputs of a foreign detector are no features.
 
 A head at a stride ends in a layer with weights whose map is at that stride and behind which no other layer
 with weights comes. The features of a stride are the last map there from which all its heads follow.
@@ -16,7 +16,7 @@ from tao_like.byom.ops.vision import max_roi_pool, roi_align, suppress
 
 _REGIONS = (roi_align, max_roi_pool)
 _CHOOSING = (torch.topk, torch.argmax, torch.sort, torch.nonzero, suppress)
-"""What chooses among answers: no features go on behind it."""
+"""What chooses among predictions: no features go on behind it."""
 
 
 def ends_of_heads(module: fx.GraphModule) -> list[fx.Node]:

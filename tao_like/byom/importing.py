@@ -40,7 +40,7 @@ TASK = "byom"
 TOLERANCE = 1e-4
 """Difference to onnxruntime that is allowed in any case, as a fraction of a channel's largest magnitude."""
 _SAME_SAMPLE = 1e-3
-"""Largest difference of a sample's answer beside others and alone, as a fraction of the largest answer."""
+"""Largest difference of a sample's output beside others and alone, as a fraction of the largest output."""
 BATCH = "batch"
 """In a report and a bundle: the only number of samples that the network takes; None: any."""
 HEADS = "heads"
@@ -98,7 +98,7 @@ def import_file(
         images: files of images on which they are compared as well as on noise.
 
     Raises:
-        ConversionError: the file cannot be read or converted, or gives other answers than in onnxruntime.
+        ConversionError: the file cannot be read or converted, or gives other outputs than in onnxruntime.
         DatasetError: an image cannot be read.
     """
     source = spelled_out(read_model(path))
@@ -152,7 +152,7 @@ def _report_of_file(path: str | Path, source: onnx.ModelProto, imported: Importe
 
 
 def _too_far(worst: Comparison, tolerance: float) -> str:
-    """What to say where a converted network gives other answers."""
+    """What to say where a converted network gives other outputs."""
     place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
     rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
     return (

@@ -121,7 +121,7 @@ def _outcome(result: Any) -> str:
         split = "val" if result.stage == "train" else result.report["split"]
         return f"{split} accuracy {result.metrics['accuracy']:.4f}"
     if result.stage == "inference":
-        return f"{len(result.rows)} answers"
+        return f"{len(result.rows)} predictions"
     if result.stage == "prune":
         return f"{result.macs_share:.2f} of the arithmetic left"
     if result.stage == "quantize":

@@ -18,7 +18,7 @@ class Batch(Generic[TargetT]):
     Attributes:
         inputs: input name to tensor, the batch in front (a kind of input may number its samples instead).
         targets: in the task's own form.
-        indices: (N,) int64, on the CPU: each sample's place in its dataset.
+        indices: (N,) int64, on the CPU: each sample's index in its dataset.
     """
 
     inputs: dict[str, Tensor]

@@ -70,7 +70,7 @@ class Worst:
 
     @property
     def index(self) -> int:
-        """The sample's place in its dataset."""
+        """The sample's index in its dataset."""
         return -self.order
 
 
@@ -86,7 +86,7 @@ class Metrics(ABC):
         self._worst: list[Worst] = []
 
     def update(self, indices: Iterable[int], predictions: Iterable[Any], targets: Iterable[Any]) -> None:
-        """Takes in samples with their places in the dataset; each sample once."""
+        """Takes in samples with their indices in the dataset; each sample once."""
         for index, prediction, target in zip(indices, predictions, targets, strict=True):
             badness = self.add(prediction, target)
             self.count += 1

@@ -29,7 +29,7 @@ class Store:
         where: the SQLite file, made where there is none; or the address of a PostgreSQL database.
 
     Attributes:
-        changes: grows with every change; an answer is good as long as it stands still.
+        changes: grows with every change; a response is good as long as it stands still.
     """
 
     def __init__(self, where: Path | str) -> None:

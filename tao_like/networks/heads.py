@@ -54,7 +54,7 @@ class AttentionHeads:
         return columns.view(self.count, self.size)
 
     def remove(self, heads: Sequence[int]) -> None:
-        """Takes heads away: their rows, columns and table entries; at least one must stay.
+        """Takes heads away: their rows, columns and rows of tables; at least one must stay.
 
         Raises:
             ValueError: no head would be left.

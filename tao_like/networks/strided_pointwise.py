@@ -1,6 +1,6 @@
 """A guard against an error of oneDNN in the gradients of convolutions of 1 x 1 with a stride.
 
-Where the channels of a place lie together in memory (channels_last), the gradient of the weights writes
+Where the channels of a pixel lie together in memory (channels_last), the gradient of the weights writes
 beyond oneDNN's workspace if the layer reads fewer channels than it computes at a time: 16 with AVX-512, 8
 with AVX2. The weights learn from wrong gradients, or the process dies (oneDNN issue 6035; torch 2.13, 2.14).
 """

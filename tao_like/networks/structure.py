@@ -37,7 +37,7 @@ SIZE_ATTRIBUTES = frozenset(
 )
 """Attributes of modules that hold sizes, and may change with them."""
 FEATURE_INFO = "feature_info"
-"""timm's list of what each stage of a backbone gives; its entry ``num_chs`` is a size."""
+"""timm's list of what each stage of a backbone gives; its key ``num_chs`` is a size."""
 _MEMBERS = {"modules", "features", "tensors"}
 _NAMED = 3  # names that a message lists
 
@@ -102,8 +102,8 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def feature_entries(module: nn.Module) -> list[dict[str, Any]]:
-    """The entries of timm's feature_info that hold channels; empty for other modules."""
+def feature_items(module: nn.Module) -> list[dict[str, Any]]:
+    """The items of timm's feature_info that hold channels; empty for other modules."""
     info = vars(module).get(FEATURE_INFO)
     entries = getattr(info, "info", info)
     if not isinstance(entries, list):
@@ -112,7 +112,7 @@ def feature_entries(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def _feature_channels(module: nn.Module) -> list[int]:
-    return [entry["num_chs"] for entry in feature_entries(module)]
+    return [entry["num_chs"] for entry in feature_items(module)]
 
 
 @torch.no_grad()
@@ -126,7 +126,7 @@ def refresh_widths(backbone: nn.Module, images: torch.Tensor) -> None:
         backbone: in evaluation mode.
         images: (N, C, H, W), as its forward pass takes them.
     """
-    entries = feature_entries(backbone)
+    entries = feature_items(backbone)
     modules = dict(backbone.named_modules())
     seen: dict[str, torch.Size] = {}
 
@@ -211,7 +211,7 @@ def _resize(network: nn.Module, structure: dict[str, Any]) -> None:
             as_tuple = isinstance(getattr(modules[name], attribute), tuple)
             setattr(modules[name], attribute, tuple(size) if as_tuple else size)
     for name, channels in structure["features"].items():
-        for entry, count in zip(feature_entries(modules[name]), channels, strict=True):
+        for entry, count in zip(feature_items(modules[name]), channels, strict=True):
             entry["num_chs"] = count
     state = network.state_dict(keep_vars=True)
     for name, shape in structure["tensors"].items():

@@ -35,7 +35,7 @@ class Line:
         name: in the legend; empty: none.
         x: (N,).
         y: (N,); not-a-number leaves a gap.
-        color: ``#RRGGBB``; None: by its place among the lines.
+        color: ``#RRGGBB``; None: by its number among the lines.
         dots: a dot at each point. A single point has one in any case.
         marked: x and y of a larger dot, such as the chosen threshold; None: none.
         width: in points.

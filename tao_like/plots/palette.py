@@ -1,4 +1,4 @@
-"""The one place that chooses colors: of classes, of right and wrong, of text and grid."""
+"""The one module that chooses colors: of classes, of right and wrong, of text and grid."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
 
     figure = axes.get_figure(root=True)
     assert figure is not None
-    # Places depend on what is around the axes. Laid out again, the axes would move away from the names.
+    # Positions depend on what is around the axes. Laid out again, the axes would move away from the names.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     frame = axes.get_window_extent()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime.inputs.image_input import ImageInput
+from tao_like.runtime.inputs.image.input import ImageInput
 from tao_like.runtime.inputs.kinds import input_kind
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.open_set import Classes, with_classes

@@ -290,7 +290,7 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     """
     if METADATA_KEY not in properties:
         raise BundleError(
-            f"it was not exported by tao_like (its metadata has no entry {METADATA_KEY!r}); "
+            f"it was not exported by tao_like (its metadata has no key {METADATA_KEY!r}); "
             "make one with `tao-like <task> export`."
         )
     return ModelMetadata.from_json(properties[METADATA_KEY])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import preprocess
-from tao_like.runtime.inputs.image_input import ImageInput
+from tao_like.runtime.inputs.image.input import ImageInput
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.tiles import Tiles

@@ -72,7 +72,7 @@ class _Scene:
         return GROUND + self.slope[0] * np.asarray(x) + self.slope[1] * np.asarray(y)
 
     def place(self, reach: float) -> tuple[float, float] | None:
-        """A free place for something of this radius in metres; None where there is none."""
+        """A free position for something of this radius in metres; None where there is none."""
         for _ in range(TRIES):
             x, y = self.draw.uniform(5, REACH), self.draw.uniform(-SIDE, SIDE)
             if all(np.hypot(x - a, y - b) > reach + radius for a, b, radius in self.places):

@@ -98,7 +98,7 @@ def write_shapes_captions(folder: Path | str, seed: int = 0) -> Path:
 
     Args:
         folder: where to write; made when it is missing.
-        seed: of places, sizes, grounds and noise.
+        seed: of positions, sizes, grounds and noise.
 
     Returns:
         The folder.
@@ -139,7 +139,7 @@ def _write_split(folder: Path, split: str, shown: Sequence[Shape], generator: np
 
 
 def draw_shape(one: Shape, generator: np.random.Generator, side: int = SIDE) -> npt.NDArray[np.uint8]:
-    """An image (side, side, 3) with a radius, a place, a ground and a noise of its own."""
+    """An image (side, side, 3) with a radius, a position, a ground and a noise of its own."""
     radius = SIZES[one.size] * generator.uniform(0.93, 1.07)
     center = np.array(PLACES[one.place]) + generator.uniform(-0.03, 0.03, 2)
     steps = (np.arange(side * _SUPERSAMPLING) + 0.5) / (side * _SUPERSAMPLING)

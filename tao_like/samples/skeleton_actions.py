@@ -23,7 +23,7 @@ NOISE = 0.012
 UNSEEN = 0.02
 """Chance of a joint not to be seen in a frame."""
 FLAT = ("openpose", "coco")
-"""Layouts of networks that find joints in images: places in the image, and a score."""
+"""Layouts of networks that find joints in images: coordinates in the image, and a score."""
 FOCAL_LENGTH = 1.5
 """Of a camera, in halves of its square image."""
 CAMERA_DISTANCE, CAMERA_HEIGHT = 14.0, 1.0

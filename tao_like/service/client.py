@@ -47,7 +47,7 @@ class Client:
         url: its address; left out: ``TAO_LIKE_SERVER``, else ``url`` of ``~/.config/tao_like/server.yaml``,
             else ``http://127.0.0.1:8042``.
         token: who calls; left out: ``TAO_LIKE_TOKEN``, else ``token`` of that file, else none.
-        timeout: seconds to wait for an answer to begin.
+        timeout: seconds to wait for a response to begin.
 
     Raises:
         SpecError: the file is not as it should be.

@@ -23,7 +23,7 @@ _MOST_RESPONSES = 64
 
 
 class Responses:
-    """Answers that are given again while nothing has changed: many people watch the same list."""
+    """Responses that are given again while nothing has changed: many people watch the same list."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Exported models that answer at once, the last few kept open."""
+"""Exported models that predict at once, the last few kept open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers, as the client gives it to programs."""
+"""What the server's responses hold, as the client gives it to programs."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ from tao_like.stages.lib.engines import (
     open_bundle,
 )
 from tao_like.stages.lib.folders import model_at, model_bytes, stage_folder
-from tao_like.stages.lib.onnx_merge import read_graph
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.merging import read_graph
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.results import ExportResult
 from tao_like.tracking import Run, atomic_path
 from tao_like.tracking.files import atomic_folder

@@ -241,7 +241,7 @@ def _predict(predicted: _Predicted, batch: list[Sample], size: int) -> None:
             heatmaps = explains.explain(model.network, preprocess(model.task.inputs, batch))
         if heatmaps is None:
             raise SpecError(
-                "inference.explain: this architecture keeps no map of places to explain; leave it out"
+                "inference.explain: this architecture keeps no feature map to explain; leave it out"
             )
     for number, (sample, prediction) in enumerate(zip(batch, predictions, strict=True)):
         predicted.add(sample, prediction, heatmaps[number] if heatmaps else None)

@@ -38,7 +38,7 @@ STAGES: dict[str, str] = {
     "kmeans": "find anchors that fit the training data; leaves a spec that has them",
     "train": "train a network; leaves a bundle, model.tltb",
     "evaluate": "score a bundle or an ONNX file on labelled data",
-    "inference": "run a bundle or an ONNX file on files, and draw the answers",
+    "inference": "run a bundle or an ONNX file on files, and draw the predictions",
     "prune": "make a bundle's network narrower; leaves a bundle to train again",
     "export": "write a bundle as an ONNX file, checked against torch",
     "quantize": "make an ONNX file compute in int8; keeps the layers in float that int8 would harm",

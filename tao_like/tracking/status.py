@@ -192,7 +192,7 @@ def read_status(results_dir: Path) -> list[StageStatus]:
 
     ``results_dir`` may be a stage's folder itself, or hold the results of several trainings, in folders up to
     four deep. Runs whose process is gone are marked FAILURE on disk
-    first, or only in the answer where the folder cannot be written.
+    first, or only in the result where the folder cannot be written.
 
     Raises:
         SpecError: ``results_dir`` is not a folder.
@@ -204,7 +204,7 @@ def read_status(results_dir: Path) -> list[StageStatus]:
     found = []
     for depth in range(_DEEPEST + 1):
         for path in sorted(results_dir.glob("*/" * depth + STATUS_FILE)):
-            # On a read-only folder the answer alone says FAILURE.
+            # On a read-only folder the result alone says FAILURE.
             with suppress(TaoLikeError):
                 close_dead_runs(path.parent)
             status = _stage_status(path)

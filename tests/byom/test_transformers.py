@@ -29,7 +29,7 @@ from tao_like.contract.model import Exportable, Prunable
 from tao_like.errors import BundleError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.imported.backbone import build_imported
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.prune.units import find_units
 
 # isort: split

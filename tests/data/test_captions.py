@@ -90,7 +90,7 @@ def test_class_folders_speak_through_templates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"image": "a.png"}', "line 1: an entry needs `caption`"),
+        ('{"image": "a.png"}', "line 1: a record needs `caption`"),
         ('{"image": "none.png", "caption": "x"}', "1 files are not there"),
         ("{", "neither JSON nor JSONL"),
         ('["a"]', "no object"),

@@ -189,7 +189,7 @@ def test_attention_whose_heads_cannot_be_told_apart_is_left_alone(name: str, bar
 def test_what_a_backbone_says_of_its_widths_follows_its_layers() -> None:
     network = create_backbone("test_resnet", num_classes=2, img_size=32).eval()
     images = torch.rand(1, 3, 32, 32)
-    before = [entry["num_chs"] for entry in structure.feature_entries(network)]
+    before = [entry["num_chs"] for entry in structure.feature_items(network)]
     structure.refresh_widths(network, images)
-    assert [entry["num_chs"] for entry in structure.feature_entries(network)] == before
+    assert [entry["num_chs"] for entry in structure.feature_items(network)] == before
     assert network.num_features == network.fc.in_features

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs import big_images
-from tao_like.runtime.inputs.big_images import BigImages, most_pixels
-from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
+from tao_like.runtime.inputs.image import ImagePreprocessing, big_images, preprocess, read_image
+from tao_like.runtime.inputs.image.big_images import BigImages, most_pixels
 from tao_like.runtime.predictions.mask import merged_map, scaled_channel
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.runtime.tiled import TiledImages

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tao_like.errors import DatasetError
-from tao_like.service.archives import _bytes_of_list, only_folder, unpack
+from tao_like.service.files.archives import _bytes_of_list, only_folder, unpack
 
 
 def tar(path: Path, *members: tuple[str, bytes | bytes | str, bytes]) -> Path:

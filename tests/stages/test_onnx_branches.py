@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import run_graph
 
-from tao_like.stages.lib.onnx_branches import without_decided_branches
+from tao_like.stages.lib.graphs.branches import without_decided_branches
 
 
 def branch(name: str, kind: str, constant: float | None = None) -> onnx.GraphProto:

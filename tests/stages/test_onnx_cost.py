@@ -15,9 +15,9 @@ from tao_like.contract.task import Exportable
 from tao_like.errors import ConversionError
 from tao_like.networks.backbones.build import create_backbone
 from tao_like.stages.lib.cost import network_cost
-from tao_like.stages.lib.onnx_cost import graph_cost
-from tao_like.stages.lib.onnx_graph import folded
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.cost import graph_cost
+from tao_like.stages.lib.graphs.folding import folded
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.quantize.convert import to_int8, watched_tensors
 from tao_like.stages.quantize.plan import make_plan
 from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport

@@ -116,7 +116,7 @@ def test_feature_info_tells_the_channels_that_really_come(name: str) -> None:
     halve(network)
     structure.refresh_widths(network, images)
     seen: dict[str, int] = {}
-    for entry in structure.feature_entries(network):
+    for entry in structure.feature_items(network):
 
         def note(module: nn.Module, given: object, output: Tensor, key: str = entry["module"]) -> None:
             seen[key] = output.shape[1]
@@ -124,7 +124,7 @@ def test_feature_info_tells_the_channels_that_really_come(name: str) -> None:
         network.get_submodule(entry["module"]).register_forward_hook(note)
     with torch.no_grad():
         network(images)
-    assert {entry["module"]: entry["num_chs"] for entry in structure.feature_entries(network)} == seen
+    assert {entry["module"]: entry["num_chs"] for entry in structure.feature_items(network)} == seen
 
 
 def test_a_vision_transformer_loses_heads_and_hidden_width_alone() -> None:
@@ -323,9 +323,7 @@ class Fixed(Shuffled):
         return output
 
 
-@pytest.mark.parametrize(
-    ("network", "words"), [(Shuffled(), "answers otherwise"), (Fixed(), "no longer runs")]
-)
+@pytest.mark.parametrize(("network", "words"), [(Shuffled(), "other outputs"), (Fixed(), "no longer runs")])
 def test_a_network_that_cannot_be_pruned_is_refused_in_one_sentence(network: nn.Module, words: str) -> None:
     example = Prunable((torch.rand(1, 3, 4, 4),), [])
     units = find_units(network, example, granularity=1)

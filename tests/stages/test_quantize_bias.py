@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx_graphs import graph, node, run_graph, weights
 
-from tao_like.stages.lib.onnx_graph import folded
+from tao_like.stages.lib.graphs.folding import folded
 from tao_like.stages.quantize.bias import channel_means, correct_biases
 from tao_like.stages.quantize.calibration import calibrate
 from tao_like.stages.quantize.convert import to_int8, watched_tensors

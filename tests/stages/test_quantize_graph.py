@@ -14,8 +14,8 @@ from onnx_graphs import graph, node, run_graph, weights
 from tao_like.contract.task import Exportable
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.build import create_backbone
-from tao_like.stages.lib.onnx_graph import folded, load_float_graph
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.folding import folded, load_float_graph
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.quantize.calibration import BINS, Spread, calibrate, entropy_range, percentile_range
 from tao_like.stages.quantize.convert import to_int8, watched_tensors

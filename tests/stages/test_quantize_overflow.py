@@ -11,7 +11,7 @@ from onnx_graphs import graph, node, run_graph
 
 from tao_like.config.blocks.quantize import QuantizeSpec
 from tao_like.runtime.processor import processors_of
-from tao_like.stages.lib.onnx_graph import folded
+from tao_like.stages.lib.graphs.folding import folded
 from tao_like.stages.lib.processor import Processor
 from tao_like.stages.quantize.convert import to_int8
 from tao_like.stages.quantize.plan import make_plan

@@ -27,19 +27,19 @@ def test_only_places_near_the_center_answer_for_an_object() -> None:
     predictions = Predictions.of(maps(), STRIDES)
     box = torch.tensor([[16.0, 16.0, 48.0, 48.0]])
     found = assign(predictions, predictions.corners()[0], 0, box, torch.tensor([1]))
-    centers = ((predictions.cells + 0.5) * predictions.strides[:, None])[found.places]
+    centers = ((predictions.cells + 0.5) * predictions.strides[:, None])[found.locations]
     distance = (centers - torch.tensor([32.0, 32.0])).abs().amax(dim=1)
-    assert len(found.places) >= 1
-    assert (distance < 1.5 * predictions.strides[found.places]).all()
+    assert len(found.locations) >= 1
+    assert (distance < 1.5 * predictions.strides[found.locations]).all()
     # A box of 32 pixels fits the coarsest map best.
-    assert 32 in predictions.strides[found.places].tolist()
+    assert 32 in predictions.strides[found.locations].tolist()
 
 
 def test_a_place_answers_for_one_object_alone() -> None:
     predictions = Predictions.of(maps(), STRIDES)
     boxes = torch.tensor([[16.0, 16.0, 48.0, 48.0], [36.0, 18.0, 68.0, 50.0], [60.0, 30.0, 70.0, 40.0]])
     found = assign(predictions, predictions.corners()[0], 0, boxes, torch.tensor([0, 1, 2]))
-    assert len(set(found.places.tolist())) == len(found.places)
+    assert len(set(found.locations.tolist())) == len(found.locations)
     assert set(found.objects.tolist()) == {0, 1, 2}
 
 
@@ -50,7 +50,7 @@ def test_of_two_equal_places_the_one_that_tells_the_class_is_taken() -> None:
     predictions = Predictions.of(given, STRIDES)
     box = predictions.corners()[0, row * 12 + column][None]
     found = assign(predictions, predictions.corners()[0], 0, box, torch.tensor([1]))
-    assert found.places.tolist() == [row * 12 + column]
+    assert found.locations.tolist() == [row * 12 + column]
     assert found.ious.tolist() == pytest.approx([1.0])
 
 

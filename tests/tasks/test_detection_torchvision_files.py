@@ -89,7 +89,7 @@ def test_a_tensor_too_many_or_too_few_or_of_another_shape_is_refused_by_name(tmp
     assert "new" not in load_torchvision(network, file, "faster_rcnn", keep_classes=True)
     cases: dict[str, dict[str, torch.Tensor | None]] = {
         "head.rpn.head.cls_logits.bias is lacking": {"rpn.head.cls_logits.bias": None},
-        "mask_head.*has no place": {"roi_heads.mask_head.weight": torch.zeros(1)},
+        "mask_head.*has no parameter": {"roi_heads.mask_head.weight": torch.zeros(1)},
         r"fc7\.weight is \(2, 2\)": {"roi_heads.box_head.fc7.weight": torch.zeros(2, 2)},
     }
     for words, changes in cases.items():

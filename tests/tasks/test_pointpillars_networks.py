@@ -16,7 +16,7 @@ from tao_like.config import load_spec
 from tao_like.errors import BundleError, SpecError
 from tao_like.runtime.geometry.boxes3d import bev_iou, keep_best
 from tao_like.runtime.predictions.boxes3d import Selection3d, select
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.tasks.pointpillars.assignment import BACKGROUND, IGNORED, assign
 from tao_like.tasks.pointpillars.data.dataset import FrameTargets
 from tao_like.tasks.pointpillars.losses import detection_losses, focal

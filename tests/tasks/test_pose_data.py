@@ -62,7 +62,7 @@ def test_zeros_stay_zeros_whatever_is_changed(sampling: str) -> None:
 
 
 def test_the_center_is_seen_where_it_is_the_origin() -> None:
-    """It moves with the others, though all its places are zeros then."""
+    """It moves with the others, though all its coordinates are zeros then."""
     preprocessing = SkeletonPreprocessing(3, 16, 20, 2, sampling="pad", center=0)
     values = changed("dataset.augmentation.noise=0.01", preprocessing=preprocessing)
     assert values[:, :, 0, 0].any(axis=0).all()

@@ -20,7 +20,7 @@ from tao_like.contract.model import Exportable, Prunable
 from tao_like.data.skeletons.layouts import LAYOUTS, custom_layout
 from tao_like.errors import SpecError
 from tao_like.stages.lib.cost import network_cost
-from tao_like.stages.lib.onnx_writer import to_onnx
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import MacsEstimate
 from tao_like.stages.prune.units import find_units
@@ -309,7 +309,7 @@ def test_a_published_checkpoint_gives_the_same_answers_and_others_are_refused(
     head.load_state_dict(theirs.state_dict())
     joints = torch.randn(2, 3, 12, 20, 1)
     torch.testing.assert_close(network.eval()(joints)[0], original(joints)[0])
-    with pytest.raises(SpecError, match=r"model\.pretrained_model_path.*has no place"):
+    with pytest.raises(SpecError, match=r"model\.pretrained_model_path.*has no parameter"):
         build_network(tiny_spec(*given, "model.num_blocks=4"), list("abcd"), pretrained=True)
     missing = next(name for name in state if "residual" in name and name.endswith("weight"))
     torch.save({name: tensor for name, tensor in state.items() if name != missing}, file)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.runtime.predictions.boxes3d import Selection3d
-from tao_like.tasks.common.boxes.best_places import best_places
+from tao_like.tasks.common.boxes.top_indices import top_indices
 from tao_like.tasks.pointpillars.model.for_export import selected
 
 
@@ -19,14 +19,14 @@ class Best(nn.Module):
     """The seven best."""
 
     def forward(self, scores: Tensor) -> Tensor:
-        return best_places(scores, 7)
+        return top_indices(scores, 7)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_equal_scores_keep_their_order(tmp_path: Path) -> None:
     scores = torch.randint(0, 4, (3, 500), generator=torch.Generator().manual_seed(0)).float()
     expected = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :7]
-    assert np.array_equal(best_places(scores, 7).numpy(), expected)
+    assert np.array_equal(top_indices(scores, 7).numpy(), expected)
     torch.onnx.export(Best(), (scores,), tmp_path / "best.onnx", dynamo=False, input_names=["scores"])
     session = onnxruntime.InferenceSession(tmp_path / "best.onnx", providers=["CPUExecutionProvider"])
     assert np.array_equal(session.run(None, {"scores": scores.numpy()})[0], expected)

@@ -37,9 +37,9 @@ LAYER_ROLES: dict[str, dict[int, Role]] = {
     "DeformConv": {1: "weight", 3: "bias"},
     "PRelu": {1: "weight"},
 }
-"""Operations that say by the place of an input what it is for."""
+"""Operations that say by the number of an input what it is for."""
 MASKED = -90.0
-"""What is at most this where all else is zero hides places from a softmax."""
+"""What is at most this where all else is zero hides positions from a softmax."""
 CHANNELS_OF_AN_IMAGE = 4
 _FEWEST_BINS = 4
 _SHORTEST_COUNT = 4

@@ -1,6 +1,6 @@
 """Tensors of which many places share a value: attention's tables of relative positions, written out.
 
-Exporters look the entries up once and store the result. As one large parameter it would train every place
+Exporters look the values up once and store the result. As one large parameter it would train every place
 alone, although the source has one value for all places with the same offset.
 """
 

@@ -1,4 +1,4 @@
-"""The imported network against onnxruntime: the same inputs, the same answers."""
+"""The imported network against onnxruntime: the same inputs, the same outputs."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def compare(
         reference: the source.
         inputs: by name, the batch in front.
         what: what the inputs are.
-        one_by_one: the source takes one sample at a time; its answers are put together.
+        one_by_one: the source takes one sample at a time; its outputs are put together.
         tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
 
     Raises:
@@ -198,7 +198,7 @@ def _run_reference(
 
 
 def joined_samples(parts: list[Array], shape: tuple[int, ...]) -> Array:
-    """Answers of single samples as one, along the axis that has the batch in the network's own answer."""
+    """Outputs of single samples as one, along the axis that has the batch in the network's own output."""
     if len(parts) == 1:
         return parts[0]
     axes = [axis for axis, size in enumerate(shape) if axis < parts[0].ndim and size != parts[0].shape[axis]]

@@ -60,7 +60,7 @@ class RandomAugSpec:
 
 @dataclass
 class RandomCropSpec:
-    """A crop of random place, size and shape, resized to the input."""
+    """A crop of random position, size and shape, resized to the input."""
 
     enable: bool = spec_field(True, "Crop at random", automl=True)
     scale_range: list[float] = spec_field(
@@ -86,7 +86,7 @@ class RandomCropSpec:
 
 @dataclass
 class RandomAffineSpec:
-    """Another size and place of the image in the input, rotated and sheared."""
+    """Another size and position of the image in the input, rotated and sheared."""
 
     enable: bool = spec_field(True, "Move images", automl=True)
     scale_range: list[float] = spec_field(
@@ -108,7 +108,7 @@ class RandomAffineSpec:
 
 @dataclass
 class HsvColorSpec:
-    """Changes of hue, saturation and brightness, for images whose objects have a place."""
+    """Changes of hue, saturation and brightness, for images whose objects have a position."""
 
     enable: bool = spec_field(True, "Change colors", automl=True)
     hue: float = spec_field(

@@ -127,7 +127,7 @@ class KeyResolver:
         self.findings.at(value, f"the same key is given as {first.key} ({first.place}); keep one of them")
 
     def _graft(self, block: Block, tree: Value, path: str, parts: list[str], value: Value) -> Value:
-        """Put a moved value to its new place below ``tree``, which holds the block ``block``."""
+        """Put a moved value to its new key below ``tree``, which holds the block ``block``."""
         member = block.members[parts[0]]
         content = dict(tree.content) if isinstance(tree.content, dict) else {}
         inner = join(path, member.name)

@@ -1,4 +1,4 @@
-"""Values on their way from a file or the command line into a spec, each with the place it came from."""
+"""Values on their way from a file or the command line into a spec, each with its file and line."""
 
 from __future__ import annotations
 

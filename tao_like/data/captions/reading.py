@@ -217,7 +217,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Lines of JSONL, or the entries of one JSON list."""
+    """Lines of JSONL, or the items of one JSON list."""
     text = read_text(path, "images and captions")
     try:
         if text.lstrip().startswith("["):
@@ -237,12 +237,12 @@ def _entries(row: Mapping[str, Any], path: Path, line: int) -> tuple[str, tuple[
     where = f"{path}: line {line}"
     image = next((row[name] for name in FILE_HEADERS if name in row), None)
     if not isinstance(image, str) or not image:
-        raise DatasetError(f"{where}: an entry needs `image`; this one has {', '.join(row) or 'nothing'}")
+        raise DatasetError(f"{where}: a record needs `image`; this one has {', '.join(row) or 'nothing'}")
     return (image, *_texts_of(row, where))
 
 
 def _texts_of(row: Mapping[str, Any], where: str, *, wants: bool = True) -> Texts:
-    """Captions, label and group of an entry; wants: there must be captions. Raises DatasetError."""
+    """Captions, label and group of a record; wants: there must be captions. Raises DatasetError."""
 
     def first(names: Sequence[str]) -> Any:
         return next((row[name] for name in names if name in row), None)
@@ -250,7 +250,7 @@ def _texts_of(row: Mapping[str, Any], where: str, *, wants: bool = True) -> Text
     given = first(CAPTION_HEADERS)
     if wants and not isinstance(given, str | list):
         raise DatasetError(
-            f"{where}: an entry needs `caption` (or `captions`, a list); this one has "
+            f"{where}: a record needs `caption` (or `captions`, a list); this one has "
             f"{', '.join(row) or 'nothing'}"
         )
     texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given or []

@@ -19,7 +19,7 @@ Texts = tuple[tuple[str, ...], str, str]
 
 
 class TextsOf(Protocol):
-    """Reads an entry of JSON."""
+    """Reads a record of JSON."""
 
     def __call__(self, row: Mapping[str, Any], where: str, *, wants: bool) -> Texts:
         """Its captions, label and group; wants: there must be captions. Raises DatasetError."""
@@ -48,7 +48,7 @@ def read_shards(
     Args:
         shards: in the order of their samples.
         root: what keys are relative to: a folder, or the only shard.
-        texts_of: reads an entry of JSON.
+        texts_of: reads a record of JSON.
 
     Raises:
         DatasetError: a shard is damaged, or a text in it.

@@ -22,7 +22,7 @@ class Suspect:
     """An image that its neighbours disagree with.
 
     Attributes:
-        index: Its place in what was given.
+        index: Its index in what was given.
         label: The label that it has.
         suggested: The label that most of its neighbours have.
         agreement: Fraction of the neighbours with the suggested label, 0.7 to 1.

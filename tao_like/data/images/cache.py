@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.big_images import BigImages, open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS, Window, read_image
+from tao_like.runtime.inputs.image.big_images import BigImages, open_image
 from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.runtime.memory import free_memory
 from tao_like.tracking.files import atomic_path

@@ -52,7 +52,7 @@ class CsvPeek:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Places of the columns in a row."""
+    """Indices of the columns in a row."""
 
     file: int
     label: int | None
@@ -232,7 +232,7 @@ def plain_header(header: str) -> str:
 
 def _columns(source: str, header: Sequence[str], group_column: str | None) -> _Columns:
     names = [plain_header(name) for name in header]
-    file = _first_place(names, FILE_HEADERS)
+    file = _first_index(names, FILE_HEADERS)
     if file is None:
         raise DatasetError(
             f"{source}: no column names the image (found: {', '.join(map(repr, header)) or 'nothing'}). "
@@ -240,9 +240,9 @@ def _columns(source: str, header: Sequence[str], group_column: str | None) -> _C
         )
     if group_column is not None and plain_header(group_column) not in names:
         raise DatasetError(f"{source}: there is no column {group_column!r} (found: {', '.join(header)})")
-    group = _first_place(names, (plain_header(group_column or GROUP_HEADER),))
-    split = _first_place(names, SPLIT_HEADERS)
-    label = _first_place(names, LABEL_HEADERS)
+    group = _first_index(names, (plain_header(group_column or GROUP_HEADER),))
+    split = _first_index(names, SPLIT_HEADERS)
+    label = _first_index(names, LABEL_HEADERS)
     # A column without a name is the row number that pandas writes.
     others = [place for place, name in enumerate(names) if name and place not in (file, group, split)]
     classes = {} if label is not None else {place: label_text(header[place].strip()) for place in others}
@@ -257,7 +257,7 @@ def _parts(cell: str, separators: str) -> list[str]:
     return re.split(f"[{re.escape(separators)}]", cell) if separators else [cell]
 
 
-def _first_place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+def _first_index(names: Sequence[str], wanted: Sequence[str]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
 
 

@@ -19,8 +19,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS, IMAGE_SUFFIXES
+from tao_like.runtime.inputs.image.big_images import open_image
 from tao_like.runtime.inputs.shards import file_status, open_file
 from tao_like.tracking.files import readable
 
@@ -97,7 +97,7 @@ def suffix(name: str) -> str:
 
 
 def listing(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of a folder in the order of their names, without hidden and system ones.
+    """Files and folders in a folder, in the order of their names, without hidden and system ones.
 
     Raises:
         DatasetError: The folder cannot be read.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tao_like.runtime.inputs.big_images import any_size, bytes_a_pixel, check_memory, open_image
 from tao_like.runtime.inputs.image import FULL_WINDOW, IMAGE_FORMATS, Window, deep_values
+from tao_like.runtime.inputs.image.big_images import any_size, bytes_a_pixel, check_memory, open_image
 from tao_like.runtime.inputs.shards import open_file
 
 LOOKED_AT = 200

@@ -22,8 +22,8 @@ from tao_like.data.masks.reading import read_class_map, size_message
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import IGNORE, MaskCoding
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import open_image
 from tao_like.runtime.inputs.image import IMAGE_FORMATS
+from tao_like.runtime.inputs.image.big_images import open_image
 
 RARE_FRACTION = 0.005
 """A class with a smaller fraction of the pixels is called rare."""

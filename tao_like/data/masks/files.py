@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import any_size, check_memory, open_image
+from tao_like.runtime.inputs.image.big_images import any_size, check_memory, open_image
 
 SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm", ".webp"})
 """Of files that can hold a mask without loss."""

@@ -36,7 +36,7 @@ def runs_of(value: Mapping[str, Any], where: str = "the mask") -> Runs:
 
     Args:
         value: ``size`` and ``counts``.
-        where: file and place, for messages.
+        where: file and position in it, for messages.
 
     Raises:
         DatasetError: they are damaged, or do not cover their size exactly.

@@ -27,7 +27,7 @@ def runs_of_segmentation(
         segmentation: polygons in pixels of the upright image, of which all are taken together; or runs.
         width: of the image.
         height: likewise.
-        where: file and place, for messages.
+        where: file and position in it, for messages.
 
     Raises:
         DatasetError: it is damaged, or runs are of another image's size.

@@ -26,7 +26,7 @@ class PaletteEntry:
     Attributes:
         label_id: its value in index masks.
         name: of what is there.
-        mapping_class: the class that it is learnt as; entries with one mapping class are merged.
+        mapping_class: the class that it is learnt as; values with one mapping class are merged.
         rgb: its color in color masks, or one gray value; empty: none.
     """
 
@@ -126,7 +126,7 @@ class MaskCoding:
 
 
 def coding_of_palette(palette: Sequence[PaletteEntry], ignore_label: int, norm: bool) -> MaskCoding:
-    """The meaning of values by a palette; entries with one mapping class become one class.
+    """The meaning of values by a palette; values with one mapping class become one class.
 
     Classes stand in the order of their smallest label id. Where all colors of the palette are gray, an index
     mask's values are compared with them, as TAO does; else with the label ids.

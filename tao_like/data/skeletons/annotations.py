@@ -92,7 +92,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
 def annotated_sequences(path: Path, split: str, on_wrong: OnWrong) -> Iterator[FoundSequence]:
     """The sequences of an annotation file; one that is in several of its splits comes once for each.
 
-    2D places become -1 to 1 across the image, with the score as the third channel; 3D places stay.
+    2D coordinates become -1 to 1 across the image, with the score as the third channel; 3D coordinates stay.
 
     Args:
         path: the file.
@@ -107,7 +107,7 @@ def annotated_sequences(path: Path, split: str, on_wrong: OnWrong) -> Iterator[F
         raise DatasetError(
             f"dataset_convert.data: {path} must hold `split` and `annotations`, as pyskl's files do"
         )
-    places = _places(content.get("split", {}), BEGINNINGS.get(split, ""), path)
+    found = _splits_of(content.get("split", {}), BEGINNINGS.get(split, ""), path)
     left = path.stat().st_size
     for number, entry in enumerate(content["annotations"]):
         name = str(number)
@@ -121,24 +121,24 @@ def annotated_sequences(path: Path, split: str, on_wrong: OnWrong) -> Iterator[F
         left -= _array(entry, "keypoint").nbytes
         if left < 0:
             raise DatasetError(f"{path} is damaged: its arrays are larger than the file. Replace it")
-        for place in places.get(name, []) if places else [""]:
-            yield FoundSequence(name, label, values, place)
+        for one in found.get(name, []) if found else [""]:
+            yield FoundSequence(name, label, values, one)
 
 
-def _places(splits: Any, beginning: str, path: Path) -> dict[str, list[str]]:
+def _splits_of(splits: Any, beginning: str, path: Path) -> dict[str, list[str]]:
     """The splits that each sequence is in; nothing where the file has none. Raises DatasetError."""
     lists = list(splits.values()) if isinstance(splits, dict) else [None]
     texts = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
     if not texts:
         raise DatasetError(f"dataset_convert.data: `split` of {path} must name lists of sequences")
-    places: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for split, names in splits.items():
         for name in names if str(split).startswith(beginning) else []:
-            places.setdefault(name, []).append(str(split))
-    if beginning and not places:
+            found.setdefault(name, []).append(str(split))
+    if beginning and not found:
         told = ", ".join(map(str, splits)) or "none"
         raise DatasetError(f"dataset_convert.split: {path} has no lists {beginning}...; it has {told}")
-    return places
+    return found
 
 
 def _values(entry: Mapping[str, Any]) -> npt.NDArray[np.float32]:

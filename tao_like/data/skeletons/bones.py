@@ -48,7 +48,7 @@ def check_bones(layout: Layout, sequences: Iterable[npt.NDArray[np.floating]]) -
 
     Args:
         layout: with as many joints as the sequences.
-        sequences: (places, frames, joints, persons): the places of joints alone; zeros were not seen.
+        sequences: (coordinates, frames, joints, persons), without scores; zeros were not seen.
 
     Returns:
         The comparison; None where too few frames show all joints.
@@ -72,7 +72,7 @@ def mean_distances(sequences: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray
     """Mean distance (V, V) of each two joints, over frames in which all are seen; None: too few of these."""
     total, count = None, 0
     for sequence in sequences:
-        # (places, frames, joints, persons) to a row for each frame and person.
+        # (coordinates, frames, joints, persons) to a row for each frame and person.
         poses = np.asarray(sequence, np.float64).transpose(1, 3, 2, 0)
         flat = poses.reshape(-1, *poses.shape[2:])
         whole = flat[flat.any(axis=2).all(axis=1) & np.isfinite(flat).all(axis=(1, 2))]

@@ -29,19 +29,19 @@ class SkeletonView:
     Args:
         sequence: (C, T, V, M).
         layout: its joints.
-        places: channels that are places: 2 or 3.
+        dimensions: channels that are coordinates: 2 or 3.
         side: of the image, in pixels.
     """
 
-    def __init__(self, sequence: Sequence4, layout: Layout, places: int, side: int = SIDE) -> None:
+    def __init__(self, sequence: Sequence4, layout: Layout, dimensions: int, side: int = SIDE) -> None:
         self.layout = layout
         self.side = side
-        self.there: npt.NDArray[np.bool_] = np.asarray(sequence[:places].any(axis=0))
+        self.there: npt.NDArray[np.bool_] = np.asarray(sequence[:dimensions].any(axis=0))
         shown = np.flatnonzero(self.there.any(axis=(1, 2)))
         self.frames: list[int] = shown.tolist()
-        across, up = _directions(sequence[:places], self.there, layout)
+        across, up = _directions(sequence[:dimensions], self.there, layout)
         self.points = np.stack(
-            [np.tensordot(across, sequence[:places], 1), -np.tensordot(up, sequence[:places], 1)]
+            [np.tensordot(across, sequence[:dimensions], 1), -np.tensordot(up, sequence[:dimensions], 1)]
         )
         seen = self.points[:, self.there]
         low, high = (seen.min(axis=1), seen.max(axis=1)) if seen.size else (np.zeros(2), np.ones(2))
@@ -89,18 +89,18 @@ class SkeletonView:
 
 
 def _directions(
-    places: Sequence4, there: npt.NDArray[np.bool_], layout: Layout
+    coordinates: Sequence4, there: npt.NDArray[np.bool_], layout: Layout
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Unit vectors across and up."""
-    dimensions = len(places)
+    dimensions = len(coordinates)
     up = np.eye(dimensions)[1]
     across = np.eye(dimensions)[0]
     if layout.spine and there.any():
-        low, high = (_middle(places, there, joints) for joints in layout.spine)
+        low, high = (_middle(coordinates, there, joints) for joints in layout.spine)
         axis = int(np.abs(high - low).argmax())
         up = np.eye(dimensions)[axis] * (np.sign((high - low)[axis]) or 1.0)
     if layout.shoulders and dimensions == 3 and there.any():
-        left, right = (_middle(places, there, (joint,)) for joint in layout.shoulders)
+        left, right = (_middle(coordinates, there, (joint,)) for joint in layout.shoulders)
         side = np.where(up != 0, 0.0, left - right)
         if np.linalg.norm(side) > 1e-6:
             across = side / np.linalg.norm(side)
@@ -110,11 +110,11 @@ def _directions(
 
 
 def _middle(
-    places: Sequence4, there: npt.NDArray[np.bool_], joints: Sequence[int]
+    coordinates: Sequence4, there: npt.NDArray[np.bool_], joints: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """(D,): the mean place of some joints where they are seen; zeros where they never are."""
-    chosen = places[:, :, list(joints)][:, there[:, list(joints)]]
-    return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(places))
+    """(D,): the mean position of some joints where they are seen; zeros where they never are."""
+    chosen = coordinates[:, :, list(joints)][:, there[:, list(joints)]]
+    return chosen.mean(axis=1).astype(np.float64) if chosen.size else np.zeros(len(coordinates))
 
 
 def _color(layout: Layout, *joints: int) -> tuple[int, int, int]:

@@ -280,13 +280,15 @@ def _deepstream_pose(person: dict[str, Any], form: DeepStreamForm) -> npt.NDArra
     """(C, V): relative to the first joint by the focal length, or to the image's middle by its size."""
     values = np.array(person["pose3d" if form.pose_type == "3dbp" else "pose25d"], np.float64)
     values = values.reshape(form.joints, 4).T
-    places, seen = values[:3], values[3] > 0
+    coordinates, seen = values[:3], values[3] > 0
     if form.pose_type == "3dbp":
-        places = (places - places[:, :1]) / form.focal_length
+        coordinates = (coordinates - coordinates[:, :1]) / form.focal_length
     else:
-        places = np.stack([places[0] / form.width - 0.5, places[1] / form.height - 0.5, places[2]])
+        coordinates = np.stack(
+            [coordinates[0] / form.width - 0.5, coordinates[1] / form.height - 0.5, coordinates[2]]
+        )
     channels = 2 if form.pose_type == "2dbp" else 3
-    return np.asarray(places[:channels] * seen, np.float32)
+    return np.asarray(coordinates[:channels] * seen, np.float32)
 
 
 # --- helpers ---

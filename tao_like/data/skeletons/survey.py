@@ -33,19 +33,19 @@ def shown_lengths(data: SkeletonData) -> npt.NDArray[np.int64]:
     return np.array(lengths, np.int64)
 
 
-def bones_of(data: SkeletonData, layout: Layout, places: int) -> BoneCheck | None:
+def bones_of(data: SkeletonData, layout: Layout, dimensions: int) -> BoneCheck | None:
     """Whether the joints stand in the order of a layout; None where too few frames show all of them."""
-    return check_bones(layout, (data.values[index][:places] for index in looked_at(len(data))))
+    return check_bones(layout, (data.values[index][:dimensions] for index in looked_at(len(data))))
 
 
-def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, places: int) -> list[str]:
+def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, dimensions: int) -> list[str]:
     """Classes that a mirror image changes: by their names, else by what the sequences look like.
 
     Args:
         data: the training sequences.
         names: class names in the order of the labels' numbers.
         layout: of the joints; one without left and right finds none in the sequences.
-        places: channels that are places.
+        dimensions: channels that are coordinates.
     """
     if named := sided_classes(names):
         return named
@@ -57,10 +57,10 @@ def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, place
         FRAMES,
         joints,
         persons,
-        confidence=places < channels,
+        confidence=dimensions < channels,
         center=layout.center,
         spine=layout.spine,
-        shoulders=layout.shoulders if places == 3 and layout.spine else None,
+        shoulders=layout.shoulders if dimensions == 3 and layout.spine else None,
     )
     swapped = np.arange(joints)
     for left, right in layout.pairs:
@@ -70,7 +70,7 @@ def side_classes(data: SkeletonData, names: Sequence[str], layout: Layout, place
         values = np.array(data.values[index], np.float32)
         if not np.isfinite(values).all() or not values.any():
             continue
-        joints_only = preprocess_skeleton(values, preprocessing)[:places]
+        joints_only = preprocess_skeleton(values, preprocessing)[:dimensions]
         flipped = joints_only[:, :, swapped].copy()
         flipped[0] *= -1
         features.append(joints_only.ravel())

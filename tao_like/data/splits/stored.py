@@ -24,7 +24,7 @@ class FoundSplit:
     Attributes:
         records: The images of each split that was asked for, in the stored order.
         moved: Stored name and present path of each file that was found elsewhere by its content.
-        changed: Stored names of files that are in their place with other content.
+        changed: Stored names of files that are where they were, with other content.
     """
 
     records: dict[str, list[ImageRecord]]
@@ -51,7 +51,7 @@ def split_to_dict(
 
     Args:
         records: The images of each split.
-        roots: For each split the folders that names are relative to. Where there are several, an entry also
+        roots: For each split the folders that names are relative to. Where there are several, a record also
             has the number of its own as ``source``, since two folders may hold files of one name.
 
     Raises:
@@ -107,7 +107,7 @@ def split_from_dict(
 
 
 class _Search:
-    """Where the files of stored entries are.
+    """Where the files of stored records are.
 
     Args:
         folders: that names are relative to.
@@ -115,17 +115,17 @@ class _Search:
     """
 
     def __init__(self, folders: Sequence[Path], contents: Mapping[str, set[str]]) -> None:
-        places = [folder.resolve() for folder in folders]
+        resolved = [folder.resolve() for folder in folders]
         # Two sources may have one folder: the first stands for both.
-        self.first_of_place = [places.index(place) for place in places]
-        self.folders = {number: folders[number] for number in self.first_of_place}
+        self.first_of_folder = [resolved.index(folder) for folder in resolved]
+        self.folders = {number: folders[number] for number in self.first_of_folder}
         self.contents = contents
         self.taken: Counter[Path] = Counter()
         self.changed: list[str] = []
         self.ambiguous: list[str] = []
 
     def by_name(self, entries: Sequence[Entry]) -> list[Path | None]:
-        """The file of each entry below one of the folders; None: there is none of this name."""
+        """The file of each record below one of the folders; None: there is none of this name."""
         return [self._named(entry) for entry in entries]
 
     def _named(self, entry: Entry) -> Path | None:
@@ -136,14 +136,14 @@ class _Search:
                 there.setdefault(folder / file, number)
         contents = {path: content_sha1(path) for path in there}
         source = entry.get("source", -1)
-        own = self.first_of_place[source] if 0 <= source < len(self.first_of_place) else -1
+        own = self.first_of_folder[source] if 0 <= source < len(self.first_of_folder) else -1
         same = [path for path in there if contents[path] == entry["sha1"]]
         if same:
-            # Copies in two folders are two entries: each gets a file of its own.
+            # Copies in two folders are two records: each gets a file of its own.
             chosen = min(same, key=lambda path: (self.taken[path], there[path] != own))
             self.taken[chosen] += 1
             return chosen
-        # A file that is another entry's, as its content tells, is not this one changed.
+        # A file that is another record's, as its content tells, is not this one changed.
         free = [path for path in there if contents[path] not in self.contents[file]]
         if len(free) > 1:
             free = [path for path in free if there[path] == own]
@@ -155,7 +155,7 @@ class _Search:
         return free[0]
 
     def by_content(self, lost: Sequence[int], entries: Sequence[Entry]) -> dict[int, Path]:
-        """Where lost entries are now, by their numbers. Files of the same name go first."""
+        """Where the files of lost records are now, by their numbers. Files of the same name go first."""
         if not lost:
             return {}
         names = {Path(entries[number]["file"]).name for number in lost}

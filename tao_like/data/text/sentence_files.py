@@ -41,7 +41,7 @@ def sentence_preprocessing(folder: Path, context_length: int | None) -> TextPrep
         context_length: ids of a text; None: the model's own, 77 at most.
 
     Raises:
-        SpecError: there is no tokenizer, or the length is more than the model has places.
+        SpecError: there is no tokenizer, or the length is more than the model has positions.
         DatasetError: the tokenizer cannot be read.
     """
     if not (folder / "tokenizer.json").is_file():
@@ -52,9 +52,11 @@ def sentence_preprocessing(folder: Path, context_length: int | None) -> TextPrep
     config = read_config(folder)
     longest = read_config(folder, "sentence_bert_config.json").get("max_seq_length") or USUAL_LENGTH
     length = context_length or min(USUAL_LENGTH, int(longest))
-    places = int(config.get("max_position_embeddings", length)) - first_place(config)
-    if length > places:
-        raise SpecError(f"model.tokenizer.context_length={length}: the sentence model has {places} places")
+    positions = int(config.get("max_position_embeddings", length)) - first_position(config)
+    if length > positions:
+        raise SpecError(
+            f"model.tokenizer.context_length={length}: the sentence model has {positions} positions"
+        )
     found = file_preprocessing(folder / "tokenizer.json", length, canonicalize=None, key=KEY)
     if not found.vocabulary:
         raise SpecError(
@@ -64,7 +66,7 @@ def sentence_preprocessing(folder: Path, context_length: int | None) -> TextPrep
     return replace(found, pad=int(config.get("pad_token_id") or 0))
 
 
-def first_place(config: dict[str, Any]) -> int:
+def first_position(config: dict[str, Any]) -> int:
     """Which row of the model's positions belongs to a text's first token."""
     # RoBERTa counts from behind the number of its padding (fairseq's make_positions).
     return 0 if config.get("model_type") == "bert" else int(config.get("pad_token_id") or 0) + 1

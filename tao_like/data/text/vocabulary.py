@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime.inputs.bpe import WORD_END, BytePairs, byte_symbols, clip_tokens, joined_parts
 from tao_like.runtime.inputs.text import BPE, WORDS, TextPreprocessing, Tokenizer, words_of
-from tao_like.runtime.inputs.token_files import LARGEST_VOCABULARY, READERS, SENTENCEPIECE, TOKENIZERS
+from tao_like.runtime.inputs.text.bpe import WORD_END, BytePairs, byte_symbols, clip_tokens, joined_parts
+from tao_like.runtime.inputs.text.token_files import LARGEST_VOCABULARY, READERS, SENTENCEPIECE, TOKENIZERS
 
 FILE = "file"
 TYPES = (WORDS, BPE, FILE)

@@ -91,5 +91,5 @@ def _measure(backbone: nn.Module, size: tuple[int, int], name: str) -> list[tupl
         )
     backbone.train(training)
     if any(feature.ndim != 4 for feature in features):
-        raise SpecError(f"{TYPE_KEY}: the features of {name} have no places; take another backbone")
+        raise SpecError(f"{TYPE_KEY}: the features of {name} are no maps; take another backbone")
     return [(round(width / feature.shape[3]), feature.shape[1]) for feature in features]

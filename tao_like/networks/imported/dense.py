@@ -37,7 +37,7 @@ class DenseBody(nn.Module):
 
 
 class ClassMaps(nn.Module):
-    """A layer of classes over each map; their answers are added at the size of the finest.
+    """A layer of classes over each map; their logits are added at the size of the finest.
 
     Args:
         channels: of each map.
@@ -50,9 +50,9 @@ class ClassMaps(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps (N, channels, h, w) to logits (N, classes, h, w) of the finest."""
-        answers = [layer(one) for layer, one in zip(self.layers, maps, strict=True)]
-        total = max(answers, key=lambda one: one.shape[-2])
-        for one in answers:
+        logits = [layer(one) for layer, one in zip(self.layers, maps, strict=True)]
+        total = max(logits, key=lambda one: one.shape[-2])
+        for one in logits:
             if one is not total:
                 total = total + functional.interpolate(
                     one, total.shape[-2:], mode="bilinear", align_corners=False

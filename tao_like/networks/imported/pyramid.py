@@ -56,7 +56,7 @@ def imported_source(path: str) -> Bundle:
 def build_imported_pyramid(
     graph: bytes, extra: dict[str, Any], weights: dict[str, Tensor] | None, size: tuple[int, int]
 ) -> ImportedPyramid:
-    """The maps of an imported graph at strides 8, 16 and 32: its features, not the answers of its heads.
+    """The maps of an imported graph at strides 8, 16 and 32: its features, not the outputs of its heads.
 
     Args:
         graph: the ONNX graph, as a bundle holds it.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError
-from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region
 
 Boxes = npt.NDArray[np.float32]
 _BLOCK = 256
@@ -72,7 +72,7 @@ def letterbox_transform(width: int, height: int, preprocessing: ImagePreprocessi
             width, height, preprocessing.width / width, preprocessing.height / height, 0.0, 0.0
         )
     if preprocessing.resize == "letterbox":
-        left, top, scaled_width, scaled_height = letterbox_place(width, height, preprocessing)
+        left, top, scaled_width, scaled_height = letterbox_region(width, height, preprocessing)
         return LetterboxTransform(width, height, scaled_width / width, scaled_height / height, left, top)
     raise BundleError(
         f"preprocessing.resize is {preprocessing.resize!r}; a detector takes 'letterbox' or 'squash'."

@@ -70,7 +70,7 @@ def ground_intersections(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
 
 
 def paired_intersections(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
-    """``ground_intersections`` of boxes that stand at the same place of both sets, (N,)."""
+    """``ground_intersections`` of boxes with the same index in both sets, (N,)."""
     return _common_areas(as_boxes(first), as_boxes(second))
 
 
@@ -139,7 +139,7 @@ def keep_best(
         limit: most boxes to keep.
 
     Returns:
-        Places of the kept boxes, best first.
+        Indices of the kept boxes, best first.
     """
     boxes, left = as_boxes(boxes), np.array(scores, np.float64)
     kept: list[int] = []

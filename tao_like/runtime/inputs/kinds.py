@@ -7,11 +7,11 @@ from typing import Any
 
 from tao_like.errors import BundleError
 from tao_like.runtime.inputs.base import InputFactory, InputKind
-from tao_like.runtime.inputs.image_input import ImageInput
-from tao_like.runtime.inputs.points_input import PointsInput
+from tao_like.runtime.inputs.image.input import ImageInput
+from tao_like.runtime.inputs.points.input import PointsInput
 from tao_like.runtime.inputs.seed_input import SeedInput
-from tao_like.runtime.inputs.skeleton_input import SkeletonInput
-from tao_like.runtime.inputs.text_input import TextInput
+from tao_like.runtime.inputs.skeleton.input import SkeletonInput
+from tao_like.runtime.inputs.text.input import TextInput
 from tao_like.runtime.metadata import InputMetadata
 
 INPUT_KINDS: dict[str, InputFactory] = {

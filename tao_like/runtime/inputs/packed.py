@@ -1,4 +1,4 @@
-"""Reading any place of a gzip file without unpacking it to disk. Python's standard library alone."""
+"""Reading at any offset of a gzip file without unpacking it to disk. Python's standard library alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 _GZIP = zlib.MAX_WBITS | 16
 _STEP = 4 * 2**20
-"""Unpacked bytes between two places at which reading can begin; each takes about 40 kB of memory."""
+"""Unpacked bytes between two offsets at which reading can begin; each takes about 40 kB of memory."""
 _PIECE = 2**16
 Mark: TypeAlias = tuple[int, int, Any]
-"""Unpacked place, packed place, and the unpacker as it was there."""
+"""Unpacked offset, packed offset, and the unpacker as it was there."""
 
 
 class PackedFile(io.RawIOBase):
@@ -46,11 +46,11 @@ class PackedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The unpacked place."""
+        """The unpacked offset."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Goes to an unpacked place, from the start or from here."""
+        """Goes to an unpacked offset, from the start or from here."""
         self._at = offset + (self._at if whence == io.SEEK_CUR else 0)
         if whence == io.SEEK_END:
             raise io.UnsupportedOperation("the end of a packed file is not known")
@@ -81,7 +81,7 @@ class PackedFile(io.RawIOBase):
         super().close()
 
     def _start(self, mark: Mark | None = None) -> None:
-        """Goes back to a place at which reading can begin."""
+        """Goes back to an offset at which reading can begin."""
         self._ready_from, packed, unpacker = mark or self._marks[0]
         self._unpacker = unpacker.copy()
         self._ready = b""

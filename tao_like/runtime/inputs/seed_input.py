@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format
-from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.runtime.inputs.image.preprocessing import ImagePreprocessing
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:

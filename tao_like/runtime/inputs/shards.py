@@ -1,6 +1,6 @@
 """Files inside a .tar or .tar.gz, by a path that goes on behind it: ``pairs/train-000.tar/0001.jpg``.
 
-A shard is listed once, from its headers, and then any of its files is read by its place: nothing is
+A shard is listed once, from its headers, and then any of its files is read by its offset: nothing is
 unpacked to disk, so no name inside can point elsewhere. Python's standard library alone.
 """
 

@@ -131,9 +131,9 @@ def merge_detections(
     tiles = tiling.tiles(*size)
     groups = []
     for tile, boxes in zip(tiles, found, strict=True):
-        place = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preprocessing)
+        transform = letterbox_transform(tile.right - tile.left, tile.bottom - tile.top, preprocessing)
         corner = np.array([tile.left, tile.top] * 2, np.float32)
-        groups.append(Group(place.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
+        groups.append(Group(transform.to_image(boxes.boxes) + corner, boxes.scores, boxes.labels))
     whole = join(groups, tiles, tiling, size)
     return Detections(
         letterbox_transform(*size, preprocessing).to_input(whole.boxes), whole.scores, whole.labels
@@ -142,7 +142,7 @@ def merge_detections(
 
 def decide(
     found: Detections,
-    place: LetterboxTransform,
+    transform: LetterboxTransform,
     classes: Sequence[str],
     thresholds: Mapping[str, Any],
 ) -> tuple[Detection, ...]:
@@ -150,7 +150,7 @@ def decide(
 
     Args:
         found: of one image.
-        place: where the image lies in the input.
+        transform: where the image lies in the input.
         classes: class names in the order of the numbers.
         thresholds: ``{"kind": "per_class", "values": [t, ...]}``, or empty: 0.3 for each.
 
@@ -158,7 +158,7 @@ def decide(
         BundleError: the thresholds do not fit.
     """
     limits = score_limits(thresholds, len(classes))
-    boxes = place.to_image(found.boxes)
+    boxes = transform.to_image(found.boxes)
     return tuple(
         Detection(classes[label], float(score), (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
         for box, score, label in zip(boxes, found.scores, found.labels, strict=True)
@@ -216,9 +216,9 @@ def _prediction(
     found: Detections, metadata: ModelMetadata, source: str | None, size: tuple[int, int]
 ) -> BoxesPrediction:
     preprocessing = ImagePreprocessing.from_dict(metadata.input_of("image").preprocessing)
-    place = letterbox_transform(*size, preprocessing)
+    transform = letterbox_transform(*size, preprocessing)
     return BoxesPrediction(
-        source=source, detections=decide(found, place, metadata.classes, metadata.thresholds)
+        source=source, detections=decide(found, transform, metadata.classes, metadata.thresholds)
     )
 
 

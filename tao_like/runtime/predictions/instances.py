@@ -132,60 +132,60 @@ def read_instances(
     ]
 
 
-def photo_masks(found: Instances, place: LetterboxTransform, threshold: float) -> list[Photo]:
+def photo_masks(found: Instances, transform: LetterboxTransform, threshold: float) -> list[Photo]:
     """The mask of each object at the photo's size.
 
     Args:
         found: of one photo.
-        place: where the photo lies in the input.
+        transform: where the photo lies in the input.
         threshold: see `pasted_mask`.
     """
-    size = (place.width, place.height)
+    size = (transform.width, transform.height)
     if found.frame is not None:
-        return [mask >= threshold for mask in _spread(found, place)]
-    boxes = place.to_image_plane(found.boxes)
+        return [mask >= threshold for mask in _spread(found, transform)]
+    boxes = transform.to_image_plane(found.boxes)
     return [pasted_mask(shape, box, size, threshold) for shape, box in zip(found.shapes, boxes, strict=True)]
 
 
-def _spread(found: Instances, place: LetterboxTransform) -> Iterator[npt.NDArray[np.float64]]:
+def _spread(found: Instances, transform: LetterboxTransform) -> Iterator[npt.NDArray[np.float64]]:
     """The probability of each pixel of the photo, (height, width), for one object after the other."""
     assert found.frame is not None, "masks within boxes are pasted"
-    box = place.to_image_plane(np.array([[0, 0, *found.frame]], np.float32))[0]
+    box = transform.to_image_plane(np.array([[0, 0, *found.frame]], np.float32))[0]
     for shape in found.shapes:
-        yield spread_mask(shape, box, (place.width, place.height))
+        yield spread_mask(shape, box, (transform.width, transform.height))
 
 
 def photo_segments(
-    found: Instances, place: LetterboxTransform, rule: SegmentRule
+    found: Instances, transform: LetterboxTransform, rule: SegmentRule
 ) -> tuple[Instances, list[Photo]]:
     """The segments of a photo: at most one a pixel, and regions of a class joined; see `segment_masks`.
 
     Args:
         found: of one photo, with masks on the input.
-        place: where the photo lies in the input.
+        transform: where the photo lies in the input.
         rule: which objects become segments.
 
     Returns:
         Those of the objects that became segments, and the mask of each at the photo's size.
     """
     kept = found.take(found.scores > rule.score_threshold)
-    size = (place.width, place.height)
-    segments = segment_masks(lambda: _spread(kept, place), kept.scores, kept.labels, size, rule)
+    size = (transform.width, transform.height)
+    segments = segment_masks(lambda: _spread(kept, transform), kept.scores, kept.labels, size, rule)
     numbers = np.array([number for number, _ in segments], np.int64)
     return kept.take(numbers), [mask for _, mask in segments]
 
 
-def with_mask_boxes(found: Instances, masks: Sequence[Photo], place: LetterboxTransform) -> Instances:
+def with_mask_boxes(found: Instances, masks: Sequence[Photo], transform: LetterboxTransform) -> Instances:
     """Objects with the boxes around their masks: a network whose masks lie on the input finds no others."""
     if not len(found):
         return found
     boxes = np.array([mask_box(mask) for mask in masks], np.float32)
-    return replace(found, boxes=place.to_input(boxes))
+    return replace(found, boxes=transform.to_input(boxes))
 
 
 def decide_instances(
     found: Instances,
-    place: LetterboxTransform,
+    transform: LetterboxTransform,
     classes: Sequence[str],
     thresholds: Mapping[str, Any],
     mask_threshold: float,
@@ -195,25 +195,25 @@ def decide_instances(
 
     Args:
         found: of one image.
-        place: where the image lies in the input.
+        transform: where the image lies in the input.
         classes: class names in the order of the numbers.
         thresholds: see `runtime.predictions.boxes.decide`.
         mask_threshold: see `pasted_mask`.
-        rule: of segments, which then decides in the place of both thresholds.
+        rule: of segments, which then decides in place of both thresholds.
 
     Raises:
         BundleError: the thresholds do not fit.
     """
     if rule is not None:
-        kept, masks = photo_segments(found, place, rule)
+        kept, masks = photo_segments(found, transform, rule)
     else:
         kept = found.take(found.scores >= score_limits(thresholds, len(classes))[found.labels])
-        masks = photo_masks(kept, place, mask_threshold)
+        masks = photo_masks(kept, transform, mask_threshold)
     if kept.frame is not None:
-        kept = with_mask_boxes(kept, masks, place)
-    boxes = place.to_image(kept.boxes).tolist()
+        kept = with_mask_boxes(kept, masks, transform)
+    boxes = transform.to_image(kept.boxes).tolist()
     return tuple(
-        Instance(classes[label], score, tuple(box), mask_runs(mask), place.width, place.height)
+        Instance(classes[label], score, tuple(box), mask_runs(mask), transform.width, transform.height)
         for label, score, box, mask in zip(
             kept.labels.tolist(), kept.scores.tolist(), boxes, masks, strict=True
         )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tao_like.errors import BundleError
 from tao_like.runtime.geometry.outlines import Point, mask_rings
-from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region
 from tao_like.runtime.metadata import ModelMetadata
 from tao_like.runtime.predictions.base import Outputs, Prediction
 from tao_like.runtime.predictions.tiles import Tiling
@@ -139,7 +139,7 @@ def inside(
     """The part of (..., H, W) that shows the photo: without the borders of ``letterbox``."""
     if preprocessing.resize == "squash":
         return values
-    left, top, width, height = letterbox_place(*size, preprocessing)
+    left, top, width, height = letterbox_region(*size, preprocessing)
     return values[..., top : top + height, left : left + width]
 
 

@@ -121,10 +121,10 @@ class Tiles(Sequence[Image.Image]):
 
     def __init__(self, image: Image.Image, tiling: Tiling | None) -> None:
         self.image = image
-        self.places = tiling.tiles(*image.size) if tiling else []
+        self.tiles = tiling.tiles(*image.size) if tiling else []
 
     def __len__(self) -> int:
-        return max(1, len(self.places))
+        return max(1, len(self.tiles))
 
     @overload
     def __getitem__(self, number: int) -> Image.Image: ...
@@ -135,8 +135,8 @@ class Tiles(Sequence[Image.Image]):
     def __getitem__(self, number: int | slice) -> Image.Image | list[Image.Image]:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
-        if len(self.places) > 1:
-            return self.image.crop(self.places[number])
+        if len(self.tiles) > 1:
+            return self.image.crop(self.tiles[number])
         return (self.image,)[number]
 
 

@@ -52,11 +52,11 @@ export async function send(method, path, { body, file, query, headers = {}, sign
   for (;;) {
     const token = sessionStorage.getItem(TOKEN);
     if (token) sent.Authorization = `Bearer ${token}`;
-    const answer = await fetch(url, { method, headers: sent, signal, body: file ?? (body === undefined ? undefined : JSON.stringify(body)) });
-    if (answer.status === 401) { await askForToken(); continue; }
-    if (answer.ok) return answer;
-    let problem = { status: answer.status };
-    try { problem = await answer.json(); } catch { /* not from this server */ }
+    const response = await fetch(url, { method, headers: sent, signal, body: file ?? (body === undefined ? undefined : JSON.stringify(body)) });
+    if (response.status === 401) { await askForToken(); continue; }
+    if (response.ok) return response;
+    let problem = { status: response.status };
+    try { problem = await response.json(); } catch { /* not from this server */ }
     throw new Refused(problem);
   }
 }
@@ -69,8 +69,8 @@ export const upload = async (path, query, file) => (await send("POST", path, { q
 
 /** The URL of a file of a job as a picture can show it; with a token it must be fetched. */
 export async function fileUrl(job, path) {
-  const answer = await send("GET", `/jobs/${job}:download`, { query: { path } });
-  return URL.createObjectURL(await answer.blob());
+  const response = await send("GET", `/jobs/${job}:download`, { query: { path } });
+  return URL.createObjectURL(await response.blob());
 }
 
 export async function fileJson(job, path) {

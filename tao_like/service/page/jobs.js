@@ -71,9 +71,9 @@ export async function jobView(place, signal, id) {
     setTimeout(() => { waiting = false; if (!signal.aborted) { live.replaceChildren(...liveOf(seen)); curves.replaceChildren(...curvesOf(seen)); } }, 250);
   };
   const readLog = async () => {
-    const answer = await send("GET", `/jobs/${id}:logs`, { query: { offset: seen.offset } });
-    const text = await answer.text();
-    seen.offset = Number(answer.headers.get("X-Next-Offset"));
+    const response = await send("GET", `/jobs/${id}:logs`, { query: { offset: seen.offset } });
+    const text = await response.text();
+    seen.offset = Number(response.headers.get("X-Next-Offset"));
     if (!text) return;
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
     log.append(text);

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from tao_like.jobs.job import Dataset
-from tao_like.service.archives import only_folder, unpack
 from tao_like.service.context import Context, cursor_after, dataset_json, json_response, number_of
+from tao_like.service.files.archives import only_folder, unpack
+from tao_like.service.files.uploads import Received, receive
 from tao_like.service.problems import ApiError
 from tao_like.service.routes.jobs import Cursor, Here, Limit
 from tao_like.service.schemas import DatasetOut, DatasetPage, DatasetRequest
 from tao_like.service.specs import is_allowed, task_spec
 from tao_like.service.suggestions import suggest
-from tao_like.service.uploads import Received, receive
 
 router = APIRouter(tags=["datasets"])
 
@@ -38,7 +38,7 @@ _BODY = {
     summary="Use data that lies on the server",
 )
 def create(request: DatasetRequest, here: Here) -> Response:
-    """Look at a folder or file below one of the server's roots; the answer has a spec that suits it."""
+    """Look at a folder or file below one of the server's roots; the response has a spec that suits it."""
     task_spec(request.task, "train")
     path = Path(request.path)
     if "\0" in request.path or not path.is_absolute() or not is_allowed(request.path, here.settings):

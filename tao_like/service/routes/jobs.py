@@ -15,7 +15,7 @@ from tao_like.jobs.job import Job, NewJob
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.states import ENDED, QUEUED, JobStatus
 from tao_like.service.context import Context, context_of, cursor_after, job_json, json_response, number_of
-from tao_like.service.files import file_of
+from tao_like.service.files.output import file_of
 from tao_like.service.problems import ApiError
 from tao_like.service.schemas import JobChange, JobOut, JobPage, JobRequest, ResumeRequest
 from tao_like.service.specs import composed, given_spec, merged, task_spec

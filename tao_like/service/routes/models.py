@@ -13,13 +13,13 @@ from tao_like.errors import TaoLikeError
 from tao_like.jobs.job import Job
 from tao_like.jobs.states import JobStatus
 from tao_like.service.context import Context, cursor_after, json_response, number_of, when
-from tao_like.service.files import file_of
+from tao_like.service.files.output import file_of
+from tao_like.service.files.uploads import receive
 from tao_like.service.predict import OpenModels
 from tao_like.service.problems import ApiError
 from tao_like.service.routes.datasets import _BODY as BINARY_BODY
 from tao_like.service.routes.jobs import Cursor, Here, JobId, Limit
 from tao_like.service.schemas import ModelPage, PredictionOut
-from tao_like.service.uploads import receive
 
 router = APIRouter(tags=["models"])
 
@@ -78,7 +78,7 @@ async def predict(
     here: Here,
     path: Annotated[str, Query(max_length=1000, description="The ONNX file within the job's results.")],
 ) -> Response:
-    """The body is an image file as it is; the answer is the prediction, in pixels of that image."""
+    """The body is an image file as it is; the response is the prediction, in pixels of that image."""
     file = file_of(here.manager.folder_of(here.job(job_id)).results, path)
     if file.suffix != ".onnx":
         raise ApiError(409, f"{path} is no ONNX file; run the action `export` on it first")

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from tao_like.jobs.states import ENDED, JobStatus
 from tao_like.service.context import Context, when
-from tao_like.service.files import file_of
+from tao_like.service.files.output import file_of
 from tao_like.service.problems import ApiError
 from tao_like.service.routes.jobs import Here, JobId
 from tao_like.service.schemas import FileList

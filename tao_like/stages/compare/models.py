@@ -29,9 +29,9 @@ from tao_like.stages.lib.engines import (
     open_model,
 )
 from tao_like.stages.lib.folders import is_model, require_file, stage_folder, trained_bundle
-from tao_like.stages.lib.onnx_cost import graph_cost
-from tao_like.stages.lib.onnx_graph import QUANTIZED_TYPES
-from tao_like.stages.lib.onnx_merge import read_graph
+from tao_like.stages.lib.graphs.cost import graph_cost
+from tao_like.stages.lib.graphs.folding import QUANTIZED_TYPES
+from tao_like.stages.lib.graphs.merging import read_graph
 from tao_like.stages.quantize.stage import quantized_file
 from tao_like.tracking import Run
 

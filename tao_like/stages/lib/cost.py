@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the multiplications that an answer takes."""
+"""What a network costs: its parameters, and the multiplications that a prediction takes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network_cost(network: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     """Counts a network's parameters, and the multiply-accumulates of a pass over ``inputs``.
 
     torch's counter watches the operations that really run, so attention outside of any module counts too.
-    `stages.onnx_cost` counts the exported graph alike.
+    `stages.lib.graphs.cost` counts the exported graph alike.
     """
     training = {module: module.training for module in network.modules()}
     # torch's counter asks inputs of modules for their gradient's function; a table that is one has none here.
@@ -73,5 +73,5 @@ class _KernelCounter(TorchDispatchMode):
 
 
 def _place(tensor: Tensor) -> int:
-    """Where its values lie; views lie in the same place."""
+    """Where its values lie; views share their memory."""
     return tensor.untyped_storage().data_ptr()

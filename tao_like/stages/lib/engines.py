@@ -1,4 +1,4 @@
-"""Running a trained model, from a bundle in torch or from an ONNX file in onnxruntime: the same answers."""
+"""Running a trained model, from a bundle in torch or from an ONNX file in onnxruntime: the same outputs."""
 
 from __future__ import annotations
 

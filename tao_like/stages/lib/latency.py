@@ -16,7 +16,7 @@ class Latency:
 
     Attributes:
         samples_ms: milliseconds of each timed call, in the order of the rounds.
-        batch: samples that a call answers.
+        batch: samples of a call.
     """
 
     samples_ms: tuple[float, ...]
@@ -60,7 +60,7 @@ def measure_in_turns(
         rounds: timed calls of each, 1 or more.
         warm_up: calls of each before that, which are not timed: first calls reserve memory.
         seconds: stop after the round in which this time is over, but not before 5 rounds; None: no limit.
-        batch: samples that a call answers, for the throughput.
+        batch: samples of a call, for the throughput.
         seed: of the orders.
         clock: seconds that only rise.
 

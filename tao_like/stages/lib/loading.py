@@ -111,7 +111,7 @@ class EpochSampler(Sampler[SampleKey]):
 
 
 def seed_step(seed: int, epoch: int, batch: int, rank: int, device: torch.device) -> None:
-    """Seed what a training step draws (dropout, blending of samples) from its place in the training alone.
+    """Seed what a training step draws (dropout, blending of samples) from its position in the training alone.
 
     So nothing that happens between two steps, such as a validation or the end and the resuming of a run, can
     change what they draw; and processes draw differently from one another.

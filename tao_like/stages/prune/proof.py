@@ -13,7 +13,7 @@ from tao_like.stages.prune.selection import Choice
 from tao_like.stages.prune.units import Unit
 
 _TOLERANCE = 1e-3
-"""Largest difference that is rounding, as a fraction of the largest answer."""
+"""Largest difference that is rounding, as a fraction of the largest output."""
 
 
 def remove_proven(
@@ -21,8 +21,8 @@ def remove_proven(
 ) -> float:
     """Takes the chosen elements away, in place.
 
-    The proof: a copy of the network whose chosen channels carry nothing but zero must answer as the network
-    that lacks them. It finds every channel that was taken from the wrong place.
+    The proof: a copy of the network whose chosen channels carry nothing but zero must give what the network
+    gives that lacks them. It finds every channel that was taken from the wrong tensor.
 
     Returns:
         The largest difference of the proof.
@@ -47,9 +47,9 @@ def remove_proven(
     difference = _difference(expected, actual)
     if not difference <= _TOLERANCE:
         raise ConversionError(
-            "this architecture cannot be pruned: without the chosen channels it answers otherwise than with "
-            f"them silent (difference {difference:.2g}); exclude layers with prune.excluded_layers, or take "
-            "another architecture"
+            "this architecture cannot be pruned: without the chosen channels it gives other outputs than "
+            f"with them silent (difference {difference:.2g}); exclude layers with prune.excluded_layers, or "
+            "take another architecture"
         )
     return difference
 

@@ -18,8 +18,8 @@ from tao_like.errors import ConversionError
 from tao_like.plots.charts import draw_bars
 from tao_like.runtime.session import graph_session
 from tao_like.stages.lib.engines import default_format, graph_inputs
+from tao_like.stages.lib.graphs.writing import to_onnx
 from tao_like.stages.lib.latency import Latency, measure_in_turns
-from tao_like.stages.lib.onnx_writer import to_onnx
 from tao_like.tracking import Run
 
 _OPSET = 18

@@ -101,7 +101,7 @@ class Pruning:
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> PruneResult:
-    """Prunes a bundle; the new one gets its name only after it has been read back and gives equal answers."""
+    """Prunes a bundle; the new one gets its name only after it has been read back and gives equal outputs."""
     began = time.monotonic()
     settings = spec.prune
     path = find_checkpoint(spec, settings.checkpoint, "prune.checkpoint")
@@ -289,7 +289,7 @@ def _metrics(task: AnyTask, network: nn.Module, run: Run, title: str) -> dict[st
 
 
 def _write(pruning: Pruning, model: LoadedModel, path: Path, report: dict[str, Any]) -> PruneResult:
-    """Writes the bundle, reads it back, and compares its answers with those of the network at hand."""
+    """Writes the bundle, reads it back, and compares its outputs with those of the network at hand."""
     run, settings = pruning.run, pruning.spec.prune
     assert model.bundle is not None
     bundle = _bundle(pruning, model.bundle, file_sha256(path), report)
@@ -352,7 +352,7 @@ def _bundle(pruning: Pruning, parent: Bundle, sha256: str, report: dict[str, Any
 
 
 def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:
-    """The bundle that was written gives the very answers of the network at hand."""
+    """The bundle that was written gives the very outputs of the network at hand."""
     again = bundle_network(pruning.task, bundle, path).eval()
     pruning.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     restored = parts_of(again)

@@ -242,7 +242,7 @@ def find_units(
         if isinstance(root, nn.modules.conv._ConvNd) and root.groups == root.out_channels > 1:
             continue  # A depthwise convolution follows whatever feeds it.
         if root in untouchable | inside | kept_outputs:
-            # Its group would be left out. Behind an output it can lead through every place of an image.
+            # Its group would be left out. Behind an output it can lead through every pixel of an image.
             continue
         pruner = graph.get_pruner_of_module(root)
         count = pruner.get_out_channels(root)
@@ -332,7 +332,7 @@ def _items(graph: Any, group: Any) -> tuple[list[Item], bool]:
         if own is not None and max(channels) >= own:
             sound = False  # It counts along another axis, as layers over tokens do.
         if output and not graph.module2node[layer].outputs:
-            sound = False  # It gives an answer of the network.
+            sound = False  # It gives an output of the network.
         items.append(Item(name, layer, output, torch.tensor(channels), torch.tensor(roots)))
     return items, sound and bool(items)
 

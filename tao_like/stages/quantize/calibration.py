@@ -13,7 +13,7 @@ import onnxruntime
 
 from tao_like.errors import ConversionError
 from tao_like.runtime.session import graph_session
-from tao_like.stages.lib.onnx_graph import float_tensors
+from tao_like.stages.lib.graphs.folding import float_tensors
 
 BINS = 2048
 """Bins of a histogram, as in TensorRT's entropy calibration."""

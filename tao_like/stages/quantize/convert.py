@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
 )
 
-from tao_like.stages.lib.onnx_graph import sort_nodes
+from tao_like.stages.lib.graphs.folding import sort_nodes
 from tao_like.stages.quantize.plan import CARRIER_TYPES, FLOAT_OUTPUT_TYPES, LAYER_TYPES, Plan
 
 _LOWEST_OPSET = 13

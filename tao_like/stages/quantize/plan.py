@@ -9,12 +9,12 @@ from fnmatch import fnmatchcase
 import onnx
 
 from tao_like.errors import SpecError
-from tao_like.stages.lib.onnx_graph import constant_names
+from tao_like.stages.lib.graphs.folding import constant_names
 
 LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights: nearly all of the arithmetic."""
 FLOAT_OUTPUT_TYPES = ("Gemm", "MatMul")
-"""Their int8 kernels can answer in float, which saves a rounding and is faster in transformers."""
+"""Their int8 kernels can give float, which saves a rounding and is faster in transformers."""
 CARRIER_TYPES = (
     "Relu",
     "Clip",

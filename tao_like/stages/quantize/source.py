@@ -16,7 +16,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.stages.export import export_model, exported_file
 from tao_like.stages.lib.engines import BUNDLE_SUFFIX, ONNX_SUFFIX, open_bundle, open_model
 from tao_like.stages.lib.folders import is_model, require_file, trained_bundle, where_earlier_trainings_are
-from tao_like.stages.lib.onnx_merge import read_graph
+from tao_like.stages.lib.graphs.merging import read_graph
 from tao_like.tracking import Run
 
 KEY = "quantize.checkpoint"

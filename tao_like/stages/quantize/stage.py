@@ -25,10 +25,10 @@ from tao_like.runtime.metadata import METADATA_KEY, ModelMetadata
 from tao_like.stages.lib.cost import Cost
 from tao_like.stages.lib.engines import OnnxEngine
 from tao_like.stages.lib.folders import model_at, stage_folder
+from tao_like.stages.lib.graphs.cost import graph_cost
+from tao_like.stages.lib.graphs.folding import fixed_batch, folded, load_float_graph
 from tao_like.stages.lib.latency import Latency, measure_in_turns
 from tao_like.stages.lib.loading import resolve_workers
-from tao_like.stages.lib.onnx_cost import graph_cost
-from tao_like.stages.lib.onnx_graph import fixed_batch, folded, load_float_graph
 from tao_like.stages.lib.processor import this_processor
 from tao_like.stages.lib.scoring import last_phase, score, scoring_batch_size
 from tao_like.stages.quantize.bias import Array, channel_means, correct_biases

@@ -253,7 +253,7 @@ class PhaseTraining:
     # --- signals and checkpoints ---
 
     def _is_asked(self) -> bool:
-        """Whether a signal asks for an end. All processes must call it, and come to the same answer."""
+        """Whether a signal asks for an end. All processes must call it, and come to the same result."""
         self._agreed = self.watch.look(self.stop.number)
         return self._agreed is not None
 

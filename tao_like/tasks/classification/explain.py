@@ -17,7 +17,7 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
         pixels: (N, 3, H, W), 0 to 255.
 
     Returns:
-        One map an image; None when the last features have no places (a network without a grid).
+        One map an image; None when the last features are no map (a network without a grid).
     """
     with torch.enable_grad():
         features, logits = _features_and_logits(network, network.normalise(pixels))
@@ -25,7 +25,7 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
             return None
         (slope,) = torch.autograd.grad(logits.max(dim=1).values.sum(), features)
     grid, gradient = (_as_grid(network, tensor) for tensor in (features.detach(), slope))
-    # Where no place has a say in the answer, there is nothing to show.
+    # Where no location has a say in the prediction, there is nothing to show.
     if grid is None or gradient is None or not gradient.any():
         return None
     weights = gradient.mean(dim=(2, 3), keepdim=True)
@@ -35,9 +35,9 @@ def class_activation_maps(network: ClassificationNetwork, pixels: Tensor) -> lis
 
 
 def _features_and_logits(network: ClassificationNetwork, inputs: Tensor) -> tuple[Tensor | None, Tensor]:
-    """The last features that have places (None: they are no tensor), and the logits that follow from them.
+    """The last features that are a map (None: they are no tensor), and the logits that follow from them.
 
-    In a transformer that answers from its class token, the other tokens behind the last block lead nowhere:
+    In a transformer that predicts from its class token, the other tokens behind the last block lead nowhere:
     there it is the input of the last attention.
     """
     backbone = network.backbone

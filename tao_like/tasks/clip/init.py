@@ -44,20 +44,20 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
-    places = _places(folder)
-    splits = {split: read_captions(source) for split, source in places.items()}
+    sources = _sources(folder)
+    splits = {split: read_captions(source) for split, source in sources.items()}
     records = splits["train"].records
-    values = [*_model(records), *_dataset(places), *_training(records, places)]
+    values = [*_model(records), *_dataset(sources), *_training(records, sources)]
     captions = sum(len(record.captions) for record in records)
     labels = {label for record in records for label in record.labels}
     words = f"{len(records)} training images with {captions} captions"
     written = write_suggested(Spec, "clip", folder, target, values, overrides, found=words)
     notes = [finding.text() for read in splits.values() for finding in read.findings]
     told = f", {len(labels)} classes" if labels else ""
-    return [f"{words}{told}; splits: {', '.join(places)}.", *notes, written]
+    return [f"{words}{told}; splits: {', '.join(sources)}.", *notes, written]
 
 
-def _places(folder: Path) -> dict[str, CaptionSource]:
+def _sources(folder: Path) -> dict[str, CaptionSource]:
     """The source of each split that is there."""
     if folder.is_file():
         return {"train": CaptionSource("init", None, folder)}
@@ -107,19 +107,21 @@ def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     )
 
 
-def _dataset(places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
-    for split, source in places.items():
+def _dataset(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
+    for split, source in sources.items():
         key, path = (
             ("captions_file", source.captions_file)
             if source.captions_file
             else ("images_dir", source.images_dir)
         )
         yield AnnotatedValue(f"dataset.{split}_dataset.{key}", str(path), "as it was found")
-    if "val" not in places:
+    if "val" not in sources:
         yield AnnotatedValue("dataset.split.val", 0.15, "there is no split of its own for validation")
 
 
-def _training(records: Sequence[CaptionRecord], places: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
+def _training(
+    records: Sequence[CaptionRecord], sources: dict[str, CaptionSource]
+) -> Iterator[AnnotatedValue]:
     batch = min(96, max(8, len(records) // 4))
     yield AnnotatedValue("dataset.batch_size", batch, "each image is told from the others of its batch")
     epochs = max(10, min(100, round(STEPS / max(1, len(records) / batch))))

@@ -34,8 +34,8 @@ class Preset:
         text_heads: of the text tower.
         context_length: ids of a text.
         arguments: further ones of timm's for the image tower.
-        is_siglip: the text tower has no causal mask and is read at its last place, and the image tower pools
-            by attention and has no projection (Zhai et al. 2023).
+        is_siglip: the text tower has no causal mask and is read at its last position, and the image tower
+            pools by attention and has no projection (Zhai et al. 2023).
         text_mlp: hidden channels of the text tower's blocks over its width.
     """
 

@@ -52,7 +52,7 @@ class TokenizerSpec:
         "with one of them",
         path=True,
     )
-    vocabulary_size: int = spec_field(8192, "Most entries of `words` and `bpe`", ge=520, le=1000000)
+    vocabulary_size: int = spec_field(8192, "Most tokens of `words` and `bpe`", ge=520, le=1000000)
     context_length: int | None = spec_field(
         None,
         "Tokens of a text, with its start and end; empty: as the towers have it",
@@ -231,7 +231,7 @@ class DatasetSpec:
     augmentation: AugmentationSpec = spec_block(AugmentationSpec, "Augmentation")
 
     def check(self) -> Iterator[Problem]:
-        """Numbers of `pixel_range` rise; templates have a place for the name."""
+        """Numbers of `pixel_range` rise; templates have a `{}` for the name."""
         yield from pixel_range_problems(self.pixel_range)
         if not self.templates:
             yield Problem("templates", "is empty; give a sentence such as `a photo of a {}`")

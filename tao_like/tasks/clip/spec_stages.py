@@ -161,7 +161,7 @@ class ClipInferenceSpec(InferenceSpec):
     query: str = spec_field("", "Words to search for, such as `red car at night`")
 
     def check(self) -> Iterator[Problem]:
-        """Names occur once; templates have a place for them."""
+        """Names occur once; templates have a `{}` for them."""
         yield from super().check()
         yield from name_problems("classes", self.classes)
         if self.classes and self.text_file:

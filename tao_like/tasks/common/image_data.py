@@ -13,8 +13,8 @@ from tao_like.contract.sample import Split
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.data.images.pixel_range import chosen_window
 from tao_like.data.images.sample import ImageRecord
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing, Window
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.common.split_data import Source, SplitData
 
 CACHE_FOLDER = "cache"

@@ -16,8 +16,8 @@ from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Preprocessed
 from tao_like.data.inference_files import image_sources
 from tao_like.networks.normalize import Normalize
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
+from tao_like.runtime.inputs.image.big_images import BigImages
 
 IMAGE = "image"
 """The name of the input."""

@@ -54,7 +54,7 @@ class TiledRecords(ABC):
 
         Args:
             target: of the whole image.
-            tile: its place there.
+            tile: its region there.
             pixels: the tile itself.
         """
 
@@ -182,7 +182,7 @@ def _tiled(dataset: Dataset) -> TiledRecords:
 
 
 def tiles_of(records: Sequence[HasPath], tiling: Tiling) -> list[tuple[int, Tile]]:
-    """Number of the record and place of every tile, image by image. Raises DatasetError."""
+    """Number of the record and region of every tile, image by image. Raises DatasetError."""
     headers = (read_header(record.path) for record in records)
     return [
         (number, tile)

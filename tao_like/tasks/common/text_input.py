@@ -13,7 +13,7 @@ from typing_extensions import override
 from tao_like.contract.inputs import Input
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.text import Tokenizer
-from tao_like.runtime.inputs.text_input import FORMAT
+from tao_like.runtime.inputs.text.input import FORMAT
 
 DUMMY_WORDS = 5
 

@@ -46,7 +46,7 @@ class ImageResult:
         return zip(*(each.tolist() for each in values), strict=True)
 
     def masks(self, *, thresholded: bool) -> Iterable[dict[str, Any]]:
-        """What the entries of the same boxes say of masks: nothing where there are none."""
+        """What the records of the same boxes say of masks: nothing where there are none."""
         for number, is_shown in enumerate(self.is_shown.tolist()):
             if thresholded and not is_shown:
                 continue
@@ -89,7 +89,7 @@ def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresho
 
 
 def _lines(entries: Sequence[dict[str, Any]]) -> str:
-    """A JSON list with a line for each entry."""
+    """A JSON list with a line for each record."""
     return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"
 
 

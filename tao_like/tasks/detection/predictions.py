@@ -66,8 +66,8 @@ class BoxPredictions(Predictions[Detections], WritesFiles):
 
     def decided(self, sample: Sample, prediction: Detections) -> tuple[Detection, ...]:
         """What the runtime shows of a prediction."""
-        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
-        return decide(prediction, place, self.data.labels.names, self.thresholds)
+        transform = letterbox_transform(*image_size(sample), self.data.preprocessing)
+        return decide(prediction, transform, self.data.labels.names, self.thresholds)
 
     @override
     def csv_row(self, sample: Sample, prediction: Detections) -> dict[str, Any]:

@@ -192,7 +192,7 @@ class AugmentationSpec:
     mixup_prob: float = spec_field(
         0.0, "Chance that another image shines through a mosaic; strong", ge=0, le=1, automl=True
     )
-    random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, place, rotation; strong")
+    random_affine: RandomAffineSpec = spec_block(RandomAffineSpec, "Size, position, rotation; strong")
     random_color: HsvColorSpec = spec_block(HsvColorSpec, "Color")
     horizontal_flip_prob: float = spec_field(0.5, "Chance of left for right", ge=0, le=1, automl=True)
     vertical_flip_prob: float = spec_field(0.0, "Chance of upside down", ge=0, le=1, automl=True)

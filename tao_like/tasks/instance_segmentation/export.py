@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LAST_LAYER = "a last layer: its values make boxes, scores and masks, and 256 steps are too few for that"
 DEFORMABLE = ("sampling_offsets", "attention_weights")
-OFFSETS = "says where deformable attention looks: 256 steps are too few for a place in an image"
+OFFSETS = "says where deformable attention looks: 256 steps are too few for a position in an image"
 BEHIND = "decodes boxes and masks or selects them"
 
 

@@ -25,7 +25,7 @@ from tao_like.runtime.predictions.instances import (
     with_mask_boxes,
 )
 from tao_like.runtime.predictions.segments import SegmentRule
-from tao_like.tasks.common.boxes.box_agreement import SAME_PLACE
+from tao_like.tasks.common.boxes.box_agreement import SAME_BOX
 from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions
 from tao_like.tasks.detection.prediction_files import ImageResult
 from tao_like.tasks.detection.predictions import BoxPredictions, image_size
@@ -73,7 +73,7 @@ class InstancePredictions(BoxPredictions):
 
     @override
     def difference(self, expected: Outputs, actual: Outputs) -> float:
-        """The largest difference of a score, a box, or a cell of a mask in the same place."""
+        """The largest difference of a score, a box, or a pixel of the masks of one object."""
         pairs = list(zip(self.from_outputs(expected), self.from_outputs(actual), strict=True))
         if self.names is INPUT_NAMES:
             return max((of_queries(*pair, self.selection.score_threshold) for pair in pairs), default=0.0)
@@ -82,16 +82,16 @@ class InstancePredictions(BoxPredictions):
 
     @override
     def decided(self, sample: Sample, prediction: Instances) -> tuple[Instance, ...]:  # type: ignore[override]
-        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
+        transform = letterbox_transform(*image_size(sample), self.data.preprocessing)
         names = self.data.labels.names
-        return decide_instances(prediction, place, names, self.thresholds, self.mask_threshold, self.rule)
+        return decide_instances(prediction, transform, names, self.thresholds, self.mask_threshold, self.rule)
 
     @override
     def record(self, sample: Sample, prediction: Instances) -> ImageResult:  # type: ignore[override]
-        place = letterbox_transform(*image_size(sample), self.data.preprocessing)
-        masks = photo_masks(prediction, place, self.mask_threshold)
+        transform = letterbox_transform(*image_size(sample), self.data.preprocessing)
+        masks = photo_masks(prediction, transform, self.mask_threshold)
         if prediction.frame is not None:
-            prediction = with_mask_boxes(prediction, masks, place)
+            prediction = with_mask_boxes(prediction, masks, transform)
         result = super().record(sample, prediction)
         return replace(result, runs=[encode_mask(mask) for mask in masks])
 
@@ -152,10 +152,10 @@ def _masks_of(target: InstanceTarget | None) -> Sequence[np.ndarray]:
 
 
 def _of_masks(one: Instances, other: Instances) -> float:
-    """The largest difference of masks in the same place, of the same class."""
+    """The largest difference of masks of the same object."""
     if not (len(one) and len(other)):
         return 0.0
     ious = box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
     match = ious.argmax(axis=1)
-    same = ious.max(axis=1) >= SAME_PLACE
+    same = ious.max(axis=1) >= SAME_BOX
     return float(np.abs(one.shapes[same] - other.shapes[match[same]]).max(initial=0.0))

@@ -41,25 +41,25 @@ def draw_frame(
     scale = LONGEST_SIDE / max(high_x - low_x, high_y - low_y)
     size = max(1, round((high_y - low_y) * scale)), max(1, round((high_x - low_x) * scale))
 
-    def places(ground: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def to_pixels(ground: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         return np.stack([(high_y - ground[..., 1]) * scale, (high_x - ground[..., 0]) * scale], axis=-1)
 
     pixels = np.full((size[1], size[0], 3), 18, np.uint8)
     inside = (points[:, :2] >= (low_x, low_y)).all(axis=1) & (points[:, :2] < (high_x, high_y)).all(axis=1)
     # The highest last, so that they lie above.
     shown = points[inside][np.argsort(points[inside, 2], kind="stable")]
-    spots = places(shown[:, :2]).astype(int).clip(0, (size[0] - 1, size[1] - 1))
+    spots = to_pixels(shown[:, :2]).astype(int).clip(0, (size[0] - 1, size[1] - 1))
     pixels[spots[:, 1], spots[:, 0]] = _colors((shown[:, 2] - low_z) / (high_z - low_z))
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     for metres in range(int(np.ceil(low_x / _TICK)) * _TICK, int(high_x) + 1, _TICK):
-        height = float(places(np.array([metres, 0.0]))[1])
+        height = float(to_pixels(np.array([metres, 0.0]))[1])
         pen.line([(0, height), (6, height)], fill=IGNORED)
         pen.text((9, height - 7), f"{metres} m", fill=IGNORED, font=load_font(12))
     for box in as_boxes(targets):
-        _box(pen, box, places, TARGET, 1)
+        _box(pen, box, to_pixels, TARGET, 1)
     for one in found:
-        corner = _box(pen, as_boxes(one.box)[0], places, one.color, 2)
+        corner = _box(pen, as_boxes(one.box)[0], to_pixels, one.color, 2)
         if one.text:
             font = load_font(12, one.text)
             pen.text((corner[0] + 3, corner[1] - 14), drawable(one.text, font), fill=one.color, font=font)
@@ -99,11 +99,11 @@ def stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
 
 
 def _box(
-    pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], places: object, color: str, width: int
+    pen: ImageDraw.ImageDraw, box: npt.NDArray[np.floating], to_pixels: object, color: str, width: int
 ) -> tuple[float, float]:
-    """Draws a box; the place of its rightmost corner."""
-    assert callable(places)
-    spots = places(ground_corners(box)[0])
+    """Draws a box; the position of its rightmost corner."""
+    assert callable(to_pixels)
+    spots = to_pixels(ground_corners(box)[0])
     outline = [tuple(spot) for spot in spots.tolist()]
     pen.line([*outline, outline[0]], fill=color, width=width)
     front = (spots[0] + spots[3]) / 2

@@ -48,8 +48,8 @@ class Augmentation:
         """(C, T, V, M) of any length to (C, frames, V, persons)."""
         generator = np.random.default_rng(int(torch.randint(2**62, ())))
         part = shown_part(sequence, self.preprocessing)
-        # What was seen is told before the center is put into the origin, where its places are zeros too.
-        there = present(part, self.preprocessing.places)
+        # What was seen is told before the center is put into the origin, where its coordinates are zeros too.
+        there = present(part, self.preprocessing.dimensions)
         marked = np.concatenate([normalize_skeleton(part, self.preprocessing), there])
         marked = self._chosen_frames(marked, generator)
         sequence, there = marked[:-1], marked[-1:] > 0
@@ -61,8 +61,8 @@ class Augmentation:
         if self.spec.random_move:
             sequence = random_move(sequence, generator)
         if settings.noise:
-            noise = generator.normal(0, settings.noise, (self.preprocessing.places, *sequence.shape[1:]))
-            sequence = self._with_places(sequence, sequence[: self.preprocessing.places] + noise)
+            noise = generator.normal(0, settings.noise, (self.preprocessing.dimensions, *sequence.shape[1:]))
+            sequence = self._with_coordinates(sequence, sequence[: self.preprocessing.dimensions] + noise)
         if settings.joint_dropout:
             seen = generator.random((1, 1, sequence.shape[2], 1)) >= settings.joint_dropout
             return (sequence * there * seen).astype(np.float32)
@@ -86,17 +86,17 @@ class Augmentation:
         return flipped
 
     def _turned(self, sequence: Sequence4, generator: np.random.Generator) -> Sequence4:
-        settings, places = self.spec.augmentation, self.preprocessing.places
+        settings, dimensions = self.spec.augmentation, self.preprocessing.dimensions
         limit = math.radians(settings.rotation)
-        if places == 3:
+        if dimensions == 3:
             matrix = rotation(*generator.uniform(-limit, limit, 3))
         else:
             matrix = rotation(0.0, 0.0, generator.uniform(-limit, limit))[:2, :2]
-        matrix = matrix * (1 + generator.uniform(-settings.scale, settings.scale, (places, 1)))
-        return self._with_places(sequence, np.einsum("ij,jtvm->itvm", matrix, sequence[:places]))
+        matrix = matrix * (1 + generator.uniform(-settings.scale, settings.scale, (dimensions, 1)))
+        return self._with_coordinates(sequence, np.einsum("ij,jtvm->itvm", matrix, sequence[:dimensions]))
 
-    def _with_places(self, sequence: Sequence4, places: npt.NDArray[np.floating]) -> Sequence4:
-        return np.concatenate([places, sequence[self.preprocessing.places :]])
+    def _with_coordinates(self, sequence: Sequence4, coordinates: npt.NDArray[np.floating]) -> Sequence4:
+        return np.concatenate([coordinates, sequence[self.preprocessing.dimensions :]])
 
 
 def rotation(about_x: float, about_y: float, about_z: float) -> npt.NDArray[np.float64]:

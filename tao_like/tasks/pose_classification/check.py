@@ -29,7 +29,7 @@ IMBALANCE = 10
 def check_pose_data(
     skeletons: LabelledSkeletons,
     train_data: Callable[[], SkeletonDataset],
-    places: Callable[[], int],
+    dimensions: Callable[[], int],
     max_figures: int,
     *,
     full: bool,
@@ -40,7 +40,7 @@ def check_pose_data(
     Args:
         skeletons: of all splits.
         train_data: gives the training data without random changes, where it is drawn.
-        places: gives the number of channels that are coordinates.
+        dimensions: gives the number of channels that are coordinates.
         max_figures: so many sequences are drawn; 0: none.
         full: look at every sequence.
         on_progress: called with (done, total).
@@ -68,8 +68,8 @@ def check_pose_data(
     report.findings += _imbalance(report.summary["train"]["classes"])
     report.findings += _copies(hashes)
     if not report.errors:
-        report.findings += _order_of_joints(skeletons, places())
-        report.findings += _mirrored_sides(skeletons, places())
+        report.findings += _order_of_joints(skeletons, dimensions())
+        report.findings += _mirrored_sides(skeletons, dimensions())
     if full and max_figures and not report.errors:
         tiles = _tiles(train_data(), skeletons, max_figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=224)
@@ -132,10 +132,10 @@ def _imbalance(counts: dict[str, int]) -> list[Finding]:
     return found
 
 
-def _order_of_joints(skeletons: LabelledSkeletons, places: int) -> list[Finding]:
+def _order_of_joints(skeletons: LabelledSkeletons, dimensions: int) -> list[Finding]:
     """Whether the bones of the layout are bones, as their lengths tell."""
     layout, data = skeletons.layout, skeletons.data("train")
-    bones = bones_of(data, layout, places)
+    bones = bones_of(data, layout, dimensions)
     if bones is None or bones.is_plausible:
         return []
     message = (
@@ -147,14 +147,14 @@ def _order_of_joints(skeletons: LabelledSkeletons, places: int) -> list[Finding]
     return [Finding("warning", "joint_order", message)]
 
 
-def _mirrored_sides(skeletons: LabelledSkeletons, places: int) -> list[Finding]:
+def _mirrored_sides(skeletons: LabelledSkeletons, dimensions: int) -> list[Finding]:
     """Classes that a mirror image changes, where training mirrors."""
     mirror_prob = skeletons.spec.augmentation.mirror_prob
     if not mirror_prob:
         return []
     data = skeletons.data("train")
     names = list(data.labels.classes) or skeletons.classes
-    sided = side_classes(data, names, skeletons.layout, places)
+    sided = side_classes(data, names, skeletons.layout, dimensions)
     if not sided:
         return []
     message = (
@@ -185,6 +185,6 @@ def _tiles(dataset: SkeletonDataset, skeletons: LabelledSkeletons, limit: int) -
         members = [index for index, target in enumerate(dataset.targets) if target == label]
         for number in range(min(each, len(members))):
             sample = dataset.sample(members[number * len(members) // min(each, len(members))])
-            view = SkeletonView(sample.data, skeletons.layout, dataset.preprocessing.places)
+            view = SkeletonView(sample.data, skeletons.layout, dataset.preprocessing.dimensions)
             tiles.append(Tile(view.image(), f"{name}\n{sample.key}"))
     return tiles

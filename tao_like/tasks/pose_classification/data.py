@@ -83,7 +83,7 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
                 f"model.graph_layout={layout.name} has {len(layout.joints)} joints, and the model takes "
                 f"{joints}; set model.graph_layout to the layout that the model was trained on"
             )
-        return SkeletonView(sequence, self.layout, self.preprocessing.places)
+        return SkeletonView(sequence, self.layout, self.preprocessing.dimensions)
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> SkeletonDataset:
@@ -100,7 +100,7 @@ class PoseData(SplitData[LabelledSkeletons], Converts):
         return check_pose_data(
             self.source,
             lambda: self.dataset("train"),
-            lambda: self.preprocessing.places,
+            lambda: self.preprocessing.dimensions,
             self.spec.dataset_check.max_pictures,
             full=full,
             on_progress=on_progress,

@@ -86,8 +86,8 @@ def _opened(array: Path, labels: Path) -> SkeletonData:
     return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
 
 
-def _places(data: SkeletonData) -> int:
-    """Channels that are places: where the third lies between 0 and 1, it is a score."""
+def _dimensions(data: SkeletonData) -> int:
+    """Channels that are coordinates: where the third lies between 0 and 1, it is a score."""
     channels = data.values.shape[1]
     return 2 if channels == 3 and _is_score(data) else channels
 
@@ -98,17 +98,17 @@ def _layout(data: SkeletonData) -> tuple[Layout, list[AnnotatedValue]]:
     Raises:
         SpecError: no published layout has so many joints, and too few frames show all of them to measure.
     """
-    joints, places = data.values.shape[3], _places(data)
+    joints, dimensions = data.values.shape[3], _dimensions(data)
     named = [layout for layout in LAYOUTS.values() if len(layout.joints) == joints]
     # 17 joints: in an image they are COCO's, in space Human3.6M's.
-    named.sort(key=lambda layout: (layout.name == "coco") != (places == 2))
-    checks = {layout.name: bones_of(data, layout, places) for layout in named}
+    named.sort(key=lambda layout: (layout.name == "coco") != (dimensions == 2))
+    checks = {layout.name: bones_of(data, layout, dimensions) for layout in named}
     fitting = [layout for layout in named if (check := checks[layout.name]) is None or check.is_plausible]
     if fitting:
         why = f"the layout with {joints} joints"
         return fitting[0], [AnnotatedValue("model.graph_layout", fitting[0].name, why)]
     bare = named[0] if named else custom_layout(_numbered(joints), _chain(joints), 0)
-    bones = checks[named[0].name] if named else bones_of(data, bare, places)
+    bones = checks[named[0].name] if named else bones_of(data, bare, dimensions)
     if bones is None:
         raise SpecError(
             f"{data.path} has {joints} joints, and no known layout has so many; describe it with "
@@ -151,7 +151,7 @@ def _model(data: SkeletonData, layout_keys: list[AnnotatedValue]) -> Iterator[An
     yield AnnotatedValue("model.model_type", "ST-GCN++", "more accurate than ST-GCN with half its size")
     yield from layout_keys
     yield AnnotatedValue("model.input_channels", channels, "as the array has them")
-    if _places(data) < channels:
+    if _dimensions(data) < channels:
         yield AnnotatedValue("model.confidence", True, "the third channel lies between 0 and 1: a score")
     if few:
         yield AnnotatedValue("model.base_channels", 32, f"half the published width for {len(data)} sequences")
@@ -183,7 +183,7 @@ def _dataset(
             "dataset.scale_by_body", True, "how tall a person is says nothing of what he does"
         )
     yield AnnotatedValue("dataset.batch_size", 16)
-    if _places(data) == 3 and layout.spine and layout.shoulders:
+    if _dimensions(data) == 3 and layout.spine and layout.shoulders:
         yield AnnotatedValue("dataset.align_axes", True, "nor does the direction that he faces")
     if len(data) <= FEW:
         yield AnnotatedValue(
@@ -196,7 +196,7 @@ def _dataset(
 def _mirroring(data: SkeletonData, layout: Layout) -> Iterator[AnnotatedValue]:
     names = class_names_of(data)
     key = "dataset.augmentation.mirror_prob"
-    if sided := side_classes(data, names, layout, _places(data)):
+    if sided := side_classes(data, names, layout, _dimensions(data)):
         yield AnnotatedValue(key, 0.0, f"left and right make different classes: {', '.join(sided[:4])}")
     elif layout.pairs:
         yield AnnotatedValue(key, 0.5, "0 where left and right make different classes")

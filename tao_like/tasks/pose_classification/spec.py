@@ -66,7 +66,7 @@ class ModelSpec:
         path=True,
     )
     input_channels: int = spec_field(3, "Values of a joint: x, y, or x, y and z or a score", ge=2, le=3)
-    confidence: bool = spec_field(False, "The last of the input channels is a score, not a place")
+    confidence: bool = spec_field(False, "The last of the input channels is a score, not a coordinate")
     dropout: float = spec_field(0.5, "Dropout in each block but the first", ge=0, lt=1, automl=True)
     graph_layout: str = spec_field(
         "nvidia",
@@ -96,7 +96,7 @@ class ModelSpec:
         choices=STREAMS,
     )
     stream_weights: list[float] = spec_field(
-        [], "Weight of each stream's answer; empty: all the same", element_gt=0
+        [], "Weight of each stream's prediction; empty: all the same", element_gt=0
     )
 
     def check(self) -> Iterator[Problem]:
@@ -157,7 +157,7 @@ class AugmentationSpec:
         0.0, "Chance of a joint not to be seen in a sequence", ge=0, lt=1, automl=True
     )
     noise: float = spec_field(
-        0.0, "Standard deviation of noise on every place, in units of the data", ge=0, le=10, automl=True
+        0.0, "Standard deviation of noise on every coordinate, in units of the data", ge=0, le=10, automl=True
     )
 
 
@@ -278,7 +278,7 @@ class DatasetConvertSpec:
     )
     pose_type: str = spec_field(
         "3dbp",
-        "DeepStream: places in space, in the image with depth, or in the image",
+        "DeepStream: coordinates in space, in the image with depth, or in the image",
         choices=("3dbp", "25dbp", "2dbp"),
     )
     num_joints: int = spec_field(34, "DeepStream and CSV: joints of a person", ge=1)
@@ -347,4 +347,4 @@ class Spec(CommonSpec):
             )
         flat = self.model.input_channels - self.model.confidence < 3
         if self.dataset.align_axes and flat:
-            yield Problem("dataset.align_axes", "is for places in three dimensions; leave it out")
+            yield Problem("dataset.align_axes", "is for coordinates in three dimensions; leave it out")

@@ -35,7 +35,7 @@ _WIDTHS, _HEIGHTS = ("width", "imagewidth", "imgwidth"), ("height", "imageheight
 
 @dataclass(frozen=True)
 class _Columns:
-    """Places of the columns in a row."""
+    """Indices of the columns in a row."""
 
     file: int
     label: int

@@ -82,7 +82,7 @@ def _runs_of_image(text: str, corner: tuple[float, float], size: tuple[int, int]
         text: the PNG.
         corner: column and row of its first pixel on the image.
         size: width and height of the image.
-        where: file and place, for messages.
+        where: file and position in it, for messages.
 
     Raises:
         DatasetError: it is no such image, or lies outside of the labelled one.

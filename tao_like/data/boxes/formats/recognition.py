@@ -81,7 +81,7 @@ def _of_text_files(label_dir: Path, files: Sequence[Path]) -> str:
 
 
 def _votes(files: Iterable[Path]) -> tuple[Counter[str], dict[str, str], tuple[str, list[str]] | None]:
-    """Lines of each format, the first place of each, and the first line of neither."""
+    """Lines of each format, where the first of each stands, and the first line of neither."""
     votes: Counter[str] = Counter()
     first: dict[str, str] = {}
     unknown = None

@@ -12,16 +12,9 @@ from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.big_images import BigImages, open_image
-from tao_like.runtime.inputs.image import (
-    IMAGE_FORMATS,
-    ImagePreprocessing,
-    Window,
-    image_files,
-    preprocess,
-    read_image,
-    to_rgb,
-)
+from tao_like.runtime.inputs.image.big_images import BigImages, open_image
+from tao_like.runtime.inputs.image.preprocessing import ImagePreprocessing, preprocess
+from tao_like.runtime.inputs.image.reading import IMAGE_FORMATS, Window, image_files, read_image, to_rgb
 from tao_like.runtime.metadata import InputMetadata
 from tao_like.runtime.predictions.tiles import Tiling
 

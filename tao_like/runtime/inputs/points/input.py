@@ -11,14 +11,12 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format
-from tao_like.runtime.inputs.points import (
+from tao_like.runtime.inputs.points.preprocessing import (
     POINT_FEATURES,
     PointsPreprocessing,
-    chosen_columns,
-    point_files,
     preprocess_points,
-    read_points,
 )
+from tao_like.runtime.inputs.points.reading import chosen_columns, point_files, read_points
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:

@@ -11,13 +11,8 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.skeleton import (
-    SkeletonPreprocessing,
-    checked_skeleton,
-    preprocess_skeleton,
-    read_skeleton,
-    skeleton_files,
-)
+from tao_like.runtime.inputs.skeleton.preprocessing import SkeletonPreprocessing, preprocess_skeleton
+from tao_like.runtime.inputs.skeleton.reading import checked_skeleton, read_skeleton, skeleton_files
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def _kind(character: str) -> str:
 
 
 class BytePairs:
-    """A vocabulary of byte pairs: 256 bytes, the same at a word's end, one entry a merge, start and end.
+    """A vocabulary of byte pairs: 256 bytes, the same at a word's end, one token a merge, start and end.
 
     Args:
         merges: "left right" each, the first one first.
@@ -80,7 +80,7 @@ class BytePairs:
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """Entry to id."""
+        """Token to id."""
         return dict(self._ids)
 
     def ids(self, token: str) -> list[int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError, DatasetError
 from tao_like.runtime.inputs.base import check_format, shape_fits
-from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
+from tao_like.runtime.inputs.text.preprocessing import TextPreprocessing, Tokenizer
 from tao_like.runtime.metadata import InputMetadata
 
 if TYPE_CHECKING:

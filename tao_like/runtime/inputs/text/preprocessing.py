@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError
-from tao_like.runtime.inputs.bpe import BytePairs, clip_tokens
-from tao_like.runtime.inputs.token_files import (
+from tao_like.runtime.inputs.text.bpe import BytePairs, clip_tokens
+from tao_like.runtime.inputs.text.token_files import (
     LARGEST_VOCABULARY,
     READERS,
     SENTENCEPIECE,

@@ -1,4 +1,4 @@
-"""What an ONNX graph costs, counted as `stages.cost` counts a torch network."""
+"""What an ONNX graph costs, counted as `stages.lib.cost` counts a torch network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx import shape_inference
 
 from tao_like.errors import ConversionError
 from tao_like.stages.lib.cost import Cost
-from tao_like.stages.lib.onnx_graph import fixed_batch, folded, tensor_shapes
+from tao_like.stages.lib.graphs.folding import fixed_batch, folded, tensor_shapes
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
 TRANSPOSED = ("ConvTranspose",)

@@ -18,7 +18,7 @@ from torch import Tensor
 from tao_like.contract.model import Exportable
 from tao_like.errors import ConversionError
 from tao_like.runtime.session import graph_session
-from tao_like.stages.lib.onnx_branches import without_decided_branches
+from tao_like.stages.lib.graphs.branches import without_decided_branches
 
 HIGHEST_TRACED_OPSET = 20
 """The tracing exporter ends here; for a later opset its graph is raised."""

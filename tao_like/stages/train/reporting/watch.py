@@ -85,7 +85,7 @@ class Watch:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough steps have passed; all processes come to the same answer."""
+        """Whether enough steps have passed; all processes come to the same result."""
         return (self.state.step + 1) % self._every == 0
 
     def look(self, signal: int | None = None) -> int | None:

@@ -168,7 +168,7 @@ def from_all_processes(values: Tensor, fabric: Fabric) -> Tensor:
 
 
 def channels_together(model: nn.Module) -> nn.Module:
-    """Lets the channels of a place lie together in the kernels of a model, in place.
+    """Lets the channels of a pixel lie together in the kernels of a model, in place.
 
     torch's own ``model.to(memory_format=...)`` refuses a model that holds a tensor of five axes, such as the
     masks of windows that an imported network brings.

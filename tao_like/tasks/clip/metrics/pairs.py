@@ -135,10 +135,10 @@ class PairMetrics(Metrics):
     def _zero_shot(
         self, images: npt.NDArray[np.float32], labels: Numbers, labelled: npt.NDArray[np.bool_]
     ) -> tuple[Numbers, Numbers]:
-        """Place of each sample's class, and the class that is found for it; of those without label 0."""
+        """Rank of each sample's class, and the class that is found for it; of those without label 0."""
         zeros = np.zeros(len(labels), np.int64)
         if not self._tops or self.classes.embeddings is None:
-            # No place is good enough where nothing can be told.
+            # No rank is good enough where nothing can be told.
             return np.full(len(labels), np.iinfo(np.int64).max), zeros
         cosines = images @ self.classes.embeddings.T
         return class_ranks(cosines, np.where(labelled, labels, 0)), cosines.argmax(axis=1).astype(np.int64)

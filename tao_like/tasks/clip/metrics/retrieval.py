@@ -16,7 +16,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place at which each sample finds what it looks for, from 0.
+    """The rank at which each sample finds what it looks for, from 0.
 
     Attributes:
         of_images: among the distinct captions, that of each image's caption.
@@ -27,7 +27,7 @@ class Ranks:
     of_texts: Numbers
 
     def recall(self, at: int, chosen: npt.NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The fractions of the images and of the texts that find theirs within so many places."""
+        """The fractions of the images and of the texts that find theirs within so many ranks."""
         found = [ranks if chosen is None else ranks[chosen] for ranks in (self.of_images, self.of_texts)]
         first, second = (float((ranks < at).mean()) if len(ranks) else 0.0 for ranks in found)
         return first, second
@@ -65,7 +65,7 @@ def _rank(cosines: Array, right: npt.NDArray[np.bool_]) -> Numbers:
 
 
 def class_ranks(cosines: Array, labels: Numbers) -> Numbers:
-    """The place of each sample's class, from 0; as for `find_ranks`, the last of equal ones.
+    """The rank of each sample's class, from 0; as for `find_ranks`, the last of equal ones.
 
     Args:
         cosines: (N, classes).
@@ -108,7 +108,7 @@ def linear_probe(
 
     Args:
         images: (N, D) of the training images; labels: (N,) theirs.
-        tested: (M, D); answers: (M,) their labels.
+        tested: (M, D); labels: (M,) of these.
         num_classes: how many there are.
     """
     held = np.arange(len(images)) % 5 == 4

@@ -22,7 +22,7 @@ _GROUPS = 8
 
 
 class Convolutions(nn.Module):
-    """Three convolutions and a linear layer that knows places, for small images.
+    """Three convolutions and a linear layer that knows positions, for small images.
 
     Args:
         embed_dim: length of an embedding.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.data.text.sentence_files import KEY, first_place, read_config
+from tao_like.data.text.sentence_files import KEY, first_position, read_config
 from tao_like.errors import SpecError
 from tao_like.networks.weights.checkpoints import SOURCE_KEY, read_file, state_dicts
 from tao_like.tasks.clip.model.sentence_tower import SentenceShape
@@ -55,7 +55,7 @@ def described(block: TextEncoderSpec) -> TextEncoderSpec:
             f"kind {', '.join(KINDS)} can be text towers"
         )
     if config.get("position_embedding_type", "absolute") != "absolute":
-        raise SpecError(f"{KEY}={folder}: its places are relative, and only absolute ones are known here")
+        raise SpecError(f"{KEY}={folder}: its positions are relative, and only absolute ones are known here")
     act = config.get("hidden_act", "gelu")
     if act not in _ACTIVATIONS:
         raise SpecError(f"{KEY}={folder}: its activation is {act}; {', '.join(_ACTIVATIONS)} are known")
@@ -113,7 +113,7 @@ def load_sentence(tower: Any, folder: Path) -> list[str]:
     state = next(iter(state_dicts(content)), {})
     length = len(tower.positional_embedding)
     try:
-        weights = _our_names(state, first_place(read_config(folder)), length)
+        weights = _our_names(state, first_position(read_config(folder)), length)
     except (KeyError, IndexError) as error:
         raise SpecError(
             f"{KEY}={file}: these are no weights of such an encoder; {error} is not there"
@@ -134,7 +134,7 @@ def load_sentence(tower: Any, folder: Path) -> list[str]:
 
 
 def _our_names(state: dict[str, Tensor], first: int, length: int) -> dict[str, Tensor]:
-    """The encoder's weights under our names; the kind of token, always 0, is added to the places."""
+    """The encoder's weights under our names; the kind of token, always 0, is added to the positions."""
     prefix = next((p for p in ("bert.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in state), "")
     inner = {
         name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)

@@ -25,7 +25,7 @@ _SIGLIP_EPSILON = 1e-6
 class TextTower(nn.Module):
     """Ids to embeddings, and the scale and bias by which pairs are compared.
 
-    The embedding is read at a text's end: the first place of the id ``end``. What stands behind it has no
+    The embedding is read at a text's end: the first position of the id ``end``. What stands behind it has no
     effect, since no token sees a later one (Radford et al. 2021, section 2.4).
 
     Args:
@@ -39,8 +39,8 @@ class TextTower(nn.Module):
         activation: a name of ``ACTIVATIONS``.
         logit_scale: logarithm of the scale of cosines at the start.
         logit_bias: what is added to scaled cosines at the start; None: the loss has no bias.
-        is_siglip: every token sees all, padding too, and the embedding is read at the last place (Zhai et al.
-            2023, as in big_vision).
+        is_siglip: every token sees all, padding too, and the embedding is read at the last position (Zhai et
+            al. 2023, as in big_vision).
         mlp_ratio: hidden channels of the blocks over their width.
     """
 
@@ -116,7 +116,7 @@ class TextTower(nn.Module):
         if self.is_siglip:
             last: Tensor = self.projection(self.norm(states)[:, -1])
             return last
-        # Which place is the first end: a product with its mark, for engines that cannot gather by row.
+        # Which position is the first end: a product with its mark, for engines that cannot gather by row.
         ends = (ids == self.end).to(states.dtype)
         first = ends * (ends.cumsum(dim=1) == 1)
         embedding: Tensor = self.projection(self.norm((states * first.unsqueeze(-1)).sum(dim=1)))

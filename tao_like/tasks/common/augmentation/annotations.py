@@ -94,7 +94,7 @@ class LabeledImage(NamedTuple):
 
     Attributes:
         image: in RGB.
-        target: objects, or the class index of every pixel (H, W) uint8; None: nothing that has a place.
+        target: objects, or the class index of every pixel (H, W) uint8; None: nothing that has a position.
     """
 
     image: Image.Image

@@ -85,7 +85,7 @@ class RotateByChoice(v2.Transform):
 
 
 class PreprocessWhole(v2.Transform):
-    """The image as ``preprocess`` of the runtime gives it to a network; what is known of it has no place.
+    """The image as ``preprocess`` of the runtime gives it to a network; what is known of it has no position.
 
     Args:
         preprocessing: any, ``crop`` too.
@@ -106,7 +106,7 @@ class CropAugmentation(v2.Compose):
 
     Args:
         preprocessing: size of the input, and how images become it where no crop is drawn.
-        crop: a crop of random place, size and shape.
+        crop: a crop of random position, size and shape.
         flip: mirror images.
         rotate: rotation; corners that become free are black, and to be ignored in a mask.
         color: changes of light and color.
@@ -148,7 +148,7 @@ class CropAugmentation(v2.Compose):
         super().__init__(steps)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """An image of which nothing has a place, changed: (H, W, 3) uint8."""
+        """An image of which nothing has a position, changed: (H, W, 3) uint8."""
         return np.array(self(LabeledImage(image)).image)
 
 

@@ -17,7 +17,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region
 from tao_like.tasks.common.augmentation.annotations import IGNORE, Annotations, LabeledImage
 from tao_like.tasks.common.augmentation.draws import uniform
 from tao_like.tasks.common.augmentation.warps import ScaleShift, resampling_of
@@ -48,7 +48,7 @@ class Mosaic(v2.Transform):
         image = Image.new("RGB", canvas, (preprocessing.fill,) * 3)
         targets = []
         for number, sample in enumerate(inputs):
-            _, _, width, height = letterbox_place(sample.image.width, sample.image.height, preprocessing)
+            _, _, width, height = letterbox_region(sample.image.width, sample.image.height, preprocessing)
             left = center[0] - width if number % 2 == 0 else center[0]
             top = center[1] - height if number < 2 else center[1]
             image.paste(sample.image.resize((width, height), resampling), (left, top))

@@ -60,7 +60,7 @@ class Preprocess(GeometricTransform):
 
 
 class RandomScaleShift(GeometricTransform):
-    """The image in another size at another place.
+    """The image in another size at another position.
 
     Args:
         preprocessing: ``letterbox`` or ``squash``.

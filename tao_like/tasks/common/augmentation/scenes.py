@@ -1,4 +1,4 @@
-"""The augmentation of images whose objects have a place: boxes, instances, or a class a pixel."""
+"""The augmentation of images whose objects have a position: boxes, instances, or a class a pixel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SceneAugmentation:
     Args:
         preprocessing: size of the input, and how images become it where nothing is changed; ``letterbox``
             or ``squash``.
-        affine: size, place, rotation.
+        affine: size, position, rotation.
         color: changes of color.
         horizontal_flip_prob: chance of left for right.
         vertical_flip_prob: chance of upside down.

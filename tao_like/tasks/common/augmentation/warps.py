@@ -18,7 +18,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 # isort: split
 from torchvision import tv_tensors
 
-from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region
 from tao_like.tasks.common.augmentation.annotations import (
     IGNORE,
     Annotations,
@@ -115,7 +115,7 @@ def _around(box: Boxes, canvas: tuple[int, int]) -> Region:
 
 @dataclass(frozen=True)
 class ScaleShift(Warp):
-    """An image in another size at some place of a canvas, perhaps beyond its borders.
+    """An image in another size at some position of a canvas, perhaps beyond its borders.
 
     Attributes:
         left: of the image on the canvas, in its pixels.
@@ -139,7 +139,7 @@ class ScaleShift(Warp):
         scale: float = 1.0,
         shift: tuple[float, float] = (0.0, 0.0),
     ) -> ScaleShift:
-        """The place that ``prepare`` gives an image, but for scale and shift.
+        """Where ``preprocess`` puts an image, but for scale and shift.
 
         Args:
             source: width and height of the image.
@@ -150,7 +150,7 @@ class ScaleShift(Warp):
         across, down = preprocessing.width, preprocessing.height
         width, height = across, down
         if preprocessing.resize == "letterbox":
-            _, _, width, height = letterbox_place(*source, preprocessing)
+            _, _, width, height = letterbox_region(*source, preprocessing)
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
         left = math.floor((across - width) / 2 + shift[0] * across)
         top = math.floor((down - height) / 2 + shift[1] * down)

@@ -13,7 +13,7 @@ from tao_like.runtime.predictions.detections import Detections
 
 CLOSE_IOU = 1e-3
 """Overlaps so near the threshold of suppression may fall on either side of it."""
-SAME_PLACE = 0.9
+SAME_BOX = 0.9
 """Intersection over union from which on two boxes are taken for the same."""
 Boxes = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ class Comparison:
         limit: most boxes of a sample.
         by_class: boxes of different classes did not suppress each other.
         box_iou: intersection over union of every box (N, V) with every other (M, V), as (N, M).
-        moved: how far a box (V,) is from another that stands in the same place.
+        moved: how far a box (V,) is from its counterpart.
     """
 
     score_threshold: float
@@ -44,10 +44,10 @@ def largest_difference(
 ) -> float:
     """The largest difference of a score or of a box over all samples.
 
-    Detections are compared as sets, since equal scores may change places: each finds its counterpart by class
-    and place. One without a counterpart counts by how far its score lies above what a detection needs at
-    least, so that a box on the edge of the threshold is no disagreement; or not at all where its overlap with
-    a better box is within 0.001 of the threshold of suppression.
+    Detections are compared as sets, since equal scores may change their order: each finds its counterpart by
+    class and overlap. One without a counterpart counts by how far its score lies above what a detection needs
+    at least, so that a box on the edge of the threshold is no disagreement; or not at all where its overlap
+    with a better box is within 0.001 of the threshold of suppression.
 
     Args:
         expected: one a sample.
@@ -62,27 +62,27 @@ def _of_sample(one: Detections, other: Detections, by: Comparison) -> float:
     ious = by.box_iou(one.boxes, other.boxes) * (one.labels[:, None] == other.labels[None, :])
     free = np.ones(len(other), bool)
     worst = 0.0
-    for place in range(len(one)):
-        open_ious = np.where(free, ious[place], 0.0)
+    for index in range(len(one)):
+        open_ious = np.where(free, ious[index], 0.0)
         match = int(open_ious.argmax()) if len(open_ious) else -1
-        if match < 0 or open_ious[match] < SAME_PLACE:
-            worst = max(worst, _excess(one, place, by))
+        if match < 0 or open_ious[match] < SAME_BOX:
+            worst = max(worst, _excess(one, index, by))
             continue
         free[match] = False
-        score = abs(float(one.scores[place] - other.scores[match]))
-        worst = max(worst, score, by.moved(one.boxes[place], other.boxes[match]))
-    return max([worst, *(_excess(other, int(place), by) for place in np.flatnonzero(free))])
+        score = abs(float(one.scores[index] - other.scores[match]))
+        worst = max(worst, score, by.moved(one.boxes[index], other.boxes[match]))
+    return max([worst, *(_excess(other, int(index), by) for index in np.flatnonzero(free))])
 
 
-def _excess(found: Detections, place: int, by: Comparison) -> float:
+def _excess(found: Detections, index: int, by: Comparison) -> float:
     """How far a detection lies above what it needed to be one."""
     needed = by.score_threshold
     if len(found) == by.limit:
         needed = max(needed, float(found.scores.min()))
-    is_rival = found.scores >= found.scores[place]
+    is_rival = found.scores >= found.scores[index]
     if by.by_class:
-        is_rival &= found.labels == found.labels[place]
-    rivals = by.box_iou(found.boxes[place : place + 1], found.boxes)[0][is_rival]
+        is_rival &= found.labels == found.labels[index]
+    rivals = by.box_iou(found.boxes[index : index + 1], found.boxes)[0][is_rival]
     if (np.abs(rivals - by.iou_threshold) < CLOSE_IOU).any():
         return 0.0
-    return float(found.scores[place]) - needed
+    return float(found.scores[index]) - needed

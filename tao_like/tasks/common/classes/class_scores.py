@@ -30,12 +30,12 @@ class ClassScores:
     def ordered(
         cls, scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], objects: int
     ) -> ClassScores:
-        """Answers in any order, put in theirs; of equal scores the earlier comes first."""
+        """Predictions in any order, put in theirs; of equal scores the earlier comes first."""
         order = np.argsort(-scores, kind="stable")
         return cls(scores[order], right[order], objects)
 
     def curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Precision and recall when the first 1, 2, ... M answers count."""
+        """Precision and recall when the first 1, 2, ... M predictions count."""
         hits = np.cumsum(self.right)
         return hits / np.arange(1, len(hits) + 1), hits / max(self.objects, 1)
 

@@ -15,7 +15,7 @@ STARTS = 5
 
 
 def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
-    """Intersection over union (N, K) of shapes (N, 2) and anchors (K, 2), width and height, at one place."""
+    """Intersection over union (N, K) of shapes (N, 2) and anchors (K, 2), width and height, at one center."""
     common = np.minimum(shapes[:, None, 0], anchors[None, :, 0]) * np.minimum(
         shapes[:, None, 1], anchors[None, :, 1]
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SIZE = (1120, 580)
 _MOST_DOTS = 20000
 _SMALLEST = 0.5
-"""Sides below it, in pixels, are drawn at it: the logarithm of 0 has no place."""
+"""Sides below it, in pixels, are drawn at it: the logarithm of 0 cannot be drawn."""
 
 
 def draw_anchors(

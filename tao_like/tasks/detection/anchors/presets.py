@@ -68,7 +68,7 @@ class AnchorPlan:
         box_matching_iou: overlap of shapes above which an anchor is responsible too, beside the best one.
         neutral_iou: overlap above which a box that is responsible for no object is no mistake.
         box_weight: of the boxes in the loss.
-        negative_weight: of places without an object.
+        negative_weight: of locations without an object.
         class_weight: of the classes.
     """
 

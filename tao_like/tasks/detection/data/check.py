@@ -18,8 +18,8 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import Window
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.common.boxes.box_predictions import DrawnBox
 from tao_like.tasks.detection.data.dataset import DetectionDataset
 from tao_like.tasks.detection.data.source import LabelledBoxes

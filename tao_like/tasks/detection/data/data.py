@@ -15,8 +15,8 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
 from tao_like.tasks.common.image_data import ImageData

@@ -25,10 +25,10 @@ def shape_iou(shapes: Tensor, anchors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def responsible(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs of place and anchor are responsible for the objects of an image.
+    """Which pairs of location and anchor are responsible for the objects of an image.
 
     Each object has the anchor whose shape overlaps its own best, over all maps, and all others that overlap
-    it by more than the plan's threshold; of each, the place in whose cell its center lies. A pair wanted
+    it by more than the plan's threshold; of each, the location in whose cell its center lies. A pair wanted
     by several objects goes to the one whose shape fits best.
 
     Args:

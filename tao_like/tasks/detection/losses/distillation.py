@@ -13,7 +13,7 @@ from tao_like.networks import _torchvision  # noqa: F401
 from torchvision.ops import generalized_box_iou_loss
 
 CONFIDENT = 0.1
-"""Score from which on a teacher's box is worth learning; most places say nothing, at any place."""
+"""Score from which on a teacher's box is worth learning; most locations say nothing."""
 BOX_WEIGHT = 2.0
 """Weight of the boxes beside the scores, as in DETR (Carion et al. 2020)."""
 TINY = 1e-6

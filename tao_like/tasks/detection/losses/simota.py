@@ -1,4 +1,4 @@
-"""YOLOX's loss: which places learn which object (SimOTA), and how far their predictions are off."""
+"""YOLOX's loss: which locations learn which object (SimOTA), and how far their predictions are off."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn import functional
 from tao_like.tasks.detection.model.yolox.predictions import Predictions
 
 CENTER_RADIUS = 1.5
-"""Strides around the center of an object, along each axis, within which places may be responsible for it."""
-MOST_PLACES = 10
-"""The best overlaps whose sum says how many places are responsible for an object."""
+"""Strides around an object's center, along each axis, within which locations may be responsible for it."""
+TOP_IOUS = 10
+"""The best overlaps whose sum says how many locations are responsible for an object."""
 IOU_WEIGHT = 3.0
-"""Weight of the overlap in the cost of a place."""
+"""Weight of the overlap in the cost of a location."""
 BOX_WEIGHT = 5.0
 """Weight of the overlap in the loss."""
 NOT_ALLOWED = 1e6
@@ -25,15 +25,15 @@ TINY = 1e-8
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which places of an image are responsible for which object.
+    """Which locations of an image are responsible for which object.
 
     Attributes:
-        places: (P,) numbers of the places that are responsible.
+        locations: (P,) numbers of the locations that are responsible.
         objects: (P,) number of the object of each.
-        ious: (P,) intersection over union of the place's box and its object.
+        ious: (P,) intersection over union of the location's box and its object.
     """
 
-    places: Tensor
+    locations: Tensor
     objects: Tensor
     ious: Tensor
 
@@ -56,11 +56,11 @@ def _paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
 def assign(
     predictions: Predictions, corners: Tensor, image: int, boxes: Tensor, labels: Tensor
 ) -> Assignment:
-    """SimOTA for one image: each object gets the places that predict it best, as many as fit it well.
+    """SimOTA for one image: each object gets the locations that predict it best, as many as fit it well.
 
     Args:
         predictions: of the batch.
-        corners: (A, 4) the boxes that the image's places predict.
+        corners: (A, 4) the boxes that the image's locations predict.
         image: its number in the batch.
         boxes: (G, 4) the objects, in pixels of the input; none is fine.
         labels: (G,) class numbers.
@@ -85,23 +85,23 @@ def assign(
 
 
 def _near_centers(predictions: Predictions, boxes: Tensor) -> Tensor:
-    """(G, A): whether a place lies near the center of an object."""
-    places = (predictions.cells + 0.5) * predictions.strides[:, None]
+    """(G, A): whether a location lies near the center of an object."""
+    locations = (predictions.cells + 0.5) * predictions.strides[:, None]
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = (places[None] - centers[:, None]).abs().amax(dim=2)
+    distance = (locations[None] - centers[:, None]).abs().amax(dim=2)
     return distance < CENTER_RADIUS * predictions.strides
 
 
 def _matched(cost: Tensor, ious: Tensor, candidates: Tensor) -> Assignment:
-    """From costs (G, C) to places: as many an object as its best overlaps sum up to, one object a place."""
-    most = min(MOST_PLACES, ious.shape[1])
+    """From costs (G, C) to locations: as many an object as its best overlaps sum to, each for one object."""
+    most = min(TOP_IOUS, ious.shape[1])
     counts = ious.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
     order = cost.argsort(dim=1, stable=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
     chosen = (rank < counts[:, None]) & (cost < NOT_ALLOWED)
-    # A place that several objects want goes to the one for which it costs least.
+    # A location that several objects want goes to the one for which it costs least.
     cheapest = cost.masked_fill(~chosen, float("inf")).argmin(dim=0)
     is_taken = chosen.any(dim=0)
     objects = cheapest[is_taken]
@@ -116,7 +116,7 @@ def yolox_losses(
     *,
     refine: bool,
 ) -> dict[str, Tensor]:
-    """The terms of the loss of a batch, each divided by the number of places that are responsible.
+    """The terms of the loss of a batch, each divided by the number of locations that are responsible.
 
     Args:
         maps: of the head.
@@ -138,20 +138,20 @@ def yolox_losses(
     count = 0
     for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
         found = assign(predictions, corners[image].detach(), image, of_image, names)
-        if len(found.places) == 0:
+        if len(found.locations) == 0:
             continue
-        count += len(found.places)
-        is_object[image, found.places] = 1.0
+        count += len(found.locations)
+        is_object[image, found.locations] = 1.0
         wanted = of_image[found.objects]
-        iou = _paired_iou(corners[image, found.places], wanted)
+        iou = _paired_iou(corners[image, found.locations], wanted)
         parts["loss_box"] = parts["loss_box"] + (1 - iou**2).sum()
         soft = functional.one_hot(names[found.objects], classes) * found.ious[:, None]
         parts["loss_class"] = parts["loss_class"] + functional.binary_cross_entropy_with_logits(
-            predictions.classes[image, found.places], soft, reduction="sum"
+            predictions.classes[image, found.locations], soft, reduction="sum"
         )
         if refine:
-            target = predictions.encode(wanted, found.places)
-            given = predictions.raw_boxes[image, found.places]
+            target = predictions.encode(wanted, found.locations)
+            given = predictions.raw_boxes[image, found.locations]
             parts["loss_l1"] = parts["loss_l1"] + (given - target).abs().sum()
     parts["loss_object"] = functional.binary_cross_entropy_with_logits(
         predictions.objects, is_object, reduction="sum"

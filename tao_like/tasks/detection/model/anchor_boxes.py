@@ -17,7 +17,7 @@ from torchvision.models.detection.image_list import ImageList
 def anchor_boxes(
     generator: AnchorGenerator | DefaultBoxGenerator, inputs: Tensor, maps: Sequence[Tensor]
 ) -> Tensor:
-    """Anchors (A, 4) for the places of maps: left, top, right, bottom in pixels of the input.
+    """Anchors (A, 4) for the locations of maps: left, top, right, bottom in pixels of the input.
 
     torchvision's generators count in the type of the maps they are given. bfloat16, as maps are under mixed
     precision, has no odd numbers above 256 and steps of 4 pixels above 512; and ``AnchorGenerator`` keeps the

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.boxes.best_places import best_places
+from tao_like.tasks.common.boxes.top_indices import top_indices
 from tao_like.tasks.detection.model.anchor_boxes import anchor_boxes
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
@@ -85,7 +85,7 @@ class _FirstStage:
 
 
 class Samples(NamedTuple):
-    """The regions that the second stage's loss takes, a list entry an image.
+    """The regions that the second stage's loss takes, an item for each image.
 
     Attributes:
         regions: (R, 4).
@@ -221,7 +221,7 @@ class FasterRcnn(Detector):
         """The best regions (N, P, 4) of each image, filled up with 0, and how many there are (N,)."""
         places, levels, start = [], [], 0
         for level, logits in enumerate(first.objectness.split(first.counts, dim=1)):
-            best = best_places(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
+            best = top_indices(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
             places.append(best + start)
             levels.append(torch.full((int(best.shape[1]),), level, device=best.device))
             start += first.counts[level]
@@ -267,7 +267,7 @@ class FasterRcnn(Detector):
         scores = logits.softmax(dim=1)[:, 1:].reshape(-1, amount, classes)
         scores = scores * is_real[..., None] * _at_least(boxes, SMALLEST_BOX)
         most = min(max(FEWEST_PREDICTIONS, amount), amount * classes)
-        order = best_places(scores.flatten(1), most)
+        order = top_indices(scores.flatten(1), most)
         best = scores.flatten(1).gather(1, order)
         boxes = boxes.reshape(-1, amount * classes, 4).gather(1, order[..., None].expand(-1, -1, 4))
         is_own = (order % classes)[..., None] == torch.arange(classes, device=order.device)

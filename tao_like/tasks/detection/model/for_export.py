@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.runtime.geometry.boxes import keep_best
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.boxes.best_places import best_places
+from tao_like.tasks.common.boxes.top_indices import top_indices
 from tao_like.tasks.detection.model.detector import Detector
 
 # isort: split
@@ -130,7 +130,7 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
     """
     best, labels = class_scores.max(dim=2)
     count, classes = int(best.shape[1]), int(class_scores.shape[2])
-    order = best_places(best, min(selection.candidates, count))
+    order = top_indices(best, min(selection.candidates, count))
     scores = best.gather(1, order)
     candidates = int(scores.shape[1])
     boxes, labels = _taken(boxes, order), labels.gather(1, order)
@@ -143,7 +143,7 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
     ones = torch.ones_like(flat, dtype=scores.dtype)
     is_kept = torch.zeros_like(scores).reshape(-1).scatter(0, flat, ones).reshape(-1, candidates)
     scores = scores * is_kept
-    order = best_places(scores, min(selection.limit, candidates))
+    order = top_indices(scores, min(selection.limit, candidates))
     scores = scores.gather(1, order)
     is_real = scores > 0
     boxes = _taken(boxes, order) * is_real[..., None]
@@ -152,5 +152,5 @@ def suppressed(boxes: Tensor, class_scores: Tensor, selection: Selection) -> tup
 
 
 def _taken(boxes: Tensor, order: Tensor) -> Tensor:
-    """The boxes (N, A, 4) at places (N, K)."""
+    """The boxes (N, A, 4) at indices (N, K)."""
     return boxes.gather(1, order[..., None].expand(-1, -1, 4))

@@ -26,7 +26,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 SIDES = (32, 64, 128, 256, 512)
-"""Side of the smallest of the three anchors at each place of a map, in pixels, fine to coarse."""
+"""Side of the smallest of the three anchors at each location of a map, in pixels, fine to coarse."""
 STEPS_AN_OCTAVE = 3
 RATIOS = (0.5, 1.0, 2.0)
 """Height over width of the anchors."""

@@ -1,7 +1,7 @@
 """RoIAlign over a feature pyramid (He et al. 2017, "Mask R-CNN"; Lin et al. 2017, eq. 1) in plain torch.
 
 torchvision's needs its compiled operators, which are not everywhere (see ``networks._torchvision``). Here
-each bin is a weighted sum of places of the maps, and one embedding bag computes all of them.
+each bin is a weighted sum of pixels of the maps, and one embedding bag computes all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pooled_regions(
 
     Args:
         maps: of the pyramid, fine to coarse, each (N, C, H, W) in float32.
-        strides: pixels between the places of each map.
+        strides: pixels of the input between two of each map.
         boxes: (K, 4): left, top, right, bottom in pixels of the input. No gradient goes through them.
         images: (K,) number of each region's image in the batch.
         bins: of a region along each axis.
@@ -81,7 +81,7 @@ class _RoiAlign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the maps; the weights of the places are computed again rather than kept."""
+        """Gradients of the maps; the weights of the maps' pixels are computed again rather than kept."""
         boxes, images, levels, *maps = ctx.saved_tensors
         with torch.enable_grad():
             again = [each.detach().requires_grad_() for each in maps]
@@ -122,7 +122,7 @@ class _RoiAlign(torch.autograd.Function):
             )
             chosen.append(places)
         order = graph.op("Concat", *chosen, axis_i=0)
-        # Regions' places in the list by level: the inverse of the order in which they were taken.
+        # Regions' indices in the list by level: the inverse of the order in which they were taken.
         numbers = graph.op(
             "Range",
             graph.op("Constant", value_t=torch.tensor(0)),
@@ -143,9 +143,9 @@ def _pooled(
     maps: Sequence[Tensor],
     bins: int,
 ) -> Tensor:
-    """Regions (K, C, bins, bins): each bin is a sum of 4 points, each between 4 places of its map."""
+    """Regions (K, C, bins, bins): each bin is a sum of 4 points, each between 4 pixels of its map."""
     channels = maps[0].shape[1]
-    # All places of all maps and images in one table, a row each.
+    # All pixels of all maps and images in one table, a row each.
     table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])
     device = boxes.device
     areas = torch.tensor([each.shape[2] * each.shape[3] for each in maps], device=device)
@@ -172,16 +172,16 @@ def _pooled(
 
 
 def _line(edges: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Along one axis, the two places beside each point, and their weights.
+    """Along one axis, the two pixels beside each point, and their weights.
 
     Args:
-        edges: (K, 2): where the regions begin and end, in places of the map.
-        size: (K,) places of the map along this axis.
+        edges: (K, 2): where the regions begin and end, in pixels of the map.
+        size: (K,) pixels of the map along this axis.
         count: bins of a region.
 
     Returns:
-        Places and weights (K, count, 2 * 2): for each bin 2 points with 2 places each. A point that lies more
-        than one place outside of the map counts as zero.
+        Pixels and weights (K, count, 2 * 2): for each bin 2 points with 2 pixels each. A point that lies more
+        than one pixel outside of the map counts as zero.
     """
     bins = torch.arange(count, device=edges.device, dtype=edges.dtype)
     samples = torch.arange(SAMPLES, device=edges.device, dtype=edges.dtype) + 0.5

@@ -29,7 +29,7 @@ VARIANCES = (10.0, 10.0, 5.0, 5.0)
 VGG_CHANNELS = (512, 1024, 512, 256, 256, 256)
 VGG_STEPS = (8, 16, 32, 64, 100, 300)
 VGG_SIDE = 300
-"""The paper's network with VGG-16: channels of its maps, and pixels between places at an input of 300."""
+"""The paper's network with VGG-16: channels of its maps, and pixels between locations at an input of 300."""
 
 
 class ExtraLayers(nn.Module):
@@ -99,7 +99,7 @@ class Ssd(Detector):
         ratios: width over height of the anchors beside squares.
         mean: of the normalization, 0 to 1.
         std: of the normalization.
-        steps: pixels between the places of each map; None: by the maps' sizes.
+        steps: pixels between the locations of each map; None: by the maps' sizes.
     """
 
     class_outputs = ("head.classification_head.",)
@@ -183,7 +183,7 @@ def _hardest(losses: Tensor, counts: Tensor) -> Tensor:
 def default_boxes(
     scales: Sequence[float], ratios: Sequence[float], steps: Sequence[int] | None
 ) -> DefaultBoxGenerator:
-    """torchvision's anchors: two squares a place, and two boxes for each ratio.
+    """torchvision's anchors: two squares a location, and two boxes for each ratio.
 
     The finest and the two coarsest maps have the first ratio alone, as in the paper.
     """

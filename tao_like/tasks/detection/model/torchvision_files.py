@@ -144,7 +144,7 @@ def _misfits(
     """What of a checkpoint does not fit, in words."""
     counters = "num_batches_tracked"
     lacking = [f"{name} is lacking" for name in own if name not in given and not name.endswith(counters)]
-    extra = [f"{name} has no place" for name in given if name not in own]
+    extra = [f"{name} has no parameter" for name in given if name not in own]
     shapes = [
         f"{name} is {tuple(given[name].shape)}, here {tuple(tensor.shape)}"
         for name, tensor in own.items()

@@ -27,14 +27,14 @@ class FasterRcnnSpec:
         2000, "Regions of a map that suppression looks at, in training", ge=1, le=10000
     )
     rpn_pre_nms_top_n_test: int = spec_field(
-        1000, "The same for answers, and in the exported graph", ge=1, le=10000
+        1000, "The same for predictions, and in the exported graph", ge=1, le=10000
     )
     rpn_post_nms_top_n_train: int = spec_field(
         2000, "Regions of an image that the second stage may learn from", ge=1, le=10000
     )
     rpn_post_nms_top_n_test: int = spec_field(
         1000,
-        "Regions of an image that the second stage looks at for an answer; fewer are faster",
+        "Regions of an image that the second stage looks at for a prediction; fewer are faster",
         ge=1,
         le=10000,
     )
@@ -59,7 +59,7 @@ class FasterRcnnSpec:
 
 @dataclass
 class SsdSpec:
-    """Boxes of several sizes and shapes at each place. For ``arch: ssd``."""
+    """Boxes of several sizes and shapes at each location. For ``arch: ssd``."""
 
     scales: list[float] = spec_field(
         [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],

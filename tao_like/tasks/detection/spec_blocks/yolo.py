@@ -16,7 +16,7 @@ SIZES = ("small", "mid", "big")
 
 @dataclass
 class AnchorSpec:
-    """Anchors of yolo_v3, yolo_v4 and yolo_v4_tiny, and which of them answer for an object."""
+    """Anchors of yolo_v3, yolo_v4 and yolo_v4_tiny, and which of them are responsible for an object."""
 
     small_anchor_shape: list[list[float]] | None = spec_field(
         None,
@@ -43,22 +43,22 @@ class AnchorSpec:
     big_grid_xy_extend: float | None = spec_field(None, "The same at stride 32", ge=0, le=1)
     box_matching_iou: float | None = spec_field(
         None,
-        "Anchors that overlap an object's shape by more than this answer for it, beside the best one; 1: the "
-        "best alone; empty: 0.213, in yolo_v3 1",
+        "Anchors that overlap an object's shape by more than this are responsible for it, beside the best; "
+        "1: the best alone; empty: 0.213, in yolo_v3 1",
         gt=0,
         le=1,
         automl=True,
     )
     matching_neutral_box_iou: float = spec_field(
         0.7,
-        "A box that overlaps some object by more than this, and does not answer for it, is no mistake",
+        "A box that overlaps some object by more than this, and is not responsible for it, is no mistake",
         gt=0,
         le=1,
         automl=True,
     )
     loss_loc_weight: float = spec_field(5.0, "Weight of the boxes in the loss", gt=0, automl=True)
     loss_neg_obj_weights: float = spec_field(
-        1.0, "Weight of places without an object in the loss", gt=0, automl=True
+        1.0, "Weight of locations without an object in the loss", gt=0, automl=True
     )
     loss_class_weights: float = spec_field(
         3.0,

@@ -13,7 +13,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import BigImages
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.detection.data.data import DetectionData, augmentation_of
 from tao_like.tasks.detection.data.source import LabelledBoxes
 from tao_like.tasks.instance_segmentation.data.check import outline_findings

@@ -17,7 +17,7 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.normalize import Normalize
 from tao_like.runtime.predictions.boxes import Selection
-from tao_like.tasks.common.boxes.best_places import best_places
+from tao_like.tasks.common.boxes.top_indices import top_indices
 
 if TYPE_CHECKING:
     from tao_like.tasks.instance_segmentation.spec import ModelSpec
@@ -227,12 +227,12 @@ class Mask2Former(nn.Module):
         if self.segments:
             best, of_query = known.max(dim=2)
             scores = best * (best > classes[..., -1]) * (solid.amax(dim=(2, 3)) > 0)
-            order = best_places(scores, min(selection.limit, int(scores.shape[1])))
+            order = top_indices(scores, min(selection.limit, int(scores.shape[1])))
             query, labels = order, of_query.gather(1, order)
         else:
             quality = (probabilities * solid).sum(dim=(2, 3)) / (solid.sum(dim=(2, 3)) + 1e-6)
             scores = (known * quality[..., None]).flatten(1)
-            order = best_places(scores, min(selection.limit, int(scores.shape[1])))
+            order = top_indices(scores, min(selection.limit, int(scores.shape[1])))
             query = torch.div(order, count, rounding_mode="floor")
             labels = order - query * count
         scores = scores.gather(1, order)

@@ -51,7 +51,7 @@ def load_transformers(network: Mask2Former, path: Path, *, keep_classes: bool = 
             given[ours] = tensor
     skipped = () if keep_classes else network.class_outputs
     misfits = [f"{name} is lacking" for name in own if name not in given]
-    misfits += [f"{name} has no place" for name in given if name not in own]
+    misfits += [f"{name} has no parameter" for name in given if name not in own]
     misfits += [
         f"{name} is {tuple(given[name].shape)}, here {tuple(value.shape)}"
         for name, value in own.items()

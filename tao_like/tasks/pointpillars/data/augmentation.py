@@ -152,7 +152,7 @@ def _between(limits: Sequence[float], random: np.random.Generator) -> float:
 
 
 def turned(places: npt.NDArray[np.floating], angle: float) -> npt.NDArray[np.floating]:
-    """Places (N, 2) turned about the origin, counter-clockwise."""
+    """Points (N, 2) turned about the origin, counter-clockwise."""
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = places[:, 0], places[:, 1]
     return np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)

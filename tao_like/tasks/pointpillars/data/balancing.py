@@ -40,6 +40,6 @@ def balanced(
 
 
 def _drawn(places: Sequence[int], count: int, random: np.random.Generator) -> np.ndarray:
-    """So many of the places: all of them as often as they fit, and the rest at random without repetition."""
+    """So many of the indices: all of them as often as they fit, and the rest at random without repetition."""
     whole, rest = divmod(count, len(places))
     return np.concatenate([np.repeat(places, whole), random.choice(places, rest, replace=False)])

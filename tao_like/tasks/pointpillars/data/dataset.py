@@ -138,7 +138,7 @@ class FrameDataset:
         if not self.remove_outside_boxes:
             return np.ones(len(boxes), bool)
         low, high = np.split(np.array(self.preprocessing.point_cloud_range), 2)
-        # A box whose center is too high or too low would still be seen; its place on the ground counts.
+        # A box whose center is too high or too low would still be seen; its position on the ground counts.
         inside = (boxes[:, :2] >= low[:2]) & (boxes[:, :2] < high[:2])
         return inside[:, 0] & inside[:, 1]
 

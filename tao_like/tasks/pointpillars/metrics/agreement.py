@@ -26,7 +26,7 @@ def comparison(selection: Selection3d) -> Comparison:
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest difference of a place or size as a fraction of the box's longest side, or of yaw in radians."""
+    """Largest difference of center or size as a fraction of the box's longest side, or of yaw in radians."""
     side = max(float(one[3:6].max()), 1.0)
     straight = float(np.abs(one[:6] - other[:6]).max()) / side
     return max(straight, abs(float(wrapped(one[6] - other[6]))))

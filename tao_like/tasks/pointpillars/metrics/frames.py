@@ -50,7 +50,7 @@ class Pairs:
         )
 
     def taken(self, matrix: Boxes) -> Pairs:
-        """The values of another matrix at the same places."""
+        """The values of another matrix at the same indices."""
         return Pairs(self.shape, self.rows, self.columns, matrix[self.rows, self.columns].astype(np.float64))
 
     def matrix(self) -> Floats:

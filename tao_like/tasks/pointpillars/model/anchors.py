@@ -70,7 +70,7 @@ def _centers(low: float, high: float, count: int, *, centered: bool) -> np.ndarr
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Boxes (..., 7) as differences from anchors (..., 7).
 
-    SECOND (Yan et al. 2018), section 3.1.3: places by the anchor's diagonal, heights by its height, sizes as
+    SECOND (Yan et al. 2018), section 3.1.3: centers by the anchor's diagonal, heights by its height, sizes as
     logarithms, the angle as it is.
     """
     diagonal = torch.sqrt(anchors[..., 3:4] ** 2 + anchors[..., 4:5] ** 2)

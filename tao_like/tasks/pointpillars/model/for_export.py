@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.runtime.predictions.boxes3d import CLASS_DISTANCE, Selection3d
-from tao_like.tasks.common.boxes.best_places import best_places
+from tao_like.tasks.common.boxes.top_indices import top_indices
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.suppression import suppress
 
@@ -54,7 +54,7 @@ def selected(boxes: Tensor, class_scores: Tensor, selection: Selection3d) -> tup
     """
     best, labels = class_scores.max(dim=1)
     count = min(selection.candidates, int(best.shape[0]))
-    order = best_places(best[None], count)[0]
+    order = top_indices(best[None], count)[0]
     scores = best[order]
     scores = torch.where(scores >= selection.score_threshold, scores, torch.zeros_like(scores))
     boxes, labels = boxes[order], labels[order]

@@ -102,6 +102,6 @@ def load_openpcdet(network: PointPillars, path: Path, *, keep_head: bool) -> str
     hint = (
         ""
         if network.pillars.padded_row_constant
-        else ("; networks with padded pillars need model.vfe.padded_row_constant=true to answer as they did")
+        else ("; networks with padded pillars need model.vfe.padded_row_constant=true to predict as they did")
     )
     return f"all weights come from {path}; {head}{hint}"

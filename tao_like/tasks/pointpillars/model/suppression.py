@@ -72,7 +72,7 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) ->
         limit: most boxes to keep.
 
     Returns:
-        Places of the kept boxes (limit,), best first, and their scores (limit,); filled up with 0.
+        Indices of the kept boxes (limit,), best first, and their scores (limit,); filled up with 0.
     """
     kept = torch.zeros(limit, dtype=torch.int64, device=boxes.device)
     kept_scores = torch.zeros(limit, dtype=scores.dtype, device=boxes.device)

@@ -40,7 +40,7 @@ class Architecture:
         importance: whether ST-GCN learns a mask of the edges.
         streams: of ``STREAMS``; each has a network of its own.
         weights: of the streams' predictions.
-        confidence: the last channel is a score, not a place.
+        confidence: the last channel is a score, not a coordinate.
     """
 
     layout: Layout
@@ -124,7 +124,7 @@ class SkeletonClassifier(nn.Module):
     def stream(self, name: str, joints: Tensor) -> Tensor:
         """What a stream sees: joints, bones (a joint less its neighbour towards the center), or their motion.
 
-        Scores are no places: they are averaged over the two joints or frames (as pyskl does).
+        Scores are no coordinates: they are averaged over the two joints or frames (as pyskl does).
         """
         if name.startswith("bone"):
             joints = self._difference(joints, joints.index_select(3, self.parents))

@@ -92,7 +92,7 @@ def to_ours(
     given = rest.pop("A", None)
     if given is not None and (given.shape != graph.shape or not torch.allclose(given, graph, atol=1e-5)):
         wrong.append("its graph A is another: model.graph_layout, graph_strategy or center_distance differ")
-    wrong += [f"{name} has no place" for name in rest if not name.endswith("num_batches_tracked")]
+    wrong += [f"{name} has no parameter" for name in rest if not name.endswith("num_batches_tracked")]
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise SpecError(f"{'; '.join(wrong[:_NAMED])}{more}")

@@ -12,8 +12,8 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.masks.checks import check_masks
 from tao_like.data.masks.record import MaskRecord
 from tao_like.plots.datasets import draw_label_histogram
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import Window
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.segmentation.data.dataset import SegmentationDataset
 from tao_like.tasks.segmentation.data.source import LabelledMasks
 from tao_like.tasks.segmentation.draw import overlay

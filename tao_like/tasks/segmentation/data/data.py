@@ -19,8 +19,8 @@ from tao_like.data.images.files import read_header
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.values import IGNORE
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.big_images import BigImages
 from tao_like.runtime.inputs.image import ImagePreprocessing
+from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.runtime.predictions.tiles import Tiling
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.image_tiles import tiles_of

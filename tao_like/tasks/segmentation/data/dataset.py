@@ -18,7 +18,7 @@ from tao_like.data.images.sample import sample_names
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import IGNORE, ClassMap, MaskCoding
-from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_place, preprocess
+from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region, preprocess
 from tao_like.tasks.common.image_input import IMAGE
 from tao_like.tasks.segmentation.data.targets import MaskTarget, SegmentationTargets
 
@@ -104,7 +104,7 @@ def preprocessed_mask(classes: ClassMap, preprocessing: ImagePreprocessing) -> C
     size = (preprocessing.width, preprocessing.height)
     if preprocessing.resize == "squash":
         return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    left, top, width, height = letterbox_place(image.width, image.height, preprocessing)
+    left, top, width, height = letterbox_region(image.width, image.height, preprocessing)
     canvas = Image.new("L", size, IGNORE)
     canvas.paste(image.resize((width, height), Image.Resampling.NEAREST), (left, top))
     return np.asarray(canvas)

@@ -43,7 +43,7 @@ class BinnedPool2d(nn.AdaptiveAvgPool2d):
 
 
 def _bins(length: int, bins: int) -> Tensor:
-    """(bins, length): the fraction of each place in each bin, as torch's adaptive pooling takes them."""
+    """(bins, length): the fraction of each pixel in each bin, as torch's adaptive pooling takes them."""
     number = torch.arange(bins)
     start = torch.div(number * length, bins, rounding_mode="floor")
     end = torch.div((number + 1) * length + bins - 1, bins, rounding_mode="floor")

@@ -19,7 +19,7 @@ MULTIPLE = 32
 
 @dataclass
 class RelativeCropSpec(RandomCropSpec):
-    """A crop of random place, size and shape, resized to the input."""
+    """A crop of random position, size and shape, resized to the input."""
 
     ratio_range: list[float] = spec_field(
         [0.8, 1.25], "Smallest and largest width over height, relative to the input's own"

@@ -60,7 +60,7 @@ class PaletteEntrySpec:
     label_id: int = spec_field(0, "Value in index masks", ge=0, le=65535)
     seg_class: str = spec_field("", "Name of what has this value", aliases=("name",))
     mapping_class: str = spec_field(
-        "", "Class that it is learnt as: entries of one mapping_class are merged; empty: seg_class"
+        "", "Class that it is learnt as: values of one mapping_class are merged; empty: seg_class"
     )
     rgb: list[int] = spec_field(
         [],

@@ -139,7 +139,7 @@ class TinyNeck(nn.Module):
 
 
 class AnchorHead(ObjectHead):
-    """For each place and anchor a box, whether there is an object, and its class.
+    """For each location and anchor a box, whether there is an object, and its class.
 
     The papers' last layer gives all of these; here it is three layers of together the same size, so that the
     one that tells classes can be replaced alone.

@@ -18,7 +18,7 @@ A box of no width has no ratio of its sides, and complete IoU and its gradient w
 
 
 class AnchorPredictions:
-    """The head's values for all A pairs of place and anchor of a batch, side by side, in float32.
+    """The head's values for all A pairs of location and anchor of a batch, side by side, in float32.
 
     The pairs stand map by map, fine to coarse; in a map anchor by anchor, in an anchor row by row.
 
@@ -31,8 +31,8 @@ class AnchorPredictions:
         raw_boxes: (N, A, 4): center and sides, as the head gives them.
         objects: (N, A) logits.
         classes: (N, A, classes) logits.
-        cells: (A, 2): column and row of each pair's place in its map.
-        strides: (A,) pixels between places of its map.
+        cells: (A, 2): column and row of each pair's location in its map.
+        strides: (A,) pixels between locations of its map.
         anchors: (A, 2): width and height of its anchor in pixels.
         extends: (A,) how far a center may leave its cell, in cells, both sides together.
         grids: height and width of each map.

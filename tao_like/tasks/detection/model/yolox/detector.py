@@ -27,7 +27,7 @@ class YoloxDetector(ObjectDetector):
     Args:
         backbone: gives three maps; has ``channels`` and ``strides``.
         neck: from these maps to three others.
-        head: from these to values for each place.
+        head: from these to values for each location.
         mean: of the normalization, 0 to 1.
         std: of the normalization.
     """

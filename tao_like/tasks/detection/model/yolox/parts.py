@@ -140,7 +140,7 @@ def enlarged(small: Tensor, like: Tensor) -> Tensor:
 
 
 class YoloxHead(ObjectHead):
-    """The decoupled head: for each place one box, whether there is an object, and its class.
+    """The decoupled head: for each location one box, whether there is an object, and its class.
 
     Args:
         channels: of the maps that come in.

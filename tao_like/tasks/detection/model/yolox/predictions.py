@@ -14,14 +14,14 @@ LARGEST_LOG_SIDE = 10.0
 
 
 class Predictions:
-    """The head's values for all A places of a batch, side by side, in float32.
+    """The head's values for all A locations of a batch, side by side, in float32.
 
     Attributes:
         raw_boxes: (N, A, 4): center and side, as the head gives them.
         objects: (N, A) logits.
         classes: (N, A, classes) logits.
-        cells: (A, 2): column and row of each place in its map.
-        strides: (A,) pixels between places of its map.
+        cells: (A, 2): column and row of each location in its map.
+        strides: (A,) pixels between locations of its map.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Predictions:
         return torch.cat([centers - halves, centers + halves], dim=2)
 
     def encode(self, boxes: Tensor, places: Tensor) -> Tensor:
-        """What the head should say at places (P,) to give boxes (P, 4): the inverse of ``corners``."""
+        """What the head should say at locations (P,) to give boxes (P, 4): the inverse of ``corners``."""
         scale = self.strides[places, None]
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale - self.cells[places]
         sides = ((boxes[:, 2:] - boxes[:, :2]) / scale).clamp(min=1e-6).log()

@@ -59,7 +59,7 @@ def own_name(published: str) -> str:
 def load_published(network: Detector, path: Path, *, keep_classes: bool = False) -> str:
     """Fills a YOLOX in one of its own sizes from a published checkpoint.
 
-    All tensors must fit, and each must have its place. The layer that tells classes is left out: the file
+    All tensors must fit, and each must have its parameter. The layer that tells classes is left out: the file
     does not name its classes, and as many may be others. The published networks take blue before red, so the
     first layer's channels are turned round.
 

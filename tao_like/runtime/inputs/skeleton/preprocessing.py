@@ -1,4 +1,4 @@
-"""Skeletons over time: how they are read and how they are preprocessed for a network.
+"""Preprocessing skeletons over time for a network.
 
 This is the only preprocessing for evaluation that there is: the datasets, the evaluation and the exported
 model's runtime all call it. A sequence is an array (C, T, V, M): channels x, y and perhaps z or a score;
@@ -7,26 +7,18 @@ frames; joints; persons. A joint at 0, 0, 0 was not seen, and stays at zero what
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.errors import BundleError, DatasetError
-from tao_like.runtime.inputs.files import files_below
+from tao_like.errors import BundleError
 
 Sequence4 = npt.NDArray[np.float32]
 """(C, T, V, M)."""
-SKELETON_SUFFIXES = (".npy", ".csv")
 SAMPLINGS = ("uniform", "pad")
-MOST_FRAMES = 100_000
-"""A table with a frame number beyond this is rather wrong than long."""
-_COLUMNS = ("frame", "person", "joint", "x", "y")
-
 _CENTER_KEY = "centre"
 """The name of `SkeletonPreprocessing.center` in bundles and exported files."""
 
@@ -40,11 +32,11 @@ class SkeletonPreprocessing:
         frames: of the result.
         joints: V.
         persons: M; further persons are left out, those seen least first.
-        confidence: the last channel is a score, not a place.
+        confidence: the last channel is a score, not a coordinate.
         sampling: ``uniform``: as many frames as the network takes, spread evenly over those in which somebody
             is seen; ``pad``: the frames as they are, the middle cut out or filled up with zeros.
         center: joint that is put into the origin, as it is in the pose that decides (`normalize_skeleton`);
-            None: places stay.
+            None: coordinates stay.
         spine: joints whose middle is the lower end of the back, and those of its upper end.
         scale: divide lengths by the mean length of the back.
         shoulders: left and right shoulder; with ``spine``, that pose is turned so that the back points along
@@ -78,12 +70,12 @@ class SkeletonPreprocessing:
             raise BundleError(f"preprocessing names joints {named}; there are 0 to {self.joints - 1}.")
         if (self.scale or self.shoulders) and not self.spine:
             raise BundleError("preprocessing.spine is missing; scale and shoulders need it.")
-        if self.shoulders and self.places != 3:
-            raise BundleError("preprocessing.shoulders is for places in three dimensions.")
+        if self.shoulders and self.dimensions != 3:
+            raise BundleError("preprocessing.shoulders is for coordinates in three dimensions.")
 
     @property
-    def places(self) -> int:
-        """Channels that are places."""
+    def dimensions(self) -> int:
+        """Channels that are coordinates."""
         return self.channels - self.confidence
 
     @property
@@ -135,110 +127,6 @@ class SkeletonPreprocessing:
         return cls(**{**values, **pairs})
 
 
-def skeleton_files(folder: Path) -> list[Path]:
-    """Return the sequences in a folder and its subfolders, sorted; hidden files are left out.
-
-    Raises:
-        DatasetError: the folder holds none.
-    """
-    return files_below(folder, SKELETON_SUFFIXES, "skeleton sequence")
-
-
-def read_skeleton(path: str | Path, preprocessing: SkeletonPreprocessing) -> Sequence4:
-    """Read a sequence: ``.npy`` (C, T, V, M), or a table ``.csv`` with the columns frame, person, joint, x, y
-    and z or score.
-
-    Raises:
-        DatasetError: the file is missing, damaged, or holds no such sequence. The message names it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DatasetError(f"{path} is not a file; a skeleton sequence was expected there.")
-    if path.suffix.lower() == ".csv":
-        return checked_skeleton(read_table(path, preprocessing.joints), preprocessing, str(path))
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as a skeleton sequence: {error}. Replace or remove it."
-        ) from error
-    if not isinstance(values, np.ndarray):
-        raise DatasetError(f"{path} holds several arrays; a skeleton sequence is one, in a .npy file.")
-    return checked_skeleton(values, preprocessing, str(path))
-
-
-def read_table(path: Path, joints: int) -> Sequence4:
-    """Read a table of joints, a row each, as (C, T, V, M).
-
-    Frames and persons may have any whole numbers; what has no row is zero.
-
-    Raises:
-        DatasetError: a column or a number is missing, or a joint's number is not below ``joints``.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = [name.strip().lower() for name in reader.fieldnames or ()]
-            third = next((name for name in ("z", "score") if name in names), None)
-            wanted = [*_COLUMNS, *([third] if third else [])]
-            if missing := [name for name in wanted if name not in names]:
-                raise DatasetError(
-                    f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}."
-                )
-            reader.fieldnames = names
-            rows = [[float(row[name]) for name in wanted] for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read: {error}. Replace or remove it.") from error
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{path} holds something that is no number: {error}.") from error
-    if not rows:
-        raise DatasetError(f"{path} holds no joint; remove it.")
-    return _from_rows(np.array(rows), joints, path)
-
-
-def _from_rows(table: npt.NDArray[np.float64], joints: int, path: Path) -> Sequence4:
-    """Rows of frame, person, joint and values as a sequence."""
-    keys = table[:, :3]
-    if not np.isfinite(keys).all() or (keys != np.round(keys)).any():
-        raise DatasetError(f"{path}: frame, person and joint must be whole numbers.")
-    first, last = keys[:, 0].min(), keys[:, 0].max()
-    if last - first >= MOST_FRAMES:
-        raise DatasetError(f"{path} spans {last - first + 1:.0f} frames; {MOST_FRAMES} are the most.")
-    numbers = keys[:, 2].astype(int)
-    if numbers.min() < 0 or numbers.max() >= joints:
-        raise DatasetError(f"{path} names joint {numbers.max()}; the layout has 0 to {joints - 1}.")
-    persons, which = np.unique(keys[:, 1], return_inverse=True)
-    sequence = np.zeros((table.shape[1] - 3, int(last - first) + 1, joints, len(persons)), np.float32)
-    sequence[:, (keys[:, 0] - first).astype(int), numbers, which] = table[:, 3:].T
-    return sequence
-
-
-def checked_skeleton(
-    values: npt.NDArray[Any], preprocessing: SkeletonPreprocessing, source: str
-) -> Sequence4:
-    """A sequence as float32 (C, T, V, M); a batch axis of one in front is taken off.
-
-    Raises:
-        DatasetError: it is of another type or shape, or not finite.
-    """
-    if values.ndim == 5 and len(values) == 1:
-        values = values[0]
-    if values.ndim != 4 or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-        raise DatasetError(
-            f"{source} is {values.dtype} of shape {values.shape}; a skeleton sequence is numbers of shape "
-            "(channels, frames, joints, persons)."
-        )
-    channels, frames, joints, persons = values.shape
-    if (channels, joints) != (preprocessing.channels, preprocessing.joints) or not frames or not persons:
-        raise DatasetError(
-            f"{source} has {channels} channels, {frames} frames, {joints} joints and {persons} persons; the "
-            f"network takes {preprocessing.channels} channels and {preprocessing.joints} joints."
-        )
-    if not np.isfinite(values).all():
-        raise DatasetError(f"{source} holds values that are not numbers (NaN or infinite).")
-    return np.asarray(values, np.float32)
-
-
 def preprocess_skeleton(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Sequence4:
     """Normalize a sequence and bring it to the network's number of frames and persons.
 
@@ -267,7 +155,7 @@ def shown_part(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Seq
 
 
 def normalize_skeleton(sequence: Sequence4, preprocessing: SkeletonPreprocessing) -> Sequence4:
-    """The part that is shown (see `shown_part`), with places relative to the body.
+    """The part that is shown (see `shown_part`), with coordinates relative to the body.
 
     One pose decides where the body is and how it is turned, so that motion stays: of the first person that is
     seen, the first pose in which most joints are, among those that show the center, the back and the
@@ -275,17 +163,17 @@ def normalize_skeleton(sequence: Sequence4, preprocessing: SkeletonPreprocessing
     the origin; where the pose lacks back or shoulders, directions stay.
     """
     sequence = shown_part(sequence, preprocessing)
-    there = present(sequence, preprocessing.places)
-    places = sequence[: preprocessing.places].astype(np.float64)
+    there = present(sequence, preprocessing.dimensions)
+    coordinates = sequence[: preprocessing.dimensions].astype(np.float64)
     if there.any():
-        places = _relative(places, there, preprocessing)
-    result = np.concatenate([places * there, sequence[preprocessing.places :]])
+        coordinates = _relative(coordinates, there, preprocessing)
+    result = np.concatenate([coordinates * there, sequence[preprocessing.dimensions :]])
     return result.astype(np.float32)
 
 
-def present(sequence: npt.NDArray[Any], places: int) -> npt.NDArray[np.bool_]:
-    """(1, T, V, M): the joints that were seen: not all of their places are zero."""
-    return np.asarray(sequence[:places].any(axis=0, keepdims=True))
+def present(sequence: npt.NDArray[Any], dimensions: int) -> npt.NDArray[np.bool_]:
+    """(1, T, V, M): the joints that were seen: not all of their coordinates are zero."""
+    return np.asarray(sequence[:dimensions].any(axis=0, keepdims=True))
 
 
 def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | float = 0.5) -> npt.NDArray[Any]:
@@ -294,8 +182,8 @@ def uniform_frames(available: int, wanted: int, offsets: npt.NDArray[Any] | floa
     Args:
         available: 1 or more; where there are fewer than wanted, frames are repeated.
         wanted: 1 or more.
-        offsets: place in each part, from 0 to below 1; the middle for evaluation, drawn at random in training
-            (Duan et al. 2022, section 3.3).
+        offsets: position in each part, from 0 to below 1; the middle for evaluation, drawn at random in
+            training (Duan et al. 2022, section 3.3).
     """
     return ((np.arange(wanted) + offsets) * available / wanted).astype(np.int64).clip(0, available - 1)
 
@@ -335,25 +223,25 @@ def _deciding_pose(there: npt.NDArray[np.bool_], preprocessing: SkeletonPreproce
 
 
 def _relative(
-    places: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preprocessing: SkeletonPreprocessing
+    coordinates: npt.NDArray[np.float64], there: npt.NDArray[np.bool_], preprocessing: SkeletonPreprocessing
 ) -> npt.NDArray[np.float64]:
     """Moved, turned and scaled by the body."""
     frame, person = _deciding_pose(there, preprocessing)
-    pose, seen = places[:, frame, :, person], there[0, frame, :, person]
+    pose, seen = coordinates[:, frame, :, person], there[0, frame, :, person]
     if preprocessing.center is not None:
         known = [preprocessing.center] if seen[preprocessing.center] else np.flatnonzero(seen)
-        places = places - pose[:, known].mean(axis=1)[:, None, None, None]
+        coordinates = coordinates - pose[:, known].mean(axis=1)[:, None, None, None]
     if preprocessing.shoulders and preprocessing.spine and seen[preprocessing.turning].all():
         turn = _upright(pose, preprocessing.spine, preprocessing.shoulders)
-        places = np.einsum("ij,jtvm->itvm", turn, places)
+        coordinates = np.einsum("ij,jtvm->itvm", turn, coordinates)
     if preprocessing.scale and preprocessing.spine:
         low, high = (list(end) for end in preprocessing.spine)
         both = there[0][:, low + high].all(axis=1)
-        back = places[:, :, high].mean(axis=2) - places[:, :, low].mean(axis=2)
+        back = coordinates[:, :, high].mean(axis=2) - coordinates[:, :, low].mean(axis=2)
         lengths = np.linalg.norm(back, axis=0)[both]
         mean = float(lengths.mean()) if lengths.size else 0.0
-        places = places / mean if mean > 1e-6 else places
-    return places
+        coordinates = coordinates / mean if mean > 1e-6 else coordinates
+    return coordinates
 
 
 def _upright(

@@ -1,0 +1,1 @@
+"""Files of ONNX graphs: written from torch, folded, merged, and what they cost."""
