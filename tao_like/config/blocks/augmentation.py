@@ -116,3 +116,14 @@ class HsvColorSpec:
     )
     saturation: float = spec_field(0.4, "Largest change of saturation", ge=0, le=2, automl=True)
     value: float = spec_field(0.3, "Largest change of brightness", ge=0, le=2, automl=True)
+
+
+def normalization_problems(mean: list[float] | None, std: list[float] | None) -> Iterator[Problem]:
+    """What is wrong with mean and std: they come together, three numbers each."""
+    if (mean is None) != (std is None):
+        yield Problem("mean" if mean is None else "std", "mean and std are given together or not at all")
+    for key, values in (("mean", mean), ("std", std)):
+        if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
+            yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
+    if std is not None and min(std, default=1) <= 0:
+        yield Problem("std", f"{std} is not allowed; each must be above 0")

@@ -11,8 +11,9 @@ from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Cut, cut_at, find_cuts, stride_of
 from tao_like.byom.importing import TASK, from_bundle
 from tao_like.errors import ConversionError, SpecError
+from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import STRIDES
-from tao_like.networks.imported.backbone import named_cuts, read_imported, refuse_bound
+from tao_like.networks.imported.backbone import kept_extra, named_cuts, read_imported, refuse_bound
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 
 
@@ -51,6 +52,19 @@ def imported_source(path: str) -> Bundle:
             "trained; give the bundle that `tao-like byom convert` wrote"
         )
     return bundle
+
+
+def imported_graph(backbone_type: str, path: str | None) -> tuple[bytes | None, dict[str, Any]]:
+    """The graph of the imported network that a spec names, and what is said of it; None where it names none.
+
+    Args:
+        backbone_type: `model.backbone.type`.
+        path: `model.backbone.pretrained_backbone_path`.
+    """
+    if backbone_type != IMPORTED or path is None:
+        return None, {}
+    bundle = imported_source(path)
+    return bundle.graph, kept_extra(bundle)
 
 
 def build_imported_pyramid(

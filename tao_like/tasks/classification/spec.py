@@ -14,6 +14,7 @@ from tao_like.config.blocks.augmentation import (
     RandomEraseSpec,
     RandomFlipSpec,
     RandomRotateSpec,
+    normalization_problems,
 )
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.split_data import (
@@ -141,16 +142,7 @@ class AugmentationSpec:
 
     def check(self) -> Iterator[Problem]:
         """Mean and std come together, three numbers each."""
-        if (self.mean is None) != (self.std is None):
-            yield Problem(
-                "mean" if self.mean is None else "std", "mean and std are given together or not at all"
-            )
-        for key in ("mean", "std"):
-            values = getattr(self, key)
-            if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
-                yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
-        if self.std is not None and min(self.std, default=1) <= 0:
-            yield Problem("std", f"{self.std} is not allowed; each must be above 0")
+        yield from normalization_problems(self.mean, self.std)
 
 
 @dataclass

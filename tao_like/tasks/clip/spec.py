@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tao_like.config import Problem, spec_block, spec_field
+from tao_like.config.blocks.augmentation import normalization_problems
 from tao_like.config.blocks.captions import CaptionDataSpec
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec
 from tao_like.config.blocks.prune import MOVED_TAO_KEYS
@@ -165,16 +166,7 @@ class ModelSpec:
                 f"is {self.pretrained_vision_path}, and there are no weights for {self.type}; leave it out, "
                 "or take a timm backbone as type",
             )
-        if (self.mean is None) != (self.std is None):
-            yield Problem(
-                "mean" if self.mean is None else "std", "mean and std are given together or not at all"
-            )
-        for key in ("mean", "std"):
-            values = getattr(self, key)
-            if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
-                yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
-        if self.std is not None and min(self.std, default=1) <= 0:
-            yield Problem("std", f"{self.std} is not allowed; each must be above 0")
+        yield from normalization_problems(self.mean, self.std)
 
 
 @dataclass

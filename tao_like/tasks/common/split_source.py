@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.checks.findings import Finding
@@ -13,7 +14,7 @@ from tao_like.data.checks.folders import unused_findings
 from tao_like.data.images.sample import ImageRecord
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.data.splits.division import split_records
-from tao_like.data.splits.stored import FoundSplit, split_to_dict
+from tao_like.data.splits.stored import FoundSplit, split_from_dict, split_to_dict
 from tao_like.errors import DatasetError
 
 RecordT = TypeVar("RecordT", bound=ImageRecord)
@@ -44,6 +45,9 @@ class SplitSource(ABC, Generic[RecordT]):
         classes: class names of a bundle; None: found in the training data.
     """
 
+    target_words: ClassVar[str] = "label in dataset.train_dataset"
+    """What an image has, and the key of the spec that names it."""
+
     def __init__(
         self, spec: DividedData, stored_split: dict[str, Any] | None, classes: list[str] | None
     ) -> None:
@@ -68,9 +72,22 @@ class SplitSource(ABC, Generic[RecordT]):
     def read(self, split: Split) -> list[RecordT]:
         """All that the spec names for a split, undivided. Raises DatasetError, SpecError."""
 
-    @abstractmethod
     def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[RecordT], FoundSplit]:
-        """The files of a split that a bundle has stored, found again. Raises DatasetError."""
+        """The records of a split that a bundle has stored, found again. Raises DatasetError."""
+        found = split_from_dict(stored, self.roots("train"), splits=[split])
+        # Two sources may have targets for one image: its records are then taken in turn.
+        by_path: defaultdict[Path, list[RecordT]] = defaultdict(list)
+        for record in self.read("train"):
+            by_path[record.path.resolve()].append(record)
+        wanted = found.records[split]
+        lost = [record.name for record in wanted if record.path.resolve() not in by_path]
+        if lost:
+            raise DatasetError(
+                f"{len(lost)} images of the stored split have no {self.target_words}, such as {lost[0]}; "
+                "give the data that the model was trained from"
+            )
+        same = (by_path[record.path.resolve()] for record in wanted)
+        return [records.pop(0) if len(records) > 1 else records[0] for records in same], found
 
     @abstractmethod
     def found_classes(self) -> list[str]:

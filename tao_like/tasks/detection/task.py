@@ -11,11 +11,12 @@ from tao_like.contract.capabilities import HoldsGraph, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
+from tao_like.networks.imported.pyramid import imported_graph
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.export import DetectorExport
-from tao_like.tasks.detection.model.build import build_network, imported_graph
+from tao_like.tasks.detection.model.build import build_network
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.phase import DetectionPhase
 from tao_like.tasks.detection.predictions import BoxPredictions
@@ -63,7 +64,8 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
         if self.trained is not None:
             return self.trained.graph, self.trained.extra
-        return imported_graph(self.spec.model.backbone)
+        backbone = self.spec.model.backbone
+        return imported_graph(backbone.type, backbone.pretrained_backbone_path)
 
     @classmethod
     @override

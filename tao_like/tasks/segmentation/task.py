@@ -11,11 +11,12 @@ from tao_like.contract.capabilities import HoldsGraph, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
+from tao_like.networks.imported.pyramid import imported_graph
 from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.export import SegmenterExport
-from tao_like.tasks.segmentation.model.build import build_network, imported_graph
+from tao_like.tasks.segmentation.model.build import build_network
 from tao_like.tasks.segmentation.model.pruning import protected_layers
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.phase import SegmentationPhase
@@ -64,7 +65,8 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter], Hol
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
         if self.trained is not None:
             return self.trained.graph, self.trained.extra
-        return imported_graph(self.spec.model.backbone)
+        backbone = self.spec.model.backbone
+        return imported_graph(backbone.type, backbone.pretrained_backbone_path)
 
     @classmethod
     @override

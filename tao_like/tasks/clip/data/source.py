@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -13,8 +13,7 @@ from tao_like.data.captions.reading import CaptionSource, ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import read_class_list
-from tao_like.data.splits.stored import FoundSplit, split_from_dict
-from tao_like.errors import DatasetError, SpecError
+from tao_like.errors import SpecError
 from tao_like.tasks.clip.spec import DatasetSpec
 from tao_like.tasks.common.caption_sources import caption_sources, read_sources
 from tao_like.tasks.common.split_source import SplitSource
@@ -22,6 +21,8 @@ from tao_like.tasks.common.split_source import SplitSource
 
 class CaptionedImages(SplitSource[CaptionRecord]):
     """Images with captions; see ``SplitSource``. A model's classes may be others than the data's."""
+
+    target_words: ClassVar[str] = "caption in dataset.train_dataset"
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
@@ -54,18 +55,6 @@ class CaptionedImages(SplitSource[CaptionRecord]):
     @override
     def labels_text(self, record: CaptionRecord) -> tuple[str, ...]:
         return (*record.labels, *record.captions)
-
-    @override
-    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[CaptionRecord], FoundSplit]:
-        found = split_from_dict(stored, self.roots("train"), splits=[split])
-        by_path = {record.path.resolve(): record for record in self.read("train")}
-        lost = [record.name for record in found.records[split] if record.path.resolve() not in by_path]
-        if lost:
-            raise DatasetError(
-                f"{len(lost)} images of the stored split have no caption in dataset.train_dataset, such as "
-                f"{lost[0]}; give the data that the model was trained from"
-            )
-        return [by_path[record.path.resolve()] for record in found.records[split]], found
 
     @override
     def read(self, split: Split) -> list[CaptionRecord]:

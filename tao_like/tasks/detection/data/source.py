@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,6 @@ from tao_like.data.boxes.sources import BoxSource, read_boxes, settled, stated_c
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import class_names
 from tao_like.data.inference_files import image_sources
-from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.common.split_source import SplitSource
 from tao_like.tasks.detection.spec import DatasetSpec, DataSourceSpec
@@ -26,6 +24,7 @@ from tao_like.tasks.detection.spec_blocks.stages import InferDataSourcesSpec
 class LabelledBoxes(SplitSource[BoxRecord]):
     """Images and their boxes, of any number of sources; see ``SplitSource``."""
 
+    target_words: ClassVar[str] = "labels in dataset.train_data_sources"
     keep_segmentation: ClassVar[bool] = False
     """Whether outlines of objects are kept."""
 
@@ -61,23 +60,6 @@ class LabelledBoxes(SplitSource[BoxRecord]):
     @override
     def roots(self, split: Split) -> list[Path]:
         return [_root(source) for source in self.named(split)]
-
-    @override
-    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[BoxRecord], FoundSplit]:
-        found = split_from_dict(stored, self.roots("train"), splits=[split])
-        # Two sources may give labels to one image: its records are then taken in turn.
-        by_path: defaultdict[Path, list[BoxRecord]] = defaultdict(list)
-        for record in self.read("train"):
-            by_path[record.path.resolve()].append(record)
-        wanted = found.records[split]
-        lost = [record.name for record in wanted if record.path.resolve() not in by_path]
-        if lost:
-            raise DatasetError(
-                f"{len(lost)} images of the stored split have no labels in dataset.train_data_sources, "
-                f"such as {lost[0]}; give the data that the model was trained from"
-            )
-        same = (by_path[record.path.resolve()] for record in wanted)
-        return [records.pop(0) if len(records) > 1 else records[0] for records in same], found
 
     def records_of(self, split: Split, number: int) -> list[BoxRecord]:
         """The records of one of a split's sources, undivided. Raises DatasetError."""

@@ -14,7 +14,7 @@ from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import BackbonePyramid
-from tao_like.networks.imported.backbone import IMAGENET, kept_extra
+from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_pyramid, imported_source
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
@@ -29,7 +29,7 @@ from tao_like.tasks.detection.model.yolo.detector import AnchorDetector, neck_wi
 from tao_like.tasks.detection.model.yolo.parts import CspDarknetTiny
 from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox, yolox_over
 from tao_like.tasks.detection.model.yolox.published import load_published
-from tao_like.tasks.detection.spec import YOLOX_BACKBONES, BackboneSpec, ModelSpec, Spec, is_paper_ssd
+from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
 from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
@@ -114,14 +114,6 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
-
-
-def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]]:
-    """The ONNX graph of the imported backbone that a spec names; None and nothing where it names none."""
-    if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
-        return None, {}
-    bundle = imported_source(backbone.pretrained_backbone_path)
-    return bundle.graph, kept_extra(bundle)
 
 
 def _over_imported(

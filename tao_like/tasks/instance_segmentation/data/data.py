@@ -12,7 +12,6 @@ from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.detection.data.data import DetectionData, augmentation_of
 from tao_like.tasks.detection.data.source import LabelledBoxes
@@ -59,9 +58,7 @@ class InstanceData(DetectionData):
 
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> InstanceDataset:
-        records = self.source.records(split)
-        if not records:
-            raise DatasetError(f"there is no {split} data; give {self.key(split)}")
+        records = self.given_records(split)
         augmentation = self.block.augmentation
         return InstanceDataset(
             records,

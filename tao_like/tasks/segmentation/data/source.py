@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -26,7 +25,6 @@ from tao_like.data.masks.values import (
     coding_of_palette,
     remapped,
 )
-from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import DatasetError, SpecError
 from tao_like.tasks.common.split_source import SplitSource
 from tao_like.tasks.segmentation.spec_blocks.data import DatasetSpec, MaskDataSpec
@@ -39,6 +37,8 @@ LOOKED_AT = 50
 
 class LabelledMasks(SplitSource[MaskRecord]):
     """Photos and their masks; see ``SplitSource``."""
+
+    target_words: ClassVar[str] = "mask in dataset.train_dataset"
 
     def __init__(
         self, spec: DatasetSpec, stored_split: dict[str, Any] | None, classes: list[str] | None
@@ -88,22 +88,6 @@ class LabelledMasks(SplitSource[MaskRecord]):
         if split == "train":
             raise SpecError("dataset.train_dataset is not given; it names photos and their masks")
         return []
-
-    @override
-    def read_stored(self, split: Split, stored: dict[str, Any]) -> tuple[list[MaskRecord], FoundSplit]:
-        found = split_from_dict(stored, self.roots("train"), splits=[split])
-        by_path: defaultdict[Path, list[MaskRecord]] = defaultdict(list)
-        for record in self.read("train"):
-            by_path[record.path.resolve()].append(record)
-        wanted = found.records[split]
-        lost = [record.name for record in wanted if record.path.resolve() not in by_path]
-        if lost:
-            raise DatasetError(
-                f"{len(lost)} photos of the stored split have no mask in dataset.train_dataset, such as "
-                f"{lost[0]}; give the data that the model was trained from"
-            )
-        same = (by_path[record.path.resolve()] for record in wanted)
-        return [records.pop(0) if len(records) > 1 else records[0] for records in same], found
 
     @override
     def found_classes(self) -> list[str]:

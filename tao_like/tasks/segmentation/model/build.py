@@ -14,13 +14,12 @@ from tao_like.networks.backbones.build import Normalization, create_backbone, de
 from tao_like.networks.backbones.image_size import size_argument
 from tao_like.networks.backbones.names import IMPORTED, resolve_name
 from tao_like.networks.imported.backbone import IMAGENET as IMPORTED_PIXELS
-from tao_like.networks.imported.backbone import kept_extra
 from tao_like.networks.imported.dense import ImportedSegmenter, build_imported_dense
 from tao_like.networks.imported.pyramid import imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.spec import Spec
-from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, BackboneSpec, ModelSpec
+from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
 
 # isort: split
 import segmentation_models_pytorch as smp
@@ -186,14 +185,6 @@ def build_network(
     elif pretrained and not source:
         notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
     return network, notes
-
-
-def imported_graph(backbone: BackboneSpec) -> tuple[bytes | None, dict[str, Any]]:
-    """The ONNX graph of the imported segmenter that a spec names; None and nothing where it names none."""
-    if backbone.type != IMPORTED or backbone.pretrained_backbone_path is None:
-        return None, {}
-    bundle = imported_source(backbone.pretrained_backbone_path)
-    return bundle.graph, kept_extra(bundle)
 
 
 def _imported(

@@ -11,6 +11,7 @@ from tao_like.config.blocks.augmentation import (
     RandomCropSpec,
     RandomFlipSpec,
     RandomRotateSpec,
+    normalization_problems,
 )
 
 MULTIPLE = 32
@@ -66,13 +67,4 @@ class AugmentationSpec:
                 f"{crop} says how large random crops are, and with_scale_random_crop.enable is false; leave "
                 "one of the two out",
             )
-        if (self.mean is None) != (self.std is None):
-            yield Problem(
-                "mean" if self.mean is None else "std", "mean and std are given together or not at all"
-            )
-        for key in ("mean", "std"):
-            values = getattr(self, key)
-            if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
-                yield Problem(key, f"{values} is not allowed; give three numbers from 0 to 1, for R, G and B")
-        if self.std is not None and min(self.std, default=1) <= 0:
-            yield Problem("std", f"{self.std} is not allowed; each must be above 0")
+        yield from normalization_problems(self.mean, self.std)
