@@ -73,21 +73,6 @@ def history_csv(history: History) -> str:
     return target.getvalue()
 
 
-def read_history(file: Path) -> list[dict[str, float]]:
-    """The epochs in a ``metrics.csv``, for a training that goes on; empty where there is no such file.
-
-    Raises:
-        ValueError: a cell is no number.
-    """
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as lines:
-        return [
-            {name: float(cell) for name, cell in row.items() if name and cell}
-            for row in csv.DictReader(lines)
-        ]
-
-
 def draw_training_curves(history: History) -> Image.Image:
     """A panel a quantity, with its values in training and in validation where there are both.
 

@@ -56,7 +56,7 @@ def test_nothing_is_found_in_good_data(good: dict[str, list[ImageRecord]], check
     assert report.sizes.width == (48, 48, 48)
     assert report.sizes.height == (32, 32, 32)
     assert report.grey_fraction == 0
-    assert not report.has_errors
+    assert not report.errors
     assert "30 images (train 24, val 6), 2 classes" in report.text()
 
 
@@ -76,7 +76,7 @@ def test_files_that_cannot_be_used(good: dict[str, list[ImageRecord]], tmp_path:
 
     # That the lower half is gone shows only when the image is decoded.
     full = full_check(splits, ["a", "b"])
-    assert full.has_errors
+    assert full.errors
     assert sorted(Path(line.split()[0]).name.rstrip(":") for line in found(full, "corrupt").files) == [
         "cut.jpg",
         "text.jpg",
@@ -96,7 +96,7 @@ def test_copies_across_splits_and_labels(
     assert codes(report) == {"same_picture_in_splits", "same_picture_two_labels"}
     assert found(report, "same_picture_in_splits").groups == ((str(first.path), str(leaked)),)
     assert found(report, "same_picture_two_labels").groups == ((f"{second.path} (a)", f"{relabelled} (b)"),)
-    assert not report.has_errors
+    assert not report.errors
     assert f"{first.path} = {leaked}" in report.text()
 
 

@@ -32,7 +32,6 @@ def test_class_folders_also_below_wrappers(tmp_path: Path, paint: Paint) -> None
         assert survey.sources == {"all": Source(tmp_path / "download" / "images")}
         assert survey.classes == ("cats", "dogs")
         assert not survey.is_split
-        assert survey.total_bytes == sum(p.stat().st_size for p in tmp_path.rglob("*.png"))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +165,6 @@ def survey_of(**changes: object) -> Survey:
         "height": (300, 375, 450),
         "longest_ratio": 1.5,
         "grey_fraction": 0.0,
-        "total_bytes": 10**8,
     }
     return Survey(**{**values, **changes})  # type: ignore[arg-type]
 

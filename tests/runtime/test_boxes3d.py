@@ -14,7 +14,6 @@ from tao_like.runtime.geometry.boxes3d import (
     ground_corners,
     ground_intersections,
     keep_best,
-    paired_intersections,
     points_inside,
     wrapped,
 )
@@ -52,7 +51,6 @@ OCTAGON = 8 * (math.sqrt(2) - 1)
 def test_common_areas_of_two_boxes(other: list[float], area: float) -> None:
     assert ground_intersections([UNIT], [other])[0, 0] == pytest.approx(area, abs=1e-9)
     assert ground_intersections([other], [UNIT])[0, 0] == pytest.approx(area, abs=1e-9)
-    assert paired_intersections([UNIT], [other])[0] == pytest.approx(area, abs=1e-9)
 
 
 def test_equal_boxes_overlap_wholly_wherever_they_stand() -> None:

@@ -27,7 +27,7 @@ from tao_like.tasks.common.augmentation.annotations import (
     IGNORE,
     Annotations,
     LabeledImage,
-    boxes_of_masks,
+    box_of_mask,
 )
 from tao_like.tasks.common.augmentation.crops import CropAugmentation
 from tao_like.tasks.common.augmentation.mixing import MixUpImages, Mosaic
@@ -39,6 +39,11 @@ FILL = 114
 SIZE = ImagePreprocessing(
     height=96, width=128, resize="letterbox", crop_pct=1.0, interpolation="nearest", fill=FILL
 )
+
+
+def boxes_of_masks(masks: np.ndarray) -> np.ndarray:
+    """(N, 4) the smallest boxes around masks (N, H, W)."""
+    return np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4)
 
 
 @pytest.fixture(autouse=True)

@@ -87,11 +87,6 @@ class CheckReport:
         object.__setattr__(self, "errors", tuple(f for f in ordered if f.level == "error"))
         object.__setattr__(self, "warnings", tuple(f for f in ordered if f.level == "warning"))
 
-    @property
-    def has_errors(self) -> bool:
-        """Whether something must be put right before a training."""
-        return bool(self.errors)
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         sizes = None

@@ -68,7 +68,6 @@ class Survey:
         height: Spread of the upright heights in pixels.
         longest_ratio: 95th percentile of the longer side over the shorter.
         grey_fraction: Fraction of files that store no color, 0 to 1.
-        total_bytes: Size of all files.
         notes: What a user should know, in sentences.
     """
 
@@ -83,7 +82,6 @@ class Survey:
     height: tuple[int, int, int]
     longest_ratio: float
     grey_fraction: float
-    total_bytes: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -280,7 +278,6 @@ def _described(
         height=_percentiles([header.height for header in headers]),
         longest_ratio=float(np.percentile(ratios, 95)),
         grey_fraction=sum(header.is_grey for header in headers) / len(headers),
-        total_bytes=sum(record.path.stat().st_size for record in every if record.path.is_file()),
         notes=tuple(notes),
     )
 

@@ -16,7 +16,6 @@ from tao_like.runtime.inputs.text.bpe import WORD_END, BytePairs, byte_symbols, 
 from tao_like.runtime.inputs.text.token_files import LARGEST_VOCABULARY, READERS, SENTENCEPIECE, TOKENIZERS
 
 FILE = "file"
-TYPES = (WORDS, BPE, FILE)
 CLIP_MERGES = 49152 - 256 - 2
 """As many merges of its file as CLIP uses: it was made with more."""
 

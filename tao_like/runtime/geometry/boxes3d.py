@@ -69,11 +69,6 @@ def ground_intersections(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
     return areas
 
 
-def paired_intersections(first: npt.ArrayLike, second: npt.ArrayLike) -> Boxes:
-    """``ground_intersections`` of boxes with the same index in both sets, (N,)."""
-    return _common_areas(as_boxes(first), as_boxes(second))
-
-
 def _common_areas(one: Boxes, other: Boxes) -> Boxes:
     cosine, sine = np.cos(other[:, 6]), np.sin(other[:, 6])
     east, north = one[:, 0] - other[:, 0], one[:, 1] - other[:, 1]

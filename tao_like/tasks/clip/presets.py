@@ -12,7 +12,6 @@ from tao_like.networks.backbones.names import resolve_name
 
 CONVOLUTIONS = "convolutions"
 """An image tower of the toolkit's own: three convolutions, for small images."""
-CLIP_VOCABULARY = 49408
 CLIP_CONTEXT = 77
 SIGLIP_CONTEXT = 64
 SIGLIP_SCALING = (0.5, 0.5, 0.5)

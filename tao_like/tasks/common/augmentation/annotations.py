@@ -113,11 +113,6 @@ def box_of_mask(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def boxes_of_masks(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(N, 4) the smallest boxes around masks (N, H, W)."""
-    return np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4)
-
-
 def visible_annotations(
     annotations: Annotations,
     seen: npt.NDArray[np.float32],
