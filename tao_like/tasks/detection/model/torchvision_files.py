@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from tao_like.errors import BundleError
 from tao_like.networks.weights.checkpoints import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, read_file, state_dicts
-from tao_like.networks.weights.class_layer import UNNAMED
 from tao_like.tasks.detection.model.detector import Detector
-
-_SHOWN = 3
+from tao_like.tasks.detection.model.whole_files import fill, first_of, misfits
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def load_torchvision(network: Detector, path: Path, arch: str, *, keep_classes: 
     The file does not name its classes, and as many may be others.
 
     Every tensor of the network must be in the file with its shape, and every tensor of the file must have its
-    place. Counters of norm layers may lack.
+    parameter. Counters of norm layers may lack.
 
     Args:
         network: to fill.
@@ -114,40 +109,16 @@ def load_torchvision(network: Detector, path: Path, arch: str, *, keep_classes: 
         SpecError: there is no such file.
         BundleError: the file is damaged, holds code, or is of another network.
     """
-    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("normalise.")}
-    misfits: list[str] = []
+    new = () if keep_classes else network.class_outputs
+    wrong: list[str] = []
     for tensors in state_dicts(read_file(path)):
         renamed = {own_name(name): tensor for name, tensor in tensors.items()}
-        misfits = misfits or _misfits(own, renamed, network.class_outputs)
-        if _misfits(own, renamed, network.class_outputs):
-            continue
-        of_classes = [name for name in own if name.startswith(network.class_outputs)]
-        taken = {name: tensor for name, tensor in renamed.items() if keep_classes or name not in of_classes}
-        network.load_state_dict({**network.state_dict(), **taken})
-        values = sum(tensor.numel() for tensor in taken.values())
-        return f"all weights come from {path} ({len(taken)} tensors, {values:,} values)" + (
-            "" if keep_classes else f"; the layer that tells classes is new, since {UNNAMED}"
-        )
+        found = misfits(network, renamed, new)
+        if not found:
+            return fill(network, renamed, path, new)
+        wrong = wrong or found
     published = PUBLISHED[arch]
-    shown = ", ".join(misfits[:_SHOWN]) + (
-        f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
-    )
     raise BundleError(
-        f"{path}: this does not fit the network ({shown}); torchvision's {published.name} has "
+        f"{path}: this does not fit the network ({first_of(wrong)}); torchvision's {published.name} has "
         f"{published.needs}"
     )
-
-
-def _misfits(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], of_classes: tuple[str, ...]
-) -> list[str]:
-    """What of a checkpoint does not fit, in words."""
-    counters = "num_batches_tracked"
-    lacking = [f"{name} is lacking" for name in own if name not in given and not name.endswith(counters)]
-    extra = [f"{name} has no parameter" for name in given if name not in own]
-    shapes = [
-        f"{name} is {tuple(given[name].shape)}, here {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in given and given[name].shape != tensor.shape and not name.startswith(of_classes)
-    ]
-    return [*shapes, *lacking, *extra]

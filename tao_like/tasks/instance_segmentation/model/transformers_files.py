@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tao_like.errors import BundleError
 from tao_like.networks.weights.checkpoints import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, read_file, state_dicts
-from tao_like.networks.weights.class_layer import UNNAMED
+from tao_like.tasks.detection.model.whole_files import fill, first_of, misfits
 from tao_like.tasks.instance_segmentation.model.mask2former import Mask2Former
 
 MARK = "model.transformer_module.queries_features.weight"
@@ -17,7 +17,6 @@ _NAMES = (
     ("class_predictor.", "head.class_predictor."),
 )
 _LEFT_OUT = ("criterion.",)
-_SHOWN = 3
 
 
 def is_transformers_file(source: str | None) -> bool:
@@ -43,29 +42,16 @@ def load_transformers(network: Mask2Former, path: Path, *, keep_classes: bool = 
         BundleError: the file is damaged, holds code, or is of another network.
     """
     tensors = next(each for each in state_dicts(read_file(path)) if MARK in each)
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith("normalise.")}
     given = {}
     for name, tensor in tensors.items():
         ours = next((new + name.removeprefix(old) for old, new in _NAMES if name.startswith(old)), name)
         if not ours.startswith(_LEFT_OUT):
             given[ours] = tensor
-    skipped = () if keep_classes else network.class_outputs
-    misfits = [f"{name} is lacking" for name in own if name not in given]
-    misfits += [f"{name} has no parameter" for name in given if name not in own]
-    misfits += [
-        f"{name} is {tuple(given[name].shape)}, here {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in given and given[name].shape != value.shape and not name.startswith(skipped or ("?",))
-    ]
-    if misfits:
-        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+    new = () if keep_classes else network.class_outputs
+    if wrong := misfits(network, given, new):
         raise BundleError(
-            f"{path}: this does not fit the network ({', '.join(misfits[:_SHOWN])}{more}); give "
+            f"{path}: this does not fit the network ({first_of(wrong)}); give "
             "model.backbone.type=swin, and model.backbone.swin, model.sem_seg_head and model.mask_former as "
             "the file's config.json has them"
         )
-    taken = {name: value for name, value in given.items() if not skipped or not name.startswith(skipped)}
-    network.load_state_dict({**network.state_dict(), **taken})
-    values = sum(tensor.numel() for tensor in taken.values())
-    said = f"all weights come from {path} ({len(taken)} tensors, {values:,} values)"
-    return said if keep_classes else f"{said}; the layer that tells classes is new, since {UNNAMED}"
+    return fill(network, given, path, new)

