@@ -28,7 +28,10 @@ class Prediction:
 
 
 class PredictionReader(Protocol):
-    """How predictions of one kind come out of a graph's outputs."""
+    """How predictions of one kind come out of a graph's outputs; readers inherit from it."""
+
+    kind: type[Prediction]
+    """What they are."""
 
     def check(self, metadata: ModelMetadata) -> None:
         """Raise a BundleError if a model with such predictions cannot have this metadata."""
@@ -51,6 +54,7 @@ class PredictionReader(Protocol):
 
     def failed(self, source: str | None, error: str) -> Prediction:
         """Return the prediction for an input that cannot be read."""
+        return self.kind(source=source, error=error)
 
 
 Answer = Prediction

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tao_like.runtime.geometry.boxes import LetterboxTransform, keep_best, letterbox_transform
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 from tao_like.runtime.predictions.detections import (
     Detections,
     Meanings,
@@ -166,8 +166,10 @@ def decide(
     )
 
 
-class BoxesReader:
-    """Reads a detector's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
+class BoxesReader(PredictionReader):
+    """Reads a detector's predictions."""
+
+    kind = BoxesPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, with odd outputs or thresholds, or that crops images."""
@@ -206,10 +208,6 @@ class BoxesReader:
             )
         ]
         return _prediction(merge_detections(found, size, preprocessing, tiling), metadata, source, size)
-
-    def failed(self, source: str | None, error: str) -> BoxesPrediction:
-        """Return a prediction without detections."""
-        return BoxesPrediction(source=source, error=error)
 
 
 def _prediction(

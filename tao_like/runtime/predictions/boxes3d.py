@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tao_like.runtime.geometry.boxes3d import keep_best, wrapped
 from tao_like.runtime.inputs.points import PointsPreprocessing
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 from tao_like.runtime.predictions.detections import (
     Detections,
     Meanings,
@@ -145,8 +145,10 @@ def _upright(box: npt.NDArray[np.float32]) -> tuple[float, float, float, float, 
     return x, y, z, length, width, height, float(wrapped(yaw))
 
 
-class Boxes3dReader:
-    """Reads a LiDAR detector's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
+class Boxes3dReader(PredictionReader):
+    """Reads a LiDAR detector's predictions."""
+
+    kind = Boxes3dPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, or with odd outputs, thresholds or preprocessing."""
@@ -172,10 +174,6 @@ class Boxes3dReader:
                 strict=True,
             )
         ]
-
-    def failed(self, source: str | None, error: str) -> Boxes3dPrediction:
-        """Return a prediction without detections."""
-        return Boxes3dPrediction(source=source, error=error)
 
 
 Detection3dAnswer = Boxes3dPrediction

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 
 SINGLE_LABEL = "class_probabilities"
 """Meaning of an output (N, classes) whose rows sum to 1: exactly one class applies (softmax)."""
@@ -89,8 +89,10 @@ def decide(
     )
 
 
-class ClassesReader:
-    """Reads a classifier's predictions; see `tao_like.runtime.predictions.base.PredictionReader`."""
+class ClassesReader(PredictionReader):
+    """Reads a classifier's predictions."""
+
+    kind = ClassPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, without one output of probabilities, or with odd thresholds."""
@@ -113,10 +115,6 @@ class ClassesReader:
             decide(row, metadata.classes, metadata.thresholds, multi_label, source=source)
             for row, source in zip(outputs[name], sources, strict=True)
         ]
-
-    def failed(self, source: str | None, error: str) -> ClassPrediction:
-        """Return a prediction without a label."""
-        return ClassPrediction(source=source, error=error)
 
 
 def _probabilities_output(metadata: ModelMetadata) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tao_like.errors import BundleError
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 
 EMBEDDING = "embedding"
 """Meaning of an output (N, D): a vector that stands for each sample."""
@@ -56,8 +56,10 @@ class EmbeddingPrediction(Prediction):
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
 
-class EmbeddingReader:
-    """Reads encoders' vectors; see `tao_like.runtime.predictions.base.PredictionReader`."""
+class EmbeddingReader(PredictionReader):
+    """Reads encoders' vectors."""
+
+    kind = EmbeddingPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without exactly one output of vectors, or with classes that are not the model's."""
@@ -88,10 +90,6 @@ class EmbeddingReader:
             _prediction(number, source, images, texts, probabilities, metadata.classes)
             for number, source in enumerate(sources)
         ]
-
-    def failed(self, source: str | None, error: str) -> EmbeddingPrediction:
-        """Return a prediction without a vector."""
-        return EmbeddingPrediction(source=source, error=error)
 
 
 def outputs_of(metadata: ModelMetadata, given: Collection[str]) -> list[str]:

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from tao_like.errors import BundleError
 from tao_like.runtime.generation.base import IMAGE_MEANING
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,10 @@ class ImagePrediction(Prediction):
         save_image(self.image, path, self.made_of)
 
 
-class ImageReader:
-    """Reads images; see `tao_like.runtime.predictions.base.PredictionReader`."""
+class ImageReader(PredictionReader):
+    """Reads images."""
+
+    kind = ImagePrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without exactly one output of images."""
@@ -66,10 +68,6 @@ class ImageReader:
             ImagePrediction(source=source, pixels=pixels, made_of=made_of)
             for pixels, source in zip(to_pixels(images), sources, strict=True)
         ]
-
-    def failed(self, source: str | None, error: str) -> ImagePrediction:
-        """Return a prediction without an image."""
-        return ImagePrediction(source=source, error=error)
 
 
 def to_pixels(images: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:

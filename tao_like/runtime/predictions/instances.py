@@ -22,7 +22,7 @@ from tao_like.runtime.geometry.pasting import (
 )
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 from tao_like.runtime.predictions.boxes import MEANINGS, Detection, Selection, read_detections
 from tao_like.runtime.predictions.detections import Detections, check_finite, score_limits, stated_selection
 from tao_like.runtime.predictions.segments import SegmentRule, segment_masks, stated_rule
@@ -228,8 +228,10 @@ def stated_mask_threshold(extra: Mapping[str, Any]) -> float:
     return float(value)
 
 
-class InstancesReader:
-    """Reads the predictions of such a network; see `runtime.predictions.base.PredictionReader`."""
+class InstancesReader(PredictionReader):
+    """Reads the predictions of such a network."""
+
+    kind = InstancesPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes, with odd outputs or thresholds, or that crops images."""
@@ -276,7 +278,3 @@ class InstancesReader:
             )
             for of_image, source, size in zip(found, sources, sizes, strict=True)
         ]
-
-    def failed(self, source: str | None, error: str) -> InstancesPrediction:
-        """Return a prediction without objects."""
-        return InstancesPrediction(source=source, error=error)

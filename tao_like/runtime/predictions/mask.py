@@ -14,7 +14,7 @@ from tao_like.errors import BundleError
 from tao_like.runtime.geometry.outlines import Point, mask_rings
 from tao_like.runtime.inputs.image import ImagePreprocessing, letterbox_region
 from tao_like.runtime.metadata import ModelMetadata
-from tao_like.runtime.predictions.base import Outputs, Prediction
+from tao_like.runtime.predictions.base import Outputs, Prediction, PredictionReader
 from tao_like.runtime.predictions.tiles import Tiling
 
 CLASS_MAP = "class_map"
@@ -191,8 +191,10 @@ def _decide_rows(mask: ClassMap, total: npt.NDArray[np.float32], count: npt.NDAr
         mask[:] = (total / count).argmax(axis=0)
 
 
-class MaskReader:
-    """Reads a segmentation network's predictions; see `runtime.predictions.base.PredictionReader`."""
+class MaskReader(PredictionReader):
+    """Reads a segmentation network's predictions."""
+
+    kind = MaskPrediction
 
     def check(self, metadata: ModelMetadata) -> None:
         """Refuse metadata without classes or one known output, with class maps of tiles, or odd colors."""
@@ -236,10 +238,6 @@ class MaskReader:
         assert tiling is not None, "there are tiles"
         values = (one for part in outputs for one in part[name])
         return _prediction(merged_map(values, size, preprocessing, tiling), metadata, source)
-
-    def failed(self, source: str | None, error: str) -> MaskPrediction:
-        """Return a prediction without a mask."""
-        return MaskPrediction(source=source, error=error)
 
 
 def class_colors(metadata: ModelMetadata) -> tuple[tuple[int, int, int], ...]:
