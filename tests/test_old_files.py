@@ -117,6 +117,7 @@ def test_the_names_of_version_0_1_stay() -> None:
     assert (boxes3d.ground_overlaps, boxes3d.overlaps_3d) == (boxes3d.bev_iou, boxes3d.box_iou_3d)
     assert runtime.ImagePreparation is runtime.ImagePreprocessing
     assert runtime.SkeletonPreparation is runtime.SkeletonPreprocessing
+    assert runtime.SkeletonPreprocessing.places is runtime.SkeletonPreprocessing.dimensions
     assert (runtime.prepare, runtime.prepare_skeleton) == (runtime.preprocess, runtime.preprocess_skeleton)
     assert (runtime.Model.prepare, runtime.Model.run_prepared) == (
         runtime.Model.preprocess,

@@ -78,6 +78,9 @@ class SkeletonPreprocessing:
         """Channels that are coordinates."""
         return self.channels - self.confidence
 
+    places = dimensions
+    """The name of `dimensions` in version 0.1."""
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Channels, frames, joints and persons of the result."""
