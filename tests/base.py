@@ -44,9 +44,9 @@ RUNTIME_SCRIPT = """\
 import dataclasses, json, sys
 from tao_like.runtime import load
 
-answers = load(sys.argv[1]).predict(sys.argv[2:])
+predictions = load(sys.argv[1]).predict(sys.argv[2:])
 modules = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps([[dataclasses.asdict(answer) for answer in answers], modules]))
+print(json.dumps([[dataclasses.asdict(one) for one in predictions], modules]))
 """
 
 
@@ -86,7 +86,7 @@ class TaskStagesTest(
         raise NotImplementedError
 
     def assert_same_prediction(self, prediction: Mapping[str, Any], row: Mapping[str, str]) -> None:
-        """The runtime's answer, as JSON, says what the row of predictions.csv says."""
+        """The runtime's prediction, as JSON, says what the row of predictions.csv says."""
         raise NotImplementedError
 
     @classmethod

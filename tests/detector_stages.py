@@ -25,7 +25,7 @@ class Passed(NamedTuple):
 
 
 def through_the_stages(results: Path, data: Path, arch: Sequence[str], parts: Sequence[str]) -> Passed:
-    """Trains, breaks off and resumes, exports and quantizes; all forms answer alike.
+    """Trains, breaks off and resumes, exports and quantizes; all forms predict alike.
 
     Args:
         results: empty folder.

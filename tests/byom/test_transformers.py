@@ -76,7 +76,7 @@ def again(module: nn.Module) -> onnx.ModelProto:
 
 
 def assert_like_its_file(content: bytes, folder: Path, *, batch: int | None) -> nn.Module:
-    """The imported network and what is exported of it answer as the file does, at batch 1, 2 and 3."""
+    """The imported network and what is exported of it give what the file gives, at batch 1, 2 and 3."""
     path = folder / "model.onnx"
     path.write_bytes(content)
     result = import_file(path)

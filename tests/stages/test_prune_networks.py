@@ -1,4 +1,4 @@
-"""Pruning of networks, family by family, and of small ones whose answer is known."""
+"""Pruning of networks, family by family, and of small ones whose output is known."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_groups_of_a_convolution_stay_alike() -> None:
         assert module.in_channels % module.groups == module.out_channels % module.groups == 0
 
 
-# --- networks whose answer is known ---
+# --- networks whose output is known ---
 
 
 class Chain(nn.Module):

@@ -1,4 +1,4 @@
-"""What it costs a detector to answer otherwise than its teacher."""
+"""What it costs a detector to predict otherwise than its teacher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tao_like.tasks.detection.losses.distillation import teacher_losses
 
 SURE, UNSURE = 0.8, 0.05
 BOXES = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 4.0, 4.0]]])
-"""Two places; the teacher is sure of the first one's answer."""
+"""Two locations; the teacher is sure of the first one's prediction."""
 
 
 def prediction(*scores: float, shift: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -106,7 +106,7 @@ def sim_ota(maps: Sequence[Tensor], image: int, boxes: list[Box], labels: list[i
 def yolox_reference(
     maps: Sequence[Tensor], boxes: list[list[Box]], labels: list[list[int]]
 ) -> tuple[dict[str, float], int, int]:
-    """The parts of the loss, how many places answer, and of how many objects."""
+    """The parts of the loss, how many locations are responsible, and for how many objects."""
     parts = dict.fromkeys(("loss_box", "loss_class", "loss_object", "loss_l1"), 0.0)
     count, matched = 0, 0
     for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
@@ -198,7 +198,7 @@ def owners_of_pairs(boxes: list[Box], best_alone: bool) -> dict[Pair, int]:
 def anchor_reference(
     maps: Sequence[Tensor], boxes: list[list[Box]], labels: list[list[int]], *, best_alone: bool
 ) -> tuple[dict[str, float], int]:
-    """The parts of the loss, and how many pairs answer."""
+    """The parts of the loss, and how many pairs are responsible."""
     parts = dict.fromkeys(("loss_box", "loss_object", "loss_class"), 0.0)
     count = 0
     for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):

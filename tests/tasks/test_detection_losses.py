@@ -1,4 +1,4 @@
-"""YOLOX's loss: which places answer for an object, and what a right and a wrong answer cost."""
+"""YOLOX's loss: which locations are responsible for an object, and what right and wrong predictions cost."""
 
 from __future__ import annotations
 

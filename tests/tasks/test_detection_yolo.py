@@ -161,7 +161,7 @@ def test_a_score_is_that_of_the_class_times_that_of_an_object() -> None:
     assert scores[0, 72 + 2 * 6 + 3].tolist() == pytest.approx([0.72, 0.4, 0.08])
 
 
-# --- which anchors answer ---
+# --- which anchors are responsible ---
 
 
 def test_the_best_anchor_and_all_that_overlap_enough_answer() -> None:
@@ -219,7 +219,7 @@ def test_a_good_box_that_answers_for_nothing_is_no_mistake() -> None:
     best_alone = AnchorPlan(**{**vars(PLAN), "box_matching_iou": 1.0})
     box = torch.tensor([[46.0, 19.0, 66.0, 29.0]])
     maps = maps_of()
-    # The second anchor's answer, 10 x 20, made to the object's 20 x 10.
+    # The second anchor's prediction, 10 x 20, made to the object's 20 x 10.
     maps[0][0, 1, 2:4, 1, 3] = torch.tensor([math.log(2), -math.log(2)])
     losses = anchor_losses(maps, STRIDES, best_alone, [box], [torch.tensor([0])])
     assert float(losses["loss_object"]) == pytest.approx(53 * math.log(2), rel=1e-6)

@@ -120,7 +120,7 @@ def test_answers_in_regions_without_labels_are_excused_once() -> None:
 
 
 def by_plain_loops(frames: list[FramePair], least: float) -> float:
-    """The rules once more, one threshold, frame, object and answer after the other; AP over 40."""
+    """The rules once more, one threshold, frame, object and prediction after the other; AP over 40."""
 
     def match(frame: FramePair, limit: float | None) -> tuple[list[float], int, int]:
         taken, hits, right = set(), [], 0
