@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from tao_like.byom.branching import before_all, ends_of_heads
 from tao_like.byom.building.in_place import keep
+from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError
@@ -225,7 +226,7 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
     return Head(str(node.target), features, shape[1], classes, squashed)
 
 
-def cut_at(imported: Imported, values: list[str]) -> fx.GraphModule:
+def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     """A network from the same inputs to inner values; it shares the modules of the whole one.
 
     Args:
@@ -250,4 +251,4 @@ def cut_at(imported: Imported, values: list[str]) -> fx.GraphModule:
         keep(node)
     graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
-    return fx.GraphModule(imported.module, graph, class_name="ImportedFeatures")
+    return ImportedGraph(imported.module, graph, class_name="ImportedFeatures")

@@ -32,7 +32,8 @@ from tao_like.byom.proof.judging import Comparison
 from tao_like.byom.source.batches import free_batch
 from tao_like.byom.source.graph import all_constants
 from tao_like.byom.source.integers import spelled_out
-from tao_like.byom.source.reading import UnreadableModelError, parse_model, read_model
+from tao_like.byom.source.reading import parse_model, read_model
+from tao_like.byom.source.unreadable import UnreadableModelError
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"

@@ -15,6 +15,7 @@ from tao_like.byom.building import host, sizes
 from tao_like.byom.building.ahead import Ahead
 from tao_like.byom.building.in_place import write_in_place
 from tao_like.byom.building.naming import ModuleTree, attribute_path, identifier, module_path
+from tao_like.byom.building.network import ImportedGraph, note_role
 from tao_like.byom.building.operands import operand_role
 from tao_like.byom.building.registry import find_converter
 from tao_like.byom.building.roles import TRAINED_ROLES, Role, Use
@@ -41,7 +42,7 @@ class Built:
         notes: what a user should know.
     """
 
-    module: fx.GraphModule
+    module: ImportedGraph
     uses: list[Use]
     places: dict[str, fx.Node]
     notes: list[str]
@@ -104,7 +105,7 @@ class Builder:
         self.fx.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
         self.fx.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
         self.fx.lint()
-        module = fx.GraphModule(self.root, self.fx, class_name="ImportedNetwork")
+        module = ImportedGraph(self.root, self.fx, class_name="ImportedNetwork")
         kept = set(module.graph.nodes)
         alive = {name: node for name, node in places.items() if node in kept}
         write_in_place(module, self._same_shape({node: name for name, node in alive.items()}))
@@ -175,21 +176,30 @@ class Builder:
 
     def is_position(self, value: Value) -> bool:
         """Whether a value counts places: sizes and plain numbers go into it, no image and no weight."""
+        nodes = self._without_inputs(value)
+        return nodes is not None and any(node in self._counted for node in nodes)
+
+    def is_by_place(self, value: Value) -> bool:
+        """Whether a value is the same whatever the network is given: sizes and numbers alone go into it."""
+        return self._without_inputs(value) is not None
+
+    def _without_inputs(self, value: Value) -> list[fx.Node] | None:
+        """The nodes that compute a value from sizes and plain numbers; None where more goes into it."""
         if value.node is None:
-            return False
-        waiting, counted = [value.node], False
+            return None
+        waiting, found = [value.node], list[fx.Node]()
         while waiting:
             node = waiting.pop()
             if sizes.is_size(node):
                 continue
             if node.op == "get_attr":
                 if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
-                    return False
+                    return None
             elif node.op != "call_function":
-                return False
-            counted = counted or node in self._counted
+                return None
+            found.append(node)
             waiting += node.all_input_nodes
-        return counted
+        return found
 
     # --- numbers instead of tensors ---
 
@@ -269,6 +279,7 @@ class Builder:
             else:
                 path = self.tree.add_module(path, table)
                 self._attributes[key] = self.fx.call_module(path)
+            note_role(self._attributes[key], role, value.constant)
             self._note_constant(value, role, path)
         return self._attributes[key]
 

@@ -76,6 +76,9 @@ class Building(Protocol):
     def is_position(self, value: Value) -> bool:
         """Whether a value tells places of a map."""
 
+    def is_by_place(self, value: Value) -> bool:
+        """Whether a value is the same whatever the network is given."""
+
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
         """Puts a module into the network and returns its path."""
 

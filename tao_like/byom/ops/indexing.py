@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tao_like.byom.building.network import note_role
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
@@ -33,6 +34,9 @@ def convert_gather(node: NodeView) -> Value:
         module = nn.Embedding(table.shape[0], table.shape[1], device="meta")  # type: ignore[union-attr]
         module.weight = nn.Parameter(node.weight(0, "embedding weight").clone())
         result: Value = node.module(module, node.input(1), tied=True)
+        if result.node is not None and node.builder.is_by_place(node.input(1)):
+            # A table of positions, not one of words.
+            note_role(result.node, "embedding weight", module.weight)
         return result
     return node.call(gather, node.input(0), node.input(1), axis)
 

@@ -14,7 +14,7 @@ from tao_like.byom.proof.exact import exactly
 from tao_like.byom.proof.inputs import WholeShape
 from tao_like.byom.proof.judging import Array, Comparison, judged
 from tao_like.byom.source.graph import Graph, all_nodes
-from tao_like.byom.source.reading import UnreadableModelError
+from tao_like.byom.source.unreadable import UnreadableModelError
 from tao_like.errors import ConversionError
 from tao_like.runtime.session import graph_session, session_options
 

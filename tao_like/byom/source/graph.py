@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from tao_like.byom.source.reading import UnreadableModelError
+from tao_like.byom.source.unreadable import UnreadableModelError
 from tao_like.errors import ConversionError
 
 Dimension = int | str | None

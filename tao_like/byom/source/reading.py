@@ -9,7 +9,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from tao_like.errors import BundleError, ConversionError
+from tao_like.byom.source.functions import functions_written_out
+from tao_like.byom.source.unreadable import UnreadableModelError
 
 LARGEST_FILE = 2 * 2**30
 """Bytes; protobuf reads no larger message."""
@@ -19,12 +20,6 @@ OLDEST_OPSET = 7
 _MOST_NODES = 200_000
 _DEEPEST = 16
 _ZIP = b"PK\x03\x04"
-
-
-class UnreadableModelError(BundleError, ConversionError):
-    """The file itself cannot be used, whatever there might be to convert in it."""
-
-    exit_code = 2
 
 
 def read_model(path: str | Path) -> onnx.ModelProto:
@@ -71,6 +66,9 @@ def parse_model(content: bytes, folder: Path | None = None) -> onnx.ModelProto:
             "this is no ONNX file: it has no graph, or names no version of the operators"
         )
     _check_size(model.graph)
+    if model.functions:
+        model = functions_written_out(model, _MOST_NODES)
+        _check_size(model.graph)
     _load_external(model.graph, folder)
     _check_version(model)
     return model

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from tao_like.bundle import GRAPH_ROLES, Bundle, read_bundle
 from tao_like.byom.building.in_place import keep
+from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
 from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to, from_bundle
@@ -252,7 +253,7 @@ def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) 
             return names[node]
 
 
-def _between(imported: Imported, first: str, last: str) -> fx.GraphModule | None:
+def _between(imported: Imported, first: str, last: str) -> ImportedGraph | None:
     """The network from one value to another; None where something else goes in too."""
     start, end = imported.places[first], imported.places[last]
     needed: set[fx.Node] = set()
@@ -273,7 +274,7 @@ def _between(imported: Imported, first: str, last: str) -> fx.GraphModule | None
     # Whoever asked for the map may still need it.
     keep(copies[start])
     graph.output(copies[end])
-    return fx.GraphModule(imported.module, graph, class_name="ImportedPooling")
+    return ImportedGraph(imported.module, graph, class_name="ImportedPooling")
 
 
 def _own_head(imported: Imported, head: Head) -> tuple[Tensor, Tensor | None]:
