@@ -120,6 +120,7 @@ def import_file(
     # Not `of_allowed > 1`: a difference that is not a number must fail too.
     if not worst.of_allowed <= 1:
         raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
+    imported.notes.extend(_rounded(worst, tolerance))
     imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
     cuts = find_cuts(imported, inner)
@@ -162,6 +163,18 @@ def _too_far(worst: Comparison, tolerance: float) -> str:
         f"{tolerance:g} is allowed{rounding}. The conversion is wrong; nothing was written. With --tolerance "
         "more is allowed, which the bundle records"
     )
+
+
+def _rounded(worst: Comparison, tolerance: float) -> list[str]:
+    """What to say of a difference that is large for its output, and still rounding."""
+    if worst.difference <= tolerance or worst.rounding is None:
+        return []
+    largest = worst.absolute / worst.difference
+    return [
+        f"the output '{worst.output}' differs by {worst.difference:.1g} of its largest value on {worst.what}, "
+        f"{largest:.1g}, and rounding alone does {worst.rounding:.1g} to it; on images of yours (--pictures) "
+        "it may say more"
+    ]
 
 
 def _refuse_broken_weights(imported: Imported) -> None:
@@ -263,16 +276,14 @@ def _prove(
 ) -> list[Comparison]:
     reference = session(without_rounding(source))
     comparisons = []
+    settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance}
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = dummy_inputs(imported.graph, shapes, batch)
-        comparisons += compare(
-            imported.module, reference, inputs, "noise", one_by_one=freed, tolerance=tolerance
-        )
+        comparisons += compare(imported.module, reference, inputs, "noise", batch=batch, **settings)
     if images:
         inputs = image_inputs(imported.graph, shapes, images, freed=freed)
-        comparisons += compare(
-            imported.module, reference, inputs, "pictures", one_by_one=freed, tolerance=tolerance
-        )
+        batch = len(next(iter(inputs.values())))
+        comparisons += compare(imported.module, reference, inputs, "pictures", batch=batch, **settings)
     return comparisons
 
 

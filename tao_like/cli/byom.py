@@ -139,7 +139,7 @@ def _show_roles(result: ImportResult) -> None:
         click.echo(f"  {role:<16} {found['values']:>12}  {state}{names}")
     for note in result.imported.notes:
         click.echo(f"note: {note}")
-    sizes = ", ".join(" x ".join(map(str, shape)) for shape in result.shapes.values())
+    sizes = ", ".join(" x ".join(map(str, shape)) or "a number" for shape in result.shapes.values())
     click.echo(
         f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel, at {sizes}."
     )

@@ -194,3 +194,11 @@ def test_a_loop_without_an_end_is_given_up(tmp_path: Path) -> None:
     assert "endless.onnx" in ended.stderr
     assert "8 seconds" in ended.stderr
     assert not (tmp_path / "m.tltb").exists()
+
+
+def test_a_graph_without_inputs_or_outputs(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["b"], ["y"])]
+    constant = model(nodes, {}, ["y"], [random_tensor("b", 8)])
+    assert "no input" in refused(saved(constant, tmp_path / "constant.onnx"), damaged=False)
+    silent = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1, 4]}, [])
+    assert "no outputs" in refused(saved(silent, tmp_path / "silent.onnx"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from foreign import model, random_tensor, saved
 from onnx import TensorProto, helper
 
@@ -63,3 +64,29 @@ def test_open_sizes_before_the_channels_are_height_and_width(tmp_path: Path) -> 
     file = saved(proto, tmp_path / "last.onnx")
     assert import_file(file, size=(20, 28)).shapes == {"x": (20, 28, 3)}
     assert import_file(file).shapes == {"x": (224, 224, 3)}
+
+
+def test_the_batch_of_a_network_that_takes_steps_first(tmp_path: Path) -> None:
+    """The first size is a length; what all inputs have in common is the batch."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r", "", "", "h", "c"], ["all", "last", "cell"], hidden_size=5)
+    ]
+    constants = [random_tensor("w", 1, 20, 4), random_tensor("r", 1, 20, 5, seed=1)]
+    inputs = {"x": ["steps", "n", 4], "h": [1, "n", 5], "c": [1, "n", 5]}
+    proto = model(nodes, inputs, ["all", "last", "cell"], constants)
+    result = import_file(saved(proto, tmp_path / "lstm.onnx"), given_shapes={"x": (7, 1, 4)})
+    assert result.shapes == {"x": (7, 1, 4), "h": (1, 1, 5), "c": (1, 1, 5)}
+    assert [item.batch for item in result.comparisons] == [1, 1, 1, 3, 3, 3]
+
+
+def test_indices_that_count_from_the_end_of_a_table(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Sub", ["whole", "four"], ["ids"]),
+        helper.make_node("Gather", ["table", "ids"], ["y"]),
+    ]
+    four = helper.make_tensor("four", TensorProto.INT32, [], [4])
+    proto = model(nodes, {"x": ["n", 5]}, ["y"], [random_tensor("table", 9, 6), four])
+    module = import_file(saved(proto, tmp_path / "ids.onnx")).imported.module
+    table = next(module.parameters())
+    assert torch.equal(module(torch.tensor([[0.0, 3.0, 4.0, 12.0]])), table[torch.tensor([[5, 8, 0, 8]])])

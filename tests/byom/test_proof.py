@@ -146,3 +146,32 @@ def test_the_tolerance_of_the_command_line_is_recorded(tmp_path: Path) -> None:
     entry = read_bundle(tmp_path / "m.tltb").history[0]
     assert entry["tolerance"] == 0.002
     assert entry["compared_at"] == {"x": [3, 32, 32]}
+
+
+@pytest.mark.parametrize("shift", [-6.0, -9.0, -14.0, -20.0])
+def test_sigmoids_near_zero_are_not_called_wrong(shift: float, tmp_path: Path) -> None:
+    """onnxruntime's sigmoid is off by one part in eight millions of one, also where it is smaller than that."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"]),
+        helper.make_node("Sigmoid", ["h"], ["y"]),
+    ]
+    constants = [random_tensor("w", 1, 3, 3, 3), tensor("b", [shift])]
+    path = saved(model(nodes, {"x": ["n", 3, 64, 64]}, ["y"], constants), tmp_path / "maps.onnx")
+    result = import_file(path)
+    assert max(item.absolute for item in result.comparisons) < 5e-7
+    assert any("--pictures" in note for note in result.report["notes"]) == (result.largest_difference > 1e-4)
+
+
+def test_a_wrong_score_of_a_sigmoid_is_still_found() -> None:
+    expected = np.full((1, 1, 8, 8), 1e-3)
+    for error, passes in ((1.2e-7, True), (1e-6, False)):
+        actual = expected.copy()
+        actual[0, 0, 2, 3] += error
+        found = judged(
+            *("y", expected, actual, actual),
+            coarse=actual + 1.5e-8,
+            batch=1,
+            what="noise",
+            tolerance=1e-4,
+        )
+        assert (found.of_allowed <= 1) == passes

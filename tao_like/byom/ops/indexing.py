@@ -13,12 +13,17 @@ from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 
+def counted_from_front(indices: Tensor, length: int) -> Tensor:
+    """Indices from 0 on; negative ones count from the end."""
+    return torch.where(indices < 0, indices + length, indices).long()
+
+
 def gather(values: Tensor, indices: Any, axis: int) -> Tensor:
     """Entries along an axis; the axes of the indices take its place."""
     if isinstance(indices, int):
         return values.select(axis, indices)
     axis, length = axis % values.ndim, values.shape[axis]
-    places = torch.where(indices < 0, indices + length, indices).long()
+    places = counted_from_front(indices, length)
     picked = values.index_select(axis, places.reshape(-1))
     return picked.reshape(values.shape[:axis] + places.shape + values.shape[axis + 1 :])
 
@@ -31,9 +36,10 @@ def convert_gather(node: NodeView) -> Value:
         return node.call(gather, node.input(0), node.scalar(1), axis)
     is_table = table is not None and table.is_floating_point() and table.ndim == 2
     if is_table and axis == 0 and places is None and node.input(1).sizes is None:
-        module = nn.Embedding(table.shape[0], table.shape[1], device="meta")  # type: ignore[union-attr]
-        module.weight = nn.Parameter(node.weight(0, "embedding weight").clone())
-        result: Value = node.module(module, node.input(1), tied=True)
+        module = nn.Embedding.from_pretrained(node.weight(0, "embedding weight").clone(), freeze=False)
+        # An embedding of torch counts from the front alone.
+        rows = node.call(counted_from_front, node.input(1), len(module.weight))
+        result: Value = node.module(module, rows, tied=True)
         if result.node is not None and node.builder.is_by_place(node.input(1)):
             # A table of positions, not one of words.
             note_role(result.node, "embedding weight", module.weight)
@@ -41,13 +47,9 @@ def convert_gather(node: NodeView) -> Value:
     return node.call(gather, node.input(0), node.input(1), axis)
 
 
-def _positive(indices: Tensor, length: int) -> Tensor:
-    return torch.where(indices < 0, indices + length, indices).long()
-
-
 def gather_elements(values: Tensor, indices: Tensor, axis: int) -> Tensor:
     """One entry along an axis for each index."""
-    return values.gather(axis, _positive(indices, values.shape[axis]))
+    return values.gather(axis, counted_from_front(indices, values.shape[axis]))
 
 
 @converter("GatherElements")
@@ -64,7 +66,7 @@ def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
     flat_indices = indices.reshape(len(flat_values), -1, depth)
     picked = []
     for part, places in zip(flat_values, flat_indices, strict=True):
-        picked.append(part[tuple(_positive(places[:, axis], part.shape[axis]) for axis in range(depth))])
+        picked.append(part[tuple(counted_from_front(places[:, axis], part.shape[axis]) for axis in range(depth))])
     rest = values.shape[batch_axes + depth :]
     return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
 
@@ -88,7 +90,7 @@ class ScatterElements(nn.Module):
 
     def forward(self, values: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
         """The values with the updates in them."""
-        places = _positive(indices, values.shape[self.axis])
+        places = counted_from_front(indices, values.shape[self.axis])
         if not self.reduction:
             return values.scatter(self.axis, places, updates)
         return values.scatter_reduce(self.axis, places, updates, self.reduction)
@@ -124,7 +126,7 @@ class ScatterND(nn.Module):
         strides = [1] * depth
         for axis in range(depth - 2, -1, -1):
             strides[axis] = strides[axis + 1] * values.shape[axis + 1]
-        number = sum(_positive(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth))
+        number = sum(counted_from_front(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth))
         assert isinstance(number, Tensor)
         rest = values.shape[depth:]
         flat = values.reshape(-1, *rest)

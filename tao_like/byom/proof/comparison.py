@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import fx
 
-from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.exact import coarsely, exactly
 from tao_like.byom.proof.inputs import WholeShape
 from tao_like.byom.proof.judging import Array, Comparison, judged
 from tao_like.byom.source.graph import Graph, all_nodes
@@ -21,6 +21,8 @@ from tao_like.runtime.session import graph_session, session_options
 _OTHER_BATCH = 3
 _LONGEST_REASON = 500
 _SEED = 0
+_CARRYING = ("Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand")
+"""Operations that hand indices on as they are."""
 
 
 def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.InferenceSession:
@@ -119,11 +121,12 @@ def _whole_range(graph: Graph, name: str, dtype: torch.dtype) -> tuple[int, int]
     if dtype in (torch.uint8, torch.int8):
         limits = torch.iinfo(dtype)
         return limits.min, limits.max
-    rows = [
-        len(graph.constants[node.inputs[0]])
-        for node in all_nodes(graph)
-        if node.op == "Gather" and node.inputs[1:2] == [name] and node.inputs[0] in graph.constants
-    ]
+    names, rows = {name}, list[int]()
+    for node in all_nodes(graph):
+        if node.op in _CARRYING and names.intersection(node.inputs[:1]):
+            names.update(node.outputs)
+        if node.op == "Gather" and names.intersection(node.inputs[1:2]) and node.inputs[0] in graph.constants:
+            rows.append(graph.constants[node.inputs[0]].shape[node.attributes.get("axis", 0)])
     return 0, min(rows, default=2) - 1
 
 
@@ -133,6 +136,7 @@ def compare(
     inputs: dict[str, Array],
     what: str,
     *,
+    batch: int,
     one_by_one: bool,
     tolerance: float,
 ) -> list[Comparison]:
@@ -143,14 +147,14 @@ def compare(
         reference: the source.
         inputs: by name, the batch in front.
         what: what the inputs are.
+        batch: number of samples.
         one_by_one: the source takes one sample at a time; its outputs are put together.
         tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
 
     Raises:
         ConversionError: one of them cannot run, or shapes differ.
     """
-    batch = batch_of(inputs)
-    expected = _run_reference(reference, inputs, one_by_one=one_by_one)
+    expected = _run_reference(reference, inputs, batch if one_by_one else None)
     try:
         with torch.inference_mode():
             given = module(*(torch.from_numpy(value) for value in inputs.values()))
@@ -161,35 +165,30 @@ def compare(
         ) from error
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
-    exact = exactly(module, [torch.from_numpy(value) for value in inputs.values()]) or (None,) * len(outputs)
+    tensors, unknown = [torch.from_numpy(value) for value in inputs.values()], (None,) * len(outputs)
+    exact, coarse = exactly(module, tensors) or unknown, coarsely(module, tensors) or unknown
     return [
         judged(
             name,
             joined_samples(parts, tuple(other.shape)),
             other.numpy(),
             None if wide is None else wide.numpy(),
+            coarse=None if rough is None else rough.numpy(),
             batch=batch,
             what=what,
             tolerance=tolerance,
         )
-        for name, parts, other, wide in zip(names, expected, outputs, exact, strict=True)
+        for name, parts, other, wide, rough in zip(names, expected, outputs, exact, coarse, strict=True)
     ]
 
 
-def batch_of(inputs: dict[str, Array]) -> int:
-    """The number of samples: the length of the first input that has one."""
-    return next((len(value) for value in inputs.values() if value.ndim), 1)
-
-
 def _run_reference(
-    reference: onnxruntime.InferenceSession, inputs: dict[str, Array], *, one_by_one: bool
+    reference: onnxruntime.InferenceSession, inputs: dict[str, Array], samples: int | None
 ) -> list[list[Array]]:
-    batch = batch_of(inputs)
-    parts = (
-        [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(batch)]
-        if one_by_one
-        else [inputs]
-    )
+    """The source's outputs, each in one part; where samples are counted, in as many."""
+    parts = [inputs]
+    if samples is not None:
+        parts = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(samples)]
     try:
         runs: list[Sequence[Array]] = [reference.run(None, part) for part in parts]
     except Exception as error:  # onnxruntime's errors have no common base that it exports

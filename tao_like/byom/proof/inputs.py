@@ -54,7 +54,7 @@ def input_shapes(
         raise ConversionError(
             f"--input-shape names '{unknown[0]}', and the file's inputs are {', '.join(graph.inputs)}"
         )
-    first = (graph.type_of(graph.inputs[0]).shape or (None,))[0]
+    first = _batch_name(graph)
     shapes: dict[str, tuple[int, ...]] = {}
     for name in graph.inputs:
         declared = graph.type_of(name).shape
@@ -73,14 +73,27 @@ def input_shapes(
     return shapes
 
 
+def _batch_name(graph: Graph) -> Dimension:
+    """What the file calls the number of samples: the first input's first size.
+
+    Where that is a name which no other input has, it may be a length: then it is a name that all of them have.
+    """
+    own, *others = (graph.type_of(name).shape or () for name in graph.inputs)
+    named = [{size for size in shape if isinstance(size, str)} for shape in others]
+    named = [sizes for sizes in named if sizes]
+    first = own[0] if own else None
+    common = [size for size in own if named and all(size in sizes for sizes in named)]
+    return common[0] if isinstance(first, str) and first not in common and common else first
+
+
 def _batch_axis(declared: Shape, first: Dimension) -> int | None:
     """Which axis of an input has the batch; the first, unless the file says otherwise."""
     if not declared:
         return None
-    if declared[0] == first or not isinstance(declared[0], int):
-        return 0
     same = [axis for axis, item in enumerate(declared) if isinstance(first, str) and item == first]
-    return same[0] if same else (0 if declared[0] == 1 else None)
+    if same:
+        return same[0]
+    return 0 if declared[0] == first or not isinstance(declared[0], int) or declared[0] == 1 else None
 
 
 def _filled(declared: Shape, size: tuple[int, int] | None) -> tuple[int, ...]:

@@ -64,6 +64,7 @@ def judged(
     actual: Array,
     exact: Array | None,
     *,
+    coarse: Array | None = None,
     batch: int,
     what: str,
     tolerance: float,
@@ -75,6 +76,7 @@ def judged(
         expected: onnxruntime's.
         actual: the converted network's.
         exact: the converted network's in double precision; None where that cannot be had.
+        coarse: the converted network's with the sigmoid of onnxruntime; None where it has none.
         batch: number of samples.
         what: what the inputs are.
         tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
@@ -101,11 +103,12 @@ def judged(
     known = exact is not None and exact.shape == actual.shape
     rounding = np.zeros_like(scale)
     if exact is not None and known:
-        rounding = _largest(_apart(exact.astype(np.float64), right), axis)
-        rounding = np.where(np.isfinite(rounding), rounding, 0.0)
+        for rounded in (right, *(() if coarse is None else (coarse.astype(np.float64),))):
+            found = _largest(_apart(exact.astype(np.float64), rounded), axis)
+            rounding = np.maximum(rounding, np.where(np.isfinite(found), found, 0.0))
     fractions = _of_allowed(worst, scale, rounding, tolerance)
     channel = int(fractions.argmax())
-    size = float(scale[channel]) or float(scale.max()) or 1.0
+    size = float(scale[channel]) or float(scale.max()) or _magnitude(right) or 1.0
     return Comparison(
         batch,
         what,
@@ -123,6 +126,10 @@ def _largest(values: _Floats, axis: int | None) -> _Floats:
     """The largest value of each channel; of all where there is no such axis."""
     others = None if axis is None else tuple(one for one in range(values.ndim) if one != axis)
     return np.atleast_1d(values.max(axis=others))
+
+
+def _magnitude(values: _Floats) -> float:
+    return float(np.abs(np.where(np.isfinite(values), values, 0.0)).max(initial=0.0))
 
 
 def _of_allowed(worst: _Floats, scale: _Floats, rounding: _Floats, tolerance: float) -> _Floats:

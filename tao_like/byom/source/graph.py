@@ -127,10 +127,13 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     """The typed form of a model's graph.
 
     Raises:
-        ConversionError: nodes need each other in a circle, or a value is missing.
+        ConversionError: nodes need each other in a circle, a value is missing, or it has no input or output.
     """
     opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    return _graph(model.graph, opsets)
+    graph = _graph(model.graph, opsets)
+    if not graph.inputs:
+        raise ConversionError("the graph takes no input: it gives the same whatever comes, and cannot train")
+    return graph
 
 
 def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[str] = ()) -> Graph:
@@ -149,6 +152,8 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     visible = outer.union(*(node.output for node in proto.node)) if proto.node else outer
     nodes = [_node(item, opsets, visible) for item in proto.node]
     outputs = [item.name for item in proto.output]
+    if not outputs:
+        raise UnreadableModelError(f"the graph '{proto.name}' gives nothing back: it has no outputs")
     unmade = [name for name in outputs if name not in visible]
     if unmade:
         raise UnreadableModelError(f"the graph gives back the value '{unmade[0]}', which nothing makes")
