@@ -137,12 +137,26 @@ def _show_roles(result: ImportResult) -> None:
         state = "train" if found["trains"] else "stay as they are"
         names = "" if found["trains"] else ": " + _some(list(found["names"]))
         click.echo(f"  {role:<16} {found['values']:>12}  {state}{names}")
-    for note in result.imported.notes:
+    for note in _told_once(result.imported.notes):
         click.echo(f"note: {note}")
     sizes = ", ".join(" x ".join(map(str, shape)) or "a number" for shape in result.shapes.values())
     click.echo(
         f"Largest difference to onnxruntime: {result.largest_difference:.1e} of a channel, at {sizes}."
     )
+
+
+def _told_once(notes: Sequence[str]) -> list[str]:
+    """Notes, of those that differ in names and numbers alone the first few; the report has all."""
+    kinds: dict[str, list[str]] = {}
+    for note in notes:
+        kind = " ".join(word for word in note.split() if word.isalpha())
+        kinds.setdefault(kind, []).append(note)
+    told = []
+    for alike in kinds.values():
+        told += alike[:_SHOWN_ROLES]
+        if len(alike) > _SHOWN_ROLES:
+            told.append(f"and {len(alike) - _SHOWN_ROLES} more of this kind; --report FILE has all")
+    return told
 
 
 def _some(names: list[str]) -> str:

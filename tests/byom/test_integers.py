@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from foreign import classifier, model, saved, tensor
+from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 
@@ -74,3 +74,43 @@ def test_cells_of_boxes_worked_out_by_hand() -> None:
     given = imported.module(torch.arange(12.0).reshape(1, 1, 3, 4))
     # The first box covers columns 0 to 3 and rows 0 to 1; the second is the single place (2, 2).
     assert given.flatten(1).tolist() == [[5.0, 7.0], [10.0, 10.0]]
+
+
+def gated() -> onnx.ModelProto:
+    """A classifier with what stands between products: sums, gates, pools, joined maps, a soft choice."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "stem.weight"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("Sigmoid", ["c"], ["gate"]),
+        node("Mul", ["c", "gate"], ["m"]),
+        node("LeakyRelu", ["m"], ["l"], alpha=0.1),
+        node("Conv", ["l", "deep.weight"], ["d"], pads=[1, 1, 1, 1]),
+        node("Add", ["d", "l"], ["sum"]),
+        node("Concat", ["sum", "l"], ["both"], axis=1),
+        node("AveragePool", ["both"], ["a"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("GlobalAveragePool", ["a"], ["pool"]),
+        node("Flatten", ["pool"], ["flat"]),
+        node("Gemm", ["flat", "head.weight", "head.bias"], ["logits"], transB=1),
+        node("Softmax", ["logits"], ["y"], axis=-1),
+    ]
+    constants = [
+        *(random_tensor("stem.weight", 8, 3, 3, 3), random_tensor("deep.weight", 8, 8, 3, 3, seed=1)),
+        *(random_tensor("head.weight", 4, 16, seed=2), random_tensor("head.bias", 4, seed=3)),
+    ]
+    return model(nodes, {"x": ["n", 3, 32, 32]}, ["y"], constants, opset=13)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_what_onnxruntimes_tool_writes_between_products(per_channel: bool, tmp_path: Path) -> None:
+    path = saved(gated(), tmp_path / "float.onnx")
+    quantize_static(
+        path,
+        tmp_path / "int8.onnx",
+        Images(),
+        quant_format=QuantFormat.QOperator,
+        per_channel=per_channel,
+    )
+    between = {"QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearConcat", "QGemm"}
+    pooled = {"QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax"}
+    assert between | pooled <= ops_of(tmp_path / "int8.onnx")
+    assert_near_float(import_file(tmp_path / "int8.onnx"), path)

@@ -6,7 +6,8 @@ that of any other quantised file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -19,15 +20,40 @@ _PRODUCTS = {
     "ConvInteger": "Conv",
     "MatMulInteger": "MatMul",
 }
+_ONNXRUNTIME = "com.microsoft"
+_TRIPLE = 3
+"""A whole-number value comes as three inputs: itself, its scale, its zero point."""
+_BETWEEN = {
+    "QLinearAdd": "Add",
+    "QLinearAveragePool": "AveragePool",
+    "QLinearConcat": "Concat",
+    "QLinearGlobalAveragePool": "GlobalAveragePool",
+    "QLinearLeakyRelu": "LeakyRelu",
+    "QLinearMul": "Mul",
+    "QLinearSigmoid": "Sigmoid",
+    "QLinearSoftmax": "Softmax",
+    "QLinearWhere": "Where",
+}
+"""Operations of onnxruntime that its quantising tool writes between products, and what they are in floats."""
+_MOVING = frozenset(
+    [
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice"),
+        *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    ]
+)
+"""Operations that give whole numbers as they came, elsewhere; of floats they give the same floats."""
+_GEMM = "QGemm"
+_OWN_ATTRIBUTES = ("channels_last", "opset")
 
 
 def spelled_out(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with float products in the place of whole-number ones; itself where it has none.
 
+    What onnxruntime's own tool writes between them, ``QLinearAdd`` and its like, is spelled out too.
     ``ConvInteger`` and ``MatMulInteger`` are taken where a Cast to float follows, as quantising tools write
     them.
     """
-    if not any(node.op_type in _PRODUCTS and _is_standard(node) for node in model.graph.node):
+    if not _has_whole(model.graph.node):
         return model
     free = onnx.ModelProto()
     free.CopyFrom(model)
@@ -40,6 +66,24 @@ def spelled_out(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _is_standard(node: onnx.NodeProto) -> bool:
     return node.domain in ("", "ai.onnx")
+
+
+def _is_whole(node: onnx.NodeProto) -> bool:
+    """Whether a node computes in whole numbers."""
+    if node.domain == _ONNXRUNTIME:
+        return node.op_type in (*_BETWEEN, _GEMM)
+    return node.op_type in _PRODUCTS and _is_standard(node)
+
+
+def _has_whole(nodes: Sequence[onnx.NodeProto]) -> bool:
+    """Whether there are nodes that compute in whole numbers, or hand such on between rounding and its end."""
+    rounded: set[str] = set()
+    for node in nodes:
+        if _is_whole(node) or (node.op_type in _MOVING and node.input and node.input[0] in rounded):
+            return True
+        if node.op_type == "QuantizeLinear":
+            rounded.update(node.output)
+    return False
 
 
 class _Spelling:
@@ -59,6 +103,8 @@ class _Spelling:
             if node.op_type == "DynamicQuantizeLinear"
         }
         self.outputs = {item.name for item in model.graph.output}
+        # Floats, scale and zero point of what has been rounded so far.
+        self.rounded: dict[str, list[str]] = {}
 
     def nodes(self) -> list[onnx.NodeProto]:
         """All nodes, the products spelled out."""
@@ -66,11 +112,37 @@ class _Spelling:
         spell: dict[str, Callable[[onnx.NodeProto], list[onnx.NodeProto] | None]] = {
             **{"QLinearConv": self._linear, "QLinearMatMul": self._linear},
             **{"ConvInteger": self._integer, "MatMulInteger": self._integer},
+            **dict.fromkeys(_BETWEEN, self._between),
+            _GEMM: self._gemm,
         }
         for node in self.graph.node:
-            written = spell[node.op_type](node) if node.op_type in spell and _is_standard(node) else None
-            found += [node] if written is None else written
+            written = spell[node.op_type](node) if _is_whole(node) else self._moved(node)
+            written = [node] if written is None else written
+            found += written
+            self.rounded |= {
+                one.output[0]: list(one.input) for one in written if one.op_type == "QuantizeLinear"
+            }
         return found
+
+    def _moved(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """A node that moves whole numbers: it moves their floats, which are rounded behind it."""
+        known = self.rounded.get(node.input[0]) if node.input else None
+        if known is None or node.op_type not in _MOVING or not _is_standard(node):
+            return None
+        scale = self.constants.get(known[1])
+        is_by_channel = scale is not None and math.prod(scale.dims) != 1
+        if is_by_channel or (node.op_type == "MaxPool" and len(node.output) > 1):
+            return None
+        moved = onnx.NodeProto()
+        moved.CopyFrom(node)
+        moved.input[0] = known[0]
+        names = list(node.output)
+        del moved.output[:]
+        moved.output.extend(f"{name}_float" if name else "" for name in names)
+        ends = [
+            helper.make_node("QuantizeLinear", [f"{name}_float", *known[1:]], [name]) for name in names if name
+        ]
+        return [moved, *ends]
 
     def _linear(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """DequantizeLinear, the product, QuantizeLinear."""
@@ -88,6 +160,55 @@ class _Spelling:
         product.attribute.extend(node.attribute)
         end = helper.make_node("QuantizeLinear", [f"{name}_float", y_scale, y_zero], [name])
         return [*parts, product, end]
+
+    def _floats(self, triple: Sequence[str], name: str, parts: list[onnx.NodeProto], axis: int = 1) -> str:
+        """The floats of a value, its scale and its zero point, which may be left out."""
+        inputs = [one for one in triple if one]
+        parts.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
+        return name
+
+    def _between(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """DequantizeLinear, the operation, QuantizeLinear."""
+        if any(item.name == "channels_last" and item.i for item in node.attribute):
+            return None
+        inputs, name, first = list(node.input), node.output[0], list[str]()
+        if node.op_type == "QLinearConcat":
+            inputs = inputs[2:] + inputs[:2]
+        if node.op_type == "QLinearWhere":
+            first, inputs = inputs[:1], inputs[1:]
+        count = len(inputs) // _TRIPLE
+        parts: list[onnx.NodeProto] = []
+        floats = [
+            self._floats(inputs[_TRIPLE * place : _TRIPLE * (place + 1)], f"{name}_{place}", parts)
+            for place in range(count)
+        ]
+        result = helper.make_node(_BETWEEN[node.op_type], [*first, *floats], [f"{name}_float"], node.name)
+        result.attribute.extend(item for item in node.attribute if item.name not in _OWN_ATTRIBUTES)
+        ends = [one for one in (f"{name}_float", *inputs[_TRIPLE * count :]) if one]
+        return [*parts, result, helper.make_node("QuantizeLinear", ends, [name])]
+
+    def _gemm(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """DequantizeLinear, Gemm, and QuantizeLinear where the result is whole."""
+        left, right, rest = node.input[:3], node.input[3:6], [*node.input[6:], "", "", ""]
+        settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        if settings.get("alpha", 1.0) != 1:
+            return None
+        name, parts = node.output[0], list[onnx.NodeProto]()
+        turned = settings.get("transB", 0)
+        inputs = [
+            self._floats(left, f"{name}_x", parts),
+            self._floats(right, f"{name}_w", parts, axis=0 if turned else 1),
+        ]
+        if rest[0]:
+            inputs.append(self._bias(rest[0], left[1], right[1], f"{name}_b", parts))
+        result = f"{name}_float" if rest[1] else name
+        parts.append(
+            helper.make_node(
+                "Gemm", inputs, [result], node.name, transA=settings.get("transA", 0), transB=turned
+            )
+        )
+        ends = [one for one in (result, *rest[1:3]) if one]
+        return [*parts, helper.make_node("QuantizeLinear", ends, [name])] if rest[1] else parts
 
     def _bias(self, bias: str, x_scale: str, w_scale: str, name: str, parts: list[onnx.NodeProto]) -> str:
         """A bias in floats: its scale is that of the product."""
