@@ -24,7 +24,6 @@ from tao_like.byom.proof.comparison import (
     dummy_inputs,
     joined_samples,
     session,
-    without_rounding,
 )
 from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
@@ -33,6 +32,7 @@ from tao_like.byom.source.batches import free_batch
 from tao_like.byom.source.graph import all_constants
 from tao_like.byom.source.integers import spelled_out
 from tao_like.byom.source.reading import parse_model, read_model
+from tao_like.byom.source.rounding import rounding_notes, without_rounding
 from tao_like.byom.source.unreadable import UnreadableModelError
 from tao_like.errors import BundleError, ConversionError
 
@@ -102,9 +102,11 @@ def import_file(
         ConversionError: the file cannot be read or converted, or gives other outputs than in onnxruntime.
         DatasetError: an image cannot be read.
     """
-    source = spelled_out(read_model(path))
+    rounded = spelled_out(read_model(path))
+    source = without_rounding(rounded)
     try:
         imported, model, freed = _converted(source)
+        imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, images=images, tolerance=tolerance)
@@ -274,7 +276,7 @@ def _prove(
     images: Sequence[Path],
     tolerance: float,
 ) -> list[Comparison]:
-    reference = session(without_rounding(source))
+    reference = session(source)
     comparisons = []
     settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance}
     for batch in batch_sizes(imported.graph, freed=freed):

@@ -15,6 +15,7 @@ from PIL import Image
 from sample_images import write_class_folders
 from stage_runs import assert_rows_agree, csv_rows
 from test_patterns import traced
+from test_proof import halved
 from tiny_classification import data_overrides, run, tiny_spec
 from torch import Tensor, nn
 from torch.nn import functional
@@ -339,3 +340,17 @@ def test_it_is_pruned_trained_again_quantised_and_compared(images: list[str], tm
     names = ",".join(f"'{model}'" for model in models)
     compared = run("compare", tmp_path / "e", *images, f"compare.checkpoints=[{names}]", "compare.rounds=5")
     assert len(compared.rows) == 4
+
+
+def test_a_network_in_half_precision_trains_in_single_precision(tmp_path: Path) -> None:
+    backbone = backbone_of(halved(classifier()), tmp_path)
+    source = import_file(tmp_path / "model.onnx").imported.module
+    backbone.take_own_head([3, 1])
+    images = torch.rand(3, 3, 32, 32)
+    with torch.inference_mode():
+        probabilities = source(images.half())[:, [3, 1]].float()
+        expected = probabilities / probabilities.sum(1, keepdim=True)
+        torch.testing.assert_close(backbone(images).softmax(1), expected, rtol=0, atol=5e-3)
+    backbone.train()(images).square().sum().backward()
+    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
+    assert all(parameter.grad is not None for parameter in backbone.parameters())

@@ -19,7 +19,9 @@ from tao_like.errors import BundleError
 NODE, DOMAIN = helper.make_node, "own"
 
 
-def function(name: str, nodes: list[onnx.NodeProto], attributes: list[str] | None = None) -> onnx.FunctionProto:
+def function(
+    name: str, nodes: list[onnx.NodeProto], attributes: list[str] | None = None
+) -> onnx.FunctionProto:
     """A function of X that gives Y."""
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
     return helper.make_function(DOMAIN, name, ["X"], ["Y"], nodes, opsets, attributes or [])

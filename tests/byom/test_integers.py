@@ -12,9 +12,14 @@ import torch
 from foreign import classifier, model, random_tensor, saved, tensor
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from test_transformers import VIT, exported
 
 from tao_like.byom import convert
 from tao_like.byom.importing import ImportResult, import_file
+from tao_like.byom.patterns.heads import ImportedAttention
+
+# isort: split
+import timm
 
 
 class Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -114,3 +119,16 @@ def test_what_onnxruntimes_tool_writes_between_products(per_channel: bool, tmp_p
     pooled = {"QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax"}
     assert between | pooled <= ops_of(tmp_path / "int8.onnx")
     assert_near_float(import_file(tmp_path / "int8.onnx"), path)
+
+
+def test_an_attention_that_was_quantised_is_one_again(tmp_path: Path) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "float.onnx")
+    for form in (QuantFormat.QOperator, QuantFormat.QDQ):
+        quantize_static(path, tmp_path / "int8.onnx", Images(), quant_format=form, per_channel=True)
+        result = import_file(tmp_path / "int8.onnx")
+        module = result.imported.module
+        assert [one.num_heads for one in module.modules() if isinstance(one, ImportedAttention)] == [2, 2]
+        own = sum(parameter.numel() for parameter in network.parameters())
+        assert sum(parameter.numel() for parameter in module.parameters()) == own
+        assert sum("was quantised with a scale" in note for note in result.report["notes"]) > 20

@@ -66,7 +66,9 @@ def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
     flat_indices = indices.reshape(len(flat_values), -1, depth)
     picked = []
     for part, places in zip(flat_values, flat_indices, strict=True):
-        picked.append(part[tuple(counted_from_front(places[:, axis], part.shape[axis]) for axis in range(depth))])
+        picked.append(
+            part[tuple(counted_from_front(places[:, axis], part.shape[axis]) for axis in range(depth))]
+        )
     rest = values.shape[batch_axes + depth :]
     return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
 
@@ -126,7 +128,9 @@ class ScatterND(nn.Module):
         strides = [1] * depth
         for axis in range(depth - 2, -1, -1):
             strides[axis] = strides[axis + 1] * values.shape[axis + 1]
-        number = sum(counted_from_front(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth))
+        number = sum(
+            counted_from_front(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth)
+        )
         assert isinstance(number, Tensor)
         rest = values.shape[depth:]
         flat = values.reshape(-1, *rest)

@@ -46,36 +46,6 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:_LONGEST_REASON]
 
 
-def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A quantised model with the values between its operations as floats: what the converter makes of it.
-
-    Each pair of QuantizeLinear and DequantizeLinear is bridged; weights stay as they were rounded.
-    """
-    sources = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    bridges = {
-        node.output[0]: sources[node.input[0]]
-        for node in model.graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in sources
-    }
-    if not bridges:
-        return model
-    bridged = onnx.ModelProto()
-    bridged.CopyFrom(model)
-    for node in bridged.graph.node:
-        for index, name in enumerate(node.input):
-            while name in bridges:
-                name = bridges[name]
-            node.input[index] = name
-    outputs = {item.name for item in bridged.graph.output}
-    for node in bridged.graph.node:
-        if node.op_type == "DequantizeLinear" and node.output[0] in outputs & bridges.keys():
-            node.op_type = "Identity"
-            source = bridges[node.output[0]]
-            del node.input[:], node.attribute[:]
-            node.input.append(source)
-    return bridged
-
-
 def batch_sizes(graph: Graph, *, freed: bool) -> tuple[int, ...]:
     """The source's own batch, and another where the network can take one."""
     first = (graph.type_of(graph.inputs[0]).shape or (None,))[0]

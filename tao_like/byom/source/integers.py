@@ -140,7 +140,9 @@ class _Spelling:
         del moved.output[:]
         moved.output.extend(f"{name}_float" if name else "" for name in names)
         ends = [
-            helper.make_node("QuantizeLinear", [f"{name}_float", *known[1:]], [name]) for name in names if name
+            helper.make_node("QuantizeLinear", [f"{name}_float", *known[1:]], [name])
+            for name in names
+            if name
         ]
         return [moved, *ends]
 

@@ -14,11 +14,12 @@ from tao_like.byom.building.in_place import keep
 from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
-from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to, from_bundle
+from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
+from tao_like.networks.imported.precision import trainable_network
 from tao_like.networks.weights.checkpoints import SOURCE_KEY
 
 IMAGENET = Normalization(
@@ -179,7 +180,7 @@ def build_imported(
     """
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = from_bundle(source, strict=weights is not None)
+    imported = trainable_network(source, strict=weights is not None)
     layout = image_layout(imported)
     shapes = shapes_at(imported, layout, (img_size, img_size))
     head = find_head(imported, shapes)

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from tao_like.bundle import Bundle
 from tao_like.byom.cuts import DENSE, Cut, cut_at, find_cuts
-from tao_like.byom.importing import TASK, from_bundle
+from tao_like.byom.importing import TASK
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.imported.backbone import named_cuts, refuse_bound
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
+from tao_like.networks.imported.precision import trainable_network
 
 _MAP_AXES = 4
 
@@ -106,7 +107,7 @@ def build_imported_dense(
     """
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = from_bundle(source, strict=weights is not None)
+    imported = trainable_network(source, strict=weights is not None)
     layout = image_layout(imported)
     shapes = shapes_at(imported, layout, size)
     if crop is not None and crop != size:

@@ -89,7 +89,8 @@ def shapes_at(imported: Imported, layout: ImageLayout, size: tuple[int, int]) ->
         return value_shapes(imported, [torch.zeros(1, *layout.shape(size))])
     except Exception as error:  # a graph that is bound to a size fails anywhere in torch
         declared = list(imported.graph.type_of(imported.graph.inputs[0]).shape or ())
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SpecError(
             f"{SIZE_KEY}: the imported network cannot take images of {size[0]} x {size[1]} pixels; the file "
-            f"says {declared}"
+            f"says {declared} ({reason})"
         ) from error

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from tao_like.bundle import Bundle
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import Cut, cut_at, find_cuts, stride_of
-from tao_like.byom.importing import TASK, from_bundle
+from tao_like.byom.importing import TASK
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import STRIDES
 from tao_like.networks.imported.backbone import kept_extra, named_cuts, read_imported, refuse_bound
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
+from tao_like.networks.imported.precision import trainable_network
 
 
 class ImportedPyramid(nn.Module):
@@ -84,7 +85,7 @@ def build_imported_pyramid(
     """
     refuse_bound(extra)
     source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = from_bundle(source, strict=weights is not None)
+    imported = trainable_network(source, strict=weights is not None)
     layout = image_layout(imported)
     cuts = detector_cuts(imported, shapes_at(imported, layout, size), size, named_cuts(extra))
     body = cut_at(imported, [cut.value for cut in cuts])
