@@ -8,8 +8,8 @@ random weights both times: as timm's network, and as the file that torch's traci
 is trained, pruned to 60 % of its multiply-accumulates and trained again, by the same recipe and with the same
 preprocessing, which is part of both bundles. Accuracies are those of the last epoch on val. Where `head` is
 `same`, the classifier too starts from the same weights, so that nothing but the form of the network differs;
-where it is `drawn`, each training draws its own, and rows of a seed differ by chance too. How long a step and a
-forward pass take is in byom_speed.csv.
+where it is `drawn`, each training draws its own, and rows of a seed differ by chance too. How long a step and
+a forward pass take is in byom_speed.csv.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def test_the_tolerance_of_the_command_line_is_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shift", [-6.0, -9.0, -14.0, -20.0])
 def test_sigmoids_near_zero_are_not_called_wrong(shift: float, tmp_path: Path) -> None:
-    """onnxruntime's sigmoid is off by one part in eight millions of one, also where it is smaller than that."""
+    """onnxruntime's sigmoid is off by an eight-millionth, also where it is smaller than that."""
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["h"]),
         helper.make_node("Sigmoid", ["h"], ["y"]),

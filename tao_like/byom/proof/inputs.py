@@ -76,7 +76,7 @@ def input_shapes(
 def _batch_name(graph: Graph) -> Dimension:
     """What the file calls the number of samples: the first input's first size.
 
-    Where that is a name which no other input has, it may be a length: then it is a name that all of them have.
+    Where that is a name which no other input has, it may be a length: then it is a name that all have.
     """
     own, *others = (graph.type_of(name).shape or () for name in graph.inputs)
     named = [{size for size in shape if isinstance(size, str)} for shape in others]

@@ -1,4 +1,4 @@
-"""Quantised files in floats: pairs of rounding and its end are bridged, weights that were rounded are floats."""
+"""Quantised files in floats: pairs of rounding and its end are bridged, rounded weights become floats."""
 
 from __future__ import annotations
 
