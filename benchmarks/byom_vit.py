@@ -116,7 +116,9 @@ def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
     if not path.exists():
         return {}
     with path.open(encoding="utf-8") as file:
-        return {tuple(row[name] for name in KEYS): row for row in csv.DictReader(file)}
+        rows = [row for row in csv.DictReader(file) if row.keys() == set(COLUMNS)]
+    # Rows from before both networks had the same preprocessing are measured again.
+    return {tuple(row[name] for name in KEYS): row for row in rows}
 
 
 def main() -> None:

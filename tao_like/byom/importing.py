@@ -174,8 +174,8 @@ def _rounded(worst: Comparison, tolerance: float) -> list[str]:
     largest = worst.absolute / worst.difference
     return [
         f"the output '{worst.output}' differs by {worst.difference:.1g} of its largest value on "
-        f"{worst.what}, {largest:.1g}, and rounding alone does {worst.rounding:.1g} to it; on images of yours (--pictures) "
-        "it may say more"
+        f"{worst.what}, {largest:.1g}, and rounding alone does {worst.rounding:.1g} to it; on images of "
+        "yours (--pictures) it may say more"
     ]
 
 
