@@ -16,6 +16,7 @@ from tiny_classification import data_overrides
 from tiny_detection import data_overrides as box_overrides
 from tiny_instances import data_overrides as instance_overrides
 from tiny_instances import write_coco as write_instances
+from tiny_instances import write_panoptic
 from tiny_pointpillars import write_frames, write_kitti
 from tiny_pose import data_overrides as skeleton_overrides
 from tiny_pose import write_actions
@@ -70,6 +71,12 @@ SMALL = {
     "pointpillars": ("dataset.point_cloud_range=[0, -10.24, -3, 20.48, 10.24, 1]", "dataset.batch_size=1"),
 }
 """What makes the samples and networks of a task small."""
+FEW_QUERIES = (
+    "model.mask_former.num_object_queries=10",
+    "model.mask_former.dec_layers=2",
+    "model.mask_former.train_num_points=256",
+    "model.sem_seg_head.transformer_enc_layers=1",
+)
 CLASSES = {
     "instance_segmentation": ["bar", "disk"],
     "pose_classification": ["clap", "jump", "walk"],
@@ -121,6 +128,18 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
     if path.parent.name == "detection":
         words = box_overrides(write_coco(folder / "data"))
         return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
+    if path.parent.name == "instance_segmentation" and "panoptic_json" in path.read_text("utf-8"):
+        photos = write_panoptic(folder / "data")
+        keys = {"img_dir": "{}", "panoptic_json": "panoptic_{}.json", "panoptic_dir": "panoptic_{}"}
+        sources = {
+            split: ", ".join(f"{key}: '{photos / form.format(split)}'" for key, form in keys.items())
+            for split in ("train", "val")
+        }
+        several = "train_data_sources" in dataset
+        return [
+            f"dataset.{split}_data_sources=[{{{source}}}]" if several else f"dataset.{split}={{{source}}}"
+            for split, source in sources.items()
+        ]
     if path.parent.name == "instance_segmentation":
         words = instance_overrides(write_instances(folder / "data"))
         return [word for word in words if word.partition("=")[0].removeprefix("dataset.") in dataset]
@@ -156,10 +175,21 @@ def data_of(path: Path, class_folders: Path, folder: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
+def is_large(path: Path) -> bool:
+    """Whether a step of its network takes longer than the others' together."""
+    return bool(yaml.safe_load(path.read_text("utf-8"))["model"].get("arch") == "mask2former")
+
+
+TRAINED = [
+    pytest.param(path, id=name, marks=[pytest.mark.acceptance] if is_large(path) else [])
+    for path, name in zip(SHIPPED, NAMES, strict=True)
+]
+
+
+@pytest.mark.parametrize("path", TRAINED)
 def test_a_shipped_spec_trains(path: Path, class_folders: Path, tmp_path: Path) -> None:
     values = yaml.safe_load(path.read_text("utf-8"))
-    caps = [*CAPS, *SMALL[path.parent.name]]
+    caps = [*CAPS, *SMALL[path.parent.name], *(FEW_QUERIES if is_large(path) else ())]
     overrides = [*caps, f"results_dir={tmp_path}", *data_of(path, class_folders, tmp_path)]
     backbone = values["model"].get("backbone", {})
     if backbone.get("pretrained_backbone_path") == "timm":

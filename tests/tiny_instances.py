@@ -100,6 +100,47 @@ def write_coco(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
     return folder
 
 
+def write_panoptic(folder: Path, sizes: Mapping[str, int] = SIZES) -> Path:
+    """Writes ``<split>/<number>.png``, ``panoptic_<split>.json`` and ``panoptic_<split>/<number>.png``.
+
+    Bars are things; disks are a region, one an image. Nothing else of an image belongs to a class.
+    """
+    seed = 0
+    for split, count in sizes.items():
+        for part in (split, f"panoptic_{split}"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number in range(count):
+            image, objects = scene(seed)
+            name = f"{number:03d}.png"
+            image.save(folder / split / name)
+            colors, segments = panoptic_segments(objects)
+            Image.fromarray(colors).save(folder / f"panoptic_{split}" / name)
+            images.append({"id": 100 + number, "file_name": name, "width": WIDTH, "height": HEIGHT})
+            annotations.append({"image_id": 100 + number, "file_name": name, "segments_info": segments})
+            seed += 1
+        categories = [{"id": IDS[name], "name": name, "isthing": int(name == "bar")} for name in IDS]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / f"panoptic_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def panoptic_segments(objects: list[tuple[str, np.ndarray]]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Colors (H, W, 3) and COCO's entries of the segments of an image; ids take all three bytes."""
+    parts = [(name, mask) for name, mask in objects if name == "bar"]
+    disks = [mask for name, mask in objects if name == "disk"]
+    if disks:
+        parts.append(("disk", np.max(disks, axis=0)))
+    colors, segments = np.zeros((HEIGHT, WIDTH, 3), np.uint8), []
+    for number, (name, mask) in enumerate(parts, start=1):
+        colors[mask > 0] = (number, 7, 9)
+        found = annotation(0, 0, name, mask)
+        kept = {key: found[key] for key in ("category_id", "bbox", "area", "iscrowd")}
+        segments.append({"id": number + 7 * 256 + 9 * 256 * 256, **kept})
+    return colors, segments
+
+
 def annotation(number: int, image: int, name: str, mask: np.ndarray) -> dict[str, Any]:
     """An entry of COCO's annotations."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

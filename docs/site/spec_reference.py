@@ -96,11 +96,21 @@ def _plain(text: str) -> str:
 
 def _foreign_lines(spec_class: type[Any]) -> Iterator[str]:
     """TAO's keys that stand elsewhere here, or mean nothing."""
-    moved, ignored = getattr(spec_class, "moved", {}), getattr(spec_class, "ignored", {})
+    moved, ignored, refused = (getattr(spec_class, name, {}) for name in ("moved", "ignored", "refused"))
     if moved:
         yield from ("## Keys of TAO that stand elsewhere { #moved }", "", "| TAO | here |", "|---|---|")
-        yield from (f"| `{old}` | `{new}` |" for old, new in moved.items())
+        named = ((old, (new,) if isinstance(new, str) else new) for old, new in moved.items())
+        yield from (f"| `{old}` | {', '.join(f'`{key}`' for key in new)} |" for old, new in named)
         yield ""
     if ignored:
         yield from ("## Keys of TAO that are ignored { #ignored }", "", "| key | why |", "|---|---|")
         yield from (f"| `{key}` | {_escaped(reason)} |" for key, reason in ignored.items())
+        yield ""
+    if refused:
+        yield from (
+            "## Keys of TAO that must be empty { #refused }",
+            "",
+            "| key | in its place |",
+            "|---|---|",
+        )
+        yield from (f"| `{key}` | {_escaped(remedy)} |" for key, remedy in refused.items())

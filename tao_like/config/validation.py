@@ -23,11 +23,13 @@ def validate_spec_class(spec_class: type[Any]) -> None:
     place = Place(spec_class.__name__)
     check_block(root, from_plain(plain_defaults(root), place, ""), findings)
     for old, new in getattr(spec_class, "moved", {}).items():
-        if not _exists(root, new):
-            findings.add(place, old, f"moved to {new}, which does not exist")
-    for old in (*getattr(spec_class, "moved", {}), *getattr(spec_class, "ignored", {})):
+        for key in (new,) if isinstance(new, str) else new:
+            if not _exists(root, key):
+                findings.add(place, old, f"moved to {key}, which does not exist")
+    foreign = (getattr(spec_class, name, {}) for name in ("moved", "ignored", "refused"))
+    for old in (key for keys in foreign for key in keys):
         if _exists(root, old):
-            findings.add(place, old, "declared as moved or ignored, and it is a key of the spec")
+            findings.add(place, old, "declared as moved, ignored or refused, and it is a key of the spec")
     findings.raise_if_any()
     for key, message in problems_of(spec_class()):
         findings.add(place, key, message)

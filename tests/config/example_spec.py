@@ -60,7 +60,9 @@ class Spec:
         "wandb": "logs go to TensorBoard",
         "train.cudnn.benchmark": "chosen by itself",
     }
-    moved: ClassVar[dict[str, str]] = {
+    refused: ClassVar[dict[str, str]] = {"train.freeze": "give results_dir"}
+    moved: ClassVar[dict[str, str | tuple[str, ...]]] = {
+        "size": ("train.num_epochs", "train.seed"),
         "train.gamma": "train.optim.policy_params.gamma",
         "schedule.warmup": "train.warmup",
         "old_train": "train",

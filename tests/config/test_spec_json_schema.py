@@ -76,6 +76,8 @@ KEYS = {
         "old_train.num_epochs",
         "train.cudnn.benchmark",
         "train.cudnn.other",
+        "train.freeze",
+        "size",
         "train",
         "wandb",
         "unknown",
@@ -108,6 +110,8 @@ TEXTS: list[Any] = [
     {"a": "b"},
 ]
 NUMBERS: list[Any] = [
+    [3, 0],
+    [0, 3],
     0,
     1,
     -1,

@@ -212,6 +212,29 @@ def test_moved_keys_that_say_the_same_are_one(write: Any) -> None:
     assert loaded.spec.train.warmup == 1
 
 
+def test_a_list_whose_elements_are_keys_of_their_own(write: Any) -> None:
+    for given in (load_spec(Spec, write("size: [3, 5]\n")), load_spec(Spec, None, ["size=[3,5]"])):
+        assert (given.spec.train.num_epochs, given.spec.train.seed) == (3, 5)
+    assert load_spec(Spec, write("size: []\n")).given == frozenset()
+    wrong = "is not allowed; give 2 values: train.num_epochs, train.seed"
+    assert errors(Spec, write("size: [3]\n")) == [f"spec.yaml:1  size: a list {wrong}"]
+    assert errors(Spec, write("size: 3\n")) == [f"spec.yaml:1  size: 3 {wrong}"]
+    twice = errors(Spec, write("size: [3, 5]\ntrain: {seed: 6}\n"))
+    assert "the same key is given as train.seed (spec.yaml:2); keep one of them" in twice[0]
+
+
+@pytest.mark.parametrize("nothing", ["[]", "false", "", "null", "''"])
+def test_a_refused_key_may_stand_there_empty(write: Any, nothing: str) -> None:
+    (note,) = load_spec(Spec, write(f"train: {{freeze: {nothing}}}\n")).notes
+    assert "train.freeze" in note
+    assert errors(Spec, write("train: {freeze: [a]}\n")) == [
+        "spec.yaml:1  train.freeze: a list is not allowed; give results_dir"
+    ]
+    with pytest.raises(SpecError, match=r"train\.freeze: .\[a\]. is not allowed; give results_dir"):
+        load_spec(Spec, None, ["train.freeze=[a]"])
+    assert load_spec(Spec, None, ["train.freeze=[]"]).given == frozenset()
+
+
 def test_errors_name_the_key_as_the_user_wrote_it(write: Any) -> None:
     assert errors(Spec, write("schedule:\n  warmup: -1\n"))[0].startswith(
         "spec.yaml:2  schedule.warmup: -1 is not"

@@ -108,12 +108,13 @@ def optimizer_of(network_and_task: tuple[torch.nn.Module, Any], *overrides: str)
     return build_optimizer(task.phases()[0], network, tiny_spec(*overrides).train.optim)
 
 
+@pytest.mark.parametrize("backbone", ["lr_backbone=0.1", "backbone_multiplier=0.2"])
 def test_every_parameter_is_in_one_group_by_place_and_by_decay(
-    network_and_task: tuple[torch.nn.Module, Any],
+    backbone: str, network_and_task: tuple[torch.nn.Module, Any]
 ) -> None:
     network, _ = network_and_task
     optimizer = optimizer_of(
-        network_and_task, "train.optim.lr=0.5", "train.optim.lr_backbone=0.1", "train.optim.weight_decay=0.2"
+        network_and_task, "train.optim.lr=0.5", f"train.optim.{backbone}", "train.optim.weight_decay=0.2"
     )
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     seen = {}

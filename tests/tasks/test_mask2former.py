@@ -21,6 +21,7 @@ from tao_like.tasks.instance_segmentation.metrics.panoptic import PanopticQualit
 from tao_like.tasks.instance_segmentation.model.build import build_network
 from tao_like.tasks.instance_segmentation.model.mask2former import Mask2Former, mask2former_config
 from tao_like.tasks.instance_segmentation.model.transformers_files import load_transformers
+from tao_like.tasks.instance_segmentation.task import InstanceSegmentationTask
 
 pytest.importorskip("transformers")
 SWIN = (
@@ -169,6 +170,15 @@ def test_panoptic_quality_is_torchmetrics() -> None:
         theirs.update(*pair)
     _, by_class = ours.compute()
     np.testing.assert_allclose([each["PQ"] for each in by_class], theirs.compute()[0].numpy(), atol=1e-6)
+
+
+def test_images_for_a_swin_are_preprocessed_as_its_published_networks_want() -> None:
+    """Mean and deviation of transformers' image processor for Mask2Former."""
+    task = InstanceSegmentationTask(tiny_spec(*SMALL, *SWIN))
+    assert task.data.preprocessing.interpolation == "bilinear"
+    network = made(*SWIN)
+    assert network.normalise.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert network.normalise.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
 
 
 def test_a_region_that_is_no_class_is_named() -> None:

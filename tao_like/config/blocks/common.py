@@ -348,4 +348,5 @@ class CommonSpec:
     execution: ExecutionSpec = spec_block(ExecutionSpec, "Where the command line has it run")
 
     ignored: ClassVar[Mapping[str, str]] = IGNORED_TAO_KEYS
-    moved: ClassVar[Mapping[str, str]] = MOVED_TAO_KEYS
+    moved: ClassVar[Mapping[str, str | tuple[str, ...]]] = MOVED_TAO_KEYS
+    refused: ClassVar[Mapping[str, str]] = {}

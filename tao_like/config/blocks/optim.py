@@ -21,8 +21,20 @@ OPTIMIZERS = (
     "lion",
     "adafactor",
 )
-TAO_OPTIMIZERS = {"torch.optim.SGD": "sgd", "torch.optim.Adam": "adam", "torch.optim.Adamax": "adamax"}
-TAO_POLICIES = {"MultiStep": "multistep", "StepLR": "step"}
+TAO_OPTIMIZERS = {
+    "torch.optim.SGD": "sgd",
+    "torch.optim.Adam": "adam",
+    "torch.optim.Adamax": "adamax",
+    "AdamW": "adamw",
+}
+TAO_POLICIES = {
+    "MultiStep": "multistep",
+    "StepLR": "step",
+    **dict.fromkeys(("WarmupPoly", "Warmuppoly", "warmuppoly"), "linear"),
+}
+"""TAO's WarmupPoly has no warm-up, and falls to zero as the 0.9th power of what is left."""
+TAO_METRICS = {"train_loss": "val_loss"}
+"""TAO's mask2former names the training's loss, which tells no epoch apart from a better one."""
 
 
 @dataclass
@@ -78,6 +90,13 @@ class OptimSpec:
     lr_backbone: float | None = spec_field(
         None, "Highest learning rate of the pretrained part; empty: as `lr`", gt=0, le=10, automl=True
     )
+    backbone_multiplier: float = spec_field(
+        1.0,
+        "In the place of lr_backbone: highest learning rate of the pretrained part as a fraction of `lr`",
+        gt=0,
+        le=1,
+        automl=True,
+    )
     lr_batch_size: int | None = spec_field(
         None,
         "Samples a step that `lr` and `lr_backbone` are meant for: with more or fewer, over all devices and "
@@ -129,11 +148,23 @@ class OptimSpec:
     monitor_name: str = spec_field(
         "val_loss",
         "Metric that picks the best epoch and stops early; one of those that validation reports",
+        synonyms=TAO_METRICS,
         aliases=("monitor", "lr_monitor"),
     )
 
+    @property
+    def backbone_rate(self) -> float:
+        """Highest learning rate of the pretrained part."""
+        return self.lr * self.backbone_multiplier if self.lr_backbone is None else self.lr_backbone
+
     def check(self) -> Iterator[Problem]:
         """Rules that join several keys of this block."""
+        if self.lr_backbone is not None and self.backbone_multiplier != 1:
+            yield Problem(
+                "backbone_multiplier",
+                f"{self.backbone_multiplier:g} is given together with lr_backbone={self.lr_backbone:g}; both "
+                "say the rate of the pretrained part: keep one",
+            )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             yield Problem("betas", f"{self.betas} is not allowed; give two numbers from 0 to below 1")
         milestones = self.policy_params.milestones

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from tao_like.config.reading.overrides import read_override
-from tao_like.config.reading.values import COMMAND_LINE, Findings, Value, from_plain
+from tao_like.config.reading.values import COMMAND_LINE, Findings, Value, from_plain, shown
 from tao_like.config.structure import Block, Kind, Member, describe, join
 
 _MOST_KEYS_LISTED = 12
@@ -21,8 +21,10 @@ class KeyResolver:
 
     Args:
         root: The spec class. Its ``ignored`` maps dotted keys that have no meaning here to the reason, its
-            ``moved`` maps dotted keys to the dotted key that they are called here. A block's ``shorthands``
-            maps words that may stand in the place of the block to the keys that they mean.
+            ``refused`` those that may stand there without a value, and what to do in the place of one. Its
+            ``moved`` maps dotted keys to the dotted key that they are called here, or the elements of a list
+            to one key each. A block's ``shorthands`` maps words that may stand in the place of the block to
+            the keys that they mean.
         findings: Receives unknown keys, keys given twice and values that cannot be read.
     """
 
@@ -31,7 +33,8 @@ class KeyResolver:
         self.findings = findings
         self.ignored_keys: dict[str, str] = {}
         self._ignored: Mapping[str, str] = getattr(root.cls, "ignored", {})
-        self._moved: Mapping[str, str] = getattr(root.cls, "moved", {})
+        self._refused: Mapping[str, str] = getattr(root.cls, "refused", {})
+        self._moved: Mapping[str, str | tuple[str, ...]] = getattr(root.cls, "moved", {})
         self._to_move: list[tuple[str, Value]] = []
 
     def resolve(self, tree: Value) -> Value:
@@ -151,9 +154,14 @@ class KeyResolver:
         """Deal with a key at ``path`` that the spec class lacks; ``block`` is the last block that it has."""
         key = join(path, name)
         if key in self._moved:
-            self._to_move.append((self._moved[key], value))
+            self._to_move += self._targets(self._moved[key], value)
         elif key in self._ignored:
             self.ignored_keys[value.key] = self._ignored[key]
+        elif key in self._refused:
+            if _says_nothing(value):
+                self.ignored_keys[value.key] = self._refused[key]
+            else:
+                self.findings.at(value, f"{shown(value)} is not allowed; {self._refused[key]}")
         elif not path and name in _HYDRA_KEYS:
             self.findings.at(value, _HYDRA_KEYS[name])
         elif _is_target(name):
@@ -169,7 +177,21 @@ class KeyResolver:
 
     def _known_below(self, key: str) -> bool:
         """Whether moved or ignored keys lie in the block ``key``."""
-        return any(known.startswith(f"{key}.") for known in (*self._moved, *self._ignored))
+        return any(known.startswith(f"{key}.") for known in (*self._moved, *self._ignored, *self._refused))
+
+    def _targets(self, target: str | tuple[str, ...], value: Value) -> Iterable[tuple[str, Value]]:
+        """Where a moved value goes: to one key; or each element of a list to a key, an empty one to none."""
+        if isinstance(target, str):
+            return [(target, value)]
+        if value.unread:
+            value = read_override(Kind(element=Kind(anything=True)), value, self.findings)
+        if value.failed or _says_nothing(value):
+            return []
+        if not isinstance(value.content, list) or len(value.content) != len(target):
+            names = ", ".join(target)
+            self.findings.at(value, f"{shown(value)} is not allowed; give {len(target)} values: {names}")
+            return []
+        return list(zip(target, value.content, strict=True))
 
     def _refuse_targets(self, value: Value) -> None:
         children: Iterable[Value] = ()
@@ -192,6 +214,12 @@ def _are_equal(one: Value, other: Value) -> bool:
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_are_equal, first, second))
     return type(first) is type(second) and first == second
+
+
+def _says_nothing(value: Value) -> bool:
+    """Whether a value is that of a key that is not used."""
+    content = str(value.content).lower() if value.unread else value.content
+    return content is None or content is False or content in ({}, [], "", "{}", "[]", "null", "false")
 
 
 def _is_target(name: str) -> bool:

@@ -10,6 +10,7 @@ from tao_like.config.fields import MISSING, Bounds, Rule
 from tao_like.config.structure import Block, Kind, Member, describe, plain_default
 
 _JSON_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_NOTHING: tuple[Any, ...] = ({}, [], "", None, False)
 _NO_INSTRUCTIONS = {"not": {"pattern": "^_.+_$"}}
 _ANY_VALUE = {
     "propertyNames": _NO_INSTRUCTIONS,
@@ -21,18 +22,25 @@ _ANY_VALUE = {
 def json_schema(spec_class: type[Any]) -> dict[str, Any]:
     """The JSON schema (2020-12) of a spec class: types, ranges, choices, defaults and descriptions.
 
-    Aliases, moved and ignored keys are in it, so that it accepts the files that ``load_spec`` accepts, with
-    these exceptions: numbers where text is wanted need quotes, a reference ``${key}`` is accepted only
-    where text is, and it does not see what spans blocks: ``check()``, and a key that is given in two of
-    them under its two names.
+    Aliases, moved, ignored and refused keys are in it, so that it accepts the files that ``load_spec``
+    accepts, with these exceptions: numbers where text is wanted need quotes, a reference ``${key}`` is
+    accepted only where text is, and it does not see what spans blocks: ``check()``, and a key that is given
+    in two of them under its two names.
     """
     root = describe(spec_class)
     schema = _block_schema(root)
     for old, new in getattr(spec_class, "moved", {}).items():
-        described = {**_schema_at(schema, new), "description": f"Another name of {new}."}
+        described = (
+            {**_schema_at(schema, new), "description": f"Another name of {new}."}
+            if isinstance(new, str)
+            else _unpacked_schema(schema, new)
+        )
         _insert(schema, old, described)
     for key, reason in getattr(spec_class, "ignored", {}).items():
         _insert(schema, key, {"description": f"Ignored: {reason}.", "deprecated": True})
+    for key, remedy in getattr(spec_class, "refused", {}).items():
+        described = {"description": f"Not used: {remedy}.", "deprecated": True, "enum": list(_NOTHING)}
+        _insert(schema, key, described)
     schema["properties"]["defaults"] = {
         "description": "Ready specs that this one is laid on, such as classification/small_data",
         "type": ["array", "string"],
@@ -132,6 +140,13 @@ def _scalar_schema(scalar: type, rule: Rule, bounds: Bounds) -> dict[str, Any]:
         allowed = (*rule.choices, *rule.synonyms)
         schema["enum"] = [word for word in allowed if isinstance(word, scalar)]
     return schema
+
+
+def _unpacked_schema(schema: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The schema of a list whose elements are the values of several keys; empty, it says nothing."""
+    elements = [_schema_at(schema, key) for key in keys]
+    several = {"type": "array", "prefixItems": elements, "minItems": len(keys), "maxItems": len(keys)}
+    return {"description": f"Each of {', '.join(keys)}.", "anyOf": [{"enum": list(_NOTHING)}, several]}
 
 
 def _schema_at(schema: dict[str, Any], key: str) -> dict[str, Any]:

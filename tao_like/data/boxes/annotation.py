@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,28 @@ OUTSIDE_TOLERANCE = 1.0
 """Pixels by which a box may leave the image unnoticed: some formats count from 1, some from 0."""
 
 
-Segmentation = list[list[float]] | dict[str, Any]
-"""The outline of an object as COCO writes it: polygons (x, y, x, y, ... in pixels), or runs (``counts``)."""
+@dataclass(frozen=True)
+class PixelValue:
+    """An outline as the pixels of an image file that hold a value; the file is read where the mask is needed.
+
+    Attributes:
+        path: the file.
+        value: what the object's pixels hold.
+        packed: red + 256 green + 65536 blue are the value, as in COCO's panoptic files; else it is an index.
+    """
+
+    path: Path
+    value: int
+    packed: bool
+
+    def __repr__(self) -> str:
+        """Without the folder, which may move."""
+        return f"PixelValue({self.path.name!r}, {self.value})"
+
+
+Segmentation = list[list[float]] | dict[str, Any] | PixelValue
+"""The outline of an object: polygons (x, y, x, y, ... in pixels) or runs (``counts``) as COCO writes them, or
+pixels of an image file."""
 
 
 class Box(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tao_like.data.boxes.annotation import Segmentation, around, polygon_points
+from tao_like.data.boxes.annotation import PixelValue, Segmentation, around, polygon_points
 from tao_like.data.masks.runs import Corners, box_of_runs, runs_of
+from tao_like.data.masks.segmentation import runs_of_pixels
 from tao_like.errors import DatasetError
 
 _FEWEST_NUMBERS = 6
@@ -33,7 +34,9 @@ def outline_of(value: Any, where: str) -> Segmentation | None:
 
 
 def box_around(outline: Segmentation, where: str) -> Corners | None:
-    """Left, top, right and bottom of an outline; None where X"""
+    """Left, top, right and bottom of an outline; None where it has no pixel"""
+    if isinstance(outline, PixelValue):
+        return box_of_runs(runs_of_pixels(outline, where=where))
     if isinstance(outline, dict):
         return box_of_runs(runs_of(outline, where))
     try:

@@ -9,11 +9,13 @@ from pathlib import Path
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.class_lists import YAML_SUFFIXES, class_list_of, read_yaml, yolo_classes
 from tao_like.data.boxes.folders import Reader, read_label_folder
+from tao_like.data.boxes.formats.class_masks import read_class_masks, read_label_map
 from tao_like.data.boxes.formats.coco import coco_classes, read_coco
 from tao_like.data.boxes.formats.csv_boxes import read_csv_boxes
 from tao_like.data.boxes.formats.cvat import cvat_classes, is_cvat, read_cvat
 from tao_like.data.boxes.formats.kitti import read_kitti_file
 from tao_like.data.boxes.formats.labelme import LabelMeReader
+from tao_like.data.boxes.formats.panoptic import panoptic_regions, read_panoptic
 from tao_like.data.boxes.formats.recognition import files_of_images, recognise_folder
 from tao_like.data.boxes.formats.voc import read_voc_file
 from tao_like.data.boxes.formats.yolo import LineKind, YoloReader, long_lines
@@ -22,6 +24,8 @@ from tao_like.data.boxes.notes import Notes
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
+JSON_FORMATS = ("coco", "coco_panoptic", "ade")
+"""Formats whose annotations are one JSON file: ``json_file``."""
 YOLO_FORMATS = ("yolo", "yolo_segment", "yolo_pose")
 ONE_FILE_FORMATS = ("csv", "cvat")
 """Formats whose labels are one file for many images: ``label_file``."""
@@ -39,6 +43,8 @@ class BoxSource:
         format: ``auto``: by what the files are.
         list_file: names of the images to take; None: all.
         classes_file: names of YOLO's class numbers.
+        panoptic_dir: of format ``coco_panoptic``, whose JSON is ``json_file``: folder of the PNG files.
+        label_map: of format ``ade``, whose JSON lines are ``json_file``: names of the masks' values.
     """
 
     image_dir: Path | None = None
@@ -48,6 +54,8 @@ class BoxSource:
     list_file: Path | None = None
     classes_file: Path | None = None
     label_file: Path | None = None
+    panoptic_dir: Path | None = None
+    label_map: Path | None = None
 
 
 def read_boxes(
@@ -114,12 +122,17 @@ def _recognised(source: BoxSource, notes: Notes) -> str:
 def _read(source: BoxSource, notes: Notes, unreadable: UnreadableImages | None) -> list[BoxRecord]:
     lines = read_names(source.list_file) if source.list_file else None
     kind = source.format
-    if kind == "coco":
+    if kind in JSON_FORMATS:
         if source.json_file is None:
             raise DatasetError("json_file is not given; it names the COCO annotation file")
         root = source.image_dir or source.json_file.parent
-        images = ImageNames(root, notes)
-        return _listed(read_coco(source.json_file, root, notes), lines, images)
+        if kind == "coco":
+            records = read_coco(source.json_file, root, notes)
+        elif kind == "coco_panoptic":
+            records = read_panoptic(source.json_file, root, source.panoptic_dir, notes)
+        else:
+            records = read_class_masks(source.json_file, root, source.label_map)
+        return _listed(records, lines, ImageNames(root, notes))
     if kind in ONE_FILE_FORMATS:
         if source.label_file is None:
             raise DatasetError(f"label_file is not given; format {kind} needs it")
@@ -188,12 +201,23 @@ def _listed(records: list[BoxRecord], lines: list[str] | None, images: ImageName
 def stated_classes(source: BoxSource) -> list[str]:
     """Class names that the source lists itself, in its order, if it does. Raises DatasetError."""
     source = settled(source, Notes())
-    if source.format == "coco" and source.json_file is not None:
+    if source.format in ("coco", "coco_panoptic") and source.json_file is not None:
         return coco_classes(source.json_file)
+    if source.format == "ade" and source.label_map is not None:
+        return [entry.name for entry in read_label_map(source.label_map).values()]
     if source.format == "cvat" and source.label_file is not None:
         return cvat_classes(source.label_file)
     if source.format in YOLO_FORMATS and source.label_dir is not None:
         return yolo_classes(source.label_dir, source.classes_file)
+    return []
+
+
+def stated_regions(source: BoxSource) -> list[str]:
+    """Names of the classes that the source itself says are regions, not objects. Raises DatasetError."""
+    if source.format == "coco_panoptic" and source.json_file is not None:
+        return panoptic_regions(source.json_file)
+    if source.format == "ade" and source.label_map is not None:
+        return [entry.name for entry in read_label_map(source.label_map).values() if not entry.is_thing]
     return []
 
 

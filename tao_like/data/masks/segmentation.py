@@ -7,8 +7,9 @@ from typing import Any
 
 from faster_coco_eval.core import mask as coco
 
-from tao_like.data.boxes.annotation import Segmentation
-from tao_like.data.masks.runs import Mask, Runs, decode_runs, readable_runs, runs_of, union
+from tao_like.data.boxes.annotation import PixelValue, Segmentation
+from tao_like.data.masks.files import pixel_values
+from tao_like.data.masks.runs import Mask, Runs, decode_runs, encode_mask, readable_runs, runs_of, union
 from tao_like.errors import DatasetError
 
 FEWEST_NUMBERS = 6
@@ -24,14 +25,17 @@ def runs_of_segmentation(
     """The runs of an object on an image; it may have no pixel.
 
     Args:
-        segmentation: polygons in pixels of the upright image, of which all are taken together; or runs.
+        segmentation: polygons in pixels of the upright image, of which all are taken together; or runs; or
+            the pixels of an image file.
         width: of the image.
         height: likewise.
         where: file and position in it, for messages.
 
     Raises:
-        DatasetError: it is damaged, or runs are of another image's size.
+        DatasetError: it is damaged, or of another image's size.
     """
+    if isinstance(segmentation, PixelValue):
+        return runs_of_pixels(segmentation, (width, height), where)
     if isinstance(segmentation, dict):
         runs = runs_of(segmentation, where)
         if runs["size"] != [height, width]:
@@ -45,6 +49,26 @@ def runs_of_segmentation(
     if not drawn:
         return empty_runs(width, height)
     return union([readable_runs(part) for part in coco.frPyObjects(drawn, height, width)])
+
+
+def runs_of_pixels(pixels: PixelValue, size: tuple[int, int] | None = None, where: str = "the mask") -> Runs:
+    """The runs of the pixels of an image file that hold a value; there may be none.
+
+    Args:
+        pixels: which ones.
+        size: width and height of the image that they are an object of; None: any.
+        where: file and place, for messages.
+
+    Raises:
+        DatasetError: the file cannot be read, or is of another size.
+    """
+    values = pixel_values(pixels.path, packed=pixels.packed)
+    if size is not None and values.shape != size[::-1]:
+        raise DatasetError(
+            f"{where}: {pixels.path} has {values.shape[1]} x {values.shape[0]} pixels; its image has "
+            f"{size[0]} x {size[1]}"
+        )
+    return encode_mask(values == pixels.value)
 
 
 def mask_of_segmentation(

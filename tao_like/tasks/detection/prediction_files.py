@@ -79,11 +79,18 @@ def coco_text(results: Sequence[ImageResult], classes: Sequence[str], *, thresho
                     **mask,
                 }
             )
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    return json_blocks(results, annotations, categories)
+
+
+def json_blocks(
+    results: Sequence[ImageResult], annotations: list[dict[str, Any]], categories: list[dict[str, Any]]
+) -> str:
+    """A COCO dataset of images, whose ids count from 1, and of what is given."""
     images = [
         {"id": number, "file_name": result.key, "width": result.width, "height": result.height}
         for number, result in enumerate(results, start=1)
     ]
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     blocks = {"images": images, "annotations": annotations, "categories": categories}
     return "{" + ",\n".join(f'"{name}": {_lines(entries)}' for name, entries in blocks.items()) + "}\n"
 

@@ -21,17 +21,24 @@ from tao_like.runtime.predictions.instances import (
     Instances,
     decide_instances,
     photo_masks,
+    photo_segments,
     read_instances,
     with_mask_boxes,
 )
 from tao_like.runtime.predictions.segments import SegmentRule
 from tao_like.tasks.common.boxes.box_agreement import SAME_BOX
 from tao_like.tasks.common.boxes.box_predictions import drawn_objects, drawn_predictions
-from tao_like.tasks.detection.prediction_files import ImageResult
 from tao_like.tasks.detection.predictions import BoxPredictions, image_size
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
 from tao_like.tasks.instance_segmentation.data.dataset import InstanceTarget, InstanceTargets
 from tao_like.tasks.instance_segmentation.draw import draw_instances
+from tao_like.tasks.instance_segmentation.panoptic_files import (
+    PANOPTIC_FOLDER,
+    PANOPTIC_JSON,
+    SegmentedResult,
+    panoptic_files,
+    panoptic_image,
+)
 from tao_like.tasks.instance_segmentation.spec import Spec
 
 if TYPE_CHECKING:
@@ -56,6 +63,7 @@ class InstancePredictions(BoxPredictions):
         self.names = INPUT_NAMES if spec.model.arch == "mask2former" else NAMES
         """Name of each of the network's outputs, to its meaning."""
         self._model = spec.model
+        self._has_segments = False
 
     @property
     def rule(self) -> SegmentRule | None:
@@ -87,13 +95,30 @@ class InstancePredictions(BoxPredictions):
         return decide_instances(prediction, transform, names, self.thresholds, self.mask_threshold, self.rule)
 
     @override
-    def record(self, sample: Sample, prediction: Instances) -> ImageResult:  # type: ignore[override]
+    def record(self, sample: Sample, prediction: Instances) -> SegmentedResult:  # type: ignore[override]
         transform = letterbox_transform(*image_size(sample), self.data.preprocessing)
         masks = photo_masks(prediction, transform, self.mask_threshold)
         if prediction.frame is not None:
             prediction = with_mask_boxes(prediction, masks, transform)
-        result = super().record(sample, prediction)
-        return replace(result, runs=[encode_mask(mask) for mask in masks])
+        runs = [encode_mask(mask) for mask in masks]
+        result = SegmentedResult(**vars(super().record(sample, prediction)) | {"runs": runs})
+        if self.rule is None or sample.data is None:
+            return result  # an evaluation has rows and images
+        self._has_segments = True
+        segments, seen = photo_segments(prediction, transform, self.rule)
+        return replace(result, panoptic=panoptic_image(segments, seen, (transform.width, transform.height)))
+
+    @override
+    def files(self, records: Sequence[SegmentedResult]) -> dict[str, str | bytes]:  # type: ignore[override]
+        found: dict[str, str | bytes] = {**super().files(records)}
+        if self._has_segments and self.rule is not None:
+            found |= panoptic_files(records, self.data.labels.names, self.rule.regions)
+        return found
+
+    @override
+    def notes(self) -> list[str]:
+        said = f"Segments in COCO's panoptic form: {PANOPTIC_JSON} and the PNG files in {PANOPTIC_FOLDER}"
+        return [*super().notes(), *([said] if self._has_segments else [])]
 
     @override
     def draw(  # type: ignore[override]

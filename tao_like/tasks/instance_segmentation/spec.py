@@ -17,25 +17,27 @@ from tao_like.config.blocks.common import (
 from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.errors import SpecError
 from tao_like.networks.backbones.names import IMPORTED, resolve_name
-from tao_like.tasks.detection.spec import LARGEST_STRIDE, DatasetSpec, PostprocessSpec
+from tao_like.tasks.detection.spec import LARGEST_STRIDE, PostprocessSpec
 from tao_like.tasks.detection.spec import BackboneSpec as DetectorBackboneSpec
 from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
 from tao_like.tasks.detection.spec_blocks.stages import DetectionInferenceSpec
+from tao_like.tasks.instance_segmentation.spec_data import InstanceDatasetSpec
 from tao_like.tasks.instance_segmentation.spec_mask2former import (
-    IGNORED,
     MODES,
-    MOVED,
     MaskFormerSpec,
     PixelDecoderSpec,
     SwinSpec,
 )
+from tao_like.tasks.instance_segmentation.spec_tao import IGNORED, MOVED, REFUSED
 
 ARCHITECTURES = "mask_rcnn and mask2former over any timm backbone with strides 4, 8, 16 and 32"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 TAO_NETWORKS = {"mask_rcnn": "model.arch=mask_rcnn", "mask2former": "model.arch=mask2former"}
+"""TAO's networks that are this task, and the key that chooses each."""
 SWIN = "swin"
 """A backbone of transformers' own; see ``SwinSpec``."""
-"""TAO's networks that are this task, and the key that chooses each."""
+EFFICIENTVIT = "efficientvit"
+"""TAO's name for a family of timm's."""
 
 
 @dataclass
@@ -145,7 +147,7 @@ class Spec(CommonSpec):
     """Everything that a spec file of instance segmentation may hold."""
 
     model: ModelSpec = spec_block(ModelSpec, "The network")
-    dataset: DatasetSpec = spec_block(DatasetSpec, "The data")
+    dataset: InstanceDatasetSpec = spec_block(InstanceDatasetSpec, "The data")
     train: TrainSpec = spec_block(TrainSpec, "Training")
     evaluate: EvaluateSpec = spec_block(EvaluateSpec, "Evaluation")
     inference: DetectionInferenceSpec = spec_block(DetectionInferenceSpec, "Inference")
@@ -158,7 +160,8 @@ class Spec(CommonSpec):
         "dataset.remap_mscoco_category": "category ids need not be contiguous",
     }
 
-    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
+    moved: ClassVar[Mapping[str, str | tuple[str, ...]]] = {**MOVED_TAO_KEYS, **MOVED}
+    refused: ClassVar[Mapping[str, str]] = REFUSED
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
@@ -173,13 +176,21 @@ class Spec(CommonSpec):
             if self.model.arch != "mask2former":
                 yield Problem(
                     "model.backbone.type",
-                    "swin is for mask2former; name one of timm's, such as swin_tiny_patch4_window7_224",
+                    "swin is for model.arch=mask2former; name one of timm's, such as "
+                    "swin_tiny_patch4_window7_224",
                 )
+        elif backbone == EFFICIENTVIT:
+            yield Problem(
+                "model.backbone.type",
+                "efficientvit is not allowed; name the network, such as efficientvit_l2",
+            )
         else:
             try:
                 resolve_name(backbone)
             except SpecError as error:
                 yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+        if self.model.mode != MODES[0] and self.model.arch != "mask2former":
+            yield Problem("model.mode", f"{self.model.mode} is for model.arch=mask2former; give that too")
         if data.tiling.enable:
             yield Problem(
                 "dataset.tiling.enable",
@@ -192,7 +203,7 @@ class Spec(CommonSpec):
                 yield Problem(
                     f"dataset.{key}", f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}"
                 )
-        if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
+        if self.train.keep == "best" and not (data.split.val or data.sources("val")):
             yield Problem(
                 "train.keep",
                 "best needs validation data; give dataset.val_data_sources or dataset.split.val, or set "
@@ -202,7 +213,7 @@ class Spec(CommonSpec):
             yield from _multi_scale_problems(data)
 
 
-def _multi_scale_problems(data: DatasetSpec) -> Iterator[Problem]:
+def _multi_scale_problems(data: InstanceDatasetSpec) -> Iterator[Problem]:
     """The smallest size must be one."""
     steps, smallest = (
         data.augmentation.multi_scale_range,

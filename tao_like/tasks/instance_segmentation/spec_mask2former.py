@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tao_like.config import Problem, spec_field
 
 GROUPS = 32
 """Of the group norms in the pixel decoder."""
+
+
+class SwinSize(NamedTuple):
+    """See the fields of ``SwinSpec``."""
+
+    embed_dim: int
+    depths: list[int]
+    num_heads: list[int]
+
+
+DEFAULT_SIZE = "tiny"
+SWIN_SIZES: Mapping[str, SwinSize] = {
+    DEFAULT_SIZE: SwinSize(96, [2, 2, 6, 2], [3, 6, 12, 24]),
+    "small": SwinSize(96, [2, 2, 18, 2], [3, 6, 12, 24]),
+    "base": SwinSize(128, [2, 2, 18, 2], [4, 8, 16, 32]),
+    "large": SwinSize(192, [2, 2, 18, 2], [6, 12, 24, 48]),
+}
+"""Table 7 of the paper (Liu et al. 2021)."""
 MODES = ("instance", "semantic", "panoptic")
 
 
@@ -16,6 +35,12 @@ MODES = ("instance", "semantic", "panoptic")
 class SwinSpec:
     """A Swin transformer of transformers' own, whose published weights fit. For ``backbone.type: swin``."""
 
+    type: str | None = spec_field(
+        None,
+        "A published size; it says embed_dim, depths and num_heads, which then need not be given; empty: "
+        "these say it",
+        choices=tuple(SWIN_SIZES),
+    )
     embed_dim: int = spec_field(96, "Channels at stride 4; they double at each of the next three", ge=8)
     depths: list[int] = spec_field([2, 2, 6, 2], "Layers of each of the four stages", element_gt=0)
     num_heads: list[int] = spec_field([3, 6, 12, 24], "Heads of attention of each stage", element_gt=0)
@@ -28,6 +53,18 @@ class SwinSpec:
         for name in ("depths", "num_heads"):
             if len(getattr(self, name)) != 4:
                 yield Problem(name, f"{getattr(self, name)} are not 4 numbers")
+        own = SwinSize(self.embed_dim, self.depths, self.num_heads)
+        if self.type and own not in (SWIN_SIZES[DEFAULT_SIZE], self.size):
+            yield Problem(
+                "type",
+                f"{self.type} is embed_dim={self.size.embed_dim}, depths={self.size.depths} and "
+                f"num_heads={self.size.num_heads}, and others are given; keep one of the two",
+            )
+
+    @property
+    def size(self) -> SwinSize:
+        """Channels, layers and heads."""
+        return SWIN_SIZES[self.type] if self.type else SwinSize(self.embed_dim, self.depths, self.num_heads)
 
 
 @dataclass
@@ -73,40 +110,12 @@ class MaskFormerSpec:
     deep_supervision: bool = spec_field(True, "Every layer's prediction is part of the loss")
     region_classes: list[str] = spec_field(
         [],
-        "Classes whose pixels on an image are one region, not objects (sky, road), in mode panoptic; in mode "
-        "semantic all classes are",
+        "Classes whose pixels on an image are one region, not objects (sky, road), in mode panoptic; empty: "
+        "those that COCO's panoptic file or the label map says are no things. In mode semantic all classes "
+        "are",
     )
 
     def check(self) -> Iterator[Problem]:
         """Heads share the width evenly."""
         if self.hidden_dim % self.nheads:
             yield Problem("hidden_dim", f"{self.hidden_dim} is not a multiple of nheads={self.nheads}")
-
-
-MOVED: Mapping[str, str] = {
-    "model.backbone.pretrained_weights": "model.backbone.pretrained_backbone_path",
-    "model.test_topk_per_image": "model.postprocess.max_detections",
-}
-IGNORED: Mapping[str, str] = {
-    "model.export": "export is a stage",
-    "model.mask_former.pre_norm": "norms follow attention, as in the published networks",
-    **{
-        f"model.backbone.swin.{name}": "fixed, as in the published networks"
-        for name in (
-            *("type", "patch_size", "qkv_bias", "qk_scale", "drop_rate", "attn_drop_rate", "ape"),
-            *("patch_norm", "out_indices", "pretrain_img_size", "use_checkpoint", "out_features"),
-        )
-    },
-    **{
-        f"model.sem_seg_head.{name}": "fixed, or found from the data"
-        for name in ("common_stride", "deformable_transformer_encoder_in_features", "num_classes", "norm")
-    },
-    "dataset.contiguous_id": "category ids need not be contiguous",
-    "dataset.label_map": "the annotation file names its classes",
-    "dataset.pixel_mean": "pixels are scaled as the weights need it",
-    "dataset.pixel_std": "pixels are scaled as the weights need it",
-    "train.clip_grad_norm_type": "gradients are clipped by their 2-norm",
-    "train.clip_grad_type": "gradients are clipped as a whole",
-    "train.iters_per_epoch": "an epoch is once through the data",
-}
-"""TAO's keys that mean nothing here, each with the reason."""

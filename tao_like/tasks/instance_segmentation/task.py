@@ -29,8 +29,10 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
     data: InstanceData
 
     def __init__(self, spec: InstanceSpec, trained: TrainedState | None = None) -> None:
-        super().__init__(spec, trained)
         data = InstanceData(spec, trained)
+        self._regions_of_data = _stated_regions(spec, data) if trained is None else []
+        spec = _with_regions(spec, self._regions_of_data)
+        super().__init__(spec, trained)
         predictions = InstancePredictions(data, trained.thresholds if trained else {}, spec)
         self.image = ImageInput(lambda: data.preprocessing)
         self.export = InstanceExport(predictions)
@@ -45,7 +47,11 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
     @override
     def model(self, *, pretrained: bool) -> tuple[InstanceNetwork, list[str]]:
         size = (self.data.preprocessing.height, self.data.preprocessing.width)
-        return build_network(self.spec, self.data.labels.names, size, pretrained=pretrained)
+        network, notes = build_network(self.spec, self.data.labels.names, size, pretrained=pretrained)
+        if self._regions_of_data and pretrained:
+            names = ", ".join(self._regions_of_data)
+            notes.append(f"the data says that these classes are regions: {names}")
+        return network, notes
 
     @override
     def exports(self, model: InstanceNetwork, input_format: str) -> dict[str, Exportable]:
@@ -61,6 +67,20 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
         restored = cls.restored_spec(spec, stored)
         own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
         return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))
+
+
+def _stated_regions(spec: InstanceSpec, data: InstanceData) -> list[str]:
+    """The classes that the data says are regions, where they count and the spec names none."""
+    model = spec.model
+    wanted = model.makes_segments and model.mode == "panoptic" and not model.mask_former.region_classes
+    return data.source.regions() if wanted and data.has("train") else []
+
+
+def _with_regions(spec: InstanceSpec, names: list[str]) -> InstanceSpec:
+    if not names:
+        return spec
+    queries = replace(spec.model.mask_former, region_classes=names)
+    return replace(spec, model=replace(spec.model, mask_former=queries))
 
 
 TASK = InstanceSegmentationTask

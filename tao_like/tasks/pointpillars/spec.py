@@ -111,7 +111,7 @@ class Spec(CommonSpec):
         "export.save_engine": "the exported ONNX file is what ships",
         "export.workspace_size": "the exported ONNX file is what ships",
     }
-    moved: ClassVar[Mapping[str, str]] = {
+    moved: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
         **MOVED_TAO_KEYS,
         "model.pretrained_model_path": "train.pretrained_model_path",
         "train.batch_size": "dataset.batch_size",

@@ -325,7 +325,7 @@ class Spec(CommonSpec):
         "train.optim.min_lr": "train.optim.policy_params.min_lr_ratio says it",
         "inference.output_file": "inference writes predictions.csv and predictions.json",
     }
-    moved: ClassVar[Mapping[str, str]] = {
+    moved: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
         **MOVED_TAO_KEYS,
         "train.optim.lr_steps": "train.optim.policy_params.milestones",
         "train.optim.lr_decay": "train.optim.policy_params.gamma",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from tao_like.contract.capabilities import WritesFiles
 from tao_like.contract.predictions import Predictions
 from tao_like.contract.sample import Outputs, Sample
 from tao_like.runtime.predictions.mask import CLASS_MAP, PIXEL_PROBABILITIES, palette_image, pixel_counts
+from tao_like.tasks.common.label_files import file_names
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.data.targets import MaskTarget, SegmentationTargets
 from tao_like.tasks.segmentation.draw import class_colors, draw_prediction, overlay
@@ -109,17 +109,9 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
 
     @override
     def files(self, records: Sequence[MaskFile | None]) -> dict[str, str | bytes]:
-        found: dict[str, str | bytes] = {}
-        for record in records:
-            if record is None:
-                continue
-            stem, number = PurePath(record.key).stem, 1
-            path = f"masks/{stem}.png"
-            while path in found:
-                number += 1
-                path = f"masks/{stem}_{number}.png"
-            found[path] = record.png
-        return found
+        written = [record for record in records if record is not None]
+        names = file_names((record.key for record in written), "masks/{}.png")
+        return {name: record.png for name, record in zip(names, written, strict=True)}
 
     @override
     def notes(self) -> list[str]:

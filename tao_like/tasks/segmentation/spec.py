@@ -44,7 +44,7 @@ class Spec(CommonSpec):
     export: SegmentationExportSpec = spec_block(SegmentationExportSpec, "Export to ONNX")
 
     ignored: ClassVar[Mapping[str, str]] = {**IGNORED_TAO_KEYS, **IGNORED}
-    moved: ClassVar[Mapping[str, str]] = {**MOVED_TAO_KEYS, **MOVED}
+    moved: ClassVar[Mapping[str, str | tuple[str, ...]]] = {**MOVED_TAO_KEYS, **MOVED}
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""

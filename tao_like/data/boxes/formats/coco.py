@@ -34,14 +34,14 @@ def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = Non
         DatasetError: the file is missing, no JSON, or lacks what is needed; the message says where.
     """
     notes = Notes() if notes is None else notes
-    content = _content(json_file)
-    names = _category_names(content["categories"], json_file)
+    content = coco_content(json_file)
+    names = category_names(content["categories"], json_file)
     by_image: defaultdict[str, list[Box]] = defaultdict(list)
     boxless = 0
     for place, entry in enumerate(content["annotations"]):
         where = f"{json_file}: annotations[{place}]"
         box = _box(entry, names, where)
-        boxes = by_image[_id(entry, "image_id", where)]
+        boxes = by_image[id_of(entry, "image_id", where)]
         if box is None:
             boxless += 1
             message = "{count} annotations without a box or an outline; left out"
@@ -50,8 +50,26 @@ def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = Non
             boxes.append(box)
     if boxless and boxless == len(content["annotations"]):
         raise DatasetError(f"{json_file}: none of its {boxless} annotations has a `bbox` or a `segmentation`")
-    image_names = ImageNames(image_dir or json_file.parent, notes)
-    records = list(_records(content["images"], by_image, json_file, image_names))
+    return coco_records(
+        content["images"], by_image, json_file, ImageNames(image_dir or json_file.parent, notes)
+    )
+
+
+def coco_records(
+    images: list[Any], by_image: defaultdict[str, list[Box]], json_file: Path, image_names: ImageNames
+) -> list[BoxRecord]:
+    """The images of a file with their objects.
+
+    Args:
+        images: the file's list.
+        by_image: objects by the id of their image.
+        json_file: for messages.
+        image_names: finds the images' files.
+
+    Raises:
+        DatasetError: an image is listed twice, or objects are of an image that is not listed.
+    """
+    records = list(_records(images, by_image, json_file, image_names))
     if by_image:
         raise DatasetError(
             f"{json_file}: annotations name {len(by_image)} images that `images` does not list "
@@ -62,20 +80,20 @@ def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = Non
 
 def coco_classes(json_file: Path) -> list[str]:
     """Names of all categories in the order of their ids. Raises DatasetError."""
-    named = _category_names(_content(json_file)["categories"], json_file)
+    named = category_names(coco_content(json_file)["categories"], json_file)
     numbers = list(named)
     if all(number.lstrip("-").isdecimal() for number in numbers):
         numbers.sort(key=int)
     return list(dict.fromkeys(named[number] for number in numbers))
 
 
-def _category_names(categories: list[Any], json_file: Path) -> dict[str, str]:
-    """The name of each category by its id."""
+def category_names(categories: list[Any], json_file: Path) -> dict[str, str]:
+    """The name of each category by its id. Raises DatasetError."""
     names: dict[str, str] = {}
     for place, entry in enumerate(categories):
         where = f"{json_file}: categories[{place}]"
-        number = _id(entry, "id", where)
-        given = _field(entry, "name", where)
+        number = id_of(entry, "id", where)
+        given = field_of(entry, "name", where)
         name = label_text(str(given).strip()) if isinstance(given, str | int | float) else ""
         if not name:
             raise DatasetError(f"{where}: the name is {given!r}; give the class a name")
@@ -86,7 +104,8 @@ def _category_names(categories: list[Any], json_file: Path) -> dict[str, str]:
     return names
 
 
-def _content(json_file: Path) -> dict[str, list[Any]]:
+def coco_content(json_file: Path) -> dict[str, list[Any]]:
+    """The lists of a COCO file. Raises DatasetError."""
     if not json_file.is_file():
         raise DatasetError(f"there is no file {json_file}; give a COCO annotation file")
     try:
@@ -108,7 +127,7 @@ def _records(
     read_from: dict[Path, str] = {}
     for place, entry in enumerate(images):
         where = f"{json_file}: images[{place}]"
-        number = _id(entry, "id", where)
+        number = id_of(entry, "id", where)
         if number in seen:
             raise DatasetError(f"{where}: the id {number} is there twice; ids must differ")
         seen.add(number)
@@ -134,7 +153,7 @@ def _records(
 
 def _image(entry: Any, where: str, image_names: ImageNames) -> tuple[Path, str]:
     """An image's file and key; the file that its name states where none is there."""
-    name = _field(entry, "file_name", where)
+    name = field_of(entry, "file_name", where)
     if not isinstance(name, str | int) or not str(name).strip():
         raise DatasetError(f"{where}: file_name is {name!r}; it must name an image")
     name = str(name)
@@ -153,7 +172,7 @@ def _image(entry: Any, where: str, image_names: ImageNames) -> tuple[Path, str]:
 
 def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:
     """The box of an annotation; None where it has neither a box nor an outline."""
-    category = _id(entry, "category_id", where)
+    category = id_of(entry, "category_id", where)
     if category not in names:
         raise DatasetError(f"{where}: category_id {category} is not among the categories")
     outline = outline_of(entry.get("segmentation"), where)
@@ -163,13 +182,7 @@ def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:
         if corners is None:
             return None
     else:
-        try:
-            left, top, width, height = map(float, given)
-        except (TypeError, ValueError) as error:
-            raise DatasetError(
-                f"{where}: bbox is {given!r}; it must be [left, top, width, height]"
-            ) from error
-        corners = (left, top, left + width, top + height)
+        corners = corners_of(given, where)
     area = entry.get("area", 0.0)
     return Box(
         names[category],
@@ -181,15 +194,29 @@ def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:
     )
 
 
-def _field(entry: Any, name: str, where: str) -> Any:
+def corners_of(given: Any, where: str) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a ``bbox``. Raises DatasetError."""
+    try:
+        left, top, width, height = map(float, given)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{where}: bbox is {given!r}; it must be [left, top, width, height]") from error
+    return left, top, left + width, top + height
+
+
+def field_of(entry: Any, name: str, where: str) -> Any:
+    """What an entry has under a name. Raises DatasetError."""
     if not isinstance(entry, dict) or name not in entry:
         raise DatasetError(f"{where}: `{name}` is missing")
     return entry[name]
 
 
-def _id(entry: Any, name: str, where: str) -> str:
-    """An id as a text: 7 and "7" are the same, as some tools write the one here and the other there."""
-    value = _field(entry, name, where)
+def id_of(entry: Any, name: str, where: str) -> str:
+    """An id as a text: 7 and "7" are the same, as some tools write the one here and the other there.
+
+    Raises:
+        DatasetError: it is neither.
+    """
+    value = field_of(entry, name, where)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():

@@ -55,7 +55,7 @@ def parameter_groups(phase: Phase[Any], model: nn.Module, spec: OptimSpec) -> li
     backbone = {
         id(parameter) for module in phase.backbone(model) for parameter in module.parameters(recurse=False)
     }
-    rates = {"backbone": spec.lr if spec.lr_backbone is None else spec.lr_backbone, "new": spec.lr}
+    rates = {"backbone": spec.backbone_rate, "new": spec.lr}
     scales = {} if spec.layer_decay is None else _layer_scales(model, spec.layer_decay)
     divided: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for group in by_decay:

@@ -50,7 +50,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
         found = set(class_names(self.records("train")))
         stated: dict[str, None] = {}
         for number in range(len(self.named("train"))):
-            stated |= dict.fromkeys(stated_classes(self._source("train", number)[0]))
+            stated |= dict.fromkeys(stated_classes(self.settled_source("train", number)[0]))
         return [*(name for name in stated if name in found), *sorted(found - stated.keys())]
 
     @override
@@ -59,34 +59,63 @@ class LabelledBoxes(SplitSource[BoxRecord]):
 
     @override
     def roots(self, split: Split) -> list[Path]:
-        return [_root(source) for source in self.named(split)]
+        return [self.root_of(given) for given in self.named(split)]
+
+    def root_of(self, given: DataSourceSpec) -> Path:
+        """What the names of a source's images start from."""
+        return (
+            Path(given.image_dir)
+            if given.image_dir
+            else Path(str(given.json_file or given.label_file)).parent
+        )
+
+    def box_source(self, given: DataSourceSpec) -> BoxSource:
+        """A source as the readers take it."""
+        return BoxSource(
+            image_dir=path_of(given.image_dir),
+            json_file=path_of(given.json_file),
+            label_dir=path_of(given.label_dir),
+            format=given.format,
+            list_file=path_of(given.list_file),
+            classes_file=path_of(given.classes_file),
+            label_file=path_of(given.label_file),
+        )
+
+    def key_of(self, split: Split, number: int) -> str:
+        """The key of the spec that names a source."""
+        return f"dataset.{split}_data_sources[{number}]"
 
     def records_of(self, split: Split, number: int) -> list[BoxRecord]:
         """The records of one of a split's sources, undivided. Raises DatasetError."""
-        given = self.named(split)[number].image_dir
-        if given and not Path(given).is_dir():
-            raise DatasetError(f"dataset.{split}_data_sources[{number}].image_dir: {given} is not a folder")
-        source, notes = self._source(split, number)
-        key = f"dataset.{split}_data_sources[{number}]"
-        return read_boxes(source, key, notes, self.unreadable, keep_segmentation=self.keep_segmentation)
+        given = self.box_source(self.named(split)[number]).image_dir
+        if given and not given.is_dir():
+            raise DatasetError(f"{self.key_of(split, number)}.image_dir: {given} is not a folder")
+        source, notes = self.settled_source(split, number)
+        return read_boxes(
+            source,
+            self.key_of(split, number),
+            notes,
+            self.unreadable,
+            keep_segmentation=self.keep_segmentation,
+        )
 
     @override
     def findings(self) -> list[Finding]:
         """What the readers decided and noticed in the sources read so far, each with its key in front."""
         return super().findings() + [
-            replace(finding, message=f"dataset.{split}_data_sources[{number}]: {finding.message}")
+            replace(finding, message=f"{self.key_of(split, number)}: {finding.message}")
             for (split, number), (_, notes) in sorted(self._settled.items())
             for finding in notes.findings()
         ]
 
-    def _source(self, split: Split, number: int) -> tuple[BoxSource, Notes]:
+    def settled_source(self, split: Split, number: int) -> tuple[BoxSource, Notes]:
         """A source with its format decided, and what was noticed. Raises DatasetError."""
         if (split, number) not in self._settled:
             notes = Notes()
             try:
-                source = settled(_source(self.named(split)[number]), notes)
+                source = settled(self.box_source(self.named(split)[number]), notes)
             except DatasetError as error:
-                raise DatasetError(f"dataset.{split}_data_sources[{number}]: {error}") from error
+                raise DatasetError(f"{self.key_of(split, number)}: {error}") from error
             self._settled[split, number] = (source, notes)
         return self._settled[split, number]
 
@@ -97,7 +126,7 @@ class LabelledBoxes(SplitSource[BoxRecord]):
             records += self.records_of(split, number)
         if records:
             return records
-        if named := [_root(source) for source in self.named(split)]:
+        if named := self.roots(split):
             raise DatasetError(f"dataset.{split}_data_sources names no image: {named[0]} has none")
         if split == "train":
             raise SpecError("dataset.train_data_sources is not given; it names images and their boxes")
@@ -119,25 +148,6 @@ def inference_files(spec: InferDataSourcesSpec, classes: list[str]) -> list[Path
     return [file for folder in spec.image_dir for file in image_sources(folder, f"{key}.image_dir")]
 
 
-def _root(source: DataSourceSpec) -> Path:
-    """What the names of a source's images start from."""
-    return (
-        Path(source.image_dir)
-        if source.image_dir
-        else Path(str(source.json_file or source.label_file)).parent
-    )
-
-
-def _source(spec: DataSourceSpec) -> BoxSource:
-    def path(text: str | None) -> Path | None:
-        return Path(text) if text else None
-
-    return BoxSource(
-        image_dir=path(spec.image_dir),
-        json_file=path(spec.json_file),
-        label_dir=path(spec.label_dir),
-        format=spec.format,
-        list_file=path(spec.list_file),
-        classes_file=path(spec.classes_file),
-        label_file=path(spec.label_file),
-    )
+def path_of(text: str | None) -> Path | None:
+    """The path that a spec gives, if it does."""
+    return Path(text) if text else None

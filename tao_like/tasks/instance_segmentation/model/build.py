@@ -10,6 +10,7 @@ from torch import nn
 from tao_like.errors import SpecError
 from tao_like.networks.backbones.build import Normalization, create_backbone, default_normalization
 from tao_like.networks.backbones.pyramid import BackbonePyramid
+from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.detection.model.build import (
     FASTER_RCNN_STRIDES,
@@ -30,12 +31,21 @@ from tao_like.tasks.instance_segmentation.model.transformers_files import (
     load_transformers,
 )
 from tao_like.tasks.instance_segmentation.spec import SWIN, Spec
+from tao_like.tasks.instance_segmentation.spec import ModelSpec as InstanceModelSpec
 
 if TYPE_CHECKING:
     from tao_like.tasks.detection.model.detector import Detector
     from tao_like.tasks.detection.spec import ModelSpec
 
 TASK_NAME = "instance_segmentation"
+
+
+def instance_normalization(model: InstanceModelSpec) -> Normalization:
+    """How images are preprocessed for the weights that a spec names; for Swin as published."""
+    if model.backbone.type == SWIN:
+        return IMAGENET
+    # The blocks that are read there are the same in both tasks.
+    return input_normalization(cast("ModelSpec", model))
 
 
 def build_network(
@@ -55,7 +65,6 @@ def build_network(
     model, backbone = spec.model, spec.model.backbone
     start = spec.train.pretrained_model_path if pretrained else None
     source = backbone.pretrained_backbone_path if pretrained and not start else None
-    # The blocks that are read there are the same in both tasks.
     whole = (
         is_transformers_file(source)
         if model.arch == "mask2former"
@@ -69,13 +78,9 @@ def build_network(
                 "model.backbone.pretrained_backbone_path: for swin a file with all of transformers' "
                 f"Mask2Former is needed, and {source} is none"
             )
-        found, pyramid = default_normalization("resnet18"), SwinMaps(model)
+        found, pyramid = instance_normalization(model), SwinMaps(model)
     else:
-        found = (
-            input_normalization(cast("ModelSpec", model))
-            if pretrained
-            else default_normalization(backbone.type)
-        )
+        found = instance_normalization(model) if pretrained else default_normalization(backbone.type)
         module = create_backbone(
             backbone.type, num_classes=0, img_size=size, drop_path_rate=backbone.drop_path_rate
         )

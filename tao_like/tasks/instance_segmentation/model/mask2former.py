@@ -67,11 +67,9 @@ class SwinMaps(nn.Module):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        swin = model.backbone.swin
+        swin, size = model.backbone.swin, model.backbone.swin.size
         config = transformers_module("swin.configuration_swin").SwinConfig(
-            embed_dim=swin.embed_dim,
-            depths=swin.depths,
-            num_heads=swin.num_heads,
+            **size._asdict(),
             window_size=swin.window_size,
             mlp_ratio=swin.mlp_ratio,
             drop_path_rate=swin.drop_path_rate,
