@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.tasks.text_to_image.model.components import principal_components
 from tao_like.tasks.text_to_image.model.parts import Transformer
 
 
@@ -31,11 +32,7 @@ class EmbeddingCodes(nn.Module):
 
     def measure(self, embeddings: Tensor) -> None:
         """Finds components and their ranges among embeddings (N, D)."""
-        mean = embeddings.mean(dim=0)
-        _, _, axes = torch.linalg.svd(embeddings - mean, full_matrices=False)
-        if len(axes) < len(self.low):
-            axes = functional.pad(axes, (0, 0, 0, len(self.low) - len(axes)))
-        axes = axes[: len(self.low)]
+        mean, axes = principal_components(embeddings, len(self.low))
         values = (embeddings - mean) @ axes.T
         self.mean.copy_(mean)
         self.axes.copy_(axes)

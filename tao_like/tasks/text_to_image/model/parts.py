@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.contract.model import InnerChannels
+
 
 class Attention(nn.Module):
     """Self-attention of several heads over a sequence.
@@ -41,6 +43,13 @@ class MLP(nn.Sequential):
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def inner_channels(self) -> InnerChannels:
+        """See `HasInnerChannels`."""
+        first, _, last = self
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        return InnerChannels({first: 1}, (last,))
 
 
 class Block(nn.Module):

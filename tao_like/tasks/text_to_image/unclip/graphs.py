@@ -8,7 +8,7 @@ from tao_like.contract.model import Exportable
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.generation.diffusion import STEP_GRAPH, TEXT_GRAPH
 from tao_like.runtime.generation.priors import PRIOR_GRAPH
-from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH
+from tao_like.runtime.generation.unclip import EMBEDDING_GRAPH, IMAGE_GRAPH, SPACE_GRAPH
 from tao_like.tasks.text_to_image.graphs import BATCH, tensors, upsampler_graphs
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.unclip.model import (
@@ -17,6 +17,7 @@ from tao_like.tasks.text_to_image.unclip.model import (
     EmbeddingForExport,
     ImageForExport,
     PriorForExport,
+    SpaceForExport,
     TextForExport,
     UnclipModel,
 )
@@ -27,9 +28,15 @@ _OF_TEXT = {
     "seen": "1 where there is a token",
 }
 
+_OF_SPACE = {
+    "reconstruction": "the embedding by so many of its principal components, of length 1",
+    "known": "1 where the model knows these components, else 0",
+    "scale": "what cosines are multiplied by to be logits",
+}
+
 
 def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
-    """Both towers, a step of the prior, its embeddings as CLIP has them, and a step of the decoder."""
+    """Both towers, a step of the prior, its embeddings as CLIP has them, a step of the decoder, the space."""
     step = ("x", "timesteps", "image_embedding", "text_embedding", "tokens")
     image = {"image_embedding": "an image's embedding, of length 1"}
     return {
@@ -61,6 +68,13 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
             outputs={"image_embedding": BATCH},
             meanings=image,
             to_inputs=tensors("pixels"),
+        ),
+        SPACE_GRAPH: Exportable(
+            SpaceForExport(model).eval(),
+            inputs={"image_embedding": BATCH, "components": BATCH},
+            outputs=dict.fromkeys(_OF_SPACE, BATCH),
+            meanings=_OF_SPACE,
+            to_inputs=tensors("image_embedding", "components"),
         ),
         **upsampler_graphs(model.upsamplers),
     }
