@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tiny_text_to_image import TINY, data_overrides, write_pairs
@@ -113,7 +112,7 @@ def test_what_is_excluded_stays_and_scores_follow_the_weights() -> None:
     assert [unit.size for unit in units] == [32, 32]
     scores = magnitude(units, 2)
     first, last = network.blocks[0].mlp[0], network.blocks[0].mlp[2]
-    by_hand = np.sqrt((first.weight**2).sum(1).detach() + (last.weight**2).sum(0).detach())
-    np.testing.assert_allclose(scores[0], by_hand, rtol=1e-5)
+    by_hand = ((first.weight**2).sum(dim=1) + (last.weight**2).sum(dim=0)).sqrt()
+    torch.testing.assert_close(scores[0], by_hand.detach())
     left = inner_units(network, granularity=4, excluded=[network.blocks[0]])
     assert [unit.name for unit in left] == ["blocks.1.mlp.0"]

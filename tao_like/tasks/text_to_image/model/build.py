@@ -79,6 +79,7 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         layers=own.text_layers,
         heads=own.text_heads,
         embedding=own.embedding,
+        caption_sum=own.caption_sum,
     )
     sizes: dict[str, Any] = {
         "embedding": own.embedding,
