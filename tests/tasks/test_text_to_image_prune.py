@@ -42,8 +42,8 @@ def test_parts_shrink_and_the_bundle_keeps_its_promise(
         return tao_like.run("text_to_image", stage, None, [*words, *more], quiet=True)
 
     trained = run("train")
-    pruned = run("prune", "prune.target_macs=0.7", "prune.granularity=2")
-    assert pruned.macs_share == pytest.approx(0.7, abs=0.1)
+    pruned = run("prune", "prune.ratio=0.4", "prune.granularity=2")
+    assert 0.5 < pruned.macs_share < 1
     before, after = (read_bundle(one).parts for one in (trained.bundle, pruned.bundle))
     for name in stays:
         assert all(torch.equal(one, after[name].weights[key]) for key, one in before[name].weights.items())
