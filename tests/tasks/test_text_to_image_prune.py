@@ -27,9 +27,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.parametrize(
     ("arch", "shrinks", "stays"),
     [
-        (["model.arch=dalle"], ["transformer"], ["dvae"]),
+        pytest.param(["model.arch=dalle"], ["transformer"], ["dvae"], marks=pytest.mark.acceptance),
         (["model.arch=unclip"], ["prior", "decoder"], ["clip"]),
-        (["model.arch=unclip", "model.unclip.prior=autoregressive"], ["prior", "decoder"], ["clip"]),
+        pytest.param(
+            ["model.arch=unclip", "model.unclip.prior=autoregressive"],
+            ["prior", "decoder"],
+            ["clip"],
+            marks=pytest.mark.acceptance,
+        ),
     ],
     ids=["dalle", "unclip", "autoregressive"],
 )
