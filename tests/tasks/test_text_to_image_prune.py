@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ("arch", "shrinks", "stays"),
     [
         pytest.param(["model.arch=dalle"], ["transformer"], ["dvae"], marks=pytest.mark.acceptance),
-        (["model.arch=unclip"], ["prior", "decoder"], ["clip"]),
+        (["model.arch=unclip", "model.unclip.caption_sum=true"], ["prior", "decoder"], ["clip"]),
         pytest.param(
             ["model.arch=unclip", "model.unclip.prior=autoregressive"],
             ["prior", "decoder"],

@@ -354,7 +354,7 @@ def test_standardized_embeddings_come_back() -> None:
 def test_the_autoregressive_prior_trains_and_ships(tmp_path: Path) -> None:
     data = data_overrides(write_pairs(tmp_path / "data"))
     words = ["model.arch=unclip", "model.unclip.prior=autoregressive", *TINY, *data, "train.num_epochs=1"]
-    words.append(f"results_dir={tmp_path / 'results'}")
+    words += ["model.unclip.caption_sum=true", f"results_dir={tmp_path / 'results'}"]
     trained = TestUnclip.run("train", words)
     exported = TestUnclip.run("export", words)
     assert exported.difference < 1e-4

@@ -52,13 +52,14 @@ def prunable_parts(
     with torch.no_grad():
         of_text, tokens = model.clip.text(text)
         embedding = model.clip.image((image + 1) / 2)
+        words = model.word_sums(text)
     prior = model.prior
     inputs: tuple[Tensor, ...]
     if isinstance(prior, CodePrior):
-        inputs = (prior.coder.codes(embedding), of_text, tokens, text == PAD)
+        inputs = (prior.coder.codes(embedding), of_text, tokens, text == PAD, *words)
         parts["prior"] = Prunable(inputs, [], inner=True)
     else:
-        inputs = (prior.standardized(embedding), timesteps, of_text, tokens, text == PAD)
+        inputs = (prior.standardized(embedding), timesteps, of_text, tokens, text == PAD, *words)
         parts["prior"] = Prunable(inputs, [], inner=True, runs=_PriorRun(prior))
     inputs = (image, timesteps, embedding, of_text, tokens)
     return {**parts, "decoder": Prunable(inputs, [], inner=True, runs=_DecoderRun(model.decoder))}

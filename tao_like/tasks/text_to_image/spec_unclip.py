@@ -25,8 +25,8 @@ class UnclipSpec:
     text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
     caption_sum: bool = spec_field(
         False,  # as in bundles from before this key
-        "Add a vector of each of the caption's words to CLIP's embedding of it: not in unCLIP; words that "
-        "were never seen together find each other sooner",
+        "Add a vector of each of the caption's words to CLIP's embedding of it and to what the prior hears: "
+        "not in unCLIP; words that were never seen together find each other sooner",
     )
     prior: str = spec_field(
         "diffusion",

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.runtime.inputs.text import PAD
-from tao_like.tasks.text_to_image.model.parts import Transformer
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum
 
 GROUPS = 8
 FIRST_SCALE = math.log(1 / 0.07)
@@ -72,9 +71,7 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         self.end = end
-        self.words = nn.Embedding(vocabulary, width) if caption_sum else None
-        if self.words is not None:
-            nn.init.normal_(self.words.weight, std=0.02)
+        self.words = WordSum(vocabulary, width) if caption_sum else None
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.empty(length, width).normal_(std=0.01))
         nn.init.normal_(self.tokens.weight, std=0.02)
@@ -100,7 +97,7 @@ class TextTower(nn.Module):
         first = ends * (ends.cumsum(dim=1) == 1)
         at_end = (states * first.unsqueeze(-1)).sum(dim=1)
         if self.words is not None:
-            at_end = at_end + (self.words(text) * (text != PAD).unsqueeze(-1)).sum(dim=1)
+            at_end = at_end + self.words(text)
         return functional.normalize(self.proj(at_end), dim=1), states
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from tao_like.contract.model import Exportable
@@ -38,13 +39,14 @@ _OF_SPACE = {
 def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
     """Both towers, a step of the prior, its embeddings as CLIP has them, a step of the decoder, the space."""
     step = ("x", "timesteps", "image_embedding", "text_embedding", "tokens")
+    of_text = _of_text(model)
     image = {"image_embedding": "an image's embedding, of length 1"}
     return {
         TEXT_GRAPH: Exportable(
             TextForExport(model).eval(),
             inputs={TEXT: BATCH},
-            outputs=dict.fromkeys(_OF_TEXT, BATCH),
-            meanings=_OF_TEXT,
+            outputs=dict.fromkeys(of_text, BATCH),
+            meanings=of_text,
             to_inputs=tensors(TEXT),
         ),
         PRIOR_GRAPH: _prior(model),
@@ -80,13 +82,19 @@ def unclip_graphs(model: UnclipModel) -> dict[str, Exportable]:
     }
 
 
+def _of_text(model: UnclipModel) -> dict[str, str]:
+    """What comes of a caption."""
+    words = {"word_sum": "the sum of the prior's vectors of the caption's words"}
+    return {**_OF_TEXT, **(words if model.word_sums(torch.zeros(1, 1, dtype=torch.int64)) else {})}
+
+
 def _prior(model: UnclipModel) -> Exportable:
     if isinstance(model.prior, CodePrior):
-        taken: tuple[str, ...] = ("codes", *_OF_TEXT)
+        taken: tuple[str, ...] = ("codes", *_of_text(model))
         module: nn.Module = CodesForExport(model)
         meanings = {"logits": "scores of the values of each code, from the codes before it"}
     else:
-        taken = ("noisy", "timesteps", *_OF_TEXT)
+        taken = ("noisy", "timesteps", *_of_text(model))
         module = PriorForExport(model)
         meanings = {"foreseen": "the embedding without noise, standardized"}
     return Exportable(

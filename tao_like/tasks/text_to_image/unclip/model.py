@@ -135,13 +135,20 @@ class UnclipModel(nn.Module):
         text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)
+        heard = (of_text, tokens, text == PAD, *self.word_sums(text))
         if part == "codes":
-            return self.prior(given[0], of_text, tokens, text == PAD)
+            return self.prior(given[0], *heard)
         noisy, timesteps, *rest = given
         if part == "prior":
             assert isinstance(self.prior, Standardized)
-            return self.prior.network(noisy, timesteps, of_text, tokens, text == PAD)
+            return self.prior.network(noisy, timesteps, *heard)
         return decoded(self.decoder, noisy, timesteps, rest[0], of_text, tokens)
+
+    def word_sums(self, text: Tensor) -> tuple[Tensor, ...]:
+        """What the prior hears of each word by itself: (N, width), or nothing."""
+        prior = self.prior.network if isinstance(self.prior, Standardized) else self.prior
+        assert isinstance(prior, Prior | CodePrior)
+        return () if prior.words is None else (prior.words(text),)
 
 
 def decoded(
@@ -166,16 +173,17 @@ def decoded(
 
 
 class TextForExport(nn.Module):
-    """Captions to their embeddings, their tokens, and which places have one."""
+    """Captions to their embeddings, their tokens, which places have one, and perhaps the sum of words."""
 
     def __init__(self, model: UnclipModel) -> None:
         super().__init__()
         self.text = model.clip.text
+        self.model = model
 
-    def forward(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, T) to (N, D), (N, T, width) and (N, T) float, 1 where a token is."""
+    def forward(self, text: Tensor) -> tuple[Tensor, ...]:
+        """(N, T) to (N, D), (N, T, width), (N, T) float, 1 where a token is, and (N, prior's width)."""
         embedding, tokens = self.text(text)
-        return embedding, tokens, (text != PAD).to(tokens.dtype)
+        return embedding, tokens, (text != PAD).to(tokens.dtype), *self.model.word_sums(text)
 
 
 class PriorForExport(nn.Module):
@@ -186,9 +194,11 @@ class PriorForExport(nn.Module):
         assert isinstance(model.prior, Standardized)
         self.prior = model.prior.network
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor, *words: Tensor
+    ) -> Tensor:
         """See `Prior`; ``seen`` is the opposite of its ``padding``."""
-        return self.prior(noisy, timesteps, text, tokens, seen < 0.5)
+        return self.prior(noisy, timesteps, text, tokens, seen < 0.5, *words)
 
 
 class CodesForExport(nn.Module):
@@ -198,9 +208,9 @@ class CodesForExport(nn.Module):
         super().__init__()
         self.prior = model.prior
 
-    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor, *words: Tensor) -> Tensor:
         """See `CodePrior`; ``seen`` is the opposite of its ``padding``."""
-        return self.prior(codes, text, tokens, seen < 0.5)
+        return self.prior(codes, text, tokens, seen < 0.5, *words)
 
 
 class EmbeddingForExport(nn.Module):
