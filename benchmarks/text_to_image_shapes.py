@@ -25,7 +25,7 @@ import tao_like
 from tao_like import runtime
 from tao_like.config.shipped import shipped_spec_files
 from tao_like.runtime.generation.base import Noise
-from tao_like.samples.shapes_captions import write_shapes_captions
+from tao_like.samples.shapes_captions import HELD_OUT, write_shapes_captions
 from tao_like.stages.results import EvaluateResult, ExportResult, TrainResult
 from tao_like.tasks.text_to_image.judge import Judge, words_of
 
@@ -195,7 +195,10 @@ def accuracy(judge: Judge, images: Any, captions: list[str]) -> float:
 
 
 def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], images: Any) -> dict[str, float]:
-    """Red images led to blue by the difference of two captions: how many turn, and keep their shape."""
+    """Red images led to blue by the difference of two captions: how many turn, and keep their shape.
+
+    Red triangles and blue circles are never trained, so figures of the rest stand apart (``turned_trained``).
+    """
     red = [number for number, line in enumerate(lines) if line["label"].startswith("red ")][:40]
     looks = []
     for number in red:
@@ -204,9 +207,16 @@ def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], images: Any) -
             f"a blue {shape}", image=images[number], caption=f"a red {shape}", frames=1, guidance_scale=1.0
         )
         looks.append((judge(made.pixels[None])[0], shape))
-    blue = [one["color"] == "blue" for one, _ in looks]
-    kept = [one["shape"] == shape for one, shape in looks]
-    return {"turned_blue": float(np.mean(blue)), "turned_shape_kept": float(np.mean(kept))}
+    blue = np.array([one["color"] == "blue" for one, _ in looks])
+    kept = np.array([one["shape"] == shape for one, shape in looks])
+    pairs = [(("red", shape), ("blue", shape)) for _, shape in looks]
+    trained = np.array([not set(ends).intersection(HELD_OUT) for ends in pairs])
+    return {
+        "turned_blue": float(blue.mean()),
+        "turned_shape_kept": float(kept.mean()),
+        "turned_trained_blue": float(blue[trained].mean()),
+        "turned_trained_shape_kept": float(kept[trained].mean()),
+    }
 
 
 def painted(model: Any, data: Path) -> dict[str, float]:

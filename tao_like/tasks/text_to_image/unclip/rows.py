@@ -17,7 +17,7 @@ from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import image_files
 from tao_like.tasks.text_to_image.spec_stages import PCA, GenerateInferenceSpec
 
-PAPER_WIDTH, PAPER_HEIGHT = 0.9, 0.4
+PAPER_WIDTH, PAPER_HEIGHT = 0.9, 0.5
 """The largest slip of paper that a word stands on, as fractions of the image's sides."""
 PAPER_CENTER = 0.75
 """How far down its middle is."""
