@@ -249,6 +249,10 @@ class Generates(ABC):
     def prompts(self) -> list[Sample]:
         """What the spec's inference block asks for. Raises SpecError, DatasetError."""
 
+    def sheet_columns(self) -> int:
+        """Images a row of the sheet that shows together what the inference block asks for."""
+        return 4
+
     @abstractmethod
     def save(self, path: Path, sample: Sample, prediction: Any, model: str) -> None:
         """Writes a prediction as a PNG file that says what it was made of.

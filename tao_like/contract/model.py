@@ -28,6 +28,25 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     return model.parts() if isinstance(model, HasParts) else {ONLY_PART: model}
 
 
+def later_buffers(network: nn.Module) -> set[str]:
+    """Names of buffers that weights of earlier versions lack: a module's ``later_buffers`` names its own."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        for name in getattr(module, "later_buffers", ())
+    }
+
+
+def fill_later_buffers(module: nn.Module) -> None:
+    """Lets a module load weights without its ``later_buffers``: they keep what they were built with."""
+
+    def fill(owner: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+        for name in getattr(owner, "later_buffers", ()):
+            weights.setdefault(f"{prefix}{name}", getattr(owner, name))
+
+    module.register_load_state_dict_pre_hook(fill)
+
+
 @dataclass
 class Exportable:
     """One graph of a network in the form that ships: preprocessed inputs in, named outputs out.
@@ -63,6 +82,9 @@ class Prunable:
         constants: parameters along which no channels run, such as a graph's adjacency.
         products: multiply-accumulates that follow for each value that a layer gives, outside of any layer,
             such as those with the adjacency.
+        inner: only channels inside of modules that tell of such (`HasInnerChannels`) may go; so nothing need
+            be followed from layer to layer.
+        runs: takes ``inputs`` where the part itself cannot, such as one of several passes; holds the part.
     """
 
     inputs: tuple[Tensor, ...]
@@ -70,3 +92,35 @@ class Prunable:
     refresh: Callable[[], None] = lambda: None
     constants: list[nn.Parameter] = field(default_factory=list)
     products: dict[nn.Module, int] = field(default_factory=dict)
+    inner: bool = False
+    runs: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class InnerChannels:
+    """Channels that begin and end inside a module.
+
+    Attributes:
+        makers: layers that give them, each with how often in turn: 2 where it gives a scale for all and then
+            a shift for all.
+        readers: layers that take them.
+        norm: a group norm between these; None: there is none.
+    """
+
+    makers: dict[nn.Linear | nn.Conv2d, int]
+    readers: tuple[nn.Linear | nn.Conv2d, ...]
+    norm: nn.GroupNorm | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        reader = self.readers[0]
+        return reader.in_features if isinstance(reader, nn.Linear) else reader.in_channels
+
+
+@runtime_checkable
+class HasInnerChannels(Protocol):
+    """A module whose inner channels may go."""
+
+    def inner_channels(self) -> InnerChannels:
+        """These."""

@@ -196,7 +196,7 @@ class Pipeline(Model):
         if isinstance(settings.get("caption"), str):
             source = self.prepare({TEXT: settings["caption"], SEED: seed})
             settings["caption"] = self.inputs[TEXT].batch([source[TEXT]])
-        if "caption" in settings or "image_to" in settings:
+        if {"caption", "image_to", "components"}.intersection(settings):
             settings = {"frames": len(texts), "first": seed, **settings}
         generator = self.generator.changed(**settings)
         made = []
@@ -218,7 +218,10 @@ class Pipeline(Model):
     def _call(self, name: str, values: Arrays) -> Arrays:
         """Runs a graph for the generator; Raises BundleError where the model has no such graph."""
         if name not in self.graphs:
-            raise BundleError(f"{self.path} has no graph {name}, which its way of generating needs.")
+            raise BundleError(
+                f"{self.path} has no graph {name}, which its way of generating needs here; where an earlier "
+                "version has exported it, export it again."
+            )
         return self.graphs[name].run({**values, **self._constants_of(self.graphs[name])})
 
     def _compute(self, feed: Arrays) -> Arrays:

@@ -134,9 +134,9 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
-    if predicted.cards:
+    if predicted.cards and generates is not None:
         with run.artefact(SHEET) as path:
-            image_grid(predicted.cards).save(path)
+            image_grid(predicted.cards, generates.sheet_columns()).save(path)
     predictions = run.folder / PREDICTIONS
     report = {
         "checkpoint": str(path),

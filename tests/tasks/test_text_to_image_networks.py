@@ -10,9 +10,10 @@ import torch
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer, attention_mask, layer_kinds
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork, UnclipDecoder
 from tao_like.tasks.text_to_image.model.dvae import DVAE, FSQ, logit_laplace_loss, mapped
-from tao_like.tasks.text_to_image.model.parts import timestep_embedding
+from tao_like.tasks.text_to_image.model.parts import WordSum, timestep_embedding
 from tao_like.tasks.text_to_image.model.presets import PRESETS
 from tao_like.tasks.text_to_image.model.prior import Prior
+from tao_like.tasks.text_to_image.model.towers import TextTower
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
 
 
@@ -174,3 +175,26 @@ def test_prior_and_decoder_run_and_padding_is_not_seen() -> None:
     decoder = UnclipDecoder(size, embedding=8, text_width=12, context=16).eval()
     found = decoder(torch.randn(1, 3, 8, 8), given[1], given[0], given[2], tokens)
     assert found.shape == (1, 3, 8, 8)
+
+
+def test_words_are_summed_without_padding_and_in_any_order() -> None:
+    torch.manual_seed(0)
+    words = WordSum(7, 3)
+    table = words.weight.detach()
+    found = words(torch.tensor([[2, 5, 0, 0], [5, 2, 0, 0], [0, 0, 0, 0]])).detach()
+    torch.testing.assert_close(found[0], table[2] + table[5])
+    assert torch.equal(found[0], found[1])
+    assert not found[2].any()
+
+
+def test_a_caption_without_words_has_no_embedding_with_their_sum_either() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocabulary": 9, "end": 2, "length": 5, "width": 8, "layers": 1, "heads": 2, "embedding": 4}
+    tower, plain = TextTower(**sizes, caption_sum=True).eval(), TextTower(**sizes).eval()
+    caption, blank = torch.tensor([[1, 6, 2, 0, 0]]), torch.zeros(1, 5, dtype=torch.int64)
+    assert not tower(blank)[0].any()
+    plain.load_state_dict({name: one for name, one in tower.state_dict().items() if name != "words.weight"})
+    assert tower.words is not None
+    with torch.no_grad():
+        tower.words.weight.zero_()
+    torch.testing.assert_close(tower(caption), plain(caption))

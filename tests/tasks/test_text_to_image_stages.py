@@ -15,7 +15,6 @@ import onnx
 import pytest
 import torch
 from base import TaskStagesTest, given
-from base_prune import PruneStageTests
 from base_quantize import QuantizeStageTests
 from PIL import Image
 from processes import train_in_processes
@@ -194,8 +193,7 @@ def leave_out(cls: type[Any], others: type[Any], but: tuple[str, ...] = ()) -> N
             setattr(cls, name, None)
 
 
-# Skips tie the channels of a U-Net, and int8 of a sampler needs a proof of its own: neither is offered.
-leave_out(TestGlide, PruneStageTests)
+# Int8 of a sampler needs a proof of its own.
 leave_out(TestGlide, QuantizeStageTests)
 
 

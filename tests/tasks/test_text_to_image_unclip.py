@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -21,13 +22,13 @@ from tiny_text_to_image import SIDE, TINY, data_overrides, write_pairs
 
 import tao_like
 from tao_like import runtime
-from tao_like.bundle import read_bundle
+from tao_like.bundle import read_bundle, write_bundle
 from tao_like.errors import SpecError
 from tao_like.notebook import _read_events
 from tao_like.runtime.generation.journey import Journey, slerp
 from tao_like.runtime.generation.kinds import generator_metadata, generator_of
 from tao_like.runtime.generation.priors import Asked, by_codes
-from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
+from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.towers import contrastive_loss
 from tao_like.tasks.text_to_image.unclip.model import Standardized
 
@@ -183,6 +184,87 @@ class TestUnclip:
         assert abs(found[0] - found[1]).max() <= 1
         assert not np.array_equal(found[0][0], found[0][-1])
 
+    def test_rows_keep_more_and_more_components_of_each_image(
+        self, trained: Any, exported: Any, folder: Path, words: list[str], tmp_path: Path
+    ) -> None:
+        chosen = sorted((folder / "data" / "test").glob("*.png"))[:2]
+        (tmp_path / "chosen").mkdir()
+        for path in chosen:
+            shutil.copy(path, tmp_path / "chosen")
+        asked = ["inference.mode=pca", f"inference.image={tmp_path / 'chosen'}", "inference.seed=3"]
+        made = []
+        for number, one in enumerate((trained.bundle, exported.onnx_file)):
+            more = [f"inference.checkpoint={one}", f"results_dir={tmp_path / str(number)}"]
+            made.append(self.run("inference", words, *asked, "inference.components=[0,2,16]", *more))
+        found, other = (images(one) for one in made)
+        assert found.shape == (8, SIDE, SIDE, 3)
+        assert abs(found - other).max() <= 1
+        for row, path in enumerate(chosen):
+            np.testing.assert_array_equal(found[4 * row], np.asarray(Image.open(path)))
+        # Without a component nothing tells the images apart.
+        np.testing.assert_array_equal(found[1], found[5])
+        assert not np.array_equal(found[3], found[7])
+        assert [row["path"] for row in made[0].rows][:2] == [
+            chosen[0].stem,
+            f"{chosen[0].stem}, 0 components",
+        ]
+        with Image.open(made[0].folder / "sheet.png") as sheet:
+            assert sheet.width > 1.5 * sheet.height  # four cards by two
+        model = runtime.load(exported.onnx_file)
+        way = model.generate([""] * 4, seed=3, image=Image.open(chosen[0]), components=[0, 2, 16])
+        assert abs(np.stack([one.pixels for one in way]).astype(int) - found[:4]).max() <= 1
+
+    def test_an_image_and_the_same_with_a_word_are_judged_beside_their_variations(
+        self, trained: Any, exported: Any, folder: Path, words: list[str], tmp_path: Path
+    ) -> None:
+        image = min((folder / "data" / "test").glob("*.png"))
+        labels = ["a red circle", "a blue circle", "a green cross"]
+        asked = ["inference.mode=typographic_attack", f"inference.image={image}", "inference.word=a"]
+        asked += [f"inference.prompts=[{','.join(labels)}]", "inference.num_images=2", "sampling.eta=1"]
+        made = []
+        for number, one in enumerate((trained.bundle, exported.onnx_file)):
+            more = [f"inference.checkpoint={one}", f"results_dir={tmp_path / str(number)}"]
+            made.append(self.run("inference", words, *asked, *more))
+        found = images(made[0])
+        assert found.shape == (6, SIDE, SIDE, 3)
+        assert abs(found - images(made[1])).max() <= 1
+        plain = np.asarray(Image.open(image), int)
+        np.testing.assert_array_equal(found[0], plain)
+        changed = (found[3] != plain).any(axis=2)
+        assert changed[SIDE // 2 :].any()
+        assert not changed[: SIDE // 2].any()
+        for one, other in zip(made[0].rows, made[1].rows, strict=True):
+            chances = {name: one[f"p({name})"] for name in labels}
+            assert sum(chances.values()) == pytest.approx(1, abs=1e-3)
+            assert one["label"] == max(chances, key=chances.__getitem__)
+            assert chances == pytest.approx({name: other[f"p({name})"] for name in labels}, abs=1e-3)
+
+    def test_a_bundle_from_before_components_makes_images_and_says_what_it_does_not_know(
+        self, trained: Any, folder: Path, words: list[str], tmp_path: Path
+    ) -> None:
+        bundle = read_bundle(trained.bundle)
+        part = bundle.parts["decoder"]
+        weights = {name: tensor for name, tensor in part.weights.items() if name != "axes"}
+        assert len(weights) == len(part.weights) - 1
+        old = tmp_path / "old.tltb"
+        parts = {**bundle.parts, "decoder": dataclasses.replace(part, weights=weights)}
+        write_bundle(old, dataclasses.replace(bundle, parts=parts))
+        given = [f"inference.checkpoint={old}", f"results_dir={tmp_path}"]
+        made = [
+            images(self.run("inference", words, f"inference.prompts=['{PROMPT}']", *one))
+            for one in (given, [f"inference.checkpoint={trained.bundle}", f"results_dir={tmp_path / 'new'}"])
+        ]
+        np.testing.assert_array_equal(*made)
+        image = min((folder / "data" / "test").glob("*.png"))
+        with pytest.raises(SpecError, match="earlier version, which did not keep the principal components"):
+            self.run("inference", words, "inference.mode=pca", f"inference.image={image}", *given)
+        exported = self.run("export", words, f"export.checkpoint={old}", f"results_dir={tmp_path}")
+        assert exported.difference < 1e-4
+        start = f"train.pretrained_model_path={old}"
+        more = ["train.num_epochs=1", f"results_dir={tmp_path / 'again'}", start]
+        again = read_bundle(self.run("train", words, *more).bundle)
+        assert again.parts["decoder"].weights["axes"].abs().sum() > 0
+
     def test_ends_of_a_way_are_the_images_themselves(self, exported: Any, folder: Path) -> None:
         model = runtime.load(exported.onnx_file)
         ends = [Image.open(path) for path in sorted((folder / "data" / "test").glob("*.png"))[:2]]
@@ -208,6 +290,11 @@ class TestUnclip:
             self.run("inference", words, "inference.mode=variations")
         with pytest.raises(SpecError, match=r"inference\.mode: variations .* not glide"):
             self.run("inference", words, "model.arch=glide", "inference.mode=variations")
+        attack = ["inference.mode=typographic_attack", "inference.image=a.png"]
+        with pytest.raises(SpecError, match=r"(?s)inference\.word: is missing.*judges by two or more"):
+            self.run("inference", words, *attack)
+        with pytest.raises(SpecError, match=r"inference\.components: is for mode=pca, not variations"):
+            self.run("inference", words, "inference.mode=variations", "inference.components=[3]")
 
 
 def images(result: Any) -> np.ndarray:
@@ -267,7 +354,7 @@ def test_standardized_embeddings_come_back() -> None:
 def test_the_autoregressive_prior_trains_and_ships(tmp_path: Path) -> None:
     data = data_overrides(write_pairs(tmp_path / "data"))
     words = ["model.arch=unclip", "model.unclip.prior=autoregressive", *TINY, *data, "train.num_epochs=1"]
-    words.append(f"results_dir={tmp_path / 'results'}")
+    words += ["model.unclip.caption_sum=true", f"results_dir={tmp_path / 'results'}"]
     trained = TestUnclip.run("train", words)
     exported = TestUnclip.run("export", words)
     assert exported.difference < 1e-4
@@ -275,22 +362,6 @@ def test_the_autoregressive_prior_trains_and_ships(tmp_path: Path) -> None:
     model = runtime.load(exported.onnx_file)
     first, second = model.generate([PROMPT] * 2, candidates=3)
     assert not np.array_equal(first.pixels, second.pixels)
-
-
-def test_codes_are_the_principal_components_in_order() -> None:
-    generator = torch.Generator().manual_seed(0)
-    spread = torch.randn(400, 5, generator=generator) * torch.tensor([3.0, 0.01, 1.0, 0.3, 0.1])
-    embeddings = torch.nn.functional.normalize(spread + 10, dim=1)
-    coder = EmbeddingCodes(5, 4, 256)
-    coder.measure(embeddings)
-    codes = coder.codes(embeddings)
-    assert codes.min() == 0
-    assert codes.max() == 255
-    # The covariance's eigenvectors are the axes, up to their sign.
-    _, vectors = np.linalg.eigh(np.cov(embeddings.numpy(), rowvar=False))
-    cosines = abs((coder.axes.numpy() * vectors.T[::-1][:4]).sum(axis=1))
-    np.testing.assert_allclose(cosines, 1, atol=1e-3)
-    assert ((coder.embeddings(codes) * embeddings).sum(dim=1) > 0.9999).all()
 
 
 def test_no_code_sees_itself_or_those_after_it() -> None:

@@ -131,10 +131,14 @@ class TestCascade:
         assert [row["form"] for row in rows] == ["bundle", "ONNX fp32", "ONNX int8"]
         assert rows[2]["bytes"] == found.report["bytes"]
 
-    def test_pruning_is_refused_in_one_sentence(self, trained: Any, words: list[str]) -> None:
-        del trained
-        with pytest.raises(SpecError, match="There is no stage 'prune' of text_to_image"):
-            self.run("prune", words)
+    def test_upsamplers_are_pruned_too(self, trained: Any, words: list[str], tmp_path: Path) -> None:
+        asked = [f"prune.checkpoint={trained.bundle}", f"results_dir={tmp_path}", "prune.granularity=1"]
+        pruned = self.run("prune", words, *asked, "prune.ratio=0.3")
+        before, after = (read_bundle(one).parts for one in (trained.bundle, pruned.bundle))
+        for name in ("base", "upsampler_1"):
+            counts = [sum(one.numel() for one in parts[name].weights.values()) for parts in (before, after)]
+            assert counts[1] < counts[0], name
+        assert pruned.report["largest_difference"] < 1e-3
 
 
 def test_sides_must_be_multiples_and_of_an_architecture_that_diffuses() -> None:

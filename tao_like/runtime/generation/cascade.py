@@ -121,6 +121,10 @@ class CascadeGenerator:
         size = size_of(self)
         small = size_of(self.base)
         for name in (one for one in _IMAGES if own.get(one) is not None):
+            if isinstance(own[name], list | tuple):
+                arrays = [pixel_array(one, "RGB", (*size, 3), name) / np.float32(255) for one in own[name]]
+                own[name] = [as_bytes(reduced(one[None], *small))[0] for one in arrays]
+                continue
             pixels = pixel_array(own[name], "RGB", (*size, 3), name)
             if name == "image" and own.get("mask") is not None:
                 mask = pixel_array(own["mask"], "L", size, "mask")
@@ -145,13 +149,14 @@ class CascadeGenerator:
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Images for captions and seeds; see `Generator`."""
-        images = self.base.run(call, given)[IMAGE]
+        outputs = self.base.run(call, given)
+        images = outputs[IMAGE]
         for number in range(1, len(self.upsamplers) + 1):
             images = self.enlarged(call, number, images, given[SEED])
         if self.original is not None:
             mask = self.original.mask[None, :, :, None]
             images = (mask * images + (1 - mask) * self.original.image).astype(np.float32)
-        return {IMAGE: images}
+        return {**outputs, IMAGE: images}
 
     def enlarged(self, call: GraphCall, number: int, images: Floats, seeds: npt.NDArray[Any]) -> Floats:
         """Images (N, h, w, 3) by the upsampler of that number, from 1: (N, H, W, 3), 0 to 1."""

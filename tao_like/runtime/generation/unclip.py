@@ -34,7 +34,9 @@ from tao_like.runtime.generation.journey import JOURNEYS, Journey, slerp
 from tao_like.runtime.generation.priors import DIFFUSION, PRIOR_GRAPH, PRIORS, Asked, by_codes, by_diffusion
 from tao_like.runtime.generation.schedules import spaced
 
-EMBEDDING_GRAPH, IMAGE_GRAPH = "embedding", "image_encoder"
+EMBEDDING_GRAPH, IMAGE_GRAPH, SPACE_GRAPH = "embedding", "image_encoder", "embedding_space"
+LABELS = "labels"
+"""Name of the probabilities (N, K) of labels, where images are judged by such."""
 CONDITIONS = ("prior", "text", "caption")
 """Where the decoder's embedding comes from: the prior; the caption's own in its place; or there is none."""
 MOST_CANDIDATES = 64
@@ -105,13 +107,17 @@ class UnclipGenerator:
     def rehearsals(self) -> list[Generator]:
         """See `Generator`."""
         blank = np.zeros((self.decoder.height, self.decoder.width, 3), np.uint8)
-        return [replace(self, condition="prior", journey=None), self.changed(image=blank)]
+        # Without any component: that much is known of every space.
+        ways: list[dict[str, Any]] = [{}, {"components": [0]}]
+        begun = [self.changed(image=blank, **way) for way in ways]
+        return [replace(self, condition="prior", journey=None), *begun]
 
     def changed(self, **settings: Any) -> UnclipGenerator:
         """With other settings of the decoder's sampler or of the prior's, or with an image to begin with.
 
         ``image`` gives images like it; with ``image_to`` those on the way to another one; with ``caption``
-        those on the way from what that says to what the prompt says. See `Journey`.
+        those on the way from what that says to what the prompt says; with ``components`` what its embedding's
+        first principal components tell. See `Journey`.
 
         Raises:
             SpecError: a setting is unknown or has no meaning.
@@ -144,19 +150,29 @@ class UnclipGenerator:
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Images for captions and seeds; see `Generator`."""
-        noise = Noise(given[SEED])
+        journey = self.journey
+        noise = Noise(given[SEED] if journey is None else journey.noise_seeds(given[SEED]))
         text = given[TEXT]
         words = call(TEXT_GRAPH, {TEXT: text})
         without = call(TEXT_GRAPH, {TEXT: np.zeros_like(text)})
-        if self.journey is None:
+        if journey is None:
             x = noise.normal((3, self.decoder.height, self.decoder.width))
             image = self._image(call, words, without, noise)
         else:
-            x, image = self._begun(call, self.journey, words, without, given[SEED])
+            if journey.components:
+                x = noise.normal((3, self.decoder.height, self.decoder.width))
+                image = self._reconstructed(call, journey, given[SEED])
+            else:
+                x, image = self._begun(call, journey, words, without, given[SEED])
             # What is to be seen is in the embedding and in x; a caption would pull elsewhere.
             words = without
         condition = self._condition(image, words, without, self.decoder.guidance_scale)
-        return {IMAGE: as_images(self.decoder.denoise(call, x, condition, noise))}
+        made = self.decoder.denoise(call, x, condition, noise)
+        if journey is None:
+            return {IMAGE: as_images(made)}
+        made = journey.with_given(made, given[SEED])
+        judged = {} if journey.labels is None else {LABELS: self._judged(call, made, journey.labels)}
+        return {IMAGE: as_images(made), **judged}
 
     # --- the prior ---
 
@@ -216,6 +232,10 @@ class UnclipGenerator:
         count = len(seeds)
         blank = {name: value[:1] for name, value in without.items()}
         ends = [self._turned_back(call, one, blank) for one in journey.images]
+        if journey.rows:
+            rows = journey.cells(seeds)[0]
+            noise, image = (np.concatenate(one)[rows] for one in zip(*ends, strict=True))
+            return noise, image
         places = journey.places(seeds)
         noise, image = (np.repeat(one, count, axis=0) for one in ends[0])
         if len(ends) == 2:
@@ -227,6 +247,33 @@ class UnclipGenerator:
             towards = towards / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-6)
             return noise, slerp(image, towards.astype(np.float32), places * np.float32(journey.turn))
         return noise, image
+
+    def _reconstructed(self, call: GraphCall, journey: Journey, seeds: npt.NDArray[Any]) -> Floats:
+        """The images' embeddings by as many components as each sample keeps, (N, D). Raises SpecError."""
+        rows, columns = journey.cells(seeds)
+        pixels = (np.concatenate(journey.images) + 1) / 2
+        image = call(IMAGE_GRAPH, {"pixels": pixels})["image_embedding"]
+        # The first of a row is the image itself, whatever is made for it.
+        counts = np.array([0, *journey.components], np.float32)[columns]
+        found = call(SPACE_GRAPH, {"image_embedding": image[rows], "components": counts})
+        if counts.any() and not found["known"].all():
+            raise SpecError(
+                "this model was trained by an earlier version, which did not keep the principal components "
+                "of its training's embeddings; train it again, and it will know them."
+            )
+        reconstructed: Floats = found["reconstruction"]
+        return reconstructed
+
+    def _judged(self, call: GraphCall, made: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+        """Probabilities of labels (K, T) for images (N, 3, H, W), -1 to 1, by the model's CLIP, (N, K)."""
+        image = call(IMAGE_GRAPH, {"pixels": ((made + 1) / 2).clip(0, 1)})["image_embedding"]
+        text = call(TEXT_GRAPH, {TEXT: labels})["text_embedding"]
+        none = np.zeros(len(image), np.float32)
+        scale = call(SPACE_GRAPH, {"image_embedding": image, "components": none})["scale"]
+        logits = scale[:, None] * (image @ text.T)
+        likelihoods = np.exp(logits - logits.max(axis=1, keepdims=True))
+        found: Floats = likelihoods / likelihoods.sum(axis=1, keepdims=True)
+        return found
 
     def _turned_back(self, call: GraphCall, pixels: Floats, without: Arrays) -> tuple[Floats, Floats]:
         """The noise of which DDIM makes an image (1, 3, H, W), -1 to 1, and its embedding.

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tao_like.contract.capabilities import Generates
 from tao_like.contract.inputs import dummy_sample, preprocess
 from tao_like.contract.model import Exportable
 from tao_like.contract.sample import Preprocessed
 from tao_like.contract.task import AnyTask
 from tao_like.errors import ConversionError
 from tao_like.plots.charts import draw_bars
+from tao_like.runtime.generation.base import Generator
 from tao_like.runtime.session import graph_session
 from tao_like.stages.lib.engines import default_format, graph_inputs
 from tao_like.stages.lib.graphs.writing import to_onnx
@@ -90,14 +92,20 @@ def measure_latency(task: AnyTask, before: nn.Module, after: nn.Module, run: Run
         name: task.exports(network, default_format(task))
         for name, network in (("before", before), ("after", after))
     }
+    generates = task.capability(Generates)
+    generator = generates.generator() if generates else None
     try:
         calls = {
-            name: _in_turn(of_network, preprocessed, onnx_session) for name, of_network in graphs.items()
+            name: _in_turn(of_network, preprocessed, generator, onnx_session)
+            for name, of_network in graphs.items()
         }
         engine = "onnxruntime, CPU"
     except ConversionError as error:
         run.warning(f"latency is measured in torch: {error}")
-        calls = {name: _in_turn(of_network, preprocessed, _torch_call) for name, of_network in graphs.items()}
+        calls = {
+            name: _in_turn(of_network, preprocessed, generator, _torch_call)
+            for name, of_network in graphs.items()
+        }
         engine = "torch, CPU"
     times: dict[str, Latency] = measure_in_turns(calls, rounds=_ROUNDS, seconds=_SECONDS)
     medians = {name: round(latency.median_ms, 3) for name, latency in times.items()}
@@ -108,10 +116,11 @@ def measure_latency(task: AnyTask, before: nn.Module, after: nn.Module, run: Run
 def _in_turn(
     graphs: dict[str, Exportable],
     preprocessed: Preprocessed,
+    generator: Generator | None,
     make: Callable[[Exportable, tuple[torch.Tensor, ...]], Callable[[], object]],
 ) -> Callable[[], object]:
-    """A call that runs all graphs of a network, each on what it was given for a preprocessed sample."""
-    inputs = graph_inputs(graphs, preprocessed)
+    """A call that runs all graphs of a network, each once, on what it was given for a preprocessed sample."""
+    inputs = graph_inputs(graphs, preprocessed, generator)
     calls = [make(graph, inputs[name]) for name, graph in graphs.items()]
     return lambda: [call() for call in calls]
 

@@ -19,8 +19,9 @@ from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.blocks.prune import DEFAULT_TARGET_MACS
 from tao_like.contract.batch import Batch
-from tao_like.contract.capabilities import Prunes
+from tao_like.contract.capabilities import Generates, Prunes
 from tao_like.contract.model import Prunable, parts_of
+from tao_like.contract.phase import Phase
 from tao_like.contract.restored import bundle_network
 from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
@@ -40,6 +41,7 @@ from tao_like.stages.lib.folders import BUNDLE_NAME
 from tao_like.stages.lib.loading import resolve_workers
 from tao_like.stages.lib.scoring import last_phase, score
 from tao_like.stages.prune import criteria
+from tao_like.stages.prune.inner import inner_units
 from tao_like.stages.prune.proof import remove_proven, tensors
 from tao_like.stages.prune.report import compare_widths, draw_widths, layer_widths, measure_latency
 from tao_like.stages.prune.selection import Choice, MacsEstimate, Rules, choose, find_ratio
@@ -56,7 +58,7 @@ class Part:
     """A part of the network that shrinks.
 
     Attributes:
-        module: the part.
+        module: the part, or what runs it.
         prunable: what the task says of it.
         cost: before.
         initial: elements that each unit once had, by its name.
@@ -160,10 +162,10 @@ def _prepare(task_type: type[AnyTask], spec: CommonSpec, path: Path, model: Load
             "prune.steps=1"
         )
     modules = parts_of(network)
-    parts = {
-        name: Part(modules[name], prunable, network_cost(modules[name], prunable.inputs))
-        for name, prunable in prunes.prunable(network).items()
-    }
+    parts = {}
+    for name, prunable in prunes.prunable(network).items():
+        module = prunable.runs or modules[name]
+        parts[name] = Part(module, prunable, network_cost(module, prunable.inputs))
     return Pruning(task, network, parts, continued, run)
 
 
@@ -172,8 +174,13 @@ def _step(pruning: Pruning, step: int) -> float:
     settings, run = pruning.spec.prune, pruning.run
     excluded = _matching(pruning.network, settings.excluded_layers)
     difference, gone = 0.0, 0
-    for part in pruning.parts.values():
-        units = find_units(part.module, part.prunable, granularity=settings.granularity, excluded=excluded)
+    for name, part in pruning.parts.items():
+        if part.prunable.inner:
+            units = inner_units(part.module, granularity=settings.granularity, excluded=excluded)
+        else:
+            units = find_units(
+                part.module, part.prunable, granularity=settings.granularity, excluded=excluded
+            )
         if not units:
             raise SpecError(
                 "nothing of this network can be pruned: every layer is excluded (prune.excluded_layers), or "
@@ -181,7 +188,7 @@ def _step(pruning: Pruning, step: int) -> float:
             )
         for unit in units:
             part.initial.setdefault(unit.name, unit.size)
-        scores = _scores(pruning, units)
+        scores = _scores(pruning, name, units)
         if step == 1 and not any(_choice(pruning, part, units, scores, settings.steps)):
             # Known before there is any training.
             raise SpecError(
@@ -200,11 +207,15 @@ def _step(pruning: Pruning, step: int) -> float:
         from tao_like.stages.train.setup.tune import tune  # the only way in which pruning meets Lightning
 
         seed = pruning.spec.train.seed + step
+        phases = [
+            phase for phase in pruning.task.phases() if not pruning.parts.keys().isdisjoint(phase.parts)
+        ]
         tune(
             pruning.task,
             pruning.network,
             pruning.spec,
             run,
+            phases=phases or [last_phase(pruning.task)],
             epochs=settings.epochs_per_step,
             seed=seed,
         )
@@ -227,7 +238,7 @@ def _matching(network: nn.Module, patterns: list[str]) -> list[nn.Module]:
     return found
 
 
-def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
+def _scores(pruning: Pruning, part: str, units: list[Unit]) -> criteria.Scores:
     settings = pruning.spec.prune
     if settings.criterion in criteria.NORMS:
         return criteria.relative(criteria.magnitude(units, criteria.NORMS[settings.criterion]))
@@ -237,12 +248,17 @@ def _scores(pruning: Pruning, units: list[Unit]) -> criteria.Scores:
         return criteria.random_scores(units, pruning.spec.train.seed)
     pruning.network.eval()
     torch.manual_seed(pruning.spec.train.seed)  # Some losses blend the samples of a batch by chance.
+    phase = _phase_of(pruning.task, part)
     losses = (
-        torch.stack(list(last_phase(pruning.task).losses(pruning.network, batch).values())).sum()
-        for batch in _batches(pruning)
+        torch.stack(list(phase.losses(pruning.network, batch).values())).sum() for batch in _batches(pruning)
     )
     with safe_gradients(pruning.network):
         return criteria.taylor(units, losses)
+
+
+def _phase_of(task: AnyTask, part: str) -> Phase[Any]:
+    """The last phase in which a part learns: its loss is what the part matters for."""
+    return next((phase for phase in reversed(task.phases()) if part in phase.parts), last_phase(task))
 
 
 def _batches(pruning: Pruning) -> Iterator[Batch[Any]]:
@@ -282,7 +298,10 @@ def _metrics(task: AnyTask, network: nn.Module, run: Run, title: str) -> dict[st
     if split is None:
         return {}
     data = task.data.dataset(split)
-    engine = TorchEngine(task.exports(network.eval(), default_format(task)), torch.device("cpu"))
+    generates = task.capability(Generates)
+    generator = generates.generator() if generates else None
+    graphs = task.exports(network.eval(), default_format(task))
+    engine = TorchEngine(graphs, torch.device("cpu"), generator)
     with run.progress(title, len(data)) as bar:
         workers = resolve_workers(task.data, "cpu")
         return score(task, engine, data, _SCORING_BATCH, workers, bar.advance).compute().values
@@ -358,10 +377,13 @@ def _check_reloaded(pruning: Pruning, bundle: Bundle, path: Path) -> None:
     restored = parts_of(again)
     if any(structure.capture(restored[name]) != bundle.parts[name].structure for name in pruning.parts):
         raise ConversionError("the pruned bundle does not give back its own structure; please report this")
+    prunes = pruning.task.capability(Prunes)
+    assert prunes is not None
+    runs = {name: prunable.runs or restored[name] for name, prunable in prunes.prunable(again).items()}
     for name, part in pruning.parts.items():
         with torch.inference_mode():
             expected = part.module.eval()(*part.prunable.inputs)
-            actual = restored[name].eval()(*part.prunable.inputs)
+            actual = runs[name].eval()(*part.prunable.inputs)
         if not all(
             torch.equal(one, other) for one, other in zip(tensors(expected), tensors(actual), strict=True)
         ):

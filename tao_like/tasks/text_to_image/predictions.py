@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,28 +17,52 @@ from tao_like.errors import DatasetError
 from tao_like.plots.cards import NEUTRAL, RIGHT, WRONG, draw_card
 from tao_like.plots.grids import image_grid
 from tao_like.runtime.generation.base import IMAGE, SEED, TEXT
+from tao_like.runtime.generation.unclip import LABELS
 from tao_like.runtime.predictions.image import save_image, to_pixels
 from tao_like.tasks.text_to_image.data.data import Images, Target
 from tao_like.tasks.text_to_image.judge import Attributes, Judge, words_of
 
+SHOWN_LABELS = 3
+"""Of a judged image."""
 
-class MadeImages(Predictions[np.ndarray]):
-    """What is made of captions: pixels (H, W, 3) uint8.
+
+class LabelledImage(NamedTuple):
+    """A made image that a CLIP has judged.
+
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        labels: with their probabilities, the likeliest first.
+    """
+
+    pixels: np.ndarray
+    labels: dict[str, float]
+
+
+class MadeImages(Predictions[np.ndarray | LabelledImage]):
+    """What is made of captions: pixels (H, W, 3) uint8, with labels where images are judged by such.
 
     Args:
         attributes: what images are judged by.
         judge: made when it is first needed; None: there are no real images to judge by.
+        labels: by which a way of generating judges, where it does.
     """
 
     kind = "picture"
 
-    def __init__(self, attributes: Attributes, judge: Callable[[], Judge] | None) -> None:
+    def __init__(
+        self, attributes: Attributes, judge: Callable[[], Judge] | None, labels: Sequence[str] = ()
+    ) -> None:
         self.attributes = attributes
         self._judge = judge
+        self._labels = labels
 
     @override
-    def from_outputs(self, outputs: Outputs) -> list[np.ndarray]:
-        return list(to_pixels(outputs[IMAGE]))
+    def from_outputs(self, outputs: Outputs) -> list[np.ndarray | LabelledImage]:
+        made = to_pixels(outputs[IMAGE])
+        if LABELS not in outputs:
+            return list(made)
+        judged = [label_probabilities(self._labels, row) for row in outputs[LABELS]]
+        return [LabelledImage(*one) for one in zip(made, judged, strict=True)]
 
     @override
     def targets(self, batch: Batch[Images]) -> list[Target]:
@@ -48,22 +72,34 @@ class MadeImages(Predictions[np.ndarray]):
         return [Target(*one) for one in zip(given.captions, seeds, pixels, given.groups, strict=True)]
 
     @override
-    def csv_row(self, sample: Sample, prediction: np.ndarray) -> dict[str, Any]:
+    def csv_row(self, sample: Sample, prediction: np.ndarray | LabelledImage) -> dict[str, Any]:
         prompt, seed = asked(sample)
-        found = self._looks(prediction)
-        return {"path": sample.key, "prompt": prompt, "seed": seed, **found}
+        pixels, labels = _parts(prediction)
+        likeliest = {"label": next(iter(labels))} if labels else {}
+        chances = {f"p({name})": round(labels[name], 4) for name in self._labels if labels}
+        looks = self._looks(pixels)
+        return {"path": sample.key, "prompt": prompt, "seed": seed, **looks, **likeliest, **chances}
 
     @override
-    def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Image.Image:
+    def draw(
+        self,
+        sample: Sample,
+        prediction: np.ndarray | LabelledImage,
+        heatmap: np.ndarray | None = None,
+    ) -> Image.Image:
         del heatmap
         prompt, seed = asked(sample)
-        lines, color = [prompt, f"seed {seed}"], NEUTRAL
-        if found := self._looks(prediction):
+        pixels, labels = _parts(prediction)
+        lines, color = [prompt or sample.key, f"seed {seed}"], NEUTRAL
+        if labels:
+            told = [f"{chance:.2f} {name}" for name, chance in list(labels.items())[:SHOWN_LABELS]]
+            return draw_card(Image.fromarray(pixels), [lines[0], *told], color)
+        if prompt and (found := self._looks(pixels)):
             wanted = words_of(prompt, self.attributes)
             wrong = [found[name] for name, word in wanted.items() if found[name] != word]
             color = WRONG if wrong else RIGHT
             lines[1] += f": looks {', '.join(wrong)}" if wrong else ""
-        return draw_card(Image.fromarray(prediction), lines, color)
+        return draw_card(Image.fromarray(pixels), lines, color)
 
     def _looks(self, prediction: np.ndarray) -> dict[str, str]:
         """What an image looks like; empty where there is nothing to judge by."""
@@ -84,11 +120,11 @@ class MadeImages(Predictions[np.ndarray]):
             for one, caption in zip(pixels, batch.targets.captions, strict=True)
         ]
 
-    def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:
+    def save(self, path: Path, sample: Sample, prediction: np.ndarray | LabelledImage, model: str) -> None:
         """See `Generates.save`."""
         prompt, seed = asked(sample)
         made_of = {"prompt": prompt, "seed": str(seed), "model": model}
-        save_image(Image.fromarray(prediction), path, made_of)
+        save_image(Image.fromarray(_parts(prediction)[0]), path, made_of)
 
 
 class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
@@ -122,6 +158,17 @@ class Reconstructions(Predictions[tuple[np.ndarray, np.ndarray]]):
     @override
     def draw_batch(self, batch: Batch[Images]) -> list[Image.Image]:
         return []
+
+
+def label_probabilities(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
+    """Labels with their probabilities (K,), the likeliest first."""
+    order = np.argsort(-probabilities, kind="stable")
+    return {labels[number]: float(probabilities[number]) for number in order}
+
+
+def _parts(prediction: np.ndarray | LabelledImage) -> tuple[np.ndarray, dict[str, float]]:
+    """Pixels, and labels where there are some."""
+    return prediction if isinstance(prediction, LabelledImage) else (prediction, {})
 
 
 def asked(sample: Sample) -> tuple[str, int]:

@@ -31,7 +31,7 @@ from tao_like.tasks.text_to_image.spec_upsampler import UpsamplerSpec
 
 DALLE, GLIDE, UNCLIP = "dalle", "glide", "unclip"
 ARCHITECTURES = (DALLE, GLIDE, UNCLIP)
-STAGES = ("dataset_check", "train", "evaluate", "inference", "export", "quantize", "compare")
+STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 
 
 @dataclass

@@ -7,17 +7,24 @@ from dataclasses import dataclass, replace
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
+from tao_like.runtime.generation.journey import TURN
 from tao_like.runtime.generation.unclip import CONDITIONS
 from tao_like.tasks.text_to_image.spec_optimise import OptimiseSpec
 
-GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE, OPTIMISE = MODES = (
+GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE, PCA, TYPOGRAPHIC_ATTACK, OPTIMISE = MODES = (
     "generate",
     "variations",
     "interpolate",
     "text_difference",
+    "pca",
+    "typographic_attack",
     "optimise",
 )
-JOURNEYS = (VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE)
+ROWS = (PCA, TYPOGRAPHIC_ATTACK)
+"""Those whose images stand in rows, a given one first."""
+WAYS = (INTERPOLATE, TEXT_DIFFERENCE)
+"""Those whose images lie on a way."""
+JOURNEYS = (VARIATIONS, *WAYS, *ROWS)
 """Those that begin with an image."""
 
 
@@ -165,15 +172,33 @@ class GenerateInferenceSpec(InferenceSpec):
     )
     mode: str = spec_field(
         GENERATE,
-        "For unclip, with `image`: others like it; those between it and `image_to`; or those on the way from "
-        "what `caption` says to what the prompt says; optimise: for any, by clip_checkpoint's gradient",
+        "For unclip, with `image`: others like it; those between it and `image_to`; those on the way from "
+        "what `caption` says to what the prompt says; what the first principal components of its embedding "
+        "tell; or others like it with and without a `word` upon it, which CLIP judges by the prompts; "
+        "optimise: for any, by clip_checkpoint's gradient",
         choices=MODES,
     )
     image: str | None = spec_field(
-        None, "For glide: an image to change, with `mask` or `strength`; for unclip see `mode`", path=True
+        None,
+        "For glide: an image to change, with `mask` or `strength`; for unclip see `mode`; for `pca` also a "
+        "folder of images",
+        path=True,
     )
     image_to: str | None = spec_field(None, "For `interpolate`: the image at the other end", path=True)
     caption: str | None = spec_field(None, "For `text_difference`: what the image shows")
+    turn: float = spec_field(
+        TURN,
+        "For `text_difference`: how far the last image is turned to what the words differ in, as a fraction "
+        "of the angle between its embedding and that direction (in the paper 0.25 to 0.5)",
+        ge=0,
+        le=1,
+    )
+    word: str | None = spec_field(None, "For `typographic_attack`: what is written upon the image")
+    components: list[int] = spec_field(
+        [],
+        "For `pca`: principal components that each image of a row keeps; empty: 1, 2, 4 and so on, up to all",
+        element_ge=0,
+    )
     mask: str | None = spec_field(
         None,
         "For glide: an image that is white where `image` is painted anew; the rest of it stays",
@@ -207,7 +232,8 @@ class GenerateInferenceSpec(InferenceSpec):
         """Each mode has what it needs, and nothing of another's."""
         if self.mode in JOURNEYS and not self.image:
             yield Problem("image", f"is missing; mode={self.mode} begins with an image")
-        for key, mode in (("image_to", INTERPOLATE), ("caption", TEXT_DIFFERENCE)):
+        needed = (("image_to", INTERPOLATE), ("caption", TEXT_DIFFERENCE), ("word", TYPOGRAPHIC_ATTACK))
+        for key, mode in needed:
             given = getattr(self, key) is not None
             if given != (self.mode == mode):
                 rule = (
@@ -216,7 +242,13 @@ class GenerateInferenceSpec(InferenceSpec):
                 yield Problem(key, rule)
         if self.mode == TEXT_DIFFERENCE and len(self.prompts) != 1:
             yield Problem("prompts", f"has {len(self.prompts)} texts; mode={self.mode} goes to what one says")
-        if self.mode in (VARIATIONS, INTERPOLATE) and (self.prompts or self.source):
+        if self.components and self.mode != PCA:
+            yield Problem("components", f"is for mode={PCA}, not {self.mode}")
+        if self.word is not None and not self.word.strip():
+            yield Problem("word", "is empty; give a word")
+        if self.mode == TYPOGRAPHIC_ATTACK and (len(self.prompts) < 2 or self.source):
+            yield Problem("prompts", f"has {len(self.prompts)} texts; mode={self.mode} judges by two or more")
+        if self.mode in (VARIATIONS, INTERPOLATE, PCA) and (self.prompts or self.source):
             yield Problem("prompts", f"is given; mode={self.mode} hears no words")
         if self.mode == OPTIMISE and (self.image or self.rerank > 1):
             yield Problem(

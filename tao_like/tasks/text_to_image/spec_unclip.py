@@ -23,6 +23,11 @@ class UnclipSpec:
     text_width: int = spec_field(64, "Channels of CLIP's text tower", ge=8)
     text_layers: int = spec_field(2, "Its layers", ge=1)
     text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
+    caption_sum: bool = spec_field(
+        False,  # as in bundles from before this key
+        "Add a vector of each of the caption's words to CLIP's embedding of it and to what the prior hears: "
+        "not in unCLIP; words that were never seen together find each other sooner",
+    )
     prior: str = spec_field(
         "diffusion",
         "How the prior says an embedding: out of noise; or its principal components, rounded, one by one",

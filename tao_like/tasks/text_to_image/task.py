@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Describes, Generates, Variant
+from tao_like.contract.capabilities import Describes, Generates, Prunes, Variant
 from tao_like.contract.data import Dataset
-from tao_like.contract.model import Exportable
+from tao_like.contract.model import Exportable, Prunable
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import Task
@@ -50,6 +50,7 @@ from tao_like.tasks.text_to_image.phases import (
     TransformerPhase,
 )
 from tao_like.tasks.text_to_image.predictions import MadeImages, Reconstructions
+from tao_like.tasks.text_to_image.pruning import prunable_parts
 from tao_like.tasks.text_to_image.rerank import Reranked
 from tao_like.tasks.text_to_image.sampling import generator_for
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, UNCLIP, ModelSpec
@@ -58,13 +59,17 @@ from tao_like.tasks.text_to_image.spec_stages import (
     GENERATE,
     INTERPOLATE,
     OPTIMISE,
+    PCA,
+    ROWS,
     VARIATIONS,
+    WAYS,
     GenerateInferenceSpec,
 )
 from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 from tao_like.tasks.text_to_image.unclip.phases import ClipPhase, DecoderPhase, PriorPhase
+from tao_like.tasks.text_to_image.unclip.rows import image_paths, row_samples, row_settings
 from tao_like.tasks.text_to_image.upsampling.metrics import EnlargedMetrics, PaintedMetrics
 from tao_like.tasks.text_to_image.upsampling.phase import UPSAMPLER_PHASES
 from tao_like.tasks.text_to_image.upsampling.variants import Enlarging, Painting, middle_mask
@@ -77,7 +82,7 @@ BUILDERS: dict[str, Callable[[ModelSpec, int], nn.Module]] = {
 }
 
 
-class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
+class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
     """DALL-E, GLIDE or unCLIP."""
 
     name = "text_to_image"
@@ -90,7 +95,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
         super().__init__(spec, trained)
         data = CaptionData(spec, trained)
         judge = (lambda: data.judge) if data.has("train") else None
-        predictions = MadeImages(spec.dataset.attributes, judge)
+        predictions = MadeImages(spec.dataset.attributes, judge, spec.inference.prompts)
         self._generator = generator_for(spec)
         self.data = data
         self.compose(
@@ -150,6 +155,11 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
     # --- capabilities ---
 
     @override
+    def prunable(self, model: Any) -> dict[str, Prunable]:
+        text = torch.from_numpy(self.data.tokenizer.ids("a"))[None]
+        return prunable_parts(model, self.spec.model, text)
+
+    @override
     def generator(self) -> Generator:
         return self._generator
 
@@ -160,6 +170,8 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             return self._optimised(network)
         if inference.image is None:
             return self._best_of(inference.rerank)
+        if inference.mode in ROWS:
+            return self._generator.changed(**self._rows(inference))
         edit: dict[str, Any] = {"image": _pixels(self.data, inference.image, "image")}
         if inference.mode != GENERATE:
             return self._generator.changed(**edit, **self._way(inference))
@@ -188,6 +200,14 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
 
         return Optimised(self._generator, lambda: guide, lambda: self.data.text, canvas, settings)
 
+    def _rows(self, inference: GenerateInferenceSpec) -> dict[str, Any]:
+        """Given images, each with what is made of it."""
+
+        def pixels(path: Path) -> np.ndarray:
+            return _pixels(self.data, str(path), "image")
+
+        return row_settings(inference, self.spec.model.unclip.embedding, pixels, self.data.tokenizer.ids)
+
     def _way(self, inference: GenerateInferenceSpec) -> dict[str, Any]:
         """Where a given image goes."""
         way: dict[str, Any] = {"frames": inference.num_images, "first": inference.seed}
@@ -195,6 +215,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             way["image_to"] = _pixels(self.data, inference.image_to, "image_to")
         if inference.caption is not None:
             way["caption"] = self.data.tokenizer.ids(inference.caption)[None]
+            way["turn"] = inference.turn
         return way
 
     @override
@@ -246,10 +267,20 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Describes):
             texts = [line.strip() for line in lines if line.strip()]
             if not texts:
                 raise DatasetError(f"inference.source: {path} has no prompt; give one a line")
+        if inference.mode in ROWS:
+            return row_samples(inference, self.spec.model.unclip.embedding)
         if inference.mode in (VARIATIONS, INTERPOLATE):
             texts = [""]
         seeds = range(inference.seed, inference.seed + inference.num_images)
         return [Sample(text, {TEXT: text, SEED: seed}) for text in texts for seed in seeds]
+
+    @override
+    def sheet_columns(self) -> int:
+        inference = self.spec.inference
+        if inference.mode in ROWS:
+            rows = len(image_paths(str(inference.image))) if inference.mode == PCA else 2
+            return len(self.prompts()) // rows
+        return inference.num_images if inference.mode in WAYS else super().sheet_columns()
 
     @override
     def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:

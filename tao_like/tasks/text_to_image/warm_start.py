@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from tao_like.bundle import read_bundle
-from tao_like.contract.model import parts_of
+from tao_like.contract.model import later_buffers, parts_of
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.inputs.text import TextPreprocessing
@@ -40,7 +40,11 @@ def load_weights(model: nn.Module, path: Path, text: TextPreprocessing) -> list[
         name: {key: tensor.shape for key, tensor in part.weights.items()}
         for name, part in bundle.parts.items()
     }
-    if shapes != theirs:
+    later = {name: later_buffers(module) - theirs.get(name, {}).keys() for name, module in modules.items()}
+    if theirs != {
+        name: {key: shape for key, shape in own.items() if key not in later[name]}
+        for name, own in shapes.items()
+    }:
         raise SpecError(
             f"{KEY}={path} holds another network than the model block describes, or one of another "
             "vocabulary; make them agree"

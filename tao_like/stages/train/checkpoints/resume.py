@@ -14,6 +14,7 @@ from torch import nn
 from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.fields import METADATA_KEY
+from tao_like.contract.model import later_buffers
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Split
 from tao_like.contract.task import AnyTask
@@ -140,6 +141,8 @@ def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path)
     """Hold the checkpoint's weights against the network that is to take them. Raises BundleError."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint[WEIGHTS].items()}
+    for name in later_buffers(network) - found.keys():
+        del expected[name]
     odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if odd:
         raise BundleError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,17 @@ from tao_like.stages.train.stage import open_phase, prepare
 from tao_like.tracking import Run
 
 
-def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epochs: int, seed: int) -> None:
-    """Trains a network in place for some epochs, by its last phase's train block; nothing is written.
+def tune(
+    task: AnyTask,
+    network: nn.Module,
+    spec: CommonSpec,
+    run: Run,
+    *,
+    phases: Sequence[Phase[Any]],
+    epochs: int,
+    seed: int,
+) -> None:
+    """Trains a network in place for some epochs, by its phases' train blocks; nothing is written.
 
     Schedule and warm-up are shortened in the same measure. It runs in one process.
 
@@ -27,7 +37,8 @@ def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epoch
         network: what is frozen stays so only if the spec freezes it.
         spec: the resolved spec.
         run: gets progress and a status line an epoch.
-        epochs: passes over the training data.
+        phases: of the task, in order.
+        epochs: passes over the training data in each.
         seed: of order and augmentation.
     """
     train = replace(
@@ -37,14 +48,14 @@ def tune(task: AnyTask, network: nn.Module, spec: CommonSpec, run: Run, *, epoch
         num_nodes=1,
         seed=seed,
     )
-    phase = shortened(task.phases()[-1], epochs, seed)
     work = prepare(task, replace(spec, train=train), run, network=network)
     # The network stays in evaluation mode, as pruning has it: norm layers keep the statistics of the long
     # training, and the one that follows pruning measures new ones.
-    training = open_phase(work, phase, None, tunes=True)
-    with safe_gradients(network):
-        training.fit()
-    training.kept_model()
+    for phase in phases:
+        training = open_phase(work, shortened(phase, epochs, seed), None, tunes=True)
+        with safe_gradients(network):
+            training.fit()
+        training.kept_model()
     network.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(True)  # type: ignore[call-overload]
 
 

@@ -79,6 +79,7 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         layers=own.text_layers,
         heads=own.text_heads,
         embedding=own.embedding,
+        caption_sum=own.caption_sum,
     )
     sizes: dict[str, Any] = {
         "embedding": own.embedding,
@@ -87,6 +88,7 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         "width": own.prior_width,
         "layers": own.prior_layers,
         "heads": own.prior_heads,
+        "vocabulary": vocabulary if own.caption_sum else 0,
     }
     prior: Prior | CodePrior = (
         Prior(**sizes)

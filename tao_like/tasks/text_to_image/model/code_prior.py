@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.tasks.text_to_image.model.parts import Transformer
+from tao_like.tasks.text_to_image.model.components import principal_components
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum
 
 
 class EmbeddingCodes(nn.Module):
@@ -31,11 +32,7 @@ class EmbeddingCodes(nn.Module):
 
     def measure(self, embeddings: Tensor) -> None:
         """Finds components and their ranges among embeddings (N, D)."""
-        mean = embeddings.mean(dim=0)
-        _, _, axes = torch.linalg.svd(embeddings - mean, full_matrices=False)
-        if len(axes) < len(self.low):
-            axes = functional.pad(axes, (0, 0, 0, len(self.low) - len(axes)))
-        axes = axes[: len(self.low)]
+        mean, axes = principal_components(embeddings, len(self.low))
         values = (embeddings - mean) @ axes.T
         self.mean.copy_(mean)
         self.axes.copy_(axes)
@@ -62,6 +59,7 @@ class CodePrior(nn.Module):
         length: tokens of a caption.
         codes, buckets: as of `EmbeddingCodes`, which it holds.
         width, layers, heads: of the transformer.
+        vocabulary: tokens of captions, where every place hears each word by itself too; 0: as in unCLIP.
     """
 
     def __init__(
@@ -75,8 +73,10 @@ class CodePrior(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        vocabulary: int = 0,
     ) -> None:
         super().__init__()
+        self.words = WordSum(vocabulary, width) if vocabulary else None
         self.coder = EmbeddingCodes(embedding, codes, buckets)
         self.tokens = nn.Linear(text_width, width)
         self.text = nn.Linear(embedding, width)
@@ -87,7 +87,9 @@ class CodePrior(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, buckets)
 
-    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, padding: Tensor) -> Tensor:
+    def forward(
+        self, codes: Tensor, text: Tensor, tokens: Tensor, padding: Tensor, words: Tensor | None = None
+    ) -> Tensor:
         """The logits of every code, each from those before it.
 
         Args:
@@ -95,17 +97,20 @@ class CodePrior(nn.Module):
             text: (N, embedding): the caption's.
             tokens: (N, length, text_width): the text tower's.
             padding: (N, length) bool: places beyond the caption's end, which nothing sees.
+            words: (N, width): the sum of its words' vectors, where it has such.
 
         Returns:
             (N, K, buckets).
         """
         told = (2 * (codes[:, :-1].to(text.dtype) + 0.5) / self.coder.buckets - 1).unsqueeze(-1)
         before = told * self.code[:, : told.shape[1]]
-        x = torch.cat([self.tokens(tokens), self.text(text).unsqueeze(1), before], dim=1) + self.positions
+        said = torch.cat([self.text(text).unsqueeze(1), before], dim=1)
+        if words is not None:
+            said = said + words.unsqueeze(1)
+        x = torch.cat([self.tokens(tokens), said], dim=1) + self.positions
         place = torch.arange(x.shape[1], device=x.device)
         unseen = torch.cat([padding, torch.zeros_like(codes, dtype=torch.bool)], dim=1)[:, None]
         hidden = ((place[None, :] > place[:, None])[None] | unseen) & (place[None, :] != place[:, None])[None]
         mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
-        said = self.norm(self.transformer(x, mask))[:, tokens.shape[1] :]
-        found: Tensor = self.out(said)
+        found: Tensor = self.out(self.norm(self.transformer(x, mask))[:, tokens.shape[1] :])
         return found

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.contract.model import InnerChannels
+from tao_like.runtime.inputs.text import PAD
+
 
 class Attention(nn.Module):
     """Self-attention of several heads over a sequence.
@@ -42,6 +45,13 @@ class MLP(nn.Sequential):
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
+    def inner_channels(self) -> InnerChannels:
+        """See `HasInnerChannels`."""
+        first, _, last = self
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        return InnerChannels({first: 1}, (last,))
+
 
 class Block(nn.Module):
     """A transformer's layer with its norms in front (pre-LN)."""
@@ -57,6 +67,23 @@ class Block(nn.Module):
         """(N, T, width) to the same; ``mask`` as for `Attention`."""
         x = x + self.attention(self.norm1(x), mask)
         return x + self.mlp(self.norm2(x))
+
+
+class WordSum(nn.Embedding):
+    """A vector of each word of a caption, summed up: it says of a word the same whatever stands beside it.
+
+    Args:
+        vocabulary: tokens; 0 is padding and says nothing.
+        width: of the vectors.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__(vocabulary, width)
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, text: Tensor) -> Tensor:
+        """(N, T) int64 to (N, width)."""
+        return (super().forward(text) * (text != PAD).unsqueeze(-1)).sum(dim=1)
 
 
 class Transformer(nn.Module):

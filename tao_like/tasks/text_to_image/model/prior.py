@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tao_like.tasks.text_to_image.model.parts import Transformer, timestep_embedding
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum, timestep_embedding
 
 EXTRA_TOKENS = 4
 """Beside the caption's: its embedding, the timestep, the noisy image's embedding, and the query."""
@@ -19,12 +19,22 @@ class Prior(nn.Module):
         text_width: width of the text tower's tokens.
         length: tokens of a caption.
         width, layers, heads: of the transformer.
+        vocabulary: tokens of captions, where the query hears each word by itself too; 0: as in unCLIP.
     """
 
     def __init__(
-        self, *, embedding: int, text_width: int, length: int, width: int, layers: int, heads: int
+        self,
+        *,
+        embedding: int,
+        text_width: int,
+        length: int,
+        width: int,
+        layers: int,
+        heads: int,
+        vocabulary: int = 0,
     ) -> None:
         super().__init__()
+        self.words = WordSum(vocabulary, width) if vocabulary else None
         self.width = width
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.tokens = nn.Linear(text_width, width)
@@ -37,7 +47,13 @@ class Prior(nn.Module):
         self.out = nn.Linear(width, embedding)
 
     def forward(
-        self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, padding: Tensor
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        tokens: Tensor,
+        padding: Tensor,
+        words: Tensor | None = None,
     ) -> Tensor:
         """The image's embedding without noise.
 
@@ -47,6 +63,7 @@ class Prior(nn.Module):
             text: (N, embedding): the caption's.
             tokens: (N, length, text_width): the text tower's.
             padding: (N, length) bool: places beyond the caption's end, which nothing sees.
+            words: (N, width): the sum of its words' vectors, where it has such.
 
         Returns:
             (N, embedding).
@@ -54,7 +71,10 @@ class Prior(nn.Module):
         batch = noisy.shape[0]  # in a trace `len` would be a constant
         time = self.time(timestep_embedding(timesteps, self.width))
         ends = torch.stack([self.text(text), time, self.image(noisy)], dim=1)
-        x = torch.cat([self.tokens(tokens), ends, self.query.expand(batch, -1, -1)], dim=1) + self.positions
+        query = self.query.expand(batch, -1, -1)
+        if words is not None:
+            query = query + words.unsqueeze(1)
+        x = torch.cat([self.tokens(tokens), ends, query], dim=1) + self.positions
         length = x.shape[1]
         place = torch.arange(length, device=x.device)
         hidden = (place[None, :] > place[:, None])[None]

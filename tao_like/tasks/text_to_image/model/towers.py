@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.tasks.text_to_image.model.parts import Transformer
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum
 
 GROUPS = 8
 FIRST_SCALE = math.log(1 / 0.07)
@@ -53,13 +53,25 @@ class TextTower(nn.Module):
         length: tokens of a caption.
         width, layers, heads: of the transformer.
         embedding: length of an embedding.
+        caption_sum: add a vector of each word to what is read at the end: one that does not depend on the
+            word's neighbors, so that pairs of words that were never seen together have their place.
     """
 
     def __init__(
-        self, *, vocabulary: int, end: int, length: int, width: int, layers: int, heads: int, embedding: int
+        self,
+        *,
+        vocabulary: int,
+        end: int,
+        length: int,
+        width: int,
+        layers: int,
+        heads: int,
+        embedding: int,
+        caption_sum: bool = False,
     ) -> None:
         super().__init__()
         self.end = end
+        self.words = WordSum(vocabulary, width) if caption_sum else None
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.empty(length, width).normal_(std=0.01))
         nn.init.normal_(self.tokens.weight, std=0.02)
@@ -84,6 +96,8 @@ class TextTower(nn.Module):
         ends = (text == self.end).to(states.dtype)
         first = ends * (ends.cumsum(dim=1) == 1)
         at_end = (states * first.unsqueeze(-1)).sum(dim=1)
+        if self.words is not None:
+            at_end = at_end + self.words(text)
         return functional.normalize(self.proj(at_end), dim=1), states
 
 

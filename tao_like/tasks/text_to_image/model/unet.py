@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.contract.model import InnerChannels
 from tao_like.tasks.text_to_image.model.parts import Transformer, timestep_embedding, zero
 
 GROUPS = 32
@@ -77,7 +78,8 @@ class ResBlock(nn.Module):
         self.embed = nn.Linear(embedding, 2 * outputs if scale_shift else outputs)
         self.norm2 = norm(outputs)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        zero(self.conv2)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -95,6 +97,11 @@ class ResBlock(nn.Module):
         else:
             hidden = functional.silu(self.norm2(hidden + embedded))
         return self.skip(x) + self.conv2(self.dropout(hidden))
+
+    def inner_channels(self) -> InnerChannels:
+        """Those between the convolutions; see `HasInnerChannels`."""
+        times = 2 if self.scale_shift else 1
+        return InnerChannels({self.conv1: 1, self.embed: times}, (self.conv2,), self.norm2)
 
 
 class TextAttention(nn.Module):

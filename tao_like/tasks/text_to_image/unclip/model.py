@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from tao_like.contract.model import fill_later_buffers
 from tao_like.runtime.inputs.text import PAD
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
+from tao_like.tasks.text_to_image.model.components import principal_components
 from tao_like.tasks.text_to_image.model.diffusion_networks import UnclipDecoder
 from tao_like.tasks.text_to_image.model.prior import Prior
-from tao_like.tasks.text_to_image.model.towers import Towers
+from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, Towers
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import numbered
 
@@ -50,6 +53,42 @@ class Standardized(nn.Module):
         return functional.normalize(standardized * self.std + self.mean, dim=1)
 
 
+class DecoderWithComponents(Standardized):
+    """A decoder that knows the principal components of the training's embeddings too.
+
+    Decoders of earlier versions have none; they load as such.
+    """
+
+    later_buffers: ClassVar[tuple[str, ...]] = ("axes",)
+
+    def __init__(self, network: nn.Module, embedding: int) -> None:
+        super().__init__(network, embedding)
+        self.register_buffer("axes", torch.zeros(embedding, embedding))
+        self.axes: Tensor
+        fill_later_buffers(self)
+
+    @override
+    def measure(self, embeddings: Tensor) -> None:
+        super().measure(embeddings)
+        _, axes = principal_components(embeddings, len(self.axes))
+        self.axes.copy_(axes)
+
+    def reconstructed(self, embeddings: Tensor, counts: Tensor) -> Tensor:
+        """Embeddings by their first principal components alone.
+
+        Args:
+            embeddings: (N, D).
+            counts: (N,): components that are kept of each; 0 gives the mean of the training's.
+
+        Returns:
+            (N, D), of length 1.
+        """
+        # Einsum, which int8 leaves as it is: images do not show what rounding would do here.
+        values = torch.einsum("nd,kd->nk", embeddings - self.mean, self.axes)
+        kept = torch.arange(len(self.axes), device=values.device) < counts[:, None]
+        return functional.normalize(torch.einsum("nk,kd->nd", values * kept, self.axes) + self.mean, dim=1)
+
+
 class UnclipModel(nn.Module):
     """What the three phases train, one after another."""
 
@@ -64,7 +103,7 @@ class UnclipModel(nn.Module):
         super().__init__()
         self.clip = clip
         self.prior = Standardized(prior, embedding) if isinstance(prior, Prior) else prior
-        self.decoder = Standardized(decoder, embedding)
+        self.decoder = DecoderWithComponents(decoder, embedding)
         self.upsamplers = nn.ModuleList(upsamplers)
 
     def parts(self) -> dict[str, nn.Module]:
@@ -96,13 +135,20 @@ class UnclipModel(nn.Module):
         text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)
+        heard = (of_text, tokens, text == PAD, *self.word_sums(text))
         if part == "codes":
-            return self.prior(given[0], of_text, tokens, text == PAD)
+            return self.prior(given[0], *heard)
         noisy, timesteps, *rest = given
         if part == "prior":
             assert isinstance(self.prior, Standardized)
-            return self.prior.network(noisy, timesteps, of_text, tokens, text == PAD)
+            return self.prior.network(noisy, timesteps, *heard)
         return decoded(self.decoder, noisy, timesteps, rest[0], of_text, tokens)
+
+    def word_sums(self, text: Tensor) -> tuple[Tensor, ...]:
+        """What the prior hears of each word by itself: (N, width), or nothing."""
+        prior = self.prior.network if isinstance(self.prior, Standardized) else self.prior
+        assert isinstance(prior, Prior | CodePrior)
+        return () if prior.words is None else (prior.words(text),)
 
 
 def decoded(
@@ -127,16 +173,17 @@ def decoded(
 
 
 class TextForExport(nn.Module):
-    """Captions to their embeddings, their tokens, and which places have one."""
+    """Captions to their embeddings, their tokens, which places have one, and perhaps the sum of words."""
 
     def __init__(self, model: UnclipModel) -> None:
         super().__init__()
         self.text = model.clip.text
+        self.model = model
 
-    def forward(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, T) to (N, D), (N, T, width) and (N, T) float, 1 where a token is."""
+    def forward(self, text: Tensor) -> tuple[Tensor, ...]:
+        """(N, T) to (N, D), (N, T, width), (N, T) float, 1 where a token is, and (N, prior's width)."""
         embedding, tokens = self.text(text)
-        return embedding, tokens, (text != PAD).to(tokens.dtype)
+        return embedding, tokens, (text != PAD).to(tokens.dtype), *self.model.word_sums(text)
 
 
 class PriorForExport(nn.Module):
@@ -147,9 +194,11 @@ class PriorForExport(nn.Module):
         assert isinstance(model.prior, Standardized)
         self.prior = model.prior.network
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, text: Tensor, tokens: Tensor, seen: Tensor, *words: Tensor
+    ) -> Tensor:
         """See `Prior`; ``seen`` is the opposite of its ``padding``."""
-        return self.prior(noisy, timesteps, text, tokens, seen < 0.5)
+        return self.prior(noisy, timesteps, text, tokens, seen < 0.5, *words)
 
 
 class CodesForExport(nn.Module):
@@ -159,9 +208,9 @@ class CodesForExport(nn.Module):
         super().__init__()
         self.prior = model.prior
 
-    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, text: Tensor, tokens: Tensor, seen: Tensor, *words: Tensor) -> Tensor:
         """See `CodePrior`; ``seen`` is the opposite of its ``padding``."""
-        return self.prior(codes, text, tokens, seen < 0.5)
+        return self.prior(codes, text, tokens, seen < 0.5, *words)
 
 
 class EmbeddingForExport(nn.Module):
@@ -175,6 +224,25 @@ class EmbeddingForExport(nn.Module):
     def forward(self, drawn: Tensor) -> Tensor:
         """(N, D), or codes (N, K), to (N, D) of length 1."""
         return self.coder.embeddings(drawn)
+
+
+class SpaceForExport(nn.Module):
+    """What is known of CLIP's space: its principal components and the scale of its cosines."""
+
+    def __init__(self, model: UnclipModel) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+        self.scale = model.clip.scale
+
+    def forward(self, image: Tensor, components: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings (N, D) and counts (N,) to what `reconstructed` gives of them, whether components are
+        known (1, else 0) and what cosines of this space are multiplied by, each (N,)."""
+        known = (self.decoder.axes.abs().sum() > 0).to(image.dtype)
+        return (
+            self.decoder.reconstructed(image, components),
+            known.expand(image.shape[0]),
+            self.scale.clamp(max=LARGEST_SCALE).exp().expand(image.shape[0]),
+        )
 
 
 class ImageForExport(nn.Module):
