@@ -51,7 +51,8 @@ class DvaePhase(Phase[DalleModel]):
         pixels = batch.targets.values
         if self.data.spec.model.dalle.quantizer == GUMBEL:
             own = self.spec.gumbel
-            temperature = along_cosine(*own.temperature, self.progress / own.temperature_part)
+            first, last = own.temperature
+            temperature = along_cosine(first, last, self.progress / own.temperature_part)
             statistics, divergence = model(pixels, temperature=temperature)
             weight = along_cosine(0.0, own.kl_weight, self.progress / own.kl_part)
             # Both a value of a pixel, as in appendix A.2, where 6.6 is the weight.

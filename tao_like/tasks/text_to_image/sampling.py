@@ -39,8 +39,8 @@ def generator_for(spec: Spec) -> Generator:
         guidance_scale=sampling.guidance_scale,
     )
     if model.arch == GLIDE:
-        own_parts = {"inpaints": model.glide.inpaint, "noised_clip": model.glide.noised_clip.enable}
-        glide = replace(diffusion, **own_parts)
+        guided = model.glide.noised_clip.enable
+        glide = replace(diffusion, inpaints=model.glide.inpaint, noised_clip=guided)
         return _enlarged(spec, glide.changed(clip_guidance_scale=sampling.clip_guidance_scale))
     own = sampling.unclip
     unclip = UnclipGenerator(

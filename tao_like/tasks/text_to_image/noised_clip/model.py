@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tao_like.tasks.text_to_image.model.parts import timestep_embedding
-from tao_like.tasks.text_to_image.model.towers import GROUPS, LARGEST_SCALE, TextTower, Towers
+from tao_like.tasks.text_to_image.model.towers import FIRST_SCALE, GROUPS, LARGEST_SCALE, TextTower
 
 EPS = 1e-5
 """Added to a variance, as by torch's norms."""
@@ -107,6 +107,7 @@ class NoisedImageTower(nn.Module):
         of_found = (text - (text * unit).sum(dim=1, keepdim=True) * unit) / length
         flowing = (of_found @ self.proj.weight).reshape(-1, *self.shape)
         for layer, one in zip(reversed(self.layers), reversed(seen), strict=True):
+            assert isinstance(layer, NoisedLayer)
             flowing = layer.backward(flowing, one)
         return flowing
 
@@ -120,13 +121,14 @@ class NoisedImageTower(nn.Module):
         return self.proj(x.flatten(1)), kept
 
 
-class NoisedTowers(Towers):
-    """Both towers, and the scale of their cosines."""
-
-    image: NoisedImageTower
+class NoisedTowers(nn.Module):
+    """Both towers, and the scale of their cosines, as `Towers`."""
 
     def __init__(self, image: NoisedImageTower, text: TextTower) -> None:
-        super().__init__(image, text)
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.scale = nn.Parameter(torch.full((1,), FIRST_SCALE))
 
     def forward(self, x: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings of noisy images (N, 3, H, W) and of captions (N, length), and the scale."""
