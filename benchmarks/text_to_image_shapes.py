@@ -16,6 +16,7 @@ import csv
 import json
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tao_like.tasks.text_to_image.judge import Judge, words_of
 
 RESULTS = Path(__file__).with_suffix(".csv")
 ATTRIBUTES = ("shape", "color", "size", "place")
+CLIP_SCALES = (0, 1, 3)
 PAINTED = 60
 """Images whose middle part is painted anew."""
 
@@ -80,9 +82,12 @@ def run(arch: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, A
     for group in ("trained", "held_out"):
         values = groups[group]
         row |= {f"{group}_{name}": round(values[name], 3) for name in ("accuracy", *ATTRIBUTES, "all_right")}
-    row |= {name: round(scored.metrics[name], 3) for name in ("caption_swap", "diversity", "ffd")}
+    for name in ("caption_swap", "caption_chance", "diversity", "ffd"):
+        row[name] = round(scored.metrics[name], 3)
     for name, values in scored.report["variants"].items():
         row[name] = round(values["accuracy"], 3)
+    if "model.glide.noised_clip.enable=true" in overrides:
+        row |= clip_guided(stage)
     exported: ExportResult = stage("export")
     row["export_difference"] = f"{exported.difference:.1e}"
     model = runtime.load(exported.onnx_file)
@@ -93,6 +98,24 @@ def run(arch: str, seed: int, folder: Path, overrides: list[str]) -> dict[str, A
         row |= painted(model, data)
     if arch == "unclip":
         row |= embedded(model, data)
+    return row
+
+
+def clip_guided(stage: Callable[..., Any]) -> dict[str, float]:
+    """The accuracy by scales of guidance by a noised CLIP, without and with the caption.
+
+    Args:
+        stage: runs one, with overrides.
+    """
+    row = {}
+    scales = ",".join(map(str, CLIP_SCALES))
+    for scale in (0, 1):
+        more = (f"sampling.guidance_scale={scale}", f"evaluate.clip_guidance=[{scales}]")
+        found: EvaluateResult = stage("evaluate", *more)
+        row |= {
+            f"guidance_{scale}_{name}": round(values["accuracy"], 3)
+            for name, values in found.report["variants"].items()
+        }
     return row
 
 

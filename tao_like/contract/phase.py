@@ -24,6 +24,8 @@ class Phase(ABC, Generic[ModelT]):
         data: what it learns from.
         predictions: what its outputs mean.
         spec: the train block of this phase.
+        progress: the fraction of the phase's steps that are taken, 0 to 1; the training sets it before each
+            batch.
     """
 
     name: ClassVar[str] = ""
@@ -39,6 +41,7 @@ class Phase(ABC, Generic[ModelT]):
         self.data = data
         self.predictions = predictions
         self.spec = spec
+        self.progress = 0.0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Phase[ModelT]:
         """A phase is shared, not copied: it may hold all the data (the moving average copies its owner)."""

@@ -19,6 +19,7 @@ from tao_like.tasks.text_to_image.metrics import (
     GenerationMetrics,
     ReconstructionMetrics,
     frechet_distance,
+    swapped_accuracy,
 )
 from tao_like.tasks.text_to_image.spec import Spec
 
@@ -103,6 +104,32 @@ def test_metrics_of_real_images_and_of_swapped_ones(judge: Judge) -> None:
     assert report.values["diversity"] == pytest.approx(1)
     assert report.values["ffd"] == pytest.approx(0, abs=1e-6)
     assert set(report.details["groups"]) == {"first", "second"}
+
+
+def test_swapped_captions_share_what_can_be_counted_by_hand() -> None:
+    """Ten pairs of an image and a caption that differs from its own; four share the shape, four the color."""
+    captions = [("circle", "red"), ("circle", "blue"), ("square", "red"), ("circle", "red")]
+    assert swapped_accuracy(captions, captions) == pytest.approx(0.4)
+    # Always a red circle: of the ten captions seven say circle, and seven say red.
+    always = [("circle", "red")] * 4
+    assert swapped_accuracy(always, captions) == pytest.approx((7 / 10 + 7 / 10) / 2)
+    # A caption that leaves the color out has none to be judged by.
+    short = [("circle", "red"), ("square", ""), ("square", "blue")]
+    assert swapped_accuracy(short, short) == pytest.approx((2 / 6 + 0 / 4) / 2)
+    assert swapped_accuracy([], []) == 0
+    assert swapped_accuracy(captions[:1], captions[:1]) == 0
+
+
+def test_the_order_of_captions_has_no_say_in_their_swap(judge: Judge) -> None:
+    """Listed by size, halves differ in it alone, so captions of the other half share 3 of 4 attributes."""
+    images, captions = drawn(3, 1)
+    metrics = GenerationMetrics(ATTRIBUTES, lambda: judge)
+    for number, caption in enumerate(captions):
+        metrics.update([number], [images[number]], [Target(caption, 0, images[number])])
+    values = metrics.compute().values
+    # Of 239 other captions 59 have the same shape, 39 the color, 119 the size and 47 the place.
+    assert values["caption_chance"] == pytest.approx((59 + 39 + 119 + 47) / 239 / 4)
+    assert values["caption_swap"] == pytest.approx(values["caption_chance"], abs=0.005)
 
 
 def test_reconstructions_are_scored_by_error_and_codes(judge: Judge) -> None:

@@ -22,6 +22,7 @@ from tao_like.runtime.generation.base import (
     required,
     unknown_settings,
 )
+from tao_like.runtime.generation.clip_guide import GUIDE_GRAPHS, ClipGuide
 from tao_like.runtime.generation.edit import EDITS, HALF, KNOWN, Edit
 from tao_like.runtime.generation.schedules import SCHEDULES, alphas_cumprod, spaced
 
@@ -75,6 +76,8 @@ class DiffusionGenerator:
             with its caption, 0 the one without.
         clip_denoised: the image that is foreseen stays between -1 and 1.
         inpaints: the network is told what is known of the image, in four more channels.
+        noised_clip: there are the graphs of a noised CLIP.
+        clip_guidance_scale: factor of its gradient; 0: it is not asked.
         edit: an image to change; None: images are made of noise alone. It is no part of a file.
     """
 
@@ -90,10 +93,11 @@ class DiffusionGenerator:
     guidance_scale: float = 3.0
     clip_denoised: bool = True
     inpaints: bool = False
+    noised_clip: bool = False
+    clip_guidance_scale: float = 0.0
     edit: Edit | None = None
 
     kind: ClassVar[str] = "diffusion"
-    graphs: ClassVar[tuple[str, ...]] = (TEXT_GRAPH, STEP_GRAPH)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, with a BundleError."""
@@ -113,11 +117,21 @@ class DiffusionGenerator:
             raise BundleError(
                 f"generation.timesteps must be rising numbers from 0 to {self.train_steps - 1}, not {steps}."
             )
+        if self.clip_guidance_scale and not self.noised_clip:
+            raise BundleError(
+                f"generation.clip_guidance_scale is {self.clip_guidance_scale}, and there is no noised CLIP."
+            )
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """See `Generator`."""
+        return (TEXT_GRAPH, STEP_GRAPH, *(GUIDE_GRAPHS if self.noised_clip else ()))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffusionGenerator:
         """Reads what `to_dict` gave. Raises BundleError."""
-        return cls(**required({"inpaints": False, **values}, _setting_names()))
+        later = {"inpaints": False, "noised_clip": False, "clip_guidance_scale": 0.0}
+        return cls(**required({**later, **values}, _setting_names()))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON."""
@@ -125,17 +139,19 @@ class DiffusionGenerator:
 
     def rehearsals(self) -> list[Generator]:
         """See `Generator`."""
-        return [self]
+        guided = [replace(self, clip_guidance_scale=1.0)] if self.noised_clip else []
+        return [self, *guided]
 
     def changed(self, **settings: Any) -> DiffusionGenerator:
-        """With another ``steps``, ``guidance_scale``, ``sampler`` or ``eta``.
+        """With another ``steps``, ``guidance_scale``, ``clip_guidance_scale``, ``sampler`` or ``eta``.
 
         ``image`` (with ``mask`` or ``strength``) is an image to change, see `Edit`.
 
         Raises:
             SpecError: a setting is unknown or has no meaning.
         """
-        ranges = {"guidance_scale": (0.0, MOST_GUIDANCE), "eta": (0.0, 1.0), "steps": (1, self.train_steps)}
+        scales = dict.fromkeys(("guidance_scale", "clip_guidance_scale"), (0.0, MOST_GUIDANCE))
+        ranges = {**scales, "eta": (0.0, 1.0), "steps": (1, self.train_steps)}
         unknown_settings(settings, {**ranges, "sampler": SAMPLERS, **EDITS}, "takes noise away")
         given = {name: settings.pop(name) for name in EDITS if settings.get(name) is not None}
         if given:
@@ -143,6 +159,11 @@ class DiffusionGenerator:
         for name, (low, high) in ranges.items():
             if name in settings:
                 check_setting(name, settings[name], low, high)
+        if settings.get("clip_guidance_scale") and not self.noised_clip:
+            raise SpecError(
+                "clip_guidance_scale is given, and this model has no noised CLIP; train one with it "
+                "(model.glide.noised_clip.enable=true)."
+            )
         if settings.get("sampler", "ddim") not in SAMPLERS:
             raise SpecError(f"sampler is {settings['sampler']!r}; it must be one of {', '.join(SAMPLERS)}.")
         if "steps" in settings:
@@ -165,14 +186,18 @@ class DiffusionGenerator:
                 condition = without
             else:
                 condition = {name: np.concatenate([condition[name], without[name]]) for name in condition}
-        pixels = self.denoise(call, noise.normal((3, self.height, self.width)), condition, noise)
+        scale = self.clip_guidance_scale
+        guide = ClipGuide.of(call, text, scale) if scale else None
+        pixels = self.denoise(call, noise.normal((3, self.height, self.width)), condition, noise, guide)
         return {IMAGE: as_images(pixels)}
 
     def process(self) -> Process:
         """The steps that are taken."""
         return Process.of(self.schedule, self.train_steps, self.timesteps)
 
-    def denoise(self, call: GraphCall, x: Floats, condition: Arrays, noise: Noise) -> Floats:
+    def denoise(
+        self, call: GraphCall, x: Floats, condition: Arrays, noise: Noise, guide: ClipGuide | None = None
+    ) -> Floats:
         """Takes the noise away from x (N, 3, H, W).
 
         Args:
@@ -181,6 +206,7 @@ class DiffusionGenerator:
             condition: what the denoiser is given beside image and timestep, by name; with guidance 2N of
                 them, those without the caption last.
             noise: where random numbers come from.
+            guide: a noised CLIP; None: nothing else says where to.
 
         Returns:
             (N, 3, H, W), about -1 to 1.
@@ -191,8 +217,10 @@ class DiffusionGenerator:
             steps = self.edit.steps(steps)
             x = self.edit.noisy(float(process.kept[steps - 1]), own)
         for number in reversed(range(steps)):
-            found = self.guided(call, x, int(process.timesteps[number]), condition)
-            x = self.step(process, number, x, found, noise)
+            timestep = int(process.timesteps[number])
+            found = self.guided(call, x, timestep, condition)
+            gradient = None if guide is None else guide.gradient(x, timestep)
+            x = self.step(process, number, x, found, noise, gradient)
             if self.edit is not None:
                 x = self.edit.kept(x, process.before(number), own)
         return x
@@ -215,8 +243,19 @@ class DiffusionGenerator:
         guided[:, :3] = without[:, :3] + np.float32(self.guidance_scale) * (with_text - without)[:, :3]
         return guided
 
-    def step(self, process: Process, number: int, x: Floats, found: Floats, noise: Noise) -> Floats:
+    def step(
+        self,
+        process: Process,
+        number: int,
+        x: Floats,
+        found: Floats,
+        noise: Noise,
+        gradient: Floats | None = None,
+    ) -> Floats:
         """One step back.
+
+        A gradient moves DDPM's mean by the variance times itself, and DDIM's noise by minus the root of what
+        is not left times itself (Dhariwal and Nichol 2021, algorithms 1 and 2).
 
         Args:
             process: the steps that are taken.
@@ -224,10 +263,13 @@ class DiffusionGenerator:
             x: (N, 3, H, W): as it is now.
             found: (N, 3 or 6, H, W): what the network says of it.
             noise: where random numbers come from.
+            gradient: (N, 3, H, W), of the logarithm of how well x fits; None: of nothing.
         """
         kept, before = float(process.kept[number]), process.before(number)
         image, epsilon = self.foreseen(x, found[:, :3], kept)
         if self.sampler == "ddim":
+            if gradient is not None:
+                image, epsilon = self._shifted(x, epsilon, gradient, kept)
             sigma = self.eta * np.sqrt((1 - before) / (1 - kept) * (1 - kept / before))
             mean = np.sqrt(before) * image + np.sqrt(max(1 - before - sigma**2, 0.0)) * epsilon
             deviation: Any = sigma
@@ -237,6 +279,8 @@ class DiffusionGenerator:
             rest = np.sqrt(kept / before) * (1 - before) / (1 - kept)
             mean = fraction * image + rest * x
             deviation = self._deviation(process, number, found)
+            if gradient is not None and number:  # the last step has no variance
+                mean = mean + deviation**2 * gradient
         if number and np.any(deviation):
             mean = mean + deviation * noise.normal(x.shape[1:])
         stepped: Floats = mean.astype(np.float32)
@@ -251,9 +295,21 @@ class DiffusionGenerator:
             image = signal * x - spread * found
         else:
             image = found
+        return self._bounded(x, image, kept)
+
+    def _shifted(self, x: Floats, epsilon: Floats, gradient: Floats, kept: float) -> tuple[Floats, Floats]:
+        """Image and noise, each (N, 3, H, W), where a gradient has moved the noise.
+
+        Where little of an image is left the foreseen one moves far, so it is held to its range again.
+        """
+        signal, spread = np.float32(np.sqrt(kept)), np.float32(np.sqrt(1 - kept))
+        return self._bounded(x, (x - spread * (epsilon - spread * gradient)) / signal, kept)
+
+    def _bounded(self, x: Floats, image: Floats, kept: float) -> tuple[Floats, Floats]:
+        """A foreseen image, held to its range, and the noise that is the rest of x."""
         if self.clip_denoised:
             image = image.clip(-1, 1)
-        return image, (x - signal * image) / spread
+        return image, (x - np.float32(np.sqrt(kept)) * image) / np.float32(np.sqrt(1 - kept))
 
     def _deviation(self, process: Process, number: int, found: Floats) -> Any:
         """The standard deviation of DDPM's step."""

@@ -144,6 +144,7 @@ class PhaseTraining:
 
     def training_step(self, batch: Batch[Any]) -> dict[str, Tensor]:
         """The terms of the loss of a batch."""
+        self.phase.progress = self.state.step / max(self.learner.total_steps, 1)
         with self.fabric.autocast():
             losses: dict[str, Tensor] = self.learner.step_module(batch)
         return losses

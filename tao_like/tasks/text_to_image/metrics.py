@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from tao_like.tasks.common.pair_judge import PairJudge
 from tao_like.tasks.text_to_image.data.data import Target
 from tao_like.tasks.text_to_image.judge import Attributes, Judge, attribute_names, words_of
 
-Row = tuple[tuple[str, ...], tuple[str, ...]]
+Words = tuple[str, ...]
+Row = tuple[Words, Words]
 SIDE = 4
 """Images are looked at in so many rows and columns of mean colors for the Frechet distance."""
 
@@ -86,7 +88,9 @@ class JudgedMetrics(Metrics):
 class GenerationMetrics(JudgedMetrics):
     """The same of images out of sentences, with more.
 
-    ``caption_swap``: the accuracy where each image is judged by another's caption: what chance gives.
+    ``caption_swap``: the accuracy where images are judged by captions of others, over all pairs of an image
+    and a caption that differs from its own. ``caption_chance``: the same of images that are just what their
+    own captions say, so what two captions have in common; images that hear their captions come down to it.
     ``ffd``: a Frechet distance to the real images, of features of our own (mean colors of 4 by 4 fields),
     so it compares with nothing but itself; ``diversity``: the mean distance of two images over that of two
     real ones. ``clip_score``: CLIP-S (Hessel et al. 2021), where a model of the task `clip` is named.
@@ -112,7 +116,8 @@ class GenerationMetrics(JudgedMetrics):
     @override
     def reported(self) -> Mapping[str, bool]:
         score = {"clip_score": True} if self.scores_clip else {}
-        return {**super().reported(), "caption_swap": False, "diversity": True, "ffd": False, **score}
+        own = {"caption_swap": False, "caption_chance": False, "diversity": True, "ffd": False}
+        return {**super().reported(), **own, **score}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_clip": None}
@@ -138,11 +143,8 @@ class GenerationMetrics(JudgedMetrics):
     @override
     def compute(self) -> Report:
         report = super().compute()
-        # From the other half: neighbors in a list often have similar captions.
-        half = len(self.wanted) // 2
-        others = self.wanted[half:] + self.wanted[:half]
-        swapped = list(zip(self.found, others, strict=True))
-        report.values["caption_swap"] = _mean(_fraction(swapped, number) for number in range(len(self.names)))
+        report.values["caption_swap"] = swapped_accuracy(self.found, self.wanted)
+        report.values["caption_chance"] = swapped_accuracy(self.wanted, self.wanted)
         spread = _spread(self.real)
         report.values["diversity"] = _spread(self.made) / spread if spread else 0.0
         report.values["ffd"] = frechet_distance(np.array(self.made), np.array(self.real))
@@ -196,6 +198,33 @@ class ReconstructionMetrics(JudgedMetrics):
             "entropy": float(-(fractions * np.log2(fractions)).sum()),
         }
         return Report({**own, **report.values}, report.details)
+
+
+def swapped_accuracy(found: Sequence[Words], wanted: Sequence[Words]) -> float:
+    """How often images show what captions of others say: the mean over attributes.
+
+    It is over all pairs of an image and a caption that differs from the image's own, so no order of the
+    data has a say in it.
+
+    Args:
+        found: for each image the word of each attribute.
+        wanted: the same for its caption; empty where the caption leaves an attribute out.
+    """
+    owners = Counter(wanted)
+    values = []
+    for number in range(len(wanted[0]) if wanted else 0):
+        shown = Counter(words[number] for words in found)
+        said = Counter(words[number] for words in wanted)
+        said.pop("", None)
+        pairs, right = len(found) * said.total(), sum(shown[word] * count for word, count in said.items())
+        # Those with the image's own caption, or with another's that says the same.
+        for one, caption in zip(found, wanted, strict=True):
+            if caption[number]:
+                pairs -= owners[caption]
+                right -= owners[caption] * (one[number] == caption[number])
+        if pairs:
+            values.append(right / pairs)
+    return _mean(values)
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:

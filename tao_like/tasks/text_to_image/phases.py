@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,11 @@ from tao_like.runtime.generation.schedules import alphas_cumprod
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.metrics import GenerationMetrics, ReconstructionMetrics
 from tao_like.tasks.text_to_image.model.dalle import transformer_losses
-from tao_like.tasks.text_to_image.model.dvae import LOGIT_LAPLACE_EPS
+from tao_like.tasks.text_to_image.model.dvae import LOGIT_LAPLACE_EPS, logit_laplace_loss
 from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel, dropped
 from tao_like.tasks.text_to_image.predictions import Reconstructions
-from tao_like.tasks.text_to_image.spec import DiffusionSpec
+from tao_like.tasks.text_to_image.spec import GUMBEL, DiffusionSpec
 from tao_like.tasks.text_to_image.spec_stages import GateSpec, GenerateTrainSpec
 
 Exports = Callable[[Any], Mapping[str, Exportable]]
@@ -43,10 +44,21 @@ class DvaePhase(Phase[DalleModel]):
     goal = Goal("psnr")
     parts = ("dvae",)
     data: CaptionData
+    spec: GenerateTrainSpec
 
     @override
     def losses(self, model: DalleModel, batch: Batch[Images]) -> dict[str, Tensor]:
         pixels = batch.targets.values
+        if self.data.spec.model.dalle.quantizer == GUMBEL:
+            own = self.spec.gumbel
+            first, last = own.temperature
+            temperature = along_cosine(first, last, self.progress / own.temperature_part)
+            statistics, divergence = model(pixels, temperature=temperature)
+            weight = along_cosine(0.0, own.kl_weight, self.progress / own.kl_part)
+            # Both a value of a pixel, as in appendix A.2, where 6.6 is the weight.
+            values = pixels[0].numel()
+            image = logit_laplace_loss(statistics, pixels) / values
+            return {"image": image, "divergence": weight / values * divergence}
         statistics, _ = model(pixels)
         # Not clamped, as images are: beyond the ends the gradient must lead back.
         made = (torch.sigmoid(statistics[:, :3]) - LOGIT_LAPLACE_EPS) / (1 - 2 * LOGIT_LAPLACE_EPS)
@@ -62,10 +74,13 @@ class DvaePhase(Phase[DalleModel]):
     @override
     def metrics(self) -> ReconstructionMetrics:
         spec = self.data.spec
-        codes = 1
-        for levels in spec.model.dalle.levels:
-            codes *= levels
+        codes = spec.model.dalle.code_count
         return ReconstructionMetrics(codes, spec.dataset.attributes, lambda: self.data.judge)
+
+
+def along_cosine(first: float, last: float, way: float) -> float:
+    """From one value to another with half a wave of a cosine; a way of 1 or more is all of it."""
+    return last + (first - last) * (1 + math.cos(math.pi * min(way, 1.0))) / 2
 
 
 @dataclass(frozen=True)

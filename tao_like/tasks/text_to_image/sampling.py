@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
@@ -19,7 +18,7 @@ def generator_for(spec: Spec) -> Generator:
     """What makes images with the graphs of the spec's network."""
     model, sampling = spec.model, spec.sampling
     if model.arch == DALLE:
-        codes = math.prod(model.dalle.levels)
+        codes = model.dalle.code_count
         return AutoregressiveGenerator(
             grid=model.image_size // 2 ** (model.dalle.dvae_groups - 1),
             codes=codes,
@@ -40,7 +39,9 @@ def generator_for(spec: Spec) -> Generator:
         guidance_scale=sampling.guidance_scale,
     )
     if model.arch == GLIDE:
-        return _enlarged(spec, replace(diffusion, inpaints=model.glide.inpaint))
+        guided = model.glide.noised_clip.enable
+        glide = replace(diffusion, inpaints=model.glide.inpaint, noised_clip=guided)
+        return _enlarged(spec, glide.changed(clip_guidance_scale=sampling.clip_guidance_scale))
     own = sampling.unclip
     unclip = UnclipGenerator(
         decoder=diffusion,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from tao_like.config.blocks.split_data import (
 )
 from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
 from tao_like.runtime.generation.schedules import SCHEDULES
+from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
 from tao_like.tasks.text_to_image.spec_stages import (
     JOURNEYS,
     OPTIMISE,
@@ -31,6 +33,7 @@ from tao_like.tasks.text_to_image.spec_upsampler import UpsamplerSpec
 
 DALLE, GLIDE, UNCLIP = "dalle", "glide", "unclip"
 ARCHITECTURES = (DALLE, GLIDE, UNCLIP)
+FSQ, GUMBEL = "fsq", "gumbel"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
 
 
@@ -38,11 +41,18 @@ STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", 
 class DalleSpec:
     """DALL-E: a dVAE makes codes of an image, and a transformer learns to say them after the caption."""
 
+    quantizer: str = spec_field(
+        FSQ,
+        "How codes come to be: fsq rounds a few numbers (Mentzer et al. 2023); gumbel is the paper's relaxed "
+        "choice among `codes`, see train.gumbel",
+        choices=(FSQ, GUMBEL),
+    )
     levels: list[int] = spec_field(
         [8, 6, 5],
-        "Levels of each dimension of a code (FSQ); their product is the number of codes",
+        "For fsq: levels of each dimension of a code; their product is the number of codes",
         element_ge=2,
     )
+    codes: int = spec_field(256, "For gumbel: the number of codes (8,192 in the paper)", ge=2, le=65536)
     dvae_width: int = spec_field(48, "Channels of the dVAE's first group; each group has twice as many", ge=4)
     dvae_groups: int = spec_field(
         2, "Groups of the dVAE: the codes' grid is the image's side over 2 ^ (groups - 1)", ge=1, le=6
@@ -61,6 +71,11 @@ class DalleSpec:
         "Add the sum of the caption's words at every place of the image: not in DALL-E, and small networks "
         "learn far faster with it",
     )
+
+    @property
+    def code_count(self) -> int:
+        """Codes that there are."""
+        return self.codes if self.quantizer == GUMBEL else math.prod(self.levels)
 
     def check(self) -> Iterator[Problem]:
         """Heads divide the width; there is a dimension."""
@@ -104,6 +119,7 @@ class GlideSpec:
         "Train it to paint into holes too: four more channels say what is known of the image, and a further "
         "phase, `train.inpaint`, teaches what they mean",
     )
+    noised_clip: NoisedClipSpec = spec_block(NoisedClipSpec, "For guidance by a CLIP, beside that without")
     text_width: int = spec_field(64, "Channels of the text transformer", ge=8)
     text_layers: int = spec_field(1, "Its layers", ge=1)
     text_heads: int = spec_field(4, "Its attention heads; they divide its width", ge=1)
@@ -189,6 +205,8 @@ class ModelSpec:
             yield Problem("upsampler.sides", f"is for arch=glide or unclip, not {self.arch}")
         if self.glide.inpaint and self.arch != GLIDE:
             yield Problem("glide.inpaint", f"is for arch=glide, not {self.arch}")
+        if self.glide.noised_clip.enable and self.arch != GLIDE:
+            yield Problem("glide.noised_clip.enable", f"is for arch=glide, not {self.arch}")
         smaller = self.image_size
         for side in self.upsampler.sides:
             if side % smaller or side == smaller:
@@ -238,6 +256,13 @@ class SamplingSpec:
         ge=0,
         le=100,
     )
+    clip_guidance_scale: float = spec_field(
+        0.0,
+        "For glide with model.glide.noised_clip: factor of its gradient, which draws each step to the "
+        "caption, beside guidance_scale; 0: it is not asked",
+        ge=0,
+        le=100,
+    )
     steps: int = spec_field(20, "Steps of diffusion that are taken", ge=1, le=1000)
     upsampler_steps: int = spec_field(8, "The same of each upsampler, always of ddim", ge=1, le=1000)
     sampler: str = spec_field("ddim", "Kind of the steps", choices=SAMPLERS)
@@ -283,6 +308,7 @@ class Spec(CommonSpec):
                 rule = f"{steps} is more than model.diffusion.steps={self.model.diffusion.steps}"
                 yield Problem(f"sampling.{name}", rule)
         yield from self._check_images()
+        yield from self._check_clip_guidance()
         for block, candidates in (("evaluate", self.evaluate.rerank), ("inference", self.inference.rerank)):
             if candidates > 1 and not self.clip_checkpoint:
                 yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
@@ -292,6 +318,15 @@ class Spec(CommonSpec):
                 "train.keep",
                 "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
             )
+
+    def _check_clip_guidance(self) -> Iterator[Problem]:
+        if self.model.glide.noised_clip.enable:
+            return
+        needs = "needs the CLIP that model.glide.noised_clip.enable=true trains"
+        if self.sampling.clip_guidance_scale:
+            yield Problem("sampling.clip_guidance_scale", f"{self.sampling.clip_guidance_scale:g} {needs}")
+        if self.evaluate.clip_guidance:
+            yield Problem("evaluate.clip_guidance", needs)
 
     def _check_optimise(self) -> Iterator[Problem]:
         if not self.clip_checkpoint:

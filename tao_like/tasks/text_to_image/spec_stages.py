@@ -40,6 +40,29 @@ class PhaseSpec:
 
 
 @dataclass
+class GumbelSpec:
+    """How the relaxed choice of `quantizer: gumbel` becomes a hard one (Ramesh et al. 2021, appendix A.2)."""
+
+    temperature: list[float] = spec_field(
+        [1.0, 0.0625], "Of the relaxation, first and last; a cosine leads from one to the other", element_gt=0
+    )
+    temperature_part: float = spec_field(
+        0.5, "Fraction of the steps in which it falls (0.05 in the paper, of 3,000,000)", gt=0, le=1
+    )
+    kl_weight: float = spec_field(
+        6.6, "Weight of the codes' divergence from all being equally likely, at its end", ge=0, le=1000
+    )
+    kl_part: float = spec_field(
+        0.25, "Fraction of the steps in which that weight rises from 0 (0.002 in the paper)", gt=0, le=1
+    )
+
+    def check(self) -> Iterator[Problem]:
+        """A way has two ends."""
+        if len(self.temperature) != 2:
+            yield Problem("temperature", f"{self.temperature} are not two; give the first and the last")
+
+
+@dataclass
 class GateSpec:
     """What the dVAE must reach before the transformer begins: images get no better than its own."""
 
@@ -87,8 +110,10 @@ class GenerateTrainSpec(TrainSpec):
         ge=1,
         le=16,
     )
+    noised_clip: PhaseSpec = spec_block(PhaseSpec, "glide with model.glide.noised_clip: the CLIP that guides")
     base: PhaseSpec = spec_block(PhaseSpec, "glide: noise to images, where it is not the only phase")
     inpaint: PhaseSpec = spec_block(PhaseSpec, "glide with model.glide.inpaint, at last: holes in images")
+    gumbel: GumbelSpec = spec_block(GumbelSpec, "dalle with model.dalle.quantizer=gumbel: its dVAE")
     gate: GateSpec = spec_block(GateSpec, "What the dVAE must reach")
 
     def of_phase(self, name: str) -> GenerateTrainSpec:
@@ -115,6 +140,9 @@ class GenerateEvaluateSpec(EvaluateSpec):
     guidance: list[float] = spec_field(
         [], "Guidance scales to score beside sampling.guidance_scale, such as [0, 1, 3]", element_ge=0
     )
+    clip_guidance: list[float] = spec_field(
+        [], "Scales to score beside sampling.clip_guidance_scale, such as [1, 3]", element_ge=0
+    )
     rerank: int = spec_field(
         1,
         "Images of each caption of which the one that fits best, by clip_checkpoint, is scored too",
@@ -135,8 +163,10 @@ class GenerateEvaluateSpec(EvaluateSpec):
     def check(self) -> Iterator[Problem]:
         """Also what every evaluation has."""
         yield from super().check()
-        if len(set(self.guidance)) != len(self.guidance):
-            yield Problem("guidance", f"{self.guidance} names a scale twice")
+        for name in ("guidance", "clip_guidance"):
+            scales = getattr(self, name)
+            if len(set(scales)) != len(scales):
+                yield Problem(name, f"{scales} names a scale twice")
         if unknown := sorted(set(self.conditions).difference(CONDITIONS)):
             yield Problem("conditions", f"{unknown} is unknown; give some of {', '.join(CONDITIONS)}")
 

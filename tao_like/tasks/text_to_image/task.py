@@ -32,6 +32,8 @@ from tao_like.tasks.text_to_image.data.inputs import SeedInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs
 from tao_like.tasks.text_to_image.model.build import build_dalle, build_glide, build_unclip
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
+from tao_like.tasks.text_to_image.noised_clip.graphs import guide_graphs
+from tao_like.tasks.text_to_image.noised_clip.phase import NoisedClipPhase
 from tao_like.tasks.text_to_image.optimise.canvases import (
     PIXELS,
     STROKES,
@@ -125,14 +127,17 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
                 PriorPhase(data, train.of_phase("prior"), running, diffusion),
                 DecoderPhase(data, predictions, train.of_phase("decoder"), running, diffusion=diffusion),
             ]
-        inpaints = self.spec.model.glide.inpaint
-        if not (upsamplers or inpaints):
+        glide = self.spec.model.glide
+        first = list(upsamplers)
+        if glide.noised_clip.enable:
+            first.append(NoisedClipPhase(data, train.of_phase(NoisedClipPhase.name), diffusion))
+        if not (first or glide.inpaint):
             return [BasePhase(data, predictions, train, running, diffusion=diffusion)]
-        kinds = (NamedBasePhase, InpaintPhase) if inpaints else (NamedBasePhase,)
+        kinds = (NamedBasePhase, InpaintPhase) if glide.inpaint else (NamedBasePhase,)
         own = [
             kind(data, predictions, train.of_phase(kind.name), running, diffusion=diffusion) for kind in kinds
         ]
-        return [*upsamplers, *own]
+        return [*first, *own]
 
     @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
@@ -150,7 +155,8 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
         if isinstance(model, UnclipModel):
             return unclip_graphs(model)
         assert isinstance(model, GlideModel)
-        return glide_graphs(model)
+        guide = guide_graphs(model.noised_clip) if model.noised_clip is not None else {}
+        return {**glide_graphs(model), **guide}
 
     # --- capabilities ---
 
@@ -224,6 +230,10 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
         scales = {
             f"guidance_{scale:g}": self._generator.changed(guidance_scale=scale)
             for scale in evaluate.guidance
+        }
+        scales |= {
+            f"clip_guidance_{scale:g}": self._generator.changed(clip_guidance_scale=scale)
+            for scale in evaluate.clip_guidance
         }
         others = {f"from_{name}": self._generator.changed(condition=name) for name in evaluate.conditions}
         ranked = {f"rerank_{evaluate.rerank}": self._best_of(evaluate.rerank)} if evaluate.rerank > 1 else {}

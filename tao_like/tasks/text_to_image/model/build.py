@@ -17,7 +17,8 @@ from tao_like.tasks.text_to_image.model.towers import ImageTower, TextTower, Tow
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
-from tao_like.tasks.text_to_image.spec import GlideSpec, ModelSpec
+from tao_like.tasks.text_to_image.noised_clip.model import NoisedImageTower, NoisedTowers
+from tao_like.tasks.text_to_image.spec import GUMBEL, GlideSpec, ModelSpec
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 
 
@@ -30,7 +31,11 @@ def build_dalle(spec: ModelSpec, vocabulary: int) -> DalleModel:
     """
     own = spec.dalle
     dvae = DVAE(
-        levels=tuple(own.levels), width=own.dvae_width, groups=own.dvae_groups, blocks=own.dvae_blocks
+        codes=own.code_count,
+        levels=() if own.quantizer == GUMBEL else tuple(own.levels),
+        width=own.dvae_width,
+        groups=own.dvae_groups,
+        blocks=own.dvae_blocks,
     )
     transformer = DalleTransformer(
         vocabulary=vocabulary,
@@ -65,7 +70,22 @@ def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
         patch=own.patch,
         coordinates=own.coordinates,
     )
-    return GlideModel(base, _upsamplers(spec))
+    guide = _noised_clip(spec, vocabulary) if own.noised_clip.enable else None
+    return GlideModel(base, _upsamplers(spec), guide)
+
+
+def _noised_clip(spec: ModelSpec, vocabulary: int) -> NoisedTowers:
+    own = spec.glide.noised_clip
+    text = TextTower(
+        vocabulary=vocabulary,
+        end=END,
+        length=spec.context_length,
+        width=own.text_width,
+        layers=own.text_layers,
+        heads=own.text_heads,
+        embedding=own.embedding,
+    )
+    return NoisedTowers(NoisedImageTower(own.channels, spec.image_size, own.embedding), text)
 
 
 def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:

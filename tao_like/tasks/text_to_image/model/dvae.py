@@ -194,10 +194,10 @@ class DVAE(nn.Module):
         return unmapped(self.decoder(self.fsq.values(codes)))
 
     def forward(self, pixels: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """A training pass.
+        """What is learnt by.
 
         With Gumbel-softmax the soft weights are used in both directions, as its authors did (they say so in
-        openai/DALL-E, issue 1).
+        openai/DALL-E, issue 1); in evaluation mode the likeliest code alone, and no chance.
 
         Args:
             pixels: (N, 3, H, W), 0 to 1.
@@ -210,7 +210,10 @@ class DVAE(nn.Module):
         values = self._values(pixels)
         if self.fsq is not None:
             return self.decoder(self.fsq.quantize(values)), values.new_zeros(())
-        soft = functional.gumbel_softmax(values, tau=temperature, dim=1)
+        if self.training:
+            soft = functional.gumbel_softmax(values, tau=temperature, dim=1)
+        else:
+            soft = functional.one_hot(values.argmax(dim=1), self.codes).permute(0, 3, 1, 2).to(values.dtype)
         log_q = functional.log_softmax(values, dim=1)
         kl = (log_q.exp() * (log_q + math.log(self.codes))).sum(dim=(1, 2, 3)).mean()
         return self.decoder(soft), kl

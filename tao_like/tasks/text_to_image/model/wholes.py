@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ from tao_like.tasks.text_to_image.model.dalle import DalleTransformer
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
 from tao_like.tasks.text_to_image.model.dvae import DVAE
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
+from tao_like.tasks.text_to_image.noised_clip.model import NoisedTowers
+
+NOISED_CLIP = "noised_clip"
+"""Name of that part, and of the phase that makes it."""
 
 
 class DalleModel(nn.Module):
@@ -27,7 +32,11 @@ class DalleModel(nn.Module):
         return {"dvae": self.dvae, "transformer": self.transformer}
 
     def forward(
-        self, pixels: Tensor, text: Tensor | None = None, codes: Tensor | None = None
+        self,
+        pixels: Tensor,
+        text: Tensor | None = None,
+        codes: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, ...]:
         """What either part learns by; divided weights are gathered when the whole is called.
 
@@ -35,12 +44,13 @@ class DalleModel(nn.Module):
             pixels: (N, 3, H, W), 0 to 1.
             text: captions (N, text_length); None: the dVAE is asked.
             codes: (N, grid²) of the pixels, where they are known; None: the dVAE makes them.
+            temperature: of the dVAE's relaxation.
 
         Returns:
             Of the dVAE what its ``forward`` gives; of the transformer its two logits, and the codes.
         """
         if text is None:
-            found: tuple[Tensor, ...] = self.dvae(pixels)
+            found: tuple[Tensor, ...] = self.dvae(pixels, temperature)
             return found
         if codes is None:
             with torch.no_grad():
@@ -49,31 +59,37 @@ class DalleModel(nn.Module):
 
 
 class GlideModel(nn.Module):
-    """A network that takes noise away, and those that make its images larger."""
+    """A network that takes noise away, those that make its images larger, and perhaps one that guides it."""
 
-    def __init__(self, base: GlideNetwork, upsamplers: Sequence[Upsampler] = ()) -> None:
+    def __init__(
+        self,
+        base: GlideNetwork,
+        upsamplers: Sequence[Upsampler] = (),
+        noised_clip: NoisedTowers | None = None,
+    ) -> None:
         super().__init__()
         self.base = base
         self.upsamplers = nn.ModuleList(upsamplers)
+        self.noised_clip = noised_clip
 
     def parts(self) -> dict[str, nn.Module]:
         """By the phases that make them."""
-        return {"base": self.base, **numbered(self.upsamplers)}
+        guide = {} if self.noised_clip is None else {NOISED_CLIP: self.noised_clip}
+        return {"base": self.base, **guide, **numbered(self.upsamplers)}
 
-    def forward(self, part: str, x: Tensor, timesteps: Tensor, given: Tensor) -> Tensor:
+    def forward(self, part: str, x: Tensor, timesteps: Tensor, given: Tensor) -> Any:
         """What a part learns by; divided weights are gathered when the whole is called.
 
         Args:
-            part: ``base``, or the name of an upsampler.
+            part: ``base``, ``noised_clip``, or the name of an upsampler.
             x: noisy images.
             timesteps: (N,).
-            given: captions (N, length), or smaller images; see `GlideNetwork` and `Upsampler`.
+            given: captions (N, length), or smaller images; see `GlideNetwork`, `NoisedTowers` and
+                `Upsampler`.
         """
         if part != "base":
-            enlarged: Tensor = numbered(self.upsamplers)[part](x, timesteps, given)
-            return enlarged
-        found: Tensor = self.base(x, timesteps, *self.base.text(given))
-        return found
+            return self.parts()[part](x, timesteps, given)
+        return self.base(x, timesteps, *self.base.text(given))
 
 
 def numbered(upsamplers: nn.ModuleList) -> dict[str, nn.Module]:

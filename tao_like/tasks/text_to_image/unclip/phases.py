@@ -45,7 +45,7 @@ def small(data: CaptionData, batch: Batch[Images]) -> Tensor:
     return reduced(batch.targets.values, data.spec.model.image_size)
 
 
-class ClipPhase(Phase[UnclipModel]):
+class ClipPhase(Phase[Any]):
     """Images and captions meet in one space."""
 
     name = "clip"
@@ -54,16 +54,22 @@ class ClipPhase(Phase[UnclipModel]):
     data: CaptionData
 
     @override
-    def losses(self, model: UnclipModel, batch: Batch[Images]) -> dict[str, Tensor]:
-        if model.clip.training:
+    def losses(self, model: Any, batch: Batch[Images]) -> dict[str, Tensor]:
+        towers: Any = model.parts()[self.name]
+        if towers.training:
             with torch.no_grad():
                 # In place too: a weight above the limit would have no gradient to come back by.
-                model.clip.scale.clamp_(max=LARGEST_SCALE)
-        return {"loss": self._loss(model("clip", small(self.data, batch), batch.inputs[TEXT]), batch)}
+                towers.scale.clamp_(max=LARGEST_SCALE)
+        return {"loss": self._loss(self.found(model, batch), batch)}
+
+    def found(self, model: Any, batch: Batch[Images]) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings of images and captions, and the scale of their cosines."""
+        found: tuple[Tensor, Tensor, Tensor] = model(self.name, small(self.data, batch), batch.inputs[TEXT])
+        return found
 
     @override
-    def validate(self, model: UnclipModel, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
-        found = model("clip", small(self.data, batch), batch.inputs[TEXT])
+    def validate(self, model: Any, batch: Batch[Images]) -> tuple[dict[str, Tensor], Outputs]:
+        found = self.found(model, batch)
         named = {IMAGE: found[0].float().cpu().numpy(), CAPTION: found[1].float().cpu().numpy()}
         return {"loss": self._loss(found, batch)}, named
 
