@@ -18,6 +18,7 @@ from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.ops.coarse import COARSE
 from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
@@ -278,7 +279,7 @@ def _prove(
 ) -> list[Comparison]:
     reference = session(source)
     comparisons = []
-    settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance}
+    settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance, "coarse_functions": COARSE}
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = dummy_inputs(imported.graph, shapes, batch)
         comparisons += compare(imported.module, reference, inputs, "noise", batch=batch, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -122,7 +123,8 @@ def test_what_onnxruntimes_tool_writes_between_products(per_channel: bool, tmp_p
 
 
 def test_an_attention_that_was_quantised_is_one_again(tmp_path: Path) -> None:
-    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **VIT)
+    sizes: dict[str, Any] = VIT
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, **sizes)
     path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "float.onnx")
     for form in (QuantFormat.QOperator, QuantFormat.QDQ):
         quantize_static(path, tmp_path / "int8.onnx", Images(), quant_format=form, per_channel=True)

@@ -67,7 +67,8 @@ def test_as_much_is_decayed_as_in_timms_network(name: str, sizes: dict[str, Any]
 
 
 def test_it_stays_so_in_the_network_that_a_task_trains(tmp_path: Path) -> None:
-    network = moved(timm.create_model("vit_tiny_patch16_224", num_classes=2, **VIT))
+    sizes: dict[str, Any] = VIT
+    network = moved(timm.create_model("vit_tiny_patch16_224", num_classes=2, **sizes))
     path = saved(traced(network, torch.rand(2, 3, 32, 32), 17), tmp_path / "model.onnx")
     bundle = to_bundle(import_file(path), classes=[])
     assert bundle.graph is not None

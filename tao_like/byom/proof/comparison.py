@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import fx
 
-from tao_like.byom.proof.exact import coarsely, exactly
+from tao_like.byom.proof.exact import Functions, coarsely, exactly
 from tao_like.byom.proof.inputs import WholeShape
 from tao_like.byom.proof.judging import Array, Comparison, judged
 from tao_like.byom.source.graph import Graph, all_nodes
@@ -109,6 +109,7 @@ def compare(
     batch: int,
     one_by_one: bool,
     tolerance: float,
+    coarse_functions: Functions,
 ) -> list[Comparison]:
     """Runs both on the same inputs.
 
@@ -120,6 +121,7 @@ def compare(
         batch: number of samples.
         one_by_one: the source takes one sample at a time; its outputs are put together.
         tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
+        coarse_functions: functions of the network, and what rounds as onnxruntime does.
 
     Raises:
         ConversionError: one of them cannot run, or shapes differ.
@@ -136,7 +138,10 @@ def compare(
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
     tensors, unknown = [torch.from_numpy(value) for value in inputs.values()], (None,) * len(outputs)
-    exact, coarse = exactly(module, tensors) or unknown, coarsely(module, tensors) or unknown
+    exact, coarse = (
+        exactly(module, tensors) or unknown,
+        coarsely(module, tensors, coarse_functions) or unknown,
+    )
     return [
         judged(
             name,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.nn import functional
 from typing_extensions import override
-
-from tao_like.byom.building.in_place import silu_over
-from tao_like.byom.ops.activations import swish
 
 _NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -42,45 +39,31 @@ def _widened(value: Any) -> Any:
     return value
 
 
-def _coarse_sigmoid(values: Tensor) -> Tensor:
-    return torch.tanh(values / 2) / 2 + 0.5
-
-
-def _coarse_silu(values: Tensor, inplace: bool = False) -> Tensor:
-    del inplace
-    return values * _coarse_sigmoid(values)
-
-
-def _coarse_swish(values: Tensor, alpha: float) -> Tensor:
-    return values * _coarse_sigmoid(alpha * values)
-
-
-_COARSE = {
-    torch.sigmoid: _coarse_sigmoid,
-    functional.silu: _coarse_silu,
-    silu_over: _coarse_silu,
-    swish: _coarse_swish,
-}
+Functions = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
 class _Coarse(fx.Interpreter):
-    """Runs a network with sigmoids that are rounded as numbers near one are, however small they are."""
+    """Runs a network with other functions in the place of some."""
+
+    def __init__(self, module: fx.GraphModule, functions: Functions) -> None:
+        super().__init__(module)
+        self._functions = functions
 
     @override
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return super().call_function(_COARSE.get(target, target), args, kwargs)
+        return super().call_function(self._functions.get(target, target), args, kwargs)
 
 
-def coarsely(module: fx.GraphModule, inputs: list[Tensor]) -> tuple[Tensor, ...] | None:
-    """The outputs as the sigmoid of onnxruntime rounds, which is off by 1.3e-7 near zero too.
+def coarsely(module: fx.GraphModule, inputs: list[Tensor], functions: Functions) -> tuple[Tensor, ...] | None:
+    """The outputs with functions that round more coarsely in the place of some.
 
     Returns:
-        None where the network has no sigmoid.
+        None where the network has none of these.
     """
-    if not any(node.op == "call_function" and node.target in _COARSE for node in module.graph.nodes):
+    if not any(node.op == "call_function" and node.target in functions for node in module.graph.nodes):
         return None
     with torch.inference_mode():
-        result = _Coarse(module).run(*inputs)
+        result = _Coarse(module, functions).run(*inputs)
     return result if isinstance(result, tuple) else (result,)
 
 
