@@ -11,7 +11,8 @@ import pytest
 
 from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime.inputs.text import BPE, END, START, UNKNOWN, WORDS, TextPreprocessing, Tokenizer
+from tao_like.runtime.choices import BPE, WORDS
+from tao_like.runtime.inputs.text import END, START, UNKNOWN, TextPreprocessing, Tokenizer
 from tao_like.runtime.inputs.text.bpe import BytePairs, clip_tokens
 
 CAPTIONS = [

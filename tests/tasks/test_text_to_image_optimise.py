@@ -16,7 +16,7 @@ from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.text_to_image.model.dvae import DVAE
 from tao_like.tasks.text_to_image.optimise.canvases import CodeCanvas, PixelCanvas, StrokeCanvas, bernstein
 from tao_like.tasks.text_to_image.optimise.search import Optimised, cut_outs, great_circle
-from tao_like.tasks.text_to_image.spec_optimise import OptimiseSpec
+from tao_like.tasks.text_to_image.spec_blocks.optimise import OptimiseSpec
 
 TEXTS = TextPreprocessing("words", 6, words=["red", "blue"])
 SIDE = 16

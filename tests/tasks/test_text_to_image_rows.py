@@ -10,7 +10,7 @@ from PIL import Image
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.generation.journey import Journey
 from tao_like.tasks.text_to_image.model.code_prior import EmbeddingCodes
-from tao_like.tasks.text_to_image.spec_stages import GenerateInferenceSpec
+from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateInferenceSpec
 from tao_like.tasks.text_to_image.unclip.model import DecoderWithComponents
 from tao_like.tasks.text_to_image.unclip.rows import kept_components, with_word
 

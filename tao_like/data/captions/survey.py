@@ -9,7 +9,8 @@ from typing import Any
 
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.checks.findings import Finding
-from tao_like.runtime.inputs.text import UNKNOWN, WORDS, Tokenizer
+from tao_like.runtime.choices import WORDS
+from tao_like.runtime.inputs.text import UNKNOWN, Tokenizer
 
 MANY_CUT = 0.05
 _LONGEST_SHOWN = 5

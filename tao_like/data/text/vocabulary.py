@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from tao_like.errors import BundleError, DatasetError, SpecError
-from tao_like.runtime.inputs.text import BPE, WORDS, TextPreprocessing, Tokenizer, words_of
+from tao_like.runtime.choices import BPE, WORDS
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer, words_of
 from tao_like.runtime.inputs.text.bpe import WORD_END, BytePairs, byte_symbols, clip_tokens, joined_parts
 from tao_like.runtime.inputs.text.token_files import LARGEST_VOCABULARY, READERS, SENTENCEPIECE, TOKENIZERS
 

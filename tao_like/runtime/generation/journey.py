@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import SpecError
+from tao_like.runtime.choices import TURN
 from tao_like.runtime.generation.base import check_setting
 from tao_like.runtime.generation.edit import HALF, pixel_array
 
@@ -26,8 +27,6 @@ JOURNEYS = {
 """What a user gives for it."""
 MOST_FRAMES = 10000
 MOST_COMPONENTS = 65536
-TURN = 0.5
-"""How far words turn an embedding at the most (Ramesh et al. 2022, section 3.3: 0.25 to 0.5)."""
 
 Floats = npt.NDArray[np.float32]
 

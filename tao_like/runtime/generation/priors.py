@@ -11,8 +11,6 @@ import numpy.typing as npt
 from tao_like.runtime.generation.base import Arrays, GraphCall
 from tao_like.runtime.generation.diffusion import Process
 
-PRIORS = DIFFUSION, CODES = ("diffusion", "autoregressive")
-"""The embedding out of noise, standardized; or its principal components, each rounded, one after another."""
 PRIOR_GRAPH = "prior"
 
 Floats = npt.NDArray[np.float32]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-SCHEDULES = ("squaredcos_cap_v2", "linear")
 LARGEST_BETA = 0.999
 FAST27 = "fast27"
 """GLIDE's 27 steps for its upsampler."""

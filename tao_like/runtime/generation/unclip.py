@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
+from tao_like.runtime.choices import CONDITIONS, DIFFUSION, PRIORS
 from tao_like.runtime.generation.base import (
     IMAGE,
     SEED,
@@ -31,14 +32,12 @@ from tao_like.runtime.generation.diffusion import (
     as_images,
 )
 from tao_like.runtime.generation.journey import JOURNEYS, Journey, slerp
-from tao_like.runtime.generation.priors import DIFFUSION, PRIOR_GRAPH, PRIORS, Asked, by_codes, by_diffusion
+from tao_like.runtime.generation.priors import PRIOR_GRAPH, Asked, by_codes, by_diffusion
 from tao_like.runtime.generation.schedules import spaced
 
 EMBEDDING_GRAPH, IMAGE_GRAPH, SPACE_GRAPH = "embedding", "image_encoder", "embedding_space"
 LABELS = "labels"
 """Name of the probabilities (N, K) of labels, where images are judged by such."""
-CONDITIONS = ("prior", "text", "caption")
-"""Where the decoder's embedding comes from: the prior; the caption's own in its place; or there is none."""
 MOST_CANDIDATES = 64
 INVERSION_ROUNDS = 3
 """How often each step's equation is solved anew when an image is turned back into noise."""

@@ -21,7 +21,7 @@ from tao_like.config.blocks.split_data import (
     workers_field,
 )
 from tao_like.errors import SpecError
-from tao_like.runtime.inputs.text import LONGEST_CONTEXT, WORDS
+from tao_like.runtime.choices import LONGEST_CONTEXT, WORDS
 from tao_like.tasks.clip.presets import OWN_TOWERS, PRESETS, find_preset
 from tao_like.tasks.clip.spec_stages import (
     ClipEvaluateSpec,

@@ -13,7 +13,8 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.text import WORDS, TextPreprocessing, Tokenizer
+from tao_like.runtime.choices import WORDS
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
 SPLITS = ("train", "val", "test")

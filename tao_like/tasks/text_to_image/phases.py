@@ -30,7 +30,7 @@ from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel, dropped
 from tao_like.tasks.text_to_image.predictions import Reconstructions
 from tao_like.tasks.text_to_image.spec import GUMBEL, DiffusionSpec
-from tao_like.tasks.text_to_image.spec_stages import GateSpec, GenerateTrainSpec
+from tao_like.tasks.text_to_image.spec_blocks.stages import GateSpec, GenerateTrainSpec
 
 Exports = Callable[[Any], Mapping[str, Exportable]]
 GATE_SAMPLES = 256

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tao_like.runtime.choices import DIFFUSION
 from tao_like.runtime.generation.autoregressive import AutoregressiveGenerator
 from tao_like.runtime.generation.base import Generator
 from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
-from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.generation.schedules import spaced
 from tao_like.runtime.generation.unclip import UnclipGenerator
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, Spec

@@ -17,10 +17,9 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.runtime.generation.diffusion import PREDICTIONS, SAMPLERS
-from tao_like.runtime.generation.schedules import SCHEDULES
+from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES
 from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
-from tao_like.tasks.text_to_image.spec_stages import (
+from tao_like.tasks.text_to_image.spec_blocks.stages import (
     JOURNEYS,
     OPTIMISE,
     GenerateEvaluateSpec,
@@ -28,8 +27,8 @@ from tao_like.tasks.text_to_image.spec_stages import (
     GenerateInferenceSpec,
     GenerateTrainSpec,
 )
-from tao_like.tasks.text_to_image.spec_unclip import UnclipSamplingSpec, UnclipSpec
-from tao_like.tasks.text_to_image.spec_upsampler import UpsamplerSpec
+from tao_like.tasks.text_to_image.spec_blocks.unclip import UnclipSamplingSpec, UnclipSpec
+from tao_like.tasks.text_to_image.spec_blocks.upsampler import UpsamplerSpec
 
 DALLE, GLIDE, UNCLIP = "dalle", "glide", "unclip"
 ARCHITECTURES = (DALLE, GLIDE, UNCLIP)

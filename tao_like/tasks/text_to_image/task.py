@@ -57,7 +57,7 @@ from tao_like.tasks.text_to_image.rerank import Reranked
 from tao_like.tasks.text_to_image.sampling import generator_for
 from tao_like.tasks.text_to_image.spec import DALLE, GLIDE, UNCLIP, ModelSpec
 from tao_like.tasks.text_to_image.spec import Spec as GenerateSpec
-from tao_like.tasks.text_to_image.spec_stages import (
+from tao_like.tasks.text_to_image.spec_blocks.stages import (
     GENERATE,
     INTERPOLATE,
     OPTIMISE,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from tao_like.runtime.choices import BPE, LONGEST_CONTEXT, WORDS
 from tao_like.runtime.inputs.text.preprocessing import (
-    BPE,
     END,
-    LONGEST_CONTEXT,
     PAD,
     START,
     UNKNOWN,
-    WORDS,
     TextPreprocessing,
     Tokenizer,
     words_of,

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError
+from tao_like.runtime.choices import BPE, LONGEST_CONTEXT, WORDS
 from tao_like.runtime.inputs.text.bpe import BytePairs, clip_tokens
 from tao_like.runtime.inputs.text.token_files import (
     LARGEST_VOCABULARY,
@@ -28,8 +29,6 @@ from tao_like.runtime.inputs.text.token_files import (
     canonical,
 )
 
-WORDS, BPE = "words", "bpe"
-LONGEST_CONTEXT = 4096
 PAD, START, END, UNKNOWN = range(4)
 """Ids of a vocabulary of words, before those of its words. Byte pairs have theirs after all merges."""
 _SPACES = re.compile(r"\s+")

@@ -23,8 +23,9 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.sentence_files import sentence_preprocessing
 from tao_like.data.text.vocabulary import file_preprocessing, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError
+from tao_like.runtime.choices import BPE
 from tao_like.runtime.inputs.image import ImagePreprocessing
-from tao_like.runtime.inputs.text import BPE, TextPreprocessing, Tokenizer
+from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.clip.data.dataset import (
     TEXT,
     Augmentation,

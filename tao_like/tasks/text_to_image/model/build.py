@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from tao_like.runtime.choices import DIFFUSION
 from tao_like.runtime.generation.edit import KNOWN
-from tao_like.runtime.generation.priors import DIFFUSION
 from tao_like.runtime.inputs.text import END
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.tasks.text_to_image.model.dvae import DVAE, unmapped
-from tao_like.tasks.text_to_image.spec_optimise import CANVASES
+from tao_like.tasks.text_to_image.spec_blocks.optimise import CANVASES
 
 PIXELS, CODES, STROKES = CANVASES
 COARSEST = 4

@@ -16,7 +16,7 @@ from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, Generato
 from tao_like.runtime.inputs.text import TextPreprocessing
 from tao_like.tasks.text_to_image.optimise.canvases import Canvas
 from tao_like.tasks.text_to_image.rerank import spoken
-from tao_like.tasks.text_to_image.spec_optimise import OptimiseSpec
+from tao_like.tasks.text_to_image.spec_blocks.optimise import OptimiseSpec
 
 TURN = 15.0
 """Largest turn of a cut-out, in degrees."""

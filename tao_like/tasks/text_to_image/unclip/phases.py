@@ -24,7 +24,7 @@ from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, contrastive
 from tao_like.tasks.text_to_image.model.wholes import dropped
 from tao_like.tasks.text_to_image.phases import Forward, Generating, Running
 from tao_like.tasks.text_to_image.spec import DiffusionSpec
-from tao_like.tasks.text_to_image.spec_stages import GenerateTrainSpec
+from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateTrainSpec
 from tao_like.tasks.text_to_image.unclip.metrics import (
     CAPTION,
     DRAWN,

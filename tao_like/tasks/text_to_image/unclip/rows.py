@@ -15,7 +15,7 @@ from tao_like.errors import DatasetError, SpecError
 from tao_like.plots.text import drawable, load_font
 from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import image_files
-from tao_like.tasks.text_to_image.spec_stages import PCA, GenerateInferenceSpec
+from tao_like.tasks.text_to_image.spec_blocks.stages import PCA, GenerateInferenceSpec
 
 PAPER_WIDTH, PAPER_HEIGHT = 0.9, 0.5
 """The largest slip of paper that a word stands on, as fractions of the image's sides."""

@@ -20,7 +20,7 @@ from tao_like.tasks.text_to_image.data.data import CaptionData, Images
 from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.phases import Forward, Running
 from tao_like.tasks.text_to_image.predictions import MadeImages
-from tao_like.tasks.text_to_image.spec_stages import GenerateTrainSpec
+from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateTrainSpec
 from tao_like.tasks.text_to_image.upsampling.damage import blurred, worn
 from tao_like.tasks.text_to_image.upsampling.metrics import EnlargedMetrics
 

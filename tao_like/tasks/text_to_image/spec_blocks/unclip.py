@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_field
-from tao_like.runtime.generation.priors import PRIORS
-from tao_like.runtime.generation.unclip import CONDITIONS
+from tao_like.runtime.choices import CONDITIONS, PRIORS
 
 
 @dataclass

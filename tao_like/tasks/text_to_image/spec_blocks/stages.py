@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from tao_like.config import Problem, spec_block, spec_field
 from tao_like.config.blocks.common import EvaluateSpec, ExportSpec, InferenceSpec, TrainSpec
-from tao_like.runtime.generation.journey import TURN
-from tao_like.runtime.generation.unclip import CONDITIONS
-from tao_like.tasks.text_to_image.spec_optimise import OptimiseSpec
+from tao_like.runtime.choices import CONDITIONS, TURN
+from tao_like.tasks.text_to_image.spec_blocks.optimise import OptimiseSpec
 
 GENERATE, VARIATIONS, INTERPOLATE, TEXT_DIFFERENCE, PCA, TYPOGRAPHIC_ATTACK, OPTIMISE = MODES = (
     "generate",

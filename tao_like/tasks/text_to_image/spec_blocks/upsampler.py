@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tao_like.config import Problem, spec_field
-from tao_like.runtime.generation.diffusion import PREDICTIONS
+from tao_like.runtime.choices import PREDICTIONS
 
 MOST_UPSAMPLERS = 2
 """As in unCLIP: 64 to 256 to 1,024 pixels."""
