@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,11 +102,10 @@ def judged(
     scale = _largest(np.abs(np.where(finite, left, 0.0)), axis)
     worst = _largest(_apart(left, right), axis)
     known = exact is not None and exact.shape == actual.shape
-    rounding = np.zeros_like(scale)
-    if exact is not None and known:
-        for rounded in (right, *(() if coarse is None else (coarse.astype(np.float64),))):
-            found = _largest(_apart(exact.astype(np.float64), rounded), axis)
-            rounding = np.maximum(rounding, np.where(np.isfinite(found), found, 0.0))
+    rounded = [right] if coarse is None else [right, coarse.astype(np.float64)]
+    rounding = (
+        _rounding(exact.astype(np.float64), rounded, axis) if exact is not None and known else 0 * scale
+    )
     fractions = _of_allowed(worst, scale, rounding, tolerance)
     channel = int(fractions.argmax())
     size = float(scale[channel]) or float(scale.max()) or _magnitude(right) or 1.0
@@ -120,6 +120,13 @@ def judged(
         channel=None if axis is None else channel,
         axis=axis,
     )
+
+
+def _rounding(exact: Array, rounded: Sequence[Array], axis: int | None) -> _Floats:
+    """How far the coarsest way of rounding leads from the exact output, by channel."""
+    wide = [one.astype(np.float64) for one in (exact, *rounded)]
+    apart = np.stack([_largest(_apart(wide[0], one), axis) for one in wide[1:]])
+    return np.where(np.isfinite(apart), apart, 0.0).max(axis=0)
 
 
 def _largest(values: _Floats, axis: int | None) -> _Floats:
