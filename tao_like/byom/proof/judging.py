@@ -93,8 +93,7 @@ def judged(
     if expected.size == 0:
         return Comparison(batch, what, name, 0.0, 0.0)
     left, right = expected.astype(np.float64), actual.astype(np.float64)
-    finite = np.isfinite(left)
-    if not finite.any():
+    if not (finite := np.isfinite(left)).any():
         raise ConversionError(
             f"the output '{name}' of the source itself holds no number (NaN or infinity everywhere) on {what}"
         )
@@ -126,7 +125,8 @@ def _rounding(exact: Array, rounded: Sequence[Array], axis: int | None) -> _Floa
     """How far the coarsest way of rounding leads from the exact output, by channel."""
     wide = [one.astype(np.float64) for one in (exact, *rounded)]
     apart = np.stack([_largest(_apart(wide[0], one), axis) for one in wide[1:]])
-    return np.where(np.isfinite(apart), apart, 0.0).max(axis=0)
+    coarsest: _Floats = np.where(np.isfinite(apart), apart, 0.0).max(axis=0)
+    return coarsest
 
 
 def _largest(values: _Floats, axis: int | None) -> _Floats:
