@@ -106,6 +106,7 @@ def import_file(
     rounded = spelled_out(read_model(path))
     source = without_rounding(rounded)
     try:
+        _refuse_constant(source)
         imported, model, freed = _converted(source)
         imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
@@ -178,6 +179,12 @@ def _rounded(worst: Comparison, tolerance: float) -> list[str]:
         f"{worst.what}, {largest:.1g}, and rounding alone does {worst.rounding:.1g} to it; on images of "
         "yours (--pictures) it may say more"
     ]
+
+
+def _refuse_constant(source: onnx.ModelProto) -> None:
+    weights = {item.name for item in source.graph.initializer}
+    if all(item.name in weights for item in source.graph.input):
+        raise ConversionError("the graph takes no input: it gives the same whatever comes, and cannot train")
 
 
 def _refuse_broken_weights(imported: Imported) -> None:

@@ -127,13 +127,10 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     """The typed form of a model's graph.
 
     Raises:
-        ConversionError: nodes need each other in a circle, a value is missing, or it has no input or output.
+        ConversionError: nodes need each other in a circle, or a value is missing.
     """
     opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    graph = _graph(model.graph, opsets)
-    if not graph.inputs:
-        raise ConversionError("the graph takes no input: it gives the same whatever comes, and cannot train")
-    return graph
+    return _graph(model.graph, opsets)
 
 
 def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[str] = ()) -> Graph:

@@ -122,7 +122,7 @@ class InstanceDatasetSpec(DatasetSpec):
     test: PredictionFolderSpec = spec_block(PredictionFolderSpec, "Images for inference")
     label_map: str | None = spec_field(
         None,
-        "JSON list of id, name and isthing: names of the values of `ade` masks; empty: class_1, class_2, ...",
+        "JSON list of id, name and isthing: names of the values of `ade` masks; empty: class_1 and so on",
         path=True,
     )
 
