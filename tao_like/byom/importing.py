@@ -106,7 +106,6 @@ def import_file(
     rounded = spelled_out(read_model(path))
     source = without_rounding(rounded)
     try:
-        _refuse_constant(source)
         imported, model, freed = _converted(source)
         imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
@@ -231,7 +230,8 @@ def _described(kind: Any) -> dict[str, Any]:
 
 
 def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool]:
-    """The network, for any batch where that can be had."""
+    """The network, for any batch where that can be had. Raises ConversionError."""
+    _refuse_constant(source)
     model = free_batch(source)
     if model is None:
         return convert(source), source, False
