@@ -15,6 +15,8 @@ import tao_like
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
+MAKERS = ("text_to_image",)
+"""Tasks whose networks make images: these have no classes, and are not converted to int8."""
 MAGIC = re.compile(r"^%.*$", re.MULTILINE)
 """Lines for IPython: they open TensorBoard."""
 

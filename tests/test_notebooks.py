@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from documents import CAPS, assert_commands_exist, commands
-from notebook_runs import NAMES, NOTEBOOKS, NotebookRun, read_cells, run_notebook
+from notebook_runs import MAKERS, NAMES, NOTEBOOKS, NotebookRun, read_cells, run_notebook
 from PIL import Image
 from sample_images import CLASSES as OTHER_CLASSES
 from test_specs import SMALL
@@ -50,10 +50,6 @@ EXPECTED = {
     "instance_segmentation": shapes_scenes.CLASSES,
 }
 """Classes of the data of a notebook that are no digits."""
-
-
-MAKERS = ("text_to_image",)
-"""Notebooks of networks that make images: these have no classes, and are not converted to int8."""
 
 
 def caps_of(task: str) -> dict[str, tuple[str, ...]]:

