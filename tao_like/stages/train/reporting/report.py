@@ -18,6 +18,8 @@ from tao_like.tracking.status import STATUS_FILE, duration_text, read_lines
 
 DRAWING_PAUSE = 50
 """Between two drawings of the curves lies so many times the time that one takes."""
+FIRST_DRAWING = 0.4
+"""Seconds that are taken for the first one's: it loads matplotlib, and would be a tenth of a short epoch."""
 
 
 class Reporter:
@@ -49,7 +51,7 @@ class Reporter:
         self._title = f"{title}, " if title else ""
         self._telling = ("train_loss", "val_loss", *telling)
         self._bar: Progress | None = None
-        self._drawn = self._drawing = 0.0
+        self._drawn, self._drawing = time.monotonic(), FIRST_DRAWING
 
     def begin(self, batches: int, batch_size: int, total_steps: int, device: str) -> None:
         """Says what begins, before a first step that may take long."""
