@@ -24,9 +24,9 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        location = f"{self.file}:{self.line}" if self.line else self.file
         text = f"{self.key}: {self.text}" if self.key else self.text
-        return f"{place}  {text}" if place else text
+        return f"{location}  {text}" if location else text
 
 
 class TaoLikeError(Exception):

@@ -60,8 +60,8 @@ def training_inputs(
     made = task_class(task)(loaded.spec)
     dataset = made.data.dataset("train", augment=True)
     # A step further each time: where classes take turns, even steps may meet one class alone.
-    places = range(min(images, len(dataset)))
-    numbers = [(len(dataset) * place // images + place) % len(dataset) for place in places]
+    locations = range(min(images, len(dataset)))
+    numbers = [(len(dataset) * location // images + location) % len(dataset) for location in locations]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         batch = made.data.collate([dataset[number] for number in numbers for _ in range(times)])

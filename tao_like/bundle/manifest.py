@@ -47,7 +47,7 @@ def member(part: str, kind: str, version: int = FORMAT_VERSION) -> str:
     return kind if version == 1 else f"parts/{part}/{kind}"
 
 
-def json_bytes(values: Mapping[str, Any], place: str) -> bytes:
+def json_bytes(values: Mapping[str, Any], location: str) -> bytes:
     """JSON of which equal values give equal bytes.
 
     Args:
@@ -57,9 +57,9 @@ def json_bytes(values: Mapping[str, Any], place: str) -> bytes:
     Raises:
         BundleError: they hold something else.
     """
-    _check_plain(values, place)
+    _check_plain(values, location)
     content = json.dumps(values, allow_nan=False, sort_keys=True, separators=(",", ":")).encode("ascii")
-    check_json_size(place or MANIFEST, len(content))
+    check_json_size(location or MANIFEST, len(content))
     return content
 
 
@@ -159,20 +159,22 @@ def _check_type(name: str, value: object, types: tuple[type, ...]) -> None:
         )
 
 
-def _check_plain(value: object, place: str) -> None:
+def _check_plain(value: object, location: str) -> None:
     """Refuse what JSON cannot give back, naming where it stands."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise BundleError(f"{place or 'bundle'} has the key {key!r}; a bundle's keys must be texts.")
-            _check_plain(item, f"{place}.{key}" if place else key)
+                raise BundleError(
+                    f"{location or 'bundle'} has the key {key!r}; a bundle's keys must be texts."
+                )
+            _check_plain(item, f"{location}.{key}" if location else key)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            _check_plain(item, f"{place}[{index}]")
+            _check_plain(item, f"{location}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise BundleError(f"{place} is {value}; a bundle holds finite numbers, so store None instead.")
+        raise BundleError(f"{location} is {value}; a bundle holds finite numbers, so store None instead.")
     elif not isinstance(value, (str, int, float, bool, type(None))):
         raise BundleError(
-            f"{place} is a {type(value).__name__}; "
+            f"{location} is a {type(value).__name__}; "
             "a bundle holds texts, numbers, booleans, None, lists and dicts."
         )

@@ -31,8 +31,8 @@ def run_elsewhere(task: str, stage: str, spec: str | None, overrides: Sequence[s
         return False
     console = Console()
     job = begin(task, stage, loaded.spec, file, overrides)
-    place = "this machine" if where == "local" or stage == AUTOML else where
-    click.echo(f"{task} {stage} is with {place}; its job's folder is {job.folder.path}")
+    location = "this machine" if where == "local" or stage == AUTOML else where
+    click.echo(f"{task} {stage} is with {location}; its job's folder is {job.folder.path}")
     if detach:
         click.echo(f"Follow it: tao-like jobs attach {job.folder.path}")
         click.echo(f"End it:    tao-like jobs cancel {job.folder.path}")

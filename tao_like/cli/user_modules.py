@@ -63,5 +63,5 @@ def load_modules(files: Sequence[str]) -> None:
                 for part in traceback.extract_tb(error.__traceback__)
                 if part.filename == str(path)
             ]
-            place = f", line {lines[-1]}" if lines else ""
-            raise SpecError(f"{OPTION} {file}{place}: {type(error).__name__}: {error}") from error
+            location = f", line {lines[-1]}" if lines else ""
+            raise SpecError(f"{OPTION} {file}{location}: {type(error).__name__}: {error}") from error

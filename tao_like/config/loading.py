@@ -12,7 +12,7 @@ from tao_like.config.reading.checking import check_block
 from tao_like.config.reading.keys import KeyResolver
 from tao_like.config.reading.overrides import split_overrides
 from tao_like.config.reading.references import resolve_references
-from tao_like.config.reading.values import COMMAND_LINE, Findings, Place, Value, from_plain, merge
+from tao_like.config.reading.values import COMMAND_LINE, Findings, Location, Value, from_plain, merge
 from tao_like.config.structure import Block, describe, join
 from tao_like.errors import Problem, SpecError
 
@@ -90,7 +90,7 @@ def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, sourc
 
 def _wrapped(mapping: Mapping[str, Any], source: str) -> Value:
     try:
-        return from_plain(mapping, Place(source), "")
+        return from_plain(mapping, Location(source), "")
     except TypeError as error:
         problem = Problem("", source, 0, str(error))
         raise SpecError(str(problem), problems=[problem]) from error
@@ -106,7 +106,7 @@ def _load(
 ) -> LoadedSpec[SpecT]:
     root = describe(spec_class)
     resolver = KeyResolver(root, findings)
-    tree = Value({}, Place(source), "")
+    tree = Value({}, Location(source), "")
     bases: dict[str, Value] = {}
     if given is not None:
         from tao_like.config.reading.defaults import split_defaults
@@ -114,7 +114,7 @@ def _load(
         given, bases = split_defaults(given, findings)
         for base in bases.values():
             tree = merge(tree, resolver.resolve(base))
-        tree = dataclasses.replace(merge(tree, resolver.resolve(given)), place=given.place)
+        tree = dataclasses.replace(merge(tree, resolver.resolve(given)), location=given.location)
     for override in split_overrides(overrides, findings):
         tree = merge(tree, resolver.resolve(override))
     tree = resolve_references(tree, root, findings)
@@ -122,8 +122,8 @@ def _load(
     findings.raise_if_any()
     spec: SpecT = _build(root, plain)
     for key, message in problems_of(spec):
-        place, written = _locate(tree, key)
-        findings.add(place, written, message)
+        location, written = _locate(tree, key)
+        findings.add(location, written, message)
     findings.raise_if_any()
     notes = _notes(resolver, source)
     if bases:
@@ -168,7 +168,7 @@ def problems_of(spec: Any, path: str = "") -> Iterator[tuple[str, str]]:
                 yield from problems_of(element, f"{join(path, name)}[{i}]")
 
 
-def _locate(tree: Value, key: str) -> tuple[Place, str]:
+def _locate(tree: Value, key: str) -> tuple[Location, str]:
     """Where the key was given, and as what; for a key that has its default, the block that it is in."""
     here = tree
     parts = key.replace("[", ".[").split(".")
@@ -179,8 +179,8 @@ def _locate(tree: Value, key: str) -> tuple[Place, str]:
             here = here.content[int(part[1:-1])]
         else:
             written = ".".join([here.key, *parts[depth:]] if here.key else parts[depth:]).replace(".[", "[")
-            return (here.place if depth else Place(tree.place.source)), written
-    return here.place, here.key
+            return (here.location if depth else Location(tree.location.source)), written
+    return here.location, here.key
 
 
 def _notes(resolver: KeyResolver, source: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tao_like.config.loading import problems_of
 from tao_like.config.reading.checking import check_block
-from tao_like.config.reading.values import Findings, Place, from_plain
+from tao_like.config.reading.values import Findings, Location, from_plain
 from tao_like.config.structure import Block, describe, plain_defaults
 
 
@@ -20,19 +20,19 @@ def validate_spec_class(spec_class: type[Any]) -> None:
             exists is declared as ignored or moved; lists all that is wrong.
     """
     root, findings = describe(spec_class), Findings()
-    place = Place(spec_class.__name__)
-    check_block(root, from_plain(plain_defaults(root), place, ""), findings)
+    location = Location(spec_class.__name__)
+    check_block(root, from_plain(plain_defaults(root), location, ""), findings)
     for old, new in getattr(spec_class, "moved", {}).items():
         for key in (new,) if isinstance(new, str) else new:
             if not _exists(root, key):
-                findings.add(place, old, f"moved to {key}, which does not exist")
+                findings.add(location, old, f"moved to {key}, which does not exist")
     foreign = (getattr(spec_class, name, {}) for name in ("moved", "ignored", "refused"))
     for old in (key for keys in foreign for key in keys):
         if _exists(root, old):
-            findings.add(place, old, "declared as moved, ignored or refused, and it is a key of the spec")
+            findings.add(location, old, "declared as moved, ignored or refused, and it is a key of the spec")
     findings.raise_if_any()
     for key, message in problems_of(spec_class()):
-        findings.add(place, key, message)
+        findings.add(location, key, message)
     findings.raise_if_any()
 
 

@@ -69,13 +69,13 @@ class AttentionHeads:
             table = getattr(self.module, name, None)
             if isinstance(table, nn.Parameter):
                 setattr(self.module, name, _cut(table, dimension, kept))
-        for layer, name, dimension, places in (
+        for layer, name, dimension, positions in (
             (self.qkv, "weight", 0, rows),
             (self.qkv, "bias", 0, rows),
             (self.proj, "weight", 1, columns),
         ):
             if (parameter := getattr(layer, name)) is not None:
-                setattr(layer, name, _cut(parameter, dimension, places))
+                setattr(layer, name, _cut(parameter, dimension, positions))
         self.qkv.out_features, self.proj.in_features = len(rows), len(columns)
         self.module.num_heads = len(kept)  # type: ignore[assignment]
         if hasattr(self.module, "attn_dim"):

@@ -177,18 +177,18 @@ def _refreshed(number: int, shape: torch.Size) -> int:
     return number if number in shape or len(shape) < 2 else int(shape[1])
 
 
-def _check_names(place: str, own: dict[str, Any], given: object) -> None:
+def _check_names(location: str, own: dict[str, Any], given: object) -> None:
     if not isinstance(given, dict):
-        raise BundleError(f"its structure has a {type(given).__name__} for {place}; it must be an object.")
+        raise BundleError(f"its structure has a {type(given).__name__} for {location}; it must be an object.")
     if different := sorted(set(own).symmetric_difference(given)):
         more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
         raise BundleError(
-            f"its structure is not of the network that its spec describes: {place} lacks or adds "
+            f"its structure is not of the network that its spec describes: {location} lacks or adds "
             f"{', '.join(different[:_NAMED])}{more}."
         )
 
 
-def _check_cut(place: str, own: int | list[int], given: object) -> None:
+def _check_cut(location: str, own: int | list[int], given: object) -> None:
     """A size may stay or shrink, but not to zero; of several, each."""
     whole = own if isinstance(own, list) else [own]
     parts = given if isinstance(own, list) else [given]
@@ -201,7 +201,7 @@ def _check_cut(place: str, own: int | list[int], given: object) -> None:
         )
     )
     if not fits:
-        raise BundleError(f"its structure has {str(given)[:80]} for {place}, which is no cut of {own}.")
+        raise BundleError(f"its structure has {str(given)[:80]} for {location}, which is no cut of {own}.")
 
 
 def _resize(network: nn.Module, structure: dict[str, Any]) -> None:

@@ -38,8 +38,8 @@ def draw_card(
     pen.rectangle((0, 0, CARD_SIDE + 7, CARD_SIDE + 7), outline=color, width=4)
     for number, line in enumerate(lines):
         font = load_font(FONT_SIZE, line)
-        place = (6, CARD_SIDE + 9 + number * LINE_HEIGHT)
-        pen.text(place, fit_text(line, font, CARD_SIDE - 4), fill=FAINT if number else INK, font=font)
+        position = (6, CARD_SIDE + 9 + number * LINE_HEIGHT)
+        pen.text(position, fit_text(line, font, CARD_SIDE - 4), fill=FAINT if number else INK, font=font)
     return card
 
 

@@ -93,12 +93,12 @@ def draw_panels(
     texts = [line.name for panel in panels for line in panel.lines] + [panel.title for panel in panels]
     with canvas(width, size[1] * rows, texts) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for panel, place in zip(panels, axes, strict=False):
-            _draw_panel(place, panel)
+        for panel, panel_axes in zip(panels, axes, strict=False):
+            _draw_panel(panel_axes, panel)
             if not beside and sum(bool(line.name) for line in panel.lines) > 1:
-                _legend(place, panel.lines, loc="best")
-        for place in axes[len(panels) :]:
-            place.set_visible(False)
+                _legend(panel_axes, panel.lines, loc="best")
+        for panel_axes in axes[len(panels) :]:
+            panel_axes.set_visible(False)
         if beside:
             most = min(MOST_NAMED, (size[1] * rows - 40) // 19)
             _legend(figure, panels[0].lines, loc="outside right upper", most=most)
@@ -145,7 +145,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
-def _legend(place: Any, lines: Sequence[Line], loc: str, most: int = MOST_NAMED) -> None:
+def _legend(position: Any, lines: Sequence[Line], loc: str, most: int = MOST_NAMED) -> None:
     """Names with their lines; set one by one, since matplotlib leaves out names that begin with ``_``."""
     from matplotlib.lines import Line2D
 
@@ -156,7 +156,7 @@ def _legend(place: Any, lines: Sequence[Line], loc: str, most: int = MOST_NAMED)
         for number, line in shown
     ]
     title = f"the first {most} of {len(named)}" if len(named) > most else None
-    legend = place.legend(handles, [f"{n}" for n in range(len(shown))], loc=loc, fontsize=8.5, title=title)
+    legend = position.legend(handles, [f"{n}" for n in range(len(shown))], loc=loc, fontsize=8.5, title=title)
     for text, (_, line) in zip(legend.get_texts(), shown, strict=True):
         text.set_text(shorten(line.name, _LONGEST_NAME))
 
@@ -190,15 +190,15 @@ def draw_bars(
         axes = figure.subplots()
         axes.set_title(shorten(title, 110))
         axes.grid(visible=False, axis="y")
-        places = range(count)
+        positions = range(count)
         if behind:
-            axes.barh(places, behind, height=0.72, color=PALE)
-        axes.barh(places, values, height=0.72, color=ACCENT)
+            axes.barh(positions, behind, height=0.72, color=PALE)
+        axes.barh(positions, values, height=0.72, color=ACCENT)
         longest = max([*behind, *values, 1e-12])
-        for place, (value, label) in enumerate(zip(values, written, strict=True)):
-            end = behind[place] if behind else value
-            axes.text(end + 0.008 * longest, place, shorten(label, 40), va="center", fontsize=8.5)
-        axes.set_yticks(list(places), [shorten(name, longest_name) for name in names], fontsize=8.5)
+        for index, (value, label) in enumerate(zip(values, written, strict=True)):
+            end = behind[index] if behind else value
+            axes.text(end + 0.008 * longest, index, shorten(label, 40), va="center", fontsize=8.5)
+        axes.set_yticks(list(positions), [shorten(name, longest_name) for name in names], fontsize=8.5)
         axes.set_ylim(max(count, 1) - 0.4, -0.6)
         axes.set_xlim(0, longest * 1.12)
         axes.tick_params(axis="y", length=0)
@@ -278,11 +278,11 @@ def draw_histograms(histograms: Sequence[Histogram]) -> Image.Image:
     groups = list(dict.fromkeys(name for histogram in histograms for name in histogram.values))
     with canvas(PANEL[0] * len(histograms), PANEL[1] + 20, groups) as figure:
         axes = figure.subplots(1, len(histograms), squeeze=False).ravel()
-        for place, histogram in zip(axes, histograms, strict=True):
-            place.set_title(histogram.title)
-            place.set_xlabel(histogram.x_label)
-            place.set_ylabel("share, %")
-            _draw_histogram(place, histogram, groups)
+        for panel_axes, histogram in zip(axes, histograms, strict=True):
+            panel_axes.set_title(histogram.title)
+            panel_axes.set_xlabel(histogram.x_label)
+            panel_axes.set_ylabel("share, %")
+            _draw_histogram(panel_axes, histogram, groups)
         handles, labels = axes[0].get_legend_handles_labels()
         if len(handles) > 1:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))

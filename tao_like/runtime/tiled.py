@@ -131,10 +131,10 @@ class TiledImages:
             seen = [tile for _, tile in batch if tile is not None]
             preprocessed = list(pool.map(lambda tile: preprocess(tile, self.images.preprocessing), seen))
             outputs = self.run(self.images.batch(preprocessed)) if preprocessed else {}
-            place = 0
+            position = 0
             for image, tile in batch:
                 if tile is None:
                     yield image, None
                     continue
-                yield image, {name: values[place : place + 1] for name, values in outputs.items()}
-                place += 1
+                yield image, {name: values[position : position + 1] for name, values in outputs.items()}
+                position += 1

@@ -130,12 +130,12 @@ class _Scene:
             (side, side), Image.Resampling.BICUBIC
         )
         ink = np.asarray(strength, dtype=np.float64) / 255
-        place = (slice(top, top + side), slice(left, left + side))
-        color = self._color(self.pixels[place].mean())
+        position = (slice(top, top + side), slice(left, left + side))
+        color = self._color(self.pixels[position].mean())
         alpha = np.clip(ink / (2 * INK), 0, 1)[..., None]
-        self.pixels[place] = (1 - alpha) * self.pixels[place] + alpha * color
+        self.pixels[position] = (1 - alpha) * self.pixels[position] + alpha * color
         mask = np.zeros((SIZE[1], SIZE[0]), np.bool_)
-        mask[place] = ink >= INK
+        mask[position] = ink >= INK
         for earlier in self.masks:
             earlier &= ~mask
         self.masks.append(mask)

@@ -72,11 +72,11 @@ def write_emoji(folder: Path | str, source: Path | str, seed: int = 0) -> Path:
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for place, number in enumerate(order.tolist()):
+    for index, number in enumerate(order.tolist()):
         one = emoji[number]
         _on_ground(one.file).save(images / one.file.name)
         row = {"image": f"images/{one.file.name}", "captions": one.captions, "label": one.category}
-        lists[_split(place / len(emoji))].append(json.dumps(row, ensure_ascii=False))
+        lists[_split(index / len(emoji))].append(json.dumps(row, ensure_ascii=False))
     for split, rows in lists.items():
         (folder / f"{split}.jsonl").write_text("\n".join([*rows, ""]), encoding="utf-8")
     _write_licences(folder, source, style, count=len(emoji), seed=seed)

@@ -59,13 +59,13 @@ def write_shapes_scenes(folder: Path | str, seed: int = 0) -> Path:
         The folder.
     """
     folder = Path(folder)
-    for place, (split, count) in enumerate(COUNTS.items()):
+    for index, (split, count) in enumerate(COUNTS.items()):
         for part in ("images", "masks"):
             (folder / part / split).mkdir(parents=True, exist_ok=True)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for number in range(count):
-            draw = np.random.default_rng((seed, place, number))
+            draw = np.random.default_rng((seed, index, number))
             scene = Scene(draw)
             for _ in range(0 if number % EMPTY == EMPTY - 1 else int(draw.integers(FEWEST, MOST + 1))):
                 scene.add(str(draw.choice(CLASSES[1:])))

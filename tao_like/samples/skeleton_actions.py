@@ -206,8 +206,8 @@ def body(pose: Pose, lengths: dict[str, float]) -> dict[str, Vector]:
         _add_leg(joints, name, out, pose, side, lengths)
         _add_arm(joints, name, out, pose, side, lengths)
     ground = min(joints[f"{name} {part}"][1] for name in ("left", "right") for part in ("heel", "big toe"))
-    place = np.array([0, pose.height - ground, pose.step])
-    return {name: joint + place for name, joint in joints.items()}
+    position = np.array([0, pose.height - ground, pose.step])
+    return {name: joint + position for name, joint in joints.items()}
 
 
 def _direction(out: Vector, forward: float, outward: float) -> Vector:
@@ -276,8 +276,8 @@ def action_sequence(action: str, layout: str, generator: np.random.Generator) ->
     joints = np.zeros((frames, len(names), 3))
     for frame in range(frames):
         pose = ACTIONS[action](frame / (frames - 1), frame / 20, style)
-        places = body(pose, lengths)
-        joints[frame] = [places[name] for name in names]
+        positions = body(pose, lengths)
+        joints[frame] = [positions[name] for name in names]
     yaw = math.radians(generator.uniform(-50, 50))
     turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
     joints = joints @ turn.T + generator.uniform([-1, -0.1, 2], [1, 0.1, 4])

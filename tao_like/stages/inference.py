@@ -73,8 +73,8 @@ class _Predicted:
     def add(self, sample: Sample, prediction: Any, heatmap: Any) -> None:
         """Takes in a sample's prediction, and draws it while images are wanted."""
         number = len(self.rows)
-        place = {"frame": number, "seconds": f"{number / self.rate:.3f}"} if self.video else {}
-        self.rows.append(self.writer.add(sample, prediction, place))
+        position = {"frame": number, "seconds": f"{number / self.rate:.3f}"} if self.video else {}
+        self.rows.append(self.writer.add(sample, prediction, position))
         if self.video:
             self.video.write(self.model.task.predictions.draw(sample, prediction, heatmap))
         elif len(self.rows) <= self.spec.max_pictures:

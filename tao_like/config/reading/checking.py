@@ -39,7 +39,7 @@ def check_block(block: Block, tree: Value, findings: Findings, *, complete: bool
         given = content[name].content if name in content else MISSING
         if complete and member.mandatory and given == MISSING:
             message = f"it has no value and must be given ({member.rule.help.rstrip('.')})"
-            findings.add(tree.place, join(tree.key, name), message)
+            findings.add(tree.location, join(tree.key, name), message)
     for name, value in content.items():
         member = block.members[name]
         if member.kind.block is not None:

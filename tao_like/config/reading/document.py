@@ -8,7 +8,15 @@ from typing import Any
 
 import yaml
 
-from tao_like.config.reading.values import DEEPEST, MOST_VALUES, TOO_MANY_VALUES, Findings, Place, Value, fail
+from tao_like.config.reading.values import (
+    DEEPEST,
+    MOST_VALUES,
+    TOO_MANY_VALUES,
+    Findings,
+    Location,
+    Value,
+    fail,
+)
 
 _MOST_BYTES = 2_000_000
 _LONGEST_NUMBER = 64
@@ -84,27 +92,29 @@ def read_file(path: Path, findings: Findings) -> Value:
     Raises:
         SpecError: the file cannot be read, is no UTF-8 text, no YAML, or no mapping of keys.
     """
-    place = Place(str(path))
+    location = Location(str(path))
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        fail(place, f"there is no such spec file; check the path given with -e ({_HELP})")
+        fail(location, f"there is no such spec file; check the path given with -e ({_HELP})")
     except IsADirectoryError:
-        fail(place, "this is a folder; give the spec file (YAML) inside it")
+        fail(location, "this is a folder; give the spec file (YAML) inside it")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        fail(place, f"the spec file cannot be read ({reason}); check its path and its permissions")
+        fail(location, f"the spec file cannot be read ({reason}); check its path and its permissions")
     if len(data) > _MOST_BYTES:
-        fail(place, f"larger than {_MOST_BYTES // 1_000_000} MB, which no spec is; give a YAML file with -e")
+        fail(
+            location, f"larger than {_MOST_BYTES // 1_000_000} MB, which no spec is; give a YAML file with -e"
+        )
     if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        fail(place, f"this is a binary file; a spec is a YAML text file ({_HELP})")
+        fail(location, f"this is a binary file; a spec is a YAML text file ({_HELP})")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        fail(Place(place.source, line), "this is not UTF-8 text; save the file with the encoding UTF-8")
-    return read_text(text, place.source, findings)
+        fail(Location(location.source, line), "this is not UTF-8 text; save the file with the encoding UTF-8")
+    return read_text(text, location.source, findings)
 
 
 def read_text(text: str, source: str, findings: Findings) -> Value:
@@ -115,30 +125,33 @@ def read_text(text: str, source: str, findings: Findings) -> Value:
         node = loader.get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        fail(Place(source, line), "there is a control character here, which YAML text cannot hold; remove it")
+        fail(
+            Location(source, line),
+            "there is a control character here, which YAML text cannot hold; remove it",
+        )
     except yaml.MarkedYAMLError as error:
         _fail_syntax(error, text, source)
     finally:
         if loader is not None:
             loader.dispose()
     if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
-        fail(Place(source), f"the file holds no keys; {_HELP}")
+        fail(Location(source), f"the file holds no keys; {_HELP}")
     if not isinstance(node, yaml.MappingNode):
         given = "a list" if isinstance(node, yaml.SequenceNode) else "text"
         fail(
-            Place(source),
+            Location(source),
             f"a spec is a mapping of keys to values (key: value), and this file holds {given}; {_HELP}",
         )
-    return _value(node, Place(source, node.start_mark.line + 1), "", findings)
+    return _value(node, Location(source, node.start_mark.line + 1), "", findings)
 
 
 def _fail_syntax(error: yaml.MarkedYAMLError, text: str, source: str) -> None:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        fail(Place(source), f"this is not YAML: {error.problem}")
+        fail(Location(source), f"this is not YAML: {error.problem}")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
-    where = Place(source, mark.line + 1)
+    where = Location(source, mark.line + 1)
     if isinstance(error, yaml.composer.ComposerError):
         several = "but found another document" in str(error.problem)
         fail(where, "a spec is one YAML document; remove the second `---`" if several else str(error.problem))
@@ -147,45 +160,45 @@ def _fail_syntax(error: yaml.MarkedYAMLError, text: str, source: str) -> None:
     fail(where, f"this is not YAML: {error.problem}; look at column {mark.column + 1} and at the line before")
 
 
-def _value(node: Any, place: Place, key: str, findings: Findings) -> Value:
+def _value(node: Any, location: Location, key: str, findings: Findings) -> Value:
     if isinstance(node, yaml.MappingNode):
-        return Value(_mapping(node, place.source, key, findings), place, key)
+        return Value(_mapping(node, location.source, key, findings), location, key)
     if isinstance(node, yaml.SequenceNode):
         elements = [
-            _value(child, Place(place.source, child.start_mark.line + 1), f"{key}[{i}]", findings)
+            _value(child, Location(location.source, child.start_mark.line + 1), f"{key}[{i}]", findings)
             for i, child in enumerate(node.value)
         ]
-        _refuse_tag(node, place, key, findings)
-        return Value(elements, place, key)
-    _refuse_tag(node, place, key, findings)
+        _refuse_tag(node, location, key, findings)
+        return Value(elements, location, key)
+    _refuse_tag(node, location, key, findings)
     content = plain_scalar(node.value) if node.style is None else node.value
-    return Value(content, place, key, text=node.value)
+    return Value(content, location, key, text=node.value)
 
 
 def _mapping(node: Any, source: str, key: str, findings: Findings) -> dict[str, Value]:
-    _refuse_tag(node, Place(source, node.start_mark.line + 1), key, findings)
+    _refuse_tag(node, Location(source, node.start_mark.line + 1), key, findings)
     items: dict[str, Value] = {}
     for key_node, value_node in node.value:
-        place = Place(source, key_node.start_mark.line + 1)
+        location = Location(source, key_node.start_mark.line + 1)
         if not isinstance(key_node, yaml.ScalarNode):
             findings.add(
-                place, key, "a key must be one word, and here a list or a mapping stands in its place"
+                location, key, "a key must be one word, and here a list or a mapping stands in its place"
             )
             continue
         name = key_node.value
         path = f"{key}.{name}" if key else name
         if name in items:
             findings.add(
-                place, path, f"given twice, first in line {items[name].place.line}; keep one of them"
+                location, path, f"given twice, first in line {items[name].location.line}; keep one of them"
             )
             continue
-        items[name] = _value(value_node, place, path, findings)
+        items[name] = _value(value_node, location, path, findings)
     return items
 
 
-def _refuse_tag(node: Any, place: Place, key: str, findings: Findings) -> None:
+def _refuse_tag(node: Any, location: Location, key: str, findings: Findings) -> None:
     if node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
         tag = str(node.tag).replace("tag:yaml.org,2002:", "!!")
         findings.add(
-            place, key, f"the tag {tag} is not allowed; a spec holds plain values only, so remove it"
+            location, key, f"the tag {tag} is not allowed; a spec holds plain values only, so remove it"
         )

@@ -47,7 +47,7 @@ class KeyResolver:
 
     def _block(self, block: Block, value: Value, path: str) -> Value:
         if isinstance(value.content, str) and value.content in getattr(block.cls, "shorthands", {}):
-            value = from_plain(dict(block.cls.shorthands[value.content]), value.place, value.key)
+            value = from_plain(dict(block.cls.shorthands[value.content]), value.location, value.key)
         if value.unread:
             value = read_override(Kind(block=block.cls), value, self.findings)
         if value.content is None:  # could not be read, or a block whose keys are all commented out
@@ -96,7 +96,7 @@ class KeyResolver:
         if (
             kind.element is not None
             and isinstance(value.content, dict)
-            and value.place.source == COMMAND_LINE
+            and value.location.source == COMMAND_LINE
         ):
             self.findings.at(value, f"elements of a list are not set one by one; give all: {value.key}=[...]")
             return dataclasses.replace(value, content=None, failed=True)
@@ -127,7 +127,7 @@ class KeyResolver:
             self._twice(value, first)
 
     def _twice(self, value: Value, first: Value) -> None:
-        self.findings.at(value, f"the same key is given as {first.key} ({first.place}); keep one of them")
+        self.findings.at(value, f"the same key is given as {first.key} ({first.location}); keep one of them")
 
     def _graft(self, block: Block, tree: Value, path: str, parts: list[str], value: Value) -> Value:
         """Put a moved value to its new key below ``tree``, which holds the block ``block``."""

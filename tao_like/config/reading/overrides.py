@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tao_like.config.reading.values import COMMAND_LINE, Findings, Place, Value, from_plain
+from tao_like.config.reading.values import COMMAND_LINE, Findings, Location, Value, from_plain
 from tao_like.config.structure import Kind
 
 _KEY = re.compile(r"[^\s=+~@/:,\[\]{}()'\"$]+")
@@ -26,17 +26,17 @@ def split_overrides(overrides: Sequence[str], findings: Findings) -> Iterator[Va
         For each argument the whole spec as a mapping with this one key in it; the text behind ``=`` is left
         unread, as its meaning depends on the key's type.
     """
-    place = Place(COMMAND_LINE)
+    location = Location(COMMAND_LINE)
     for override in overrides:
         key, equals, text = override.partition("=")
         reason = _key_problem(key, equals, text)
         if reason:
-            findings.add(place, "", reason)
+            findings.add(location, "", reason)
             continue
-        value = Value(text, place, key, text=text, unread=True)
+        value = Value(text, location, key, text=text, unread=True)
         parts = key.split(".")
         for depth in range(len(parts) - 1, -1, -1):
-            value = Value({parts[depth]: value}, place, ".".join(parts[:depth]))
+            value = Value({parts[depth]: value}, location, ".".join(parts[:depth]))
         yield value
 
 
@@ -89,7 +89,7 @@ def read_override(kind: Kind, value: Value, findings: Findings, *, path: bool = 
     if isinstance(content, (bool, int, float)):
         return dataclasses.replace(literal, content=content)
     try:
-        return from_plain(content, value.place, value.key)
+        return from_plain(content, value.location, value.key)
     except TypeError:
         findings.at(value, "lists and mappings are nested too deeply in it")
         return dataclasses.replace(literal, content=None, failed=True)

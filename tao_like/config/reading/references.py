@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from tao_like.config.fields import MISSING
-from tao_like.config.reading.values import Findings, Place, Value, from_plain, merge
+from tao_like.config.reading.values import Findings, Location, Value, from_plain, merge
 from tao_like.config.structure import Block, describe, plain_defaults
 
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
@@ -19,7 +19,7 @@ def resolve_references(tree: Value, root: Block, findings: Findings) -> Value:
     """Replace every ``${key}`` in the values by what that key holds: given, or else its default."""
     if not _any_reference(tree):
         return tree
-    defaults = from_plain(plain_defaults(root), Place("default"), "")
+    defaults = from_plain(plain_defaults(root), Location("default"), "")
     return _References(root, merge(defaults, tree), findings).resolve(tree)
 
 
@@ -63,7 +63,7 @@ class _References:
             target = self._target(value, whole.group(1), within)
             if target is None:
                 return failed
-            return dataclasses.replace(target, place=value.place, key=value.key)
+            return dataclasses.replace(target, location=value.location, key=value.key)
         pieces = []
         end = 0
         for match in _REFERENCE.finditer(content):

@@ -28,7 +28,7 @@ Content = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Place:
+class Location:
     """Where something was written: a file with its line (from 1; 0 when unknown), or the command line."""
 
     source: str
@@ -44,7 +44,7 @@ class Value:
 
     Attributes:
         content: The value; lists and mappings hold further values.
-        place: Where it was written.
+        location: Where it was written.
         key: Its dotted key as the user wrote it, aliases and all.
         text: A scalar as it was written, where that is known: a key that wants text gets ``007`` unchanged.
         unread: ``content`` is still the text behind ``key=`` on the command line; how it is read depends
@@ -53,7 +53,7 @@ class Value:
     """
 
     content: Content
-    place: Place
+    location: Location
     key: str
     text: str | None = None
     unread: bool = False
@@ -77,17 +77,17 @@ class Findings:
         """Whether a search for what the user may have meant is still worth its time."""
         return self._count < _MOST_HINTS
 
-    def add(self, place: Place, key: str, message: str) -> None:
-        """Note that what stands at ``place`` under ``key`` is wrong."""
+    def add(self, location: Location, key: str, message: str) -> None:
+        """Note that what stands at ``location`` under ``key`` is wrong."""
         if not self.full:
             if len(message) > _LONGEST_MESSAGE:  # it quotes a long value
                 message = f"{message[:_LONGEST_MESSAGE]}..."
-            self._problems.append(Problem(key, place.source, place.line, message))
+            self._problems.append(Problem(key, location.source, location.line, message))
         self._count += 1
 
     def at(self, value: Value, message: str) -> None:
         """Note that ``value`` is wrong."""
-        self.add(value.place, value.key, message)
+        self.add(value.location, value.key, message)
 
     def problems(self) -> list[Problem]:
         """What is wrong: files first, in the order of their lines."""
@@ -106,26 +106,26 @@ class Findings:
         raise SpecError("\n".join(lines), problems=problems)
 
 
-def fail(place: Place, message: str) -> NoReturn:
+def fail(location: Location, message: str) -> NoReturn:
     """Raise a ``SpecError`` about a whole file, or one line of it, that cannot be read any further."""
-    raise SpecError(f"{place}: {message}", problems=[Problem("", place.source, place.line, message)])
+    raise SpecError(f"{location}: {message}", problems=[Problem("", location.source, location.line, message)])
 
 
-def from_plain(content: Any, place: Place, key: str) -> Value:
+def from_plain(content: Any, location: Location, key: str) -> Value:
     """Wrap plain Python values.
 
     Raises:
         TypeError: something else than None, bool, int, float, str, path, list, tuple or mapping is in it, it
             is nested more than ``DEEPEST`` times, or holds more than ``MOST_VALUES`` values.
     """
-    return _Wrapper(place).wrap(content, key, 0)
+    return _Wrapper(location).wrap(content, key, 0)
 
 
 class _Wrapper:
     """Wraps plain values and counts them."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, location: Location) -> None:
+        self.location = location
         self.count = 0
 
     def wrap(self, content: Any, key: str, depth: int) -> Value:
@@ -141,16 +141,16 @@ class _Wrapper:
                 if str(name) in items:
                     raise TypeError(f"{inner}: given twice, as a number and as text; keep one of them")
                 items[str(name)] = self.wrap(item, inner, depth + 1)
-            return Value(items, self.place, key)
+            return Value(items, self.location, key)
         if isinstance(content, (list, tuple)):
             elements = [self.wrap(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(content)]
-            return Value(elements, self.place, key)
+            return Value(elements, self.location, key)
         if isinstance(content, os.PathLike):
             content = os.fspath(content)
         if content is None or isinstance(content, (bool, int, float, str)):
             # str() of a float is not what its author wrote (1e3, 0.10), so that it cannot stand in for text.
             exact = isinstance(content, (int, str)) and not isinstance(content, bool)
-            return Value(content, self.place, key, text=str(content) if exact else None)
+            return Value(content, self.location, key, text=str(content) if exact else None)
         raise TypeError(f"{key}: a value of type {type(content).__name__} cannot stand in a spec")
 
 

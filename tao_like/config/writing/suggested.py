@@ -37,7 +37,7 @@ def write_suggested(
         folder: the data that was looked at.
         target: the spec file.
         values: what differs from the defaults; the folder of the results is put in front.
-        overrides: ``key=value`` texts of the user's; they take the place of what was worked out.
+        overrides: ``key=value`` texts of the user's; they take the location of what was worked out.
         found: the data in a few words, such as ``40 pictures, 3 classes``.
 
     Returns:

@@ -41,8 +41,8 @@ def class_list_of(label_dir: Path, classes_file: Path | None) -> Path | None:
         if not classes_file.is_file():
             raise DatasetError(f"classes_file: there is no file {classes_file}")
         return classes_file
-    places = (label_dir, *label_dir.absolute().parents[:2])
-    candidates = (place / name for place in places for name in CLASS_LISTS)
+    locations = (label_dir, *label_dir.absolute().parents[:2])
+    candidates = (location / name for location in locations for name in CLASS_LISTS)
     return next((path for path in candidates if path.is_file()), None)
 
 

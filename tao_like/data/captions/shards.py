@@ -30,13 +30,13 @@ _LARGEST_TEXT = 2**20
 _IMAGES = {suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES}
 
 
-def find_shards(place: Path) -> list[Path]:
+def find_shards(location: Path) -> list[Path]:
     """The shards that a path stands for: itself, or those that lie in a folder, in order; else none."""
-    if place.is_file():
-        return [place] if is_shard(place) else []
-    if not place.is_dir():
+    if location.is_file():
+        return [location] if is_shard(location) else []
+    if not location.is_dir():
         return []
-    entries = (Path(entry.path) for entry in listing(place) if entry.is_file())
+    entries = (Path(entry.path) for entry in listing(location) if entry.is_file())
     return [path for path in entries if is_shard(path)]
 
 

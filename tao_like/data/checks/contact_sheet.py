@@ -79,9 +79,9 @@ def contact_sheet(
         font = load_font(_TITLE_SIZE, title)
         draw.text((_MARGIN, _MARGIN), fit_text(title, font, width - 2 * _MARGIN), fill=INK, font=font)
     top = _MARGIN + title_height
-    for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
+    for index, (row, height) in enumerate(zip(rows, heights, strict=True)):
         if headings is not None:
-            _draw_heading(draw, headings[place], top, width)
+            _draw_heading(draw, headings[index], top, width)
         for column, each in enumerate(row):
             left = _MARGIN + column * (cell + _GAP)
             _draw_tile(sheet, draw, Tile(*each), (left, top + heading_height), tile)
@@ -139,7 +139,7 @@ def _spread(members: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
     if len(members) <= count:
         return list(members)
     step = (len(members) - 1) / max(count - 1, 1)
-    return [members[round(place * step)] for place in range(count)]
+    return [members[round(position * step)] for position in range(count)]
 
 
 def _draw_heading(draw: ImageDraw.ImageDraw, heading: str, top: int, width: int) -> None:
@@ -151,9 +151,9 @@ def _draw_heading(draw: ImageDraw.ImageDraw, heading: str, top: int, width: int)
 
 
 def _draw_tile(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, place: tuple[int, int], side: int
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, position: tuple[int, int], side: int
 ) -> None:
-    left, top = place
+    left, top = position
     outer = (left, top, left + side + 2 * _FRAME - 1, top + side + 2 * _FRAME - 1)
     draw.rectangle(outer, fill=_MAT, outline=tile.color or _LINE, width=_FRAME if tile.color else 1)
     image = _fitted(tile.image, side)

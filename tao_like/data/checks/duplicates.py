@@ -64,19 +64,19 @@ def difference_hash(image: Image.Image) -> int:
 
 def near_duplicates(prints: Sequence[Fingerprint]) -> list[list[int]]:
     """Positions of images that look the same: hashes nearly equal, thumbnails too, and not flat."""
-    places = [place for place, each in enumerate(prints) if each.thumbnail.std() >= _FLAT]
-    if not places:
+    positions = [position for position, each in enumerate(prints) if each.thumbnail.std() >= _FLAT]
+    if not positions:
         return []
-    hashes = np.array([prints[place].hash for place in places], dtype=np.uint64)
+    hashes = np.array([prints[position].hash for position in positions], dtype=np.uint64)
     parts = hashes.view(np.uint16).reshape(-1, _PARTS)
-    thumbnails = np.stack([prints[place].thumbnail for place in places]).reshape(len(places), -1)
-    groups = Groups(len(places))
+    thumbnails = np.stack([prints[position].thumbnail for position in positions]).reshape(len(positions), -1)
+    groups = Groups(len(positions))
     for part in range(_PARTS):
         for candidates in _equal(parts[:, part]):
-            for place, first in enumerate(candidates[:-1]):
-                for second in _alike(int(first), candidates[place + 1 :], parts, thumbnails):
+            for position, first in enumerate(candidates[:-1]):
+                for second in _alike(int(first), candidates[position + 1 :], parts, thumbnails):
                     groups.join(int(first), int(second))
-    return [[places[index] for index in members] for members in groups.members() if len(members) > 1]
+    return [[positions[index] for index in members] for members in groups.members() if len(members) > 1]
 
 
 def _equal(values: npt.NDArray[np.uint16]) -> list[npt.NDArray[np.intp]]:

@@ -244,8 +244,8 @@ def _columns(source: str, header: Sequence[str], group_column: str | None) -> _C
     split = _first_index(names, SPLIT_HEADERS)
     label = _first_index(names, LABEL_HEADERS)
     # A column without a name is the row number that pandas writes.
-    others = [place for place, name in enumerate(names) if name and place not in (file, group, split)]
-    classes = {} if label is not None else {place: label_text(header[place].strip()) for place in others}
+    others = [index for index, name in enumerate(names) if name and index not in (file, group, split)]
+    classes = {} if label is not None else {index: label_text(header[index].strip()) for index in others}
     if label is None and not classes:
         raise DatasetError(f"{source}: no column for the label; add one named label, or one column a class")
     if len(set(classes.values())) < len(classes):
@@ -280,13 +280,15 @@ def _labels(
         cells = (label_text(cell.strip()) for cell in _parts(row[columns.label], separators))
         labels = tuple(dict.fromkeys(cell for cell in cells if cell))
     else:
-        for place, name in columns.classes.items():
-            if row[place].strip().lower() not in _YES | _NO:
+        for column, name in columns.classes.items():
+            if row[column].strip().lower() not in _YES | _NO:
                 return (), (
-                    f"column {name!r} holds {row[place]!r}; without a column named label, each column is a "
+                    f"column {name!r} holds {row[column]!r}; without a column named label, each column is a "
                     "class and holds 0 or 1"
                 )
-        labels = tuple(name for place, name in columns.classes.items() if row[place].strip().lower() in _YES)
+        labels = tuple(
+            name for column, name in columns.classes.items() if row[column].strip().lower() in _YES
+        )
     if multi_label or len(labels) == 1:
         return labels, None
     if not labels:

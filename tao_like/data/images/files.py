@@ -295,20 +295,20 @@ def _describes_itself_late(path: Path) -> bool:
     """
     with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
-        place = file.seek(len(_PNG_SIGNATURE))
+        position = file.seek(len(_PNG_SIGNATURE))
         pixels_begun = False
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            place += 12 + length
+            position += 12 + length
             if kind == b"IDAT":
                 pixels_begun = True
-                if place > size:
+                if position > size:
                     raise OSError("the file ends within its pixels")
             elif pixels_begun and (
                 kind == b"eXIf" or (kind in _PNG_TEXTS and file.read(24).startswith(_PNG_PROFILES))
             ):
                 return True
-            file.seek(place)
+            file.seek(position)
     return False
 
 

@@ -141,18 +141,18 @@ def _survey_folder(folder: Path, wrappers: int) -> Survey:
 
 def _what_is_there(folder: Path) -> str:
     ignored: Counter[str] = Counter()
-    places = Counter(path.parent for path in find_images(folder, ignored))
-    if not places:
+    folders = Counter(path.parent for path in find_images(folder, ignored))
+    if not folders:
         return f"there are no images ({sum(ignored.values())} other files)"
-    images = sum(places.values())
-    if len(places) == 1 and (only := next(iter(places))) != folder:
+    images = sum(folders.values())
+    if len(folders) == 1 and (only := next(iter(folders))) != folder:
         return (
             f"all {images} images are of one class, {only.name}; a classifier tells classes apart, so put "
             "images of something else into another folder beside it"
         )
-    if len(places) == 1:
+    if len(folders) == 1:
         return f"there are {images} images in one folder, and nothing says what they show"
-    return f"there are {images} images in {len(places)} folders, but not in two or more class folders"
+    return f"there are {images} images in {len(folders)} folders, but not in two or more class folders"
 
 
 def _class_count(found: ClassFolders) -> int:
@@ -226,11 +226,11 @@ def _survey_csv(csv_files: dict[str, Path], folder: Path) -> Survey:
 def _images_dir(csv_file: Path, folder: Path) -> Path:
     """The folder that the CSV's paths start from: its own, the surveyed one, or one directly below these."""
     files = peek_csv(csv_file).files
-    places = dict.fromkeys((csv_file.parent, folder))
-    below = [Path(entry.path) for place in places for entry in listing(place) if entry.is_dir()]
-    for place in [*places, *below]:
-        if any((place / file).is_file() for file in files):
-            return place
+    locations = dict.fromkeys((csv_file.parent, folder))
+    below = [Path(entry.path) for location in locations for entry in listing(location) if entry.is_dir()]
+    for location in [*locations, *below]:
+        if any((location / file).is_file() for file in files):
+            return location
     return csv_file.parent
 
 

@@ -61,8 +61,8 @@ class Calibration:
 
     def to_pixels(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Points (N, 3) of the camera's frame as columns and rows, and their depth in metres, (N, 3)."""
-        places = np.asarray(points, np.float64).reshape(-1, 3)
-        flat = places @ self.projection[:, :3].T + self.projection[:, 3]
+        positions = np.asarray(points, np.float64).reshape(-1, 3)
+        flat = positions @ self.projection[:, :3].T + self.projection[:, 3]
         depth = flat[:, 2:]
         return np.concatenate([flat[:, :2] / np.where(np.abs(depth) < 1e-6, 1e-6, depth), depth], axis=1)
 
@@ -75,8 +75,8 @@ class Calibration:
 
 
 def _transformed(points: npt.ArrayLike, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    places = np.asarray(points, np.float64).reshape(-1, 3)
-    moved: npt.NDArray[np.float64] = places @ matrix[:3, :3].T + matrix[:3, 3]
+    positions = np.asarray(points, np.float64).reshape(-1, 3)
+    moved: npt.NDArray[np.float64] = positions @ matrix[:3, :3].T + matrix[:3, 3]
     return moved
 
 

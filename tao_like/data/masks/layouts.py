@@ -97,10 +97,10 @@ def _in_one_folder(folder: Path) -> Iterator[tuple[str, MaskSource]]:
 
 def _in_json(folder: Path) -> Iterator[tuple[str, MaskSource]]:
     """COCO files of splits, with the photos in `images/<split>`, `<split>` or beside; or lines of JSON."""
-    for place in (folder, folder / "annotations"):
-        if not place.is_dir():
+    for location in (folder, folder / "annotations"):
+        if not location.is_dir():
             continue
-        for entry in listing(place):
+        for entry in listing(location):
             path = Path(entry.path)
             split = next(
                 (

@@ -55,7 +55,7 @@ class SkeletonView:
         image = Image.new("RGB", (self.side, self.side), "white")
         pen = ImageDraw.Draw(image)
         chosen = (
-            [self.frames[round(place)] for place in np.linspace(0, len(self.frames) - 1, poses)]
+            [self.frames[round(position)] for position in np.linspace(0, len(self.frames) - 1, poses)]
             if self.frames
             else []
         )
@@ -67,9 +67,9 @@ class SkeletonView:
         """An image for each of at most so many frames, spread evenly."""
         count = min(most, len(self.frames))
         images = []
-        for place in np.linspace(0, len(self.frames) - 1, count):
+        for position in np.linspace(0, len(self.frames) - 1, count):
             image = Image.new("RGB", (self.side, self.side), "white")
-            self._draw(ImageDraw.Draw(image), self.frames[round(place)], strength=1.0)
+            self._draw(ImageDraw.Draw(image), self.frames[round(position)], strength=1.0)
             images.append(image)
         return images
 

@@ -80,8 +80,8 @@ def ntu_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[Found
                 if split == "cross-subject"
                 else camera in NTU_TRAINING_CAMERAS
             )
-            place = "" if split == "none" else ("train" if trains else "test")
-            yield FoundSequence(path.stem, f"A{found[5]}", read_ntu(path), place)
+            subset = "" if split == "none" else ("train" if trains else "test")
+            yield FoundSequence(path.stem, f"A{found[5]}", read_ntu(path), subset)
         except DatasetError as error:
             on_wrong(error)
 
@@ -151,8 +151,8 @@ def utkinect_sequences(folder: Path, split: str, on_wrong: OnWrong) -> Iterator[
                 rows = _utkinect_rows(folder / f"joints_{name}.txt")
             elif rows is not None:
                 values = _utkinect_clip(rows, words, f"{labels}: {name}")
-                place = "train" if subject in UTKINECT_TRAINING_SUBJECTS else "test"
-                yield FoundSequence(f"{name}_{words[0]}", words[0], values, "" if split == "none" else place)
+                subset = "train" if subject in UTKINECT_TRAINING_SUBJECTS else "test"
+                yield FoundSequence(f"{name}_{words[0]}", words[0], values, "" if split == "none" else subset)
         except DatasetError as error:
             on_wrong(error)
 

@@ -29,8 +29,8 @@ def sided_classes(names: Sequence[str]) -> list[str]:
         for name, own in words.items()
         if _SIDES.intersection(own)
         or any(
-            word in _SHORT and (*own[:place], _SHORT[word], *own[place + 1 :]) in every
-            for place, word in enumerate(own)
+            word in _SHORT and (*own[:index], _SHORT[word], *own[index + 1 :]) in every
+            for index, word in enumerate(own)
         )
     ]
 

@@ -179,10 +179,10 @@ class _Search:
                 remaining -= 1
         # Of copies that were stored and of which fewer are left, one stands for the others.
         return {
-            number: copies[sha1][min(place, len(copies[sha1]) - 1)]
+            number: copies[sha1][min(index, len(copies[sha1]) - 1)]
             for sha1, numbers in wanted.items()
             if copies[sha1]
-            for place, number in enumerate(numbers)
+            for index, number in enumerate(numbers)
         }
 
 

@@ -192,13 +192,13 @@ def torchrun_words(submission: Submission, python: str, address: str, port: str,
         python: that of the machines.
         address, port: of the first machine; node: number of this one.
     """
-    command, place = list(submission.command), submission.placement
+    command, placement = list(submission.command), submission.placement
     return [
         python,
         "-m",
         "torch.distributed.run",
-        f"--nnodes={place.nodes}",
-        f"--nproc-per-node={place.processes}",
+        f"--nnodes={placement.nodes}",
+        f"--nproc-per-node={placement.processes}",
         f"--node-rank={node}",
         f"--master-addr={address}",
         f"--master-port={port}",

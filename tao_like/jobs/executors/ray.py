@@ -40,10 +40,10 @@ class RayExecutor(EngineExecutor[RaySpec]):
         return name if self._call("GET", f"/api/jobs/{name}") is not None else None
 
     def _start(self, submission: Submission, name: str) -> str:
-        place = submission.placement
-        if place.nodes > 1:
+        placement = submission.placement
+        if placement.nodes > 1:
             raise EngineError(
-                f"train.num_nodes: Ray Jobs places a job on one machine, and {place.nodes} are asked for; "
+                f"train.num_nodes: Ray Jobs runs a job on one machine, and {placement.nodes} are asked for; "
                 "take slurm or kubernetes, or one machine with more GPUs"
             )
         words = supervisor_words(sys.executable, submission.folder, submission.attempt)
@@ -51,7 +51,7 @@ class RayExecutor(EngineExecutor[RaySpec]):
             "submission_id": name,
             "entrypoint": shlex.join(words),
             "entrypoint_num_cpus": self._settings.cpus,
-            "entrypoint_num_gpus": place.gpus,
+            "entrypoint_num_gpus": placement.gpus,
             "runtime_env": {
                 "env_vars": {"PYTHONPATH": python_path(), "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
             },

@@ -50,7 +50,7 @@ class SlurmExecutor(EngineExecutor[SlurmSpec]):
         return number
 
     def _options(self, submission: Submission, name: str) -> list[str]:
-        settings, place = self._settings, submission.placement
+        settings, placement = self._settings, submission.placement
         output = str(submission.folder.path.absolute() / _OUTPUT).replace("%", "%%")
         words = [
             "--parsable",
@@ -60,11 +60,11 @@ class SlurmExecutor(EngineExecutor[SlurmSpec]):
             # Whether a lost job goes on from its checkpoint is not Slurm's to decide.
             "--no-requeue",
             f"--chdir={submission.cwd.absolute()}",
-            f"--nodes={place.nodes}",
+            f"--nodes={placement.nodes}",
             "--ntasks-per-node=1",
         ]
-        if place.gpus:
-            words.append(f"--gpus-per-node={place.gpus}")
+        if placement.gpus:
+            words.append(f"--gpus-per-node={placement.gpus}")
         for option, value in (
             ("partition", settings.partition),
             ("account", settings.account),
@@ -91,8 +91,8 @@ class SlurmExecutor(EngineExecutor[SlurmSpec]):
         return "\n".join(lines) + "\n"
 
     def _command(self, submission: Submission, name: str) -> list[str]:
-        place = submission.placement
-        if place.nodes == 1:
+        placement = submission.placement
+        if placement.nodes == 1:
             return list(submission.command)
         # Quoted for the shell that srun starts on each machine, which knows the machine's number.
         variables = {"$TAO_LIKE_FIRST_MACHINE", "$TAO_LIKE_PORT", "$SLURM_NODEID"}
@@ -102,7 +102,7 @@ class SlurmExecutor(EngineExecutor[SlurmSpec]):
         own = words[: len(words) - len(submission.command) + 1]
         quoted = [word if word.partition("=")[2] in variables else shlex.quote(word) for word in own]
         command = " ".join([*quoted, *map(shlex.quote, submission.command[1:])])
-        srun = ["srun", f"--nodes={place.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+        srun = ["srun", f"--nodes={placement.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
         if self._settings.cpus:  # srun does not take it over from sbatch since Slurm 22.05
             srun.append(f"--cpus-per-task={self._settings.cpus}")
         return [*srun, "sh", "-c", f"exec {command}"]

@@ -104,7 +104,7 @@ def rename_efficientnet_lite(weights: Mapping[str, Any], stage_lengths: Sequence
     Raises:
         BundleError: A name has no counterpart.
     """
-    places = [
+    positions = [
         f"blocks.{stage}.{block}" for stage, count in enumerate(stage_lengths) for block in range(count)
     ]
     renamed = {}
@@ -113,7 +113,7 @@ def rename_efficientnet_lite(weights: Mapping[str, Any], stage_lengths: Sequence
             if match := _BLOCK_NAME.fullmatch(name):
                 number, layer, kind = int(match[1]), match[2], match[3]
                 layers = _BLOCK_LAYERS if number else _FIRST_BLOCK_LAYERS
-                renamed[f"{places[number]}.{layers[layer]}.{kind}"] = value
+                renamed[f"{positions[number]}.{layers[layer]}.{kind}"] = value
             else:
                 layer, _, kind = name.partition(".")
                 renamed[f"{_OUTER_LAYERS[layer]}.{kind}"] = value

@@ -140,7 +140,7 @@ class AutoregressiveGenerator:
             beyond[:, 0] = False
             fractions[beyond] = 0
             fractions /= fractions.sum(axis=1, keepdims=True)
-        place = (np.cumsum(fractions, axis=1) <= chance[:, None]).sum(axis=1)
+        position = (np.cumsum(fractions, axis=1) <= chance[:, None]).sum(axis=1)
         last = (fractions > 0).sum(axis=1) - 1
-        chosen = np.minimum(place, last)
+        chosen = np.minimum(position, last)
         return np.take_along_axis(order, chosen[:, None], axis=1)[:, 0].astype(np.int64)

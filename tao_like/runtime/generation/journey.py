@@ -140,13 +140,13 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-def slerp(start: Floats, end: Floats, places: Floats) -> Floats:
+def slerp(start: Floats, end: Floats, positions: Floats) -> Floats:
     """Between two points along the great circle through them (Shoemake 1985).
 
     Args:
         start: (N, ...).
         end: (N or 1, ...).
-        places: (N,): 0 gives the start, 1 the end.
+        positions: (N,): 0 gives the start, 1 the end.
 
     Returns:
         (N, ...); lengths pass from that of the start to that of the end.
@@ -156,11 +156,11 @@ def slerp(start: Floats, end: Floats, places: Floats) -> Floats:
     lengths = [np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-9) for vector in (one, other)]
     cosine = ((one / lengths[0]) * (other / lengths[1])).sum(axis=1, keepdims=True).clip(-1, 1)
     angle = np.arccos(cosine)
-    place = places.astype(np.float64)[:, None]
+    position = positions.astype(np.float64)[:, None]
     sine = np.maximum(np.sin(angle), 1e-9)
     # Nearly one direction: the sines have no ratio, and a straight line is as good.
     straight = angle < 1e-4
-    first = np.where(straight, 1 - place, np.sin((1 - place) * angle) / sine)
-    second = np.where(straight, place, np.sin(place * angle) / sine)
+    first = np.where(straight, 1 - position, np.sin((1 - position) * angle) / sine)
+    second = np.where(straight, position, np.sin(position * angle) / sine)
     mixed: Floats = (first * one + second * other).reshape(start.shape).astype(np.float32)
     return mixed

@@ -72,10 +72,10 @@ def by_codes(asked: Asked, normal: Floats) -> npt.NDArray[np.int64]:
     """
     count = normal.shape[1]
     codes = np.zeros((count, len(normal)), np.int64)
-    for place, row in enumerate(normal):
-        logits = asked.says("logits", {"codes": codes})[:, place].astype(np.float64)
+    for index, row in enumerate(normal):
+        logits = asked.says("logits", {"codes": codes})[:, index].astype(np.float64)
         fractions = np.exp(logits - logits.max(axis=1, keepdims=True))
         cumulated = np.cumsum(fractions, axis=1) / fractions.sum(axis=1, keepdims=True)
         chance = np.array([0.5 * (1 + math.erf(one / math.sqrt(2))) for one in row])
-        codes[:, place] = (cumulated < chance[:, None]).sum(axis=1).clip(max=fractions.shape[1] - 1)
+        codes[:, index] = (cumulated < chance[:, None]).sum(axis=1).clip(max=fractions.shape[1] - 1)
     return codes

@@ -235,16 +235,16 @@ class UnclipGenerator:
             rows = journey.cells(seeds)[0]
             noise, image = (np.concatenate(one)[rows] for one in zip(*ends, strict=True))
             return noise, image
-        places = journey.places(seeds)
+        positions = journey.places(seeds)
         noise, image = (np.repeat(one, count, axis=0) for one in ends[0])
         if len(ends) == 2:
-            return slerp(noise, ends[1][0], places), slerp(image, ends[1][1], places)
+            return slerp(noise, ends[1][0], positions), slerp(image, ends[1][1], positions)
         if journey.caption is not None:
             # The difference of two captions is a direction, in which the image's embedding is turned.
             source = call(TEXT_GRAPH, {TEXT: journey.caption})["text_embedding"]
             towards = words["text_embedding"] - source
             towards = towards / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-6)
-            return noise, slerp(image, towards.astype(np.float32), places * np.float32(journey.turn))
+            return noise, slerp(image, towards.astype(np.float32), positions * np.float32(journey.turn))
         return noise, image
 
     def _reconstructed(self, call: GraphCall, journey: Journey, seeds: npt.NDArray[Any]) -> Floats:

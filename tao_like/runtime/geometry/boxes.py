@@ -127,10 +127,10 @@ def keep_best(
         rivals = _rivals(boxes, labels, block, block, iou_threshold)
         suppressed = np.zeros(len(block), bool)
         chosen: list[int] = []
-        for place in range(len(block)):
-            if not suppressed[place]:
-                chosen.append(place)
-                suppressed |= rivals[place]
+        for position in range(len(block)):
+            if not suppressed[position]:
+                chosen.append(position)
+                suppressed |= rivals[position]
         winners = block[chosen]
         kept += winners.tolist()
         order = order[~_rivals(boxes, labels, order, winners, iou_threshold).any(axis=1)]

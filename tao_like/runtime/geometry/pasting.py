@@ -76,8 +76,8 @@ def _weights(begin: float, end: float, limit: int, cells: int) -> tuple[slice, n
     first, last = max(0, int(np.floor(begin))), min(limit, int(np.ceil(end)))
     if end <= begin or last <= first:
         return slice(0, 0), np.zeros((0, cells))
-    places = (np.arange(first, last) + 0.5 - begin) / (end - begin) * cells - 0.5
-    weights = 1 - np.abs(places[:, None] - np.arange(cells)[None, :])
+    positions = (np.arange(first, last) + 0.5 - begin) / (end - begin) * cells - 0.5
+    weights = 1 - np.abs(positions[:, None] - np.arange(cells)[None, :])
     return slice(first, last), np.maximum(weights, 0)
 
 

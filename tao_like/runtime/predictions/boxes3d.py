@@ -109,8 +109,8 @@ def select(
     apart = boxes[order].astype(np.float64)
     if selection.by_class:
         apart[:, 0] += labels[order] * CLASS_DISTANCE
-    places = keep_best(apart, best[order], iou_threshold=selection.iou_threshold, limit=selection.limit)
-    kept = order[places]
+    positions = keep_best(apart, best[order], iou_threshold=selection.iou_threshold, limit=selection.limit)
+    kept = order[positions]
     return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
 

@@ -135,11 +135,11 @@ def _bytes_of_list(archive: Path) -> int:
     # The record at the end, and its form for large files: signature, where the length stands in it, its form.
     said = [0]
     for signature, start, form in ((b"PK\5\6", 12, "<L"), (b"PK\6\6", 40, "<Q")):
-        place = tail.find(signature)
-        while place >= 0:
-            if place + start + struct.calcsize(form) <= len(tail):
-                said += struct.unpack_from(form, tail, place + start)
-            place = tail.find(signature, place + 1)
+        position = tail.find(signature)
+        while position >= 0:
+            if position + start + struct.calcsize(form) <= len(tail):
+                said += struct.unpack_from(form, tail, position + start)
+            position = tail.find(signature, position + 1)
     return max(one for one in said if one != 0xFFFFFFFF)  # which says: see the other form
 
 

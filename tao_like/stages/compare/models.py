@@ -76,17 +76,17 @@ def find_paths(spec: CommonSpec) -> list[Path]:
             raise SpecError(f"{KEY}: {path} is given twice")
     if given:
         return given
-    places = [
+    positions = [
         trained_bundle(spec),
         stage_folder(spec, "prune") / trained_bundle(spec).name,
         exported_file(spec),
         quantized_file(spec),
     ]
-    found = [path for path in places if is_model(path)]
+    found = [path for path in positions if is_model(path)]
     if not found:
         raise SpecError(
             f"{KEY} is not given, and train, prune, export and quantize have left nothing: there is no "
-            f"{' nor '.join(map(str, places))}; train first, or name bundles and ONNX files"
+            f"{' nor '.join(map(str, positions))}; train first, or name bundles and ONNX files"
         )
     return found
 

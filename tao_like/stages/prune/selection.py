@@ -140,11 +140,11 @@ def _layer_macs(
 def _macs_of(layer: nn.Module, given: Tensor, output: Tensor) -> tuple[float, int, int]:
     if isinstance(layer, nn.modules.conv._ConvNd):
         weights = layer.weight[0].numel() * layer.weight.shape[0]
-        places = (given if layer.transposed else output)[:, 0].numel()
-        return float(weights * places), layer.in_channels, layer.out_channels
+        positions = (given if layer.transposed else output)[:, 0].numel()
+        return float(weights * positions), layer.in_channels, layer.out_channels
     if isinstance(layer, nn.Linear):
-        places = output.numel() // layer.out_features
-        return float(layer.weight.numel() * places), layer.in_features, layer.out_features
+        positions = output.numel() // layer.out_features
+        return float(layer.weight.numel() * positions), layer.in_features, layer.out_features
     heads, joined = int(vars(layer)["num_heads"]), layer.get_submodule("proj")
     assert isinstance(joined, nn.Linear)
     tokens, width = given.shape[-2], joined.in_features

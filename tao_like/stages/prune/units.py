@@ -257,7 +257,7 @@ def find_units(
             groups.append(ChannelGroup(graph, root, items, divisions, granularity))
     units: list[Unit] = [*_without_overlaps(groups)]
     units += [HeadUnit(heads) for heads in attention_heads(network) if heads.module not in untouchable]
-    order = {name: place for place, (name, _) in enumerate(network.named_modules())}
+    order = {name: index for index, (name, _) in enumerate(network.named_modules())}
     return sorted(units, key=lambda unit: order[unit.name])
 
 

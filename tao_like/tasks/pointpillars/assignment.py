@@ -88,16 +88,16 @@ def assign(
             continue
         of_class = anchors[:, part].reshape(-1, 7)
         iou = upright_iou(of_class, boxes[mine], match_height=match_height)
-        best, place = iou.max(dim=1)
+        best, position = iou.max(dim=1)
         is_matched = best >= one.matched
         # The best anchors of an object that none overlaps enough.
         highest = iou.max(dim=0).values
         is_highest = (iou >= highest[None] - _TIE) & (highest[None] > 0)
         forced = is_highest.any(dim=1)
-        place = torch.where(forced & ~is_matched, (iou * is_highest).argmax(dim=1), place)
+        position = torch.where(forced & ~is_matched, (iou * is_highest).argmax(dim=1), position)
         is_matched |= forced
         values = torch.where(best < one.unmatched, BACKGROUND, IGNORED)
         values = torch.where(is_matched, number + 1, values)
         found[:, part] = values.reshape(cells, one.count)
-        matched[:, part] = torch.where(is_matched, mine[place], 0).reshape(cells, one.count)
+        matched[:, part] = torch.where(is_matched, mine[position], 0).reshape(cells, one.count)
     return AnchorTargets(found.reshape(-1), matched.reshape(-1))

@@ -168,7 +168,7 @@ def _data(survey: LidarSurvey) -> Iterator[AnnotatedValue]:
         "is not to be found, or have it learnt as another by map_class_to",
     )
     if survey.values_per_point != len(FEATURES):
-        extra = ["ring", *(f"value_{place}" for place in range(6, 6 + survey.values_per_point))]
+        extra = ["ring", *(f"value_{location}" for location in range(6, 6 + survey.values_per_point))]
         yield AnnotatedValue(
             "dataset.point_feature_encoding.src_feature_list",
             [*FEATURES, *extra][: survey.values_per_point],

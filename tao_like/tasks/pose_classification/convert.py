@@ -158,11 +158,11 @@ def _joined(found: list[FoundSequence], most: int) -> npt.NDArray[np.float32]:
     frames = min(most, max(one.values.shape[1] for one in found))
     persons = max(one.values.shape[3] for one in found)
     array = np.zeros((len(found), channels, frames, joints, persons), np.float32)
-    for place, one in zip(array, found, strict=True):
+    for position, one in zip(array, found, strict=True):
         values = one.values
         if values.shape[1] > frames:
             values = values[:, uniform_frames(values.shape[1], frames)]
-        place[:, : values.shape[1], :, : values.shape[3]] = values
+        position[:, : values.shape[1], :, : values.shape[3]] = values
     return array
 
 

@@ -83,8 +83,8 @@ def draw_prediction(
     legend = _legend([(names[number], class_color(number)) for number in shown], width)
     canvas = Image.new("RGB", (width, size[1] + _LINE + legend.height), "white")
     pen = ImageDraw.Draw(canvas)
-    for place, (word, image) in enumerate(parts):
-        left = place * (size[0] + GAP)
+    for index, (word, image) in enumerate(parts):
+        left = index * (size[0] + GAP)
         way = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
         pen.text((left + 2, _LINE // 2), word, fill=INK, font=load_font(12, word), anchor="lm")
         canvas.paste(image.resize(size, way), (left, _LINE))
@@ -107,18 +107,18 @@ def _smaller(
 
 def _legend(entries: Sequence[tuple[str, str]], width: int) -> Image.Image:
     """The classes with their colors, in as many lines as they need."""
-    places, left, top = [], 2, 0
+    positions, left, top = [], 2, 0
     for name, color in entries:
         font = load_font(12, name)
         text = fit_text(name, font, width - _SWATCH - 12)
         needed = _SWATCH + 4 + int(font.getlength(text)) + 12
         if left > 2 and left + needed > width:
             left, top = 2, top + _LINE
-        places.append((left, top, text, color))
+        positions.append((left, top, text, color))
         left += needed
     legend = Image.new("RGB", (width, top + _LINE + 2), "white")
     pen = ImageDraw.Draw(legend)
-    for x, y, text, color in places:
+    for x, y, text, color in positions:
         pen.rectangle((x, y + 3, x + _SWATCH, y + 3 + _SWATCH), fill=color)
         pen.text((x + _SWATCH + 4, y + _LINE // 2), text, fill=INK, font=load_font(12, text), anchor="lm")
     return legend

@@ -311,8 +311,8 @@ class Forward:
 
     def _steps(self, count: int, training: bool) -> Tensor:
         """A step for each sample, spread evenly over the process: one of each of ``count`` equal sections."""
-        places = torch.randperm(count) + torch.rand(count) if training else torch.arange(count) + 0.5
-        return (places / count * self.diffusion.steps).long()
+        positions = torch.randperm(count) + torch.rand(count) if training else torch.arange(count) + 0.5
+        return (positions / count * self.diffusion.steps).long()
 
     def _noise(self, clean: Tensor, training: bool) -> Tensor:
         if training:

@@ -52,8 +52,8 @@ def read_label_map(path: Path) -> dict[int, MaskClass]:
     if not isinstance(entries, list):
         raise DatasetError(f"{path} is no list; a label map is a JSON list of id, name and isthing")
     found: dict[int, MaskClass] = {}
-    for place, entry in enumerate(entries):
-        where = f"{path}[{place}]"
+    for index, entry in enumerate(entries):
+        where = f"{path}[{index}]"
         number, name = (entry.get(key) if isinstance(entry, dict) else None for key in ("id", "name"))
         if isinstance(number, bool) or not isinstance(number, int) or not isinstance(name, str) or not name:
             raise DatasetError(f"{where} lacks id (a whole number) or name (a text)")

@@ -38,8 +38,8 @@ def read_coco(json_file: Path, image_dir: Path | None, notes: Notes | None = Non
     names = category_names(content["categories"], json_file)
     by_image: defaultdict[str, list[Box]] = defaultdict(list)
     boxless = 0
-    for place, entry in enumerate(content["annotations"]):
-        where = f"{json_file}: annotations[{place}]"
+    for index, entry in enumerate(content["annotations"]):
+        where = f"{json_file}: annotations[{index}]"
         box = _box(entry, names, where)
         boxes = by_image[id_of(entry, "image_id", where)]
         if box is None:
@@ -90,8 +90,8 @@ def coco_classes(json_file: Path) -> list[str]:
 def category_names(categories: list[Any], json_file: Path) -> dict[str, str]:
     """The name of each category by its id. Raises DatasetError."""
     names: dict[str, str] = {}
-    for place, entry in enumerate(categories):
-        where = f"{json_file}: categories[{place}]"
+    for index, entry in enumerate(categories):
+        where = f"{json_file}: categories[{index}]"
         number = id_of(entry, "id", where)
         given = field_of(entry, "name", where)
         name = label_text(str(given).strip()) if isinstance(given, str | int | float) else ""
@@ -125,8 +125,8 @@ def _records(
 ) -> Iterator[BoxRecord]:
     seen: set[str] = set()
     read_from: dict[Path, str] = {}
-    for place, entry in enumerate(images):
-        where = f"{json_file}: images[{place}]"
+    for index, entry in enumerate(images):
+        where = f"{json_file}: images[{index}]"
         number = id_of(entry, "id", where)
         if number in seen:
             raise DatasetError(f"{where}: the id {number} is there twice; ids must differ")

@@ -113,12 +113,12 @@ def _add(row: Sequence[str], columns: _Columns, found: dict[str, _Image], where:
     if not name:
         raise DatasetError(f"{where}: no image is named")
     width, height = (
-        0 if place is None else side_of(row[place].strip(), f"{where}: {side}")
-        for place, side in ((columns.width, "width"), (columns.height, "height"))
+        0 if position is None else side_of(row[position].strip(), f"{where}: {side}")
+        for position, side in ((columns.width, "width"), (columns.height, "height"))
     )
     entry = found.setdefault(name, _Image([], width, height))
     label = label_text(row[columns.label].strip())
-    texts = [row[place].strip() for place in columns.sides]
+    texts = [row[position].strip() for position in columns.sides]
     if not label and not any(texts):
         return
     if not label:
@@ -170,5 +170,5 @@ def _columns(header: Sequence[str]) -> _Columns | None:
     if file is None or label is None or sides is None:
         return None
     left, top, right, bottom = (names.index(name) for name in sides)
-    places = (left, top, right, bottom)
-    return _Columns(file, label, places, sides in _SIZES, first(_WIDTHS), first(_HEIGHTS))
+    positions = (left, top, right, bottom)
+    return _Columns(file, label, positions, sides in _SIZES, first(_WIDTHS), first(_HEIGHTS))

@@ -41,8 +41,8 @@ class LabelMeReader:
         width = side_of(content.get("imageWidth"), f"{label_file}: imageWidth")
         height = side_of(content.get("imageHeight"), f"{label_file}: imageHeight")
         boxes = []
-        for place, shape in enumerate(content["shapes"]):
-            where = f"{label_file}: shapes[{place}]"
+        for index, shape in enumerate(content["shapes"]):
+            where = f"{label_file}: shapes[{index}]"
             box = self._box(shape, where, width, height)
             if box is None:
                 message = "{count} points and lines of LabelMe have no box; left out"

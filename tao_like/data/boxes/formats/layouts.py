@@ -56,7 +56,7 @@ def find_sources(folder: Path, notes: Notes) -> Sources:
         DatasetError: a description of the data is there and cannot be used.
     """
     finders: Sequence[Callable[[Path], Sources]] = (
-        lambda place: _data_yaml(place, notes),
+        lambda folder: _data_yaml(folder, notes),
         *(_as_tuples(find) for find in (_coco, _paired, _one_file, _beside)),
     )
     for _ in range(_MOST_WRAPPERS):
@@ -73,7 +73,7 @@ def find_sources(folder: Path, notes: Notes) -> Sources:
 
 
 def _as_tuples(find: Callable[[Path], OneEach]) -> Callable[[Path], Sources]:
-    return lambda place: {name: (source,) for name, source in find(place).items()}
+    return lambda folder: {name: (source,) for name, source in find(folder).items()}
 
 
 def split_of(text: str) -> str | None:
@@ -121,17 +121,19 @@ def _data_yaml(folder: Path, notes: Notes) -> Sources:
 
 def _yaml_source(path: Path, content: Mapping[str, Any], value: Any) -> BoxSource | None:
     base = path.parent / str(content.get("path") or "")
-    places = [base / str(value), path.parent / str(value)]
+    locations = [base / str(value), path.parent / str(value)]
     # Roboflow writes ../train/images for train/images; a `path` is that of the machine that made the file.
-    places += [path.parent / tail for _, tail in name_tails(plain_name(str(value)))]
-    place = next((place for place in places if place.exists() and place != path.parent), None)
-    if place is None:
+    locations += [path.parent / tail for _, tail in name_tails(plain_name(str(value)))]
+    location = next(
+        (location for location in locations if location.exists() and location != path.parent), None
+    )
+    if location is None:
         return None
-    if place.is_file():
-        return _yaml_list(place, base if base.is_dir() else path.parent)
-    if (place / "images").is_dir() and next(find_images(place / "images"), None) is not None:
-        place = place / "images"
-    return BoxSource(image_dir=place, label_dir=_yolo_labels(place), format="yolo")
+    if location.is_file():
+        return _yaml_list(location, base if base.is_dir() else path.parent)
+    if (location / "images").is_dir() and next(find_images(location / "images"), None) is not None:
+        location = location / "images"
+    return BoxSource(image_dir=location, label_dir=_yolo_labels(location), format="yolo")
 
 
 def _yaml_list(list_file: Path, base: Path) -> BoxSource | None:
@@ -210,18 +212,18 @@ def _coco_image_names(path: Path) -> list[str]:
 def _image_dir(folder: Path, label_file: Path, names: Sequence[str]) -> Path | None:
     """The folder that the names of images in a file start from."""
     stems = {label_file.stem, label_file.stem.removeprefix("instances_")}
-    bases = [place for place in (label_file.parent, folder, folder / "images") if place.is_dir()]
+    bases = [location for location in (label_file.parent, folder, folder / "images") if location.is_dir()]
     candidates = [*bases, *(base / stem for base in bases for stem in sorted(stems))]
     for base in bases:
         candidates += [Path(entry.path) for entry in listing(base) if entry.is_dir()]
     wanted = split_of(label_file.stem) or split_of(label_file.parent.name)
-    candidates.sort(key=lambda place: wanted is None or split_of(place.name) != wanted)
+    candidates.sort(key=lambda location: wanted is None or split_of(location.name) != wanted)
     whole = [plain_name(name) for name in names]
     shortened = [tail for name in whole for dropped, tail in name_tails(name) if dropped]
     for spellings in ([*names, *whole], shortened):
-        for place in candidates:
-            if any((place / name).is_file() for name in spellings):
-                return place
+        for location in candidates:
+            if any((location / name).is_file() for name in spellings):
+                return location
     return None
 
 
@@ -263,8 +265,8 @@ def _split_folders(folder: Path) -> Iterator[tuple[str, Path]]:
 def _one_file(folder: Path) -> OneEach:
     """A CSV file of boxes, or CVAT's XML, for each split or for all."""
     found: OneEach = {}
-    places = [folder, *(Path(entry.path) for entry in listing(folder) if entry.is_dir())]
-    for path in (path for place in places for path in _single_files(place)):
+    folders = [folder, *(Path(entry.path) for entry in listing(folder) if entry.is_dir())]
+    for path in (path for one in folders for path in _single_files(one)):
         try:
             if path.suffix.lower() == ".xml":
                 names = cvat_image_names(path) if is_cvat(path) else []
@@ -292,9 +294,9 @@ def _single_files(folder: Path) -> list[Path]:
 
 def _beside(folder: Path) -> OneEach:
     """Label files beside their images; split by folders of that name, also below a folder ``images``."""
-    for place in (folder, folder / "images"):
-        if place.is_dir():
-            found = {name: path for name, path in _split_folders(place) if _has_labels_beside(path)}
+    for location in (folder, folder / "images"):
+        if location.is_dir():
+            found = {name: path for name, path in _split_folders(location) if _has_labels_beside(path)}
             if "train" in found:
                 return {name: BoxSource(image_dir=path, label_dir=path) for name, path in found.items()}
     return {UNSPLIT: BoxSource(image_dir=folder, label_dir=folder)} if _has_labels_beside(folder) else {}

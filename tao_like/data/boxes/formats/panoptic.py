@@ -49,8 +49,8 @@ def read_panoptic(
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; panoptic_dir names that of the panoptic PNG files")
     by_image: defaultdict[str, list[Box]] = defaultdict(list)
-    for place, entry in enumerate(content["annotations"]):
-        where = f"{json_file}: annotations[{place}]"
+    for index, entry in enumerate(content["annotations"]):
+        where = f"{json_file}: annotations[{index}]"
         number = id_of(entry, "image_id", where)
         if number in by_image:
             raise DatasetError(f"{where}: the image {number} is annotated twice; each has one PNG file")
@@ -64,8 +64,8 @@ def panoptic_regions(json_file: Path) -> list[str]:
     content = coco_content(json_file)
     names = category_names(content["categories"], json_file)
     found = []
-    for place, entry in enumerate(content["categories"]):
-        where = f"{json_file}: categories[{place}]"
+    for index, entry in enumerate(content["categories"]):
+        where = f"{json_file}: categories[{index}]"
         if not flag_of(entry.get("isthing", 1), f"{where}: isthing"):
             found.append(names[id_of(entry, "id", where)])
     return list(dict.fromkeys(found))
@@ -81,8 +81,8 @@ def _segments(entry: Any, folder: Path, names: Mapping[str, str], where: str) ->
         )
     if not isinstance(segments, list):
         raise DatasetError(f"{where}: segments_info is no list")
-    for place, segment in enumerate(segments):
-        inner = f"{where}: segments_info[{place}]"
+    for index, segment in enumerate(segments):
+        inner = f"{where}: segments_info[{index}]"
         category, value = id_of(segment, "category_id", inner), id_of(segment, "id", inner)
         if category not in names:
             raise DatasetError(f"{inner}: category_id {category} is not among the categories")

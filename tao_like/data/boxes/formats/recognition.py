@@ -61,9 +61,9 @@ def recognise_folder(image_dir: Path | None, label_dir: Path, notes: Notes) -> s
 def _of_text_files(label_dir: Path, files: Sequence[Path]) -> str:
     votes, first, unknown = _votes(files)
     if len(votes) > 1:
-        places = " and ".join(f"{kind.upper()} ({first[kind]})" for kind in votes)
+        positions = " and ".join(f"{kind.upper()} ({first[kind]})" for kind in votes)
         raise DatasetError(
-            f"{label_dir} holds lines of two formats: {places}; set format, or correct the labels"
+            f"{label_dir} holds lines of two formats: {positions}; set format, or correct the labels"
         )
     if votes:
         return next(iter(votes))

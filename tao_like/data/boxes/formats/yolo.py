@@ -60,9 +60,9 @@ class LongLines:
         x, y, width, height = values[1:5]
         step = 2 if len(values) % 2 else 3
         points = [
-            (values[place], values[place + 1])
-            for place in range(5, len(values) - 1, step)
-            if values[place] or values[place + 1]
+            (values[position], values[position + 1])
+            for position in range(5, len(values) - 1, step)
+            if values[position] or values[position + 1]
         ]
         if not points:
             self.contained += 1

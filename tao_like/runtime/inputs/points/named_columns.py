@@ -223,21 +223,21 @@ def _lzf(packed: bytes, size: int, path: Path) -> bytes:
     byte how far back it begins, less one.
     """
     result = bytearray()
-    place, end = 0, len(packed)
+    position, end = 0, len(packed)
     try:
-        while place < end:
-            control = packed[place]
-            place += 1
+        while position < end:
+            control = packed[position]
+            position += 1
             if control < 32:
-                result += packed[place : place + control + 1]
-                place += control + 1
+                result += packed[position : position + control + 1]
+                position += control + 1
                 continue
             length = control >> 5
             if length == 7:
-                length += packed[place]
-                place += 1
-            start = len(result) - ((control & 31) << 8) - packed[place] - 1
-            place += 1
+                length += packed[position]
+                position += 1
+            start = len(result) - ((control & 31) << 8) - packed[position] - 1
+            position += 1
             length += 2
             if start < 0 or len(result) + length > size:
                 raise _cut_off(path)

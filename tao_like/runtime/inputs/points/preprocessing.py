@@ -95,5 +95,5 @@ def preprocess_points(points: Points, preprocessing: PointsPreprocessing) -> Poi
     low, high = (
         np.array(preprocessing.point_cloud_range[part], np.float32) for part in (slice(3), slice(3, 6))
     )
-    places = points[:, :3]
-    return np.ascontiguousarray(points[((places >= low) & (places < high)).all(axis=1)])
+    positions = points[:, :3]
+    return np.ascontiguousarray(points[((positions >= low) & (positions < high)).all(axis=1)])

@@ -191,23 +191,23 @@ def _read_names(node: onnx.NodeProto) -> Iterator[str]:
 def sort_nodes(model: onnx.ModelProto) -> None:
     """Puts every node behind those whose outputs it reads, in the bodies of loops too."""
     waiting = list(model.graph.node)
-    makers = {name: place for place, node in enumerate(waiting) for name in node.output}
+    makers = {name: index for index, node in enumerate(waiting) for name in node.output}
     needs = [{makers[name] for name in _read_names(node) if name in makers} for node in waiting]
     ordered: list[int] = []
     done: set[int] = set()
     for start in range(len(waiting)):
         stack = [start]
         while stack:
-            place = stack[-1]
-            open_needs = [need for need in sorted(needs[place]) if need not in done and need != place]
-            if place in done or not open_needs:
+            index = stack[-1]
+            open_needs = [need for need in sorted(needs[index]) if need not in done and need != index]
+            if index in done or not open_needs:
                 stack.pop()
-                if place not in done:
-                    done.add(place)
-                    ordered.append(place)
+                if index not in done:
+                    done.add(index)
+                    ordered.append(index)
             else:
                 stack += open_needs
-    nodes = [waiting[place] for place in ordered]
+    nodes = [waiting[index] for index in ordered]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 

@@ -108,13 +108,13 @@ class PairMetrics(Metrics):
         ranks = find_ranks(images, texts, targets[:, 1])
         values = self._recalls(ranks)
         labelled = targets[:, 0] != NO_LABEL
-        places, found = self._zero_shot(images, targets[:, 0], labelled)
-        values |= _accuracies(places, labelled, self._tops)
+        positions, found = self._zero_shot(images, targets[:, 0], labelled)
+        values |= _accuracies(positions, labelled, self._tops)
         if self.probes:
             values["linear_probe"] = self._probe(images, targets[:, 0], labelled)
         rank = effective_rank(images)
         values |= {"mean_cosine": mean_pairwise_cosine(images), "spread": rank / images.shape[1]}
-        details = {**self._details(ranks, targets, places, found, labelled), "effective_rank": rank}
+        details = {**self._details(ranks, targets, positions, found, labelled), "effective_rank": rank}
         return Report(
             values,
             details,
@@ -153,7 +153,12 @@ class PairMetrics(Metrics):
         return linear_probe(probed[0], probed[1], images[labelled], labels[labelled], count)
 
     def _details(
-        self, ranks: Ranks, targets: Numbers, places: Numbers, found: Numbers, labelled: npt.NDArray[np.bool_]
+        self,
+        ranks: Ranks,
+        targets: Numbers,
+        positions: Numbers,
+        found: Numbers,
+        labelled: npt.NDArray[np.bool_],
     ) -> dict[str, Any]:
         names = self.classes.names
         details: dict[str, Any] = {
@@ -168,7 +173,7 @@ class PairMetrics(Metrics):
             for number, name in enumerate(self.groups):
                 chosen = targets[:, 2] == number
                 if chosen.any():
-                    scores = _accuracies(places[chosen], labelled[chosen], self._tops)
+                    scores = _accuracies(positions[chosen], labelled[chosen], self._tops)
                     of_groups[name] = {"samples": int(chosen.sum()), **self._recalls(ranks, chosen), **scores}
             details["groups"] = of_groups
         return details
@@ -203,6 +208,8 @@ class PairMetrics(Metrics):
         return figures
 
 
-def _accuracies(places: Numbers, labelled: npt.NDArray[np.bool_], tops: Sequence[int]) -> dict[str, float]:
+def _accuracies(positions: Numbers, labelled: npt.NDArray[np.bool_], tops: Sequence[int]) -> dict[str, float]:
     count = int(labelled.sum())
-    return {f"zero_shot_top{top}": float((places[labelled] < top).mean()) if count else 0.0 for top in tops}
+    return {
+        f"zero_shot_top{top}": float((positions[labelled] < top).mean()) if count else 0.0 for top in tops
+    }

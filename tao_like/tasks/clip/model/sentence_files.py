@@ -149,8 +149,8 @@ def _our_names(state: dict[str, Tensor], first: int, length: int) -> dict[str, T
     for name in [name for name in found if ".attention.self.query." in name]:
         parts = [found.pop(name.replace(".query.", f".{one}.")) for one in ("query", "key", "value")]
         found[name.replace(".attention.self.query.", ".attn.qkv.")] = torch.cat(parts)
-    places = inner["embeddings.position_embeddings.weight"][first : first + length]
-    found["positional_embedding"] = places + inner["embeddings.token_type_embeddings.weight"][0]
+    positions = inner["embeddings.position_embeddings.weight"][first : first + length]
+    found["positional_embedding"] = positions + inner["embeddings.token_type_embeddings.weight"][0]
     return found
 
 

@@ -52,10 +52,10 @@ class Mosaic(v2.Transform):
             left = center[0] - width if number % 2 == 0 else center[0]
             top = center[1] - height if number < 2 else center[1]
             image.paste(sample.image.resize((width, height), resampling), (left, top))
-            place = ScaleShift(
+            transform = ScaleShift(
                 sample.image.size, canvas, preprocessing.fill, left, top, width, height, resampling
             )
-            targets.append(place.target(sample.target))
+            targets.append(transform.target(sample.target))
         return LabeledImage(image, joined(targets))
 
 

@@ -1,4 +1,4 @@
-"""The augmentation of images whose objects have a position: boxes, instances, or a class a pixel."""
+"""The augmentation of images whose objects have a transform: boxes, instances, or a class a pixel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SceneAugmentation:
     Args:
         preprocessing: size of the input, and how images become it where nothing is changed; ``letterbox``
             or ``squash``.
-        affine: size, position, rotation.
+        affine: size, transform, rotation.
         color: changes of color.
         horizontal_flip_prob: chance of left for right.
         vertical_flip_prob: chance of upside down.
@@ -81,8 +81,8 @@ class SceneAugmentation:
             if happens(self.mixup_prob):
                 scale = uniform(*MIXUP_SCALE)
                 mixed_in = another()
-                place = ScaleShift.of(mixed_in.image.size, self.preprocessing, scale)
-                changed = self.mixup(changed, place(mixed_in))
+                transform = ScaleShift.of(mixed_in.image.size, self.preprocessing, scale)
+                changed = self.mixup(changed, transform(mixed_in))
         elif strong:
             changed = self.move(sample)
         else:

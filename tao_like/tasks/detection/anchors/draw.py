@@ -73,8 +73,8 @@ def _draw_frames(axes: Axes, by_map: Sequence[Shapes], names: Sequence[str], siz
 
     height, width = size
     for number, (name, anchors) in enumerate(zip(names, by_map, strict=True)):
-        for place, (across, down) in enumerate(anchors.tolist()):
-            label = f"{name}: {len(anchors)} anchors" if place == 0 else None
+        for index, (across, down) in enumerate(anchors.tolist()):
+            label = f"{name}: {len(anchors)} anchors" if index == 0 else None
             corner = ((width - across) / 2, (height - down) / 2)
             color = class_color(number)
             axes.add_patch(Rectangle(corner, across, down, fill=False, color=color, linewidth=2, label=label))

@@ -122,9 +122,9 @@ class DetectionDataset:
     def __getitem__(self, index: int) -> Item:
         sample, ground_truth = self._read(index)
         if self.augment is None:
-            place = letterbox_transform(sample.data.width, sample.data.height, self.preprocessing)
+            transform = letterbox_transform(sample.data.width, sample.data.height, self.preprocessing)
             learnt = _learnt(sample)
-            pixels, boxes = preprocess(sample.data, self.preprocessing), place.to_input(learnt.boxes)
+            pixels, boxes = preprocess(sample.data, self.preprocessing), transform.to_input(learnt.boxes)
             return Item(pixels, boxes, learnt.labels, ground_truth, index, self.epoch, plain=True)
         plain = self.epoch >= self.strong_epochs
         changed = self.augment(_labeled(sample), self._another, strong=not plain)

@@ -50,8 +50,8 @@ def responsible(predictions: AnchorPredictions, plan: AnchorPlan, boxes: Tensor)
     matched_ious = ious.new_zeros(len(boxes), len(predictions.strides))
     matched_ious.scatter_(1, pairs, ious * wanted)
     best, objects = matched_ious.max(dim=0)
-    places = best.nonzero().flatten()
-    return places, objects[places]
+    positions = best.nonzero().flatten()
+    return positions, objects[positions]
 
 
 def _pairs_of(predictions: AnchorPredictions, plan: AnchorPlan, centers: Tensor) -> Tensor:
@@ -98,16 +98,16 @@ def anchor_losses(
     for image, (of_image, names) in enumerate(zip(boxes, labels, strict=True)):
         if len(of_image) == 0:
             continue
-        places, objects = responsible(predictions, plan, of_image)
+        positions, objects = responsible(predictions, plan, of_image)
         nearest = box_iou(of_image, corners[image].detach()).amax(dim=0)
         weights[image, nearest > plan.neutral_iou] = 0.0
-        is_object[image, places] = weights[image, places] = 1.0
-        count += len(places)
+        is_object[image, positions] = weights[image, positions] = 1.0
+        count += len(positions)
         of_boxes = of_boxes + complete_box_iou_loss(
-            corners[image, places], of_image[objects], reduction="sum"
+            corners[image, positions], of_image[objects], reduction="sum"
         )
         of_classes = of_classes + functional.binary_cross_entropy_with_logits(
-            predictions.classes[image, places],
+            predictions.classes[image, positions],
             functional.one_hot(names[objects], classes).float(),
             reduction="sum",
         )

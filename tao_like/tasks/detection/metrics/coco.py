@@ -123,13 +123,13 @@ def coco_dataset(targets: Sequence[GroundTruth], num_classes: int) -> dict[str, 
     annotations: list[dict[str, Any]] = []
     for image, target in enumerate(targets):
         objects = zip(*(values.tolist() for values in target.arrays), strict=True)
-        for place, (box, label, crowd, area) in enumerate(objects):
+        for index, (box, label, crowd, area) in enumerate(objects):
             for number in range(num_classes) if label < 0 else (label,):
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
                         "image_id": image,
-                        "place": place,
+                        "place": index,
                         "category_id": number,
                         "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                         "area": area,

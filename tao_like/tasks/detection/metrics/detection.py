@@ -67,8 +67,8 @@ class DetectionMetrics(Metrics):
     @override
     def add(self, prediction: Detections, target: GroundTruth) -> float:
         """Takes in an image; it is the worse, the more objects are missed and boxes wrong."""
-        place = letterbox_transform(target.width, target.height, self.preprocessing)
-        found = Detections(place.to_image(prediction.boxes), prediction.scores, prediction.labels)
+        transform = letterbox_transform(target.width, target.height, self.preprocessing)
+        found = Detections(transform.to_image(prediction.boxes), prediction.scores, prediction.labels)
         image = Comparison.of(found, target)
         self._found.append(found)
         self._targets.append(target)

@@ -30,6 +30,8 @@ def anchor_boxes(
     """
     size = (int(inputs.shape[2]), int(inputs.shape[3]))
     # Sizes as plain numbers, so that the anchors are constants of an exported graph.
-    places = [inputs.new_empty(int(each.shape[2]), int(each.shape[3]), dtype=torch.float32) for each in maps]
-    anchors: Tensor = generator(ImageList(inputs[:1], [size]), places)[0]
+    positions = [
+        inputs.new_empty(int(each.shape[2]), int(each.shape[3]), dtype=torch.float32) for each in maps
+    ]
+    anchors: Tensor = generator(ImageList(inputs[:1], [size]), positions)[0]
     return anchors

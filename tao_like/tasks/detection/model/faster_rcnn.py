@@ -219,13 +219,13 @@ class FasterRcnn(Detector):
     @torch.no_grad()
     def _regions(self, first: _FirstStage) -> tuple[Tensor, Tensor]:
         """The best regions (N, P, 4) of each image, filled up with 0, and how many there are (N,)."""
-        places, levels, start = [], [], 0
+        positions, levels, start = [], [], 0
         for level, logits in enumerate(first.objectness.split(first.counts, dim=1)):
             best = top_indices(logits, min(self.rpn.pre_nms_top_n(), first.counts[level]))
-            places.append(best + start)
+            positions.append(best + start)
             levels.append(torch.full((int(best.shape[1]),), level, device=best.device))
             start += first.counts[level]
-        order, level_of = torch.cat(places, dim=1), torch.cat(levels)
+        order, level_of = torch.cat(positions, dim=1), torch.cat(levels)
         count = len(level_of)
         deltas = first.deltas.gather(1, order[..., None].expand(-1, -1, 4))
         boxes = self.rpn.box_coder.decode_single(deltas.reshape(-1, 4), first.anchors[order].reshape(-1, 4))

@@ -105,13 +105,13 @@ class _RoiAlign(torch.autograd.Function):
         chosen, pooled = [], []
         for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
             number = graph.op("Constant", value_t=torch.tensor(level))
-            places = graph.op("Reshape", graph.op("NonZero", graph.op("Equal", levels, number)), flat)
+            positions = graph.op("Reshape", graph.op("NonZero", graph.op("Equal", levels, number)), flat)
             pooled.append(
                 graph.op(
                     "RoiAlign",
                     features,
-                    graph.op("Gather", boxes, places),
-                    graph.op("Gather", images, places),
+                    graph.op("Gather", boxes, positions),
+                    graph.op("Gather", images, positions),
                     mode_s="avg",
                     output_height_i=bins,
                     output_width_i=bins,
@@ -120,7 +120,7 @@ class _RoiAlign(torch.autograd.Function):
                     **(mode if graph.opset >= _HALF_PIXEL_OPSET else {}),
                 )
             )
-            chosen.append(places)
+            chosen.append(positions)
         order = graph.op("Concat", *chosen, axis_i=0)
         # Regions' indices in the list by level: the inverse of the order in which they were taken.
         numbers = graph.op(
@@ -156,14 +156,14 @@ def _pooled(
     rows, down = _line(boxes[:, 1::2] * scales[:, None], limits[:, 1], bins)
     origin = starts[levels] + images * areas[levels]
     # (K, bin row, bin column, points down, points across)
-    places = (
+    positions = (
         origin[:, None, None, None, None]
         + rows[:, :, None, :, None] * limits[:, 0, None, None, None, None]
         + columns[:, None, :, None, :]
     )
     weights = down[:, :, None, :, None] * across[:, None, :, None, :] / SAMPLES**2
     summed = functional.embedding_bag(
-        places.flatten(3).flatten(0, 2),
+        positions.flatten(3).flatten(0, 2),
         table,
         per_sample_weights=weights.flatten(3).flatten(0, 2).to(table.dtype),
         mode="sum",
@@ -195,6 +195,6 @@ def _line(edges: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
     before = points.floor()
     fraction = points - before
     first = before.long()
-    places = torch.stack([first, (first + 1).minimum(last)], dim=2)
+    positions = torch.stack([first, (first + 1).minimum(last)], dim=2)
     weights = torch.stack([1 - fraction, fraction], dim=2) * inside[..., None]
-    return places.reshape(-1, count, 2 * SAMPLES), weights.reshape(-1, count, 2 * SAMPLES)
+    return positions.reshape(-1, count, 2 * SAMPLES), weights.reshape(-1, count, 2 * SAMPLES)

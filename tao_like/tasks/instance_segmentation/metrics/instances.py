@@ -59,13 +59,13 @@ class InstanceMetrics(DetectionMetrics):
     @override
     def add(self, prediction: Instances, target: InstanceTarget) -> float:  # type: ignore[override]
         """As in detection: an image is the worse, the more objects are missed and boxes wrong."""
-        place = letterbox_transform(target.width, target.height, self.preprocessing)
-        masks = photo_masks(prediction, place, self.mask_threshold)
+        transform = letterbox_transform(target.width, target.height, self.preprocessing)
+        masks = photo_masks(prediction, transform, self.mask_threshold)
         self._masks.append([encode_mask(mask) for mask in masks])
         if prediction.frame is not None:
-            prediction = with_mask_boxes(prediction, masks, place)
+            prediction = with_mask_boxes(prediction, masks, transform)
         if self._panoptic and self.rule:
-            segments, seen = photo_segments(prediction, place, self.rule)
+            segments, seen = photo_segments(prediction, transform, self.rule)
             self._panoptic.add(seen, segments.labels, target)
         return super().add(prediction, target)
 

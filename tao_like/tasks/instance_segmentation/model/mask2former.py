@@ -236,9 +236,9 @@ class Mask2Former(nn.Module):
         scores = scores.gather(1, order)
         is_real = scores > selection.score_threshold
         sides = int(logits.shape[2]), int(logits.shape[3])
-        places = query[..., None, None].expand(-1, -1, *sides)
-        masks = probabilities.gather(1, places) * is_real[..., None, None]
-        boxes = _boxes(solid.gather(1, places)) * is_real[..., None]
+        positions = query[..., None, None].expand(-1, -1, *sides)
+        masks = probabilities.gather(1, positions) * is_real[..., None, None]
+        boxes = _boxes(solid.gather(1, positions)) * is_real[..., None]
         return boxes, scores * is_real, labels * is_real, is_real.sum(dim=1), masks
 
 

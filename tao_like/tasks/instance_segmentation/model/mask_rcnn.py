@@ -124,12 +124,12 @@ class MaskRcnn(FasterRcnn):
         flat, of_class = boxes.reshape(-1, 4), labels.reshape(-1) + 1
         # Only real detections are looked at, and the first box in any case: no layer has an empty batch then.
         first = torch.zeros(1, dtype=torch.int64, device=boxes.device)
-        places = torch.cat([first, (scores.reshape(-1) > 0).nonzero().reshape(-1)])
-        logits = self._mask_logits(values[:LEVELS], flat[places], image_numbers(boxes)[places])
-        own = of_class[places][:, None, None, None].expand(-1, 1, MASK_SIDE, MASK_SIDE)
+        positions = torch.cat([first, (scores.reshape(-1) > 0).nonzero().reshape(-1)])
+        logits = self._mask_logits(values[:LEVELS], flat[positions], image_numbers(boxes)[positions])
+        own = of_class[positions][:, None, None, None].expand(-1, 1, MASK_SIDE, MASK_SIDE)
         found = logits.gather(1, own).sigmoid().reshape(-1, MASK_SIDE**2)
         empty = torch.zeros_like(flat[:, :1]).expand(-1, MASK_SIDE**2)
-        spread = empty.scatter(0, places[:, None].expand(-1, MASK_SIDE**2), found)
+        spread = empty.scatter(0, positions[:, None].expand(-1, MASK_SIDE**2), found)
         is_real = (scores > 0)[..., None, None]
         return spread.reshape(-1, count, MASK_SIDE, MASK_SIDE) * is_real
 

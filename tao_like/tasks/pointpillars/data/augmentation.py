@@ -151,10 +151,10 @@ def _between(limits: Sequence[float], random: np.random.Generator) -> float:
     return float(random.uniform(low, high))
 
 
-def turned(places: npt.NDArray[np.floating], angle: float) -> npt.NDArray[np.floating]:
+def turned(positions: npt.NDArray[np.floating], angle: float) -> npt.NDArray[np.floating]:
     """Points (N, 2) turned about the origin, counter-clockwise."""
     cosine, sine = np.cos(angle), np.sin(angle)
-    x, y = places[:, 0], places[:, 1]
+    x, y = positions[:, 0], positions[:, 1]
     return np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
 
 
@@ -184,8 +184,8 @@ def sampled(
         count = min(count, len(stored))
         if count <= 0:
             continue
-        for place in random.choice(len(stored), count, replace=False):
-            one = stored[place]
+        for position in random.choice(len(stored), count, replace=False):
+            one = stored[position]
             if (ground_intersections(one.box[None], boxes) > 0).any():
                 continue
             added.append(one)

@@ -28,18 +28,18 @@ def balanced(
     """
     shown = [set(frame_objects(record.objects, classes, renamed).labels.tolist()) for record in records]
     of_class = [
-        [place for place, labels in enumerate(shown) if number in labels] for number in range(len(classes))
+        [index for index, labels in enumerate(shown) if number in labels] for number in range(len(classes))
     ]
-    groups = [places for places in of_class if places]
+    groups = [positions for positions in of_class if positions]
     if not groups:
         return list(records)
     random = np.random.default_rng(SEED)
     each = round(sum(map(len, groups)) / len(groups))
-    drawn = np.concatenate([_drawn(places, each, random) for places in groups])
-    return [records[place] for place in np.sort(drawn)]
+    drawn = np.concatenate([_drawn(positions, each, random) for positions in groups])
+    return [records[index] for index in np.sort(drawn)]
 
 
-def _drawn(places: Sequence[int], count: int, random: np.random.Generator) -> np.ndarray:
+def _drawn(positions: Sequence[int], count: int, random: np.random.Generator) -> np.ndarray:
     """So many of the indices: all of them as often as they fit, and the rest at random without repetition."""
-    whole, rest = divmod(count, len(places))
-    return np.concatenate([np.repeat(places, whole), random.choice(places, rest, replace=False)])
+    whole, rest = divmod(count, len(positions))
+    return np.concatenate([np.repeat(positions, whole), random.choice(positions, rest, replace=False)])

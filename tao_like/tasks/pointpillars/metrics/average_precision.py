@@ -108,10 +108,10 @@ def score_limits(scores: Sequence[float], objects: int) -> list[float]:
     ordered = sorted(scores, reverse=True)
     limits: list[float] = []
     recall = 0.0
-    for place, score in enumerate(ordered):
-        here = (place + 1) / objects
-        following = (place + 2) / objects if place < len(ordered) - 1 else here
-        if following - recall < recall - here and place < len(ordered) - 1:
+    for index, score in enumerate(ordered):
+        here = (index + 1) / objects
+        following = (index + 2) / objects if index < len(ordered) - 1 else here
+        if following - recall < recall - here and index < len(ordered) - 1:
             continue
         limits.append(score)
         recall += 1 / RECALL_STEPS

@@ -76,13 +76,13 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, limit: int) ->
     """
     kept = torch.zeros(limit, dtype=torch.int64, device=boxes.device)
     kept_scores = torch.zeros(limit, dtype=scores.dtype, device=boxes.device)
-    places = torch.arange(limit, device=boxes.device)
+    positions = torch.arange(limit, device=boxes.device)
     numbers = torch.arange(boxes.shape[0], device=boxes.device)
     left = scores
     count = torch.zeros(1, dtype=torch.int64, device=boxes.device)
     while bool(left.max() > 0) and bool(count < limit):
         best = left.argmax()
-        is_here = places == count
+        is_here = positions == count
         kept = torch.where(is_here, best, kept)
         kept_scores = torch.where(is_here, left[best], kept_scores)
         is_gone = (iou_with_one(boxes[best], boxes) > iou_threshold) | (numbers == best)

@@ -47,8 +47,8 @@ def _bins(length: int, bins: int) -> Tensor:
     number = torch.arange(bins)
     start = torch.div(number * length, bins, rounding_mode="floor")
     end = torch.div((number + 1) * length + bins - 1, bins, rounding_mode="floor")
-    place = torch.arange(length)[None, :]
-    is_inside = ((place >= start[:, None]) & (place < end[:, None])).float()
+    position = torch.arange(length)[None, :]
+    is_inside = ((position >= start[:, None]) & (position < end[:, None])).float()
     return is_inside / is_inside.sum(dim=1, keepdim=True)
 
 

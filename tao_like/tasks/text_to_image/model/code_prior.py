@@ -108,9 +108,11 @@ class CodePrior(nn.Module):
         if words is not None:
             said = said + words.unsqueeze(1)
         x = torch.cat([self.tokens(tokens), said], dim=1) + self.positions
-        place = torch.arange(x.shape[1], device=x.device)
+        position = torch.arange(x.shape[1], device=x.device)
         unseen = torch.cat([padding, torch.zeros_like(codes, dtype=torch.bool)], dim=1)[:, None]
-        hidden = ((place[None, :] > place[:, None])[None] | unseen) & (place[None, :] != place[:, None])[None]
+        hidden = ((position[None, :] > position[:, None])[None] | unseen) & (
+            position[None, :] != position[:, None]
+        )[None]
         mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
         found: Tensor = self.out(self.norm(self.transformer(x, mask))[:, tokens.shape[1] :])
         return found

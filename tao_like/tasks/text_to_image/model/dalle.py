@@ -68,11 +68,11 @@ def attention_mask(kind: str, text: int, grid: int, kernel: int = KERNEL) -> Ten
         (text + grid², text + grid²) bool.
     """
     length = text + grid * grid
-    place = torch.arange(length)
-    causal = place[None, :] <= place[:, None]
+    position = torch.arange(length)
+    causal = position[None, :] <= position[:, None]
     if kind == "full":
         return causal
-    query, key = place[:, None] - text, place[None, :] - text
+    query, key = position[:, None] - text, position[None, :] - text
     in_text = key < 0
     if kind == "row":
         near = query - key <= grid
@@ -153,8 +153,8 @@ class DalleTransformer(nn.Module):
 
     def padded(self, text: Tensor) -> Tensor:
         """Captions (N, text_length) whose padding, 0, is a token of its own at every place."""
-        places = torch.arange(self.text_length, device=text.device) + self.vocabulary
-        return torch.where(text == 0, places, text)
+        positions = torch.arange(self.text_length, device=text.device) + self.vocabulary
+        return torch.where(text == 0, positions, text)
 
     def embedded(self, text: Tensor, codes: Tensor) -> Tensor:
         """The inputs of the sequence up to the last code that is given, (N, text_length + C, width).
@@ -170,12 +170,12 @@ class DalleTransformer(nn.Module):
         words = self.text_tokens(torch.cat([begin, self.padded(text)], dim=1))
         tokens = torch.cat([words[:, : self.text_length] + self.text_positions, words[:, -1:]], dim=1)
         tokens = torch.cat([tokens, self.image_tokens(codes)], dim=1)
-        places = (self.rows + self.columns).flatten(0, 1)[: count + 1]
+        positions = (self.rows + self.columns).flatten(0, 1)[: count + 1]
         if self.caption is not None:
-            places = places + self.caption_of(text)
-        places = places.expand(batch, -1, -1)
-        blank = places.new_zeros(batch, self.text_length, places.shape[-1])
-        return tokens + torch.cat([blank, places], dim=1)
+            positions = positions + self.caption_of(text)
+        positions = positions.expand(batch, -1, -1)
+        blank = positions.new_zeros(batch, self.text_length, positions.shape[-1])
+        return tokens + torch.cat([blank, positions], dim=1)
 
     def caption_of(self, text: Tensor) -> Tensor:
         """The sum of a caption's word embeddings, (N, 1, width)."""
@@ -224,8 +224,8 @@ class DalleTransformer(nn.Module):
             Logits of the next code (N, codes), and the new ``past``.
         """
         start = past.shape[4]
-        places = (self.rows + self.columns).flatten(0, 1)[start - self.text_length].unsqueeze(0)
-        x = self.image_tokens(code)[:, None] + places
+        positions = (self.rows + self.columns).flatten(0, 1)[start - self.text_length].unsqueeze(0)
+        x = self.image_tokens(code)[:, None] + positions
         if self.caption is not None:
             x = x + self.caption_of(text)
         return self._run(x, start, past)

@@ -76,11 +76,11 @@ class Prior(nn.Module):
             query = query + words.unsqueeze(1)
         x = torch.cat([self.tokens(tokens), ends, query], dim=1) + self.positions
         length = x.shape[1]
-        place = torch.arange(length, device=x.device)
-        hidden = (place[None, :] > place[:, None])[None]
+        position = torch.arange(length, device=x.device)
+        hidden = (position[None, :] > position[:, None])[None]
         unseen = torch.cat([padding, padding.new_zeros(batch, EXTRA_TOKENS)], dim=1)[:, None]
         # A place sees itself even where it is padding: attention to nothing has no value.
-        own = (place[None, :] == place[:, None])[None]
+        own = (position[None, :] == position[:, None])[None]
         hidden = (hidden | unseen) & ~own
         mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
         return self.out(self.norm(self.transformer(x, mask))[:, -1])

@@ -124,8 +124,8 @@ class TextAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(N, channels, H, W) and tokens (N, T, width) to the same shape as the image."""
         batch, channels, height, width = x.shape
-        places = self.norm(x).flatten(2).transpose(1, 2)
-        query, key, value = self.qkv(places).chunk(3, dim=-1)
+        positions = self.norm(x).flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(positions).chunk(3, dim=-1)
         if self.context is not None and context is not None:
             more_keys, more_values = self.context(context).chunk(2, dim=-1)
             key, value = torch.cat([more_keys, key], dim=1), torch.cat([more_values, value], dim=1)

@@ -100,8 +100,8 @@ class StrokeCanvas(Canvas):
         low, high = WIDTHS
         self.widths = nn.Parameter(low + (high - low) * torch.rand(count, generator=generator))
         self.colors = nn.Parameter(torch.randn(count, 4, generator=generator))
-        place = (torch.arange(side) + 0.5) / side
-        self.register_buffer("places", torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1))
+        position = (torch.arange(side) + 0.5) / side
+        self.register_buffer("places", torch.stack(torch.meshgrid(position, position, indexing="xy"), dim=-1))
         self.places: Tensor
         self.register_buffer("weights", bernstein(CURVE_POINTS))
         self.weights: Tensor

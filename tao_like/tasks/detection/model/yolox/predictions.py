@@ -45,7 +45,7 @@ class Predictions:
                 torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
             )
             cells.append(torch.stack([columns, rows], dim=2).reshape(-1, 2).float())
-        places = [
+        positions = [
             torch.full((len(cell),), float(stride), device=device)
             for cell, stride in zip(cells, strides, strict=True)
         ]
@@ -54,7 +54,7 @@ class Predictions:
             values[..., BOX_VALUES],
             values[..., BOX_VALUES + 1 :],
             torch.cat(cells),
-            torch.cat(places),
+            torch.cat(positions),
         )
 
     def corners(self) -> Tensor:
@@ -64,9 +64,9 @@ class Predictions:
         halves = self.raw_boxes[..., 2:].clamp(max=LARGEST_LOG_SIDE).exp() * scale / 2
         return torch.cat([centers - halves, centers + halves], dim=2)
 
-    def encode(self, boxes: Tensor, places: Tensor) -> Tensor:
+    def encode(self, boxes: Tensor, positions: Tensor) -> Tensor:
         """What the head should say at locations (P,) to give boxes (P, 4): the inverse of ``corners``."""
-        scale = self.strides[places, None]
-        centers = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale - self.cells[places]
+        scale = self.strides[positions, None]
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale - self.cells[positions]
         sides = ((boxes[:, 2:] - boxes[:, :2]) / scale).clamp(min=1e-6).log()
         return torch.cat([centers, sides], dim=1)
