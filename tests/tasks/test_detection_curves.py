@@ -27,3 +27,14 @@ def test_loss_parts_figures_and_images(tmp_path: Path) -> None:
         "val/precision_recall",
     }
     assert expected <= set(events.Tags()["images"])
+
+
+def test_images_are_about_twenty_sets_of_a_training_in_whichever_epochs_it_validates(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "data", {"train": 2, "val": 1, "test": 1})
+    few = ("train.num_epochs=41", "train.max_steps=8", "dataset.batch_size=2", "train.validation_interval=2")
+    shown = "train.tensorboard={enabled: true, num_images: 1}"
+    result = run("train", tmp_path, *data_overrides(folder), *few, shown)
+    events = EventAccumulator(str(result.folder), size_guidance={"images": 0}).Reload()
+    # 41 epochs: a set every third; eight were trained, and every second of these was validated.
+    assert [image.step for image in events.Images("train/inputs")] == [0, 3, 6]
+    assert [image.step for image in events.Images("val/predictions_wrong_first")] == [1, 3, 7]

@@ -61,8 +61,12 @@ class TensorBoardSpec:
 
     enabled: bool = spec_field(True, "Write TensorBoard events")
     log_every_n_steps: int = spec_field(10, "Steps between two points of loss and rate", unit="steps", ge=1)
-    infrequent_logging_frequency: int = spec_field(
-        1, "Epochs between two sets of images and histograms; 0: none", unit="epochs", ge=0
+    infrequent_logging_frequency: int | None = spec_field(
+        None,
+        "Epochs between two sets of images and histograms; 0: none. Without a number, about twenty sets "
+        "in a training",
+        unit="epochs",
+        ge=0,
     )
     num_images: int = spec_field(16, "Validation images in the grid, wrong ones first", ge=0, le=100)
     histograms: bool = spec_field(

@@ -21,6 +21,11 @@ from tao_like.stages.train.checkpoints.state import State
 from tao_like.stages.train.setup.data import TrainingData
 from tao_like.tracking import TensorBoard, is_main_process
 
+IMAGE_SETS = 20
+"""In a training, where the spec gives no interval: a set of photos is several megabytes."""
+GRID_SIDE = 1600
+"""Pixels of a grid of validation images at most; `evaluate` writes it at full size."""
+
 
 class TensorBoardWriter:
     """Writes a phase's events; its curves are drawn by ``events``, a listener of the run.
@@ -40,6 +45,7 @@ class TensorBoardWriter:
         self.spec: TrainSpec = phase.spec
         self.settings = phase.spec.tensorboard
         self._spec_text = spec_text
+        self._validated_window = -1
 
     def begin(self, network: nn.Module, data: TrainingData, *, resumed: bool) -> None:
         """The spec and the graph; of a resumed training, points that it writes again are dropped."""
@@ -73,8 +79,9 @@ class TensorBoardWriter:
     def validation(self, report: Report, metrics: Metrics, network: nn.Module, data: Any) -> None:
         """Images of predictions and of the network, and its weights."""
         epoch = self.state.epoch
-        if not self._images_are_due or not is_main_process():
+        if not self._validation_is_due or not is_main_process():
             return
+        self._validated_window = epoch // self._interval
         for name, figure in report.draw().items():
             self.events.image(f"val/{name}", figure, epoch)
         draws = self.task.capability(DrawsModel)
@@ -85,16 +92,33 @@ class TensorBoardWriter:
             for index, prediction in metrics.worst(self.settings.num_images)
         ]
         if cards:
-            self.events.image("val/predictions_wrong_first", image_grid(cards), epoch)
+            grid = image_grid(cards)
+            grid.thumbnail((GRID_SIDE, GRID_SIDE))
+            self.events.image("val/predictions_wrong_first", grid, epoch)
         if self.settings.histograms:
             for name, parameter in network.named_parameters():
                 self.events.histogram(f"weights/{name}", parameter, epoch)
 
     @property
+    def _interval(self) -> int:
+        """Epochs between two sets of images; 0: none."""
+        given = self.settings.infrequent_logging_frequency
+        return -(-self.spec.num_epochs // IMAGE_SETS) if given is None else given
+
+    @property
+    def _is_last_epoch(self) -> bool:
+        return self.state.epoch + 1 == self.spec.num_epochs
+
+    @property
     def _images_are_due(self) -> bool:
-        every = self.settings.infrequent_logging_frequency
-        last = self.state.epoch + 1 == self.spec.num_epochs
-        return every > 0 and (self.state.epoch % every == 0 or last)
+        return self._interval > 0 and (self.state.epoch % self._interval == 0 or self._is_last_epoch)
+
+    @property
+    def _validation_is_due(self) -> bool:
+        """The first validation of each interval, in whichever epoch it falls."""
+        return self._interval > 0 and (
+            self.state.epoch // self._interval != self._validated_window or self._is_last_epoch
+        )
 
 
 def is_stale(state: State, tag: str, step: int) -> bool:
