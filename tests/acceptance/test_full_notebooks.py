@@ -18,8 +18,8 @@ LEAST = {
     "instance_segmentation": ("mask_mAP50", 0.5),
 }
 """What the last file of a notebook's comparison, in int8, reaches on the test data, by the task."""
-PAINTED = 0.5
-"""Share of captions whose every word the image shows, of a notebook that makes images."""
+PAINTED = 0.85
+"""Mean of the attributes that made images have as their captions say, at guidance 3; by chance 0.28."""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -31,7 +31,7 @@ def test_a_notebook_ends_with_a_model_that_is_good(
     done = run_notebook(path, monkeypatch)
     if done.calls[-1][0] in MAKERS:
         variants = done.names["scored"].report["variants"]
-        assert variants["guidance_3"]["accuracy"] >= PAINTED > 5 * variants["guidance_0"]["accuracy"]
+        assert variants["guidance_3"]["accuracy"] >= PAINTED > 2 * variants["guidance_0"]["accuracy"]
         return
     metric, least = LEAST[done.calls[-1][0]]
     last = done.names["compared"].rows[-1]
