@@ -12,6 +12,10 @@ from tao_like.tasks.instance_segmentation.spec import Spec
 SUGGESTED = (
     AnnotatedValue("model.neck.width", 64, "quick on a CPU; 256 in the paper"),
     AnnotatedValue("model.faster_rcnn.rpn_post_nms_top_n_test", 200, "fewer regions are faster"),
+    AnnotatedValue("model.faster_rcnn.rpn_post_nms_top_n_train", 300, "2000 in the paper"),
+    AnnotatedValue(
+        "model.faster_rcnn.box_batch_size_per_image", 64, "a step takes a third; 512 in the paper"
+    ),
     AnnotatedValue("model.faster_rcnn.representation_size", 256, "quick on a CPU; 1024 in the paper"),
     AnnotatedValue("model.mask_head.width", 64, "quick on a CPU; 256 in the paper"),
     AnnotatedValue("model.mask_head.dice_weight", 1, "thin objects are lost by cross entropy alone"),
