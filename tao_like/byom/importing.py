@@ -18,7 +18,7 @@ from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.ops.coarse import COARSE
+from tao_like.byom.ops.neural.coarse import COARSE
 from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
@@ -62,7 +62,7 @@ class ImportResult:
     Attributes:
         imported: the network.
         model: the file, as it was converted.
-        cuts: places to cut.
+        cuts: values to cut at.
         shapes: of the inputs in the comparison, without the batch.
         comparisons: with onnxruntime.
         report: everything that was found, ready for JSON.
@@ -158,11 +158,11 @@ def _report_of_file(path: str | Path, source: onnx.ModelProto, imported: Importe
 
 def _too_far(worst: Comparison, tolerance: float) -> str:
     """What to say where a converted network gives other outputs."""
-    place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
+    channel = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
     rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
     return (
         f"after conversion the output '{worst.output}' differs from onnxruntime's by "
-        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{place}); "
+        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{channel}); "
         f"{tolerance:g} is allowed{rounding}. The conversion is wrong; nothing was written. With --tolerance "
         "more is allowed, which the bundle records"
     )
@@ -259,8 +259,8 @@ def _is_sample_by_sample(module: nn.Module, inputs: list[torch.Tensor]) -> bool:
     each = [module(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
     if not isinstance(many, tuple):
         many, each = (many,), [(one,) for one in each]
-    for place, whole in enumerate(many):
-        parts = [one[place] for one in each]
+    for index, whole in enumerate(many):
+        parts = [one[index] for one in each]
         joined = joined_samples([part.numpy() for part in parts], tuple(whole.shape))
         scale = float(abs(joined).max(initial=0.0)) if joined.size else 0.0
         if joined.shape != tuple(whole.shape) or not np.allclose(
@@ -313,9 +313,9 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         found = "no classifier" if head is None else f"{head['classes']} classes"
         raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
     for cut in cuts:
-        if cut not in result.imported.places:
+        if cut not in result.imported.value_nodes:
             raise ConversionError(
-                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
+                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists values to cut at"
             )
     return Bundle(
         task=TASK,
@@ -355,7 +355,6 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
 
     Raises:
         BundleError: it holds no graph, or weights of another network.
-        ConversionError: its graph cannot be converted.
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")

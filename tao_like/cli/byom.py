@@ -93,7 +93,7 @@ def inspect(
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     time_limit: float,
 ) -> None:
-    """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
+    """Shows inputs, outputs and operations of a file, and values at which another head can stand."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
     from tao_like.byom.importing import import_file
     from tao_like.byom.limits import limits
@@ -123,9 +123,9 @@ def inspect(
 
 def _show_cuts(result: ImportResult) -> None:
     if not result.cuts:
-        click.echo("No place to cut was found: no pooled features, and no maps at whole strides.")
+        click.echo("No value to cut at was found: no pooled features, and no maps at whole strides.")
         return
-    click.echo("Places to cut, as a task chooses them:")
+    click.echo("Values to cut at, as a task chooses them:")
     for cut in result.cuts:
         sizes = " x ".join(str(side) for side in cut.shape[1:])
         click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}\n    {cut.why}")
@@ -173,7 +173,7 @@ def _some(names: list[str]) -> str:
 @click.option(
     "--cut",
     help="The value behind which the task's head stands, or three with commas between them for a detector; "
-    "`inspect` lists places.",
+    "`inspect` lists values.",
 )
 @_SIZE
 @_SHAPES
@@ -251,7 +251,7 @@ def convert(
 
 def _named(cut: str, result: ImportResult) -> list[str]:
     """The values that --cut names; a comma may also stand in the name of one."""
-    return [cut] if cut in result.imported.places else [part.strip() for part in cut.split(",")]
+    return [cut] if cut in result.imported.value_nodes else [part.strip() for part in cut.split(",")]
 
 
 def _refuse_untrainable(
@@ -269,8 +269,8 @@ def _refuse_untrainable(
         lacking = set(needed) - {cut.what for cut in chosen}
         if lacking:
             raise ConversionError(
-                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name "
-                "them with --cut"
+                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such features were found; "
+                "name them with --cut"
             )
     try:
         try_training(bundle, task, needed, next(iter(result.shapes.values())))

@@ -143,9 +143,9 @@ def test_the_tolerance_of_the_command_line_is_recorded(tmp_path: Path) -> None:
     given = ["convert", "-m", str(path), "-o", str(tmp_path / "m.tltb"), "--tolerance", "0.002"]
     result = CliRunner().invoke(byom, given)
     assert result.exit_code == 0, result.output
-    entry = read_bundle(tmp_path / "m.tltb").history[0]
-    assert entry["tolerance"] == 0.002
-    assert entry["compared_at"] == {"x": [3, 32, 32]}
+    record = read_bundle(tmp_path / "m.tltb").history[0]
+    assert record["tolerance"] == 0.002
+    assert record["compared_at"] == {"x": [3, 32, 32]}
 
 
 @pytest.mark.parametrize("shift", [-6.0, -9.0, -14.0, -20.0])

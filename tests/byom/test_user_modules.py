@@ -53,7 +53,7 @@ def test_the_command_line_learns_an_operation(
     assert "--module my_ops.py" in said
     (tmp_path / "my_ops.py").write_text(TAUGHT, encoding="utf-8")
     assert called(*words, "--module", tmp_path / "my_ops.py") == 0
-    target = from_bundle(read_bundle(tmp_path / "model.tltb")).places["r2"].target
+    target = from_bundle(read_bundle(tmp_path / "model.tltb")).value_nodes["r2"].target
     assert getattr(target, "__name__", "") == "quick"
 
 

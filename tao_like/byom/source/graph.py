@@ -129,7 +129,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     Raises:
         ConversionError: nodes need each other in a circle, or a value is missing.
     """
-    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    opsets = {_domain(item.domain): item.version for item in model.opset_import}
     return _graph(model.graph, opsets)
 
 
