@@ -35,6 +35,7 @@ from tao_like.byom.source.integers import spelled_out
 from tao_like.byom.source.reading import parse_model, read_model
 from tao_like.byom.source.rounding import rounding_notes, without_rounding
 from tao_like.byom.source.unreadable import UnreadableModelError
+from tao_like.byom.teaching import TAUGHT, refuse_untaught, taught_operations, teaching_notes
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
@@ -123,6 +124,8 @@ def import_file(
     # Not `of_allowed > 1`: a difference that is not a number must fail too.
     if not worst.of_allowed <= 1:
         raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
+    taught = taught_operations(imported.graph)
+    imported.notes.extend(teaching_notes(taught))
     imported.notes.extend(_rounded(worst, tolerance))
     imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
@@ -134,6 +137,7 @@ def import_file(
         "comparisons": [asdict(item) for item in comparisons],
         "largest_difference": max(item.difference for item in comparisons),
         "tolerance": tolerance,
+        TAUGHT: taught,
         BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
         "head": None if head is None else asdict(head),
@@ -338,6 +342,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
             GATES: True,
             GRAPH_ROLES: _ROLES_NOW,
             BATCH: result.report[BATCH],
+            TAUGHT: result.report[TAUGHT],
             "cut": list(cuts),
             "head": head,
             "cuts": result.report["cuts"],
@@ -355,9 +360,11 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
 
     Raises:
         BundleError: it holds no graph, or weights of another network.
+        ConversionError: its graph cannot be converted, or operations are not taught that it needs.
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
+    refuse_untaught(bundle.extra)
     imported = convert(
         parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)), gates=bool(bundle.extra.get(GATES))
     )

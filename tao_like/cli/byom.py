@@ -99,9 +99,11 @@ def inspect(
     from tao_like.byom.limits import limits
     from tao_like.byom.source.graph import graph_of
     from tao_like.byom.source.reading import read_model
+    from tao_like.byom.teaching import taught_operations
 
     graph = graph_of(read_model(model))
     unknown = unknown_operations(graph)
+    taught = taught_operations(graph)
     for what, names in (("input", graph.inputs), ("output", graph.outputs)):
         for name in names:
             kind = graph.type_of(name)
@@ -109,7 +111,7 @@ def inspect(
             click.echo(f"{what:<8} {name}  [{sizes}]  {str(kind.dtype).removeprefix('torch.')}")
     click.echo(f"version of the operators: {', '.join(str(v) for v in graph.opsets.values())}")
     for op, count in sorted(operation_counts(graph).items()):
-        mark = click.style("not known", fg="red") if op in unknown else "yes"
+        mark = click.style("not known", fg="red") if op in unknown else taught.get(op, "yes")
         click.echo(f"  {op:<24} {count:>5}  {mark}")
     if unknown:
         known = sum(operation_counts(graph).values()) - sum(map(len, unknown.values()))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom.building.builder import Builder
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, taught_in
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.attention import mask_of
 from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
@@ -48,7 +48,7 @@ def recognise(graph: Graph) -> Graph:
         gone: set[int] = set()
         for nodes, whole in find(network):
             indices = {network.order[id(node)] for node in nodes}
-            if indices & (gone | replaced.keys()):
+            if indices & (gone | replaced.keys()) or any(_is_taught(graph, node) for node in nodes):
                 continue
             last = max(indices)
             replaced[last] = whole
@@ -57,6 +57,11 @@ def recognise(graph: Graph) -> Graph:
             replaced.get(index, node) for index, node in enumerate(graph.nodes) if index not in gone
         ]
     return graph
+
+
+def _is_taught(graph: Graph, node: Node) -> bool:
+    """Whether the user says what becomes of a node: then it is no part of something else."""
+    return taught_in(node.domain, node.op, graph.opsets.get(node.domain, 1)) is not None
 
 
 # --- linear layers ---

@@ -15,6 +15,7 @@ from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
 from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to
+from tao_like.byom.teaching import TAUGHT
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
@@ -31,7 +32,7 @@ IMAGENET = Normalization(
 )
 """How images are preprocessed where nobody says it: a foreign file does not."""
 _MAP_AXES = 4
-_KEPT = ("cut", HEADS, GATES, GRAPH_ROLES)
+_KEPT = ("cut", HEADS, GATES, GRAPH_ROLES, TAUGHT)
 
 
 class MeanOfTokens(nn.Module):
