@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from typing_extensions import override
 
 from tao_like.byom.branching import before_all, ends_of_heads
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
+from tao_like.byom.measured import value_types
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError
 
@@ -67,29 +66,9 @@ class Head:
     squashed: bool
 
 
-class _ShapeRecorder(fx.Interpreter):
-    """Runs a network and keeps the shape of every value."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=True)
-        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
-
-    @override
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            self.shapes[n] = tuple(result.shape)
-        return result
-
-
 def value_shapes(imported: Imported, inputs: list[Tensor]) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of the source, from a run."""
-    recorder = _ShapeRecorder(imported.module)
-    with torch.inference_mode():
-        recorder.run(*inputs)
-    return {
-        name: recorder.shapes[node] for name, node in imported.value_nodes.items() if node in recorder.shapes
-    }
+    return {name: shape for name, (_, shape) in value_types(imported, inputs).items()}
 
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.measured import with_measured_types
 from tao_like.byom.ops.neural.coarse import COARSE
 from tao_like.byom.proof.comparison import (
     batch_sizes,
@@ -110,6 +111,11 @@ def import_file(
         imported, model, freed = _converted(source)
         imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
+        typed = with_measured_types(model, imported, _examples(imported, shapes))
+        if typed is not None:
+            notes, model = imported.notes, typed
+            imported = convert(typed)
+            imported.notes[:] = notes
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, images=images, tolerance=tolerance)
     except ConversionError as error:

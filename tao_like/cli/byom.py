@@ -253,7 +253,12 @@ def convert(
 
 def _named(cut: str, result: ImportResult) -> list[str]:
     """The values that --cut names; a comma may also stand in the name of one."""
-    return [cut] if cut in result.imported.value_nodes else [part.strip() for part in cut.split(",")]
+    if cut in result.imported.value_nodes:
+        return [cut]
+    names = [part.strip() for part in cut.split(",") if part.strip()]
+    if not names:
+        raise click.UsageError(f"--cut '{cut}' names no value; `tao-like byom inspect` lists those to cut at")
+    return names
 
 
 def _refuse_untrainable(
@@ -268,19 +273,22 @@ def _refuse_untrainable(
         raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     chosen = [cut for cut in result.cuts if cut.what in needed]
     if not bundle.extra["cut"]:
-        lacking = set(needed) - {cut.what for cut in chosen}
+        found = {cut.what for cut in chosen}
+        lacking = [what for what in needed if what not in found]
         if lacking:
+            size = " x ".join(map(str, next(iter(result.shapes.values()))))
             raise ConversionError(
-                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such features were found; "
-                "name them with --cut"
+                f"{model}: {task} needs {' and '.join(lacking)}, and at {size} no such features were found; "
+                "name them with --cut, or give a larger --input-size where the file leaves it open"
             )
     try:
         try_training(bundle, task, needed, next(iter(result.shapes.values())))
     except ConversionError as error:
         raise ConversionError(f"{model}: {error}") from error
-    if not bundle.extra["cut"]:
-        for cut in chosen:
-            click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
+    for value in bundle.extra["cut"]:
+        click.echo(f"{task} stands on '{value}', named with --cut")
+    for cut in () if bundle.extra["cut"] else chosen:
+        click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
 
 
 def _read_classes(path: Path) -> list[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+import torch
 from foreign import classifier, saved
 from onnx import helper
 
@@ -13,7 +16,9 @@ from tao_like.byom.building import registry
 from tao_like.byom.importing import from_bundle, import_file
 from tao_like.cli.main import main
 from tao_like.cli.user_modules import module_words, take_modules
+from tao_like.contract.model import Exportable
 from tao_like.errors import ConversionError
+from tao_like.stages.lib.graphs.writing import to_onnx
 
 TAUGHT = """
 import torch
@@ -187,3 +192,17 @@ def test_a_bundle_is_not_built_without_what_it_was_converted_with(
     with pytest.raises(ConversionError, match=r"my_ops\.py, which teaches Softmax; give --module my_ops\.py"):
         from_bundle(read_bundle(tmp_path / "model.tltb"))
     assert import_file(model).report["taught"] == {}
+
+
+def test_what_follows_a_taught_operation_takes_any_batch_after_export(file: Path, tmp_path: Path) -> None:
+    """onnx cannot infer what a taught operation gives: how many axes that has is measured, and kept."""
+    (tmp_path / "my_ops.py").write_text(TAUGHT, encoding="utf-8")
+    words = ("byom", "convert", "-m", file, "-o", tmp_path / "model.tltb")
+    assert called(*words, "--module", tmp_path / "my_ops.py") == 0
+    module = from_bundle(read_bundle(tmp_path / "model.tltb")).module
+    form = Exportable(module, {"x": {0: "batch"}}, {"y": {0: "batch"}}, {"y": "scores"}, lambda one: (one,))
+    content, _ = to_onnx(form, (torch.rand(2, 3, 32, 32),), dynamic=True, opset=17)
+    images = np.random.default_rng(0).random((5, 3, 32, 32), dtype=np.float32)
+    both = (content.SerializeToString(), file.read_bytes())
+    runs = [onnxruntime.InferenceSession(one).run(None, {"x": images})[0] for one in both]
+    np.testing.assert_allclose(*runs, rtol=0, atol=1e-6)

@@ -252,6 +252,11 @@ def dtype_of(code: int) -> torch.dtype | None:
     return _DTYPES.get(code)
 
 
+def code_of(dtype: torch.dtype) -> int:
+    """ONNX's code for a type of torch; 0, which says nothing, where it has none."""
+    return next((code for code, kind in _DTYPES.items() if kind == dtype), onnx.TensorProto.UNDEFINED)
+
+
 def _type(proto: onnx.TypeProto) -> TensorType:
     kind = proto.tensor_type
     shape: Shape | None = None

@@ -125,7 +125,9 @@ def test_the_command_line_names_three_cuts_and_refuses_others(
     code, text = convert("detection")
     assert code == 0
     assert "detection stands on stride 16: 's3r'" in text
-    assert convert("detection", "--cut", "s2n,s4n,s3n")[0] == 0
+    code, text = convert("detection", "--cut", "s2n, s4n,s3n,")
+    assert code == 0
+    assert "detection stands on 's4n', named with --cut" in text
     bundle = read_bundle(tmp_path / "d.tltb")
     assert bundle.graph is not None
     pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96))
@@ -141,6 +143,12 @@ def test_the_command_line_names_three_cuts_and_refuses_others(
         code, text = convert("detection", *words)
         assert code == 1
         assert re.search(message, " ".join(text.split()))
+    code, text = convert("detection", "--cut", " ,")
+    assert code == 2
+    assert "names no value" in text
+    code, text = convert("detection", "--input-size", "32x32")
+    assert code == 1
+    assert "needs stride 32, and at 3 x 32 x 32 no such features" in " ".join(text.split())
     code, text = convert("classification", "--cut", "s4r")
     assert code == 1
     assert "classification takes square images" in text
