@@ -27,6 +27,7 @@ from tao_like.byom.proof.comparison import (
     joined_samples,
     session,
 )
+from tao_like.byom.proof.exact import doubled
 from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
 from tao_like.byom.proof.judging import Comparison
@@ -297,6 +298,7 @@ def _prove(
     reference = session(source)
     comparisons = []
     settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance, "coarse_functions": COARSE}
+    settings["wide"] = doubled(imported.module)
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = dummy_inputs(imported.graph, shapes, batch)
         comparisons += compare(imported.module, reference, inputs, "noise", batch=batch, **settings)

@@ -48,7 +48,9 @@ def recognise(graph: Graph) -> Graph:
         gone: set[int] = set()
         for nodes, whole in find(network):
             indices = {network.order[id(node)] for node in nodes}
-            if indices & (gone | replaced.keys()) or any(_is_taught(graph, node) for node in nodes):
+            if not (gone.isdisjoint(indices) and replaced.keys().isdisjoint(indices)):
+                continue
+            if any(_is_taught(graph, node) for node in nodes):
                 continue
             last = max(indices)
             replaced[last] = whole
