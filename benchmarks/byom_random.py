@@ -1,7 +1,7 @@
 """Random cases of single operations against onnxruntime and onnx's reference, where these two agree.
 
 python benchmarks/byom_random.py            # writes benchmarks/byom_random.csv
-python benchmarks/byom_random.py --only Resize --cases 300
+python benchmarks/byom_random.py --only Pool    # these rows anew
 """
 
 from __future__ import annotations
@@ -254,11 +254,12 @@ def main() -> None:
     rows = [measure(op, options.cases * _MORE.get(op, 1)) for op in CASES if options.only in op]
     for row in rows:
         print(*row.values())
-    if not options.only:
-        with TABLE.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        known = {row["op"]: row for row in csv.DictReader(file)} | {row["op"]: row for row in rows}
+    with TABLE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(known[op] for op in CASES if op in known)
 
 
 if __name__ == "__main__":
