@@ -1,7 +1,7 @@
 """Files of very many nodes: what converting and comparing one costs, in seconds of a processor and in memory.
 
     python benchmarks/byom_nodes.py                       # writes benchmarks/byom_nodes.csv
-    python benchmarks/byom_nodes.py --kinds linear --nodes 2000 4000
+    python benchmarks/byom_nodes.py --kinds linear --nodes 20000 50000   # the rows that are there
     python benchmarks/byom_nodes.py --profile linear 5000   # where the time goes
 
 Each file is a chain: `elementwise` of Add and Relu, `linear` of MatMul, Add and Relu, `convolution` of Conv,
