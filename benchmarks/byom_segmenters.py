@@ -169,9 +169,9 @@ def main() -> None:
             continue
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"source": name}
         start = time.process_time()
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as temporary:
             try:
-                measure(name, Path(place), row)
+                measure(name, Path(temporary), row)
             except Exception as error:  # a row says how far it came, whatever goes wrong
                 row["problem"] += f": {type(error).__name__}: {' '.join(str(error).split())[:160]}"
         row["cpu_seconds"] = f"{time.process_time() - start:.0f}"

@@ -1,4 +1,4 @@
-"""timm's networks through ONNX and back: answers and parameters, by both exporters of torch.
+"""timm's networks through ONNX and back: outputs and parameters, by both exporters of torch.
 
     python benchmarks/byom_timm.py                 # writes benchmarks/byom_timm.csv
     python benchmarks/byom_timm.py resnet18 --exporters trace

@@ -140,9 +140,9 @@ def main() -> None:
         key = (network, head, str(seed), str(options.epochs))
         if key in read_rows(options.output) and not options.again:
             continue
-        with tempfile.TemporaryDirectory() as place:
-            words = write_starts(Path(place), seed, classes if head == "same" else [])[network]
-            found = measure(Path(place), words, seed, options.epochs, data)
+        with tempfile.TemporaryDirectory() as temporary:
+            words = write_starts(Path(temporary), seed, classes if head == "same" else [])[network]
+            found = measure(Path(temporary), words, seed, options.epochs, data)
         row = {"network": network, "head": head, "seed": seed, "epochs": options.epochs, **found}
         print(row, flush=True)
         rows = read_rows(options.output) | {key: row}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Imported", "convert", "converter"]
 
-_PLACES = {
+_MODULES = {
     "Imported": "tao_like.byom.conversion",
     "convert": "tao_like.byom.conversion",
     "converter": "tao_like.byom.building.registry",
@@ -23,8 +23,8 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     """The public names, each from its module."""
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -30,8 +30,8 @@ def account(imported: Imported) -> dict[str, Any]:
     for use in imported.uses:
         if use.name in sizes:
             known = roles[use.role].setdefault(use.name, {"values": sizes[use.name], "places": []})
-            if use.place and use.place not in known["places"]:
-                known["places"].append(use.place)
+            if use.path and use.path not in known["places"]:
+                known["places"].append(use.path)
     used = {use.name for use in imported.uses}
     for name in sizes.keys() - used:
         roles[UNUSED][name] = {"values": sizes[name], "places": []}

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from tao_like.byom.building.builder import attribute_at
-from tao_like.byom.ops.vision import max_roi_pool, roi_align, suppress
+from tao_like.byom.ops.neural.vision import max_roi_pool, roi_align, suppress
 
 _REGIONS = (roi_align, max_roi_pool)
 _CHOOSING = (torch.topk, torch.argmax, torch.sort, torch.nonzero, suppress)

@@ -31,14 +31,14 @@ class Imported:
         module: takes the source's inputs in order; gives one output, or a tuple.
         graph: the source, as it was converted.
         uses: what became of each initializer.
-        places: name of a value of the source to what computes it in ``module``.
+        value_nodes: name of a value of the source to what computes it in ``module``.
         notes: what a user should know.
     """
 
     module: fx.GraphModule
     graph: Graph
     uses: list[Use]
-    places: dict[str, fx.Node]
+    value_nodes: dict[str, fx.Node]
     notes: list[str]
 
     @property
@@ -78,10 +78,10 @@ def convert(model: onnx.ModelProto, *, heads: bool = True, gates: bool = True) -
     _refuse_large(graph)
     built = Builder(recognise(graph)).build()
     built.module.eval()
-    uses = with_heads(built.module, built.uses, built.places) if heads else built.uses
+    uses = with_heads(built.module, built.uses, built.value_nodes) if heads else built.uses
     keep_widths_of_heads(built.module)
-    uses = part_gates(built.module, uses, built.places, graph) if gates else uses
-    return Imported(built.module, graph, uses, built.places, built.notes)
+    uses = part_gates(built.module, uses, built.value_nodes, graph) if gates else uses
+    return Imported(built.module, graph, uses, built.value_nodes, built.notes)
 
 
 def _refuse_large(graph: Graph) -> None:

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from typing_extensions import override
 
 from tao_like.byom.branching import before_all, ends_of_heads
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
+from tao_like.byom.measured import value_types
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
 from tao_like.errors import ConversionError
 
 STRIDES = (2, 4, 8, 16, 32, 64)
 _FEWEST_CHANNELS = 8
-"""A map with fewer channels is a mask or an answer, not features."""
+"""A map with fewer channels is a mask or a prediction, not features."""
 _NAMED = 3
 POOLED = "pooled features"
 DENSE = "dense features"
 _MOST_CLASS_LAYERS = 4
 _VECTOR_AXES = 2
 _COARSEST = 8
-"""Stride of a segmenter's coarsest answers."""
+"""Stride of a segmenter's coarsest predictions."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A place to cut.
+    """A value to cut at.
 
     Attributes:
         value: the source's name of the value.
@@ -67,27 +66,9 @@ class Head:
     squashed: bool
 
 
-class _ShapeRecorder(fx.Interpreter):
-    """Runs a network and keeps the shape of every value."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=True)
-        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
-
-    @override
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            self.shapes[n] = tuple(result.shape)
-        return result
-
-
 def value_shapes(imported: Imported, inputs: list[Tensor]) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of the source, from a run."""
-    recorder = _ShapeRecorder(imported.module)
-    with torch.inference_mode():
-        recorder.run(*inputs)
-    return {name: recorder.shapes[node] for name, node in imported.places.items() if node in recorder.shapes}
+    return {name: shape for name, (_, shape) in value_types(imported, inputs).items()}
 
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -110,7 +91,7 @@ def stride_of(shape: tuple[int, ...], size: tuple[int, int] | None) -> int | Non
 
 
 def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cut]:
-    """The places to cut, those at strides first, the pooled features last.
+    """The values to cut at, those at strides first, the pooled features last.
 
     At a stride at which heads of a detector end, the features are the last map from which all of these
     heads follow; at any other the last map of all.
@@ -122,17 +103,18 @@ def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cu
     size = image_size(shapes[imported.graph.inputs[0]])
     depth = {node: index for index, node in enumerate(imported.module.graph.nodes)}
     ordered = sorted(
-        (name for name in shapes if name in imported.places), key=lambda n: depth[imported.places[n]]
+        (name for name in shapes if name in imported.value_nodes),
+        key=lambda n: depth[imported.value_nodes[n]],
     )
     strides = {name: stride_of(shapes[name], size) for name in ordered}
-    names = {imported.places[name]: name for name in ordered}
+    names = {imported.value_nodes[name]: name for name in ordered}
     ends = [node for node in ends_of_heads(imported.module) if node in names]
     cuts = []
     for stride in STRIDES:
         maps = [name for name in ordered if strides[name] == stride and shapes[name][1] >= _FEWEST_CHANNELS]
         heads = [node for node in ends if strides[names[node]] == stride]
         common = before_all(heads)
-        before = [name for name in maps if imported.places[name] in common]
+        before = [name for name in maps if imported.value_nodes[name] in common]
         if not maps:
             continue
         chosen, why = maps[-1], "the last map of this stride"
@@ -152,9 +134,9 @@ def find_cuts(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> list[Cu
 def _before_several_heads(
     imported: Imported, shapes: dict[str, tuple[int, ...]], ends: list[fx.Node]
 ) -> list[Cut]:
-    """What goes into classifiers whose answers become one, as those of a distilled DeiT; to be joined."""
+    """What goes into classifiers whose scores become one, as those of a distilled DeiT; to be joined."""
     outputs = next(node for node in imported.module.graph.nodes if node.op == "output").all_input_nodes
-    names = {node: name for name, node in imported.places.items()}
+    names = {node: name for name, node in imported.value_nodes.items()}
     if len(outputs) != 1 or len(shapes.get(names.get(outputs[0], ""), ())) != _VECTOR_AXES:
         return []
     cuts = []
@@ -175,10 +157,10 @@ def _before_classes(
 ) -> list[Cut]:
     """What goes into the last convolutions on the way to a first output that is a map of classes."""
     output = next(node for node in imported.module.graph.nodes if node.op == "output").all_input_nodes[0]
-    names = {node: name for name, node in imported.places.items()}
-    answer = shapes.get(names.get(output, ""), ())
+    names = {node: name for name, node in imported.value_nodes.items()}
+    output_shape = shapes.get(names.get(output, ""), ())
     finest = None if size is None else [(size[0] // s, size[1] // s) for s in (1, 2, 4, _COARSEST)]
-    if finest is None or not any(answer[place : place + 2] in finest for place in (1, 2)):
+    if finest is None or not any(output_shape[axis : axis + 2] in finest for axis in (1, 2)):
         return []
     reached = before_all([output]) | {output}
     layers = [node for node in ends if node in reached]
@@ -215,7 +197,7 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
         if len(before) != 1:
             return None
         node = before[0]
-    names = {one: name for name, one in imported.places.items()}
+    names = {one: name for name, one in imported.value_nodes.items()}
     features, result = names.get(node.all_input_nodes[0]), names.get(node)
     if features is None or result is None or features not in shapes or len(node.users) != 1:
         return None
@@ -238,15 +220,15 @@ def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     """
     graph = fx.Graph()
     for value in values:
-        if value not in imported.places:
+        if value not in imported.value_nodes:
             raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists places to cut"
+                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
             )
     copies: dict[fx.Node, fx.Node] = {}
     for node in imported.module.graph.nodes:
         if node.op != "output":
             copies[node] = graph.node_copy(node, lambda one: copies[one])
-    outputs = [copies[imported.places[value]] for value in values]
+    outputs = [copies[imported.value_nodes[value]] for value in values]
     for node in outputs:
         keep(node)
     graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))

@@ -18,7 +18,8 @@ from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
 from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
-from tao_like.byom.ops.coarse import COARSE
+from tao_like.byom.measured import with_measured_types
+from tao_like.byom.ops.neural.coarse import COARSE
 from tao_like.byom.proof.comparison import (
     batch_sizes,
     compare,
@@ -26,6 +27,7 @@ from tao_like.byom.proof.comparison import (
     joined_samples,
     session,
 )
+from tao_like.byom.proof.exact import doubled
 from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
 from tao_like.byom.proof.judging import Comparison
@@ -35,6 +37,7 @@ from tao_like.byom.source.integers import spelled_out
 from tao_like.byom.source.reading import parse_model, read_model
 from tao_like.byom.source.rounding import rounding_notes, without_rounding
 from tao_like.byom.source.unreadable import UnreadableModelError
+from tao_like.byom.teaching import TAUGHT, refuse_untaught, taught_operations, teaching_notes
 from tao_like.errors import BundleError, ConversionError
 
 TASK = "byom"
@@ -62,7 +65,7 @@ class ImportResult:
     Attributes:
         imported: the network.
         model: the file, as it was converted.
-        cuts: places to cut.
+        cuts: values to cut at.
         shapes: of the inputs in the comparison, without the batch.
         comparisons: with onnxruntime.
         report: everything that was found, ready for JSON.
@@ -109,6 +112,11 @@ def import_file(
         imported, model, freed = _converted(source)
         imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
+        typed = with_measured_types(model, imported, _examples(imported, shapes))
+        if typed is not None:
+            notes, model = imported.notes, typed
+            imported = convert(typed)
+            imported.notes[:] = notes
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, images=images, tolerance=tolerance)
     except ConversionError as error:
@@ -123,6 +131,8 @@ def import_file(
     # Not `of_allowed > 1`: a difference that is not a number must fail too.
     if not worst.of_allowed <= 1:
         raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
+    taught = taught_operations(imported.graph)
+    imported.notes.extend(teaching_notes(taught))
     imported.notes.extend(_rounded(worst, tolerance))
     imported.notes.extend(_without_norms(imported.module))
     inner = value_shapes(imported, _examples(imported, shapes))
@@ -134,6 +144,7 @@ def import_file(
         "comparisons": [asdict(item) for item in comparisons],
         "largest_difference": max(item.difference for item in comparisons),
         "tolerance": tolerance,
+        TAUGHT: taught,
         BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
         "head": None if head is None else asdict(head),
@@ -158,11 +169,11 @@ def _report_of_file(path: str | Path, source: onnx.ModelProto, imported: Importe
 
 def _too_far(worst: Comparison, tolerance: float) -> str:
     """What to say where a converted network gives other outputs."""
-    place = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
+    channel = "" if worst.channel is None else f", channel {worst.channel} of axis {worst.axis}"
     rounding = "" if worst.rounding is None else f", and rounding does {worst.rounding:.1g} to this network"
     return (
         f"after conversion the output '{worst.output}' differs from onnxruntime's by "
-        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{place}); "
+        f"{worst.difference:.2g} of its largest value (on {worst.what}, batch {worst.batch}{channel}); "
         f"{tolerance:g} is allowed{rounding}. The conversion is wrong; nothing was written. With --tolerance "
         "more is allowed, which the bundle records"
     )
@@ -259,8 +270,8 @@ def _is_sample_by_sample(module: nn.Module, inputs: list[torch.Tensor]) -> bool:
     each = [module(*(value[i : i + 1] for value in inputs)) for i in range(len(inputs[0]))]
     if not isinstance(many, tuple):
         many, each = (many,), [(one,) for one in each]
-    for place, whole in enumerate(many):
-        parts = [one[place] for one in each]
+    for index, whole in enumerate(many):
+        parts = [one[index] for one in each]
         joined = joined_samples([part.numpy() for part in parts], tuple(whole.shape))
         scale = float(abs(joined).max(initial=0.0)) if joined.size else 0.0
         if joined.shape != tuple(whole.shape) or not np.allclose(
@@ -287,6 +298,7 @@ def _prove(
     reference = session(source)
     comparisons = []
     settings: dict[str, Any] = {"one_by_one": freed, "tolerance": tolerance, "coarse_functions": COARSE}
+    settings["wide"] = doubled(imported.module)
     for batch in batch_sizes(imported.graph, freed=freed):
         inputs = dummy_inputs(imported.graph, shapes, batch)
         comparisons += compare(imported.module, reference, inputs, "noise", batch=batch, **settings)
@@ -313,9 +325,9 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         found = "no classifier" if head is None else f"{head['classes']} classes"
         raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
     for cut in cuts:
-        if cut not in result.imported.places:
+        if cut not in result.imported.value_nodes:
             raise ConversionError(
-                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places to cut"
+                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists values to cut at"
             )
     return Bundle(
         task=TASK,
@@ -338,6 +350,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
             GATES: True,
             GRAPH_ROLES: _ROLES_NOW,
             BATCH: result.report[BATCH],
+            TAUGHT: result.report[TAUGHT],
             "cut": list(cuts),
             "head": head,
             "cuts": result.report["cuts"],
@@ -355,10 +368,11 @@ def from_bundle(bundle: Bundle, *, strict: bool = True) -> Imported:
 
     Raises:
         BundleError: it holds no graph, or weights of another network.
-        ConversionError: its graph cannot be converted.
+        ConversionError: its graph cannot be converted, or operations are not taught that it needs.
     """
     if bundle.graph is None:
         raise BundleError("the bundle holds no imported network: it has no graph.onnx")
+    refuse_untaught(bundle.extra)
     imported = convert(
         parse_model(bundle.graph), heads=bool(bundle.extra.get(HEADS)), gates=bool(bundle.extra.get(GATES))
     )

@@ -21,6 +21,7 @@ def run_elsewhere(task: str, stage: str, spec: str | None, overrides: Sequence[s
     from rich.console import Console
 
     from tao_like import tasks
+    from tao_like.cli.user_modules import module_words
     from tao_like.config import load_spec
     from tao_like.jobs.attached import begin, follow
 
@@ -30,7 +31,7 @@ def run_elsewhere(task: str, stage: str, spec: str | None, overrides: Sequence[s
     if not detach and (stage == AUTOML or where == "local"):
         return False
     console = Console()
-    job = begin(task, stage, loaded.spec, file, overrides)
+    job = begin(task, stage, loaded.spec, file, [*overrides, *module_words()])
     location = "this machine" if where == "local" or stage == AUTOML else where
     click.echo(f"{task} {stage} is with {location}; its job's folder is {job.folder.path}")
     if detach:

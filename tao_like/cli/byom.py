@@ -93,15 +93,17 @@ def inspect(
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     time_limit: float,
 ) -> None:
-    """Shows inputs, outputs and operations of a file, and places to cut it for another head."""
+    """Shows inputs, outputs and operations of a file, and values at which another head can stand."""
     from tao_like.byom.conversion import operation_counts, unknown_operations
     from tao_like.byom.importing import import_file
     from tao_like.byom.limits import limits
     from tao_like.byom.source.graph import graph_of
     from tao_like.byom.source.reading import read_model
+    from tao_like.byom.teaching import taught_operations
 
     graph = graph_of(read_model(model))
     unknown = unknown_operations(graph)
+    taught = taught_operations(graph)
     for what, names in (("input", graph.inputs), ("output", graph.outputs)):
         for name in names:
             kind = graph.type_of(name)
@@ -109,7 +111,7 @@ def inspect(
             click.echo(f"{what:<8} {name}  [{sizes}]  {str(kind.dtype).removeprefix('torch.')}")
     click.echo(f"version of the operators: {', '.join(str(v) for v in graph.opsets.values())}")
     for op, count in sorted(operation_counts(graph).items()):
-        mark = click.style("not known", fg="red") if op in unknown else "yes"
+        mark = click.style("not known", fg="red") if op in unknown else taught.get(op, "yes")
         click.echo(f"  {op:<24} {count:>5}  {mark}")
     if unknown:
         known = sum(operation_counts(graph).values()) - sum(map(len, unknown.values()))
@@ -123,9 +125,9 @@ def inspect(
 
 def _show_cuts(result: ImportResult) -> None:
     if not result.cuts:
-        click.echo("No place to cut was found: no pooled features, and no maps at whole strides.")
+        click.echo("No value to cut at was found: no pooled features, and no maps at whole strides.")
         return
-    click.echo("Places to cut, as a task chooses them:")
+    click.echo("Values to cut at, as a task chooses them:")
     for cut in result.cuts:
         sizes = " x ".join(str(side) for side in cut.shape[1:])
         click.echo(f"  {cut.what:<16} {sizes:<16} --cut {cut.value}\n    {cut.why}")
@@ -173,7 +175,7 @@ def _some(names: list[str]) -> str:
 @click.option(
     "--cut",
     help="The value behind which the task's head stands, or three with commas between them for a detector; "
-    "`inspect` lists places.",
+    "`inspect` lists values.",
 )
 @_SIZE
 @_SHAPES
@@ -251,7 +253,12 @@ def convert(
 
 def _named(cut: str, result: ImportResult) -> list[str]:
     """The values that --cut names; a comma may also stand in the name of one."""
-    return [cut] if cut in result.imported.places else [part.strip() for part in cut.split(",")]
+    if cut in result.imported.value_nodes:
+        return [cut]
+    names = [part.strip() for part in cut.split(",") if part.strip()]
+    if not names:
+        raise click.UsageError(f"--cut '{cut}' names no value; `tao-like byom inspect` lists those to cut at")
+    return names
 
 
 def _refuse_untrainable(
@@ -266,19 +273,22 @@ def _refuse_untrainable(
         raise ConversionError(f"{model}: {bound_to(result.report[BATCH])}")
     chosen = [cut for cut in result.cuts if cut.what in needed]
     if not bundle.extra["cut"]:
-        lacking = set(needed) - {cut.what for cut in chosen}
+        found = {cut.what for cut in chosen}
+        lacking = [what for what in needed if what not in found]
         if lacking:
+            size = " x ".join(map(str, next(iter(result.shapes.values()))))
             raise ConversionError(
-                f"{model}: {task} needs {' and '.join(sorted(lacking))}, and no such place was found; name "
-                "them with --cut"
+                f"{model}: {task} needs {' and '.join(lacking)}, and at {size} no such features were found; "
+                "name them with --cut, or give a larger --input-size where the file leaves it open"
             )
     try:
         try_training(bundle, task, needed, next(iter(result.shapes.values())))
     except ConversionError as error:
         raise ConversionError(f"{model}: {error}") from error
-    if not bundle.extra["cut"]:
-        for cut in chosen:
-            click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
+    for value in bundle.extra["cut"]:
+        click.echo(f"{task} stands on '{value}', named with --cut")
+    for cut in () if bundle.extra["cut"] else chosen:
+        click.echo(f"{task} stands on {cut.what}: '{cut.value}', {cut.why}")
 
 
 def _read_classes(path: Path) -> list[str]:

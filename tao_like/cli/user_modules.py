@@ -8,9 +8,12 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from tao_like.errors import SpecError
 
 OPTION = "--module"
+_loaded: list[str] = []
 
 
 def take_modules(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -34,34 +37,45 @@ def take_modules(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return left, files
 
 
+def module_words() -> list[str]:
+    """The options that name the files of this command line again, for a process that goes on with it."""
+    return [word for file in _loaded for word in (OPTION, file)]
+
+
 def load_modules(files: Sequence[str]) -> None:
     """Runs the user's files, whose converters take the place of those that are built in.
 
     Raises:
         SpecError: one is no Python file, or fails.
     """
+    _loaded[:] = []
     if not files:
         return
-    # What is registered later counts: the operations that are built in come first.
-    import tao_like.byom.conversion  # noqa: F401
+    # A file that asks for torch loads it anyhow.
+    from tao_like.byom.building.registry import count_taught
 
-    for file in files:
+    for number, file in enumerate(files):
         path = Path(file)
         if path.suffix != ".py" or not path.is_file():
             raise SpecError(f"{OPTION} {file}: there is no Python file of this name")
-        name = f"tao_like_user_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # the user's own code may fail in every way
-            lines = [
-                part.lineno
-                for part in traceback.extract_tb(error.__traceback__)
-                if part.filename == str(path)
-            ]
-            location = f", line {lines[-1]}" if lines else ""
-            raise SpecError(f"{OPTION} {file}{location}: {type(error).__name__}: {error}") from error
+        before = count_taught()
+        _run(file, f"tao_like_user_{number}_{path.stem}")
+        if count_taught() == before:
+            click.echo(f"note: {OPTION} {file} teaches no operation: nothing in it has @converter", err=True)
+        _loaded.append(str(path.absolute()))
+
+
+def _run(file: str, name: str) -> None:
+    """Runs one file as a module."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # the user's own code may fail in every way
+        steps = traceback.extract_tb(error.__traceback__)
+        lines = [step.lineno for step in steps if step.filename == spec.origin]
+        line = f", line {lines[-1]}" if lines else ""
+        raise SpecError(f"{OPTION} {file}{line}: {type(error).__name__}: {error}") from error

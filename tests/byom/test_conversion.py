@@ -1,4 +1,4 @@
-"""A foreign graph becomes a network with the same answers, whose weights train."""
+"""A foreign graph becomes a network with the same outputs, whose weights train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tao_like.errors import ConversionError
 
 
 def in_onnxruntime(proto: onnx.ModelProto, *inputs: np.ndarray) -> list[np.ndarray]:
-    """The answers of the source."""
+    """The outputs of the source."""
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_inputs()]
     return session.run(None, dict(zip(names, inputs, strict=True)))
@@ -362,10 +362,10 @@ def test_old_opsets_say_the_same_in_other_words(opset: int) -> None:
 
 def one_node(op: str, inputs: list[object], values: np.ndarray, **attributes: object) -> list[float]:
     """What a converted node gives for an input; the other inputs are constants."""
-    names = ["x", *("" if value is None else f"c{place}" for place, value in enumerate(inputs))]
+    names = ["x", *("" if value is None else f"c{index}" for index, value in enumerate(inputs))]
     constants = [
-        tensor(f"c{place}", value, np.asarray(value).dtype)
-        for place, value in enumerate(inputs)
+        tensor(f"c{index}", value, np.asarray(value).dtype)
+        for index, value in enumerate(inputs)
         if value is not None
     ]
     node = helper.make_node(op, names, ["y"], **attributes)
@@ -385,7 +385,7 @@ def test_nearest_neighbours_follow_the_factor_and_not_the_sizes() -> None:
     values = np.array([[[[1.0, 2.0]]]], np.float32)
     scales = np.array([1, 1, 1, 2.3], np.float32)
     settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    # Four places: 0, 1, 2 and 3 over 2.3, rounded down.
+    # Four positions: 0, 1, 2 and 3 over 2.3, rounded down.
     assert one_node("Resize", [None, scales], values, **settings) == [1.0, 1.0, 1.0, 2.0]
 
 

@@ -46,7 +46,7 @@ def test_norm_layers_that_an_exporter_has_folded_are_told_of(keeps_norms: bool, 
     assert len(norms) == 5 * keeps_norms
 
 
-def test_places_to_cut_are_found(path: Path) -> None:
+def test_values_to_cut_at_are_found(path: Path) -> None:
     result = import_file(path)
     assert [(cut.what, cut.value, cut.channels) for cut in result.cuts] == [
         ("stride 2", "r1", 8),
@@ -191,7 +191,7 @@ def test_a_quantised_file_is_imported_as_float(tmp_path: Path) -> None:
     given = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
     with torch.inference_mode():
         ours = result.imported.module(torch.from_numpy(given)).numpy()
-    # The rounding is left out, so the answers are near those of the file, and not equal.
+    # The rounding is left out, so the outputs are near those of the file, and not equal.
     np.testing.assert_allclose(ours, rounded.run(None, {"x": given})[0], atol=0.05)
 
 

@@ -54,15 +54,15 @@ def test_the_parameters_are_those_of_timms_network(name: str) -> None:
     assert sums(dict(imported.module.named_parameters())) == sums(dict(native.named_parameters()))
 
 
-def test_places_with_the_same_offset_stay_one_value() -> None:
-    places = torch.arange(5)[:, None] - torch.arange(5)[None] + 4
+def test_positions_with_the_same_offset_stay_one_value() -> None:
+    offsets = torch.arange(5)[:, None] - torch.arange(5)[None] + 4
     table = torch.randn(2, 9)
-    module = shared_values(table[:, places])
+    module = shared_values(table[:, offsets])
     assert module is not None
-    torch.testing.assert_close(module(), table[:, places])
+    torch.testing.assert_close(module(), table[:, offsets])
     assert sorted(module.table[0].tolist()) == sorted(table[0].tolist())
     module().sum().backward()
-    # The offset 0 stands at five places, 4 at one.
+    # The offset 0 stands at five positions, 4 at one.
     counts = dict(zip(module.table[0].tolist(), module.table.grad[0].tolist(), strict=True))
     assert (counts[float(table[0, 4])], counts[float(table[0, 8])]) == (5, 1)
 
@@ -76,7 +76,7 @@ def test_a_tensor_of_its_own_values_stays_whole(tensor: Tensor) -> None:
 
 
 class SinesOfPlaces(nn.Module):
-    """Sines of places with a ladder of wave lengths (Vaswani et al. 2017), scaled by a trained vector."""
+    """Sines of positions with a ladder of wave lengths (Vaswani et al. 2017), scaled by a trained vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,12 +85,12 @@ class SinesOfPlaces(nn.Module):
         self.register_buffer("lengths", 10000.0 ** (torch.arange(8) // 2 / 4))
 
     def forward(self, values: Tensor) -> Tensor:
-        places = torch.arange(values.shape[1]).float()[:, None] / self.lengths
-        result: Tensor = (self.linear(values) + places.sin()) * self.scale
+        positions = torch.arange(values.shape[1]).float()[:, None] / self.lengths
+        result: Tensor = (self.linear(values) + positions.sin()) * self.scale
         return result
 
 
-def test_what_scales_places_does_not_train() -> None:
+def test_what_scales_positions_does_not_train() -> None:
     module, example = SinesOfPlaces(), torch.randn(1, 6, 8)
     proto = traced(module, example, opset=17)
     imported = convert(proto)

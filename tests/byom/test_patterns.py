@@ -207,7 +207,7 @@ def test_a_cut_before_an_activation_gives_what_the_layer_gave() -> None:
     module, example = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), torch.randn(1, 3, 4, 4)
     imported = convert(traced(module, example, 17))
     assert "inplace" in imported.module.code
-    before = next(name for name, node in imported.places.items() if node.op == "call_module")
+    before = next(name for name, node in imported.value_nodes.items() if node.op == "call_module")
     cut = cut_at(imported, [before, "y"])
     with torch.inference_mode():
         first, second = cut(example)

@@ -16,7 +16,7 @@ from tao_like.bundle import read_bundle
 from tao_like.byom.conversion import convert
 from tao_like.byom.importing import import_file
 from tao_like.byom.proof.comparison import dummy_inputs
-from tao_like.byom.proof.exact import exactly
+from tao_like.byom.proof.exact import doubled, exactly
 from tao_like.byom.proof.judging import channel_axis, judged
 from tao_like.cli.byom import byom
 from tao_like.errors import ConversionError
@@ -130,7 +130,7 @@ def test_a_network_in_double_precision_also_where_its_code_names_a_type() -> Non
         model(nodes, {"x": ["n", 5]}, ["y"], [random_tensor("w", 5, 6), tensor("scale", np.arange(6) / 7)])
     ).module
     values = torch.rand(3, 5)
-    result = exactly(module, [values])
+    result = exactly(doubled(module), [values])
     assert result is not None
     weight = next(value for value in module.parameters() if value.shape == (6, 5)).double()
     expected = (values.double() @ weight.t()) * (torch.arange(6) / 7).double()
@@ -143,9 +143,9 @@ def test_the_tolerance_of_the_command_line_is_recorded(tmp_path: Path) -> None:
     given = ["convert", "-m", str(path), "-o", str(tmp_path / "m.tltb"), "--tolerance", "0.002"]
     result = CliRunner().invoke(byom, given)
     assert result.exit_code == 0, result.output
-    entry = read_bundle(tmp_path / "m.tltb").history[0]
-    assert entry["tolerance"] == 0.002
-    assert entry["compared_at"] == {"x": [3, 32, 32]}
+    record = read_bundle(tmp_path / "m.tltb").history[0]
+    assert record["tolerance"] == 0.002
+    assert record["compared_at"] == {"x": [3, 32, 32]}
 
 
 @pytest.mark.parametrize("shift", [-6.0, -9.0, -14.0, -20.0])

@@ -45,7 +45,7 @@ def cells(side: int) -> Tensor:
         torch.arange(6.0).reshape(1, 6, 1).expand(1, 6, 3),
     ],
 )
-def test_what_counts_places_is_a_grid(grid: Tensor) -> None:
+def test_what_counts_positions_is_a_grid(grid: Tensor) -> None:
     assert is_grid(grid)
 
 
@@ -76,8 +76,8 @@ def test_a_table_of_whole_numbers_trains_and_is_in_the_share() -> None:
 def test_prior_boxes_do_not_train_and_count_as_such() -> None:
     """The decoding of SSD (Liu et al. 2016): centers in sizes of the priors, sizes as their exponent."""
     nodes = [
-        NODE("MatMul", ["x", "w"], ["answers"]),
-        NODE("Split", ["answers"], ["offsets", "sizes"], axis=2, num_outputs=2),
+        NODE("MatMul", ["x", "w"], ["boxes"]),
+        NODE("Split", ["boxes"], ["offsets", "sizes"], axis=2, num_outputs=2),
         NODE("Slice", ["priors", "zero", "two", "last"], ["centers"]),
         NODE("Slice", ["priors", "two", "four", "last"], ["extents"]),
         NODE("Mul", ["offsets", "extents"], ["scaled"]),
@@ -112,7 +112,7 @@ def test_the_mean_of_bins_does_not_train() -> None:
 
 
 def test_a_position_table_behind_a_reshape_trains() -> None:
-    """The table is cut to as many places as the input has, so that its shape follows from the input."""
+    """The table is cut to as many positions as the input has, so that its shape follows from the input."""
     nodes = [
         NODE("Shape", ["x"], ["shape"]),
         NODE("Slice", ["shape", "one", "two"], ["length"]),

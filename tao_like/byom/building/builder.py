@@ -26,7 +26,7 @@ from tao_like.byom.source.ranks import rank_after
 from tao_like.errors import ConversionError, TaoLikeError
 
 _COUNTING = ("Range", "CumSum")
-"""Operations that number places."""
+"""Operations that number positions."""
 MOST_FOLDED_VALUES = 2**27
 """Larger results of constants alone are computed when the network runs, not kept."""
 
@@ -38,13 +38,13 @@ class Built:
     Attributes:
         module: takes the graph's inputs in order; gives one output, or a tuple.
         uses: every use of an initializer.
-        places: name of a node's first output to the module or function that computes it.
+        value_nodes: name of a node's first output to the module or function that computes it.
         notes: what a user should know.
     """
 
     module: ImportedGraph
     uses: list[Use]
-    places: dict[str, fx.Node]
+    value_nodes: dict[str, fx.Node]
     notes: list[str]
 
 
@@ -101,13 +101,13 @@ class Builder:
                 text = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise ConversionError(f"{node.title} cannot be converted: {text}") from error
         outputs = [self.tensor(self.values[name]) for name in self.graph.outputs]
-        places = {name: value.node for name, value in self.values.items() if value.node is not None}
+        value_nodes = {name: value.node for name, value in self.values.items() if value.node is not None}
         self.fx.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
         self.fx.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
         self.fx.lint()
         module = ImportedGraph(self.root, self.fx, class_name="ImportedNetwork")
         kept = set(module.graph.nodes)
-        alive = {name: node for name, node in places.items() if node in kept}
+        alive = {name: node for name, node in value_nodes.items() if node in kept}
         write_in_place(module, self._same_shape({node: name for name, node in alive.items()}))
         return Built(module, self.uses, alive, self.notes)
 
@@ -175,11 +175,11 @@ class Builder:
         return value.name in self._images
 
     def is_position(self, value: Value) -> bool:
-        """Whether a value counts places: sizes and plain numbers go into it, no image and no weight."""
+        """Whether a value counts positions: sizes and plain numbers go into it, no image and no weight."""
         nodes = self._without_inputs(value)
         return nodes is not None and any(node in self._counted for node in nodes)
 
-    def is_by_place(self, value: Value) -> bool:
+    def is_independent_of_input(self, value: Value) -> bool:
         """Whether a value is the same whatever the network is given: sizes and numbers alone go into it."""
         return self._without_inputs(value) is not None
 

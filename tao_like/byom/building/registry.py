@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tao_like.byom.source.graph import STANDARD_DOMAINS
@@ -11,7 +12,13 @@ Converter = Callable[..., Any]
 """Takes a ``NodeView``, gives the node's only ``Value`` or a tuple of them."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_converters: dict[tuple[str, str], dict[int, Converter]] = {}
+_Table = dict[tuple[str, str], dict[int, Converter]]
+_converters: _Table = {}
+_taught: _Table = {}
+"""Of the user, apart: whenever they are registered, they come before those that are built in."""
+_OWN = "tao_like.byom."
+_registered: list[tuple[str, str]] = []
+"""What the user has taught, in this order."""
 
 
 def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]:
@@ -32,8 +39,8 @@ def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]
 
     ``node.call`` takes a plain torch function, ``node.module`` an ``nn.Module``; ``node.constant(1)`` is
     the tensor of an input that the file itself holds, so that a module can be made of it. A function with
-    several outputs gives a tuple. A later registration of the same operation and version
-    replaces an earlier one.
+    several outputs gives a tuple. It takes the place of what is built in, whatever
+    version that is for; of two of your own for the same version the later one counts.
 
     Args:
         ops: names of operations that this function converts.
@@ -43,9 +50,12 @@ def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]
     """
 
     def register(function: _F) -> _F:
+        table = _converters if _module_of(function).startswith(_OWN) else _taught
         for op in ops:
             key = ("" if domain in STANDARD_DOMAINS else domain, op)
-            _converters.setdefault(key, {})[since] = function
+            table.setdefault(key, {})[since] = function
+            if table is _taught:
+                _registered.append(key)
         return function
 
     return register
@@ -53,6 +63,28 @@ def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]
 
 def find_converter(domain: str, op: str, opset: int) -> Converter | None:
     """The function for an operation of a version; None where there is none."""
-    versions = _converters.get((domain, op), {})
+    return _fitting(_taught, domain, op, opset) or _fitting(_converters, domain, op, opset)
+
+
+def taught_in(domain: str, op: str, opset: int) -> str | None:
+    """The name of the file in which the user teaches an operation of a version; None where nobody does."""
+    function = _fitting(_taught, domain, op, opset)
+    if function is None:
+        return None
+    code = getattr(function, "__code__", None)
+    return _module_of(function) if code is None else Path(code.co_filename).name
+
+
+def count_taught() -> int:
+    """How often the user has taught an operation so far."""
+    return len(_registered)
+
+
+def _fitting(table: _Table, domain: str, op: str, opset: int) -> Converter | None:
+    versions = table.get((domain, op), {})
     fitting = [since for since in versions if since <= opset]
     return versions[max(fitting)] if fitting else None
+
+
+def _module_of(function: Converter) -> str:
+    return getattr(function, "__module__", None) or ""

@@ -55,12 +55,12 @@ class Use:
     Attributes:
         name: of the initializer.
         role: what it is for.
-        place: module, parameter or buffer that holds it now; empty: numbers in the code.
+        path: of the module, parameter or buffer that holds it now; empty: numbers in the code.
     """
 
     name: str
     role: Role
-    place: str
+    path: str
 
     @property
     def trains(self) -> bool:

@@ -84,8 +84,8 @@ def is_size(node: fx.Node) -> bool:
 def items_of(values: Sequence[Any], shape: tuple[int, ...]) -> Items:
     """An array of items."""
     array: Items = np.empty(len(values), object)
-    for place, value in enumerate(values):
-        array[place] = value
+    for index, value in enumerate(values):
+        array[index] = value
     return array.reshape(shape)
 
 
@@ -274,10 +274,10 @@ def _concat(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -
 @sizes_function("Gather")
 def _gather(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
     del arithmetic
-    values, places = _items(inputs, 0), _items(inputs, 1)
-    if not is_known(places):
+    values, indices = _items(inputs, 0), _items(inputs, 1)
+    if not is_known(indices):
         raise OpenSizeError
-    return _array(np.take(values, places.astype(np.int64), axis=attributes.get("axis", 0)))
+    return _array(np.take(values, indices.astype(np.int64), axis=attributes.get("axis", 0)))
 
 
 def _array(value: Any) -> Items:

@@ -74,9 +74,9 @@ class Building(Protocol):
         """Whether a value is an image that the network was given."""
 
     def is_position(self, value: Value) -> bool:
-        """Whether a value tells places of a map."""
+        """Whether a value tells positions of a map."""
 
-    def is_by_place(self, value: Value) -> bool:
+    def is_independent_of_input(self, value: Value) -> bool:
         """Whether a value is the same whatever the network is given."""
 
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
@@ -90,7 +90,7 @@ class NodeView:
 
     Attributes:
         node: operation, names and attributes.
-        index: its place in the graph.
+        index: its index in the graph.
         weights: name of an initializer that went into a module, to its role.
     """
 

@@ -1,6 +1,6 @@
 """Layers whose halves are used apart, as in SwiGLU (Shazeer 2020): two layers in place of one.
 
-Pruning leaves a layer whole whose outputs are cut at written places. As two layers, a hidden value is a row
+Pruning leaves a layer whole whose outputs are cut at fixed indices. As two layers, a hidden value is a row
 of each.
 """
 
@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 
 from tao_like.byom.building import sizes
 from tao_like.byom.building.roles import Use
-from tao_like.byom.ops.shaping import slice_axes, split_evenly
-from tao_like.byom.patterns.editing import drop_unused
+from tao_like.byom.ops.tensor.shaping import slice_axes, split_evenly
+from tao_like.byom.patterns.editing import calls_by_module, drop_unused
 from tao_like.byom.source.graph import Graph
 
 _SIDE = 3
@@ -24,30 +24,30 @@ _HALVES = 2
 
 
 def part_gates(
-    module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx.Node], graph: Graph
+    module: fx.GraphModule, uses: Iterable[Use], value_nodes: dict[str, fx.Node], graph: Graph
 ) -> list[Use]:
-    """Divides layers of which both halves are used apart; gives the uses with their new places.
+    """Divides layers of which both halves are used apart; gives the uses with their new paths.
 
     Args:
         module: is changed.
         uses: of the source's constants.
-        places: what computes each value of the source; values that are no longer computed are taken out.
+        value_nodes: what computes each value of the source; values that are no longer computed are taken out.
         graph: the source: how many axes a value has.
     """
     moved: dict[str, list[str]] = {}
-    ranks = {node: graph.type_of(name).rank for name, node in places.items()}
+    calls = calls_by_module(module)
+    ranks = {node: graph.type_of(name).rank for name, node in value_nodes.items()}
     for node in list(module.graph.nodes):
         layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if type(layer) is not nn.Linear or layer.out_features % _HALVES:
             continue
-        calls = [other for other in module.graph.nodes if other.target == node.target]
-        halves = _halves(node, layer.out_features, ranks.get(node)) if len(calls) == 1 else None
+        halves = _halves(node, layer.out_features, ranks.get(node)) if calls[str(node.target)] == 1 else None
         if halves is not None:
-            moved[str(node.target)] = _divide(module, node, layer, halves, places)
+            moved[str(node.target)] = _divide(module, node, layer, halves, value_nodes)
     if not moved:
         return list(uses)
-    drop_unused(module, places)
-    return [Use(use.name, use.role, place) for use in uses for place in moved.get(use.place, [use.place])]
+    drop_unused(module, value_nodes)
+    return [Use(use.name, use.role, path) for use in uses for path in moved.get(use.path, [use.path])]
 
 
 def _halves(layer: fx.Node, width: int, rank: int | None) -> list[fx.Node] | None:
@@ -101,7 +101,11 @@ def _start(cut: fx.Node, layer: fx.Node, width: int, rank: int) -> int | None:
 
 
 def _divide(
-    module: fx.GraphModule, node: fx.Node, layer: nn.Linear, halves: list[fx.Node], places: dict[str, fx.Node]
+    module: fx.GraphModule,
+    node: fx.Node,
+    layer: nn.Linear,
+    halves: list[fx.Node],
+    value_nodes: dict[str, fx.Node],
 ) -> list[str]:
     """Puts two layers in the place of one; gives their paths."""
     holder, _, name = str(node.target).rpartition(".")
@@ -120,6 +124,6 @@ def _divide(
         with module.graph.inserting_before(node):
             call = module.graph.call_module(path, node.args)
         cut.replace_all_uses_with(call)
-        places |= {value: call for value, one in places.items() if one is cut}
+        value_nodes |= {value: call for value, one in value_nodes.items() if one is cut}
         paths.append(path)
     return paths

@@ -7,6 +7,7 @@ what it computes: the module takes its place only where both give the same for r
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ from torch.nn import functional
 from tao_like.byom.building import sizes
 from tao_like.byom.building.builder import attribute_at
 from tao_like.byom.building.roles import Use
-from tao_like.byom.ops.attention import attention
-from tao_like.byom.ops.elementwise import choose
-from tao_like.byom.ops.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
-from tao_like.byom.patterns.editing import drop_unused
+from tao_like.byom.ops.neural.attention import attention
+from tao_like.byom.ops.tensor.elementwise import choose
+from tao_like.byom.ops.tensor.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
+from tao_like.byom.patterns.editing import calls_by_module, drop_unused
 from tao_like.byom.patterns.recognition import attend
 
 _BETWEEN = {
@@ -76,37 +77,38 @@ class _Found:
     last: fx.Node
 
 
-def with_heads(module: fx.GraphModule, uses: Iterable[Use], places: dict[str, fx.Node]) -> list[Use]:
-    """Puts attention layers as modules into a network; gives the uses with their new places.
+def with_heads(module: fx.GraphModule, uses: Iterable[Use], value_nodes: dict[str, fx.Node]) -> list[Use]:
+    """Puts attention layers as modules into a network; gives the uses with their new paths.
 
     Args:
         module: is changed.
         uses: of the source's constants.
-        places: what computes each value of the source; values that are no longer computed are taken out.
+        value_nodes: what computes each value of the source; values that are no longer computed are taken out.
     """
     moved: dict[str, str] = {}
+    calls = calls_by_module(module)
     for product in [node for node in module.graph.nodes if node.target in (attend, attention)]:
-        found = _around(module, product)
+        found = _around(module, product, calls)
         made = None if found is None else _module_for(module, found)
         if found is not None and made is not None:
             moved |= _put(module, found, made)
     if not moved:
         return list(uses)
-    drop_unused(module, places)
-    return [Use(use.name, use.role, moved.get(use.place, use.place)) for use in uses]
+    drop_unused(module, value_nodes)
+    return [Use(use.name, use.role, moved.get(use.path, use.path)) for use in uses]
 
 
-def _around(module: fx.GraphModule, product: fx.Node) -> _Found | None:
+def _around(module: fx.GraphModule, product: fx.Node, calls: Counter[str]) -> _Found | None:
     """The layers before and behind an attention, where nothing but order and numbers lies between."""
     query, key, value, mask = product.args[:4]
     if not _hides_nothing(module, mask) or not all(isinstance(one, fx.Node) for one in (query, key, value)):
         return None
-    layers = [_layer_before(module, one) for one in (query, key, value)]
+    layers = [_layer_before(module, one, calls) for one in (query, key, value)]
     if any(layer is None for layer in layers):
         return None
     known = [layer for layer in layers if layer is not None]
     source = known[0].args[0]
-    last = _layer_behind(module, product)
+    last = _layer_behind(module, product, calls)
     if last is None or not isinstance(source, fx.Node) or any(layer.args[0] is not source for layer in known):
         return None
     distinct = list(dict.fromkeys(known))
@@ -140,19 +142,18 @@ def _constant(module: fx.GraphModule, node: Any) -> Tensor | None:
     return None
 
 
-def _is_linear(module: fx.GraphModule, node: fx.Node) -> bool:
+def _is_linear(module: fx.GraphModule, node: fx.Node, calls: Counter[str]) -> bool:
     """Whether a node calls a linear layer that nobody else calls."""
     if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.Linear):
         return False
-    calls = [other for other in module.graph.nodes if other.target == node.target]
-    return len(calls) == 1
+    return calls[str(node.target)] == 1
 
 
-def _layer_before(module: fx.GraphModule, node: Any) -> fx.Node | None:
+def _layer_before(module: fx.GraphModule, node: Any, calls: Counter[str]) -> fx.Node | None:
     for _ in range(_MOST_NODES):
         if not isinstance(node, fx.Node):
             return None
-        if _is_linear(module, node):
+        if _is_linear(module, node, calls):
             return node
         others = [one for one in node.all_input_nodes[1:] if not sizes.is_size(one)]
         if node.op != "call_function" or node.target not in _BETWEEN or others:
@@ -161,13 +162,13 @@ def _layer_before(module: fx.GraphModule, node: Any) -> fx.Node | None:
     return None
 
 
-def _layer_behind(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+def _layer_behind(module: fx.GraphModule, node: fx.Node, calls: Counter[str]) -> fx.Node | None:
     for _ in range(_MOST_NODES):
         users = [user for user in node.users if not sizes.is_size(user)]
         if len(users) != 1:
             return None
         node = users[0]
-        if _is_linear(module, node):
+        if _is_linear(module, node, calls):
             return node
         if node.op != "call_function" or node.target not in _BETWEEN:
             return None
@@ -231,7 +232,7 @@ class _Run:
             needed.add(node)
             # What asks for the size of a value from elsewhere gets the batch.
             waiting += [] if self._is_foreign(node) else node.all_input_nodes
-        self.nodes = [node for node in module.graph.nodes if node in needed]
+        self.nodes = _in_order(found.last, needed)
         self.inside = needed | {found.source}
 
     def _is_foreign(self, node: fx.Node) -> bool:
@@ -267,7 +268,6 @@ class _Run:
     def on(self, tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The result and the queries of the product; None where they cannot take so many tokens."""
         values: dict[fx.Node, Any] = {self.found.source: tokens}
-        modules = dict(self.module.named_modules())
         try:
             with torch.no_grad():
                 for node in self.nodes:
@@ -279,7 +279,8 @@ class _Run:
                         continue
                     arguments = fx.node.map_arg(node.args, lambda one: values[one])
                     settings = fx.node.map_arg(node.kwargs, lambda one: values[one])
-                    function = modules[str(node.target)] if node.op == "call_module" else node.target
+                    is_module = node.op == "call_module"
+                    function = self.module.get_submodule(str(node.target)) if is_module else node.target
                     assert callable(function)
                     values[node] = function(*arguments, **settings)
         except Exception:  # other numbers of tokens may fail anywhere in torch
@@ -314,6 +315,17 @@ class _Run:
         for given, made in zip(sources, arguments[:2], strict=True):
             scale *= float(made.norm() / given.norm())
         return float(scale)
+
+
+def _in_order(last: fx.Node, needed: set[fx.Node]) -> list[fx.Node]:
+    """Nodes of a graph in the order in which they run, the last of them given: most stand close before it."""
+    found: list[fx.Node] = []
+    node = last
+    while len(found) < len(needed):
+        if node in needed:
+            found.append(node)
+        node = node.prev
+    return found[::-1]
 
 
 def _put(module: fx.GraphModule, found: _Found, made: ImportedAttention) -> dict[str, str]:

@@ -6,7 +6,7 @@ import torch
 from torch import fx, nn
 
 from tao_like.byom.building import sizes
-from tao_like.byom.ops.attention import attention, full_attention
+from tao_like.byom.ops.neural.attention import attention, full_attention
 from tao_like.byom.patterns.recognition import attend
 
 _MOST_NODES = 400

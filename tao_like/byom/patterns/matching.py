@@ -29,14 +29,16 @@ DOMAIN = "tao_like"
 
 @dataclass
 class Network:
-    """A graph by who makes and who uses each value."""
+    """A graph by who makes and who uses each value, and where each node (by its id) stands."""
 
     graph: Graph
     maker: dict[str, Node] = field(default_factory=dict)
     users: dict[str, list[Node]] = field(default_factory=dict)
+    order: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for node in self.graph.nodes:
+        for index, node in enumerate(self.graph.nodes):
+            self.order[id(node)] = index
             self.maker |= {name: node for name in node.outputs if name}
             for name in {*node.inputs, *(name for body in bodies(node) for name in body.captured())}:
                 self.users.setdefault(name, []).append(node)

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom.building.builder import Builder
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, taught_in
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.attention import mask_of
+from tao_like.byom.ops.neural.attention import mask_of
 from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
 from tao_like.byom.patterns.norms import group_norms, layer_norms
 from tao_like.byom.source.graph import Graph, Node, TensorType
@@ -46,10 +46,11 @@ def recognise(graph: Graph) -> Graph:
         network = Network(graph)
         replaced: dict[int, Node] = {}
         gone: set[int] = set()
-        places = {id(node): index for index, node in enumerate(graph.nodes)}
         for nodes, whole in find(network):
-            indices = {places[id(node)] for node in nodes}
-            if indices & (gone | replaced.keys()):
+            indices = {network.order[id(node)] for node in nodes}
+            if not (gone.isdisjoint(indices) and replaced.keys().isdisjoint(indices)):
+                continue
+            if any(_is_taught(graph, node) for node in nodes):
                 continue
             last = max(indices)
             replaced[last] = whole
@@ -58,6 +59,11 @@ def recognise(graph: Graph) -> Graph:
             replaced.get(index, node) for index, node in enumerate(graph.nodes) if index not in gone
         ]
     return graph
+
+
+def _is_taught(graph: Graph, node: Node) -> bool:
+    """Whether the user says what becomes of a node: then it is no part of something else."""
+    return taught_in(node.domain, node.op, graph.opsets.get(node.domain, 1)) is not None
 
 
 # --- linear layers ---
@@ -153,8 +159,7 @@ def _between(network: Network, root: Node, source: str) -> list[Node] | None:
 
 def _function_of(network: Network, source: str, group: list[Node], root: Node) -> tuple[str, str] | None:
     """Which known function a group computes, by trying it."""
-    order = {id(node): index for index, node in enumerate(network.graph.nodes)}
-    nodes = sorted(group, key=lambda node: order[id(node)])
+    nodes = sorted(group, key=lambda node: network.order[id(node)])
     constants = {}
     for node in nodes:
         for name in node.inputs:
@@ -198,8 +203,8 @@ def _attentions(network: Network) -> Found:
         add = network.by(scores, "Add")
         if add is not None:
             left = network.maker.get(add.inputs[0])
-            place = 0 if left is not None and left.op in ("Mul", "Div", "MatMul") else 1
-            scores, mask = add.inputs[place], add.inputs[1 - place]
+            side = 0 if left is not None and left.op in ("Mul", "Div", "MatMul") else 1
+            scores, mask = add.inputs[side], add.inputs[1 - side]
             group.append(add)
         scaling = network.by(scores, "Mul", "Div")
         if scaling is not None:

@@ -109,6 +109,7 @@ def compare(
     batch: int,
     one_by_one: bool,
     tolerance: float,
+    wide: fx.GraphModule | None,
     coarse_functions: Functions,
 ) -> list[Comparison]:
     """Runs both on the same inputs.
@@ -121,6 +122,7 @@ def compare(
         batch: number of samples.
         one_by_one: the source takes one sample at a time; its outputs are put together.
         tolerance: the fraction of a channel's largest magnitude that is allowed in any case.
+        wide: the network in double precision; None where it cannot be had.
         coarse_functions: functions of the network, and what rounds as onnxruntime does.
 
     Raises:
@@ -139,7 +141,7 @@ def compare(
     names = [item.name for item in reference.get_outputs()]
     tensors, unknown = [torch.from_numpy(value) for value in inputs.values()], (None,) * len(outputs)
     exact, coarse = (
-        exactly(module, tensors) or unknown,
+        exactly(wide, tensors) or unknown,
         coarsely(module, tensors, coarse_functions) or unknown,
     )
     return [

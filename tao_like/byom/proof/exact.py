@@ -25,7 +25,7 @@ class _Double(fx.Interpreter):
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         arguments, settings = super().fetch_args_kwargs_from_env(n)
         wide: tuple[tuple[Any, ...], dict[str, Any]] = torch.utils._pytree.tree_map(
-            lambda item: torch.float64 if item in _NARROW and isinstance(item, torch.dtype) else item,
+            lambda item: torch.float64 if isinstance(item, torch.dtype) and item in _NARROW else item,
             (arguments, settings),
         )
         return wide
@@ -67,10 +67,24 @@ def coarsely(module: fx.GraphModule, inputs: list[Tensor], functions: Functions)
     return result if isinstance(result, tuple) else (result,)
 
 
-def exactly(module: fx.GraphModule, inputs: list[Tensor]) -> tuple[Tensor, ...] | None:
-    """The outputs in double precision; None where the network cannot run in it."""
+def doubled(module: fx.GraphModule) -> fx.GraphModule | None:
+    """A copy of a network in double precision; None where it cannot be had."""
     try:
-        wide = copy.deepcopy(module).double()
+        return copy.deepcopy(module).double()
+    except Exception:  # modules of other people may fail in every way
+        return None
+
+
+def exactly(wide: fx.GraphModule | None, inputs: list[Tensor]) -> tuple[Tensor, ...] | None:
+    """The outputs in double precision; None where the network cannot run in it.
+
+    Args:
+        wide: as :func:`doubled` gives it.
+        inputs: of the network.
+    """
+    if wide is None:
+        return None
+    try:
         with torch.inference_mode():
             result = _Double(wide).run(*(_widened(value) for value in inputs))
     except Exception:  # bodies of loops, and modules of other people, may insist on their types

@@ -264,7 +264,7 @@ class _Freeing(_Walk):
         return name
 
     def _free_reshape(self, node: onnx.NodeProto) -> None:
-        """A Reshape to numbers: the batch keeps its place in the order of the values."""
+        """A Reshape to numbers: the batch keeps its position in the order of the values."""
         axis, target = self._batch_axis(node.input[0]), self.known.get(node.input[1])
         goal, given = self.single.shape(node.output[0]), self.shape(node.input[0])
         if axis is None or target is None or goal is None or given is None or 0 in goal:
@@ -272,12 +272,12 @@ class _Freeing(_Walk):
         if any(size % _MARK == 0 for size in target.tolist() if size > 0):
             return  # The graph has computed it from the batch.
         before = math.prod(given[:axis])
-        places = [place for place in range(len(goal)) if math.prod(goal[:place]) == before]
-        if not places:
+        axes = [one for one in range(len(goal)) if math.prod(goal[:one]) == before]
+        if not axes:
             return
-        place = places[0]
-        kept = given[axis] == _MARK and place == axis and goal[place] == 1
-        sizes = [*goal[:place], 0 if kept else -1, *goal[place + 1 :]]
+        goal_axis = axes[0]
+        kept = given[axis] == _MARK and goal_axis == axis and goal[goal_axis] == 1
+        sizes = [*goal[:goal_axis], 0 if kept else -1, *goal[goal_axis + 1 :]]
         node.input[1] = self._constant(f"{node.output[0]}_free_shape", sizes)
         attributes = [item for item in node.attribute if item.name != "allowzero"]
         del node.attribute[:]
@@ -285,10 +285,10 @@ class _Freeing(_Walk):
 
     def _size(self, name: str, axis: int, new: str) -> list[onnx.NodeProto]:
         """Nodes that give the size of an axis, as a list of one."""
-        places = self._constant(f"{new}_axis", [axis])
+        axes = self._constant(f"{new}_axis", [axis])
         return [
             helper.make_node("Shape", [name], [f"{new}_shape"]),
-            helper.make_node("Gather", [f"{new}_shape", places], [new], axis=0),
+            helper.make_node("Gather", [f"{new}_shape", axes], [new], axis=0),
         ]
 
     def _widen(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -300,10 +300,10 @@ class _Freeing(_Walk):
         if axis is None or None in shapes or along % len(shapes[0] or [0]) == axis:
             return []
         added: list[onnx.NodeProto] = []
-        for place, (name, shape) in enumerate(zip(list(node.input), shapes, strict=True)):
+        for index, (name, shape) in enumerate(zip(list(node.input), shapes, strict=True)):
             if shape is None or shape[axis] != 1:
                 continue
-            new = f"{node.output[0]}_part_{place}"
+            new = f"{node.output[0]}_part_{index}"
             added += self._size(marked[0], axis, f"{new}_size")
             ones = [
                 self._constant(f"{new}_{side}", [1] * count)
@@ -313,12 +313,12 @@ class _Freeing(_Walk):
                 helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_sizes"], axis=0),
                 helper.make_node("Expand", [name, f"{new}_sizes"], [new]),
             ]
-            node.input[place] = new
+            node.input[index] = new
         return added
 
     def _free_gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """Places of one sample's values in a row, as torch writes a strided view: those of each sample."""
-        given, places = self.shape(node.input[0]), self.known.get(node.input[1])
+        """Indices of one sample's values in a row, as torch writes a strided view: those of each sample."""
+        given, indices = self.shape(node.input[0]), self.known.get(node.input[1])
         along = next((item.i for item in node.attribute if item.name == "axis"), 0)
         if (
             given is None
@@ -327,14 +327,14 @@ class _Freeing(_Walk):
             or self._batch_axis(node.input[0]) is None
         ):
             return []
-        if places is None or places.ndim < 2 or places.shape[0] != 1:
+        if indices is None or indices.ndim < 2 or indices.shape[0] != 1:
             return []
         new = f"{node.output[0]}_by_sample"
         rows = self._constant(f"{new}_shape", [-1, given[0] // _MARK])
-        self.model.graph.initializer.append(numpy_helper.from_array(places[0], f"{new}_places"))
-        self.set_known(f"{new}_places", places[0])
+        self.model.graph.initializer.append(numpy_helper.from_array(indices[0], f"{new}_indices"))
+        self.set_known(f"{new}_indices", indices[0])
         added = helper.make_node("Reshape", [node.input[0], rows], [new])
-        node.input[0], node.input[1] = new, f"{new}_places"
+        node.input[0], node.input[1] = new, f"{new}_indices"
         del node.attribute[:]
         node.attribute.append(helper.make_attribute("axis", 1))
         return [added]
@@ -350,11 +350,11 @@ class _Freeing(_Walk):
         shape, axis = self.shape(marked) or [], self._batch_axis(marked) or 0
         behind, parts = len(shape) - axis, shape[axis] // _MARK
         added: list[onnx.NodeProto] = []
-        for place, name in enumerate(list(node.input)):
+        for index, name in enumerate(list(node.input)):
             own = self.shape(name)
             if parts == 1 or own is None or len(own) < behind or own[-behind] != parts:
                 continue
-            new, front = f"{node.output[0]}_repeated_{place}", len(own) - behind
+            new, front = f"{node.output[0]}_repeated_{index}", len(own) - behind
             added += self._size(real_inputs(self.model)[0].name, 0, f"{new}_size")
             ones = [
                 self._constant(f"{new}_{side}", [1] * count)
@@ -364,7 +364,7 @@ class _Freeing(_Walk):
                 helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_times"], axis=0),
                 helper.make_node("Tile", [name, f"{new}_times"], [new]),
             ]
-            node.input[place] = new
+            node.input[index] = new
         return added
 
     def _free_resize(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:

@@ -129,7 +129,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     Raises:
         ConversionError: nodes need each other in a circle, or a value is missing.
     """
-    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    opsets = {_domain(item.domain): item.version for item in model.opset_import}
     return _graph(model.graph, opsets)
 
 
@@ -250,6 +250,11 @@ _DTYPES: dict[int, torch.dtype] = {
 def dtype_of(code: int) -> torch.dtype | None:
     """torch's type for a code of ONNX; None where it has none."""
     return _DTYPES.get(code)
+
+
+def code_of(dtype: torch.dtype) -> int:
+    """ONNX's code for a type of torch; 0, which says nothing, where it has none."""
+    return next((code for code, kind in _DTYPES.items() if kind == dtype), onnx.TensorProto.UNDEFINED)
 
 
 def _type(proto: onnx.TypeProto) -> TensorType:

@@ -181,8 +181,8 @@ class _Spelling:
         count = len(inputs) // _TRIPLE
         parts: list[onnx.NodeProto] = []
         floats = [
-            self._floats(inputs[_TRIPLE * place : _TRIPLE * (place + 1)], f"{name}_{place}", parts)
-            for place in range(count)
+            self._floats(inputs[_TRIPLE * index : _TRIPLE * (index + 1)], f"{name}_{index}", parts)
+            for index in range(count)
         ]
         result = helper.make_node(_BETWEEN[node.op_type], [*first, *floats], [f"{name}_float"], node.name)
         result.attribute.extend(item for item in node.attribute if item.name not in _OWN_ATTRIBUTES)

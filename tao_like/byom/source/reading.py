@@ -137,28 +137,28 @@ def _external(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
         offset, length = int(info.offset or 0), int(info.length) if info.length else None
     except (ValueError, TypeError) as error:
         raise UnreadableModelError(
-            f"the place of the data of '{tensor.name}' cannot be read: {error}"
+            f"the location of the data of '{tensor.name}' cannot be read: {error}"
         ) from error
     if folder is None:
         raise UnreadableModelError(f"the data of '{tensor.name}' is in another file; here all must be in one")
     if "\0" in info.location or not info.location:
         raise UnreadableModelError(f"the data of '{tensor.name}' is in a file without a proper name")
-    place = (folder / info.location).resolve()
+    location = (folder / info.location).resolve()
     # Resolved, so that neither `..` nor a link leads out of the folder.
-    if not place.is_relative_to(folder.resolve()):
+    if not location.is_relative_to(folder.resolve()):
         raise UnreadableModelError(
             f"the data of '{tensor.name}' would be read from {info.location!r}, outside the model's folder"
         )
-    if not place.is_file():
+    if not location.is_file():
         raise UnreadableModelError(
-            f"the data of '{tensor.name}' should be in {place}, and there is no such file"
+            f"the data of '{tensor.name}' should be in {location}, and there is no such file"
         )
-    size = place.stat().st_size
+    size = location.stat().st_size
     wanted = size - offset if length is None else length
     if offset < 0 or wanted < 0 or offset + wanted > size:
         raise UnreadableModelError(
-            f"the data of '{tensor.name}' goes beyond the end of {place}; the file is cut off"
+            f"the data of '{tensor.name}' goes beyond the end of {location}; the file is cut off"
         )
-    with place.open("rb") as file:
+    with location.open("rb") as file:
         file.seek(offset)
         return file.read(wanted)

@@ -15,6 +15,7 @@ from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
 from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
 from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to
+from tao_like.byom.teaching import TAUGHT
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.table import Normalization
@@ -31,10 +32,11 @@ IMAGENET = Normalization(
 )
 """How images are preprocessed where nobody says it: a foreign file does not."""
 _MAP_AXES = 4
+_KEPT = ("cut", HEADS, GATES, GRAPH_ROLES, TAUGHT)
 
 
 class MeanOfTokens(nn.Module):
-    """The mean of tokens (N, L, C), or of the places of a map (N, C, H, W)."""
+    """The mean of tokens (N, L, C), or of the positions of a map (N, C, H, W)."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, C)."""
@@ -140,7 +142,7 @@ def read_imported(source: str) -> Bundle:
 
 def kept_extra(bundle: Bundle) -> dict[str, Any]:
     """What a bundle that a task has trained must keep of what an imported network's bundle says."""
-    return {name: bundle.extra[name] for name in ("cut", HEADS, GATES, GRAPH_ROLES) if name in bundle.extra}
+    return {name: bundle.extra[name] for name in _KEPT if name in bundle.extra}
 
 
 def named_cuts(extra: dict[str, Any]) -> list[str]:
@@ -197,7 +199,7 @@ def build_imported(
         return ImportedBackbone(body, nn.Identity(), width, num_classes, drop_rate=drop_rate, layout=layout)
     if cut is None:
         raise ConversionError(
-            "the imported network has no pooled features for a classifier; name a place with "
+            "the imported network has no pooled features for a classifier; name a value with "
             "`tao-like byom convert --cut`"
         )
     whole, pool, channels, map_channels = _divided(imported, shapes, cut)
@@ -219,7 +221,9 @@ def _divided(
 ) -> tuple[nn.Module, nn.Module, int, int]:
     """From the input to a map, from there to pooled features, and the widths of both."""
     if cut not in shapes:
-        raise ConversionError(f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists places")
+        raise ConversionError(
+            f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists values to cut at"
+        )
     shape = shapes[cut]
     if len(shape) == _MAP_AXES and shape[2] * shape[3] > 1:
         return cut_at(imported, [cut]), MeanOfTokens(), shape[1], shape[1]
@@ -240,8 +244,8 @@ def _divided(
 
 def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) -> str | None:
     """The last map on the way to a value: the one from which everything behind it follows."""
-    names = {node: name for name, node in imported.places.items()}
-    node = imported.places[cut]
+    names = {node: name for name, node in imported.value_nodes.items()}
+    node = imported.value_nodes[cut]
     while True:
         before = [one for one in node.all_input_nodes if one.all_input_nodes]
         if not before:
@@ -256,7 +260,7 @@ def _last_map(imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str) 
 
 def _between(imported: Imported, first: str, last: str) -> ImportedGraph | None:
     """The network from one value to another; None where something else goes in too."""
-    start, end = imported.places[first], imported.places[last]
+    start, end = imported.value_nodes[first], imported.value_nodes[last]
     needed: set[fx.Node] = set()
     waiting = [end]
     while waiting:

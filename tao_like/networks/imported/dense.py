@@ -136,7 +136,7 @@ def _named(shapes: dict[str, tuple[int, ...]], given: Sequence[str]) -> list[Cut
     for value in given:
         if value not in shapes:
             raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists places to cut"
+                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
             )
         shape = shapes[value]
         if len(shape) != _MAP_AXES or min(shape[2:]) < 2:

@@ -113,7 +113,7 @@ def detector_cuts(
     for value in given:
         if value not in shapes:
             raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists places to cut"
+                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
             )
         stride = stride_of(shapes[value], size)
         if stride not in STRIDES or stride in cuts:

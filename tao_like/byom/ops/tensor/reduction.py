@@ -120,18 +120,18 @@ def _open(name: str, function: Callable[[Tensor, Any, bool], Tensor]) -> Callabl
 _OPEN_REDUCTIONS = {name: _open(name, function) for name, function in _REDUCTIONS.items()}
 
 
-def place_of(values: Tensor, axis: int, keep: bool, last: bool, smallest: bool) -> Tensor:
-    """Where the largest or smallest stands along an axis: the first such place, or the last."""
+def index_of_extreme(values: Tensor, axis: int, keep: bool, last: bool, smallest: bool) -> Tensor:
+    """Where the largest or smallest stands along an axis: the first such index, or the last."""
     found = values.flip(axis) if last else values
-    places = found.argmin(axis, keepdim=keep) if smallest else found.argmax(axis, keepdim=keep)
-    return values.shape[axis] - 1 - places if last else places
+    indices = found.argmin(axis, keepdim=keep) if smallest else found.argmax(axis, keepdim=keep)
+    return values.shape[axis] - 1 - indices if last else indices
 
 
 @converter("ArgMax", "ArgMin")
 def arg_extreme(node: NodeView) -> Value:
     """Where the largest or smallest stands."""
     return node.call(
-        place_of,
+        index_of_extreme,
         node.input(0),
         node.attribute("axis", 0),
         bool(node.attribute("keepdims", 1)),
@@ -141,19 +141,19 @@ def arg_extreme(node: NodeView) -> Value:
 
 
 def top_k(values: Tensor, count: Any, axis: int, largest: bool, ordered: bool) -> tuple[Tensor, Tensor]:
-    """The largest or smallest and their places; of equal ones the first."""
+    """The largest or smallest and their indices; of equal ones the first."""
     del ordered  # an order does no harm where none is asked for
     count = count[0] if isinstance(count, list) else count
     if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        found, places = top_k(values.long(), count, axis, largest, True)
-        return found.to(values.dtype), places
-    found, places = torch.sort(values, dim=axis, descending=largest, stable=True)
-    return found.narrow(axis, 0, count), places.narrow(axis, 0, count)
+        found, indices = top_k(values.long(), count, axis, largest, True)
+        return found.to(values.dtype), indices
+    found, indices = torch.sort(values, dim=axis, descending=largest, stable=True)
+    return found.narrow(axis, 0, count), indices.narrow(axis, 0, count)
 
 
 @converter("TopK")
 def convert_top_k(node: NodeView) -> tuple[Value, ...]:
-    """The largest or smallest and their places."""
+    """The largest or smallest and their indices."""
     settings = (
         node.attribute("axis", -1),
         bool(node.attribute("largest", 1)),

@@ -189,8 +189,8 @@ def _softmax(node: NodeView, axis: int) -> Value:
 
 def hardmax(values: Tensor, axis: int) -> Tensor:
     """One at the first largest value along an axis, zero elsewhere."""
-    places = values.argmax(dim=axis, keepdim=True)
-    return torch.zeros_like(values).scatter(axis, places, torch.ones_like(values))
+    indices = values.argmax(dim=axis, keepdim=True)
+    return torch.zeros_like(values).scatter(axis, indices, torch.ones_like(values))
 
 
 @converter("Hardmax", since=13)

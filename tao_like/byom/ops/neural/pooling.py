@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.convolution import halves, pad_same, torch_pads
+from tao_like.byom.ops.neural.convolution import halves, pad_same, torch_pads
 from tao_like.errors import ConversionError
 
 _MAX: dict[int, Any] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -114,10 +114,10 @@ def convert_max_pool(node: NodeView) -> Any:
     if indices:
         ordered = bool(node.attribute("storage_order", 0))
         if not plain:
-            raise ConversionError("it gives places of the largest values, and borders that differ by side")
+            raise ConversionError("it gives indices of the largest values, and borders that differ by side")
         return node.calls(
             2,
-            max_pool_with_places,
+            max_pool_with_indices,
             node.input(0),
             tuple(window.kernel),
             tuple(window.stride),
@@ -143,7 +143,7 @@ def convert_max_pool(node: NodeView) -> Any:
     )
 
 
-def max_pool_with_places(
+def max_pool_with_indices(
     values: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int],
@@ -152,16 +152,16 @@ def max_pool_with_places(
     ceil: bool,
     columns_first: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The largest of each window, and its place counted through the whole tensor."""
-    result, places = _MAX[len(kernel)](
+    """The largest of each window, and its index counted through the whole tensor."""
+    result, indices = _MAX[len(kernel)](
         values, kernel, stride, padding, dilation, ceil_mode=ceil, return_indices=True
     )
     if columns_first:
         height, width = values.shape[-2:]
-        places = (places % width) * height + places // width
+        indices = (indices % width) * height + indices // width
     planes = torch.arange(values.shape[0] * values.shape[1], device=values.device)
     start = planes.reshape(values.shape[0], values.shape[1], *[1] * len(kernel))
-    return result, places + start * math.prod(values.shape[2:])
+    return result, indices + start * math.prod(values.shape[2:])
 
 
 def window_sum(values: Tensor, window: Sequence[Sequence[int]], fill: float = 0.0) -> Tensor:
@@ -284,19 +284,19 @@ def global_lp_pool(node: NodeView) -> Value:
 
 def unpool(
     values: Tensor,
-    places: Tensor,
+    indices: Tensor,
     size: Sequence[int] | None,
     window: Sequence[Sequence[int]],
 ) -> Tensor:
-    """Values at the places where they were the largest, zeros elsewhere."""
+    """Values at the indices where they were the largest, zeros elsewhere."""
     kernel, stride, begin, end = window
     own = [
         (count - 1) * step - first - last + width
         for count, step, first, last, width in zip(values.shape[2:], stride, begin, end, kernel, strict=True)
     ]
     shape = [*values.shape[:2], *own]
-    # Places are counted through the output that the window alone would give.
-    flat = values.new_zeros(math.prod(shape)).scatter(0, places.flatten(), values.flatten())
+    # Indices are counted through the output that the window alone would give.
+    flat = values.new_zeros(math.prod(shape)).scatter(0, indices.flatten(), values.flatten())
     result = flat.reshape(shape)
     if size is None or list(size) == shape:
         return result
@@ -310,7 +310,7 @@ def unpool(
 
 @converter("MaxUnpool")
 def max_unpool(node: NodeView) -> Value:
-    """The reverse of MaxPool with places."""
+    """The reverse of MaxPool with indices."""
     window = Window(node)
     parts = tuple(tuple(part) for part in (window.kernel, window.stride, window.begin, window.end))
     return node.call(unpool, node.input(0), node.input(1), node.sizes(2), parts)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from tao_like.byom.building import host
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.convolution import halves
+from tao_like.byom.ops.neural.convolution import halves
 from tao_like.byom.source.graph import TensorType
 from tao_like.errors import ConversionError
 
@@ -83,14 +83,14 @@ def _kept(node: NodeView, sizes: list[Any]) -> list[Any]:
     if kept[:1] == [-1] and known and math.prod(kept[1:]) == math.prod(numbers):
         # What is left over is the input's first axis.
         kept[0] = node.size(0, 0)
-    for places in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
-        for place in places:
-            own = node.size(0, place % len(shape))
-            if kept[place] is own or (not isinstance(kept[place], int) and not isinstance(shape[place], int)):
+    for axes in (range(min(len(shape), len(sizes))), range(-1, -min(len(shape), len(sizes)) - 1, -1)):
+        for axis in axes:
+            own = node.size(0, axis % len(shape))
+            if kept[axis] is own or (not isinstance(kept[axis], int) and not isinstance(shape[axis], int)):
                 continue
-            if not isinstance(shape[place], int) or kept[place] != shape[place]:
+            if not isinstance(shape[axis], int) or kept[axis] != shape[axis]:
                 break
-            kept[place] = own
+            kept[axis] = own
     return kept
 
 
@@ -288,20 +288,20 @@ def pad(values: Tensor, pads: Sequence[int], fill: Any, axes: Sequence[int] | No
     for axis, (first, last) in enumerate(borders):
         if isinstance(first, int) and isinstance(last, int) and first == last == 0:
             continue
-        places = torch.arange(-first, values.shape[axis] + last, device=values.device)
-        values = values.index_select(axis, _inside(places, values.shape[axis], mode))
+        positions = torch.arange(-first, values.shape[axis] + last, device=values.device)
+        values = values.index_select(axis, _inside(positions, values.shape[axis], mode))
     return values
 
 
-def _inside(places: Tensor, length: int, mode: int) -> Tensor:
-    """Places inside 0..length-1 for those outside: mirrored, at the edge, or around."""
+def _inside(positions: Tensor, length: int, mode: int) -> Tensor:
+    """Positions inside 0..length-1 for those outside: mirrored, at the edge, or around."""
     if mode == 2:
-        return places.clamp(0, length - 1)
+        return positions.clamp(0, length - 1)
     if mode == 3:
-        return places % length
+        return positions % length
     period = max(2 * (length - 1), 1)
-    folded = places % period
-    return torch.minimum(folded, period - folded) if length > 1 else torch.zeros_like(places)
+    folded = positions % period
+    return torch.minimum(folded, period - folded) if length > 1 else torch.zeros_like(positions)
 
 
 @converter("Pad")
@@ -316,7 +316,7 @@ def convert_pad(node: NodeView) -> Value:
 
 
 def depth_to_space(values: Tensor, block: int, columns_first: bool) -> Tensor:
-    """Channels as places of a larger map."""
+    """Channels as positions of a larger map."""
     batch, channels, height, width = values.shape
     inner = channels // (block * block)
     if columns_first:
@@ -328,14 +328,14 @@ def depth_to_space(values: Tensor, block: int, columns_first: bool) -> Tensor:
 
 @converter("DepthToSpace")
 def convert_depth_to_space(node: NodeView) -> Value:
-    """Channels as places of a larger map."""
+    """Channels as positions of a larger map."""
     return node.call(
         depth_to_space, node.input(0), node.attribute("blocksize"), node.attribute("mode", "DCR") == "CRD"
     )
 
 
 def space_to_depth(values: Tensor, block: int, columns_first: bool = False) -> Tensor:
-    """Places of a map as channels."""
+    """Positions of a map as channels."""
     batch, channels, height, width = values.shape
     parts = values.reshape(batch, channels, height // block, block, width // block, block)
     order = (0, 1, 3, 5, 2, 4) if columns_first else (0, 3, 5, 1, 2, 4)
@@ -344,7 +344,7 @@ def space_to_depth(values: Tensor, block: int, columns_first: bool = False) -> T
 
 @converter("SpaceToDepth")
 def convert_space_to_depth(node: NodeView) -> Value:
-    """Places of a map as channels."""
+    """Positions of a map as channels."""
     return node.call(
         space_to_depth, node.input(0), node.attribute("blocksize"), node.attribute("mode", "DCR") == "CRD"
     )

@@ -54,18 +54,18 @@ def stages(count: int, *, channels_last: bool = False) -> onnx.ModelProto:
 
 
 def detector(boxes: int = 4, num_classes: int = 10) -> onnx.ModelProto:
-    """Stages with a head of boxes and one of classes at strides 8, 16 and 32, whose answers are joined."""
+    """Stages with a head of boxes and one of classes at strides 8, 16 and 32, whose scores are joined."""
     proto = stages(5)
     node = helper.make_node
     del proto.graph.output[:]
     joined = []
-    for place, (index, width) in enumerate(zip((2, 3, 4), WIDTHS[2:], strict=True)):
+    for level, (index, width) in enumerate(zip((2, 3, 4), WIDTHS[2:], strict=True)):
         for what, count in (("box", boxes), ("cls", num_classes)):
-            name = f"{what}{place}"
+            name = f"{what}{level}"
             proto.graph.initializer.extend(
                 [
-                    random_tensor(f"{name}.tower", width, width, 3, 3, seed=place),
-                    random_tensor(f"{name}.weight", count, width, 1, 1, seed=place + 5),
+                    random_tensor(f"{name}.tower", width, width, 3, 3, seed=level),
+                    random_tensor(f"{name}.weight", count, width, 1, 1, seed=level + 5),
                 ]
             )
             proto.graph.node.extend(
@@ -75,9 +75,9 @@ def detector(boxes: int = 4, num_classes: int = 10) -> onnx.ModelProto:
                     node("Conv", [f"{name}r", f"{name}.weight"], [name]),
                 ]
             )
-        proto.graph.node.append(node("Concat", [f"box{place}", f"cls{place}"], [f"all{place}"], axis=1))
-        proto.graph.node.append(node("Reshape", [f"all{place}", "flat"], [f"rows{place}"]))
-        joined.append(f"rows{place}")
+        proto.graph.node.append(node("Concat", [f"box{level}", f"cls{level}"], [f"all{level}"], axis=1))
+        proto.graph.node.append(node("Reshape", [f"all{level}", "flat"], [f"rows{level}"]))
+        joined.append(f"rows{level}")
     proto.graph.initializer.append(tensor("flat", [0, boxes + num_classes, -1], np.int64))
     proto.graph.node.append(node("Concat", joined, ["y"], axis=2))
     proto.graph.output.append(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None))
@@ -85,7 +85,7 @@ def detector(boxes: int = 4, num_classes: int = 10) -> onnx.ModelProto:
 
 
 def test_the_features_of_a_detector_are_what_its_heads_share(tmp_path: Path) -> None:
-    """The last map of each stride would be its answers, of 14 channels."""
+    """The last map of each stride would be its predictions, of 14 channels."""
     result = import_file(saved(detector(), tmp_path / "detector.onnx"), size=(64, 96))
     chosen = {cut.what: cut for cut in result.cuts}
     assert [chosen[f"stride {stride}"].value for stride in (8, 16, 32)] == ["s2r", "s3r", "s4r"]
@@ -99,8 +99,8 @@ def test_one_layer_that_gives_boxes_and_classes_is_no_feature(tmp_path: Path) ->
     kept = [node for node in proto.graph.node if not node.output[0].startswith("cls")]
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
-    for place in range(3):
-        concat = next(node for node in proto.graph.node if node.output[0] == f"all{place}")
+    for level in range(3):
+        concat = next(node for node in proto.graph.node if node.output[0] == f"all{level}")
         del concat.input[1:]
     next(item for item in proto.graph.initializer if item.name == "flat").CopyFrom(
         tensor("flat", [0, 4, -1], np.int64)
@@ -125,7 +125,9 @@ def test_the_command_line_names_three_cuts_and_refuses_others(
     code, text = convert("detection")
     assert code == 0
     assert "detection stands on stride 16: 's3r'" in text
-    assert convert("detection", "--cut", "s2n,s4n,s3n")[0] == 0
+    code, text = convert("detection", "--cut", "s2n, s4n,s3n,")
+    assert code == 0
+    assert "detection stands on 's4n', named with --cut" in text
     bundle = read_bundle(tmp_path / "d.tltb")
     assert bundle.graph is not None
     pyramid = build_imported_pyramid(bundle.graph, bundle.extra, bundle.weights, (64, 96))
@@ -141,6 +143,12 @@ def test_the_command_line_names_three_cuts_and_refuses_others(
         code, text = convert("detection", *words)
         assert code == 1
         assert re.search(message, " ".join(text.split()))
+    code, text = convert("detection", "--cut", " ,")
+    assert code == 2
+    assert "names no value" in text
+    code, text = convert("detection", "--input-size", "32x32")
+    assert code == 1
+    assert "needs stride 32, and at 3 x 32 x 32 no such features" in " ".join(text.split())
     code, text = convert("classification", "--cut", "s4r")
     assert code == 1
     assert "classification takes square images" in text

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.convolution import geometry, padded
+from tao_like.byom.ops.neural.convolution import geometry, padded
 from tao_like.errors import ConversionError
 
 

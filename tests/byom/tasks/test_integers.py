@@ -35,7 +35,7 @@ class Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no
 
 
 def assert_near_float(result: ImportResult, path: Path) -> None:
-    """The imported network answers about as the float model does, and its layers train."""
+    """The imported network gives about what the float model gives, and its layers train."""
     values = np.random.default_rng(2).random((3, 3, 32, 32), dtype=np.float32)
     expected = onnxruntime.InferenceSession(str(path)).run(None, {"x": values})[0]
     with torch.inference_mode():
@@ -78,7 +78,7 @@ def test_cells_of_boxes_worked_out_by_hand() -> None:
     boxes = tensor("boxes", [[0, 0, 0, 6, 2], [0, 4, 4, 4, 4]])
     imported = convert(model(nodes, {"x": [1, 1, 3, 4]}, ["y"], [boxes]))
     given = imported.module(torch.arange(12.0).reshape(1, 1, 3, 4))
-    # The first box covers columns 0 to 3 and rows 0 to 1; the second is the single place (2, 2).
+    # The first box covers columns 0 to 3 and rows 0 to 1; the second is the single position (2, 2).
     assert given.flatten(1).tolist() == [[5.0, 7.0], [10.0, 10.0]]
 
 

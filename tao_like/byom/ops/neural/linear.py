@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.convolution import fill, is_tied
+from tao_like.byom.ops.neural.convolution import fill, is_tied
 from tao_like.errors import ConversionError
 
 

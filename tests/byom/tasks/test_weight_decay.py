@@ -77,15 +77,15 @@ def test_it_stays_so_in_the_network_that_a_task_trains(tmp_path: Path) -> None:
 
 
 def test_tables_are_known_by_what_becomes_of_them() -> None:
-    """Names tell nothing: a table of places that is looked up, one of words, a token, a scale of channels."""
+    """Names tell nothing: a table of positions that is looked up, one of words, a token, channel scales."""
     node = helper.make_node
     nodes = [
         node("Gather", ["a", "ids"], ["words"], axis=0),
         node("Shape", ["ids"], ["shape"]),
         node("Gather", ["shape", "one"], ["length"], axis=0),
         node("Range", ["zero", "length", "one"], ["numbers"]),
-        node("Gather", ["b", "numbers"], ["places"], axis=0),
-        node("Add", ["words", "places"], ["sum"]),
+        node("Gather", ["b", "numbers"], ["positions"], axis=0),
+        node("Add", ["words", "positions"], ["sum"]),
         node("Gather", ["shape", "zero"], ["n"], axis=0),
         node("Unsqueeze", ["n", "first"], ["n1"]),
         node("Concat", ["n1", "ones"], ["wanted"], axis=0),

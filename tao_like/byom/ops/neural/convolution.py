@@ -236,7 +236,7 @@ def column_to_image(
     pads: Sequence[int],
     stride: Sequence[int],
 ) -> Tensor:
-    """Sums blocks (N, C * prod(block), L) at their places in an image (N, C, *image)."""
+    """Sums blocks (N, C * prod(block), L) at their positions in an image (N, C, *image)."""
     count = len(image)
     begin, end = halves(pads)
     full = [size + first + last for size, first, last in zip(image, begin, end, strict=True)]
@@ -251,8 +251,8 @@ def column_to_image(
     offsets = torch.cartesian_prod(*[torch.arange(width) for width in block]).reshape(-1, count)
     for offset in offsets.tolist():
         part = tuple(
-            slice(place * gap, place * gap + (number - 1) * step + 1, step)
-            for place, gap, number, step in zip(offset, dilation, steps, stride, strict=True)
+            slice(first * gap, first * gap + (number - 1) * step + 1, step)
+            for first, gap, number, step in zip(offset, dilation, steps, stride, strict=True)
         )
         everything = (slice(None), slice(None))
         result[everything + part] += blocks[everything + tuple(offset)]

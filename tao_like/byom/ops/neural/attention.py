@@ -32,13 +32,13 @@ def attention(
         query: (N, heads, L, E), or (N, L, heads * E).
         key: (N, heads, S, E), or (N, S, heads * E).
         value: likewise, of another width perhaps.
-        mask: added to the scores; truths say which places are seen.
+        mask: added to the scores; booleans say which positions are seen.
         scale: None: 1 / sqrt(E).
         heads: of queries, and of keys and values, where heads and widths share an axis.
     """
     flat = query.ndim == 3
     if flat:
-        query, key, value = (_by_head(one, heads[place > 0]) for place, one in enumerate((query, key, value)))
+        query, key, value = (_by_head(one, heads[index > 0]) for index, one in enumerate((query, key, value)))
     key, value = (_for_each(one, query) for one in (key, value))
     if mask is not None:
         mask = _whole(mask, key.shape[-2])
@@ -111,7 +111,7 @@ def full_attention(
 def _bias(
     scores: Tensor, mask: Tensor | None, lengths: Tensor | None, before: Any, settings: dict[str, Any]
 ) -> Tensor:
-    """What is added to the scores (N, heads, L, S): minus infinity hides a place."""
+    """What is added to the scores (N, heads, L, S): minus infinity hides a position."""
     bias = torch.zeros_like(scores)
     if mask is not None:
         mask = _whole(mask, scores.shape[-1])

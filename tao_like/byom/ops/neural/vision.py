@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,30 +70,30 @@ def non_max_suppression(node: NodeView) -> Value:
 
 
 class GridSample(nn.Module):
-    """Values at places of a map that a grid names, -1 to 1.
+    """Values at positions of a map that a grid names, -1 to 1.
 
     Args:
         mode: ``bilinear``, ``nearest`` or ``bicubic``.
         padding: ``zeros``, ``border`` or ``reflection``.
-        corners: -1 and 1 are the middles of the corner values, not their outer edges.
+        align_corners: -1 and 1 are the middles of the corner values, not their outer edges.
     """
 
-    def __init__(self, mode: str, padding: str, corners: bool) -> None:
+    def __init__(self, mode: str, padding: str, align_corners: bool) -> None:
         super().__init__()
-        self.mode, self.padding, self.corners = mode, padding, corners
+        self.mode, self.padding, self.align_corners = mode, padding, align_corners
 
     def forward(self, values: Tensor, grid: Tensor) -> Tensor:
         """(N, C, *grid)."""
         if values.ndim == 5 and self.mode == "bicubic":
             raise ConversionError("torch samples volumes by nearest or linear alone")
         return functional.grid_sample(
-            values, grid, mode=self.mode, padding_mode=self.padding, align_corners=self.corners
+            values, grid, mode=self.mode, padding_mode=self.padding, align_corners=self.align_corners
         )
 
 
 @converter("GridSample")
 def grid_sample(node: NodeView) -> Value:
-    """Values at places that a grid names."""
+    """Values at positions that a grid names."""
     mode, padding = node.attribute("mode", "linear"), node.attribute("padding_mode", "zeros")
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
     if mode not in ("bilinear", "nearest", "bicubic") or padding not in ("zeros", "border", "reflection"):
@@ -104,14 +103,14 @@ def grid_sample(node: NodeView) -> Value:
     return result
 
 
-def affine_grid(theta: Tensor, sizes: Sequence[int], corners: bool) -> Tensor:
-    """Places for GridSample after an affine map."""
-    return functional.affine_grid(theta, list(sizes), align_corners=corners)
+def affine_grid(theta: Tensor, sizes: Sequence[int], align_corners: bool) -> Tensor:
+    """Positions for GridSample after an affine map."""
+    return functional.affine_grid(theta, list(sizes), align_corners=align_corners)
 
 
 @converter("AffineGrid")
 def convert_affine_grid(node: NodeView) -> Value:
-    """Places after an affine map."""
+    """Positions after an affine map."""
     sizes = node.sizes(1)
     sizes = tuple(sizes) if isinstance(sizes, list) else sizes
     return node.call(affine_grid, node.input(0), sizes, bool(node.attribute("align_corners", 0)))
@@ -147,23 +146,23 @@ def _part(
     counts = [ratio or max(1, int(torch.ceil(step[axis]).item())) for axis in (0, 1)]
     xs = _middles(box[0], step[0], width, counts[0])
     ys = _middles(box[1], step[1], height, counts[1])
-    corners, weights = _corners(values, ys, xs)
-    parts = corners * weights
+    neighbors, weights = _neighbors(values, ys, xs)
+    parts = neighbors * weights
     shape = (values.shape[0], height, counts[1], width, counts[0])
     if maximum:
-        # The largest of the weighted neighbours, as the standard has it.
+        # The largest of the weighted neighbors, as the standard has it.
         return parts.amax(0).reshape(shape).amax((2, 4))
     return parts.sum(0).reshape(shape).mean((2, 4))
 
 
 def _middles(first: Tensor, step: Tensor, bins: int, count: int) -> Tensor:
     """Where each bin is sampled."""
-    places = torch.arange(bins * count, dtype=first.dtype, device=first.device)
-    return first + (places + 0.5) * step / count
+    positions = torch.arange(bins * count, dtype=first.dtype, device=first.device)
+    return first + (positions + 0.5) * step / count
 
 
-def _corners(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
-    """The four neighbours (4, C, ys, xs) of each place and their weights (4, 1, ys, xs)."""
+def _neighbors(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
+    """The four neighbors (4, C, ys, xs) of each point and their weights (4, 1, ys, xs)."""
     height, width = values.shape[-2:]
     inside = ((ys >= -1) & (ys <= height)).unsqueeze(1) & ((xs >= -1) & (xs <= width)).unsqueeze(0)
     y, x = ys.clamp(0, height - 1), xs.clamp(0, width - 1)
@@ -176,9 +175,9 @@ def _corners(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
         (y1, x0, ly * (1 - lx)),
         (y1, x1, ly * lx),
     ]
-    corners = torch.stack([values[:, rows][:, :, columns] for rows, columns, _ in pairs])
+    neighbors = torch.stack([values[:, rows][:, :, columns] for rows, columns, _ in pairs])
     weights = torch.stack([weight * inside for *_, weight in pairs]).unsqueeze(1)
-    return corners, weights
+    return neighbors, weights
 
 
 @converter("RoiAlign")
@@ -210,16 +209,18 @@ def max_roi_pool(values: Tensor, boxes: Tensor, height: int, width: int, scale: 
         boxes: (boxes, 5): sample, and the corners x1, y1, x2, y2, which both count.
         height: cells of the result.
         width: likewise.
-        scale: of a box's numbers to places of the map.
+        scale: of a box's numbers to positions of the map.
     """
     rows, columns = values.shape[-2:]
+    # In single precision and with halves away from zero, as C rounds: a side longer by one has other cells.
+    scaled = (boxes.detach()[:, 1:].float() * scale).double()
+    sides = (scaled.sign() * (scaled.abs() + 0.5).floor()).long().tolist()
+    samples = boxes[:, 0].long().tolist()
     results = []
-    for box in boxes.detach():
-        # Halves are rounded away from zero, as C does.
-        left, top, right, bottom = (math.floor(float(side) * scale + 0.5) for side in box[1:])
+    for sample, (left, top, right, bottom) in zip(samples, sides, strict=True):
         ys = _cells(top, bottom, height, rows)
         xs = _cells(left, right, width, columns)
-        part = values[int(box[0])]
+        part = values[sample]
         cells = [
             part[:, y0:y1, x0:x1].amax((1, 2)) if y1 > y0 and x1 > x0 else part.new_zeros(part.shape[0])
             for y0, y1 in ys
@@ -231,8 +232,10 @@ def max_roi_pool(values: Tensor, boxes: Tensor, height: int, width: int, scale: 
 
 def _cells(first: int, last: int, count: int, size: int) -> list[tuple[int, int]]:
     """Beginnings and ends of the cells of a side."""
-    step = max(last - first + 1, 1) / count
-    edges = [(first + math.floor(i * step), first + math.ceil((i + 1) * step)) for i in range(count)]
+    step = torch.tensor(max(last - first + 1.0, 1.0)) / count
+    steps = torch.arange(count + 1, dtype=torch.float32) * step
+    begins, ends = (first + steps.floor().long()).tolist(), (first + steps.ceil().long()).tolist()
+    edges = zip(begins[:-1], ends[1:], strict=True)
     return [(min(max(begin, 0), size), min(max(end, 0), size)) for begin, end in edges]
 
 

@@ -61,8 +61,8 @@ def test_every_flipped_byte_is_an_error_or_a_model(tmp_path: Path) -> None:
     for _ in range(150):
         damaged = bytearray(content)
         # Names and numbers of the graph stand in the first part; the weights are behind them.
-        for place in generator.integers(0, 1200, 3):
-            damaged[place] = int(generator.integers(0, 256))
+        for offset in generator.integers(0, 1200, 3):
+            damaged[offset] = int(generator.integers(0, 256))
         path.write_bytes(damaged)
         with contextlib.suppress(ConversionError):
             import_file(path)
@@ -119,14 +119,14 @@ def test_operators_older_or_newer_than_can_be_read(tmp_path: Path) -> None:
         assert str(version) in refused(saved(proto, tmp_path / "version.onnx"))
 
 
-def external(folder: Path, location: str, **place: int) -> Path:
+def external(folder: Path, location: str, **fields: int) -> Path:
     """A model whose first weight lies in another file."""
     proto = classifier()
     weight = proto.graph.initializer[0]
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value=location)
-    for key, value in place.items():
+    for key, value in fields.items():
         weight.external_data.add(key=key, value=str(value))
     return saved(proto, folder / "model.onnx")
 

@@ -19,28 +19,28 @@ def counted_from_front(indices: Tensor, length: int) -> Tensor:
 
 
 def gather(values: Tensor, indices: Any, axis: int) -> Tensor:
-    """Entries along an axis; the axes of the indices take its place."""
+    """Elements along an axis; the axes of the indices stand in its stead."""
     if isinstance(indices, int):
         return values.select(axis, indices)
     axis, length = axis % values.ndim, values.shape[axis]
-    places = counted_from_front(indices, length)
-    picked = values.index_select(axis, places.reshape(-1))
-    return picked.reshape(values.shape[:axis] + places.shape + values.shape[axis + 1 :])
+    positions = counted_from_front(indices, length)
+    picked = values.index_select(axis, positions.reshape(-1))
+    return picked.reshape(values.shape[:axis] + positions.shape + values.shape[axis + 1 :])
 
 
 @converter("Gather")
 def convert_gather(node: NodeView) -> Value:
-    """Entries along an axis: an embedding where the file holds the table and the indices are computed."""
-    axis, table, places = node.attribute("axis", 0), node.constant(0), node.constant(1)
-    if places is not None and places.ndim == 0:
+    """Elements along an axis: an embedding where the file holds the table and the indices are computed."""
+    axis, table, positions = node.attribute("axis", 0), node.constant(0), node.constant(1)
+    if positions is not None and positions.ndim == 0:
         return node.call(gather, node.input(0), node.scalar(1), axis)
     is_table = table is not None and table.is_floating_point() and table.ndim == 2
-    if is_table and axis == 0 and places is None and node.input(1).sizes is None:
+    if is_table and axis == 0 and positions is None and node.input(1).sizes is None:
         module = nn.Embedding.from_pretrained(node.weight(0, "embedding weight").clone(), freeze=False)
         # An embedding of torch counts from the front alone.
         rows = node.call(counted_from_front, node.input(1), len(module.weight))
         result: Value = node.module(module, rows, tied=True)
-        if result.node is not None and node.builder.is_by_place(node.input(1)):
+        if result.node is not None and node.builder.is_independent_of_input(node.input(1)):
             # A table of positions, not one of words.
             note_role(result.node, "embedding weight", module.weight)
         return result
@@ -48,13 +48,13 @@ def convert_gather(node: NodeView) -> Value:
 
 
 def gather_elements(values: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """One entry along an axis for each index."""
+    """One element along an axis for each index."""
     return values.gather(axis, counted_from_front(indices, values.shape[axis]))
 
 
 @converter("GatherElements")
 def convert_gather_elements(node: NodeView) -> Value:
-    """One entry for each index."""
+    """One element for each index."""
     return node.call(gather_elements, node.input(0), node.input(1), node.attribute("axis", 0))
 
 
@@ -65,9 +65,9 @@ def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
     flat_values = values.reshape(-1, *values.shape[batch_axes:])
     flat_indices = indices.reshape(len(flat_values), -1, depth)
     picked = []
-    for part, places in zip(flat_values, flat_indices, strict=True):
+    for part, positions in zip(flat_values, flat_indices, strict=True):
         picked.append(
-            part[tuple(counted_from_front(places[:, axis], part.shape[axis]) for axis in range(depth))]
+            part[tuple(counted_from_front(positions[:, axis], part.shape[axis]) for axis in range(depth))]
         )
     rest = values.shape[batch_axes + depth :]
     return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
@@ -83,7 +83,7 @@ _REDUCTIONS = {"none": "", "add": "sum", "mul": "prod", "max": "amax", "min": "a
 
 
 class ScatterElements(nn.Module):
-    """Puts entries in along an axis, or joins them with what is there."""
+    """Puts elements in along an axis, or joins them with what is there."""
 
     def __init__(self, axis: int, reduction: str) -> None:
         super().__init__()
@@ -92,15 +92,15 @@ class ScatterElements(nn.Module):
 
     def forward(self, values: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
         """The values with the updates in them."""
-        places = counted_from_front(indices, values.shape[self.axis])
+        positions = counted_from_front(indices, values.shape[self.axis])
         if not self.reduction:
-            return values.scatter(self.axis, places, updates)
-        return values.scatter_reduce(self.axis, places, updates, self.reduction)
+            return values.scatter(self.axis, positions, updates)
+        return values.scatter_reduce(self.axis, positions, updates, self.reduction)
 
 
 @converter("ScatterElements", "Scatter")
 def scatter_elements(node: NodeView) -> Value:
-    """Entries put in along an axis."""
+    """Elements put in along an axis."""
     module = ScatterElements(node.attribute("axis", 0), _reduction(node))
     result: Value = node.module(module, node.input(0), node.input(1), node.input(2))
     return result
@@ -123,13 +123,14 @@ class ScatterND(nn.Module):
     def forward(self, values: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
         """The values with the updates in them."""
         depth = indices.shape[-1]
-        places = indices.reshape(-1, depth)
+        positions = indices.reshape(-1, depth)
         # The named axes as one, so that a tuple is one number.
         strides = [1] * depth
         for axis in range(depth - 2, -1, -1):
             strides[axis] = strides[axis + 1] * values.shape[axis + 1]
         number = sum(
-            counted_from_front(places[:, axis], values.shape[axis]) * strides[axis] for axis in range(depth)
+            counted_from_front(positions[:, axis], values.shape[axis]) * strides[axis]
+            for axis in range(depth)
         )
         assert isinstance(number, Tensor)
         rest = values.shape[depth:]
@@ -149,15 +150,15 @@ def scatter_nd(node: NodeView) -> Value:
 
 
 def tensor_scatter(past: Tensor, update: Tensor, starts: Tensor | None, axis: int, circular: bool) -> Tensor:
-    """Writes a piece into each sample's memory, from a place of its own on."""
+    """Writes a piece into each sample's memory, from a position of its own on."""
     axis = axis % past.ndim
     result = past.clone()
     length = past.shape[axis]
     for sample in range(past.shape[0]):
         first = 0 if starts is None else int(starts[sample])
-        places = torch.arange(first, first + update.shape[axis], device=past.device)
-        places = places % length if circular else places
-        result[sample].index_copy_(axis - 1, places, update[sample])
+        positions = torch.arange(first, first + update.shape[axis], device=past.device)
+        positions = positions % length if circular else positions
+        result[sample].index_copy_(axis - 1, positions, update[sample])
     return result
 
 
@@ -178,8 +179,10 @@ def one_hot(indices: Tensor, depth: Any, pair: Tensor, axis: int) -> Tensor:
     rank = indices.ndim + 1
     axis = axis % rank
     inside = (indices >= -depth) & (indices < depth)
-    places = torch.arange(depth, device=indices.device).reshape([-1 if i == axis else 1 for i in range(rank)])
-    hits = ((indices % depth).unsqueeze(axis) == places) & inside.unsqueeze(axis)
+    positions = torch.arange(depth, device=indices.device).reshape(
+        [-1 if i == axis else 1 for i in range(rank)]
+    )
+    hits = ((indices % depth).unsqueeze(axis) == positions) & inside.unsqueeze(axis)
     return torch.where(hits, pair[1], pair[0])
 
 
@@ -189,33 +192,33 @@ def convert_one_hot(node: NodeView) -> Value:
     return node.call(one_hot, node.input(0), node.sizes(1), node.input(2), node.attribute("axis", -1))
 
 
-def places_of_nonzero(values: Tensor) -> Tensor:
-    """Where values are not zero: (axes, places)."""
+def indices_of_nonzero(values: Tensor) -> Tensor:
+    """Where values are not zero: (axes, elements)."""
     return values.nonzero().t()
 
 
 @converter("NonZero")
 def nonzero(node: NodeView) -> Value:
     """Where values are not zero."""
-    return node.call(places_of_nonzero, node.input(0))
+    return node.call(indices_of_nonzero, node.input(0))
 
 
 def compress(values: Tensor, condition: Tensor, axis: int | None) -> Tensor:
-    """The entries for which a condition holds."""
+    """The elements for which a condition holds."""
     flat = values.flatten() if axis is None else values
     return flat.index_select(axis or 0, condition.nonzero().flatten())
 
 
 @converter("Compress")
 def convert_compress(node: NodeView) -> Value:
-    """The entries for which a condition holds."""
+    """The elements for which a condition holds."""
     return node.call(compress, node.input(0), node.input(1), node.attribute("axis"))
 
 
 def reverse_sequence(values: Tensor, lengths: Tensor, batch_axis: int, time_axis: int) -> Tensor:
     """The beginning of each sequence in reverse order."""
-    places = torch.arange(values.shape[time_axis], device=values.device)
-    turned = torch.where(places < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - places, places)
+    positions = torch.arange(values.shape[time_axis], device=values.device)
+    turned = torch.where(positions < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - positions, positions)
     turned = turned if batch_axis < time_axis else turned.t()
     return values.gather(
         time_axis, turned.reshape(*turned.shape, *[1] * (values.ndim - 2)).expand(values.shape)
@@ -230,13 +233,13 @@ def convert_reverse_sequence(node: NodeView) -> Value:
 
 
 def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Different entries, where each first stands, which one each entry is, and how many there are of each."""
+    """Different elements, where each stands first, which of them each element is, and the number of each."""
     flat, along = (values.flatten(), 0) if axis is None else (values, axis % values.ndim)
     found, inverse, counts = torch.unique(
         flat, sorted=True, return_inverse=True, return_counts=True, dim=along
     )
-    places = torch.arange(len(inverse), device=values.device)
-    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, places, "amin")
+    positions = torch.arange(len(inverse), device=values.device)
+    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, positions, "amin")
     if not ordered:
         order = first.argsort()
         rank = order.argsort()
@@ -251,5 +254,5 @@ def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Ten
 
 @converter("Unique")
 def convert_unique(node: NodeView) -> tuple[Value, ...]:
-    """Different entries and where they stand."""
+    """Different elements and where they stand."""
     return node.calls(4, unique, node.input(0), node.attribute("axis"), bool(node.attribute("sorted", 1)))

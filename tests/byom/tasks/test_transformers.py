@@ -71,7 +71,7 @@ def outputs(proto: onnx.ModelProto, images: torch.Tensor, *, one_by_one: bool) -
 
 def again(module: nn.Module) -> onnx.ModelProto:
     """An imported network as this project exports it."""
-    form = Exportable(module, {"x": {0: "batch"}}, {"y": {0: "batch"}}, {"y": "answers"}, lambda one: (one,))
+    form = Exportable(module, {"x": {0: "batch"}}, {"y": {0: "batch"}}, {"y": "outputs"}, lambda one: (one,))
     return to_onnx(form, (torch.rand(2, 3, 32, 32),), dynamic=True, opset=17)[0]
 
 
@@ -253,14 +253,14 @@ def test_it_loses_as_much_to_pruning_as_a_native_one(tmp_path: Path) -> None:
 
 
 def test_it_trains_as_the_native_one_does(tmp_path: Path) -> None:
-    """The same head and the same batches: losses and answers stay those of timm's network."""
+    """The same head and the same batches: losses and outputs stay those of timm's network."""
     network = timm.create_model("vit_tiny_patch16_224", num_classes=2, **VIT)
     path = saved(onnx.load_from_string(exported(network, batch=None)), tmp_path / "model.onnx")
     bundle = to_bundle(import_file(path), classes=[])
     assert bundle.graph is not None
     imported = build_imported(bundle.graph, bundle.extra, bundle.weights, num_classes=2, img_size=32)
     imported.head.load_state_dict(network.head.state_dict())
-    answers = []
+    outputs = []
     for one in (network, imported):
         draw = torch.Generator().manual_seed(0)
         optimizer = torch.optim.AdamW(one.train().parameters(), lr=1e-3, weight_decay=0)
@@ -270,9 +270,9 @@ def test_it_trains_as_the_native_one_does(tmp_path: Path) -> None:
             nn.functional.cross_entropy(one(images), classes).backward()
             optimizer.step()
         with torch.no_grad():
-            answers.append(one.eval()(torch.rand(8, 3, 32, 32, generator=draw)))
-    assert torch.allclose(*answers, rtol=0, atol=1e-5)
-    assert float((answers[0] - network.head.bias.detach()).abs().max()) > 1e-2
+            outputs.append(one.eval()(torch.rand(8, 3, 32, 32, generator=draw)))
+    assert torch.allclose(*outputs, rtol=0, atol=1e-5)
+    assert float((outputs[0] - network.head.bias.detach()).abs().max()) > 1e-2
 
 
 class BiasedAttention(nn.Module):

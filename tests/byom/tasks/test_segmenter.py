@@ -25,7 +25,7 @@ SIDE = 64
 
 
 def segmenter(*, argmax: bool = False) -> onnx.ModelProto:
-    """Two class layers, over the maps at strides 4 and 8, whose answers are added and enlarged."""
+    """Two class layers, over the maps at strides 4 and 8, whose scores are added and enlarged."""
     proto = stages(3)
     node = helper.make_node
     proto.graph.initializer.extend(
@@ -135,8 +135,8 @@ def test_sizes_and_places_that_cannot_be_are_refused(tmp_path: Path) -> None:
         shape.dim[axis].dim_value = SIDE
     proto.graph.initializer.append(tensor("flat", [0, 5, SIDE // 4 * SIDE // 4], np.int64))
     proto.graph.initializer.append(tensor("map", [0, 5, SIDE // 4, SIDE // 4], np.int64))
-    places = [one.output[0] for one in proto.graph.node]
-    at = places.index("both") + 1
+    values = [one.output[0] for one in proto.graph.node]
+    at = values.index("both") + 1
     for number, (given, sizes, result) in enumerate((("both", "flat", "row"), ("row", "map", "again"))):
         proto.graph.node.insert(at + number, helper.make_node("Reshape", [given, sizes], [result]))
     next(one for one in proto.graph.node if one.output[0] == "logits").input[0] = "again"

@@ -34,12 +34,12 @@ class Resize(nn.Module):
 
     Args:
         mode: ``nearest``, ``linear`` or ``cubic``.
-        coordinates: how places of the result become places of the source.
+        coordinates: how positions of the result become positions of the source.
         nearest: which neighbour: ``round_prefer_floor``, ``round_prefer_ceil``, ``floor`` or ``ceil``.
         cubic: coefficient of the cubic.
         antialias: widen the filter where the result is smaller.
         exclude: neighbours outside count for nothing (else the edge counts for them).
-        fill: value for places outside with ``tf_crop_and_resize``.
+        fill: value for positions outside with ``tf_crop_and_resize``.
         axes: that are resized, in the order of scales and sizes; None: all.
         policy: ``stretch``, ``not_larger`` or ``not_smaller``: keep the aspect.
     """
@@ -77,16 +77,16 @@ class Resize(nn.Module):
             factors = [float(factor) for factor in scales or ()]
             goals = [math.floor(size * factor) for size, factor in zip(given, factors, strict=True)]
         changed = [
-            (axis, factor, goal, place)
-            for place, (axis, factor, goal, size) in enumerate(zip(axes, factors, goals, given, strict=True))
+            (axis, factor, goal, index)
+            for index, (axis, factor, goal, size) in enumerate(zip(axes, factors, goals, given, strict=True))
             if goal != size or factor != 1.0 or self.coordinates == "tf_crop_and_resize"
         ]
         if self._is_torchs(values, [axis for axis, *_ in changed], factors, goals):
             return self._by_torch(values, [goal for _, _, goal, _ in changed], scales, changed)
         dtype = values.dtype
         result = values if values.is_floating_point() else values.float()
-        for axis, factor, goal, place in changed:
-            part = None if not roi else (roi[place], roi[place + len(axes)])
+        for axis, factor, goal, index in changed:
+            part = None if not roi else (roi[index], roi[index + len(axes)])
             result = self._axis(result, axis, factor, int(goal), part)
         return result if dtype == result.dtype else result.round().to(dtype)
 
@@ -137,7 +137,7 @@ class Resize(nn.Module):
             return functional.interpolate(values, size=goals, mode="nearest")
         corners = self.coordinates == "align_corners"
         mode = "bicubic" if self.mode == "cubic" else ("linear", "bilinear", "trilinear")[values.ndim - 3]
-        # A scale that is not size over size shifts the places; torch has to know it.
+        # A scale that is not size over size shifts the positions; torch has to know it.
         exact = all(goal == values.shape[axis] * factor for axis, factor, goal, _ in changed)
         if corners or exact or not scales:
             return functional.interpolate(values, size=goals, mode=mode, align_corners=corners)
@@ -152,21 +152,21 @@ class Resize(nn.Module):
         self, values: Tensor, axis: int, factor: float, goal: int, roi: tuple[float, float] | None
     ) -> Tensor:
         length = values.shape[axis]
-        places = self._places(length, factor, goal, roi)
+        positions = self._positions(length, factor, goal, roi)
         if self.mode == "nearest":
-            result = values.index_select(axis, self._neighbours(places, length).to(values.device))
+            result = values.index_select(axis, self._neighbours(positions, length).to(values.device))
         else:
-            matrix = self._weights(places, length, factor).to(values.device, values.dtype)
+            matrix = self._weights(positions, length, factor).to(values.device, values.dtype)
             result = torch.tensordot(values, matrix, dims=([axis], [1])).movedim(-1, axis)
         if self.coordinates != "tf_crop_and_resize":
             return result
-        outside = ((places < 0) | (places > length - 1)).to(values.device)
+        outside = ((positions < 0) | (positions > length - 1)).to(values.device)
         shape = [1] * values.ndim
         shape[axis] = goal
         return torch.where(outside.reshape(shape), torch.full_like(result, self.fill), result)
 
-    def _places(self, length: int, factor: float, goal: int, roi: tuple[float, float] | None) -> Tensor:
-        """Where in the source each place of the result lies."""
+    def _positions(self, length: int, factor: float, goal: int, roi: tuple[float, float] | None) -> Tensor:
+        """Where in the source each position of the result lies."""
         at = torch.arange(goal, dtype=torch.float64)
         kind = self.coordinates
         if kind == "align_corners":
@@ -188,30 +188,30 @@ class Resize(nn.Module):
             return offset + (at + 0.5) / factor - 0.5
         return (at + 0.5) / factor - 0.5
 
-    def _neighbours(self, places: Tensor, length: int) -> Tensor:
+    def _neighbours(self, positions: Tensor, length: int) -> Tensor:
         near = {
             "floor": torch.floor,
             "ceil": torch.ceil,
             "round_prefer_floor": lambda at: torch.ceil(at - 0.5),
             "round_prefer_ceil": lambda at: torch.floor(at + 0.5),
         }[self.nearest]
-        return near(places).long().clamp(0, length - 1)
+        return near(positions).long().clamp(0, length - 1)
 
-    def _weights(self, places: Tensor, length: int, factor: float) -> Tensor:
+    def _weights(self, positions: Tensor, length: int, factor: float) -> Tensor:
         """(goal, length): how much of each source value goes into each of the result."""
         scale = min(1.0, factor) if self.antialias else 1.0
         reach = math.ceil((2 if self.mode == "cubic" else 1) / scale)
-        base = torch.floor(places).long()
+        base = torch.floor(positions).long()
         offsets = torch.arange(-reach + 1, reach + 1)
         neighbours = base.unsqueeze(1) + offsets
-        distance = (neighbours - places.unsqueeze(1)).abs() * scale
+        distance = (neighbours - positions.unsqueeze(1)).abs() * scale
         weights = self._cubic(distance) if self.mode == "cubic" else (1 - distance).clamp(min=0)
         outside = (neighbours < 0) | (neighbours > length - 1)
         if self.exclude:
             weights = weights.masked_fill(outside, 0)
         if self.exclude or self.antialias:
             weights = weights / weights.sum(1, keepdim=True)
-        matrix = torch.zeros(len(places), length, dtype=torch.float64)
+        matrix = torch.zeros(len(positions), length, dtype=torch.float64)
         return matrix.scatter_add(1, neighbours.clamp(0, length - 1), weights)
 
     def _cubic(self, distance: Tensor) -> Tensor:

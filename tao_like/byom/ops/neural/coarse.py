@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom.building.in_place import silu_over
-from tao_like.byom.ops.activations import swish
+from tao_like.byom.ops.neural.activations import swish
 
 
 def _coarse_sigmoid(values: Tensor) -> Tensor:

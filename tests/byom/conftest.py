@@ -1,0 +1,1 @@
+"""Beside ``foreign``, so that pytest finds this folder's helper for the tests in the folders below too."""
