@@ -13,8 +13,10 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what a task's class leaves to `make acceptance`, before the marks choose what runs."""
     for item in items:
-        left = getattr(getattr(item, "cls", None), "left_to_acceptance", ())
-        if isinstance(item, pytest.Function) and item.originalname in left:
+        is_left = getattr(getattr(item, "cls", None), "is_left_to_acceptance", None)
+        if is_left is None or not isinstance(item, pytest.Function):
+            continue
+        if is_left(item.originalname, item.callspec.params if hasattr(item, "callspec") else {}):
             item.add_marker(pytest.mark.acceptance)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tao_like.tasks import spec_module, task_names
 
 BUNDLE, ONNX = ".tltb", ".onnx"
 
@@ -33,6 +36,11 @@ class Row:
 
 
 DATA_FAULTS = ("corrupt sample", "empty class", "no samples", "one class", "a file for a folder")
+# Detectors of one class are common, and images without objects are data like any other; where the spec or the
+# palette names the classes, a split need not have all of them; captions have none.
+_TOLERANT = ("detection", "instance_segmentation", "pointpillars", "segmentation", "text_to_image")
+TOLERATED_BY: Mapping[str, tuple[str, ...]] = {"empty class": _TOLERANT, "one class": _TOLERANT}
+"""Faults of the data, and the tasks of which they stop no stage."""
 ROWS: Mapping[str, Row] = {
     # It writes what the labels say, and does not open the samples.
     "dataset_convert": Row("sources.yaml", tolerates=("corrupt sample", "empty class", "one class")),
@@ -73,6 +81,27 @@ ENDINGS: Mapping[str, tuple[Callable[[], Any], int, str]] = {
     "SIGTERM": (lambda: signal.raise_signal(signal.SIGTERM), 143, "SIGTERM"),
 }
 """What happens, the exit code, and words of the failure."""
+FAULTS_IN_TURN = (*DATA_FAULTS, *ENDINGS, "full disk", "kill")
+"""Those for which a stage works before it fails; the others take no time, and are tried with every task."""
+
+
+def is_tried_with(task: str, stage: str, fault: str) -> bool:
+    """Whether `make test` tries a fault of ``FAULTS_IN_TURN`` at a stage with this task; `make acceptance`
+    tries it with all.
+
+    The tasks take turns: every stage meets every fault, and every task meets every fault at some stage. Tasks
+    that a fault stops and tasks that tolerate it take turns apart, so that both are seen.
+    """
+    widespread = len(_tasks_with(stage))
+    number = [row for row in ROWS if len(_tasks_with(row)) == widespread].index(stage)
+    tolerant = TOLERATED_BY.get(fault, ())
+    alike = [name for name in _tasks_with(stage) if (name in tolerant) == (task in tolerant)]
+    return bool(alike) and alike[(number + FAULTS_IN_TURN.index(fault)) % len(alike)] == task
+
+
+@cache
+def _tasks_with(stage: str) -> list[str]:
+    return [name for name in task_names() if stage in spec_module(name).STAGES]
 
 
 def model_words(stage: str, path: Path) -> list[str]:

@@ -23,6 +23,8 @@ _STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
+    # Fixed above the axes: no ticks stand there, and looking for them takes a seventh of the time.
+    "axes.titley": 1.0,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,

@@ -139,9 +139,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(-0.01, 1.02)
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.set_yticks(np.linspace(0, 1, 6))
-    elif panel.whole_x:
-        from matplotlib.ticker import MaxNLocator
+        return
+    from matplotlib.ticker import MaxNLocator
 
+    # A number of ticks that is given: to see how many fit, matplotlib measures texts again and again.
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    if panel.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 

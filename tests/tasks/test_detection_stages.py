@@ -23,8 +23,6 @@ from tao_like.stages.results import ExportResult, QuantizeResult, TrainResult
 class TestDetection(TaskStagesTest):
     task: ClassVar[str] = "detection"
     tiny: ClassVar[tuple[str, ...]] = TINY
-    # A detector of one class is common, and images without objects are data like any other.
-    tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:

@@ -19,8 +19,6 @@ from tao_like.stages.results import ExportResult, QuantizeResult
 class TestInstanceSegmentation(TaskStagesTest):
     task: ClassVar[str] = "instance_segmentation"
     tiny: ClassVar[tuple[str, ...]] = TINY
-    # A network of one class is common, and images without objects are data like any other.
-    tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
     # Its trainings go the way of detection's, whose tests run every time.
     left_to_acceptance: ClassVar[tuple[str, ...]] = (
         "test_figures_of_two_processes_are_those_that_one_finds",

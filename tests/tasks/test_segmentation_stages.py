@@ -23,8 +23,6 @@ from tao_like.stages.results import ExportResult, TrainResult
 class TestSegmentation(TaskStagesTest):
     task: ClassVar[str] = "segmentation"
     tiny: ClassVar[tuple[str, ...]] = TINY
-    # The palette names the classes; that photos show all of them is a wish.
-    tolerates: ClassVar[tuple[str, ...]] = ("empty class", "one class")
 
     @classmethod
     def make_data(cls, folder: Path, *, missing: bool = False, corrupt: bool = False) -> list[str]:
