@@ -8,7 +8,7 @@ from typing import Any
 
 from tao_like.byom.building.registry import taught_in
 from tao_like.byom.source.graph import Graph, all_nodes
-from tao_like.errors import ConversionError
+from tao_like.errors import BundleError, ConversionError
 
 TAUGHT = "taught"
 """In a report and a bundle: operations that the user teaches, with the name of the file that does."""
@@ -36,14 +36,21 @@ def teaching_notes(taught: Mapping[str, str]) -> list[str]:
 
 
 def refuse_untaught(extra: Mapping[str, Any]) -> None:
-    """Raises a ConversionError where a bundle needs operations that nobody has taught this process.
+    """Refuses a bundle that needs operations which nobody has taught this process.
 
     Without them a network might be built with what is built in for an operation, and be another one.
 
     Args:
         extra: what the bundle says.
+
+    Raises:
+        BundleError: it says something else than names.
+        ConversionError: an operation is not taught.
     """
-    lacking = {name: file for name, file in extra.get(TAUGHT, {}).items() if not _is_taught(name)}
+    taught = extra.get(TAUGHT, {})
+    if not isinstance(taught, Mapping) or not all(isinstance(file, str) for file in taught.values()):
+        raise BundleError(f"the bundle's {TAUGHT!r} must say for each operation which file teaches it")
+    lacking = {name: file for name, file in taught.items() if not _is_taught(name)}
     if lacking:
         files = dict.fromkeys(lacking.values())
         raise ConversionError(

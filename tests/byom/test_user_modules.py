@@ -14,10 +14,11 @@ from onnx import helper
 from tao_like.bundle import read_bundle
 from tao_like.byom.building import registry
 from tao_like.byom.importing import from_bundle, import_file
+from tao_like.byom.teaching import refuse_untaught
 from tao_like.cli.main import main
 from tao_like.cli.user_modules import module_words, take_modules
 from tao_like.contract.model import Exportable
-from tao_like.errors import ConversionError
+from tao_like.errors import BundleError, ConversionError
 from tao_like.stages.lib.graphs.writing import to_onnx
 
 TAUGHT = """
@@ -192,6 +193,12 @@ def test_a_bundle_is_not_built_without_what_it_was_converted_with(
     with pytest.raises(ConversionError, match=r"my_ops\.py, which teaches Softmax; give --module my_ops\.py"):
         from_bundle(read_bundle(tmp_path / "model.tltb"))
     assert import_file(model).report["taught"] == {}
+
+
+@pytest.mark.parametrize("taught", [["Softmax"], {"Softmax": 3}, "Softmax"])
+def test_what_a_bundle_says_of_teachers_must_be_names(taught: object) -> None:
+    with pytest.raises(BundleError, match="for each operation which file teaches it"):
+        refuse_untaught({"taught": taught})
 
 
 def test_what_follows_a_taught_operation_takes_any_batch_after_export(file: Path, tmp_path: Path) -> None:
