@@ -39,9 +39,6 @@ EMBEDDING_GRAPH, IMAGE_GRAPH, SPACE_GRAPH = "embedding", "image_encoder", "embed
 LABELS = "labels"
 """Name of the probabilities (N, K) of labels, where images are judged by such."""
 MOST_CANDIDATES = 64
-INVERSION_ROUNDS = 3
-"""How often each step's equation is solved anew when an image is turned back into noise."""
-
 Floats = npt.NDArray[np.float32]
 
 
@@ -277,8 +274,9 @@ class UnclipGenerator:
     def _turned_back(self, call: GraphCall, pixels: Floats, without: Arrays) -> tuple[Floats, Floats]:
         """The noise of which DDIM makes an image (1, 3, H, W), -1 to 1, and its embedding.
 
-        Each step of DDIM is an equation for the noisier image, which is solved by putting its solution in
-        again (Song et al. 2021, section 4.3, take one round, at the step before).
+        Each step of DDIM is an equation for the noisier image; what the network foresees there is taken from
+        the image of the step before (Song et al. 2021, section 4.3). Putting the solution in again does not
+        converge: the network's slope is too steep.
         """
         image = call(IMAGE_GRAPH, {"pixels": (pixels + 1) / 2})["image_embedding"]
         plain = replace(self.decoder, guidance_scale=1.0)
@@ -289,12 +287,9 @@ class UnclipGenerator:
             kept, before = float(process.kept[number]), process.before(number)
             ratio = np.sqrt((1 - before) / (1 - kept))
             fraction = np.sqrt(before) - ratio * np.sqrt(kept)
-            noisier = x
-            for _ in range(INVERSION_ROUNDS):
-                found = plain.guided(call, noisier, int(process.timesteps[number]), condition)
-                made, _ = plain.foreseen(noisier, found[:, :3], kept)
-                noisier = ((x - fraction * made) / ratio).astype(np.float32)
-            x = noisier
+            found = plain.guided(call, x, int(process.timesteps[number]), condition)
+            made, _ = plain.foreseen(x, found[:, :3], kept)
+            x = ((x - fraction * made) / ratio).astype(np.float32)
         return x, image
 
 
