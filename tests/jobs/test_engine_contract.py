@@ -266,8 +266,8 @@ def test_pods_see_the_volume_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         KubernetesExecutor(settings).submit(work(tmp_path))
 
 
-def test_ray_places_a_job_on_one_machine(tmp_path: Path) -> None:
-    with serving(Ray()) as url, pytest.raises(EngineError, match=r"train.num_nodes: Ray Jobs places"):
+def test_ray_runs_a_job_on_one_machine(tmp_path: Path) -> None:
+    with serving(Ray()) as url, pytest.raises(EngineError, match=r"train.num_nodes: Ray Jobs runs"):
         RayExecutor(RaySpec(address=url)).submit(work(tmp_path, placement=Placement(nodes=2)))
     with pytest.raises(EngineError, match=r"execution.ray.address: http://127.0.0.1:9 does not answer"):
         RayExecutor(RaySpec(address="http://127.0.0.1:9")).submit(work(tmp_path / "other"))
