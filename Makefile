@@ -28,7 +28,7 @@ test check: export OMP_NUM_THREADS := $(or $(OMP_NUM_THREADS),1)
 
 # A file's tests stay in one process, since they share what a training has left.
 test: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(CHECKED) $(PYTEST_ARGS)

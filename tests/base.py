@@ -47,11 +47,13 @@ OF_THE_STAGE: Mapping[str, tuple[str, ...]] = {
     "test_a_pruning_that_does_not_end_well_leaves_no_bundle": ("classification", "pose_classification"),
     "test_a_retrained_bundle_is_pruned_and_trained_once_more": ("classification", "segmentation"),
     "test_a_training_whose_process_was_killed_goes_on_to_the_same_weights": ("classification", "detection"),
+    "test_a_seed_gives_the_same_weights_twice_and_another_gives_others": ("pointpillars", "segmentation"),
     "test_an_export_that_answers_differently_fails_and_leaves_the_old_file": ("clip", "text_to_image"),
     "test_an_interrupted_training_says_so_and_leaves_no_bundle": ("clip", "segmentation"),
     "test_compare_refuses_models_of_other_classes_or_another_task": ("clip", "pose_classification"),
     "test_other_forms_of_input_and_other_ranges_work_too": ("classification", "clip", "pointpillars"),
     "test_pruning_nothing_is_an_error_that_leaves_the_old_results": ("classification", "pointpillars"),
+    "test_sharded_weights_learn_what_whole_ones_do": ("clip", "pose_classification"),
     "test_training_again_keeps_the_earlier_results": ("pose_classification", "segmentation"),
     "test_what_cannot_be_quantized_is_named_and_the_old_file_stays": ("classification", "pointpillars"),
 }

@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
+LONG_FILES = (
+    *("detection_stages", "specs", "pointpillars_stages", "text_to_image_stages", "instances_stages"),
+    *("segmentation_stages", "clip_stages", "pose_stages", "classification_stages", "readme", "notebooks"),
+    *("processes", "sharding", "resume_places", "search", "detection_architectures"),
+    *("detection_predictions", "resume", "service_training", "attached"),
+)
+"""Files that take half a minute or more; they run first, for a long one at the end leaves the others idle."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what a task's class leaves to `make acceptance`, before the marks choose what runs."""
+    """Puts long files first, and marks what a task's class leaves to `make acceptance`."""
+    order = {f"test_{name}.py": number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         is_left = getattr(getattr(item, "cls", None), "is_left_to_acceptance", None)
         if is_left is None or not isinstance(item, pytest.Function):
