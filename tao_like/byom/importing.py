@@ -30,7 +30,7 @@ from tao_like.byom.proof.comparison import (
 from tao_like.byom.proof.exact import doubled
 from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
-from tao_like.byom.proof.judging import Comparison
+from tao_like.byom.proof.judging import Comparison, proof_report
 from tao_like.byom.source.batches import free_batch
 from tao_like.byom.source.graph import all_constants
 from tao_like.byom.source.integers import spelled_out
@@ -112,38 +112,29 @@ def import_file(
         imported, model, freed = _converted(source)
         imported.notes[:] = dict.fromkeys([*rounding_notes(rounded), *imported.notes])
         shapes = input_shapes(imported.graph, size, given_shapes)
-        typed = with_measured_types(model, imported, _examples(imported, shapes))
-        if typed is not None:
-            notes, model = imported.notes, typed
-            imported = convert(typed)
-            imported.notes[:] = notes
+        imported, model = _with_measured_types(imported, model, shapes)
         _refuse_broken_weights(imported)
         comparisons = _prove(imported, source, shapes, freed=freed, images=images, tolerance=tolerance)
     except ConversionError as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
+    worst = _worst(path, comparisons, tolerance)
     own = batch_sizes(imported.graph, freed=freed)
     bound = own[0] if len(own) == 1 else None
-    if bound is not None:
-        imported.notes.append(bound_to(bound))
-    worst = max(comparisons, key=lambda item: item.of_allowed)
-    # Not `of_allowed > 1`: a difference that is not a number must fail too.
-    if not worst.of_allowed <= 1:
-        raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
     taught = taught_operations(imported.graph)
-    imported.notes.extend(teaching_notes(taught))
-    imported.notes.extend(_rounded(worst, tolerance))
-    imported.notes.extend(_without_norms(imported.module))
+    imported.notes += [
+        *([] if bound is None else [bound_to(bound)]),
+        *teaching_notes(taught),
+        *_rounded(worst, tolerance),
+        *_without_norms(imported.module),
+    ]
     inner = value_shapes(imported, _examples(imported, shapes))
     cuts = find_cuts(imported, inner)
     head = find_head(imported, inner)
     report = {
         **_report_of_file(path, source, imported),
-        "compared_at": {name: list(shape) for name, shape in shapes.items()},
-        "comparisons": [asdict(item) for item in comparisons],
-        "largest_difference": max(item.difference for item in comparisons),
-        "tolerance": tolerance,
+        **proof_report(shapes, comparisons, tolerance),
         TAUGHT: taught,
         BATCH: bound,
         "cuts": [asdict(item) for item in cuts],
@@ -152,6 +143,27 @@ def import_file(
         **account(imported),
     }
     return ImportResult(imported, model, cuts, shapes, comparisons, report)
+
+
+def _with_measured_types(
+    imported: Imported, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]
+) -> tuple[Imported, onnx.ModelProto]:
+    """The network built again where a run tells types that onnx cannot infer, and its graph with them."""
+    typed = with_measured_types(model, imported, _examples(imported, shapes))
+    if typed is None:
+        return imported, model
+    again = convert(typed)
+    again.notes[:] = imported.notes
+    return again, typed
+
+
+def _worst(path: str | Path, comparisons: Sequence[Comparison], tolerance: float) -> Comparison:
+    """The comparison that is nearest to what is allowed. Raises ConversionError where it is beyond."""
+    worst = max(comparisons, key=lambda item: item.of_allowed)
+    # Not `of_allowed > 1`: a difference that is not a number must fail too.
+    if not worst.of_allowed <= 1:
+        raise ConversionError(f"{path}: {_too_far(worst, tolerance)}")
+    return worst
 
 
 def _report_of_file(path: str | Path, source: onnx.ModelProto, imported: Imported) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,3 +160,15 @@ def _apart(left: _Floats, right: _Floats) -> _Floats:
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(np.where(same, 0.0, np.abs(left - right)), nan=np.inf)
+
+
+def proof_report(
+    shapes: Mapping[str, Sequence[int]], comparisons: Sequence[Comparison], tolerance: float
+) -> dict[str, Any]:
+    """What the report says of the comparisons."""
+    return {
+        "compared_at": {name: list(shape) for name, shape in shapes.items()},
+        "comparisons": [asdict(item) for item in comparisons],
+        "largest_difference": max(item.difference for item in comparisons),
+        "tolerance": tolerance,
+    }
