@@ -165,6 +165,7 @@ def test_hyperband_es_ends_what_is_below_the_threshold(tmp_path: Path) -> None:
             assert (row["state"], int(row["epochs"]) <= 2) == ("pruned", True)
 
 
+@pytest.mark.acceptance
 def test_bayesian_finds_better_values_than_chance(tmp_path: Path) -> None:
     """In the median of three seeds, with as many trials."""
     best: dict[str, list[float]] = {"bayesian": [], "random": []}

@@ -187,6 +187,7 @@ def wait_for_epoch(folder: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError("the training has not begun within two minutes")
 
 
+@pytest.mark.acceptance  # as test_resume.py, but whenever Ctrl-C happens to come
 def test_ctrl_c_ends_a_training_as_a_failure_that_can_be_resumed(
     class_folders: Path, tmp_path: Path, tao_like: CommandLine
 ) -> None:

@@ -71,7 +71,12 @@ def assert_trained_as_one(results: Path, alone: TrainResult) -> None:
 
 
 @pytest.mark.parametrize(
-    "starter", [[sys.executable], [*TORCHRUN, "2", "--standalone"]], ids=["num_gpus", "torchrun"]
+    "starter",
+    [
+        pytest.param([sys.executable], id="num_gpus"),
+        # Two machines are started by torchrun too.
+        pytest.param([*TORCHRUN, "2", "--standalone"], id="torchrun", marks=pytest.mark.acceptance),
+    ],
 )
 def test_two_processes_train_and_score_as_one(
     starter: list[str], data: list[str], alone: TrainResult, tmp_path: Path

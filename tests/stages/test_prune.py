@@ -33,7 +33,13 @@ def prune(trained: TrainResult, folder: Path, *overrides: str) -> Any:
     return run("prune", folder, f"prune.checkpoint={trained.bundle}", *FAST, *overrides)
 
 
-@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_byobnet"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "test_vit",
+        *(pytest.param(name, marks=pytest.mark.acceptance) for name in ("test_convnext", "test_byobnet")),
+    ],
+)
 def test_architectures_go_through_all_stages(backbone: str, class_folders: Path, tmp_path: Path) -> None:
     settings = [*data_overrides(class_folders), f"model.backbone.type={backbone}", "train.num_epochs=1"]
     run("train", tmp_path, *settings)

@@ -44,11 +44,10 @@ class Broken(NamedTuple):
     """A training that a signal ended.
 
     Attributes:
-        number: the signal; code: what the process gave back; errors: what it said.
+        code: what the process gave back; errors: what it said.
     """
 
     results: Path
-    number: signal.Signals
     code: int
     errors: str
 
@@ -60,38 +59,35 @@ CASES = {
     "SIGKILL, workers 2": (signal.SIGKILL, 11, 2),
 }
 """Signal, the batch in which it comes, and the number of loading processes."""
+EVERY_TIME = ("Ctrl-C, workers 2", "SIGKILL, workers 0")
+MARKED = [pytest.param(name, marks=() if name in EVERY_TIME else pytest.mark.acceptance) for name in CASES]
 
 
-@pytest.fixture(scope="module")
-def broken(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Broken]:
-    """All broken trainings; their processes run side by side, for most of their time goes into starting."""
-    data = data_overrides(class_folders)
-    started = {}
-    for name, (number, batch, workers) in CASES.items():
-        results = tmp_path_factory.mktemp("broken")
-        words = [*TINY, *data, *HARD, f"results_dir={results}", f"dataset.workers={workers}"]
-        if number == signal.SIGKILL:
-            words.append("train.checkpoint_interval=2")
-        started[name] = (
-            results,
-            subprocess.Popen(
-                [sys.executable, "-c", BREAKING, str(int(number)), str(batch), *words],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_hear_signals,
-            ),
-        )
-    found = {}
+def broken(name: str, class_folders: Path, folder: Path) -> Broken:
+    """A training that is broken as ``name`` of `CASES` says."""
+    number, batch, workers = CASES[name]
+    words = [
+        *TINY,
+        *data_overrides(class_folders),
+        *HARD,
+        f"results_dir={folder}",
+        f"dataset.workers={workers}",
+    ]
+    if number == signal.SIGKILL:
+        words.append("train.checkpoint_interval=2")
+    process = subprocess.Popen(
+        [sys.executable, "-c", BREAKING, str(int(number)), str(batch), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_signals,
+    )
     try:
-        for name, (results, process) in started.items():
-            _, errors = process.communicate(timeout=240)
-            found[name] = Broken(results, CASES[name][0], process.returncode, errors)
+        _, errors = process.communicate(timeout=240)
     finally:
-        for _, process in started.values():
-            process.kill()
-    return found
+        process.kill()
+    return Broken(folder, process.returncode, errors)
 
 
 def _hear_signals() -> None:
@@ -115,11 +111,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "KILL" not in name])
+@pytest.mark.parametrize("name", [one for one in MARKED if "KILL" not in str(one.values)])
 def test_a_training_that_is_asked_to_end_says_how_it_goes_on_and_loses_nothing(
-    name: str, broken: dict[str, Broken], whole: TrainResult, class_folders: Path
+    name: str, whole: TrainResult, class_folders: Path, tmp_path: Path
 ) -> None:
-    case = broken[name]
+    case = broken(name, class_folders, tmp_path)
     batch = CASES[name][1]
     assert (case.code, "Traceback" in case.errors) == (130, False), case.errors
     assert case.errors.count("a second one ends at once") == 1
@@ -135,11 +131,11 @@ def test_a_training_that_is_asked_to_end_says_how_it_goes_on_and_loses_nothing(
     assert_same_end(resumed, whole)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "KILL" in name])
+@pytest.mark.parametrize("name", [one for one in MARKED if "KILL" in str(one.values)])
 def test_a_killed_training_loses_at_most_the_steps_since_its_checkpoint(
-    name: str, broken: dict[str, Broken], whole: TrainResult, class_folders: Path
+    name: str, whole: TrainResult, class_folders: Path, tmp_path: Path
 ) -> None:
-    case = broken[name]
+    case = broken(name, class_folders, tmp_path)
     assert case.code == -signal.SIGKILL
     folder = case.results / "train"
     assert status_lines(folder)[-1]["status"] == "RUNNING"

@@ -32,6 +32,10 @@ FAMILIES = {
     "Swin": ("swin_tiny_patch4_window7_224", 56),
     "DarkNet": ("darknet17", 64),
 }
+# The first linear layer of VGG has a hundred million weights.
+TRAINED = [
+    pytest.param(family, marks=pytest.mark.acceptance if family == "VGG" else ()) for family in FAMILIES
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def thin_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("thin_networks")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRAINED)
 def test_a_family_trains_exports_and_answers_alike(
     family: str, few_images: list[str], tmp_path: Path
 ) -> None:
