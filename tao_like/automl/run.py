@@ -25,11 +25,16 @@ def run_automl(
     spec: str | Path | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     *,
+    options: Sequence[str] = (),
     console: Console | None = None,
     debug: bool = False,
     events: Events | None = None,
 ) -> StageResult:
     """Search for hyper-parameters; the arguments are those of a stage.
+
+    Args:
+        task, spec, overrides, console, debug, events: as of a stage.
+        options: of the command line of each training, beside its spec.
 
     Raises:
         SpecError: Optuna is not installed, or the spec is wrong. TaoLikeError: no trial succeeded.
@@ -52,10 +57,10 @@ def run_automl(
         with run:
             for note in loaded.notes:
                 run.info(note)
-            return _search(run, task, loaded.spec, loaded.given)
+            return _search(run, task, loaded.spec, loaded.given, options)
 
 
-def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResult:
+def _search(run: Run, task: str, spec: Any, given: frozenset[str], options: Sequence[str]) -> StageResult:
     from tao_like.automl.algorithms import open_study
     from tao_like.automl.outcome import write_outcome
     from tao_like.automl.population import check_parameters
@@ -76,7 +81,8 @@ def _search(run: Run, task: str, spec: Any, given: frozenset[str]) -> StageResul
     study = open_study(
         run.folder, spec.automl, parameters, spec.train.num_epochs, maximize=goal.higher_is_better
     )
-    search = Search(study, spec, task, parameters, goal, run, executor_of(spec.execution), Path.cwd())
+    executor = executor_of(spec.execution)
+    search = Search(study, spec, task, parameters, goal, run, executor, Path.cwd(), options)
     search.carry_out()
     report = write_outcome(search)
     run.report(report)

@@ -65,6 +65,7 @@ class Search:
         goal: the metric, on the validation data.
         run: is told; executor: runs the trainings.
         cwd: the folder that relative paths of the spec begin in.
+        options: of each training's command line, beside its spec.
     """
 
     study: optuna.Study
@@ -75,6 +76,7 @@ class Search:
     run: Run
     executor: Executor
     cwd: Path
+    options: Sequence[str] = ()
     running: list[Running] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -174,6 +176,7 @@ class Search:
             self.task,
             "train",
             spec,
+            options=self.options,
             resume=resume,
             environment=self.spec.execution.environment,
             cwd=self.cwd,

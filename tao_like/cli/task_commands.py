@@ -139,8 +139,9 @@ def _stage_command(task: str, stage: str) -> click.Command:
                 return
         if stage == AUTOML:
             from tao_like.automl.run import run_automl
+            from tao_like.cli.user_modules import module_words
 
-            run_automl(task, spec, overrides, debug=debug)
+            run_automl(task, spec, overrides, options=module_words(), debug=debug)
             return
         from tao_like.stages import run_stage
 

@@ -26,6 +26,7 @@ def submission(
     spec: Mapping[str, Any],
     *,
     command: Sequence[str] = (),
+    options: Sequence[str] = (),
     resume: bool = False,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -38,6 +39,7 @@ def submission(
         attempt: from 1.
         task, action: the command; spec: the keys that are given.
         command: other words to run in its place.
+        options: further options of the ordinary command line, such as ``--module FILE``.
         resume: go on from the last checkpoint, where there is one.
         environment: further variables.
         cwd: the working folder; None: the job's.
@@ -47,7 +49,7 @@ def submission(
     words = list(command)
     if not words:
         write_spec(folder, spec)
-        words = [sys.executable, "-m", "tao_like.cli", task, action, "-e", str(folder.spec)]
+        words = [sys.executable, "-m", "tao_like.cli", task, action, "-e", str(folder.spec), *options]
         checkpoint = last_checkpoint(folder) if resume and action == "train" else None
         if checkpoint is not None:
             words.append(f"{RESUME_KEY}={checkpoint}")

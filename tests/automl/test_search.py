@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,9 @@ class Calculated:
         return []
 
 
-def search(folder: Path, executor: Calculated, **block: Any) -> tuple[Search, dict[str, Any]]:
+def search(
+    folder: Path, executor: Calculated, *, options: Sequence[str] = (), **block: Any
+) -> tuple[Search, dict[str, Any]]:
     """A search, and what it left."""
     settings = {"algorithm": "random", "max_trials": 12, **block}
     spec = load_spec(
@@ -109,7 +112,7 @@ def search(folder: Path, executor: Calculated, **block: Any) -> tuple[Search, di
     console = Console(file=io.StringIO())
     with Run(folder, task="classification", stage="automl", spec_yaml="", console=console) as run:
         study = open_study(folder, spec.automl, parameters, EPOCHS, maximize=True)
-        work = Search(study, spec, "classification", parameters, goal, run, executor, folder)
+        work = Search(study, spec, "classification", parameters, goal, run, executor, folder, options)
         work.carry_out()
         return work, write_outcome(work)
 
@@ -174,6 +177,12 @@ def test_bayesian_finds_better_values_than_chance(tmp_path: Path) -> None:
             _, report = search(tmp_path / f"{algorithm}{seed}", Calculated(), algorithm=algorithm, seed=seed)
             values.append(report["best"]["value"])
     assert sorted(best["bayesian"])[1] > sorted(best["random"])[1]
+
+
+def test_each_training_gets_the_options_of_the_command_line(tmp_path: Path) -> None:
+    executor = Calculated()
+    search(tmp_path, executor, max_trials=2, options=("--module", "/my_ops.py"))
+    assert [list(work.command[-2:]) for work in executor.submitted] == [["--module", "/my_ops.py"]] * 2
 
 
 def test_importance_is_found(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_the_command_line_learns_an_operation(
     assert getattr(target, "__name__", "") == "quick"
 
 
+def test_a_search_hands_the_file_to_its_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_ops.py").write_text(TAUGHT, encoding="utf-8")
+    given: list[list[str]] = []
+    monkeypatch.setattr("tao_like.automl.run.run_automl", lambda *_, options, **__: given.append(options))
+    monkeypatch.chdir(tmp_path)
+    called("--module", "my_ops.py", "classification", "automl")
+    assert given == [["--module", str(tmp_path / "my_ops.py")]]
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
