@@ -6,36 +6,14 @@ import gzip
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
+from many_scripts import CAPTIONS, texts
 
 from tao_like.data.text.vocabulary import read_merges, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.choices import BPE, WORDS
 from tao_like.runtime.inputs.text import END, START, UNKNOWN, TextPreprocessing, Tokenizer
 from tao_like.runtime.inputs.text.bpe import BytePairs, clip_tokens
-
-CAPTIONS = [
-    "a small red circle at the top left",
-    "Two dogs, one cat & 3 birds; they're running!",
-    "a photo of the lower town at night, photographed from the tower",
-    "naïve café — déjà vu",
-    "плывёт красная лодка",
-    "赤い車と青い空",
-    "سيارة حمراء",
-    "ελληνικά γράμματα",
-    "लाल गाड़ी",
-    "빨간 자동차",
-    "emoji 😀😀 🚗🏽 and flags 🇩🇪",
-    "½ cup, 2³ and Ⅷ, 12:45pm",
-]
-WORDS_MIXED = [
-    "I'll", "you've", "it's", "O'Brien's", "''quoted''", "_under_score_", "C++", "A.B.C", "x=y", "tab\there",
-    "new\nline", "  spaces  ", "ÀÉÎ", "ﬁne", "e\u0301", "ß", "ǅ", "Ⅻ", "²", "٣", "๓", "…", "—", "№5", "100%",
-    "don't!'s", "'s", "'S", "!?!", "<|endoftext|>", "a<|startoftext|>b", "\uff11\uff12", "日本語2024年",
-    "łódź", "a\u00a0b",
-    "\u200bzero", "👩‍👩‍👧", "hello-world", "end.", "(paren)", "#tag", "@name", "~tilde", "`tick`", "|pipe|",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +35,6 @@ def vocabulary_folder(folder: Path, merges: list[str]) -> Path:
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
     return folder
-
-
-def texts(count: int) -> list[str]:
-    """Strings of many scripts, in which the ones above are mixed."""
-    draw = np.random.default_rng(0)
-    pieces = [*CAPTIONS, *WORDS_MIXED, *" ".join(CAPTIONS).split()]
-    return [" ".join(draw.choice(pieces, draw.integers(1, 5))) for _ in range(count)]
 
 
 def test_ids_are_those_of_transformers_tokenizer(own: Tokenizer, merges: list[str], tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from many_scripts import CAPTIONS, WORDS_MIXED, texts
 from sample_images import CLASSES, write_class_folders
 from stage_runs import csv_rows
-from test_text_input import CAPTIONS, WORDS_MIXED, texts
 from tiny_clip import data_overrides, run
 
 from tao_like import runtime
