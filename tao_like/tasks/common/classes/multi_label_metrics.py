@@ -12,8 +12,6 @@ from typing_extensions import override
 from tao_like.networks import _torchvision  # noqa: F401
 
 # isort: split
-from torchmetrics.functional.classification import multilabel_average_precision
-
 from tao_like.contract.metrics import Metrics, Report
 from tao_like.tasks.common.classes.class_metrics import Calibration, class_scores, per_class
 from tao_like.tasks.common.classes.class_scores import DEFAULT_THRESHOLD, ClassScores, best_f1_threshold
@@ -67,6 +65,9 @@ class MultiLabelMetrics(Metrics):
         predicted = scores >= self.limits
         samples = targets.sum(axis=0)
         by_class = class_scores((predicted & targets).sum(axis=0), predicted.sum(axis=0), samples)
+        # Not at the top: this imports transformers where that is installed, which takes seconds.
+        from torchmetrics.functional.classification import multilabel_average_precision
+
         mean_ap = multilabel_average_precision(
             torch.from_numpy(scores), torch.from_numpy(targets).int(), len(self.classes)
         )
