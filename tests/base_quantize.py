@@ -45,6 +45,8 @@ class QuantizeStageTests:
     task: ClassVar[str]
     input_formats: ClassVar[tuple[str, ...]]
     fixed_batch: ClassVar[int]
+    counts_apart: ClassVar[float] = 0.0
+    """By what fraction parameters and MACs of a bundle and its graphs may differ."""
 
     @classmethod
     def run(cls, stage: str, results: Path, overrides: Sequence[str]) -> StageResult:
@@ -201,8 +203,8 @@ class QuantizeStageTests:
             model_size(path) for path in (trained.bundle, exported.onnx_file, quantized.onnx_file)
         ]
         for key in ("parameters", "macs"):
-            assert len({row[key] for row in result.rows}) == 1
-            assert result.rows[0][key] > 0
+            counts = [row[key] for row in result.rows]
+            assert 0 < max(counts) <= min(counts) * (1 + self.counts_apart)
         assert all(0 < row["median_ms"] <= row["p95_ms"] for row in result.rows)
         assert [row["processors"] for row in result.rows] == [None, None, "any"]
         assert "hold on any processor" in (result.folder / "log.txt").read_text("utf-8")

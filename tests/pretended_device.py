@@ -22,6 +22,7 @@ MOVING = {
     torch.ops.aten._to_copy.default,
     torch.ops.aten.copy_.default,
     torch.ops.aten.index.Tensor,
+    torch.ops.aten.index_put.default,
     torch.ops.aten.index_put_.default,
 }
 

@@ -30,11 +30,11 @@ from tao_like.tasks.detection.metrics.agreement import comparison
 from tao_like.tasks.detection.metrics.coco import COCO_NAMES
 
 LEARN = (
-    "train.num_epochs=14",
+    "train.num_epochs=9",
     "train.seed=2",  # finds the squares with AVX2 alone too, where sums are rounded otherwise
-    "train.validation_interval=14",
+    "train.validation_interval=9",
     "dataset.cache=ram",
-    "dataset.augmentation.plain_epochs=4",
+    "dataset.augmentation.plain_epochs=3",
     "dataset.augmentation.random_color.enable=false",
     "train.optim.lr=5e-3",
 )

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.acceptance
 
 class TestMask2Former(Instances):
     tiny: ClassVar[tuple[str, ...]] = (*TINY, *SMALL)
+    # What becomes of the learned queries before they meet the image is computed beforehand in the graphs.
+    counts_apart: ClassVar[float] = 0.01
+    device_tolerance: ClassVar[float] = 1e-5
 
     def test_masks_come_out_beside_the_boxes_in_standard_operators(self, exported: ExportResult) -> None:
         model = onnx.load(exported.onnx_file)

@@ -36,8 +36,10 @@ def graph_cost(model: onnx.ModelProto, example: Sequence[int] = ()) -> Cost:
 
     Parameters are the values of the kernels that inputs are multiplied with, in float or int8; MACs are
     those of convolutions (transposed ones too) and of matrix products, with fixed operands or computed ones.
-    So a bundle, its ONNX file and the int8 file come to the same numbers. A convolution that runs once for
-    each object that is found, of which nobody knows the number beforehand, counts for one object.
+    So a bundle, its ONNX file and the int8 file come to the same numbers, but for products that depend on no
+    input, such as the first ones of learned queries: a graph has them computed beforehand. A convolution
+    that runs once for each object that is found, of which nobody knows the number beforehand, counts for one
+    object.
 
     Args:
         model: its batch, and perhaps more, may be open.
