@@ -44,6 +44,7 @@ OF_THE_STAGE: Mapping[str, tuple[str, ...]] = {
     "test_a_broken_retraining_goes_on_to_the_weights_of_an_unbroken_one": ("clip", "pose_classification"),
     "test_a_bundle_is_exported_for_it_and_gives_the_same_file": ("classification", "pointpillars"),
     "test_a_layer_is_left_in_float_by_name": ("clip", "segmentation"),
+    "test_a_network_learns_from_a_teacher_of_its_own_classes_alone": ("classification", "segmentation"),
     "test_a_pruning_that_does_not_end_well_leaves_no_bundle": ("classification", "pose_classification"),
     "test_a_retrained_bundle_is_pruned_and_trained_once_more": ("classification", "clip"),
     "test_a_training_whose_process_was_killed_goes_on_to_the_same_weights": ("classification", "detection"),

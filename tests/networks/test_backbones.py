@@ -66,9 +66,9 @@ def test_rectangle_channels_and_rates_reach_the_network() -> None:
     [
         ("vit_tiny_patch16_224", 100, "patches of 16"),
         ("swin_tiny_patch4_window7_224", 98, "patches of 4"),
-        ("gcvit_xxtiny", 100, "in timm's words"),
+        pytest.param("gcvit_xxtiny", 100, "in timm's words", marks=pytest.mark.acceptance),
         ("vgg11", 16, "too small"),
-        ("efficientformer_l1", 64, "in timm's words"),
+        pytest.param("efficientformer_l1", 64, "in timm's words", marks=pytest.mark.acceptance),
     ],
 )
 def test_wrong_size_is_refused_with_sizes_that_fit(name: str, size: int, rule: str) -> None:

@@ -117,7 +117,14 @@ def exported(name: str, side: int = 64) -> tuple[nn.Module, onnx.ModelProto, tor
     return module, to_onnx(shape, (example,), dynamic=True, opset=18)[0], example[:1]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("resnet18", marks=pytest.mark.acceptance),
+        "vit_tiny_patch16_224",
+        "tf_efficientnet_lite0",
+    ],
+)
 def test_a_network_its_graph_and_its_int8_form_cost_what_torch_counts(name: str) -> None:
     module, model, example = exported(name)
     counter = FlopCounterMode(display=False)

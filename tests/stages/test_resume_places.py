@@ -85,8 +85,8 @@ def test_ctrl_c_anywhere_leaves_a_checkpoint_of_the_step_that_it_came_in(
 @pytest.mark.parametrize(
     "settings",
     [
-        ["train.precision=bf16"],
-        ["train.keep=last", "train.max_steps=5"],
+        pytest.param(["train.precision=bf16"], marks=pytest.mark.acceptance),
+        pytest.param(["train.keep=last", "train.max_steps=5"], marks=pytest.mark.acceptance),
         ["train.optim.policy=one_cycle", "train.optim.head_epochs=0.5"],
     ],
 )

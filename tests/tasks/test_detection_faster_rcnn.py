@@ -46,7 +46,12 @@ def theirs() -> nn.Module:
     """torchvision's model with random weights, such that features stay small and answers differ."""
     torch.manual_seed(0)
     model = fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=7, rpn_post_nms_top_n_test=REGIONS
+        weights=None,
+        weights_backbone=None,
+        num_classes=7,
+        rpn_post_nms_top_n_test=REGIONS,
+        rpn_post_nms_top_n_train=3 * REGIONS,
+        box_batch_size_per_image=64,
     ).eval()
     for name, value in model.named_parameters():
         if name.endswith(("cls_score.weight", "bbox_pred.weight", "cls_logits.weight")):
@@ -65,6 +70,8 @@ def ours(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> FasterR
         "model.arch=faster_rcnn",
         "model.neck.width=256",
         f"model.faster_rcnn.rpn_post_nms_top_n_test={REGIONS}",
+        f"model.faster_rcnn.rpn_post_nms_top_n_train={3 * REGIONS}",
+        "model.faster_rcnn.box_batch_size_per_image=64",
         "model.backbone.type=resnet50",
         f"model.backbone.pretrained_backbone_path={file}",
     )

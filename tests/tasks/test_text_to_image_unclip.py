@@ -351,6 +351,7 @@ def test_standardized_embeddings_come_back() -> None:
     assert torch.allclose(part.embeddings(standardized), embeddings, atol=1e-5)
 
 
+@pytest.mark.acceptance
 def test_the_autoregressive_prior_trains_and_ships(tmp_path: Path) -> None:
     data = data_overrides(write_pairs(tmp_path / "data"))
     words = ["model.arch=unclip", "model.unclip.prior=autoregressive", *TINY, *data, "train.num_epochs=1"]
