@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN)
 
 CHECKED := tests/test_imports.py tests/test_bundle.py tests/test_two_phase_task.py tests/config tests/data tests/runtime \
-	tests/tracking tests/tasks/test_classification_stages.py
+	tests/tracking tests/tasks/classification/test_classification_stages.py
 
 .PHONY: quickstart test check lint acceptance docs constraints clean
 

@@ -216,7 +216,7 @@ def test_what_cannot_be_together_is_named() -> None:
 
 
 def test_tao_s_specs_of_segformer_and_unet_load() -> None:
-    given = Path(__file__).parents[1] / "files" / "tao_segformer.yaml"
+    given = Path(__file__).parents[2] / "files" / "tao_segformer.yaml"
     loaded = load_spec(spec_module("segmentation").Spec, given)
     spec = loaded.spec
     assert (spec.dataset.root_dir, spec.dataset.img_size, spec.dataset.num_classes) == ("/data/isbi", 256, 2)

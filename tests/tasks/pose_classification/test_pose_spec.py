@@ -7,7 +7,7 @@ from pathlib import Path
 from tao_like.config import load_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
-TAO_SPEC = Path(__file__).parents[1] / "files" / "tao_pose_classification.yaml"
+TAO_SPEC = Path(__file__).parents[2] / "files" / "tao_pose_classification.yaml"
 
 
 def test_a_spec_of_tao_loads_and_says_in_one_note_what_it_leaves_out() -> None:

@@ -13,7 +13,7 @@ from tao_like.config import iter_fields, json_schema, load_spec
 from tao_like.errors import SpecError
 from tao_like.tasks import spec_module
 
-TAO_SPEC = Path(__file__).parents[1] / "files" / "tao_mask2former.yaml"
+TAO_SPEC = Path(__file__).parents[2] / "files" / "tao_mask2former.yaml"
 SPEC = spec_module("instance_segmentation").Spec
 ARCH = "model.arch=mask2former"
 

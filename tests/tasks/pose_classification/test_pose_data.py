@@ -24,7 +24,7 @@ from tao_like.tasks.pose_classification.init import write_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
 LAYOUT = LAYOUTS["kinect_v1"]
-SHIPPED = Path(__file__).parents[2] / "specs" / "pose_classification" / "skeleton_actions.yaml"
+SHIPPED = Path(__file__).parents[3] / "specs" / "pose_classification" / "skeleton_actions.yaml"
 PREPROCESSING = SkeletonPreprocessing(3, 16, len(LAYOUT.joints), 2, sampling="pad")
 
 

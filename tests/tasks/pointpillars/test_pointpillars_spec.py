@@ -12,7 +12,7 @@ from tao_like.config.validation import validate_spec_class
 from tao_like.errors import SpecError
 from tao_like.tasks.pointpillars.spec import Spec
 
-TAO_SPEC = Path(__file__).parents[1] / "files" / "tao_pointpillars.yaml"
+TAO_SPEC = Path(__file__).parents[2] / "files" / "tao_pointpillars.yaml"
 
 
 def test_the_declaration_holds_its_own_rules() -> None:
