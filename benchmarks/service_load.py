@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 
 from tao_like.jobs.states import JobStatus
-from tao_like.jobs.store import Store
-from tao_like.jobs.tables import job_details, jobs
+from tao_like.jobs.storage.store import Store
+from tao_like.jobs.storage.tables import job_details, jobs
 
 RESULTS = Path(__file__).with_suffix(".csv")
 SPEC = {"train": {"num_epochs": 20, "optim": {"lr": 0.001}}, "dataset": {"img_size": 224, "batch_size": 16}}

@@ -120,7 +120,7 @@ def start(
 def token(name: str, role: str, revoke: bool, folder: Path, database: str) -> None:
     """Gives NAME a new token and prints it, once; an older one of that name ends. A server may be at work."""
     _require_service()
-    from tao_like.jobs.store import Store
+    from tao_like.jobs.storage.store import Store
     from tao_like.service.security import make_token
     from tao_like.service.settings import Settings
 

@@ -26,7 +26,7 @@ from tao_like.jobs.placement import placement_of
 from tao_like.jobs.process import end_marked
 from tao_like.jobs.slots import Slots
 from tao_like.jobs.states import ENDED, OCCUPYING, QUEUED, JobStatus
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 
 GRACE_SECONDS = 30.0
 """From the request to end to the end by force; a training writes a checkpoint in it."""

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 import tao_like
 from tao_like.jobs.executors import executor_of
 from tao_like.jobs.manager import Manager
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 from tao_like.service.context import Context, Responses
 from tao_like.service.problems import MEDIA_TYPE, add_handlers
 from tao_like.service.routes import datasets, jobs, models, output, system

@@ -15,7 +15,7 @@ from fastapi import Request, Response
 
 from tao_like.jobs.job import Dataset, Job, Token
 from tao_like.jobs.manager import Manager
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 from tao_like.service.problems import ApiError
 from tao_like.service.settings import Settings
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tao_like.jobs.job import Token
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 from tao_like.service.problems import MEDIA_TYPE, problem_body
 from tao_like.service.settings import Settings, is_loopback
 

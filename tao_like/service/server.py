@@ -18,7 +18,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """
     import uvicorn
 
-    from tao_like.jobs.database import claim
+    from tao_like.jobs.storage.database import claim
     from tao_like.service.app import create_app
     from tao_like.service.security import first_token
 

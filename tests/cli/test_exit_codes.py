@@ -20,7 +20,7 @@ from tiny_classification import TINY, data_overrides
 import tao_like as package
 from tao_like.errors import SpecError
 from tao_like.stages.results import DatasetCheckResult
-from tao_like.tasks.classification.data import ClassificationData
+from tao_like.tasks.classification.data.data import ClassificationData
 
 ODD_NAME = "Zürich (1), [a] b = c'd"
 

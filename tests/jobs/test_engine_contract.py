@@ -26,7 +26,7 @@ from tao_like.jobs.manager import Manager
 from tao_like.jobs.placement import placement_of
 from tao_like.jobs.slots import Slots
 from tao_like.jobs.states import JobStatus
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 from tao_like.tasks import spec_module
 
 QUICK = {"settle": 0.3, "look": 0.0}

@@ -13,7 +13,6 @@ import real_engines
 from waiting import pids, python, until, wait_for
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.jobs.database import claim
 from tao_like.jobs.executors import LocalExecutor, Seen, Submission
 from tao_like.jobs.folder import Exit, JobFolder
 from tao_like.jobs.job import Job, NewJob
@@ -21,8 +20,9 @@ from tao_like.jobs.lock import only_server
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.slots import Slots, gpus_of_machine
 from tao_like.jobs.states import ENDED, FOLLOWS, JobStatus
-from tao_like.jobs.store import Store
-from tao_like.jobs.tables import metadata
+from tao_like.jobs.storage.database import claim
+from tao_like.jobs.storage.store import Store
+from tao_like.jobs.storage.tables import metadata
 
 
 class Instant:

@@ -19,14 +19,14 @@ from tao_like.jobs.job import Job, NewJob, OnLost
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.process import marked
 from tao_like.jobs.states import JobStatus
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 
 SERVER = """\
 import sys, time
 from pathlib import Path
 from tao_like.jobs.executors import LocalExecutor
 from tao_like.jobs.manager import Manager
-from tao_like.jobs.store import Store
+from tao_like.jobs.storage.store import Store
 folder = Path(sys.argv[1])
 Manager(Store(folder / "jobs.db"), folder / "jobs", LocalExecutor()).start()
 time.sleep(600)

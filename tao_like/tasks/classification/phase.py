@@ -16,7 +16,7 @@ from tao_like.contract.metrics import Goal, Metrics
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.networks.freezing import freeze_norms
-from tao_like.tasks.classification.data import ClassificationData
+from tao_like.tasks.classification.data.data import ClassificationData
 from tao_like.tasks.classification.losses import (
     balanced_weights,
     classification_loss,

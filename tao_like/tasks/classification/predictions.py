@@ -15,7 +15,7 @@ from tao_like.contract.capabilities import Explains
 from tao_like.contract.sample import Preprocessed, Sample
 from tao_like.plots.cards import NEUTRAL, draw_card
 from tao_like.runtime.inputs.image import preprocess
-from tao_like.tasks.classification.data import ClassificationData
+from tao_like.tasks.classification.data.data import ClassificationData
 from tao_like.tasks.classification.draw import draw_prediction
 from tao_like.tasks.classification.explain import class_activation_maps
 from tao_like.tasks.classification.model import ClassificationNetwork

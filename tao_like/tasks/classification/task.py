@@ -21,7 +21,7 @@ from tao_like.tasks.classification.backbone import (
     imported_bundle,
     normalization_for,
 )
-from tao_like.tasks.classification.data import ClassificationData
+from tao_like.tasks.classification.data.data import ClassificationData
 from tao_like.tasks.classification.model import ClassificationNetwork, ClassifierForExport
 from tao_like.tasks.classification.phase import ClassificationPhase
 from tao_like.tasks.classification.predictions import ClassActivation, ClassificationPredictions

@@ -14,7 +14,7 @@ from tao_like.contract.metrics import Goal
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Outputs
 from tao_like.tasks.common.classes.class_predictions import PROBABILITIES
-from tao_like.tasks.pose_classification.data import PoseData
+from tao_like.tasks.pose_classification.data.data import PoseData
 from tao_like.tasks.pose_classification.losses import stream_distillation_losses, stream_losses
 from tao_like.tasks.pose_classification.metrics import PoseMetrics
 from tao_like.tasks.pose_classification.model.classifier import SkeletonClassifier

@@ -16,7 +16,7 @@ from tao_like.contract.capabilities import Animates, WritesFiles
 from tao_like.contract.sample import Sample
 from tao_like.plots.cards import NEUTRAL, draw_card
 from tao_like.tasks.common.classes.class_predictions import ClassPredictions
-from tao_like.tasks.pose_classification.data import PoseData
+from tao_like.tasks.pose_classification.data.data import PoseData
 from tao_like.tasks.pose_classification.draw import prediction_card
 
 

@@ -11,7 +11,8 @@ from tao_like.contract.capabilities import Describes, DrawsModel, Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.tasks.pose_classification.data import PoseData
+from tao_like.tasks.pose_classification.data.data import PoseData
+from tao_like.tasks.pose_classification.data.skeleton_input import JOINTS, SkeletonInput, joint_tensors
 from tao_like.tasks.pose_classification.draw import joint_importance
 from tao_like.tasks.pose_classification.model.build import build_network
 from tao_like.tasks.pose_classification.model.classifier import (
@@ -20,7 +21,6 @@ from tao_like.tasks.pose_classification.model.classifier import (
 )
 from tao_like.tasks.pose_classification.phase import PosePhase
 from tao_like.tasks.pose_classification.predictions import PosePredictions
-from tao_like.tasks.pose_classification.skeleton_input import JOINTS, SkeletonInput, joint_tensors
 from tao_like.tasks.pose_classification.spec import Spec as PoseSpec
 
 

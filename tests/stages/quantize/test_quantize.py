@@ -26,7 +26,7 @@ from tao_like.stages.quantize import stage
 from tao_like.stages.quantize.calibration_data import CalibrationData
 from tao_like.stages.quantize.report import drawbacks, latency_report, summary
 from tao_like.tasks import spec_module
-from tao_like.tasks.classification.data import ClassificationData
+from tao_like.tasks.classification.data.data import ClassificationData
 
 OUTLIER = 1e5
 CHANNEL = 5

@@ -21,7 +21,7 @@ from tao_like.config.blocks.augmentation import RandomCropSpec
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.stages.lib.loading import EpochSampler, SampleKey, SeededDataset
 from tao_like.tasks import task_class
-from tao_like.tasks.classification.dataset import augmentation_of
+from tao_like.tasks.classification.data.dataset import augmentation_of
 from tao_like.tasks.common.augmentation.crops import area_fractions
 
 SIZE = ImagePreprocessing(height=32, width=32, resize="squash", interpolation="bilinear")

@@ -19,7 +19,7 @@ from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing
 from tao_like.samples import skeleton_actions
 from tao_like.samples.catalog import write_sample
 from tao_like.samples.skeleton_actions import ACTIONS, action_sequence
-from tao_like.tasks.pose_classification.augmentation import Augmentation, random_move, rotation
+from tao_like.tasks.pose_classification.data.augmentation import Augmentation, random_move, rotation
 from tao_like.tasks.pose_classification.init import write_spec
 from tao_like.tasks.pose_classification.spec import Spec
 
@@ -92,7 +92,7 @@ def test_random_move_leaves_depth_and_moves_in_a_straight_line(monkeypatch: pyte
     values = sequence()
     moved = random_move(values, np.random.default_rng(0))
     np.testing.assert_array_equal(moved[2], values[2])
-    module = "tao_like.tasks.pose_classification.augmentation"
+    module = "tao_like.tasks.pose_classification.data.augmentation"
     monkeypatch.setattr(f"{module}.ANGLES", (0.0,))
     monkeypatch.setattr(f"{module}.FACTORS", (2.0,))
     monkeypatch.setattr(f"{module}.SHIFTS", (0.1,))

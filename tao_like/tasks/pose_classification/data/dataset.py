@@ -12,9 +12,9 @@ import torch
 from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample, Split
 from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, preprocess_skeleton
-from tao_like.tasks.pose_classification.augmentation import Augmentation
-from tao_like.tasks.pose_classification.skeleton_input import JOINTS
-from tao_like.tasks.pose_classification.source import LabelledSkeletons
+from tao_like.tasks.pose_classification.data.augmentation import Augmentation
+from tao_like.tasks.pose_classification.data.skeleton_input import JOINTS
+from tao_like.tasks.pose_classification.data.source import LabelledSkeletons
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tao_like.networks.weights.loading import available_offline, load_pretrained
 from tao_like.plots.datasets import draw_label_histogram
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.classification.backbone import build_backbone, normalization_for
-from tao_like.tasks.classification.dataset import ImageDataset, collate_images
+from tao_like.tasks.classification.data.dataset import ImageDataset, collate_images
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.spec import Spec
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tao_like.errors import SpecError
-from tao_like.jobs.tables import metadata
+from tao_like.jobs.storage.tables import metadata
 
 _LOCK = 0x7A01_13E5
 """The number of the advisory lock that a server keeps; any would do, as long as all servers have the same."""

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tao_like.errors import TaoLikeError
-from tao_like.jobs.database import open_database
 from tao_like.jobs.job import Dataset, Job, NewJob, StateChange, Token
 from tao_like.jobs.states import ENDED, FOLLOWS, JobStatus
-from tao_like.jobs.tables import datasets, job_details, jobs, state_changes, tokens
+from tao_like.jobs.storage.database import open_database
+from tao_like.jobs.storage.tables import datasets, job_details, jobs, state_changes, tokens
 
 _JOB_COLUMNS = [column for column in jobs.c if column.name != "idempotency_key"]
 

@@ -20,11 +20,11 @@ from tao_like.data.skeletons.layouts import LAYOUTS, Layout
 from tao_like.errors import SpecError
 from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing
 from tao_like.tasks.common.split_data import SplitData
-from tao_like.tasks.pose_classification.augmentation import Augmentation, Sequence4
-from tao_like.tasks.pose_classification.check import check_pose_data
-from tao_like.tasks.pose_classification.convert import convert_sequences
-from tao_like.tasks.pose_classification.dataset import SkeletonDataset, collate_sequences
-from tao_like.tasks.pose_classification.source import LabelledSkeletons
+from tao_like.tasks.pose_classification.data.augmentation import Augmentation, Sequence4
+from tao_like.tasks.pose_classification.data.check import check_pose_data
+from tao_like.tasks.pose_classification.data.convert import convert_sequences
+from tao_like.tasks.pose_classification.data.dataset import SkeletonDataset, collate_sequences
+from tao_like.tasks.pose_classification.data.source import LabelledSkeletons
 from tao_like.tasks.pose_classification.spec import Spec
 
 

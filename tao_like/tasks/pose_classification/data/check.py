@@ -16,8 +16,8 @@ from tao_like.data.checks.findings import Finding
 from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.data.skeletons.survey import bones_of, side_classes
-from tao_like.tasks.pose_classification.dataset import SkeletonDataset
-from tao_like.tasks.pose_classification.source import LabelledSkeletons
+from tao_like.tasks.pose_classification.data.dataset import SkeletonDataset
+from tao_like.tasks.pose_classification.data.source import LabelledSkeletons
 
 COLUMNS = 6
 FEW = 10

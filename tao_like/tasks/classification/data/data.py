@@ -17,9 +17,9 @@ from tao_like.errors import DatasetError
 from tao_like.networks.backbones.build import Normalization
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.classification.backbone import normalization_for
-from tao_like.tasks.classification.check import check_classification_data
-from tao_like.tasks.classification.dataset import ImageDataset, augmentation_of, collate_images
-from tao_like.tasks.classification.source import LabelledImages
+from tao_like.tasks.classification.data.check import check_classification_data
+from tao_like.tasks.classification.data.dataset import ImageDataset, augmentation_of, collate_images
+from tao_like.tasks.classification.data.source import LabelledImages
 from tao_like.tasks.classification.spec import Spec
 from tao_like.tasks.common.image_data import ImageData
 

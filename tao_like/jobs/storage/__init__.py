@@ -1,0 +1,1 @@
+"""What the service keeps of its jobs: a database by SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""Sequences of skeletons and their classes."""
