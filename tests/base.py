@@ -46,6 +46,10 @@ OF_THE_STAGE: Mapping[str, tuple[str, ...]] = {
     "test_a_layer_is_left_in_float_by_name": ("clip", "segmentation"),
     "test_a_network_learns_from_a_teacher_of_its_own_classes_alone": ("classification", "segmentation"),
     "test_a_pruning_that_does_not_end_well_leaves_no_bundle": ("classification", "pose_classification"),
+    "test_a_retrained_bundle_exports_and_the_file_answers_alike": (
+        *("classification", "clip", "detection"),
+        *("pointpillars", "pose_classification", "segmentation"),
+    ),
     "test_a_retrained_bundle_is_pruned_and_trained_once_more": ("classification", "clip"),
     "test_a_training_whose_process_was_killed_goes_on_to_the_same_weights": ("classification", "detection"),
     "test_a_seed_gives_the_same_weights_twice_and_another_gives_others": (

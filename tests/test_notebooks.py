@@ -100,7 +100,7 @@ def write_little(patch: pytest.MonkeyPatch) -> None:
 
 
 # `make acceptance` runs all of them, and in full.
-SAMPLE = ("00_start_here", "byom")
+SAMPLE = ("00_start_here",)
 MARKED = [
     pytest.param(path, marks=() if name in SAMPLE else pytest.mark.acceptance, id=name)
     for path, name in zip(NOTEBOOKS, NAMES, strict=True)

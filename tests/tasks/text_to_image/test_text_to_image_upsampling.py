@@ -131,6 +131,7 @@ class TestCascade:
         assert [row["form"] for row in rows] == ["bundle", "ONNX fp32", "ONNX int8"]
         assert rows[2]["bytes"] == found.report["bytes"]
 
+    @pytest.mark.acceptance
     def test_upsamplers_are_pruned_too(self, trained: Any, words: list[str], tmp_path: Path) -> None:
         asked = [f"prune.checkpoint={trained.bundle}", f"results_dir={tmp_path}", "prune.granularity=1"]
         pruned = self.run("prune", words, *asked, "prune.ratio=0.3")
