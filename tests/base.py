@@ -51,7 +51,10 @@ OF_THE_STAGE: Mapping[str, tuple[str, ...]] = {
         *("pointpillars", "pose_classification", "segmentation"),
     ),
     "test_a_retrained_bundle_is_pruned_and_trained_once_more": ("classification", "clip"),
-    "test_a_training_whose_process_was_killed_goes_on_to_the_same_weights": ("classification", "detection"),
+    "test_a_training_whose_process_was_killed_goes_on_to_the_same_weights": (
+        "classification",
+        "pose_classification",
+    ),
     "test_a_seed_gives_the_same_weights_twice_and_another_gives_others": (
         "classification",
         "pose_classification",
@@ -60,6 +63,9 @@ OF_THE_STAGE: Mapping[str, tuple[str, ...]] = {
     "test_an_export_that_answers_differently_fails_and_leaves_the_old_file": ("clip", "segmentation"),
     "test_an_interrupted_training_says_so_and_leaves_no_bundle": ("clip", "segmentation"),
     "test_compare_refuses_models_of_other_classes_or_another_task": ("clip", "pose_classification"),
+    "test_figures_of_two_processes_are_those_that_one_finds": (
+        *("classification", "detection", "pose_classification"),
+    ),
     "test_other_forms_of_input_and_other_ranges_work_too": ("classification", "clip", "pointpillars"),
     "test_pruning_nothing_is_an_error_that_leaves_the_old_results": ("classification", "pointpillars"),
     "test_sharded_weights_learn_what_whole_ones_do": ("clip", "pose_classification"),

@@ -121,6 +121,7 @@ def test_the_weakest_goes_on_from_the_strongest_with_another_number(tmp_path: Pa
     assert report["best"]["value"] == max(values)
 
 
+@pytest.mark.acceptance
 def test_a_population_finds_what_no_fixed_rate_reaches(tmp_path: Path) -> None:
     """In the median of five seeds, against the best of as many fixed rates."""
     found, fixed = [], []

@@ -176,6 +176,7 @@ def test_histograms_show_whole_tensors(by_ddp: Path, by_fsdp: Path) -> None:
         assert shown[1].sum_squares == pytest.approx(shown[0].sum_squares, rel=1e-2, abs=1e-6), tag
 
 
+@pytest.mark.acceptance
 def test_a_training_whose_process_was_killed_goes_on(
     by_fsdp: Path, by_ddp: Path, data: list[str], tmp_path: Path
 ) -> None:

@@ -210,7 +210,7 @@ def test_a_warm_start_with_other_classes_keeps_all_but_the_head(class_folders: P
 # --- caches ---
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
+@pytest.mark.parametrize("cache", [pytest.param("ram", marks=pytest.mark.acceptance), "disk"])
 def test_a_cache_changes_nothing(cache: str, tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "data")
     data = [*data_overrides(folder), ONE_EPOCH]

@@ -232,6 +232,7 @@ class TestDalle:
         """Three graphs."""
         return cls.run("export", words)
 
+    @pytest.mark.acceptance
     def test_two_processes_share_the_weights_of_both_parts(self, words: list[str], tmp_path: Path) -> None:
         more = ["train.num_epochs=1", "train.strategy=fsdp"]
         assert train_in_processes("text_to_image", tmp_path, [*words, *more]) == [0, 0]

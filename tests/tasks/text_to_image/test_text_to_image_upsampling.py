@@ -108,6 +108,7 @@ class TestCascade:
         alone = model.generate("a blue cross", seed=5, image=image, mask=mask)
         assert np.array_equal(alone.pixels, made[1].pixels)
 
+    @pytest.mark.acceptance
     def test_linear_layers_compute_in_int8_and_the_loss_is_measured(
         self, trained: Any, words: list[str]
     ) -> None:

@@ -63,14 +63,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coco(tmp_path_factory.mktemp("data"), {"train": 8, "val": 4, "test": 4})
 
 
-# The one with another graph when pruned; `make acceptance` takes the others too.
-SAMPLE = ("ssd",)
-MARKED = [
-    pytest.param(arch, marks=() if arch in SAMPLE else pytest.mark.acceptance) for arch in ARCHITECTURES
-]
-
-
-@pytest.mark.parametrize("arch", MARKED)
+# `make test` takes YOLOX and YOLOv4-tiny through the stages, and a step of each architecture by its spec.
+@pytest.mark.acceptance
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> None:
     chosen = ARCHITECTURES[arch]
     passed = through_the_stages(tmp_path, data, (f"model.arch={arch}", *chosen.overrides), chosen.parts)
