@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.parametrize(
     ("arch", "shrinks", "stays"),
     [
-        pytest.param(["model.arch=dalle"], ["transformer"], ["dvae"], marks=pytest.mark.acceptance),
+        (["model.arch=dalle"], ["transformer"], ["dvae"]),
         pytest.param(
             ["model.arch=unclip", "model.unclip.caption_sum=true"],
             ["prior", "decoder"],
