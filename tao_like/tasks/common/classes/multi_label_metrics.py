@@ -61,13 +61,13 @@ class MultiLabelMetrics(Metrics):
     @override
     def compute(self) -> Report:
         """Fraction of labels told rightly, exact matches, mean AP, macro averages and calibration."""
+        # Not at the top: this imports transformers where that is installed, which takes seconds.
+        from torchmetrics.functional.classification import multilabel_average_precision
+
         scores, targets = np.stack(self._scores), np.stack(self._targets)
         predicted = scores >= self.limits
         samples = targets.sum(axis=0)
         by_class = class_scores((predicted & targets).sum(axis=0), predicted.sum(axis=0), samples)
-        # Not at the top: this imports transformers where that is installed, which takes seconds.
-        from torchmetrics.functional.classification import multilabel_average_precision
-
         mean_ap = multilabel_average_precision(
             torch.from_numpy(scores), torch.from_numpy(targets).int(), len(self.classes)
         )

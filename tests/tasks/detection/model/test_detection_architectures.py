@@ -63,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coco(tmp_path_factory.mktemp("data"), {"train": 8, "val": 4, "test": 4})
 
 
-# `make test` takes YOLOX and YOLOv4-tiny through the stages, and a step of each architecture by its spec.
+# `make test` takes YOLOX and YOLOv4-tiny through the stages, and a training step of each architecture, below.
 @pytest.mark.acceptance
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_it_goes_through_the_stages(arch: str, data: Path, tmp_path: Path) -> None:
