@@ -28,6 +28,8 @@ _TOLD_BY_THE_FILES = ("auto", "coco", "voc", "kitti", "yolo", "labelme", "csv", 
 _CLASSES_KEYS = ("dataset.classes_file", "classes_file")
 STEPS = 1000
 """Optimizer steps of a training, roughly, on a CPU."""
+CPU_BATCH, GPU_BATCH = 8, 16
+_BATCH_KEY = "dataset.batch_size"
 
 
 def write_spec(
@@ -61,13 +63,16 @@ def write_spec(
     refuse_existing(target, force=force)
     survey, overrides = _survey(folder, overrides)
     has_gpu = shutil.which("nvidia-smi") is not None
+    others = {value.key: value for value in instead}
+    usual = AnnotatedValue(_BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
+    batch = others.pop(_BATCH_KEY, usual)
     values = [
         *_model(survey),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
-        *_training(survey, has_gpu=has_gpu),
+        batch,
+        *_training(survey, batch.value, has_gpu=has_gpu),
     ]
-    others = {value.key: value for value in instead}
     values = [others.pop(value.key, value) for value in values] + list(others.values())
     found = f"{sum(survey.images.values())} images, {len(survey.boxes)} classes"
     return [
@@ -141,7 +146,6 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
         yield AnnotatedValue(
             "dataset.cache", "ram", f"all images take {bytes_needed / 2**30:.1f} GiB when they are decoded"
         )
-    yield AnnotatedValue("dataset.batch_size", 16 if has_gpu else 8, "enough steps an epoch")
     yield AnnotatedValue(
         "dataset.augmentation.horizontal_flip_prob",
         0.5,
@@ -149,8 +153,8 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     )
 
 
-def _training(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    steps = max(1, survey.training_images // (16 if has_gpu else 8))
+def _training(survey: BoxSurvey, batch: int, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    steps = max(1, survey.training_images // batch)
     epochs = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
     yield AnnotatedValue("dataset.augmentation.plain_epochs", max(1, epochs // 10), "a tenth of the training")
     yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
