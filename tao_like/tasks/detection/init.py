@@ -173,7 +173,8 @@ def _found(survey: BoxSurvey) -> Iterator[str]:
     names = [f"{name} {count}" for name, count in survey.boxes.items()]
     classes = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     yield f"{survey.format}: {sum(survey.images.values())} images ({splits})"
-    yield f"{sum(survey.boxes.values())} boxes of {len(names)} classes: {classes}"
+    boxes = "training boxes" if survey.is_split else "boxes"
+    yield f"{sum(survey.boxes.values())} {boxes} of {len(names)} classes: {classes}"
     yield (
         f"Images are {survey.width} x {survey.height} pixels at the median, boxes {survey.side:.0%} of "
         f"that; at most {survey.most_boxes} on an image."
