@@ -13,7 +13,7 @@ import pytest
 
 import tao_like
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 MAKERS = ("text_to_image",)
 """Tasks whose networks make images: these have no classes, and are not converted to int8."""
