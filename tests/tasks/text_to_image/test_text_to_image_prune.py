@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_text_to_image import TINY, data_overrides, write_pairs
+from tiny_text_to_image import SMALLEST, TINY, data_overrides, write_pairs
 from torch import nn
 
 import tao_like
 from tao_like.bundle import read_bundle
+from tao_like.config import load_spec
 from tao_like.stages.prune.inner import InnerChannelsUnit, inner_units
 from tao_like.stages.prune.proof import remove_proven
+from tao_like.tasks.text_to_image.model.build import build_glide, build_unclip
 from tao_like.tasks.text_to_image.model.parts import Transformer
 from tao_like.tasks.text_to_image.model.unet import ResBlock
+from tao_like.tasks.text_to_image.pruning import prunable_parts
+from tao_like.tasks.text_to_image.spec import Spec
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,42 @@ def test_parts_shrink_and_the_bundle_keeps_its_promise(
     assert shapes[0] == shapes[1]
     exported = run("export", f"export.checkpoint={again.bundle}", f"results_dir={tmp_path / 'again'}")
     assert exported.difference < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        (
+            ["model.arch=glide", "model.glide.inpaint=true", "model.upsampler.sides=[32]"],
+            ["upsampler_1", "base"],
+        ),
+        (["model.arch=unclip", "model.unclip.caption_sum=true"], ["prior", "decoder"]),
+        (["model.arch=unclip", "model.unclip.prior=autoregressive"], ["prior", "decoder"]),
+    ],
+    ids=["glide", "unclip", "autoregressive"],
+)
+def test_each_part_runs_on_its_examples_and_shrinks_with_the_proof(
+    settings: list[str], names: list[str]
+) -> None:
+    torch.manual_seed(0)
+    spec = load_spec(Spec, {}, [*SMALLEST, *settings]).spec.model
+    model = (build_glide if spec.arch == "glide" else build_unclip)(spec, 20).eval()
+    text = torch.tensor([[1, 5, 9, 2, *[0] * (spec.context_length - 4)]])
+    parts = prunable_parts(model, spec, text)
+    assert list(parts) == names
+    for name, one in parts.items():
+        network = one.runs or model.parts()[name]
+        with torch.no_grad():
+            before = network(*one.inputs)
+        assert torch.isfinite(before).all()
+        units = inner_units(network, granularity=1)
+        assert units
+        assert one.inner
+        sizes = sum(weight.numel() for weight in network.parameters())
+        assert remove_proven(network, units, [[0] for _ in units], one.inputs) < 1e-4
+        assert sum(weight.numel() for weight in network.parameters()) < sizes
+        with torch.no_grad():
+            assert network(*one.inputs).shape == before.shape
 
 
 class Two(nn.Module):
