@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from tao_like.cli.jobs import jobs
+from tao_like.cli.main import cli
 from tao_like.config import to_dict
 from tao_like.config.blocks.execution import ExecutionSpec
-from tao_like.errors import TaoLikeError
+from tao_like.errors import SpecError, TaoLikeError
 from tao_like.jobs import attached
 from tao_like.jobs.attached import AttachedJob, follow
 from tao_like.jobs.executors import LocalExecutor, Seen, Submission
@@ -31,9 +32,13 @@ class Told:
         self.states = list(states)
         self.text = log
         self.cancelled: list[bool] = []
+        self.submitted: list[Submission] = []
+        self.refusal: TaoLikeError | None = None
 
     def submit(self, submission: Submission) -> None:
-        raise AssertionError("nothing is handed over here")
+        if self.refusal is not None:
+            raise self.refusal
+        self.submitted.append(submission)
 
     def status(self, folder: JobFolder, attempt: int) -> Seen:
         del folder, attempt
@@ -201,3 +206,47 @@ def test_a_search_runs_here_and_its_trainings_elsewhere(tmp_path: Path) -> None:
     job = AttachedJob.read(tmp_path)
     assert job is not None
     assert isinstance(job.executor, LocalExecutor)
+
+
+# --- handing over ---
+
+
+def test_a_stage_is_handed_over_with_a_copy_of_its_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(ended(5))
+    monkeypatch.setattr(attached, "executor_of", lambda execution: told)
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text("execution: {executor: slurm}\nresults_dir: out\n")
+    words = ["classification", "dataset_check", "-e", "spec.yaml", "dataset.batch_size=3"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 5
+    assert "classification dataset_check is with slurm" in done.output
+    (submission,) = told.submitted
+    folder = submission.folder
+    assert folder.path.parent == tmp_path / "out" / "jobs"
+    assert folder.spec.read_text() == Path("spec.yaml").read_text()
+    assert submission.command[1:] == [
+        *("-m", "tao_like.cli", "classification", "dataset_check", "-e", str(folder.spec)),
+        *("dataset.batch_size=3", "execution.executor=local"),
+    ]
+    detached = CliRunner().invoke(cli, [*words, "--detach"])
+    assert detached.exit_code == 0
+    assert f"tao-like jobs attach {told.submitted[1].folder.path}" in detached.output
+    told.refusal = TaoLikeError("no such partition")
+    refused = CliRunner().invoke(cli, words)
+    assert isinstance(refused.exception, TaoLikeError)
+    assert len(list((tmp_path / "out" / "jobs").iterdir())) == 2  # what was refused leaves nothing
+
+
+def test_results_that_cannot_be_written_are_said_before_an_engine_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(ended(0))
+    monkeypatch.setattr(attached, "executor_of", lambda execution: told)
+    (tmp_path / "out").write_text("a file")
+    words = ["classification", "dataset_check", f"results_dir={tmp_path / 'out'}", "--executor", "ray"]
+    refused = CliRunner().invoke(cli, words)
+    assert isinstance(refused.exception, SpecError)
+    assert "results_dir: " in str(refused.exception)
+    assert told.submitted == []
