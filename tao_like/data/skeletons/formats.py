@@ -257,7 +257,8 @@ def deepstream_sequences(path: Path, form: DeepStreamForm, on_wrong: OnWrong) ->
         ) from error
     for number, person in enumerate(persons):
         try:
-            tracks[int(person["object_id"])].append(_deepstream_pose(person, form))
+            pose = _deepstream_pose(person, form)
+            tracks[int(person["object_id"])].append(pose)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             on_wrong(
                 DatasetError(

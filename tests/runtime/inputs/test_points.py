@@ -180,6 +180,49 @@ def test_ply_in_its_three_forms(tmp_path: Path, form: str) -> None:
         read_points(tmp_path / "b.ply", KITTI)
 
 
+PLY = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+FIELDS = "VERSION .7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.pcd", b"VERSION .7\n", "a.pcd"),
+        ("a.pcd", f"{FIELDS}WIDTH 1\nHEIGHT 1\nDATA zipped\n".encode(), "DATA zipped is not read"),
+        ("a.pcd", f"{FIELDS}WIDTH -1\nHEIGHT 1\nDATA ascii\n".encode(), "no number of points"),
+        ("a.pcd", f"{FIELDS}WIDTH 99999999999\nHEIGHT 1\nDATA binary\n".encode(), "promises 99999999999"),
+        ("a.pcd", f"{FIELDS}WIDTH 1\nHEIGHT 1\nDATA binary_compressed\n1234".encode(), "cut off"),
+        (
+            "a.pcd",
+            f"{FIELDS}WIDTH 1\nHEIGHT 1\nDATA ascii\n1 2 three 4\n".encode(),
+            "something that is no number",
+        ),
+        (
+            "a.pcd",
+            FIELDS.replace("z", "t").encode() + b"WIDTH 1\nHEIGHT 1\nDATA ascii\n1 2 3 4\n",
+            "has no z among",
+        ),
+        ("a.ply", b"plx\n", "no PLY header"),
+        ("a.ply", PLY.encode(), "no PLY header"),
+        ("a.ply", PLY.replace("float x", "list uchar int x").encode() + b"end_header\n", "have a list, x"),
+        (
+            "a.ply",
+            PLY.replace("element vertex", "element face 2\nelement vertex").encode() + b"end_header\n",
+            "face stands before vertex",
+        ),
+        ("a.ply", PLY.replace("float x", "real x").encode() + b"end_header\n", "PLY header is damaged"),
+        ("a.ply", PLY.replace("vertex 1", "vertex many").encode() + b"end_header\n", "PLY header is damaged"),
+        ("a.ply", b"ply\nformat ascii 1.0\nend_header\n", "no number of points"),
+        ("a.ply", PLY.encode() + b"end_header\n1 2 3\n", "strength of the echo"),
+    ],
+)
+def test_headers_that_are_damaged_are_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=words) as caught:
+        read_points(tmp_path / name, KITTI)
+    assert str(tmp_path / name) in str(caught.value)
+
+
 def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.las").write_bytes(b"LASF" + bytes(300))
     with pytest.raises(DatasetError, match=r"1 \.las.*convert"):
