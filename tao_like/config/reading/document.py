@@ -73,9 +73,9 @@ class _Loader(yaml.BaseLoader):
             )
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, "it is nested too deeply", event.start_mark)
-        self.count += 1
-        # Keys are nodes too.
-        if self.count > 2 * MOST_VALUES:
+        is_key = index is None and isinstance(parent, yaml.MappingNode)
+        self.count += not is_key
+        if self.count > MOST_VALUES:
             raise yaml.composer.ComposerError(None, None, TOO_MANY_VALUES, event.start_mark)
         self.depth += 1
         try:
