@@ -256,15 +256,14 @@ def accuracy(judge: Judge, images: Any, captions: list[str]) -> float:
 def turned(model: Any, judge: Judge, lines: list[dict[str, Any]], images: Any) -> dict[str, float]:
     """Red images led to blue by the difference of two captions: how many turn, and keep their shape.
 
-    Red triangles and blue circles are never trained, so figures of the rest stand apart (``turned_trained``).
+    The captions are the image's own and the same with another color; guidance is the model's. Red triangles
+    and blue circles are never trained, so figures of the rest stand apart (``turned_trained``).
     """
     red = [number for number, line in enumerate(lines) if line["label"].startswith("red ")][:40]
     looks = []
     for number in red:
-        shape = lines[number]["label"].split()[1]
-        made = model.generate(
-            f"a blue {shape}", image=images[number], caption=f"a red {shape}", frames=1, guidance_scale=1.0
-        )
+        shape, caption = lines[number]["label"].split()[1], lines[number]["captions"][0]
+        made = model.generate(caption.replace("red", "blue"), image=images[number], caption=caption, frames=1)
         looks.append((judge(made.pixels[None])[0], shape))
     blue = np.array([one["color"] == "blue" for one, _ in looks])
     kept = np.array([one["shape"] == shape for one, shape in looks])

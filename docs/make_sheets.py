@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def real_images(shapes: Path) -> list[Image.Image]:
-    """A red and a green image of the test, and one of another shape and place."""
+    """Images of the test, by what their captions begin with."""
     lines = [json.loads(line) for line in (shapes / "test.jsonl").read_text("utf-8").splitlines()]
     wanted = (
         "a large red square in the middle",
@@ -74,17 +74,16 @@ def painted(model: Any, shown: list[Image.Image]) -> Iterable[Any]:
     yield from prompted(model, shown)
     for scale in (0, 1):
         yield model.generate(list(PROMPTS), seed=0, guidance_scale=scale)
+    # Training images have one shape each, so the hole is in an empty ground.
     side = model.generator.height
+    ground = Image.new("RGB", (side, side), (128, 128, 128))
     mask = np.zeros((side, side), np.uint8)
-    mask[side // 4 : -side // 4, side // 4 : -side // 4] = 255
-    colors = ("red", "blue", "yellow", "purple", "cyan")
-    ground = shown[0]
-    yield [
-        ground,
-        *model.generate([f"a large {c} circle in the middle" for c in colors], image=ground, mask=mask),
-    ]
-    change = {"image": ground, "strength": 0.7}
-    yield [ground, *model.generate([f"a large {c} square in the middle" for c in colors], **change)]
+    mask[side // 8 : -side // 8, side // 8 : -side // 8] = 255
+    colors = ("green", "purple", "yellow", "cyan", "red")
+    asked = [f"a small {color} circle in the middle" for color in colors]
+    yield [ground, *model.generate(asked, image=ground, mask=mask)]
+    asked = [f"a large {color} square in the middle" for color in colors]
+    yield [shown[0], *model.generate(asked, image=shown[0], strength=0.9)]
 
 
 def begun(model: Any, shown: list[Image.Image]) -> Iterable[Any]:
@@ -94,8 +93,9 @@ def begun(model: Any, shown: list[Image.Image]) -> Iterable[Any]:
     for eta in (0.0, 1.0):
         yield [first, *model.generate([""] * (SEEDS - 1), image=first, eta=eta, guidance_scale=1.0)]
     yield model.generate([""] * SEEDS, image=first, image_to=other)
-    to_blue = {"image": first, "caption": "a red square", "guidance_scale": 1.0}
-    yield [first, *model.generate(["a blue square"] * (SEEDS - 1), **to_blue)]
+    words = "a large {} square in the middle"
+    change = {"image": first, "caption": words.format("red")}
+    yield [first, *model.generate([words.format("blue")] * (SEEDS - 1), **change)]
     yield model.generate([""] * SEEDS, image=third, components=[1, 2, 4, 16, 64])
 
 
