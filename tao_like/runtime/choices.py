@@ -10,6 +10,8 @@ LONGEST_CONTEXT = 4096
 PREDICTIONS = ("epsilon", "v", "x0")
 """What a diffusion network says: the noise, the velocity, or the image."""
 SAMPLERS = ("ddim", "ddpm")
+LEARNED_RANGE = "learned_range"
+VARIANCES = ("fixed_small", "fixed_large", LEARNED_RANGE)
 SCHEDULES = ("squaredcos_cap_v2", "linear")
 PRIORS = DIFFUSION, CODES = ("diffusion", "autoregressive")
 """unCLIP's embedding out of noise, standardized; or its principal components, rounded, one after another."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import BundleError, SpecError
-from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES
+from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES, VARIANCES
 from tao_like.runtime.generation.base import (
     IMAGE,
     SEED,
@@ -27,7 +27,6 @@ from tao_like.runtime.generation.clip_guide import GUIDE_GRAPHS, ClipGuide
 from tao_like.runtime.generation.edit import EDITS, HALF, KNOWN, Edit
 from tao_like.runtime.generation.schedules import alphas_cumprod, spaced
 
-VARIANCES = ("fixed_small", "fixed_large", "learned_range")
 TEXT_GRAPH, STEP_GRAPH = "text_encoder", "denoiser"
 MOST_GUIDANCE = 100.0
 

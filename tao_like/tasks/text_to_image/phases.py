@@ -21,8 +21,8 @@ from tao_like.contract.sample import Outputs
 from tao_like.errors import TaoLikeError
 from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Generator, GraphCall
 from tao_like.runtime.generation.edit import KNOWN
-from tao_like.runtime.generation.schedules import alphas_cumprod
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
+from tao_like.tasks.text_to_image.forward import Forward
 from tao_like.tasks.text_to_image.metrics import GenerationMetrics, ReconstructionMetrics
 from tao_like.tasks.text_to_image.model.dalle import transformer_losses
 from tao_like.tasks.text_to_image.model.dvae import LOGIT_LAPLACE_EPS, logit_laplace_loss
@@ -224,11 +224,12 @@ class BasePhase(Generating):
             text = dropped(text, self.spec.text_drop)
         pixels = 2 * reduced(batch.targets.values, self.data.spec.model.image_size) - 1
         noisy, steps, wanted = self.process.noisy(pixels, training=model.base.training)
+        given = noisy
         if self.data.spec.model.glide.inpaint:
-            noisy = torch.cat([noisy, self.known(pixels)], dim=1)
+            given = torch.cat([noisy, self.known(pixels)], dim=1)
         # Through the whole model: divided weights are gathered when it is called.
-        said = model("base", noisy, steps.float(), text)
-        return {"loss": functional.mse_loss(said, wanted)}
+        said = model("base", given, steps.float(), text)
+        return self.process.losses(said, wanted, noisy, steps, pixels)
 
     def known(self, pixels: Tensor) -> Tensor:
         """What the network is told of images (N, 3, H, W), in four more channels: nothing."""
@@ -275,47 +276,3 @@ def holes_like(pixels: Tensor, least: float = 0.25, whole: float = 0.2) -> Tenso
         )
         hole[:, top : top + tall, left : left + wide] = 1
     return holes
-
-
-class Forward:
-    """Makes samples noisy, as a diffusion model learns from them.
-
-    Args:
-        diffusion: schedule, steps and what the network says.
-    """
-
-    def __init__(self, diffusion: DiffusionSpec) -> None:
-        self.diffusion = diffusion
-        self.kept = torch.from_numpy(alphas_cumprod(diffusion.schedule, diffusion.steps)).float()
-
-    def noisy(self, clean: Tensor, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples at steps of the process.
-
-        Args:
-            clean: (N, ...).
-            training: steps and noise are drawn; else they are always the same.
-
-        Returns:
-            Noisy samples, as ``clean``; the step of each (N,); what the network should say of them.
-        """
-        steps = self._steps(len(clean), training).to(clean.device)
-        noise = self._noise(clean, training)
-        kept = self.kept.to(clean.device)[steps].view(-1, *[1] * (clean.ndim - 1))
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        wanted = {
-            "epsilon": lambda: noise,
-            "v": lambda: kept.sqrt() * noise - (1 - kept).sqrt() * clean,
-            "x0": lambda: clean,
-        }[self.diffusion.prediction]()
-        return noisy, steps, wanted
-
-    def _steps(self, count: int, training: bool) -> Tensor:
-        """A step for each sample, spread evenly over the process: one of each of ``count`` equal sections."""
-        positions = torch.randperm(count) + torch.rand(count) if training else torch.arange(count) + 0.5
-        return (positions / count * self.diffusion.steps).long()
-
-    def _noise(self, clean: Tensor, training: bool) -> Tensor:
-        if training:
-            return torch.randn_like(clean)
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(clean.shape, generator=generator).to(clean.device)

@@ -33,6 +33,7 @@ def generator_for(spec: Spec) -> Generator:
         schedule=model.diffusion.schedule,
         train_steps=model.diffusion.steps,
         prediction=model.diffusion.prediction,
+        variance=model.diffusion.variance,
         timesteps=spaced(model.diffusion.steps, sampling.steps),
         sampler=sampling.sampler,
         eta=sampling.eta,

@@ -17,7 +17,7 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES
+from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES, VARIANCES
 from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
 from tao_like.tasks.text_to_image.spec_blocks.stages import (
     JOURNEYS,
@@ -151,6 +151,12 @@ class DiffusionSpec:
     )
     prediction: str = spec_field(
         "v", "What the network says: the noise, v (Salimans and Ho 2022), or the image", choices=PREDICTIONS
+    )
+    variance: str = spec_field(
+        "fixed_small",
+        "Of the steps of sampling.sampler=ddpm: an end of its range, or learnt, by three more channels "
+        "(Nichol and Dhariwal 2021)",
+        choices=VARIANCES,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from tao_like.runtime.choices import DIFFUSION
+from tao_like.runtime.choices import DIFFUSION, LEARNED_RANGE
 from tao_like.runtime.generation.edit import KNOWN
 from tao_like.runtime.inputs.text import END
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
@@ -69,6 +69,7 @@ def build_glide(spec: ModelSpec, vocabulary: int) -> GlideModel:
         _unet_size(own),
         text,
         inputs=3 + KNOWN if own.inpaint else 3,
+        outputs=_outputs(spec),
         patch=own.patch,
         coordinates=own.coordinates,
     )
@@ -121,6 +122,7 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         text_width=own.text_width,
         context=own.text_width,
         tokens=own.tokens,
+        outputs=_outputs(spec),
         patch=unet.patch,
         coordinates=unet.coordinates,
     )
@@ -136,6 +138,11 @@ def _upsamplers(spec: ModelSpec) -> list[Upsampler]:
         Upsampler(size, side // before, patch=own.patch, residual=own.prediction == "x0")
         for before, side in itertools.pairwise(sides)
     ]
+
+
+def _outputs(spec: ModelSpec) -> int:
+    """Channels that the network says of an image: its own, and those of a variance that is learnt."""
+    return 6 if spec.diffusion.variance == LEARNED_RANGE else 3
 
 
 def _unet_size(spec: GlideSpec) -> UNetSize:

@@ -10,7 +10,7 @@ from typing_extensions import override
 from tao_like.contract.batch import Batch
 from tao_like.runtime.generation.base import TEXT
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
-from tao_like.tasks.text_to_image.phases import Forward
+from tao_like.tasks.text_to_image.forward import Forward
 from tao_like.tasks.text_to_image.spec import DiffusionSpec
 from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateTrainSpec
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded

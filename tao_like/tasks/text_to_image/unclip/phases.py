@@ -18,11 +18,12 @@ from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import TEXT_GRAPH
 from tao_like.runtime.generation.unclip import UnclipGenerator
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
+from tao_like.tasks.text_to_image.forward import Forward
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior, EmbeddingCodes
 from tao_like.tasks.text_to_image.model.scaling import reduced
 from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, contrastive_loss
 from tao_like.tasks.text_to_image.model.wholes import dropped
-from tao_like.tasks.text_to_image.phases import Forward, Generating, Running
+from tao_like.tasks.text_to_image.phases import Generating, Running
 from tao_like.tasks.text_to_image.spec import DiffusionSpec
 from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateTrainSpec
 from tao_like.tasks.text_to_image.unclip.metrics import (
@@ -174,7 +175,7 @@ class DecoderPhase(Generating):
             image = dropped(image, self.spec.embedding_drop)
         noisy, steps, wanted = self.process.noisy(2 * pixels - 1, training=training)
         said = model("decoder", noisy, steps.float(), image, text)
-        return {"loss": functional.mse_loss(said, wanted)}
+        return self.process.losses(said, wanted, noisy, steps, 2 * pixels - 1)
 
 
 @torch.no_grad()

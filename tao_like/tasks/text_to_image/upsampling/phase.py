@@ -17,8 +17,9 @@ from tao_like.contract.sample import Outputs
 from tao_like.runtime.generation.base import IMAGE, SEED
 from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.tasks.text_to_image.data.data import CaptionData, Images
+from tao_like.tasks.text_to_image.forward import Forward
 from tao_like.tasks.text_to_image.model.scaling import reduced
-from tao_like.tasks.text_to_image.phases import Forward, Running
+from tao_like.tasks.text_to_image.phases import Running
 from tao_like.tasks.text_to_image.predictions import MadeImages
 from tao_like.tasks.text_to_image.spec_blocks.stages import GenerateTrainSpec
 from tao_like.tasks.text_to_image.upsampling.damage import blurred, worn
