@@ -23,7 +23,8 @@ from tao_like.tracking.process import this_process
 TRIES, PROCESSES, TIMEOUT = 20, 3, 60
 LOCK_FILE = ".tao_like.lock"
 
-context = multiprocessing.get_context("fork")
+# A fork of this process would keep whatever its other threads had locked at that moment.
+context = multiprocessing.get_context("forkserver")
 
 
 def no_directory_locks(patch: pytest.MonkeyPatch | None) -> None:
