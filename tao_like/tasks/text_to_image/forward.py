@@ -37,7 +37,8 @@ class Forward:
         self.kept = kept.float()
         self._logarithms = torch.stack([small.log(), beta.log()]).float()
         """Of the smallest and the largest variance of each step back, (2, T)."""
-        self._mean = torch.stack([before.sqrt() * beta, (kept / before).sqrt() * (1 - before)]).div(1 - kept)
+        weights = torch.stack([before.sqrt() * beta, (kept / before).sqrt() * (1 - before)])
+        self._weights = (weights / (1 - kept)).float()
         """What image and noisy image weigh in the mean of each step back, (2, T)."""
 
     def noisy(self, clean: Tensor, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +98,7 @@ class Forward:
         unlikely the image's own pixel values are.
         """
         kept, image_weight, noisy_weight = (
-            table.to(clean.device)[steps].float().view(-1, 1, 1, 1) for table in (self.kept, *self._mean)
+            table.to(clean.device)[steps].view(-1, 1, 1, 1) for table in (self.kept, *self._weights)
         )
         low, high = (one[steps].view(-1, 1, 1, 1) for one in self._logarithms.to(clean.device))
         logarithm = (position + 1) / 2 * (high - low) + low
