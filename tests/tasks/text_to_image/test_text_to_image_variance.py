@@ -92,7 +92,7 @@ def test_the_bound_teaches_the_variance_alone() -> None:
     assert of_image[:, 3:].abs().max() == 0
 
 
-@pytest.mark.parametrize("arch", ["glide", "unclip"])
+@pytest.mark.parametrize("arch", ["glide", pytest.param("unclip", marks=pytest.mark.acceptance)])
 def test_a_model_learns_it_and_its_file_samples_by_it(arch: str, tmp_path: Path) -> None:
     data = data_overrides(write_pairs(tmp_path / "pairs"))
     words = [
