@@ -91,6 +91,23 @@ def test_every_sampler_ends_at_the_image_that_the_network_knows(
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("said", [-40.0, 40.0])
+def test_a_variance_stays_in_its_range_whatever_the_network_says(said: float) -> None:
+    """Without limits images of a trained network overflowed."""
+    generator = DiffusionGenerator(
+        4, 4, sampler="ddpm", variance="learned_range", clip_denoised=False, timesteps=spaced(1000, 20)
+    )
+    process = Process.of(generator.schedule, 1000, generator.timesteps)
+    x, number = np.zeros((1, 3, 4, 4), np.float32), 7
+    found = np.concatenate([x, np.full_like(x, said)], axis=1)
+    stepped = generator.step(process, number, x, found, Noise(np.array([5])))
+    kept, before = process.kept[number], process.kept[number - 1]
+    largest = 1 - kept / before
+    expected = largest if said > 0 else largest * (1 - before) / (1 - kept)
+    drawn = np.random.Generator(np.random.Philox(5)).standard_normal((3, 4, 4), np.float32)
+    np.testing.assert_allclose(stepped[0], np.sqrt(expected) * drawn, rtol=1e-4)
+
+
 def torch_ddpm(x: torch.Tensor, epsilon: torch.Tensor, kept: torch.Tensor, number: int) -> torch.Tensor:
     """The mean of q(x_{t-1} | x_t, x_0) of Ho et al. 2020, equation 7, for a respaced chain."""
     before = kept[number - 1] if number else torch.tensor(1.0, dtype=torch.float64)

@@ -322,7 +322,8 @@ class DiffusionGenerator:
             return np.sqrt(small)
         if self.variance == "fixed_large":
             return np.sqrt(beta)
-        fraction = (found[:, 3:] + 1) / 2
+        # Of an image like none in the training a network may say anything, and without limits it runs away.
+        fraction = ((found[:, 3:] + 1) / 2).clip(0, 1)
         logarithm = fraction * np.log(beta) + (1 - fraction) * np.log(small)
         return np.exp(0.5 * logarithm)
 
