@@ -17,7 +17,7 @@ MOST_PROBLEMS = 1000
 _MOST_LINES = 50
 _MOST_HINTS = 100
 _LONGEST_MESSAGE = 1000
-MOST_VALUES = 30_000
+MOST_VALUES = 60_000
 """How many values, with the lists and mappings around them, a spec may hold: each takes 0.1 ms to read."""
 TOO_MANY_VALUES = (
     f"it holds more than {MOST_VALUES} values; what is that long, such as class names, is better kept in a "

@@ -25,7 +25,7 @@ from tao_like.runtime.generation.base import (
 )
 from tao_like.runtime.generation.clip_guide import GUIDE_GRAPHS, ClipGuide
 from tao_like.runtime.generation.edit import EDITS, HALF, KNOWN, Edit
-from tao_like.runtime.generation.schedules import alphas_cumprod, spaced
+from tao_like.runtime.generation.schedules import alphas_cumprod, spaced, step_back
 
 TEXT_GRAPH, STEP_GRAPH = "text_encoder", "denoiser"
 MOST_GUIDANCE = 100.0
@@ -272,10 +272,8 @@ class DiffusionGenerator:
             mean = np.sqrt(before) * image + np.sqrt(max(1 - before - sigma**2, 0.0)) * epsilon
             deviation: Any = sigma
         else:
-            beta = 1 - kept / before
-            fraction = np.sqrt(before) * beta / (1 - kept)
-            rest = np.sqrt(kept / before) * (1 - before) / (1 - kept)
-            mean = fraction * image + rest * x
+            of_image, of_noisy, *_ = step_back(kept, before)
+            mean = of_image * image + of_noisy * x
             deviation = self._deviation(process, number, found)
             if gradient is not None and number:  # the last step has no variance
                 mean = mean + deviation**2 * gradient
@@ -312,12 +310,10 @@ class DiffusionGenerator:
     def _deviation(self, process: Process, number: int, found: Floats) -> Any:
         """The standard deviation of DDPM's step."""
         kept, before = float(process.kept[number]), process.before(number)
-        beta = 1 - kept / before
-        small = beta * (1 - before) / (1 - kept)
+        *_, small, beta = step_back(kept, before)
         if number == 0:
             # Not zero, whose logarithm has no value: that of the second step, as in Ho et al.
-            after = float(process.kept[1]) if len(process.kept) > 1 else kept
-            small = (1 - after / kept) * (1 - kept) / (1 - after) if after != kept else beta
+            small = step_back(float(process.kept[1]), kept)[2] if len(process.kept) > 1 else beta
         if self.variance == "fixed_small":
             return np.sqrt(small)
         if self.variance == "fixed_large":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,21 @@ def betas(schedule: str, steps: int) -> Floats:
 def alphas_cumprod(schedule: str, steps: int) -> Floats:
     """The fraction of an image's variance that is left after each step, (steps,)."""
     return np.asarray(np.cumprod(1.0 - betas(schedule, steps)), np.float64)
+
+
+def step_back(kept: Any, before: Any) -> tuple[Any, Any, Any, Any]:
+    """One step back, between two numbers or arrays of what is left (Ho et al. 2020, equations 6 and 7).
+
+    Args:
+        kept: the fraction of variance that is left; before: that after the step.
+
+    Returns:
+        What the image and the noisy image weigh in the mean, and the step's smallest and largest variance.
+    """
+    beta = 1 - kept / before
+    image = np.sqrt(before) * beta / (1 - kept)
+    noisy = np.sqrt(kept / before) * (1 - before) / (1 - kept)
+    return image, noisy, beta * (1 - before) / (1 - kept), beta
 
 
 def spaced(steps: int, sections: str | int | Sequence[int]) -> list[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tao_like.runtime.choices import LEARNED_RANGE
-from tao_like.runtime.generation.schedules import alphas_cumprod
+from tao_like.runtime.generation.schedules import alphas_cumprod, step_back
 from tao_like.tasks.text_to_image.spec import DiffusionSpec
 
 BOUND_WEIGHT = 0.001
@@ -28,18 +29,15 @@ class Forward:
 
     def __init__(self, diffusion: DiffusionSpec) -> None:
         self.diffusion = diffusion
-        kept = torch.from_numpy(alphas_cumprod(diffusion.schedule, diffusion.steps))
-        before = torch.cat([kept.new_ones(1), kept[:-1]])
-        beta = 1 - kept / before
-        small = beta * (1 - before) / (1 - kept)
+        kept = alphas_cumprod(diffusion.schedule, diffusion.steps)
+        self.kept = torch.from_numpy(kept).float()
+        of_image, of_noisy, small, large = step_back(kept, np.concatenate([[1.0], kept[:-1]]))
         # Of the first step it is zero, whose logarithm has no value: that of the second, as in Ho et al.
         small[0] = small[1]
-        self.kept = kept.float()
-        self._logarithms = torch.stack([small.log(), beta.log()]).float()
-        """Of the smallest and the largest variance of each step back, (2, T)."""
-        weights = torch.stack([before.sqrt() * beta, (kept / before).sqrt() * (1 - before)])
-        self._weights = (weights / (1 - kept)).float()
+        self._weights = torch.from_numpy(np.stack([of_image, of_noisy])).float()
         """What image and noisy image weigh in the mean of each step back, (2, T)."""
+        self._logarithms = torch.from_numpy(np.log(np.stack([small, large]))).float()
+        """Of the smallest and the largest variance of each step back, (2, T)."""
 
     def noisy(self, clean: Tensor, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Samples at steps of the process.
