@@ -207,12 +207,32 @@ class Client:
         yield from self._pages("/models", "models", query)
 
     def predict(self, job_id: str, path: str, image: str | Path) -> Prediction:
-        """What the ONNX file of a job says of an image file."""
+        """What the exported model of a job, a file or a folder, says of an image file."""
         with Path(image).open("rb") as file:
             response = self._json(
                 "POST", f"/models/{_quoted(job_id)}:predict", query={"path": path}, file=file
             )
         return cast(Prediction, response)
+
+    def generate(
+        self, job_id: str, path: str, prompt: str, *, seed: int = 0, **settings: int | float | str
+    ) -> bytes:
+        """The image, as a PNG file, that the exported model of a job makes of a sentence.
+
+        Args:
+            job_id: of the job.
+            path: the model's folder in its results, such as ``export/model``.
+            prompt: the sentence.
+            seed: of its noise.
+            settings: of the sampler, such as ``guidance_scale``, other than the model's own.
+
+        Raises:
+            ServerError: the model makes no images, or a setting has no meaning.
+        """
+        body = {"prompt": prompt, "seed": seed, "settings": settings}
+        place = f"/models/{_quoted(job_id)}:generate"
+        with self._open("POST", place, query={"path": path}, body=body) as response:
+            return response.read()
 
     def get_job_schema(self, task: str, action: str) -> dict[str, Any]:
         """The JSON schema of a task's spec."""

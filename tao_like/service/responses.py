@@ -46,7 +46,7 @@ class Dataset(TypedDict):
 
 
 class Model(TypedDict):
-    """A bundle or an ONNX file that a job left."""
+    """A bundle, an ONNX file or a folder of several graphs that a job left."""
 
     id: str
     job_id: str
@@ -55,6 +55,7 @@ class Model(TypedDict):
     task: str
     action: str
     kind: str
+    generates: bool
     bytes: int
     created_on: str
     metrics: dict[str, float]

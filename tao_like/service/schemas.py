@@ -167,7 +167,10 @@ class ModelOut(BaseModel):
     path: str
     task: str
     action: str
-    kind: Literal["bundle", "onnx"]
+    kind: Literal["bundle", "onnx", "pipeline"] = Field(
+        description="pipeline: a folder of several graphs with pipeline.json."
+    )
+    generates: bool = Field(description="It makes images of sentences: `:generate`, not `:predict`.")
     bytes: int
     created_on: str
     metrics: dict[str, float]
@@ -188,6 +191,19 @@ class PredictionOut(BaseModel):
     height: int
     seconds: float
     prediction: dict[str, Any]
+
+
+class GenerateRequest(Request):
+    """An image that is asked for."""
+
+    prompt: str = Field(max_length=10_000, description="What it shows.", examples=["a red circle"])
+    seed: int = Field(0, ge=0, lt=1 << 53, description="Of its noise; the same one gives the same image.")
+    settings: dict[str, int | float | str] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Of the sampler, other than the model's own.",
+        examples=[{"guidance_scale": 3.0, "steps": 20}],
+    )
 
 
 class ParameterOut(BaseModel):

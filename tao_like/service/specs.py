@@ -16,6 +16,7 @@ from tao_like.config.structure import Block, describe, join
 from tao_like.errors import Problem, SpecError
 from tao_like.jobs.folder import JobFolder
 from tao_like.jobs.job import Dataset, Job
+from tao_like.runtime.pipeline_file import PIPELINE_FILE
 from tao_like.service.problems import ApiError
 from tao_like.service.settings import Settings
 from tao_like.stages.lib.folders import BUNDLE_NAME
@@ -153,9 +154,10 @@ def _with_model(action: str, parent: Job, settings: Settings) -> dict[str, Any]:
 
 
 def model_of(results: Path, action: str) -> Path | None:
-    """The model that a stage has left: its bundle, else its ONNX file."""
+    """The model that a stage has left: its bundle, else its ONNX file, else its folder of several graphs."""
     folder = results / action
-    found = [*folder.glob(BUNDLE_NAME), *sorted(folder.glob("*.onnx"))]
+    pipelines = sorted(path.parent for path in folder.glob(f"*/{PIPELINE_FILE}"))
+    found = [*folder.glob(BUNDLE_NAME), *sorted(folder.glob("*.onnx")), *pipelines]
     return found[0] if found else None
 
 

@@ -42,7 +42,7 @@ def send(
         text = response.read()
         kind = response.headers["Content-Type"] or ""
         named = {name.lower(): value for name, value in response.headers.items()}
-        return response.status, named, json.loads(text) if "json" in kind else text.decode()
+        return response.status, named, json.loads(text) if "json" in kind else text.decode("utf-8", "replace")
 
 
 TRAIN = {"task": "classification", "action": "train"}

@@ -6,6 +6,7 @@ Screenshots (light, dark, as wide as a phone) go into the folder that TAO_LIKE_S
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 import shutil
@@ -16,7 +17,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from serving import Served, served
+from test_generate import exported
+from tiny_text_to_image import TINY, data_overrides, write_pairs
 
+import tao_like
 from tao_like.service.security import make_token
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -44,8 +48,13 @@ DROP = """([zone, name, data]) => {
   send("dragover");
   send("drop");
 }"""
-
-
+PIXELS = """(image) => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+}"""
 WIDEST = """[...document.querySelectorAll("main *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth)
   .map((one) => one.outerHTML.slice(0, 80)).slice(0, 9)"""
@@ -84,7 +93,7 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
             wrong.append(said.text)
 
     def watch(request: Any) -> None:
-        if not request.url.startswith((server.url, "blob:")):
+        if not request.url.startswith(("http://127.0.0.1:", "blob:")):
             wrong.append(request.url)
 
     page.on("console", hear)
@@ -306,3 +315,34 @@ def test_boxes_are_drawn_where_they_are(page: Any, server: Served, tmp_path: Pat
     assert drawn["width"] == pytest.approx(50 * scale, abs=3)
     assert drawn["height"] == pytest.approx(40 * scale, abs=3)
     assert page.locator("svg text").all_text_contents() == ["cell 88%", "rod 50%"]
+
+
+def test_images_are_made_of_a_prompt(page: Any, tmp_path: Path) -> None:
+    settings = ["model.arch=glide", "train.max_steps=1", "train.num_epochs=1", *TINY]
+    settings += [*data_overrides(write_pairs(tmp_path / "pairs")), f"results_dir={tmp_path / 'results'}"]
+    trained = tao_like.run("text_to_image", "train", None, settings)
+    done = tao_like.run("text_to_image", "export", None, [*settings, f"export.checkpoint={trained.bundle}"])
+    with served(tmp_path / "other", manages=False) as server:
+        make_images(page, server, exported(server, Path(done.onnx_file)))
+
+
+def make_images(page: Any, server: Served, job: str) -> None:
+    page.goto(f"{server.url}/#/models")
+    page.get_by_role("link", name="Try", exact=True).click()
+    page.get_by_role("textbox", name="Prompt").fill("a red circle")
+    page.get_by_label(re.compile("^Seed")).fill("7")
+    page.get_by_label(re.compile("^Images")).fill("2")
+    page.keyboard.press("Enter")
+    page.get_by_text("Done.").wait_for()
+    pictures_are_there(page)
+    look(page, "generate")
+    assert page.locator("figcaption").count() == 2
+    for seed in (7, 8):
+        made = server.client.generate(job, "train/model", "a red circle", seed=seed)
+        with Image.open(io.BytesIO(made)) as image:
+            expected = [*image.convert("RGBA").tobytes()]
+        assert page.get_by_role("img", name=f"a red circle, seed {seed}").evaluate(PIXELS) == expected
+    page.get_by_label(re.compile("^Guidance")).fill("101")
+    page.get_by_label(re.compile("^Guidance")).evaluate("(one) => one.removeAttribute('max')")
+    page.get_by_role("button", name="Make").click()
+    page.get_by_role("alert").get_by_text("guidance_scale is 101").wait_for()

@@ -63,6 +63,8 @@ export async function send(method, path, { body, file, query, headers = {}, sign
 
 export const get = async (path, query, signal) => (await send("GET", path, { query, signal })).json();
 export const post = async (path, body, headers) => (await send("POST", path, { body: body ?? {}, headers })).json();
+/** What is answered as a file. */
+export const postForFile = async (path, query, body, signal) => (await send("POST", path, { query, body, signal })).blob();
 export const verb = async (job, name) => (await send("POST", `/jobs/${job}:${name}`)).json();
 export const remove = (path) => send("DELETE", path);
 export const upload = async (path, query, file) => (await send("POST", path, { query, file })).json();

@@ -3,6 +3,7 @@
 import { el, notice } from "./dom.js";
 import { datasetView, datasetsView } from "./datasets.js";
 import { jobView, jobsView } from "./jobs.js";
+import { generateView } from "./generate.js";
 import { modelsView, tryView } from "./models.js";
 import { newJobView } from "./form.js";
 
@@ -14,6 +15,7 @@ const VIEWS = [
   [/^#\/datasets\/([\w-]+)$/, datasetView, "Data set"],
   [/^#\/models$/, modelsView, "Models"],
   [/^#\/try\/([\w-]+)\/(.+)$/, tryView, "Try a model"],
+  [/^#\/generate\/([\w-]+)\/(.+)$/, generateView, "Make images"],
 ];
 
 let leave = new AbortController();

@@ -17,7 +17,7 @@ export async function modelsView(place, signal) {
   place.append(table("Models", [
     { title: "", show: pick },
     { title: "Job", value: (model) => model.job_name || model.job_id, show: (model) => el("a", { href: `#/jobs/${model.job_id}` }, model.job_name || model.job_id.slice(0, 8)) },
-    { title: "Next", show: (model) => (model.kind === "onnx" ? el("a", { href: `#/try/${model.job_id}/${encodeURIComponent(model.path)}` }, "Try") : el("a", { href: `#/new?${new URLSearchParams({ task: model.task, action: "export", parent: model.job_id })}` }, "Export")) },
+    { title: "Next", show: (model) => (model.kind !== "bundle" ? el("a", { href: `#/${model.generates ? "generate" : "try"}/${model.job_id}/${encodeURIComponent(model.path)}` }, "Try") : el("a", { href: `#/new?${new URLSearchParams({ task: model.task, action: "export", parent: model.job_id })}` }, "Export")) },
     { title: "File", value: (model) => model.path },
     { title: "Task", value: (model) => model.task, optional: true },
     { title: "Size", value: (model) => model.bytes, show: (model) => bytes(model.bytes), number: true },

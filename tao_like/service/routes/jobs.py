@@ -15,7 +15,7 @@ from tao_like.jobs.job import Job, NewJob
 from tao_like.jobs.manager import Manager
 from tao_like.jobs.states import ENDED, QUEUED, JobStatus
 from tao_like.service.context import Context, context_of, cursor_after, job_json, json_response, number_of
-from tao_like.service.files.output import file_of
+from tao_like.service.files.output import model_path
 from tao_like.service.problems import ApiError
 from tao_like.service.schemas import JobChange, JobOut, JobPage, JobRequest, ResumeRequest
 from tao_like.service.specs import composed, given_spec, merged, task_spec
@@ -97,7 +97,7 @@ def model_file(here: Context, identity: str) -> str:
     if job is None or not path:
         raise ApiError(422, f"model_ids: there is no model {identity}")
     try:
-        return str(file_of(here.manager.folder_of(job).results, path))
+        return str(model_path(here.manager.folder_of(job).results, path))
     except ApiError as error:
         raise ApiError(422, f"model_ids: there is no model {identity}") from error
 
