@@ -59,7 +59,11 @@ def write_suggested(
     suggested = load_spec_text(spec_class, text, target).spec
     if overrides:
         wanted = load_spec_text(spec_class, text, target, overrides).spec
-        for key, value in _changed(to_dict(suggested), to_dict(wanted)):
+        changed = dict(_changed(to_dict(suggested), to_dict(wanted)))
+        # What was given may be what was worked out: other values follow from it.
+        given = {override.partition("=")[0].lstrip("+") for override in overrides}
+        changed |= {key: chosen[key].value for key in given.intersection(chosen).difference(changed)}
+        for key, value in changed.items():
             chosen[key] = AnnotatedValue(key, value, "as it was given to `init`")
         text = annotated_yaml(chosen.values(), header)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import Spec
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
 
 SPLITS = ("train", "val", "test")
 SMALL_SIDE, SMALL_PRESET, LARGER_BACKBONE = 64, "conv_tiny", "tf_efficientnet_lite0"
@@ -47,7 +48,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     sources = _sources(folder)
     splits = {split: read_captions(source) for split, source in sources.items()}
     records = splits["train"].records
-    values = [*_model(records), *_dataset(sources), *_training(records, sources)]
+    values = [*_model(records), *_dataset(sources), *_training(records, sources, overrides)]
     captions = sum(len(record.captions) for record in records)
     labels = {label for record in records for label in record.labels}
     words = f"{len(records)} training images with {captions} captions"
@@ -120,12 +121,13 @@ def _dataset(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
 
 
 def _training(
-    records: Sequence[CaptionRecord], sources: dict[str, CaptionSource]
+    records: Sequence[CaptionRecord], sources: dict[str, CaptionSource], overrides: Sequence[str]
 ) -> Iterator[AnnotatedValue]:
-    batch = min(96, max(8, len(records) // 4))
-    yield AnnotatedValue("dataset.batch_size", batch, "each image is told from the others of its batch")
-    epochs = max(10, min(100, round(STEPS / max(1, len(records) / batch))))
-    yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps, or as many as 100 epochs have")
+    batch = asked_number(overrides, BATCH_KEY, min(96, max(8, len(records) // 4)))
+    yield AnnotatedValue(BATCH_KEY, batch, "each image is told from the others of its batch")
+    usual = max(10, min(100, round(STEPS / max(1, len(records) / batch))))
+    epochs = asked_number(overrides, EPOCHS_KEY, usual)
+    yield AnnotatedValue(EPOCHS_KEY, epochs, f"about {STEPS} steps, or as many as 100 epochs have")
     yield AnnotatedValue(
         "train.optim.warmup_epochs", round(epochs / 20, 1), "the scale of the loss is steep at first"
     )

@@ -14,7 +14,14 @@ from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
 from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.runtime.memory import free_memory
-from tao_like.tasks.common.suggested import backbone_weights, division, next_multiple
+from tao_like.tasks.common.suggested import (
+    BATCH_KEY,
+    EPOCHS_KEY,
+    asked_number,
+    backbone_weights,
+    division,
+    next_multiple,
+)
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -29,7 +36,6 @@ _CLASSES_KEYS = ("dataset.classes_file", "classes_file")
 STEPS = 1000
 """Optimizer steps of a training, roughly, on a CPU."""
 CPU_BATCH, GPU_BATCH = 8, 16
-_BATCH_KEY = "dataset.batch_size"
 
 
 def write_spec(
@@ -64,14 +70,14 @@ def write_spec(
     survey, overrides = _survey(folder, overrides)
     has_gpu = shutil.which("nvidia-smi") is not None
     others = {value.key: value for value in instead}
-    usual = AnnotatedValue(_BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
-    batch = others.pop(_BATCH_KEY, usual)
+    usual = AnnotatedValue(BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
+    batch = others.pop(BATCH_KEY, usual)
     values = [
         *_model(survey),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
         batch,
-        *_training(survey, batch.value, has_gpu=has_gpu),
+        *_training(survey, batch.value, overrides, has_gpu=has_gpu),
     ]
     values = [others.pop(value.key, value) for value in values] + list(others.values())
     found = f"{sum(survey.images.values())} images, {len(survey.boxes)} classes"
@@ -153,11 +159,14 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
     )
 
 
-def _training(survey: BoxSurvey, batch: int, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    steps = max(1, survey.training_images // batch)
-    epochs = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
+def _training(
+    survey: BoxSurvey, usual_batch: int, overrides: Sequence[str], *, has_gpu: bool
+) -> Iterator[AnnotatedValue]:
+    steps = max(1, survey.training_images // asked_number(overrides, BATCH_KEY, usual_batch))
+    usual = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
+    epochs = asked_number(overrides, EPOCHS_KEY, usual)
     yield AnnotatedValue("dataset.augmentation.plain_epochs", max(1, epochs // 10), "a tenth of the training")
-    yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
+    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
     yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
     yield AnnotatedValue("train.optim.lr", 1e-3, "for neck and head, which are new")
     yield AnnotatedValue("train.optim.lr_backbone", 3e-4, "less for what is pretrained")

@@ -13,6 +13,7 @@ import numpy as np
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.lidar.survey import SPLITS, ClassSurvey, LidarSurvey, survey_frames
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_blocks.data import DEFAULT_AUGMENTATIONS, FEATURES, VOXELS
 
@@ -65,11 +66,14 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     has_gpu = shutil.which("nvidia-smi") is not None
     seen = _seen(survey)
     side = _pillar_side(survey, seen, has_gpu=has_gpu)
+    steps = max(1, survey.frames["train"] // asked_number(overrides, BATCH_KEY, BATCH))
+    usual = min(MOST_EPOCHS, max(10, round(STEPS[has_gpu] / steps)))
+    epochs = asked_number(overrides, EPOCHS_KEY, usual)
     values = [
-        *_model(survey, side, has_gpu=has_gpu),
+        *_model(survey, side, few_steps=epochs * steps < FEW_STEPS, has_gpu=has_gpu),
         *_data(survey),
         *_input(survey, seen, side, 2 ** _blocks(survey, has_gpu=has_gpu)),
-        *_training(survey, has_gpu=has_gpu),
+        *_training(epochs, steps),
     ]
     found = f"{sum(survey.frames.values())} frames, {len(survey.classes)} classes"
     return [
@@ -106,8 +110,8 @@ def _blocks(survey: LidarSurvey, *, has_gpu: bool) -> int:
     return 3 if has_gpu or longest > LONG else 2
 
 
-def _model(survey: LidarSurvey, side: float, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    if _epochs(survey, has_gpu=has_gpu) * _steps(survey) < FEW_STEPS:
+def _model(survey: LidarSurvey, side: float, *, few_steps: bool, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    if few_steps:
         yield AnnotatedValue(
             "model.norm_momentum", 0.1, "few steps: statistics of the norm layers must come up quickly"
         )
@@ -212,7 +216,7 @@ def _input(survey: LidarSurvey, seen: list[float], side: float, multiple: int) -
         steps,
         "gt_sampling puts objects of other frames into a frame, about as many as it has",
     )
-    yield AnnotatedValue("dataset.batch_size", BATCH)
+    yield AnnotatedValue(BATCH_KEY, BATCH)
 
 
 def _sampled(survey: LidarSurvey, found: ClassSurvey) -> int:
@@ -220,17 +224,8 @@ def _sampled(survey: LidarSurvey, found: ClassSurvey) -> int:
     return min(MOST_SAMPLED, max(3, round(1.5 * found.count / survey.frames["train"])))
 
 
-def _steps(survey: LidarSurvey) -> int:
-    return max(1, survey.frames["train"] // BATCH)
-
-
-def _epochs(survey: LidarSurvey, *, has_gpu: bool) -> int:
-    return min(MOST_EPOCHS, max(10, round(STEPS[has_gpu] / _steps(survey))))
-
-
-def _training(survey: LidarSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    epochs = _epochs(survey, has_gpu=has_gpu)
-    yield AnnotatedValue("train.num_epochs", epochs, f"{_steps(survey)} steps each")
+def _training(epochs: int, steps: int) -> Iterator[AnnotatedValue]:
+    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
     yield AnnotatedValue("train.validation_interval", max(1, epochs // 4), "validation takes its time")
     yield AnnotatedValue("train.clip_grad_norm", 10.0, "as OpenPCDet and TAO, with the rate and its cycle")
     yield AnnotatedValue("train.optim.lr", 3e-3)

@@ -13,7 +13,14 @@ from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.data.masks.sources import MaskSource
 from tao_like.data.masks.survey import MaskSurvey, survey_masks
 from tao_like.runtime.memory import free_memory
-from tao_like.tasks.common.suggested import backbone_weights, division, next_multiple
+from tao_like.tasks.common.suggested import (
+    BATCH_KEY,
+    EPOCHS_KEY,
+    asked_number,
+    backbone_weights,
+    division,
+    next_multiple,
+)
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE
 
@@ -56,7 +63,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         *_model(survey),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
-        *_training(survey, has_gpu=has_gpu),
+        *_training(survey, overrides, has_gpu=has_gpu),
     ]
     found = f"{sum(survey.photos.values())} photos with {survey.kind} masks"
     return [
@@ -156,7 +163,6 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
         yield AnnotatedValue(
             "dataset.cache", "ram", f"all photos take {bytes_needed / 2**30:.1f} GiB when they are decoded"
         )
-    yield AnnotatedValue("dataset.batch_size", GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
     yield AnnotatedValue(
         "dataset.augmentation.random_flip.hflip_probability",
         0.5,
@@ -179,10 +185,13 @@ def _crop(width: int, height: int) -> Iterator[AnnotatedValue]:
     )
 
 
-def _training(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    steps = max(1, survey.training_photos // (GPU_BATCH if has_gpu else CPU_BATCH))
-    epochs = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
-    yield AnnotatedValue("train.num_epochs", epochs, f"{steps} steps each")
+def _training(survey: MaskSurvey, overrides: Sequence[str], *, has_gpu: bool) -> Iterator[AnnotatedValue]:
+    batch = asked_number(overrides, BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH)
+    yield AnnotatedValue(BATCH_KEY, batch, "enough steps an epoch")
+    steps = max(1, survey.training_photos // batch)
+    usual = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
+    epochs = asked_number(overrides, EPOCHS_KEY, usual)
+    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
     yield AnnotatedValue("train.validation_interval", max(1, epochs // 10), "ten validations")
     yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
     yield AnnotatedValue("train.optim.lr", 1.5e-3, "for the decoder, which is new")

@@ -15,6 +15,7 @@ from tao_like.data.captions.record import CaptionRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.choices import WORDS
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
 from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
 SPLITS = ("train", "val", "test")
@@ -47,7 +48,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     sources = dict(_sources(folder))
     read = {split: read_captions(source) for split, source in sources.items()}
     records = read["train"].records
-    values = [*_places(sources), *_sizes(records), *_training(records, has_val="val" in read)]
+    values = [*_places(sources), *_sizes(records), *_training(records, overrides, has_val="val" in read)]
     counts = ", ".join(f"{split} {len(one.records)}" for split, one in read.items())
     captions = sum(len(record.captions) for record in records)
     found = f"{counts} images with captions"
@@ -111,12 +112,14 @@ def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue("sampling.guidance_scale", 3.0, "usual for glide; 1 is the network as it is")
 
 
-def _training(records: Sequence[CaptionRecord], *, has_val: bool) -> Iterator[AnnotatedValue]:
+def _training(
+    records: Sequence[CaptionRecord], overrides: Sequence[str], *, has_val: bool
+) -> Iterator[AnnotatedValue]:
     """How long to train."""
-    batch = min(BATCH, max(2, len(records) // 4))
-    epochs = max(1, round(STEPS * batch / max(1, len(records))))
-    yield AnnotatedValue("dataset.batch_size", batch, "small images")
-    yield AnnotatedValue("train.num_epochs", epochs, f"about {STEPS} steps")
+    batch = asked_number(overrides, BATCH_KEY, min(BATCH, max(2, len(records) // 4)))
+    epochs = asked_number(overrides, EPOCHS_KEY, max(1, round(STEPS * batch / max(1, len(records)))))
+    yield AnnotatedValue(BATCH_KEY, batch, "small images")
+    yield AnnotatedValue(EPOCHS_KEY, epochs, f"about {STEPS} steps")
     if has_val:
         interval = max(1, epochs // 4)
         yield AnnotatedValue(

@@ -118,3 +118,23 @@ def test_names_of_yolo_come_by_an_override_and_a_spec_is_not_overwritten(tmp_pat
         detection.write_spec(folder, target, force=False)
     with pytest.raises(DatasetError, match="nothing"):
         detection.write_spec(tmp_path / "nothing", target, force=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "epochs"),
+    [
+        # 24 photos: a thousand steps are 42 epochs of 24, 83 of 12, and a hundred is the most.
+        (detection, ["dataset.batch_size=1"], 42),
+        (instances, ["dataset.batch_size=2"], 83),
+        (instances, ["dataset.batch_size=8"], 100),
+    ],
+)
+def test_steps_are_counted_by_the_batch_that_is_asked_for(
+    kind: Any, words: list[str], epochs: int, coco: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection.shutil, "which", lambda name: None)
+    folder = coco()
+    target = folder.parent / "spec.yaml"
+    kind.write_spec(folder, target, words, force=True)
+    spec = load_spec(Spec if kind is detection else InstancesSpec, target).spec
+    assert (spec.train.num_epochs, f"dataset.batch_size={spec.dataset.batch_size}") == (epochs, words[0])

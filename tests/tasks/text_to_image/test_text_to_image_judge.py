@@ -205,3 +205,25 @@ def test_init_writes_a_spec_that_loads(tmp_path: Path) -> None:
         write_spec(tmp_path / "pairs", tmp_path / "spec.yaml", force=False)
     with pytest.raises(DatasetError, match="there is no folder"):
         write_spec(tmp_path / "nothing", tmp_path / "other.yaml", force=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "batch", "epochs"),
+    [
+        ([], 10, 750),
+        (["dataset.batch_size=20"], 20, 1500),
+        (["dataset.batch_size=5", "train.num_epochs=7"], 5, 7),
+    ],
+)
+def test_init_counts_steps_by_the_batch_that_is_asked_for(
+    words: list[str], batch: int, epochs: int, tmp_path: Path
+) -> None:
+    """About 3,000 steps of 40 pairs."""
+    from tao_like.tasks.text_to_image.init import write_spec
+
+    write_spec(write_pairs(tmp_path / "pairs"), tmp_path / "spec.yaml", words, force=False)
+    spec = load_spec(Spec, tmp_path / "spec.yaml").spec
+    assert (spec.dataset.batch_size, spec.train.num_epochs) == (batch, epochs)
+    assert spec.train.validation_interval == max(1, epochs // 4)
+    text = (tmp_path / "spec.yaml").read_text()
+    assert text.count("# as it was given to `init`") == len(words)
