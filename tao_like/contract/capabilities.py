@@ -210,7 +210,7 @@ class HoldsGraph(ABC):
 
     @abstractmethod
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
-        """The graph and what is known of it; None and nothing for the toolkit's own networks."""
+        """The graph that the spec names and what is known of it; None and nothing for our own networks."""
 
 
 @dataclass(frozen=True)

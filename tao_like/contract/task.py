@@ -36,6 +36,10 @@ class Task(ABC, Generic[SpecT, ModelT]):
     Spec: ClassVar[type[CommonSpec]]
     stored_dataset_keys: ClassVar[tuple[str, ...]] = ()
     """Keys of the dataset block that are a model's affair, not the user's: how samples are preprocessed."""
+    late_dataset_keys: ClassVar[tuple[str, ...]] = ()
+    """Blocks among them that a user may still enable for a model that was trained without."""
+    continued_model_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys below the model block that are the user's where a trained network is trained again."""
     data: Data
     predictions: Predictions[Any]
 
@@ -96,6 +100,9 @@ class Task(ABC, Generic[SpecT, ModelT]):
             stored: the one that the model was trained with.
         """
         own = {name: getattr(stored.dataset, name) for name in cls.stored_dataset_keys}  # type: ignore[attr-defined]
+        for name in cls.late_dataset_keys:
+            if not own[name].enable:
+                own[name] = getattr(spec.dataset, name)  # type: ignore[attr-defined]
         dataset = replace(spec.dataset, **own)  # type: ignore[attr-defined]
         return replace(spec, model=stored.model, dataset=dataset)  # type: ignore[call-arg,attr-defined]
 
@@ -107,7 +114,18 @@ class Task(ABC, Generic[SpecT, ModelT]):
             spec: the user's.
             stored: the one that the network was made with.
         """
-        return cls.restored_spec(spec, stored)
+        restored = cls.restored_spec(spec, stored)
+        model = restored.model  # type: ignore[attr-defined]
+        for key in cls.continued_model_keys:
+            model = _with_value(model, key.split("."), spec.model)  # type: ignore[attr-defined]
+        return replace(restored, model=model)  # type: ignore[call-arg]
+
+
+def _with_value(block: Any, names: Sequence[str], source: Any) -> Any:
+    """A block of a spec with the value of another one like it at the end of some names."""
+    name, *rest = names
+    value = getattr(source, name)
+    return replace(block, **{name: _with_value(getattr(block, name), rest, value) if rest else value})
 
 
 AnyTask: TypeAlias = Task[Any, Any]

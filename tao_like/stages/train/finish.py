@@ -11,6 +11,7 @@ from tao_like.bundle import Bundle, Part, write_bundle
 from tao_like.config import to_dict
 from tao_like.contract.capabilities import HoldsGraph
 from tao_like.contract.model import parts_of
+from tao_like.contract.task import AnyTask
 from tao_like.networks import structure
 from tao_like.stages.lib.folders import BUNDLE_NAME
 from tao_like.stages.results import TrainResult
@@ -74,8 +75,7 @@ def _bundle(work: Work) -> Bundle:
         ]
     if origin is not None:
         record["parent"] = origin.sha256
-    holder = task.capability(HoldsGraph)
-    graph, extra = holder.imported_graph() if holder else (None, {})
+    graph, extra = _graph_of(task)
     made_by = {part: phase.name for phase in task.phases() for part in phase.parts}
     parts = {
         name: Part(
@@ -102,3 +102,11 @@ def _bundle(work: Work) -> Bundle:
         prompts=labels.prompts,
         open_set=labels.open_set,
     )
+
+
+def _graph_of(task: AnyTask) -> tuple[bytes | None, dict[str, Any]]:
+    """An imported network's graph and what is said of it: those of the bundle before, or the spec's."""
+    holder = task.capability(HoldsGraph)
+    if holder is None:
+        return None, {}
+    return holder.imported_graph() if task.trained is None else (task.trained.graph, task.trained.extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ class ClassificationTask(
     name = "classification"
     Spec = ClassificationSpec
     stored_dataset_keys = ("img_size", "resize", "crop_pct", "multi_label", "pixel_range")
+    continued_model_keys = ("backbone.freeze_backbone", "backbone.freeze_norm", "head")
     data: ClassificationData
     predictions: ClassificationPredictions
 
@@ -98,18 +98,8 @@ class ClassificationTask(
 
     @override
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
-        if self.trained is not None:
-            return self.trained.graph, self.trained.extra
         bundle = imported_bundle(self.spec)
         return (None, {}) if bundle is None else (bundle.graph, kept_extra(bundle))
-
-    @classmethod
-    @override
-    def continued_spec(cls, spec: ClassificationSpec, stored: ClassificationSpec) -> ClassificationSpec:
-        restored = cls.restored_spec(spec, stored)
-        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
-        backbone = replace(stored.model.backbone, **own)
-        return replace(restored, model=replace(stored.model, backbone=backbone, head=spec.model.head))
 
 
 TASK = ClassificationTask

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
+from tao_like.contract.inputs import Input
 from tao_like.contract.sample import Split
 from tao_like.data.images.cache import DiskStore, ImageStore, MemoryStore
 from tao_like.data.images.pixel_range import chosen_window
 from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.inputs.image import ImagePreprocessing, Window
 from tao_like.runtime.inputs.image.big_images import BigImages
+from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.common.split_data import Source, SplitData
 
 CACHE_FOLDER = "cache"
@@ -50,6 +53,16 @@ class ImageData(SplitData[SourceT]):
     @abstractmethod
     def preprocessing(self) -> ImagePreprocessing:
         """How an image becomes an input."""
+
+    @cached_property
+    def image_input(self) -> ImageInput:
+        """An image as the network takes it."""
+        return ImageInput(lambda: self.preprocessing, lambda: self.big_images)
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """An image alone, for networks that take nothing else."""
+        return {IMAGE: self.image_input}
 
     @property
     def big_images(self) -> BigImages:

@@ -161,21 +161,6 @@ class ImageTiles(Tiles):
         return names[number]
 
 
-def with_own_tiling(restored: SpecT, spec: SpecT) -> SpecT:
-    """The spec for work with a trained model that was trained on whole images, with the user's tiling.
-
-    How a big image is looked at may be chosen afterwards; a model that was trained on tiles keeps its own.
-
-    Args:
-        restored: the user's spec with what the model's decides.
-        spec: the user's.
-    """
-    own, asked = restored.dataset, spec.dataset  # type: ignore[attr-defined]
-    if own.tiling.enable or not asked.tiling.enable:
-        return restored
-    return replace(restored, dataset=replace(own, tiling=asked.tiling))  # type: ignore[type-var]
-
-
 def _tiled(dataset: Dataset) -> TiledRecords:
     assert isinstance(dataset, TiledRecords), "the data gives no other where there is a tiling"
     return dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from typing_extensions import override
@@ -12,8 +11,6 @@ from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.networks.imported.pyramid import imported_graph
-from tao_like.tasks.common.image_input import IMAGE, ImageInput
-from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.detection.data.data import DetectionData
 from tao_like.tasks.detection.export import DetectorExport
 from tao_like.tasks.detection.model.build import build_network
@@ -29,17 +26,18 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
     name = "detection"
     Spec = DetectionSpec
     stored_dataset_keys = ("img_size", "img_height", "resize", "tiling", "pixel_range")
+    late_dataset_keys = ("tiling",)
+    continued_model_keys = ("backbone.freeze_backbone", "backbone.freeze_norm")
     data: DetectionData
 
     def __init__(self, spec: DetectionSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         data = DetectionData(spec, trained)
         predictions = BoxPredictions(data, trained.thresholds if trained else {}, spec)
-        self.image = ImageInput(lambda: data.preprocessing, lambda: data.big_images)
         self.export = DetectorExport(predictions, nms=spec.export.nms)
         self.compose(
             data=data,
-            inputs={IMAGE: self.image},
+            inputs=data.inputs,
             predictions=predictions,
             phases=[DetectionPhase(data, predictions, spec)],
             capabilities=[self.export, *data.tilings()],
@@ -58,26 +56,12 @@ class DetectionTask(Task[DetectionSpec, Detector], Prunes[Detector], HoldsGraph)
 
     @override
     def prunable(self, model: Detector) -> dict[str, Prunable]:
-        return {ONLY_PART: Prunable(model.example_inputs(self.image.pixels()), model.outputs)}
+        return {ONLY_PART: Prunable(model.example_inputs(self.data.image_input.pixels()), model.outputs)}
 
     @override
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
-        if self.trained is not None:
-            return self.trained.graph, self.trained.extra
         backbone = self.spec.model.backbone
         return imported_graph(backbone.type, backbone.pretrained_backbone_path)
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        return with_own_tiling(super().restored_spec(spec, stored), spec)
-
-    @classmethod
-    @override
-    def continued_spec(cls, spec: DetectionSpec, stored: DetectionSpec) -> DetectionSpec:
-        restored = cls.restored_spec(spec, stored)
-        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
-        return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))
 
 
 TASK = DetectionTask

@@ -10,7 +10,6 @@ from tao_like.contract.capabilities import Prunes
 from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
-from tao_like.tasks.common.image_input import IMAGE, ImageInput
 from tao_like.tasks.instance_segmentation.data.data import InstanceData
 from tao_like.tasks.instance_segmentation.export import InstanceExport
 from tao_like.tasks.instance_segmentation.model.build import build_network
@@ -26,6 +25,7 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
     name = "instance_segmentation"
     Spec = InstanceSpec
     stored_dataset_keys = ("img_size", "img_height", "resize", "pixel_range")
+    continued_model_keys = ("backbone.freeze_backbone", "backbone.freeze_norm")
     data: InstanceData
 
     def __init__(self, spec: InstanceSpec, trained: TrainedState | None = None) -> None:
@@ -34,11 +34,10 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
         spec = _with_regions(spec, self._regions_of_data)
         super().__init__(spec, trained)
         predictions = InstancePredictions(data, trained.thresholds if trained else {}, spec)
-        self.image = ImageInput(lambda: data.preprocessing)
         self.export = InstanceExport(predictions)
         self.compose(
             data=data,
-            inputs={IMAGE: self.image},
+            inputs=data.inputs,
             predictions=predictions,
             phases=[InstancePhase(data, predictions, spec)],
             capabilities=[self.export],
@@ -59,14 +58,7 @@ class InstanceSegmentationTask(Task[InstanceSpec, InstanceNetwork], Prunes[Insta
 
     @override
     def prunable(self, model: InstanceNetwork) -> dict[str, Prunable]:
-        return {ONLY_PART: Prunable(model.example_inputs(self.image.pixels()), model.protected)}
-
-    @classmethod
-    @override
-    def continued_spec(cls, spec: InstanceSpec, stored: InstanceSpec) -> InstanceSpec:
-        restored = cls.restored_spec(spec, stored)
-        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
-        return replace(restored, model=replace(stored.model, backbone=replace(stored.model.backbone, **own)))
+        return {ONLY_PART: Prunable(model.example_inputs(self.data.image_input.pixels()), model.protected)}
 
 
 def _stated_regions(spec: InstanceSpec, data: InstanceData) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from typing_extensions import override
@@ -12,8 +11,6 @@ from tao_like.contract.model import ONLY_PART, Exportable, Prunable
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
 from tao_like.networks.imported.pyramid import imported_graph
-from tao_like.tasks.common.image_input import IMAGE, ImageInput
-from tao_like.tasks.common.image_tiles import with_own_tiling
 from tao_like.tasks.segmentation.data.data import SegmentationData
 from tao_like.tasks.segmentation.export import SegmenterExport
 from tao_like.tasks.segmentation.model.build import build_network
@@ -30,17 +27,18 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter], Hol
     name = "segmentation"
     Spec = SegmentationSpec
     stored_dataset_keys = ("img_size", "img_height", "resize", "tiling", "pixel_range")
+    late_dataset_keys = ("tiling",)
+    continued_model_keys = ("backbone.freeze_backbone", "backbone.freeze_norm", "loss")
     data: SegmentationData
 
     def __init__(self, spec: SegmentationSpec, trained: TrainedState | None = None) -> None:
         super().__init__(spec, trained)
         data = SegmentationData(spec, trained)
         predictions = MaskPredictions(data, spec)
-        self.image = ImageInput(lambda: data.preprocessing, lambda: data.big_images)
         self.export = SegmenterExport(predictions, dynamic_size=spec.export.dynamic_size)
         self.compose(
             data=data,
-            inputs={IMAGE: self.image},
+            inputs=data.inputs,
             predictions=predictions,
             phases=[SegmentationPhase(data, predictions, spec)],
             capabilities=[self.export, *data.tilings()],
@@ -59,27 +57,12 @@ class SegmentationTask(Task[SegmentationSpec, Segmenter], Prunes[Segmenter], Hol
 
     @override
     def prunable(self, model: Segmenter) -> dict[str, Prunable]:
-        return {ONLY_PART: Prunable((self.image.pixels(),), protected_layers(model))}
+        return {ONLY_PART: Prunable((self.data.image_input.pixels(),), protected_layers(model))}
 
     @override
     def imported_graph(self) -> tuple[bytes | None, dict[str, Any]]:
-        if self.trained is not None:
-            return self.trained.graph, self.trained.extra
         backbone = self.spec.model.backbone
         return imported_graph(backbone.type, backbone.pretrained_backbone_path)
-
-    @classmethod
-    @override
-    def restored_spec(cls, spec: SegmentationSpec, stored: SegmentationSpec) -> SegmentationSpec:
-        return with_own_tiling(super().restored_spec(spec, stored), spec)
-
-    @classmethod
-    @override
-    def continued_spec(cls, spec: SegmentationSpec, stored: SegmentationSpec) -> SegmentationSpec:
-        restored = cls.restored_spec(spec, stored)
-        own = {name: getattr(spec.model.backbone, name) for name in ("freeze_backbone", "freeze_norm")}
-        backbone = replace(stored.model.backbone, **own)
-        return replace(restored, model=replace(stored.model, backbone=backbone, loss=spec.model.loss))
 
 
 TASK = SegmentationTask

@@ -177,7 +177,7 @@ def test_sources_whose_files_bear_the_same_names_keep_their_own_images(tmp_path:
     )
     first = DetectionTask(spec)
     split = json.loads(json.dumps(first.data.manifest()))
-    trained = TrainedState(first.data.labels.names, first.image.preprocessing, {}, split)
+    trained = TrainedState(first.data.labels.names, first.data.image_input.preprocessing, {}, split)
     again = DetectionTask(spec, trained)
     for name in ("train", "val"):
         assert again.data.source.records(name) == first.data.source.records(name)
