@@ -67,6 +67,13 @@ from tao_like.tasks.text_to_image.spec_blocks.stages import (
     WAYS,
     GenerateInferenceSpec,
 )
+from tao_like.tasks.text_to_image.unclip.clip_source import (
+    EMBEDDING,
+    build_towers,
+    fill,
+    given_clip,
+    of_file,
+)
 from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
@@ -94,8 +101,14 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
     predictions: MadeImages
 
     def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
+        self._clip = given_clip(spec, trained)
+        self._notes = [] if self._clip is None else self._clip.notes(spec)
+        if self._clip is not None:
+            spec = self._clip.resolved(spec)
+        elif trained is not None:
+            spec = of_file(spec, trained.extra)
         super().__init__(spec, trained)
-        data = CaptionData(spec, trained)
+        data = CaptionData(spec, trained, self._clip.text if self._clip else None)
         judge = (lambda: data.judge) if data.has("train") else None
         predictions = MadeImages(spec.dataset.attributes, judge, spec.inference.prompts)
         self._generator = generator_for(spec)
@@ -121,9 +134,10 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
                 TransformerPhase(data, predictions, train.of_phase("transformer"), running),
             ]
         if self.spec.model.arch == UNCLIP:
+            own_clip = not self.spec.model.unclip.pretrained_clip_path
             return [
                 *upsamplers,
-                ClipPhase(data, Embedded(), train.of_phase("clip")),
+                *([ClipPhase(data, Embedded(), train.of_phase("clip"))] if own_clip else []),
                 PriorPhase(data, train.of_phase("prior"), running, diffusion),
                 DecoderPhase(data, predictions, train.of_phase("decoder"), running, diffusion=diffusion),
             ]
@@ -141,11 +155,19 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
 
     @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
-        build = BUILDERS[self.spec.model.arch]
-        model = build(self.spec.model, self.data.tokenizer.vocabulary_size)
+        spec, vocabulary = self.spec.model, self.data.tokenizer.vocabulary_size
+        towers = build_towers(spec, self.data.text) if spec.arch == UNCLIP else None
+        if towers is None:
+            model = BUILDERS[spec.arch](spec, vocabulary)
+        else:
+            model = build_unclip(spec, vocabulary, towers)
+        if not pretrained:
+            return model, []
+        if towers is not None and self._clip is not None and self._clip.towers is not None:
+            fill(towers, self._clip.towers)
         path = self.spec.train.pretrained_model_path
-        notes = load_weights(model, Path(path), self.data.text) if pretrained and path else []
-        return model, notes
+        notes = load_weights(model, Path(path), self.data.text) if path else []
+        return model, [*self._notes, *notes]
 
     @override
     def exports(self, model: Any, input_format: str) -> dict[str, Exportable]:
@@ -298,7 +320,9 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
 
     @override
     def metadata_extra(self) -> dict[str, Any]:
-        return generator_metadata(self._generator)
+        unclip = self.spec.model.unclip
+        space = {EMBEDDING: unclip.embedding} if unclip.clip.sha256 else {}
+        return {**generator_metadata(self._generator), **space}
 
 
 def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:
