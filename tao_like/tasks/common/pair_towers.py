@@ -147,7 +147,7 @@ def open_pair(given: str, key: str) -> TrainedPair:
     try:
         found = restored(task_class(TASK), path)
         text = TextPreprocessing.from_dict(found.bundle.preprocessing[TEXT])
-    except BundleError as error:
+    except (BundleError, SpecError) as error:
         raise BundleError(f"{key}: {error}") from error
     return TrainedPair(path, _kept(found.bundle, path), text, cast("PairTowers", found.network))
 

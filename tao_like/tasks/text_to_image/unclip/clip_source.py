@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from tao_like.bundle import read_manifest
+from tao_like.bundle import file_sha256, read_manifest
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import SpecError
+from tao_like.runtime.choices import CODES
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.inputs.text import TextPreprocessing
 from tao_like.tasks.common.pair_towers import KeptPair, PairTowers, open_pair
@@ -39,7 +40,7 @@ class GivenClip:
         text: how captions become tokens.
         embedding: length of its embeddings.
         text_width: channels of its text tower's tokens.
-        towers: with its weights; None: these come with all others, by ``train.pretrained_model_path``.
+        towers: with its weights; None: these come with all others, from a bundle or checkpoint of unclip.
     """
 
     source: str
@@ -57,7 +58,7 @@ class GivenClip:
                 f"{KEY}={self.source}: its embeddings have {self.embedding} numbers and its tokens "
                 f"{self.text_width} channels; at least {FEWEST} and {NARROWEST} are needed"
             )
-        if own.prior == "autoregressive" and own.prior_codes > self.embedding:
+        if own.prior == CODES and own.prior_codes > self.embedding:
             raise SpecError(
                 f"model.unclip.prior_codes={own.prior_codes} is more than the embeddings of "
                 f"{self.source} have numbers, {self.embedding}; give at most that many"
@@ -117,11 +118,32 @@ def given_clip(spec: Spec, trained: TrainedState | None) -> GivenClip | None:
         return None
     if spec.train.pretrained_model_path:
         # All weights come from there, CLIP's too.
-        found = _of_own_bundle(spec.train.pretrained_model_path)
+        found = _of_own_bundle(spec.train.pretrained_model_path, Path(own.pretrained_clip_path))
         if found is not None:
             return found
     pair = open_pair(own.pretrained_clip_path, KEY)
     return GivenClip(str(pair.path), pair.kept, pair.text, pair.embedding, pair.text_width, pair.towers)
+
+
+def kept_clip(source: str, stored: Mapping[str, Any], text: Mapping[str, Any] | None) -> GivenClip | None:
+    """The CLIP that a bundle or a checkpoint of unclip holds; None: it is one of its own, or there is none.
+
+    Args:
+        source: that file.
+        stored: the spec in it, as JSON.
+        text: how captions become tokens.
+
+    Raises:
+        BundleError: the latter is damaged.
+    """
+    unclip = stored.get("model", {}).get("unclip", {})
+    clip = unclip.get("clip", {})
+    names = [one.name for one in fields(KeptPair)]
+    if text is None or not clip.get("sha256") or not clip.keys() >= set(names):
+        return None
+    kept = KeptPair(**{name: clip[name] for name in names})
+    preprocessing = TextPreprocessing.from_dict(text)
+    return GivenClip(source, kept, preprocessing, unclip["embedding"], unclip["text_width"])
 
 
 def of_file(spec: Spec, extra: dict[str, Any]) -> Spec:
@@ -153,16 +175,23 @@ def fill(towers: GivenTowers, pair: PairTowers) -> None:
         own.load_state_dict(given.state_dict())
 
 
-def _of_own_bundle(given: str) -> GivenClip | None:
-    """The CLIP that a bundle of unclip holds; None: it has one of another kind."""
-    path = Path(given)
-    if not path.is_file():
+def _of_own_bundle(given: str, path: Path) -> GivenClip | None:
+    """The CLIP that a bundle of unclip holds; None: it is one of its own.
+
+    Args:
+        given: the bundle.
+        path: of the CLIP that the spec names beside it; it need not be there any more.
+
+    Raises:
+        SpecError: that is another one.
+    """
+    if not Path(given).is_file():
         return None
-    manifest = read_manifest(path)
-    model = manifest["spec"].get("model", {})
-    unclip = model.get("unclip", {}) if manifest["task"] == "text_to_image" else {}
-    stored = unclip.get("clip", {})
-    if not stored.get("sha256"):
-        return None
-    text = TextPreprocessing.from_dict(manifest["preparation"][TEXT])
-    return GivenClip(given, KeptPair(**stored), text, unclip["embedding"], unclip["text_width"])
+    manifest = read_manifest(given)
+    found = kept_clip(given, manifest["spec"], manifest["preparation"].get(TEXT))
+    if found is not None and path.is_file() and file_sha256(path) != found.kept.sha256:
+        raise SpecError(
+            f"{KEY}={path} is another CLIP than the one that train.pretrained_model_path={given} stands on, "
+            "and all weights come from there; name that CLIP, or leave train.pretrained_model_path out"
+        )
+    return found
