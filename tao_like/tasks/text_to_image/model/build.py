@@ -108,6 +108,8 @@ def build_unclip(spec: ModelSpec, vocabulary: int, clip: GivenTowers | None = No
         clip: trained before; None: a small one, to be trained.
     """
     own, unet = spec.unclip, spec.glide
+    # In this order, so that a seed gives the weights that it always gave.
+    text = None if clip else _text_tower(spec, own, vocabulary, own.caption_sum)
     sizes: dict[str, Any] = {
         "embedding": own.embedding,
         "text_width": own.text_width,
@@ -132,13 +134,11 @@ def build_unclip(spec: ModelSpec, vocabulary: int, clip: GivenTowers | None = No
         patch=unet.patch,
         coordinates=unet.coordinates,
     )
-    return UnclipModel(clip or _towers(spec, vocabulary), prior, decoder, own.embedding, _upsamplers(spec))
-
-
-def _towers(spec: ModelSpec, vocabulary: int) -> Towers:
-    own = spec.unclip
-    text = _text_tower(spec, own, vocabulary, own.caption_sum)
-    return Towers(ImageTower(own.clip_channels, spec.image_size, own.embedding), text)
+    if text is not None:
+        image = ImageTower(own.clip_channels, spec.image_size, own.embedding)
+        return UnclipModel(Towers(image, text), prior, decoder, own.embedding, _upsamplers(spec))
+    assert clip is not None
+    return UnclipModel(clip, prior, decoder, own.embedding, _upsamplers(spec))
 
 
 def _upsamplers(spec: ModelSpec) -> list[Upsampler]:
