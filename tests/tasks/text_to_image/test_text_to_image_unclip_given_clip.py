@@ -36,6 +36,7 @@ from tao_like.tasks.text_to_image.unclip.given_clip import GivenImageTower, Give
 
 PROMPT = "a small red circle in the middle"
 TEXTS = [PROMPT, "a large blue cross", "a word that no caption has"]
+SIZES = {"train": 16, "val": 4, "test": 4}
 KEY = "model.unclip.pretrained_clip_path"
 EMBEDDING, TEXT_WIDTH, LENGTH = 16, 32, 12
 """Of the tiny pair; the tiny unclip asks for a text width of 16."""
@@ -76,7 +77,7 @@ class Case:
 
 def trained_case(folder: Path, *of_pair: str) -> Case:
     """Trains a pair and unclip over it, and takes the pair away."""
-    data = data_overrides(write_pairs(folder / "data"))
+    data = data_overrides(write_pairs(folder / "data", SIZES))
     pair = tiny_clip.run("train", folder / "clip", *data, "train.num_epochs=1", *of_pair)
     shipped = tiny_clip.run("export", folder / "clip", *data)
     model = runtime.load(shipped.onnx_file)
