@@ -69,6 +69,7 @@ from tao_like.tasks.text_to_image.spec_blocks.stages import (
 )
 from tao_like.tasks.text_to_image.unclip.clip_source import (
     EMBEDDING,
+    KEY,
     GivenClip,
     build_towers,
     fill,
@@ -164,7 +165,11 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes, Re
 
     @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
-        spec, vocabulary = self.spec.model, self.data.tokenizer.vocabulary_size
+        spec = self.spec.model
+        if spec.unclip.clip.sha256 and self._clip is None and self.trained is None:
+            # A copy of a bundle's spec: it describes towers, and nothing would give them their weights.
+            raise SpecError(f"model.unclip.clip is what a training keeps of {KEY}; leave it out")
+        vocabulary = self.data.tokenizer.vocabulary_size
         towers = build_towers(spec, self.data.text) if spec.arch == UNCLIP else None
         if towers is None:
             model = BUILDERS[spec.arch](spec, vocabulary)

@@ -362,6 +362,8 @@ def test_what_is_no_pair_is_refused(case: Case, exported: Any, tmp_path: Path) -
     damaged.write_bytes(bytes(content))
     refused(damaged, BundleError, rf"{key}: .*damaged\.tltb")
     refused(case.parked, SpecError, r"prior_codes=99 .*16", "model.unclip.prior=autoregressive", codes)
+    copied = "model.unclip.clip.sha256=ab"
+    refused(case.parked, SpecError, r"model\.unclip\.clip is what a training keeps of", copied)
     glide = [*words, "model.arch=glide", f"{KEY}={case.parked}"]
     with pytest.raises(SpecError, match=rf"{key}: is for arch=unclip, not glide"):
         tao_like.run("text_to_image", "train", None, glide, quiet=True)
