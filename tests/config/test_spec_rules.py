@@ -78,6 +78,18 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "inference.mode",
         "leave image and rerank out",
     ),
+    (
+        "text_to_image",
+        "model.unclip.pretrained_clip_path=a.tltb",
+        "model.unclip.pretrained_clip_path",
+        "is for arch=unclip",
+    ),
+    (
+        "text_to_image",
+        "model.arch=unclip model.unclip.clip.sha256=ab",
+        "model.unclip.clip",
+        "is what a training keeps",
+    ),
     ("clip", "model.tokenizer.type=file", "model.tokenizer.path", "names no file"),
     ("clip", "model.tokenizer.path=a.json", "model.tokenizer.path", "go together"),
     (

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.contract.model import Prunable
-from tao_like.runtime.inputs.text import PAD
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
@@ -53,13 +52,14 @@ def prunable_parts(
         of_text, tokens = model.clip.text(text)
         embedding = model.clip.image((image + 1) / 2)
         words = model.word_sums(text)
+        padding = model.clip.text.padding(text)
     prior = model.prior
     inputs: tuple[Tensor, ...]
     if isinstance(prior, CodePrior):
-        inputs = (prior.coder.codes(embedding), of_text, tokens, text == PAD, *words)
+        inputs = (prior.coder.codes(embedding), of_text, tokens, padding, *words)
         parts["prior"] = Prunable(inputs, [], inner=True)
     else:
-        inputs = (prior.standardized(embedding), timesteps, of_text, tokens, text == PAD, *words)
+        inputs = (prior.standardized(embedding), timesteps, of_text, tokens, padding, *words)
         parts["prior"] = Prunable(inputs, [], inner=True, runs=_PriorRun(prior))
     inputs = (image, timesteps, embedding, of_text, tokens)
     return {**parts, "decoder": Prunable(inputs, [], inner=True, runs=_DecoderRun(model.decoder))}

@@ -212,6 +212,8 @@ class ModelSpec:
             yield Problem("glide.inpaint", f"is for arch=glide, not {self.arch}")
         if self.glide.noised_clip.enable and self.arch != GLIDE:
             yield Problem("glide.noised_clip.enable", f"is for arch=glide, not {self.arch}")
+        if self.unclip.pretrained_clip_path and self.arch != UNCLIP:
+            yield Problem("unclip.pretrained_clip_path", f"is for arch=unclip, not {self.arch}")
         smaller = self.image_size
         for side in self.upsampler.sides:
             if side % smaller or side == smaller:
@@ -292,7 +294,7 @@ class Spec(CommonSpec):
     clip_checkpoint: str | None = spec_field(
         None,
         "A trained model of the task clip, a bundle or its exported folder: it re-ranks images, and "
-        "evaluate reports its score of them",
+        "evaluate reports its score of them; what unclip stands on is model.unclip.pretrained_clip_path",
         path=True,
     )
     train: GenerateTrainSpec = spec_block(GenerateTrainSpec, "Training")

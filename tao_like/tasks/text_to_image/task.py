@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Describes, Generates, Prunes, Variant
+from tao_like.contract.capabilities import Describes, Generates, Prunes, Resumes, Variant
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import Exportable, Prunable
 from tao_like.contract.phase import Phase
@@ -67,6 +67,16 @@ from tao_like.tasks.text_to_image.spec_blocks.stages import (
     WAYS,
     GenerateInferenceSpec,
 )
+from tao_like.tasks.text_to_image.unclip.clip_source import (
+    EMBEDDING,
+    KEY,
+    GivenClip,
+    build_towers,
+    fill,
+    given_clip,
+    kept_clip,
+    of_file,
+)
 from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
@@ -84,8 +94,13 @@ BUILDERS: dict[str, Callable[[ModelSpec, int], nn.Module]] = {
 }
 
 
-class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
-    """DALL-E, GLIDE or unCLIP."""
+class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes, Resumes):
+    """DALL-E, GLIDE or unCLIP.
+
+    Args:
+        spec, trained: as of `Task`.
+        clip: that unCLIP stands on, where the spec does not say it; None: the spec does.
+    """
 
     name = "text_to_image"
     Spec = GenerateSpec
@@ -93,9 +108,17 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
     data: CaptionData
     predictions: MadeImages
 
-    def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
+    def __init__(
+        self, spec: GenerateSpec, trained: TrainedState | None = None, clip: GivenClip | None = None
+    ) -> None:
+        self._clip = clip or given_clip(spec, trained)
+        self._notes = [] if self._clip is None else self._clip.notes(spec)
+        if self._clip is not None:
+            spec = self._clip.resolved(spec)
+        elif trained is not None:
+            spec = of_file(spec, trained.extra)
         super().__init__(spec, trained)
-        data = CaptionData(spec, trained)
+        data = CaptionData(spec, trained, self._clip.text if self._clip else None)
         judge = (lambda: data.judge) if data.has("train") else None
         predictions = MadeImages(spec.dataset.attributes, judge, spec.inference.prompts)
         self._generator = generator_for(spec)
@@ -121,9 +144,10 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
                 TransformerPhase(data, predictions, train.of_phase("transformer"), running),
             ]
         if self.spec.model.arch == UNCLIP:
+            own_clip = not self.spec.model.unclip.pretrained_clip_path
             return [
                 *upsamplers,
-                ClipPhase(data, Embedded(), train.of_phase("clip")),
+                *([ClipPhase(data, Embedded(), train.of_phase("clip"))] if own_clip else []),
                 PriorPhase(data, train.of_phase("prior"), running, diffusion),
                 DecoderPhase(data, predictions, train.of_phase("decoder"), running, diffusion=diffusion),
             ]
@@ -141,11 +165,23 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
 
     @override
     def model(self, *, pretrained: bool) -> tuple[nn.Module, list[str]]:
-        build = BUILDERS[self.spec.model.arch]
-        model = build(self.spec.model, self.data.tokenizer.vocabulary_size)
+        spec = self.spec.model
+        if spec.unclip.clip.sha256 and self._clip is None and self.trained is None:
+            # A copy of a bundle's spec: it describes towers, and nothing would give them their weights.
+            raise SpecError(f"model.unclip.clip is what a training keeps of {KEY}; leave it out")
+        vocabulary = self.data.tokenizer.vocabulary_size
+        towers = build_towers(spec, self.data.text) if spec.arch == UNCLIP else None
+        if towers is None:
+            model = BUILDERS[spec.arch](spec, vocabulary)
+        else:
+            model = build_unclip(spec, vocabulary, towers)
+        if not pretrained:
+            return model, []
+        if towers is not None and self._clip is not None and self._clip.towers is not None:
+            fill(towers, self._clip.towers)
         path = self.spec.train.pretrained_model_path
-        notes = load_weights(model, Path(path), self.data.text) if pretrained and path else []
-        return model, notes
+        notes = load_weights(model, Path(path), self.data.text) if path else []
+        return model, [*self._notes, *notes]
 
     @override
     def exports(self, model: Any, input_format: str) -> dict[str, Exportable]:
@@ -297,8 +333,24 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
         self.predictions.save(path, sample, prediction, model)
 
     @override
+    def kept(self) -> dict[str, Any]:
+        return {TEXT: self.data.text.to_dict()} if self._clip is not None else {}
+
+    @classmethod
+    @override
+    def resumed(
+        cls, spec: GenerateSpec, path: Path, stored: Mapping[str, Any], kept: Mapping[str, Any]
+    ) -> TextToImage:
+        given = spec.model.unclip.pretrained_clip_path
+        # Where the file still is, it must be the same one, which the training sees to.
+        gone = given is not None and not Path(given).exists()
+        return cls(spec, clip=kept_clip(str(path), stored, kept.get(TEXT)) if gone else None)
+
+    @override
     def metadata_extra(self) -> dict[str, Any]:
-        return generator_metadata(self._generator)
+        unclip = self.spec.model.unclip
+        space = {EMBEDDING: unclip.embedding} if unclip.clip.sha256 else {}
+        return {**generator_metadata(self._generator), **space}
 
 
 def _pixels(data: CaptionData, path: str, name: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from tao_like.errors import BundleError, SpecError
 from tao_like.tasks.clip.model.build import Vocabulary, build_pair
 from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
+from tao_like.tasks.clip.model.sentence_tower import SentenceShape, SentenceTower
 from tao_like.tasks.clip.model.weights import load_vision
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec, TextTowerSpec
@@ -255,3 +256,32 @@ def test_an_image_tower_starts_from_weights_of_timm_but_for_its_last_layer(tmp_p
     spec.pretrained_vision_path = str(tmp_path / "none.pth")
     with pytest.raises(SpecError, match=r"model\.pretrained_vision_path.*no file"):
         load_vision(network, spec)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "mean", "cls"])
+def test_a_text_tower_tells_what_each_token_has_become(kind: str) -> None:
+    torch.manual_seed(2)
+    _, ids = batch()
+    if kind in ("clip", "siglip"):
+        text = TextTowerSpec(width=32, layers=2, heads=4)
+        name = "siglip_tiny" if kind == "siglip" else "vit_tiny"
+        spec = ModelSpec(type=name, text=text)
+        tower: Any = build_pair(spec, "clip", Vocabulary(VOCABULARY, END, LENGTH)).text.eval()
+    else:
+        shape = SentenceShape(VOCABULARY, 0, 32, 2, 4, 48, "gelu", 1e-12, kind)
+        tower = SentenceTower(shape, LENGTH, 24, logit_scale=2.0, logit_bias=None).eval()
+    with torch.no_grad():
+        embedding, tokens = tower.with_tokens(ids)
+        assert torch.equal(embedding, tower(ids))
+        padding = tower.padding(ids)
+        # The embedding is read out of the tokens, where it is one's alone.
+        where = {"clip": [3, LENGTH - 1, 6], "siglip": [LENGTH - 1] * 3, "cls": [0] * 3}
+        if kind == "mean":
+            seen = (~padding).unsqueeze(-1)
+            read = (tokens * seen).sum(dim=1) / seen.sum(dim=1)
+        else:
+            read = tokens[torch.arange(3), where[kind]]
+        assert torch.allclose(tower.projection(read), embedding, atol=1e-6)
+    assert tokens.shape == (3, LENGTH, 32)
+    last = [LENGTH - 1] * 3 if kind == "siglip" else [3, LENGTH - 1, 6]
+    assert padding.tolist() == [[place > end for place in range(LENGTH)] for end in last]

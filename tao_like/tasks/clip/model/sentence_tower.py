@@ -109,11 +109,23 @@ class SentenceTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Maps ids (N, L) int64 to embeddings (N, embed_dim), not normalized."""
+        return self.with_tokens(ids)[0]
+
+    def with_tokens(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The same embeddings, and what each token has become; see ``TextTower.with_tokens``."""
         states = self.norm(self.token_embedding(ids) + self.positional_embedding)
         present = (ids != self.pad).to(states.dtype)
         mask = ((1 - present) * _HIDDEN)[:, None, None, :]
         for block in self.blocks:
             states = block(states, mask)
+        return self._read(present, states), states
+
+    def padding(self, ids: Tensor) -> Tensor:
+        """Which tokens (N, L) say nothing of a text: those that pad it."""
+        return ids == self.pad
+
+    def _read(self, present: Tensor, states: Tensor) -> Tensor:
+        """The embeddings (N, embed_dim), by 1 where a token is (N, L) and by the states (N, L, width)."""
         if self.pooling == "cls":
             pooled = states[:, 0]
         else:

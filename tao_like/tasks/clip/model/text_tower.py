@@ -45,6 +45,7 @@ class TextTower(nn.Module):
     """
 
     mask: Tensor | None
+    norm: nn.Module
 
     def __init__(
         self,
@@ -110,9 +111,36 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Maps ids (N, L) int64 to embeddings (N, embed_dim), not normalized."""
+        return self._read(ids, self._states(ids))
+
+    def with_tokens(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The same embeddings, and what each token has become.
+
+        Args:
+            ids: (N, L) int64.
+
+        Returns:
+            (N, embed_dim), not normalized, and (N, L, width), behind the last norm.
+        """
+        states = self._states(ids)
+        return self._read(ids, states), self.norm(states)
+
+    def padding(self, ids: Tensor) -> Tensor:
+        """Which tokens (N, L) say nothing of a text: those behind its first end; of SigLIP's texts none."""
+        if self.is_siglip:
+            return torch.zeros_like(ids, dtype=torch.bool)
+        ends = (ids == self.end).to(self.positional_embedding.dtype)
+        return (ends.cumsum(dim=1) - ends) > 0
+
+    def _states(self, ids: Tensor) -> Tensor:
+        """What the blocks make of each token, (N, L, width)."""
         states = self.token_embedding(ids) + self.positional_embedding
         for block in self.blocks:
             states = block(states, attn_mask=self.mask)
+        return states
+
+    def _read(self, ids: Tensor, states: Tensor) -> Tensor:
+        """The embeddings (N, embed_dim), of ids (N, L) and their states (N, L, width)."""
         if self.is_siglip:
             last: Tensor = self.projection(self.norm(states)[:, -1])
             return last

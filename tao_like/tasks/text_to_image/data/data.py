@@ -188,12 +188,17 @@ class CaptionData(ImageData[CaptionSplits]):
     Args:
         spec: of the task.
         trained: what a trained model says of itself; None: it is yet to be trained.
+        text: how captions become tokens where something else than the data decides it, such as a text tower
+            that was trained before.
     """
 
-    def __init__(self, spec: Spec, trained: TrainedState | None) -> None:
+    def __init__(
+        self, spec: Spec, trained: TrainedState | None, text: TextPreprocessing | None = None
+    ) -> None:
         super().__init__(spec.dataset, CaptionSplits(spec.dataset), spec.results_dir)
         self.spec = spec
         self.trained = trained
+        self._given_text = text
         self._datasets: dict[Split, CaptionDataset] = {}
 
     @property
@@ -222,9 +227,11 @@ class CaptionData(ImageData[CaptionSplits]):
 
     @cached_property
     def text(self) -> TextPreprocessing:
-        """How captions become tokens: as the model has learnt them, or by the words of the training data."""
+        """How captions become tokens: as the model has learnt, as was given, or by the training's words."""
         if self.trained is not None:
             return TextPreprocessing.from_dict(self.trained.preprocessing[TEXT])
+        if self._given_text is not None:
+            return self._given_text
         captions = [caption for record in self.records("train") for caption in record.captions]
         model = self.spec.model
         return words_preprocessing(captions, model.context_length, most_words=model.vocabulary_size)

@@ -21,6 +21,7 @@ from tao_like.tasks.text_to_image.noised_clip.model import NoisedImageTower, Noi
 from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
 from tao_like.tasks.text_to_image.spec import GUMBEL, GlideSpec, ModelSpec
 from tao_like.tasks.text_to_image.spec_blocks.unclip import UnclipSpec
+from tao_like.tasks.text_to_image.unclip.given_clip import GivenTowers
 from tao_like.tasks.text_to_image.unclip.model import UnclipModel
 
 
@@ -98,10 +99,17 @@ def _text_tower(
     )
 
 
-def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
-    """unCLIP's three networks; arguments as of `build_dalle`."""
+def build_unclip(spec: ModelSpec, vocabulary: int, clip: GivenTowers | None = None) -> UnclipModel:
+    """unCLIP's three networks.
+
+    Args:
+        spec: the model block.
+        vocabulary: tokens of captions.
+        clip: trained before; None: a small one, to be trained.
+    """
     own, unet = spec.unclip, spec.glide
-    text = _text_tower(spec, own, vocabulary, own.caption_sum)
+    # In this order, so that a seed gives the weights that it always gave.
+    text = None if clip else _text_tower(spec, own, vocabulary, own.caption_sum)
     sizes: dict[str, Any] = {
         "embedding": own.embedding,
         "text_width": own.text_width,
@@ -126,8 +134,11 @@ def build_unclip(spec: ModelSpec, vocabulary: int) -> UnclipModel:
         patch=unet.patch,
         coordinates=unet.coordinates,
     )
-    towers = Towers(ImageTower(own.clip_channels, spec.image_size, own.embedding), text)
-    return UnclipModel(towers, prior, decoder, own.embedding, _upsamplers(spec))
+    if text is not None:
+        image = ImageTower(own.clip_channels, spec.image_size, own.embedding)
+        return UnclipModel(Towers(image, text), prior, decoder, own.embedding, _upsamplers(spec))
+    assert clip is not None
+    return UnclipModel(clip, prior, decoder, own.embedding, _upsamplers(spec))
 
 
 def _upsamplers(spec: ModelSpec) -> list[Upsampler]:

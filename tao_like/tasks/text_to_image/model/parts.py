@@ -73,7 +73,7 @@ class WordSum(nn.Embedding):
     """A vector of each word of a caption, summed up: it says of a word the same whatever stands beside it.
 
     Args:
-        vocabulary: tokens; 0 is padding and says nothing.
+        vocabulary: tokens.
         width: of the vectors.
     """
 
@@ -81,9 +81,18 @@ class WordSum(nn.Embedding):
         super().__init__(vocabulary, width)
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, text: Tensor) -> Tensor:
-        """(N, T) int64 to (N, width)."""
-        return (super().forward(text) * (text != PAD).unsqueeze(-1)).sum(dim=1)
+    def forward(self, text: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Sums up.
+
+        Args:
+            text: (N, T) int64.
+            padding: (N, T) bool: what says nothing; None: where the token is 0.
+
+        Returns:
+            (N, width).
+        """
+        said = text != PAD if padding is None else ~padding
+        return (super().forward(text) * said.unsqueeze(-1)).sum(dim=1)
 
 
 class Transformer(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tao_like.runtime.inputs.text import PAD
 from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum
 
 GROUPS = 8
@@ -99,6 +100,10 @@ class TextTower(nn.Module):
         if self.words is not None:
             at_end = at_end + self.words(text)
         return functional.normalize(self.proj(at_end), dim=1), states
+
+    def padding(self, text: Tensor) -> Tensor:
+        """Which tokens (N, length) say nothing of a caption: those that pad it."""
+        return text == PAD
 
 
 class Towers(nn.Module):

@@ -98,7 +98,9 @@ class GenerateTrainSpec(TrainSpec):
     )
     dvae: PhaseSpec = spec_block(PhaseSpec, "dalle, first: images to codes and back")
     transformer: PhaseSpec = spec_block(PhaseSpec, "dalle, then: captions to codes")
-    clip: PhaseSpec = spec_block(PhaseSpec, "unclip, first: images and captions in one space")
+    clip: PhaseSpec = spec_block(
+        PhaseSpec, "unclip with a CLIP of its own, first: images and captions in one space"
+    )
     prior: PhaseSpec = spec_block(PhaseSpec, "unclip, then: captions to embeddings of images")
     decoder: PhaseSpec = spec_block(PhaseSpec, "unclip, at last: embeddings to images")
     upsampler_1: PhaseSpec = spec_block(PhaseSpec, "First, where there is one: smaller images to larger")

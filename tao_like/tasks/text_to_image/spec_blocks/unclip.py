@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from tao_like.config import Problem, spec_field
+from tao_like.config import Problem, spec_block, spec_field
 from tao_like.runtime.choices import CONDITIONS, PRIORS
 
 
 @dataclass
-class UnclipSpec:
-    """unCLIP: a small CLIP, a prior from captions to its embeddings of images, and a decoder of these."""
+class StoredClipSpec:
+    """What a bundle must know of a CLIP that was trained before, so that it needs that file no more."""
 
+    sha256: str | None = spec_field(None, "Of the bundle that it came from; kept by a training")
+    spec: dict[str, Any] = spec_field({}, "What describes its towers; kept by a training")
+    image: dict[str, Any] = spec_field({}, "How its images are preprocessed; kept by a training")
+    structure: dict[str, Any] = spec_field({}, "What pruning has left of its towers; kept by a training")
+
+
+@dataclass
+class UnclipSpec:
+    """unCLIP: a CLIP, a prior from captions to its embeddings of images, and a decoder of these."""
+
+    pretrained_clip_path: str | None = spec_field(
+        None,
+        "A bundle of the task clip on whose embeddings the prior and the decoder stand: there is no phase "
+        "`clip` then, its tokenizer reads the captions, and it travels in the trained bundle; empty: a small "
+        "CLIP is trained first. Another file than the top's clip_checkpoint, which judges images",
+        path=True,
+    )
+    clip: StoredClipSpec = spec_block(StoredClipSpec, "What is kept of that bundle; leave it out")
     embedding: int = spec_field(64, "Length of CLIP's embeddings", ge=4, automl=True)
     clip_channels: list[int] = spec_field(
         [32, 64, 64],
@@ -45,13 +64,16 @@ class UnclipSpec:
 
     def check(self) -> Iterator[Problem]:
         """Heads divide widths; the image tower has a layer."""
-        for name in ("text", "prior"):
+        if self.clip.sha256 and not self.pretrained_clip_path:
+            yield Problem("clip", "is what a training keeps of pretrained_clip_path; leave it out")
+        # The text tower of a CLIP that was trained before has heads of its own.
+        for name in ("prior",) if self.pretrained_clip_path else ("text", "prior"):
             heads, width = getattr(self, f"{name}_heads"), getattr(self, f"{name}_width")
             if width % heads:
                 yield Problem(f"{name}_heads", f"{heads} does not divide {name}_width={width}")
         if self.prior_width % 2:
             yield Problem("prior_width", f"{self.prior_width} is odd; half of it are sines, half cosines")
-        if self.prior_codes > self.embedding:
+        if self.prior_codes > self.embedding and (self.clip.sha256 or not self.pretrained_clip_path):
             yield Problem("prior_codes", f"{self.prior_codes} is more than embedding={self.embedding}")
         if not self.clip_channels:
             yield Problem("clip_channels", "is empty; give one number a convolution, such as [32, 64, 64]")

@@ -11,7 +11,6 @@ from torch.nn import functional
 from typing_extensions import override
 
 from tao_like.contract.model import fill_later_buffers
-from tao_like.runtime.inputs.text import PAD
 from tao_like.tasks.text_to_image.model.code_prior import CodePrior
 from tao_like.tasks.text_to_image.model.components import principal_components
 from tao_like.tasks.text_to_image.model.diffusion_networks import UnclipDecoder
@@ -19,6 +18,7 @@ from tao_like.tasks.text_to_image.model.prior import Prior
 from tao_like.tasks.text_to_image.model.towers import LARGEST_SCALE, Towers
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import numbered
+from tao_like.tasks.text_to_image.unclip.given_clip import GivenTowers
 
 LEAST_STD = 1e-3
 
@@ -90,11 +90,19 @@ class DecoderWithComponents(Standardized):
 
 
 class UnclipModel(nn.Module):
-    """What the three phases train, one after another."""
+    """What the phases train, one after another.
+
+    Args:
+        clip: to be trained, or trained before.
+        prior: from captions to embeddings of images.
+        decoder: from these to images.
+        embedding: their length.
+        upsamplers: from smaller images to larger ones.
+    """
 
     def __init__(
         self,
-        clip: Towers,
+        clip: Towers | GivenTowers,
         prior: Prior | CodePrior,
         decoder: UnclipDecoder,
         embedding: int,
@@ -135,7 +143,7 @@ class UnclipModel(nn.Module):
         text = given[-1]
         with torch.no_grad():
             of_text, tokens = self.clip.text(text)
-        heard = (of_text, tokens, text == PAD, *self.word_sums(text))
+        heard = (of_text, tokens, self.clip.text.padding(text), *self.word_sums(text))
         if part == "codes":
             return self.prior(given[0], *heard)
         noisy, timesteps, *rest = given
@@ -148,7 +156,7 @@ class UnclipModel(nn.Module):
         """What the prior hears of each word by itself: (N, width), or nothing."""
         prior = self.prior.network if isinstance(self.prior, Standardized) else self.prior
         assert isinstance(prior, Prior | CodePrior)
-        return () if prior.words is None else (prior.words(text),)
+        return () if prior.words is None else (prior.words(text, self.clip.text.padding(text)),)
 
 
 def decoded(
@@ -183,7 +191,8 @@ class TextForExport(nn.Module):
     def forward(self, text: Tensor) -> tuple[Tensor, ...]:
         """(N, T) to (N, D), (N, T, width), (N, T) float, 1 where a token is, and (N, prior's width)."""
         embedding, tokens = self.text(text)
-        return embedding, tokens, (text != PAD).to(tokens.dtype), *self.model.word_sums(text)
+        seen = (~self.text.padding(text)).to(tokens.dtype)
+        return embedding, tokens, seen, *self.model.word_sums(text)
 
 
 class PriorForExport(nn.Module):
