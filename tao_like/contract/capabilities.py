@@ -119,26 +119,6 @@ class Tiles(ABC):
         """The name of the whole image, without reading it."""
 
 
-class Resumes(ABC):
-    """Its trainings begin with files that need not be there when a broken one goes on."""
-
-    @abstractmethod
-    def kept(self) -> dict[str, Any]:
-        """What a checkpoint holds of such files beside weights and spec, as JSON."""
-
-    @classmethod
-    @abstractmethod
-    def resumed(cls, spec: Any, path: Path, stored: Mapping[str, Any], kept: Mapping[str, Any]) -> Any:
-        """The task at work on a broken training.
-
-        Args:
-            spec: the user's.
-            path: of the checkpoint.
-            stored: the spec of the broken training, as JSON.
-            kept: what the task kept then.
-        """
-
-
 class Explains(ABC, Generic[ModelT]):
     """It can tell where a network looked."""
 

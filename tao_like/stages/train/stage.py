@@ -25,13 +25,7 @@ from tao_like.stages.lib.folders import CHECKPOINTS, RESUME_KEY, remove_partial_
 from tao_like.stages.lib.threads import take_threads_again
 from tao_like.stages.results import TrainResult
 from tao_like.stages.train.checkpoints.checkpoint_file import read_checkpoint
-from tao_like.stages.train.checkpoints.resume import (
-    Resumed,
-    check_weights,
-    describe,
-    open_resumed,
-    opened_task,
-)
+from tao_like.stages.train.checkpoints.resume import Resumed, check_weights, describe, open_resumed
 from tao_like.stages.train.checkpoints.state import State
 from tao_like.stages.train.finish import finish
 from tao_like.stages.train.loop import BEST, PhaseTraining
@@ -60,7 +54,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> TrainResult:
     if spec.train.pruned_model_path:
         path = Path(spec.train.pruned_model_path)
         origin = open_origin(task_type, spec, path, "train.pruned_model_path")
-    task = origin.task if origin else opened_task(task_type, spec)
+    task = origin.task if origin else task_type(spec)
     spec = task.spec
     for phase in task.phases():
         check_phase(task, phase)

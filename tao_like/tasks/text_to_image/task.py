@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from tao_like.contract.capabilities import Describes, Generates, Prunes, Resumes, Variant
+from tao_like.contract.capabilities import Describes, Generates, Prunes, Variant
 from tao_like.contract.data import Dataset
 from tao_like.contract.model import Exportable, Prunable
 from tao_like.contract.phase import Phase
@@ -70,11 +70,9 @@ from tao_like.tasks.text_to_image.spec_blocks.stages import (
 from tao_like.tasks.text_to_image.unclip.clip_source import (
     EMBEDDING,
     KEY,
-    GivenClip,
     build_towers,
     fill,
     given_clip,
-    kept_clip,
     of_file,
 )
 from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
@@ -94,13 +92,8 @@ BUILDERS: dict[str, Callable[[ModelSpec, int], nn.Module]] = {
 }
 
 
-class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes, Resumes):
-    """DALL-E, GLIDE or unCLIP.
-
-    Args:
-        spec, trained: as of `Task`.
-        clip: that unCLIP stands on, where the spec does not say it; None: the spec does.
-    """
+class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
+    """DALL-E, GLIDE or unCLIP."""
 
     name = "text_to_image"
     Spec = GenerateSpec
@@ -108,10 +101,8 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes, Re
     data: CaptionData
     predictions: MadeImages
 
-    def __init__(
-        self, spec: GenerateSpec, trained: TrainedState | None = None, clip: GivenClip | None = None
-    ) -> None:
-        self._clip = clip or given_clip(spec, trained)
+    def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
+        self._clip = given_clip(spec, trained)
         self._notes = [] if self._clip is None else self._clip.notes(spec)
         if self._clip is not None:
             spec = self._clip.resolved(spec)
@@ -331,20 +322,6 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes, Re
     @override
     def save(self, path: Path, sample: Sample, prediction: np.ndarray, model: str) -> None:
         self.predictions.save(path, sample, prediction, model)
-
-    @override
-    def kept(self) -> dict[str, Any]:
-        return {TEXT: self.data.text.to_dict()} if self._clip is not None else {}
-
-    @classmethod
-    @override
-    def resumed(
-        cls, spec: GenerateSpec, path: Path, stored: Mapping[str, Any], kept: Mapping[str, Any]
-    ) -> TextToImage:
-        given = spec.model.unclip.pretrained_clip_path
-        # Where the file still is, it must be the same one, which the training sees to.
-        gone = given is not None and not Path(given).exists()
-        return cls(spec, clip=kept_clip(str(path), stored, kept.get(TEXT)) if gone else None)
 
     @override
     def metadata_extra(self) -> dict[str, Any]:

@@ -215,11 +215,13 @@ def test_it_scores_and_makes_images_without_the_pair(case: Case, exported: Any, 
     assert abs(picture.astype(int) - made["generate", 0][0]).max() <= 1
 
 
-def test_a_broken_training_goes_on_without_the_pair(case: Case, tmp_path: Path) -> None:
+def test_a_broken_training_goes_on_over_the_pair(case: Case, tmp_path: Path) -> None:
     checkpoint = tmp_path / "last.ckpt"
     shutil.copy(case.trained.folder / "prior" / "checkpoints" / "last.ckpt", checkpoint)
     resume = f"train.resume_training_checkpoint_path={checkpoint}"
-    again = case.run("train", f"results_dir={tmp_path}", resume)
+    with pytest.raises(SpecError, match=rf"{KEY}: there is no file"):
+        case.run("train", f"results_dir={tmp_path}", resume)
+    again = case.run("train", f"results_dir={tmp_path}", resume, f"{KEY}={case.parked}")
     for name, part in read_bundle(case.trained.bundle).parts.items():
         other = read_bundle(again.bundle).parts[name].weights
         assert all(tensor.equal(other[key]) for key, tensor in part.weights.items()), name

@@ -14,7 +14,6 @@ from torch import nn
 from tao_like.config import to_dict
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.fields import METADATA_KEY
-from tao_like.contract.capabilities import Resumes
 from tao_like.contract.model import later_buffers
 from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Split
@@ -135,23 +134,7 @@ def describe(task: AnyTask, phase: Phase[Any], spec: CommonSpec) -> dict[str, An
         "classes": list(task.data.labels.names),
         "data": _fingerprints(phase),
         "threads": torch.get_num_threads(),
-        **({"kept": keeps.kept()} if (keeps := task.capability(Resumes)) else {}),
     }
-
-
-def opened_task(task_type: type[AnyTask], spec: CommonSpec) -> AnyTask:
-    """The task at work on a spec, with what the checkpoint that it goes on from has kept for it.
-
-    Raises:
-        SpecError, BundleError: the task's own; or the checkpoint is damaged.
-    """
-    path = Path(spec.train.resume_training_checkpoint_path or "")
-    if issubclass(task_type, Resumes) and path.is_file():
-        record = read_checkpoint(path)[KEY]
-        if record["task"] == task_type.name:
-            task: AnyTask = task_type.resumed(spec, path, record["spec"], record.get("kept", {}))
-            return task
-    return task_type(spec)
 
 
 def check_weights(network: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -40,7 +40,7 @@ class GivenClip:
         text: how captions become tokens.
         embedding: length of its embeddings.
         text_width: channels of its text tower's tokens.
-        towers: with its weights; None: these come with all others, from a bundle or checkpoint of unclip.
+        towers: with its weights; None: these come with all others, from a bundle of unclip.
     """
 
     source: str
@@ -126,10 +126,10 @@ def given_clip(spec: Spec, trained: TrainedState | None) -> GivenClip | None:
 
 
 def kept_clip(source: str, stored: Mapping[str, Any], text: Mapping[str, Any] | None) -> GivenClip | None:
-    """The CLIP that a bundle or a checkpoint of unclip holds; None: it is one of its own, or there is none.
+    """The CLIP that a bundle of unclip holds; None: it is one of its own, or there is none.
 
     Args:
-        source: that file.
+        source: that bundle.
         stored: the spec in it, as JSON.
         text: how captions become tokens.
 
