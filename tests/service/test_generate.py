@@ -142,6 +142,12 @@ def test_a_job_may_have_such_a_parent(server: Served, job: str) -> None:
     )
     checkpoint = server.client.get_job(done["id"])["specs"]["inference"]["checkpoint"]
     assert checkpoint.endswith("results/train/model")
+    compared = server.client.create_job(
+        "text_to_image", "compare", parent_job_id=job, model_ids=[f"{job}:train/model"]
+    )
+    assert server.client.get_job(compared["id"])["specs"]["compare"]["checkpoints"] == [checkpoint]
+    with pytest.raises(ServerError, match="there is no model"):
+        server.client.create_job("text_to_image", "compare", model_ids=[f"{job}:train"])
 
 
 def test_a_damaged_one_is_listed_and_refused(server: Served, pipeline: Path, tmp_path: Path) -> None:
