@@ -74,7 +74,6 @@ def assert_trained_as_one(results: Path, alone: TrainResult) -> None:
     "starter",
     [
         pytest.param([sys.executable], id="num_gpus"),
-        # Two machines are started by torchrun too.
         pytest.param([*TORCHRUN, "2", "--standalone"], id="torchrun", marks=pytest.mark.acceptance),
     ],
 )
@@ -88,6 +87,7 @@ def test_two_processes_train_and_score_as_one(
     assert_trained_as_one(tmp_path, alone)
 
 
+@pytest.mark.acceptance
 def test_two_machines_train_and_score_as_one(data: list[str], alone: TrainResult, tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

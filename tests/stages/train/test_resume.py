@@ -59,7 +59,7 @@ CASES = {
     "SIGKILL, workers 2": (signal.SIGKILL, 11, 2),
 }
 """Signal, the batch in which it comes, and the number of loading processes."""
-EVERY_TIME = ("Ctrl-C, workers 2", "SIGKILL, workers 0")
+EVERY_TIME = ("Ctrl-C, workers 2",)
 MARKED = [pytest.param(name, marks=() if name in EVERY_TIME else pytest.mark.acceptance) for name in CASES]
 
 
