@@ -32,7 +32,7 @@ FAMILIES = {
     "Swin": ("swin_tiny_patch4_window7_224", 56),
     "DarkNet": ("darknet17", 64),
 }
-# The first linear layer of VGG has a hundred million weights; what the others have, some of the rest have too.
+# The first linear layer of VGG has a hundred million weights; what the others have, some of the rest have.
 LEFT = ("VGG", "Swin", "DarkNet")
 TRAINED = [
     pytest.param(family, marks=pytest.mark.acceptance if family in LEFT else ()) for family in FAMILIES
