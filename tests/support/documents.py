@@ -15,7 +15,7 @@ SHELL = ("console", "bash", "sh", "shell")
 # Less of everything, on the same path through the code.
 CAPS = {
     "dataset_check": ("dataset_check.likely_wrong_labels=false",),
-    "train": ("train.max_steps=2", "train.accelerator=cpu"),
+    "train": ("train.max_steps=1", "train.accelerator=cpu"),
     "prune": ("prune.criterion_samples=4",),
     "quantize": ("quantize.num_samples=4", "quantize.max_drop=1"),
     "compare": ("compare.rounds=2",),
