@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 from PIL import Image
 from serving import Served, served
-from test_generate import exported
-from tiny_text_to_image import TINY, data_overrides, write_pairs
+from test_generate import exported, generating_model
 
-import tao_like
 from tao_like.service.security import make_token
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -74,8 +72,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path / "server") as server:
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    with served(tmp_path / "server", manages=getattr(request, "param", True)) as server:
         yield server
 
 
@@ -93,7 +91,7 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
             wrong.append(said.text)
 
     def watch(request: Any) -> None:
-        if not request.url.startswith(("http://127.0.0.1:", "blob:")):
+        if not request.url.startswith((server.url, "blob:")):
             wrong.append(request.url)
 
     page.on("console", hear)
@@ -317,16 +315,9 @@ def test_boxes_are_drawn_where_they_are(page: Any, server: Served, tmp_path: Pat
     assert page.locator("svg text").all_text_contents() == ["cell 88%", "rod 50%"]
 
 
-def test_images_are_made_of_a_prompt(page: Any, tmp_path: Path) -> None:
-    settings = ["model.arch=glide", "train.max_steps=1", "train.num_epochs=1", *TINY]
-    settings += [*data_overrides(write_pairs(tmp_path / "pairs")), f"results_dir={tmp_path / 'results'}"]
-    trained = tao_like.run("text_to_image", "train", None, settings)
-    done = tao_like.run("text_to_image", "export", None, [*settings, f"export.checkpoint={trained.bundle}"])
-    with served(tmp_path / "other", manages=False) as server:
-        make_images(page, server, exported(server, Path(done.onnx_file)))
-
-
-def make_images(page: Any, server: Served, job: str) -> None:
+@pytest.mark.parametrize("server", [False], indirect=True)  # it starts no job
+def test_images_are_made_of_a_prompt(page: Any, server: Served, tmp_path: Path) -> None:
+    job = exported(server, generating_model(tmp_path))
     page.goto(f"{server.url}/#/models")
     page.get_by_role("link", name="Try", exact=True).click()
     page.get_by_role("textbox", name="Prompt").fill("a red circle")

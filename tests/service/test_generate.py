@@ -29,8 +29,12 @@ PROMPT = "a small red circle in the middle"
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model that makes images, exported."""
-    folder = tmp_path_factory.mktemp("generates")
+    """A model that makes images."""
+    return generating_model(tmp_path_factory.mktemp("generates"))
+
+
+def generating_model(folder: Path) -> Path:
+    """Trains a tiny model that makes images for a step, and exports it: the folder of its graphs."""
     settings = ["model.arch=glide", "train.max_steps=1", "train.num_epochs=1", *TINY]
     settings += [*data_overrides(write_pairs(folder / "pairs")), f"results_dir={folder / 'results'}"]
     trained = tao_like.run("text_to_image", "train", None, settings)
@@ -46,11 +50,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def job(server: Served, pipeline: Path) -> str:
-    """The id of an export that is done, and has left the model."""
+    """The id of a job that has left the model."""
     return exported(server, pipeline)
 
 
 def exported(server: Served, pipeline: Path) -> str:
+    """A job of a server that starts none, which is done and has left the model: its id."""
     store = server.context.store
     identity: str = server.client.create_job("text_to_image", "train", name="shapes")["id"]
     found = store.get(identity)

@@ -19,6 +19,11 @@ def refuse_existing(target: Path, *, force: bool) -> None:
         raise SpecError(f"{target} is there already; name another file with -o, or overwrite it with --force")
 
 
+def given_key(override: str) -> str:
+    """The key of a ``key=value`` text, which may stand behind Hydra's plus signs."""
+    return override.partition("=")[0].lstrip("+")
+
+
 def write_suggested(
     spec_class: type[Any],
     task: str,
@@ -61,7 +66,7 @@ def write_suggested(
         wanted = load_spec_text(spec_class, text, target, overrides).spec
         changed = dict(_changed(to_dict(suggested), to_dict(wanted)))
         # What was given may be what was worked out: other values follow from it.
-        given = {override.partition("=")[0].lstrip("+") for override in overrides}
+        given = set(map(given_key, overrides))
         changed |= {key: chosen[key].value for key in given.intersection(chosen).difference(changed)}
         for key, value in changed.items():
             chosen[key] = AnnotatedValue(key, value, "as it was given to `init`")

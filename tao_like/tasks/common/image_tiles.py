@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from PIL import Image
 from typing_extensions import override
@@ -20,8 +20,6 @@ from tao_like.data.images.files import read_header
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.tiles import Tile, Tiling
 from tao_like.runtime.predictions.tiles import Tiles as Cut
-
-SpecT = TypeVar("SpecT")
 
 
 class HasPath(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.config.writing.suggested import given_key
 from tao_like.networks.weights.offline import available_offline
 
 BATCH_KEY, EPOCHS_KEY = "dataset.batch_size", "train.num_epochs"
@@ -18,7 +19,7 @@ def asked_number(overrides: Sequence[str], key: str, usual: int) -> int:
         key: of a number from 1 on.
         usual: for this data.
     """
-    given = [text.partition("=")[2] for text in overrides if text.partition("=")[0].lstrip("+") == key]
+    given = [text.partition("=")[2] for text in overrides if given_key(text) == key]
     # What is no such number is refused where the spec is loaded.
     return int(given[-1]) if given and given[-1].isdecimal() and int(given[-1]) else usual
 

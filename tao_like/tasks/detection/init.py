@@ -9,7 +9,7 @@ from typing import Any
 
 from tao_like.config.blocks.common import CommonSpec
 from tao_like.config.writing.annotated import AnnotatedValue
-from tao_like.config.writing.suggested import refuse_existing, write_suggested
+from tao_like.config.writing.suggested import given_key, refuse_existing, write_suggested
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
 from tao_like.data.images.cache import MEMORY_FRACTION
@@ -93,7 +93,7 @@ def _survey(folder: Path, overrides: Sequence[str]) -> tuple[BoxSurvey, list[str
 
     YOLO's labels cannot be read without the names of their numbers, so a file of names counts here already.
     """
-    given = [text for text in overrides if text.split("=", 1)[0].lstrip("+") in _CLASSES_KEYS]
+    given = [text for text in overrides if given_key(text) in _CLASSES_KEYS]
     if not given:
         return survey_boxes(folder), list(overrides)
     classes_file = Path(given[-1].split("=", 1)[1])
