@@ -12,6 +12,8 @@ from tao_like.config.writing.annotated import AnnotatedValue, annotated_yaml
 from tao_like.config.writing.plain import to_dict
 from tao_like.errors import SpecError
 
+GIVEN = "as it was given to `init`"
+
 
 def refuse_existing(target: Path, *, force: bool) -> None:
     """Raises SpecError where the spec file is there already and shall not be overwritten."""
@@ -64,12 +66,8 @@ def write_suggested(
     suggested = load_spec_text(spec_class, text, target).spec
     if overrides:
         wanted = load_spec_text(spec_class, text, target, overrides).spec
-        changed = dict(_changed(to_dict(suggested), to_dict(wanted)))
-        # What was given may be what was worked out: other values follow from it.
-        given = set(map(given_key, overrides))
-        changed |= {key: chosen[key].value for key in given.intersection(chosen).difference(changed)}
-        for key, value in changed.items():
-            chosen[key] = AnnotatedValue(key, value, "as it was given to `init`")
+        for key, value in _changed(to_dict(suggested), to_dict(wanted)):
+            chosen[key] = AnnotatedValue(key, value, GIVEN)
         text = annotated_yaml(chosen.values(), header)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import Spec
-from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
 
 SPLITS = ("train", "val", "test")
 SMALL_SIDE, SMALL_PRESET, LARGER_BACKBONE = 64, "conv_tiny", "tf_efficientnet_lite0"
@@ -123,11 +123,14 @@ def _dataset(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
 def _training(
     records: Sequence[CaptionRecord], sources: dict[str, CaptionSource], overrides: Sequence[str]
 ) -> Iterator[AnnotatedValue]:
-    batch = asked_number(overrides, BATCH_KEY, min(96, max(8, len(records) // 4)))
-    yield AnnotatedValue(BATCH_KEY, batch, "each image is told from the others of its batch")
-    usual = max(10, min(100, round(STEPS / max(1, len(records) / batch))))
-    epochs = asked_number(overrides, EPOCHS_KEY, usual)
-    yield AnnotatedValue(EPOCHS_KEY, epochs, f"about {STEPS} steps, or as many as 100 epochs have")
+    size = min(96, max(8, len(records) // 4))
+    why = "each image is told from the others of its batch"
+    batch = asked(overrides, AnnotatedValue(BATCH_KEY, size, why))
+    yield batch
+    usual = max(10, min(100, round(STEPS / max(1, len(records) / batch.value))))
+    why = f"about {STEPS} steps, or as many as 100 epochs have"
+    epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, why))
+    yield epochs
     yield AnnotatedValue(
-        "train.optim.warmup_epochs", round(epochs / 20, 1), "the scale of the loss is steep at first"
+        "train.optim.warmup_epochs", round(epochs.value / 20, 1), "the scale of the loss is steep at first"
     )

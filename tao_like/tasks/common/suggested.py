@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from tao_like.config.writing.annotated import AnnotatedValue
-from tao_like.config.writing.suggested import given_key
+from tao_like.config.writing.suggested import GIVEN, given_key
 from tao_like.networks.weights.offline import available_offline
 
 BATCH_KEY, EPOCHS_KEY = "dataset.batch_size", "train.num_epochs"
 
 
-def asked_number(overrides: Sequence[str], key: str, usual: int) -> int:
-    """What the user gives for a key beside `init`, else the usual value; others follow from it.
+def asked(overrides: Sequence[str], usual: AnnotatedValue) -> AnnotatedValue:
+    """A suggested number, or the one that the user gives for its key beside `init`; others follow from it.
 
     Args:
         overrides: ``key=value`` texts.
-        key: of a number from 1 on.
-        usual: for this data.
+        usual: for this data; a number from 1 on.
     """
-    given = [text.partition("=")[2] for text in overrides if given_key(text) == key]
+    given = [text.partition("=")[2] for text in overrides if given_key(text) == usual.key]
     # What is no such number is refused where the spec is loaded.
-    return int(given[-1]) if given and given[-1].isdecimal() and int(given[-1]) else usual
+    number = int(given[-1]) if given and given[-1].isdecimal() and int(given[-1]) else usual.value
+    return usual if number == usual.value else AnnotatedValue(usual.key, number, GIVEN)
 
 
 def backbone_weights(backbone: str) -> AnnotatedValue:

@@ -17,7 +17,7 @@ from tao_like.runtime.memory import free_memory
 from tao_like.tasks.common.suggested import (
     BATCH_KEY,
     EPOCHS_KEY,
-    asked_number,
+    asked,
     backbone_weights,
     division,
     next_multiple,
@@ -71,13 +71,13 @@ def write_spec(
     has_gpu = shutil.which("nvidia-smi") is not None
     others = {value.key: value for value in instead}
     usual = AnnotatedValue(BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
-    batch = others.pop(BATCH_KEY, usual)
+    batch = asked(overrides, others.pop(BATCH_KEY, usual))
     values = [
         *_model(survey),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
         batch,
-        *_training(survey, batch.value, overrides, has_gpu=has_gpu),
+        *_training(survey, batch, overrides, has_gpu=has_gpu),
     ]
     values = [others.pop(value.key, value) for value in values] + list(others.values())
     found = f"{sum(survey.images.values())} images, {len(survey.boxes)} classes"
@@ -160,13 +160,14 @@ def _input(survey: BoxSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
 
 
 def _training(
-    survey: BoxSurvey, usual_batch: int, overrides: Sequence[str], *, has_gpu: bool
+    survey: BoxSurvey, batch: AnnotatedValue, overrides: Sequence[str], *, has_gpu: bool
 ) -> Iterator[AnnotatedValue]:
-    steps = max(1, survey.training_images // asked_number(overrides, BATCH_KEY, usual_batch))
+    steps = max(1, survey.training_images // batch.value)
     usual = min(100, max(10, round((5 if has_gpu else 1) * STEPS / steps)))
-    epochs = asked_number(overrides, EPOCHS_KEY, usual)
-    yield AnnotatedValue("dataset.augmentation.plain_epochs", max(1, epochs // 10), "a tenth of the training")
-    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
+    epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, f"{steps} steps each"))
+    plain = max(1, epochs.value // 10)
+    yield AnnotatedValue("dataset.augmentation.plain_epochs", plain, "a tenth of the training")
+    yield epochs
     yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
     yield AnnotatedValue("train.optim.lr", 1e-3, "for neck and head, which are new")
     yield AnnotatedValue("train.optim.lr_backbone", 3e-4, "less for what is pretrained")

@@ -13,7 +13,7 @@ import numpy as np
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.lidar.survey import SPLITS, ClassSurvey, LidarSurvey, survey_frames
-from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
 from tao_like.tasks.pointpillars.spec import Spec
 from tao_like.tasks.pointpillars.spec_blocks.data import DEFAULT_AUGMENTATIONS, FEATURES, VOXELS
 
@@ -66,14 +66,14 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     has_gpu = shutil.which("nvidia-smi") is not None
     seen = _seen(survey)
     side = _pillar_side(survey, seen, has_gpu=has_gpu)
-    steps = max(1, survey.frames["train"] // asked_number(overrides, BATCH_KEY, BATCH))
+    steps = max(1, survey.frames["train"] // asked(overrides, AnnotatedValue(BATCH_KEY, BATCH)).value)
     usual = min(MOST_EPOCHS, max(10, round(STEPS[has_gpu] / steps)))
-    epochs = asked_number(overrides, EPOCHS_KEY, usual)
+    epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, f"{steps} steps each"))
     values = [
-        *_model(survey, side, few_steps=epochs * steps < FEW_STEPS, has_gpu=has_gpu),
+        *_model(survey, side, few_steps=epochs.value * steps < FEW_STEPS, has_gpu=has_gpu),
         *_data(survey),
         *_input(survey, seen, side, 2 ** _blocks(survey, has_gpu=has_gpu)),
-        *_training(epochs, steps),
+        *_training(epochs),
     ]
     found = f"{sum(survey.frames.values())} frames, {len(survey.classes)} classes"
     return [
@@ -224,9 +224,9 @@ def _sampled(survey: LidarSurvey, found: ClassSurvey) -> int:
     return min(MOST_SAMPLED, max(3, round(1.5 * found.count / survey.frames["train"])))
 
 
-def _training(epochs: int, steps: int) -> Iterator[AnnotatedValue]:
-    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
-    yield AnnotatedValue("train.validation_interval", max(1, epochs // 4), "validation takes its time")
+def _training(epochs: AnnotatedValue) -> Iterator[AnnotatedValue]:
+    yield epochs
+    yield AnnotatedValue("train.validation_interval", max(1, epochs.value // 4), "validation takes its time")
     yield AnnotatedValue("train.clip_grad_norm", 10.0, "as OpenPCDet and TAO, with the rate and its cycle")
     yield AnnotatedValue("train.optim.lr", 3e-3)
     yield AnnotatedValue("train.optim.betas", [0.95, 0.99])

@@ -16,7 +16,7 @@ from tao_like.runtime.memory import free_memory
 from tao_like.tasks.common.suggested import (
     BATCH_KEY,
     EPOCHS_KEY,
-    asked_number,
+    asked,
     backbone_weights,
     division,
     next_multiple,
@@ -186,13 +186,14 @@ def _crop(width: int, height: int) -> Iterator[AnnotatedValue]:
 
 
 def _training(survey: MaskSurvey, overrides: Sequence[str], *, has_gpu: bool) -> Iterator[AnnotatedValue]:
-    batch = asked_number(overrides, BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH)
-    yield AnnotatedValue(BATCH_KEY, batch, "enough steps an epoch")
-    steps = max(1, survey.training_photos // batch)
+    size = GPU_BATCH if has_gpu else CPU_BATCH
+    batch = asked(overrides, AnnotatedValue(BATCH_KEY, size, "enough steps an epoch"))
+    yield batch
+    steps = max(1, survey.training_photos // batch.value)
     usual = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
-    epochs = asked_number(overrides, EPOCHS_KEY, usual)
-    yield AnnotatedValue(EPOCHS_KEY, epochs, f"{steps} steps each")
-    yield AnnotatedValue("train.validation_interval", max(1, epochs // 10), "ten validations")
+    epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, f"{steps} steps each"))
+    yield epochs
+    yield AnnotatedValue("train.validation_interval", max(1, epochs.value // 10), "ten validations")
     yield AnnotatedValue("train.enable_ema", True, "the average of the last weights is steadier")
     yield AnnotatedValue("train.optim.lr", 1.5e-3, "for the decoder, which is new")
     yield AnnotatedValue("train.optim.lr_backbone", 2e-4, "less for what is pretrained")

@@ -15,7 +15,7 @@ from tao_like.data.captions.record import CaptionRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.choices import WORDS
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
-from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked_number
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
 from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
 SPLITS = ("train", "val", "test")
@@ -116,15 +116,17 @@ def _training(
     records: Sequence[CaptionRecord], overrides: Sequence[str], *, has_val: bool
 ) -> Iterator[AnnotatedValue]:
     """How long to train."""
-    batch = asked_number(overrides, BATCH_KEY, min(BATCH, max(2, len(records) // 4)))
-    epochs = asked_number(overrides, EPOCHS_KEY, max(1, round(STEPS * batch / max(1, len(records)))))
-    yield AnnotatedValue(BATCH_KEY, batch, "small images")
-    yield AnnotatedValue(EPOCHS_KEY, epochs, f"about {STEPS} steps")
+    size = min(BATCH, max(2, len(records) // 4))
+    batch = asked(overrides, AnnotatedValue(BATCH_KEY, size, "small images"))
+    usual = max(1, round(STEPS * batch.value / max(1, len(records))))
+    epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, f"about {STEPS} steps"))
+    yield batch
+    yield epochs
     if has_val:
-        interval = max(1, epochs // 4)
+        interval = max(1, epochs.value // 4)
         yield AnnotatedValue(
             "train.validation_interval", interval, "a validation makes an image of each caption"
         )
     yield AnnotatedValue("train.optim.lr", 2e-3, "for a small network trained from nothing")
-    yield AnnotatedValue("train.optim.warmup_epochs", min(1.0, epochs / 2), "the rate rises first")
+    yield AnnotatedValue("train.optim.warmup_epochs", min(1.0, epochs.value / 2), "the rate rises first")
     yield AnnotatedValue("train.clip_grad_norm", 1.0, "keeps a bad batch from spoiling the rest")

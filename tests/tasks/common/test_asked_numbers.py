@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tao_like.tasks.common.suggested import BATCH_KEY, asked_number
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.tasks.common.suggested import BATCH_KEY, asked
 
 
 @pytest.mark.parametrize(
@@ -21,4 +22,6 @@ from tao_like.tasks.common.suggested import BATCH_KEY, asked_number
     ],
 )
 def test_the_last_one_that_is_given_counts(overrides: list[str], found: int) -> None:
-    assert asked_number(overrides, BATCH_KEY, 8) == found
+    value = asked(overrides, AnnotatedValue(BATCH_KEY, 8, "small"))
+    assert value.value == found
+    assert value.why == ("small" if found == 8 else "as it was given to `init`")
