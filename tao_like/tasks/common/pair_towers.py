@@ -100,29 +100,23 @@ class KeptPair:
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """A bundle's towers.
+    """Towers that were trained before.
 
     Attributes:
-        path: of the bundle.
+        path: of the file that holds them.
         kept: what builds them again.
         text: how texts become ids.
-        towers: with the bundle's weights, in evaluation mode.
+        embedding: length of an embedding.
+        text_width: channels of what each token has become.
+        towers: with their weights, in evaluation mode; None: these come with all others of that file.
     """
 
     path: Path
     kept: KeptPair
     text: TextPreprocessing
-    towers: PairTowers
-
-    @property
-    def embedding(self) -> int:
-        """Length of an embedding."""
-        return self.towers.text.projection.out_features
-
-    @property
-    def text_width(self) -> int:
-        """Channels of what each token has become."""
-        return self.towers.text.projection.in_features
+    embedding: int
+    text_width: int
+    towers: PairTowers | None = None
 
 
 def open_pair(given: str, key: str) -> TrainedPair:
@@ -149,7 +143,10 @@ def open_pair(given: str, key: str) -> TrainedPair:
         text = TextPreprocessing.from_dict(found.bundle.preprocessing[TEXT])
     except (BundleError, SpecError) as error:
         raise BundleError(f"{key}: {error}") from error
-    return TrainedPair(path, _kept(found.bundle, path), text, cast("PairTowers", found.network))
+    towers = cast("PairTowers", found.network)
+    projection = towers.text.projection
+    sizes = projection.out_features, projection.in_features
+    return TrainedPair(path, _kept(found.bundle, path), text, *sizes, towers)
 
 
 def _kept(bundle: Bundle, path: Path) -> KeptPair:

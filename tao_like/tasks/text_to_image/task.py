@@ -73,7 +73,9 @@ from tao_like.tasks.text_to_image.unclip.clip_source import (
     build_towers,
     fill,
     given_clip,
+    notes_of,
     of_file,
+    resolved,
 )
 from tao_like.tasks.text_to_image.unclip.graphs import unclip_graphs
 from tao_like.tasks.text_to_image.unclip.metrics import Embedded
@@ -103,9 +105,9 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
 
     def __init__(self, spec: GenerateSpec, trained: TrainedState | None = None) -> None:
         self._clip = given_clip(spec, trained)
-        self._notes = [] if self._clip is None else self._clip.notes(spec)
+        self._notes = [] if self._clip is None else notes_of(self._clip, spec)
         if self._clip is not None:
-            spec = self._clip.resolved(spec)
+            spec = resolved(self._clip, spec)
         elif trained is not None:
             spec = of_file(spec, trained.extra)
         super().__init__(spec, trained)

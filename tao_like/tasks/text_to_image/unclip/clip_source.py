@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tao_like.errors import SpecError
 from tao_like.runtime.choices import CODES
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.inputs.text import TextPreprocessing
-from tao_like.tasks.common.pair_towers import KeptPair, PairTowers, open_pair
+from tao_like.tasks.common.pair_towers import KeptPair, PairTowers, TrainedPair, open_pair
 from tao_like.tasks.text_to_image.spec import UNCLIP, ModelSpec, Spec
 from tao_like.tasks.text_to_image.spec_blocks.stages import PhaseSpec
 from tao_like.tasks.text_to_image.spec_blocks.unclip import StoredClipSpec, UnclipSpec
@@ -30,83 +30,66 @@ _OWN_CLIP = ("embedding", "clip_channels", "text_width", "text_layers", "text_he
 """Keys of a CLIP that is trained here."""
 
 
-@dataclass(frozen=True)
-class GivenClip:
-    """A CLIP that was trained before.
-
-    Attributes:
-        source: its file.
-        kept: what builds its towers.
-        text: how captions become tokens.
-        embedding: length of its embeddings.
-        text_width: channels of its text tower's tokens.
-        towers: with its weights; None: these come with all others, from a bundle of unclip.
-    """
-
-    source: str
-    kept: KeptPair
-    text: TextPreprocessing
-    embedding: int
-    text_width: int
-    towers: PairTowers | None = None
-
-    def resolved(self, spec: Spec) -> Spec:
-        """The spec with what this CLIP decides. Raises SpecError where the rest does not go with it."""
-        own = spec.model.unclip
-        if self.embedding < FEWEST or self.text_width < NARROWEST:
-            raise SpecError(
-                f"{KEY}={self.source}: its embeddings have {self.embedding} numbers and its tokens "
-                f"{self.text_width} channels; at least {FEWEST} and {NARROWEST} are needed"
-            )
-        if own.prior == CODES and own.prior_codes > self.embedding:
-            raise SpecError(
-                f"model.unclip.prior_codes={own.prior_codes} is more than the embeddings of "
-                f"{self.source} have numbers, {self.embedding}; give at most that many"
-            )
-        unclip = replace(
-            own,
-            embedding=self.embedding,
-            text_width=self.text_width,
-            prior_codes=min(own.prior_codes, self.embedding),
-            clip=StoredClipSpec(**asdict(self.kept)),
+def resolved(pair: TrainedPair, spec: Spec) -> Spec:
+    """The spec with what a given CLIP decides. Raises SpecError where the rest does not go with it."""
+    own = spec.model.unclip
+    if pair.embedding < FEWEST or pair.text_width < NARROWEST:
+        raise SpecError(
+            f"{KEY}={pair.path}: its embeddings have {pair.embedding} numbers and its tokens "
+            f"{pair.text_width} channels; at least {FEWEST} and {NARROWEST} are needed"
         )
-        length = self.text.context_length
-        return replace(spec, model=replace(spec.model, context_length=length, unclip=unclip))
-
-    def notes(self, spec: Spec) -> list[str]:
-        """What to tell the user.
-
-        Args:
-            spec: as it was given.
-        """
-        lines = [
-            f"CLIP is that of {self.source}: embeddings of {self.embedding} numbers, captions of "
-            f"{self.text.context_length} tokens"
-        ]
-        if idle := list(self._idle(spec)):
-            lines.append(
-                f"{', '.join(idle)}: of no effect, for {KEY} names a CLIP that is trained already; what it "
-                "has holds"
-            )
-        return lines
-
-    def _idle(self, spec: Spec) -> Iterator[str]:
-        """Keys that were given and that this CLIP decides otherwise."""
-        default, own = UnclipSpec(), spec.model.unclip
-        decided = {"embedding": self.embedding, "text_width": self.text_width}
-        for name in _OWN_CLIP:
-            value = getattr(own, name)
-            if value not in (getattr(default, name), decided.get(name)):
-                yield f"model.unclip.{name}={value}"
-        length = spec.model.context_length
-        if length not in (ModelSpec().context_length, self.text.context_length):
-            yield f"model.context_length={length}"
-        for field in fields(PhaseSpec):
-            if (value := getattr(spec.train.clip, field.name)) is not None:
-                yield f"train.clip.{field.name}={value}"
+    if own.prior == CODES and own.prior_codes > pair.embedding:
+        raise SpecError(
+            f"model.unclip.prior_codes={own.prior_codes} is more than the embeddings of "
+            f"{pair.path} have numbers, {pair.embedding}; give at most that many"
+        )
+    unclip = replace(
+        own,
+        embedding=pair.embedding,
+        text_width=pair.text_width,
+        prior_codes=min(own.prior_codes, pair.embedding),
+        clip=StoredClipSpec(**asdict(pair.kept)),
+    )
+    length = pair.text.context_length
+    return replace(spec, model=replace(spec.model, context_length=length, unclip=unclip))
 
 
-def given_clip(spec: Spec, trained: TrainedState | None) -> GivenClip | None:
+def notes_of(pair: TrainedPair, spec: Spec) -> list[str]:
+    """What to tell the user of a given CLIP.
+
+    Args:
+        pair: that CLIP.
+        spec: as it was given.
+    """
+    lines = [
+        f"CLIP is that of {pair.path}: embeddings of {pair.embedding} numbers, captions of "
+        f"{pair.text.context_length} tokens"
+    ]
+    if idle := list(_idle(pair, spec)):
+        lines.append(
+            f"{', '.join(idle)}: of no effect, for {KEY} names a CLIP that is trained already; what it has "
+            "holds"
+        )
+    return lines
+
+
+def _idle(pair: TrainedPair, spec: Spec) -> Iterator[str]:
+    """Keys that were given and that this CLIP decides otherwise."""
+    default, own = UnclipSpec(), spec.model.unclip
+    decided = {"embedding": pair.embedding, "text_width": pair.text_width}
+    for name in _OWN_CLIP:
+        value = getattr(own, name)
+        if value not in (getattr(default, name), decided.get(name)):
+            yield f"model.unclip.{name}={value}"
+    length = spec.model.context_length
+    if length not in (ModelSpec().context_length, pair.text.context_length):
+        yield f"model.context_length={length}"
+    for field in fields(PhaseSpec):
+        if (value := getattr(spec.train.clip, field.name)) is not None:
+            yield f"train.clip.{field.name}={value}"
+
+
+def given_clip(spec: Spec, trained: TrainedState | None) -> TrainedPair | None:
     """The CLIP that a training stands on; None: it has one of its own, or there is nothing to train.
 
     Raises:
@@ -121,15 +104,14 @@ def given_clip(spec: Spec, trained: TrainedState | None) -> GivenClip | None:
         found = _of_own_bundle(spec.train.pretrained_model_path, Path(own.pretrained_clip_path))
         if found is not None:
             return found
-    pair = open_pair(own.pretrained_clip_path, KEY)
-    return GivenClip(str(pair.path), pair.kept, pair.text, pair.embedding, pair.text_width, pair.towers)
+    return open_pair(own.pretrained_clip_path, KEY)
 
 
-def kept_clip(source: str, stored: Mapping[str, Any], text: Mapping[str, Any] | None) -> GivenClip | None:
+def kept_clip(path: Path, stored: Mapping[str, Any], text: Mapping[str, Any] | None) -> TrainedPair | None:
     """The CLIP that a bundle of unclip holds; None: it is one of its own, or there is none.
 
     Args:
-        source: that bundle.
+        path: that bundle.
         stored: the spec in it, as JSON.
         text: how captions become tokens.
 
@@ -143,7 +125,7 @@ def kept_clip(source: str, stored: Mapping[str, Any], text: Mapping[str, Any] | 
         return None
     kept = KeptPair(**{name: clip[name] for name in names})
     preprocessing = TextPreprocessing.from_dict(text)
-    return GivenClip(source, kept, preprocessing, unclip["embedding"], unclip["text_width"])
+    return TrainedPair(path, kept, preprocessing, unclip["embedding"], unclip["text_width"])
 
 
 def of_file(spec: Spec, extra: dict[str, Any]) -> Spec:
@@ -175,7 +157,7 @@ def fill(towers: GivenTowers, pair: PairTowers) -> None:
         own.load_state_dict(given.state_dict())
 
 
-def _of_own_bundle(given: str, path: Path) -> GivenClip | None:
+def _of_own_bundle(given: str, path: Path) -> TrainedPair | None:
     """The CLIP that a bundle of unclip holds; None: it is one of its own.
 
     Args:
@@ -188,7 +170,7 @@ def _of_own_bundle(given: str, path: Path) -> GivenClip | None:
     if not Path(given).is_file():
         return None
     manifest = read_manifest(given)
-    found = kept_clip(given, manifest["spec"], manifest["preparation"].get(TEXT))
+    found = kept_clip(Path(given), manifest["spec"], manifest["preparation"].get(TEXT))
     if found is not None and path.is_file() and file_sha256(path) != found.kept.sha256:
         raise SpecError(
             f"{KEY}={path} is another CLIP than the one that train.pretrained_model_path={given} stands on, "
