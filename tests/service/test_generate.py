@@ -21,8 +21,10 @@ from tiny_text_to_image import TINY, data_overrides, write_pairs
 
 import tao_like
 from tao_like import runtime
+from tao_like.errors import SpecError
 from tao_like.jobs.states import JobStatus
 from tao_like.service.client import ServerError
+from tao_like.service.predict import OpenModels
 
 PROMPT = "a small red circle in the middle"
 
@@ -166,3 +168,9 @@ def test_a_damaged_one_is_listed_and_refused(server: Served, pipeline: Path, tmp
     broken = exported(server, copied)
     kinds = {one["job_id"]: (one["kind"], one["generates"]) for one in server.client.list_models()}
     assert (kinds[job], kinds[broken]) == (("pipeline", True), ("pipeline", False))
+
+
+def test_a_model_that_predicts_says_what_it_takes() -> None:
+    file = Path(__file__).parents[1] / "files" / "format1" / "classification.onnx"
+    with pytest.raises(SpecError, match=r"makes no images, it predicts; send an image to :predict"):
+        OpenModels().generate(file, PROMPT, 0, {})
