@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _FLUSH_SECONDS = 10
+_EVENT_FILES = "events.out.tfevents."
+
+
+def _await_a_later_name(folder: Path) -> None:
+    """Waits where a file of this very second is there: in sorted names its counter has 10 before 9.
+
+    TensorBoard reads the files of a folder in the order of their names, which begin with the second.
+    """
+    now = time.time()
+    if any(folder.glob(f"{_EVENT_FILES}{int(now):010d}.*")):
+        time.sleep(1 - now % 1)
 
 
 class TensorBoard(Events):
@@ -68,6 +80,7 @@ class TensorBoard(Events):
                 from torch.utils.tensorboard import SummaryWriter
 
                 _hush_writer_thread()
+                _await_a_later_name(self.folder)
                 self._opened = SummaryWriter(str(self.folder), flush_secs=_FLUSH_SECONDS)
             yield self._opened
 
@@ -170,7 +183,7 @@ class TensorBoard(Events):
         if not self._writes:
             return
         with explained_os_errors(self.folder):
-            for path in sorted(self.folder.glob("events.out.tfevents.*")):
+            for path in sorted(self.folder.glob(f"{_EVENT_FILES}*")):
                 _rewrite(path, is_stale)
 
     def flush(self) -> None:

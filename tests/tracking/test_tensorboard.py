@@ -190,3 +190,16 @@ def test_a_full_disk_is_one_clear_error(
     with pytest.raises(TaoLikeError, match=f"no space left on the disk that holds {tmp_path}"):
         write(writer)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_goes_on_within_a_second_stands_behind_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names end with a counter of the process, and the tenth file sorts before the ninth."""
+    from tensorboard.summary.writer import event_file_writer
+
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(9))
+    for step in range(2):
+        with TensorBoard(tmp_path) as writer:
+            writer.scalars({"loss": float(step)}, step)
+    assert [event.step for event in read(tmp_path).Scalars("loss")] == [0, 1]
