@@ -28,7 +28,7 @@ class SplitSpec:
             yield Problem("val", f"val={self.val:g} and test={self.test:g} leave nothing to train on")
 
 
-def batch_size_field(samples: str = "pictures", default: int | str = "auto", *, auto: bool = True) -> Any:
+def batch_size_field(samples: str = "images", default: int | str = "auto", *, auto: bool = True) -> Any:
     """The key `batch_size`.
 
     Args:
@@ -42,7 +42,7 @@ def batch_size_field(samples: str = "pictures", default: int | str = "auto", *, 
     return spec_field(default, meaning, ge=1, words=("auto",) if auto else (), automl=True)
 
 
-def workers_field(samples: str = "pictures", default: int | str = "auto") -> Any:
+def workers_field(samples: str = "images", default: int | str = "auto") -> Any:
     """The key `workers`: a number or `auto`.
 
     Args:

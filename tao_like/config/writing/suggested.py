@@ -45,7 +45,7 @@ def write_suggested(
         target: the spec file.
         values: what differs from the defaults; the folder of the results is put in front.
         overrides: ``key=value`` texts of the user's; they take the location of what was worked out.
-        found: the data in a few words, such as ``40 pictures, 3 classes``.
+        found: the data in a few words, such as ``40 images, 3 classes``.
 
     Returns:
         A line that says what was written.

@@ -25,7 +25,7 @@ export async function datasetsView(place, signal) {
       el("div", {}, el("label", { htmlFor: "task" }, "Task"), task, el("label", { htmlFor: "name" }, "Name", el("small", {}, "empty: the file's")), name,
         el("form", { onsubmit: (event) => { event.preventDefault(); added(() => post("/datasets", { task: task.value, path: path.value, name: name.value })); } },
           el("label", { htmlFor: "path" }, "Or a folder on the server", el("small", {}, "below one of the folders that it was started with")), path, el("p", {}, el("button", {}, "Use this folder")))),
-      dropZone("Drop a zip or tar file of a folder here: pictures in a folder for each class, or COCO, VOC, YOLO, KITTI labels.", ".zip,.tar,.tgz,.gz,.xz",
+      dropZone("Drop a zip or tar file of a folder here: images in a folder for each class, or COCO, VOC, YOLO, KITTI labels.", ".zip,.tar,.tgz,.gz,.xz",
         (file) => added(() => upload("/datasets:upload", { task: task.value, name: name.value || file.name }, file)))),
     progress, list);
   const { datasets } = await get("/datasets", { limit: 500 }, signal);

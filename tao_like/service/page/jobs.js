@@ -154,7 +154,7 @@ async function showResults(place, id, job, signal) {
   if (report) place.append(...reportOf(report));
   const pictures = files.filter((file) => PICTURE.test(file.path) && !/curves\.png$/.test(file.path)).slice(0, 60);
   if (pictures.length) {
-    place.append(el("h2", {}, "Pictures"));
+    place.append(el("h2", {}, "Images"));
     const gallery = el("div.gallery");
     place.append(gallery);
     for (const { path } of pictures) {

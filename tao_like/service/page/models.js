@@ -49,7 +49,7 @@ export async function tryView(place, signal, job, path) {
       answer.replaceChildren(el("p.bad", { role: "alert" }, error.message));
     }
   };
-  place.append(el("h1", {}, "Try a model"), el("p.faint", {}, el("a", { href: `#/jobs/${job}` }, "Its job"), `, ${path}`), dropZone("Drop a picture here", "image/*", ask), answer);
+  place.append(el("h1", {}, "Try a model"), el("p.faint", {}, el("a", { href: `#/jobs/${job}` }, "Its job"), `, ${path}`), dropZone("Drop an image here", "image/*", ask), answer);
 }
 
 function drawn({ kind, width, height, seconds, prediction }, url, name) {

@@ -66,7 +66,7 @@ def check_classification_data(
     report = DataReport([*checked.findings, *values], checked.to_dict())
     labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
     counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
-    report.figures["labels"] = draw_label_histogram(counts, "pictures")
+    report.figures["labels"] = draw_label_histogram(counts, "images")
     limit = spec.dataset_check.max_pictures
     if limit:
         columns = min(COLUMNS, max(1, limit // max(1, len(classes))))
