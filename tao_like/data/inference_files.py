@@ -27,7 +27,7 @@ def image_sources(source: str, key: str = "inference.source") -> list[Path]:
     Raises:
         DatasetError: there is nothing of that name, or no image in it.
     """
-    files = _file_sources(source, _images_or_shards, "pictures", key)
+    files = _file_sources(source, _images_or_shards, "images", key)
     return [image for file in files for image in _in_shard(file, key)]
 
 
@@ -43,7 +43,7 @@ def _in_shard(file: Path, key: str) -> list[Path]:
         return [file]
     found = shard_images(file, IMAGE_SUFFIXES)
     if not found:
-        raise DatasetError(f"{key}: there are no pictures in the shard {file}")
+        raise DatasetError(f"{key}: there are no images in the shard {file}")
     return found
 
 

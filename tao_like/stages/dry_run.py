@@ -32,7 +32,7 @@ class DryRun:
         megabytes: of weights alone (``run``), and in training with gradients, the optimizer's numbers and
             the moving average (``train``); what layers give comes on top, and grows with the batch.
         seconds: of processor time for one sample, by batch size.
-        makes: what a sample is: ``picture`` where the network makes images, else ``sample``.
+        makes: what a sample is: ``image`` where the network makes images, else ``sample``.
     """
 
     parameters: dict[str, int]
@@ -82,4 +82,4 @@ def dry_run(task: str, spec: Path | None, overrides: Sequence[str] = ()) -> DryR
         engine.run(preprocessed)
         seconds[count] = (time.process_time() - began) / count
     megabytes = {"run": weights / _MEGABYTE, "train": copies * weights / _MEGABYTE}
-    return DryRun(parameters, megabytes, seconds, "picture" if generates else "sample")
+    return DryRun(parameters, megabytes, seconds, "image" if generates else "sample")

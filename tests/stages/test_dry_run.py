@@ -28,7 +28,7 @@ def test_parts_are_counted_and_an_image_is_timed(tmp_path: Path, capsys: pytest.
     assert 4 * total / 1e6 <= found.megabytes["run"] < 6 * total / 1e6
     assert found.megabytes["train"] == pytest.approx(5 * found.megabytes["run"])
     assert all(0 < seconds < 60 for seconds in found.seconds.values())
-    assert found.makes == "picture"
+    assert found.makes == "image"
     with pytest.raises(SystemExit) as end:
         main(["text_to_image", "dry_run", *words])
     assert end.value.code == 0

@@ -164,7 +164,7 @@ def _count_findings(counts: Mapping[str, _Counts]) -> Iterator[Finding]:
             level: Level = "error" if name == "train" else "warning"
             yield Finding(level, "no_boxes", f"the split {name} has no box that can be used")
         elif empty := count.on_image.count(0):
-            yield Finding("info", "empty_pictures", f"{_counted(empty, 'picture')} of {name} without a box")
+            yield Finding("info", "empty_pictures", f"{_counted(empty, 'image')} of {name} without a box")
         if count.crowds or count.ignored:
             yield Finding(
                 "info",

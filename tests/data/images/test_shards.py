@@ -224,5 +224,5 @@ def test_shards_are_a_source_of_inference(tmp_path: Path) -> None:
     assert image_sources(str(tmp_path / "*.gz")) == names[2:]
     assert image_sources(str(names[1])) == [names[1]]
     empty = write_shard(tmp_path / "none" / "c.tar", {"a.txt": b"x"})
-    with pytest.raises(DatasetError, match=r"inference\.source: there are no pictures in the shard"):
+    with pytest.raises(DatasetError, match=r"inference\.source: there are no images in the shard"):
         image_sources(str(empty))
