@@ -8,18 +8,17 @@ from statistics import median_low
 
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
-from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
+from tao_like.data.captions.layouts import find_caption_sources
+from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.files import read_header
 from tao_like.data.text.vocabulary import words_preprocessing
-from tao_like.errors import DatasetError
 from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import Spec
 from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
 
-SPLITS = ("train", "val", "test")
 SMALL_SIDE, SMALL_PRESET, LARGER_BACKBONE = 64, "conv_tiny", "tf_efficientnet_lite0"
 STEPS = 1500
 """As many as a small pair of towers needs to learn a few hundred captions."""
@@ -32,7 +31,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
 
     Args:
         folder: images with text files or class folders, perhaps below ``train``, ``val`` and ``test``; a
-            folder with ``train.jsonl`` or ``train.csv``; or such a list itself.
+            folder with ``train.jsonl`` or ``train.csv``, or with one list; or such a list itself.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
@@ -45,7 +44,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
-    sources = _sources(folder)
+    sources = find_caption_sources(folder, lambda split: "init")
     splits = {split: read_captions(source) for split, source in sources.items()}
     records = splits["train"].records
     values = [*_model(records), *_dataset(sources), *_training(records, sources, overrides)]
@@ -56,24 +55,6 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     notes = [finding.text() for read in splits.values() for finding in read.findings]
     told = f", {len(labels)} classes" if labels else ""
     return [f"{words}{told}; splits: {', '.join(sources)}.", *notes, written]
-
-
-def _sources(folder: Path) -> dict[str, CaptionSource]:
-    """The source of each split that is there."""
-    if folder.is_file():
-        return {"train": CaptionSource("init", None, folder)}
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is neither a folder nor a list; give images with captions")
-    found: dict[str, CaptionSource] = {}
-    for split in SPLITS:
-        lists = [
-            folder / f"{split}{suffix}" for suffix in LIST_SUFFIXES if (folder / f"{split}{suffix}").is_file()
-        ]
-        if lists:
-            found[split] = CaptionSource("init", None, lists[0], training=split == "train")
-        elif (folder / split).is_dir():
-            found[split] = CaptionSource("init", folder / split, training=split == "train")
-    return found if "train" in found else {"train": CaptionSource("init", folder)}
 
 
 def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
