@@ -146,7 +146,7 @@ class LabelledMasks(SplitSource[MaskRecord]):
             self.is_norm = self._norm(two)
             return coding_of_palette(entries, spec.ignore_label, self.is_norm)
         source = self.named(self._reference())
-        if source is not None and source.json_file is not None and source.json_file.suffix == ".json":
+        if source is not None and source.json_file is not None and source.json_file.suffix.lower() == ".json":
             return self._of_categories(source.json_file)
         names = self._stated_names(source)
         if names is not None:
