@@ -15,6 +15,7 @@ from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import read_array
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
     POINT_SUFFIXES,
@@ -176,8 +177,8 @@ def _values_per_point(paths: Sequence[Path]) -> int:
     """Numbers of a point: of those lengths that divide every file, the one that tells its columns apart."""
     if paths[0].suffix.lower() == ".npy":
         try:
-            shape = np.load(paths[0], mmap_mode="r", allow_pickle=False).shape
-        except (ValueError, EOFError, OSError) as error:
+            shape = read_array(paths[0], mapped=True).shape
+        except (ValueError, OSError) as error:
             raise DatasetError(f"{paths[0]}: it cannot be read as .npy: {error}") from error
         if len(shape) != 2 or shape[1] < POINT_FEATURES:
             raise DatasetError(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import read_array
 from tao_like.runtime.inputs.points.named_columns import read_pcd, read_ply
 from tao_like.runtime.inputs.points.preprocessing import POINT_FEATURES, Points, PointsPreprocessing
 
@@ -239,7 +240,6 @@ def told_apart(numbers: npt.NDArray[np.float32], period: int) -> float:
 
 def _npy(path: Path) -> npt.NDArray[Any]:
     try:
-        values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return read_array(path)
+    except ValueError as error:
         raise DatasetError(f"{path}: it cannot be read as .npy: {error}.") from error
-    return values
