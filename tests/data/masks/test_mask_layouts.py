@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tao_like.data.masks.checks import check_masks
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.sources import MaskSource, mask_files, read_masks
 from tao_like.data.masks.survey import survey_masks
-from tao_like.data.masks.values import PaletteEntry, coding_of_palette
+from tao_like.data.masks.values import PaletteEntry, coding_of_names, coding_of_palette
 from tao_like.errors import DatasetError
 
 SMALL = np.array([[0, 1, 255], [1, 0, 1]], np.uint8)
@@ -252,6 +253,14 @@ def test_one_coco_file_of_several_for_a_split_is_taken_and_those_in_the_folders_
     shutil.rmtree(tmp_path / "annotations")
     (tmp_path / "train2017" / "_annotations.coco.json").write_text(coco("cat"))
     assert dict(survey_masks(tmp_path).fractions) == {"cat": 1.0}
+
+
+def test_masks_of_one_value_are_told(folder: Callable[..., Path]) -> None:
+    data = folder(np.zeros_like(SMALL))
+    (record,) = read_masks(MaskSource(data / "images", data / "masks"), "x")
+    for full in (False, True):
+        report = check_masks({"train": [record]}, coding_of_names(["road"], 255, norm=False), full=full)
+        assert [(one.code, one.level) for one in report.findings] == [("one_class", "warning")]
 
 
 def test_255_among_other_values_is_told(folder: Callable[..., Path]) -> None:
