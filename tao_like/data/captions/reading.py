@@ -130,12 +130,17 @@ def _listed(records: list[CaptionRecord], file: Path, key: str) -> list[CaptionR
 
 
 def _is_class_folders(source: CaptionSource) -> bool:
-    """Whether the folder holds class folders: as it says, or where no image has a text file."""
+    """Whether the folder holds class folders: as it says, or where no image has a text file.
+
+    Where all images lie in the folder itself, captions are lacking, not class folders.
+    """
     if source.layout != "auto":
         return source.layout == "class_folders"
     if source.caption_dir is not None:
         return False
-    return not has_text_files(source.root, source.suffix)
+    images = list(find_images(source.root))
+    is_flat = bool(images) and all(path.parent == source.root for path in images)
+    return not is_flat and not any(same_file(path.with_suffix(source.suffix)) for path in images)
 
 
 def has_text_files(folder: Path, suffix: str = TEXT_SUFFIX) -> bool:

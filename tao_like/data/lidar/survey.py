@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.data.images.files import listing, split_name
+from tao_like.data.images.files import first_of, listing, split_name
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
@@ -95,7 +95,9 @@ def survey_frames(folder: Path) -> LidarSurvey:
     main = records["train"]
     classes, boxes = _described(main)
     if not classes:
-        raise DatasetError(f"{folder}: none of {len(main)} training frames has a labelled object")
+        sized = next((record for record in main if record.objects), None)
+        told = f" with a length, width and height above 0, as in {sized.source}" if sized else ""
+        raise DatasetError(f"{folder}: none of {len(main)} training frames has a labelled object{told}")
     values = _values_per_point([record.path for record in main])
     points = [_points(record, values) for record in main[:: -(-len(main) // FRAMES_READ)]]
     return LidarSurvey(
@@ -189,16 +191,19 @@ def _values_per_point(paths: Sequence[Path]) -> int:
     bare = [path for path in paths if path.suffix.lower() == ".bin"]
     if not bare:
         return POINT_FEATURES
-    sizes = {path.stat().st_size for path in bare}
-    fitting = [
-        count
+    sizes = {path: path.stat().st_size for path in bare}
+    unfit = {
+        count: [path for path, size in sizes.items() if size % (4 * count)]
         for count in range(POINT_FEATURES, MOST_VALUES + 1)
-        if all(size % (4 * count) == 0 for size in sizes)
-    ]
+    }
+    fitting = [count for count, paths in unfit.items() if not paths]
     if not fitting:
+        fewest = min(unfit.values(), key=len)
+        which = f"{len(fewest)} of the {len(bare)} files hold"
         raise DatasetError(
-            f"{bare[0].parent}: the files hold no whole number of points of {POINT_FEATURES} to "
-            f"{MOST_VALUES} float32 values; are they of another kind, or cut off?"
+            f"{bare[0].parent}: {which} no whole number of points of {POINT_FEATURES} to {MOST_VALUES} "
+            "float32 values; are they of another kind, or cut off?\n"
+            + first_of(f"{path.name} ({sizes[path]} bytes)" for path in fewest)
         )
     numbers = np.frombuffer(bare[0].read_bytes(), "<f4")
     return other_period(numbers, fitting[0]) or fitting[0]

@@ -86,8 +86,8 @@ def _class_findings(coding: MaskCoding) -> list[Finding]:
     if len(coding.classes) > 1:
         return []
     message = (
-        f"the masks have one class, {coding.classes[0]!r}, so there is nothing to tell apart; are they all of "
-        "one value, or is a class missing in dataset.palette?"
+        f"the masks have one class, {coding.classes[0]!r}, so there is nothing to tell apart; are they all "
+        "of one value, or is a class missing in dataset.palette?"
     )
     return [Finding("warning", "one_class", message)]
 

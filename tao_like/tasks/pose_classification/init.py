@@ -79,6 +79,11 @@ def _found_files(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 def _opened(array: Path, labels: Path) -> SkeletonData:
     shape = open_sequences(array, "init").shape
+    if shape[1] not in (2, 3):
+        raise DatasetError(
+            f"{array} has {shape[1]} channels (its shape is {shape}); it must be 2 or 3: x, y and perhaps z "
+            "or a score"
+        )
     return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
 
 

@@ -151,6 +151,12 @@ def test_the_only_list_of_a_folder_stands_for_it(tmp_path: Path) -> None:
     assert (found.images_dir, found.captions_file) == (tmp_path / "train", None)
 
 
+def test_images_without_a_caption_are_not_asked_for_class_folders(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=r"has no image with a caption; put a text file \(\.txt\) beside"):
+        read_captions(source(tmp_path))
+
+
 def test_class_folders_speak_through_templates(tmp_path: Path) -> None:
     for name in ("guinea_pig", "hen"):
         image(tmp_path / name / "1.png")

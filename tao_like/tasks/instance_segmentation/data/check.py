@@ -68,7 +68,7 @@ _WORDS: dict[str, tuple[Level, str]] = {
 
 
 def _fault(box: Box, record: BoxRecord, *, full: bool) -> tuple[str, str]:
-    """What is wrong with an object's outline, the code of a finding (an empty text: nothing); and of which."""
+    """What is wrong with an object's outline, as the code of a finding (empty: nothing), and of which."""
     if not box.segmentation:
         return "no_outline", record.name
     if not full:

@@ -192,8 +192,8 @@ class LabelledMasks(SplitSource[MaskRecord]):
         values = [value for value in values if value != spec.ignore_label]
         if not values:
             raise DatasetError(
-                f"no pixel of the {self._reference()} masks has a class: all are {spec.ignore_label}, which is "
-                "dataset.ignore_label. Name what the value means in dataset.palette, or correct the masks"
+                f"no pixel of the {self._reference()} masks has a class: all are {spec.ignore_label}, which "
+                "is dataset.ignore_label. Name what the value means in dataset.palette, or correct the masks"
             )
         of_value = {value: number for number, value in enumerate(values)}
         classes = tuple(f"class_{value}" for value in values)
