@@ -295,7 +295,7 @@ def _read_classes(path: Path) -> list[str]:
     from tao_like.errors import SpecError
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"--classes {path} cannot be read: {error}") from error
     return [line.strip() for line in lines if line.strip()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +198,14 @@ def _init_command(task: str) -> click.Command:
         Values that you give as key=value are written in the place of what would be suggested.
         """
         module = importlib.import_module(f"tao_like.tasks.{task}.init")
-        target = output or Path(f"{folder.resolve().stem}.yaml")
+        # The dot in a folder's name is no beginning of a suffix.
+        whole = folder.resolve()
+        target = output or Path(f"{whole.stem if whole.is_file() else whole.name}.yaml")
         for line in module.write_spec(folder, target, overrides, force=force):
             click.echo(line)
-        click.echo(f"Next: tao-like {task} dataset_check -e {target}")
-        click.echo(f"Then: tao-like {task} train -e {target}")
+        given = shlex.quote(str(target))
+        click.echo(f"Next: tao-like {task} dataset_check -e {given}")
+        click.echo(f"Then: tao-like {task} train -e {given}")
 
     return init
 

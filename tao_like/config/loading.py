@@ -13,7 +13,7 @@ from tao_like.config.reading.keys import KeyResolver
 from tao_like.config.reading.overrides import split_overrides
 from tao_like.config.reading.references import resolve_references
 from tao_like.config.reading.values import COMMAND_LINE, Findings, Location, Value, from_plain, merge
-from tao_like.config.structure import Block, describe, join
+from tao_like.config.structure import Block, Kind, describe, join
 from tao_like.errors import Problem, SpecError
 
 SpecT = TypeVar("SpecT")
@@ -88,6 +88,50 @@ def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, sourc
     return _load(spec_class, _wrapped(mapping, source), (), Findings(), source, None)
 
 
+def given_values(spec_class: type[Any], given: str | Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The keys of a spec that loads, by themselves, as plain values that a spec is laid together from.
+
+    Keys have the names that the spec class has, and values the types of their keys: what a text says without
+    quotes means the same in it as in a file. References stay.
+
+    Args:
+        spec_class: The root dataclass of the spec.
+        given: The text of a file, or a mapping with the same keys.
+        source: What messages name as the file.
+
+    Raises:
+        SpecError: it cannot be read; lists all that is wrong.
+    """
+    findings = Findings()
+    if isinstance(given, str):
+        from tao_like.config.reading.document import read_text
+
+        wrapped = read_text(given, source, findings)
+    else:
+        wrapped = _wrapped(given, source)
+    root = describe(spec_class)
+    tree = _resolved(wrapped, KeyResolver(root, findings), findings)[0]
+    findings.raise_if_any()
+    return _plain_block(root, tree)
+
+
+def _plain_block(block: Block, tree: Value) -> dict[str, Any]:
+    assert isinstance(tree.content, dict)
+    return {name: _plain(block.members[name].kind, value) for name, value in tree.content.items()}
+
+
+def _plain(kind: Kind, value: Value) -> Any:
+    content = value.content
+    if kind.block is not None:
+        return _plain_block(describe(kind.block), value)
+    if isinstance(content, list):
+        return [_plain(kind.element or kind, item) for item in content]
+    if isinstance(content, dict):
+        return {name: _plain(kind.values or kind, item) for name, item in content.items()}
+    is_other = content is not None and type(content) not in kind.scalars
+    return value.text if is_other and str in kind.scalars and value.text is not None else content
+
+
 def _wrapped(mapping: Mapping[str, Any], source: str) -> Value:
     try:
         return from_plain(mapping, Location(source), "")
@@ -107,14 +151,9 @@ def _load(
     root = describe(spec_class)
     resolver = KeyResolver(root, findings)
     tree = Value({}, Location(source), "")
-    bases: dict[str, Value] = {}
+    bases: list[str] = []
     if given is not None:
-        from tao_like.config.reading.defaults import split_defaults
-
-        given, bases = split_defaults(given, findings)
-        for base in bases.values():
-            tree = merge(tree, resolver.resolve(base))
-        tree = dataclasses.replace(merge(tree, resolver.resolve(given)), location=given.location)
+        tree, bases = _resolved(given, resolver, findings)
     for override in split_overrides(overrides, findings):
         tree = merge(tree, resolver.resolve(override))
     tree = resolve_references(tree, root, findings)
@@ -129,6 +168,17 @@ def _load(
     if bases:
         notes.append(f"{source}: what it does not set itself is that of {', '.join(bases)}")
     return LoadedSpec(spec, notes, frozenset(_given_keys(root, tree, "")), path)
+
+
+def _resolved(given: Value, resolver: KeyResolver, findings: Findings) -> tuple[Value, list[str]]:
+    """What was given, under the spec class's names, laid on the ready specs that it names; and these."""
+    from tao_like.config.reading.defaults import split_defaults
+
+    given, bases = split_defaults(given, findings)
+    tree = Value({}, given.location, "")
+    for base in bases.values():
+        tree = merge(tree, resolver.resolve(base))
+    return dataclasses.replace(merge(tree, resolver.resolve(given)), location=given.location), list(bases)
 
 
 def _build(block: Block, plain: Mapping[str, Any]) -> Any:

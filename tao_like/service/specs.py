@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tao_like import tasks
-from tao_like.config.loading import load_spec, load_spec_text
+from tao_like.config.loading import given_values, load_spec, load_spec_text
 from tao_like.config.structure import Block, describe, join
 from tao_like.errors import Problem, SpecError
 from tao_like.jobs.folder import JobFolder
@@ -71,7 +69,7 @@ def given_spec(task: str, action: str, specs: Mapping[str, Any], text: str | Non
     if specs:
         raise ApiError(422, "specs and spec_yaml are both given; give one of them")
     _refuse_execution(load_spec_text(spec_class, text, Path("spec_yaml")).given)
-    return yaml.safe_load(text) or {}
+    return given_values(spec_class, text, "spec_yaml")
 
 
 def _refuse_execution(given: frozenset[str]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tao_like import tasks
+from tao_like.config.loading import given_values
 
 _MOST_SECONDS = 600
 
@@ -39,7 +40,7 @@ def suggest(task: str, data: Path) -> Suggestion:
             return Suggestion(False, f"looking at the data took more than {_MOST_SECONDS} s")
         if done.returncode != 0 or not target.is_file():
             return Suggestion(False, done.stderr.strip().removeprefix("error: ") or "it cannot be read")
-        spec = yaml.safe_load(target.read_text(encoding="utf-8"))
+        spec = given_values(tasks.spec_module(task).Spec, target.read_text(encoding="utf-8"), str(target))
         spec.pop("results_dir", None)
         lines = [
             line for line in done.stdout.splitlines() if not line.startswith(("Wrote ", "Next: ", "Then: "))

@@ -86,6 +86,19 @@ def test_errors_of_a_yaml_text_name_the_line(server: Served) -> None:
     assert [(error["key"], error["line"]) for error in problem["errors"]] == [("train.optim.lr", 3)]
 
 
+def test_a_yaml_text_means_what_it_means_in_a_file(server: Served) -> None:
+    text = (
+        "train: {optim: {lr: 1e-3}, num_epochs: 1_0}\n"
+        "dataset: {train_dataset: {images_dir: 2024-01-01}}\n"
+        "quantize: {skip_names: [no, 007, 1e5, 1:30]}\n"
+    )
+    status, _, job = send(server, "POST", "/jobs", {**TRAIN, "spec_yaml": text})
+    assert status == 201, job
+    assert job["specs"]["train"] == {"optim": {"lr": 0.001}, "num_epochs": 10}
+    assert job["specs"]["dataset"] == {"train_dataset": {"images_dir": "2024-01-01"}}
+    assert job["specs"]["quantize"]["skip_names"] == ["no", "007", "1e5", "1:30"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import yaml
+from tao_like.config.writing.yaml_text import dump
 
 WIDTH = 100
 
@@ -33,7 +33,8 @@ def annotated_yaml(values: Iterable[AnnotatedValue], header: Sequence[str] = ())
         for part in blocks:
             block = block.setdefault(part, {})
         block[name] = item
-    lines = [f"# {line}".rstrip() for line in header]
+    # The name of a folder in it may have line ends, and what follows one is no comment.
+    lines = [f"# {' '.join(line.splitlines())}".rstrip() for line in header]
     lines += _lines(tree, 0)
     return "\n".join(lines) + "\n"
 
@@ -45,17 +46,9 @@ def _lines(block: dict[str, Any], depth: int) -> list[str]:
         if isinstance(item, AnnotatedValue):
             lines += [f"{indent}# {line}" for line in textwrap.wrap(item.why, WIDTH - len(indent) - 2)]
             if isinstance(item.value, list) and any(isinstance(one, dict) for one in item.value):
-                lines += [f"{indent}{name}:", *(f"{indent}  - {_scalar(one)}" for one in item.value)]
+                lines += [f"{indent}{name}:", *(f"{indent}  - {dump(one, flow=True)}" for one in item.value)]
             else:
-                lines.append(f"{indent}{name}: {_scalar(item.value)}")
+                lines.append(f"{indent}{name}: {dump(item.value, flow=True)}")
         else:
             lines += [f"{indent}{name}:", *_lines(item, depth + 1)]
     return lines
-
-
-def _scalar(value: Any) -> str:
-    """A value on one line, quoted where YAML would read it otherwise."""
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
-    )
-    return text.removesuffix("\n").removesuffix("\n...")

@@ -41,7 +41,7 @@ def box_around(outline: Segmentation, where: str) -> Corners | None:
         return box_of_runs(runs_of(outline, where))
     try:
         return _around_polygons(outline)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise DatasetError(f"{where}: the segmentation cannot be read: {error}") from error
 
 

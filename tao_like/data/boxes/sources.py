@@ -83,7 +83,9 @@ def read_boxes(
     try:
         records = _read(settled(source, notes), notes, unreadable)
     except DatasetError as error:
-        raise DatasetError(f"{key}: {error}") from error
+        # Where no key is known, the place stands for it, and the message begins with that already.
+        told = str(error)
+        raise DatasetError(told if told.startswith(key) else f"{key}: {told}") from error
     return records if keep_segmentation else [_without_outlines(record) for record in records]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.shards import Texts, find_shards, read_shards
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.class_folders import read_class_folders
-from tao_like.data.images.csv_lists import FILE_HEADERS, plain_header
+from tao_like.data.images.csv_lists import FILE_HEADERS, csv_rows, plain_header
 from tao_like.data.images.files import find_images, first_of, label_text, read_text
 from tao_like.data.images.named import named_file, same_file
 from tao_like.errors import DatasetError
@@ -23,6 +23,7 @@ LIST_SUFFIXES = (".csv", ".jsonl", ".json")
 CAPTION_HEADERS = ("caption", "captions", "text", "title", "description", "sentence")
 LABEL_HEADERS = ("label", "class", "classname", "category")
 CAPTION_SEPARATOR = "|"
+TEXT_SUFFIX = ".txt"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CaptionSource:
     images_dir: Path | None
     captions_file: Path | None = None
     caption_dir: Path | None = None
-    suffix: str = ".txt"
+    suffix: str = TEXT_SUFFIX
     layout: str = "auto"
     templates: tuple[str, ...] = ("a photo of a {}",)
     training: bool = True
@@ -129,12 +130,22 @@ def _listed(records: list[CaptionRecord], file: Path, key: str) -> list[CaptionR
 
 
 def _is_class_folders(source: CaptionSource) -> bool:
-    """Whether the folder holds class folders: as it says, or where no image has a text file."""
+    """Whether the folder holds class folders: as it says, or where no image has a text file.
+
+    Where all images lie in the folder itself, captions are lacking, not class folders.
+    """
     if source.layout != "auto":
         return source.layout == "class_folders"
     if source.caption_dir is not None:
         return False
-    return not any(same_file(path.with_suffix(source.suffix)) for path in find_images(source.root))
+    images = list(find_images(source.root))
+    is_flat = bool(images) and all(path.parent == source.root for path in images)
+    return not is_flat and not any(same_file(path.with_suffix(source.suffix)) for path in images)
+
+
+def has_text_files(folder: Path, suffix: str = TEXT_SUFFIX) -> bool:
+    """Whether a text file lies beside some image in a folder. Raises DatasetError."""
+    return any(same_file(path.with_suffix(suffix)) for path in find_images(folder))
 
 
 def _of_class(record: Any, source: CaptionSource) -> CaptionRecord:
@@ -171,11 +182,10 @@ def _left_out(source: CaptionSource, without: Sequence[str]) -> list[Finding]:
 
 def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
     """Rows or lines of a list; those of one image are joined."""
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
     found: dict[Path, CaptionRecord] = {}
     missing: list[str] = []
     without: list[str] = []
-    for line, row in rows:
+    for line, row in _rows(path):
         image, captions, label, group = _entries(row, path, line)
         file = named_file(source.root, image)
         if file is None:
@@ -191,6 +201,12 @@ def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
         labels = (label,) if label else ()
         if earlier is not None and earlier.labels != labels:
             raise DatasetError(f"{path}: line {line}: {image} has another label than on an earlier line")
+        if earlier is not None and earlier.group:
+            if group not in ("", earlier.group):
+                raise DatasetError(
+                    f"{path}: line {line}: {image} is in another group than on an earlier line"
+                )
+            group = earlier.group
         found[file] = CaptionRecord(file, labels, group, key, captions)
     if missing:
         raise DatasetError(
@@ -201,19 +217,38 @@ def _of_list(source: CaptionSource, path: Path) -> ReadCaptions:
     return ReadCaptions(records, _left_out(source, without))
 
 
+def lists_pairs(path: Path) -> bool:
+    """Whether a file is a list whose first record names an image and a caption."""
+    try:
+        _, row = next(_rows(path), (0, {}))
+    except DatasetError:
+        return False
+    return all(any(name in row for name in names) for names in (FILE_HEADERS, CAPTION_HEADERS))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Number of the line and the record of each row."""
+    return _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
+
+
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(read_text(path, "images and captions")))
-    header = next(reader, [])
+    """Rows by the names of their columns; separated by commas, semicolons or tabs."""
+    rows = csv_rows(path)
+    line, header = next(rows, (1, []))
     names = [plain_header(name) for name in header]
-    for row in reader:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(header):
+    # A column without a name is the row number that pandas writes.
+    if twice := sorted(name for name, count in Counter(names).items() if name and count > 1):
+        raise DatasetError(
+            f"{path}: line {line}: two columns are named {twice[0]}; give several captions of an image in "
+            f"one cell, with {CAPTION_SEPARATOR} between them, or in a row each"
+        )
+    for line, row in rows:
+        if len(row) < len(names) or any(cell.strip() for cell in row[len(names) :]):
             raise DatasetError(
-                f"{path}: line {reader.line_num}: {len(row)} cells, and the header names {len(header)}; put "
-                "captions with commas in double quotes"
+                f"{path}: line {line}: {len(row)} cells, and the header names {len(names)}; put captions "
+                "with the separator in double quotes"
             )
-        yield reader.line_num, dict(zip(names, row, strict=True))
+        yield line, dict(zip(names, row, strict=False))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -256,6 +291,15 @@ def _texts_of(row: Mapping[str, Any], where: str, *, wants: bool = True) -> Text
     texts = given.split(CAPTION_SEPARATOR) if isinstance(given, str) else given or []
     if not all(isinstance(text, str) for text in texts):
         raise DatasetError(f"{where}: captions must be texts")
-    label, group = (str(first(names) or "") for names in (LABEL_HEADERS, ("group",)))
+    label, group = (_word(first(names), names[0], where) for names in (LABEL_HEADERS, ("group",)))
     captions = tuple(text.strip() for text in texts if text.strip())
-    return captions, label_text(label.strip()), group.strip()
+    return captions, label_text(label), group
+
+
+def _word(value: Any, name: str, where: str) -> str:
+    """A label or a group as a text; a number is one too, also 0. Raises DatasetError."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # so pandas writes what is missing
+        return ""
+    if not isinstance(value, str | int | float):
+        raise DatasetError(f"{where}: {name} is {str(value)[:50]}; it must be one text or number")
+    return str(value).strip()

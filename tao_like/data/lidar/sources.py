@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from tao_like.data.images.files import first_of, listing
+from tao_like.data.images.files import first_of, listing, read_header
 from tao_like.data.lidar.frame import LidarRecord, Object3d
 from tao_like.data.lidar.kitti import (
     finite_number,
@@ -191,12 +189,8 @@ def _images(folder: Path, stem: str) -> list[Path]:
 def _size(image: Path | None, otherwise: tuple[int, int]) -> tuple[int, int]:
     if image is None:
         return otherwise
-    try:
-        with Image.open(image) as opened:
-            width, height = opened.size
-            return width, height
-    except OSError as error:
-        raise DatasetError(f"{image}: the image cannot be read ({error})") from error
+    header = read_header(image)
+    return header.width, header.height
 
 
 def _name(path: Path, root: Path) -> str:

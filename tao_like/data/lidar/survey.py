@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.data.images.files import listing, split_name
+from tao_like.data.images.files import first_of, listing, split_name
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import read_array
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
     POINT_SUFFIXES,
@@ -94,7 +95,9 @@ def survey_frames(folder: Path) -> LidarSurvey:
     main = records["train"]
     classes, boxes = _described(main)
     if not classes:
-        raise DatasetError(f"{folder}: none of {len(main)} training frames has a labelled object")
+        sized = next((record for record in main if record.objects), None)
+        told = f" with a length, width and height above 0, as in {sized.source}" if sized else ""
+        raise DatasetError(f"{folder}: none of {len(main)} training frames has a labelled object{told}")
     values = _values_per_point([record.path for record in main])
     points = [_points(record, values) for record in main[:: -(-len(main) // FRAMES_READ)]]
     return LidarSurvey(
@@ -176,8 +179,8 @@ def _values_per_point(paths: Sequence[Path]) -> int:
     """Numbers of a point: of those lengths that divide every file, the one that tells its columns apart."""
     if paths[0].suffix.lower() == ".npy":
         try:
-            shape = np.load(paths[0], mmap_mode="r", allow_pickle=False).shape
-        except (ValueError, EOFError, OSError) as error:
+            shape = read_array(paths[0], mapped=True).shape
+        except (ValueError, OSError) as error:
             raise DatasetError(f"{paths[0]}: it cannot be read as .npy: {error}") from error
         if len(shape) != 2 or shape[1] < POINT_FEATURES:
             raise DatasetError(
@@ -188,16 +191,19 @@ def _values_per_point(paths: Sequence[Path]) -> int:
     bare = [path for path in paths if path.suffix.lower() == ".bin"]
     if not bare:
         return POINT_FEATURES
-    sizes = {path.stat().st_size for path in bare}
-    fitting = [
-        count
+    sizes = {path: path.stat().st_size for path in bare}
+    unfit = {
+        count: [path for path, size in sizes.items() if size % (4 * count)]
         for count in range(POINT_FEATURES, MOST_VALUES + 1)
-        if all(size % (4 * count) == 0 for size in sizes)
-    ]
+    }
+    fitting = [count for count, paths in unfit.items() if not paths]
     if not fitting:
+        fewest = min(unfit.values(), key=len)
+        which = f"{len(fewest)} of the {len(bare)} files hold"
         raise DatasetError(
-            f"{bare[0].parent}: the files hold no whole number of points of {POINT_FEATURES} to "
-            f"{MOST_VALUES} float32 values; are they of another kind, or cut off?"
+            f"{bare[0].parent}: {which} no whole number of points of {POINT_FEATURES} to {MOST_VALUES} "
+            "float32 values; are they of another kind, or cut off?\n"
+            + first_of(f"{path.name} ({sizes[path]} bytes)" for path in fewest)
         )
     numbers = np.frombuffer(bare[0].read_bytes(), "<f4")
     return other_period(numbers, fitting[0]) or fitting[0]

@@ -63,7 +63,7 @@ def check_masks(splits: Mapping[str, Sequence[MaskRecord]], coding: MaskCoding, 
         coding: what values mean.
         full: read all masks; else sizes alone are compared.
     """
-    report = MaskReport()
+    report = MaskReport(_class_findings(coding))
     everything = [record for records in splits.values() for record in records]
     report.findings += _size_findings(everything)
     if not full:
@@ -80,6 +80,16 @@ def check_masks(splits: Mapping[str, Sequence[MaskRecord]], coding: MaskCoding, 
         }
     report.findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.level))
     return report
+
+
+def _class_findings(coding: MaskCoding) -> list[Finding]:
+    if len(coding.classes) > 1:
+        return []
+    message = (
+        f"the masks have one class, {coding.classes[0]!r}, so there is nothing to tell apart; are they all "
+        "of one value, or is a class missing in dataset.palette?"
+    )
+    return [Finding("warning", "one_class", message)]
 
 
 def _size_findings(records: Sequence[MaskRecord]) -> Iterator[Finding]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.data.masks.files import read_mask_values
+from tao_like.data.masks.files import is_gray, read_mask_values
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import pack_colors, unpack
 from tao_like.errors import DatasetError
@@ -24,7 +24,7 @@ _MOST_COLORS = 4096
 
 @dataclass
 class ValueCounts:
-    """The values of some masks.
+    """The values of some masks. Beside color masks, those of colors that are all gray are such too.
 
     Attributes:
         pixels: of each value of index masks.
@@ -52,35 +52,51 @@ def count_values(
     """
     paths = [record.mask for record in records if record.mask is not None]
     found = ValueCounts()
+    gray: list[tuple[Path, _Counted]] = []
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         for done, (path, seen) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
-            _add(found, path, seen)
+            if isinstance(seen, str):
+                found.faults[path] = seen
+            elif seen.is_gray:
+                gray.append((path, seen))
+            else:
+                _add(found, path, seen, as_colors=seen.is_color)
             if on_progress is not None:
                 on_progress(done, len(paths))
+    for path, counted in gray:
+        _add(found, path, counted, as_colors=bool(found.colors))
     return found
 
 
-def _look(path: Path) -> tuple[bool, npt.NDArray[Any], npt.NDArray[Any]] | str:
-    """Whether a mask holds colors, its values and how often each is there; or what is wrong with it."""
+class _Counted(NamedTuple):
+    """The values of a mask, colors as one number, and how often each is there."""
+
+    is_color: bool
+    is_gray: bool
+    values: npt.NDArray[Any]
+    counts: npt.NDArray[Any]
+
+
+def _look(path: Path) -> _Counted | str:
+    """The values of a mask, or what is wrong with it."""
     try:
-        values = read_mask_values(path)
+        values = read_mask_values(path, colors=True)
     except DatasetError as error:
         return str(error)
     is_color = values.ndim == 3
-    return (is_color, *np.unique(pack_colors(values) if is_color else values, return_counts=True))
+    unique = np.unique(pack_colors(values) if is_color else values, return_counts=True)
+    return _Counted(is_color, is_gray(values), *unique)
 
 
-def _add(found: ValueCounts, path: Path, seen: tuple[bool, Any, Any] | str) -> None:
-    if isinstance(seen, str):
-        found.faults[path] = seen
-        return
-    is_color, values, counts = seen
-    if is_color:
+def _add(found: ValueCounts, path: Path, seen: _Counted, *, as_colors: bool) -> None:
+    pairs = zip(seen.values.tolist(), seen.counts.tolist(), strict=True)
+    if as_colors:
         found.colors.append(path)
         if len(found.color_pixels) < _MOST_COLORS:
-            for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            for value, count in pairs:
                 found.color_pixels[unpack(value)] += count
         return
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        found.pixels[value] += count
-        found.files.setdefault(value, []).append(path)
+    for value, count in pairs:
+        number = unpack(value)[0] if seen.is_color else value
+        found.pixels[number] += count
+        found.files.setdefault(number, []).append(path)

@@ -23,11 +23,15 @@ _BYTES_A_PIXEL = 8
 """Of a mask while it is read. Masks have no limit but memory: their photos have one."""
 
 
-def read_mask_values(path: Path) -> npt.NDArray[Any]:
+def read_mask_values(path: Path, *, colors: bool = False) -> npt.NDArray[Any]:
     """The values of a mask file as they are stored.
 
     A palette image (mode P) gives its indices, not its colors; one of 1 bit gives 0 and 1; opacity is left
     out. A color image whose three channels are equal everywhere gives (H, W).
+
+    Args:
+        path: the file.
+        colors: such an image gives (H, W, 3) as other color images do.
 
     Returns:
         (H, W) of integers, or (H, W, 3) of uint8.
@@ -38,7 +42,12 @@ def read_mask_values(path: Path) -> npt.NDArray[Any]:
     values, mode = _read(path, _values)
     if values is None:
         raise DatasetError(f"{path} is an image of mode {mode}; a mask holds whole numbers or colors")
-    return values
+    return values if colors or not is_gray(values) else values[..., 0].copy()
+
+
+def is_gray(values: npt.NDArray[Any]) -> bool:
+    """Whether a mask is of colors (H, W, 3), of which each has three equal channels."""
+    return values.ndim == 3 and bool((values[..., :1] == values[..., 1:]).all())
 
 
 def read_packed_values(path: Path) -> npt.NDArray[np.int32]:
@@ -119,9 +128,7 @@ def _values(image: Image.Image) -> npt.NDArray[Any] | None:
     if image.mode in ("LA", "PA"):
         return np.asarray(image.getchannel(0))
     if image.mode in ("RGB", "RGBA"):
-        colors = np.asarray(image)[..., :3]
-        is_gray = (colors[..., 0] == colors[..., 1]).all() and (colors[..., 0] == colors[..., 2]).all()
-        return colors[..., 0].copy() if is_gray else colors
+        return np.asarray(image)[..., :3]
     return None
 
 

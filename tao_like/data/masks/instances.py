@@ -39,10 +39,10 @@ def usable_instances(
         if not (box.ignore or box.label in numbers):
             continue
         if box.segmentation is None:
-            filled = _rectangle(box, width, height)
-            if filled is not None:
+            # A side may be so short that it is none in the numbers of an array.
+            if len(usable_boxes([box], numbers, width, height).boxes):
                 found.append(box._replace(crowd=True))
-                masks.append(filled)
+                masks.append(_rectangle(box, width, height))
             continue
         runs = runs_of_segmentation(box.segmentation, width, height, where)
         corners = box_of_runs(runs)
@@ -57,11 +57,10 @@ def usable_instances(
     return arrays, np.stack(masks) if masks else np.zeros((0, height, width), np.uint8)
 
 
-def _rectangle(box: Box, width: int, height: int) -> Mask | None:
-    """The mask of a box; None where it has no pixel in the image."""
-    if box.is_empty or box.left >= width or box.top >= height or box.right <= 0 or box.bottom <= 0:
-        return None
+def _rectangle(box: Box, width: int, height: int) -> Mask:
+    """The mask of a box, of which a part lies in the image."""
     mask = np.zeros((height, width), np.uint8)
-    left, top = max(0, int(box.left)), max(0, int(box.top))
-    mask[top : max(top + 1, round(box.bottom)), left : max(left + 1, round(box.right))] = 1
+    left, top = int(max(0, box.left)), int(max(0, box.top))
+    right, bottom = round(min(width, box.right)), round(min(height, box.bottom))
+    mask[top : max(top + 1, bottom), left : max(left + 1, right)] = 1
     return mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tao_like.data.boxes.formats.layouts import coco_sources
 from tao_like.data.images.files import find_images, listing, split_name
 from tao_like.data.masks.sources import MASK_ENDINGS, MaskSource
 
@@ -23,7 +24,7 @@ Layouts that are understood, each with train, val and test or without:
   train/images/a.jpg    train/masks/a.png
   train/a.jpg           trainannot/a.png          (also train_labels/, train_masks/)
   photos/a.jpg          photos/a_mask.png
-  images/train/a.jpg    annotations/train.json    (COCO with segmentations)
+  images/train/a.jpg    annotations/train.json    (COCO with segmentations; also train/_annotations.coco.json)
   train.jsonl           lines of {"img": ..., "segm": ...}
 Masks are PNG (or BMP, TIFF) whose values are class numbers, colors, or 0 and 255."""
 
@@ -96,7 +97,12 @@ def _in_one_folder(folder: Path) -> Iterator[tuple[str, MaskSource]]:
 
 
 def _in_json(folder: Path) -> Iterator[tuple[str, MaskSource]]:
-    """COCO files of splits, with the photos in `images/<split>`, `<split>` or beside; or lines of JSON."""
+    """COCO files with the photos where they name them; or files of splits, also of lines of JSON."""
+    found = coco_sources(folder)
+    if "train" in found or UNSPLIT in found:
+        for name, source in found.items():
+            yield name, MaskSource(images_dir=source.image_dir, json_file=source.json_file)
+        return
     for location in (folder, folder / "annotations"):
         if not location.is_dir():
             continue

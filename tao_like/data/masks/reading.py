@@ -27,7 +27,7 @@ def read_class_map(record: MaskRecord, coding: MaskCoding, size: tuple[int, int]
     """
     if record.mask is None:
         return rasterized(record.regions, coding.classes, size, record.name)
-    values = read_mask_values(record.mask)
+    values = read_mask_values(record.mask, colors=bool(coding.of_color))
     found = (values.shape[1], values.shape[0])
     if found != size:
         raise DatasetError(size_message(record, found, size))

@@ -86,7 +86,7 @@ def checked_polygon(numbers: Any, width: int, height: int, where: str) -> list[f
     """
     try:
         values = [float(value) for value in numbers]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: a polygon of the segmentation is not a list of numbers") from error
     if len(values) % 2:
         raise DatasetError(

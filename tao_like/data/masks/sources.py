@@ -94,15 +94,20 @@ def read_masks(source: MaskSource, key: str) -> list[MaskRecord]:
 def _of_folders(images_dir: Path, masks_dir: Path, suffix: str) -> list[MaskRecord]:
     """Photos and masks of the same name, in the same folders below the two."""
     same = images_dir.resolve() == masks_dir.resolve()
-    masks = mask_files(masks_dir, suffix)
+    images = list(find_images(images_dir))
+    # Of photos that are called as their masks are, nothing is taken away: `_R` may be the right camera.
+    whole = {} if same else {path: _key(path, images_dir, path.stem) for path in images}
+    masks = mask_files(masks_dir, suffix, frozenset(whole.values()))
     if same and not suffix:
         masks = {stem: path for stem, path in masks.items() if plain_stem(path) != path.stem}
     taken = {path.resolve() for path in masks.values()}
     photos: dict[str, Path] = {}
-    for path in find_images(images_dir):
+    for path in images:
         if same and path.resolve() in taken:
             continue
-        stem = _key(path, images_dir, photo_stem(path))
+        stem = whole.get(path, "")
+        if stem not in masks:
+            stem = _key(path, images_dir, photo_stem(path))
         if stem in photos:
             raise DatasetError(
                 f"{path} and {photos[stem]} are two photos of one name, so their masks cannot be told apart; "
@@ -137,11 +142,16 @@ def check_pairs(photos: dict[str, Path], masks: dict[str, Path], images_dir: Pat
     raise DatasetError("\n".join(parts) + "\nGive each photo its mask, or move what has none away")
 
 
-def mask_files(masks_dir: Path, suffix: str) -> dict[str, Path]:
+def mask_files(masks_dir: Path, suffix: str, photos: frozenset[str] = frozenset()) -> dict[str, Path]:
     """The masks below a folder by the name that they share with their photo.
 
     Of several that one photo has (Cityscapes: ids, training ids, colors) those with the ending that comes
     first in `MASK_ENDINGS` count.
+
+    Args:
+        masks_dir: the folder.
+        suffix: ending of the files to take; empty: found.
+        photos: names of photos; a mask of such a name belongs to that one, whatever its ending.
 
     Raises:
         DatasetError: several belong to one photo and no ending tells them apart.
@@ -158,7 +168,8 @@ def mask_files(masks_dir: Path, suffix: str) -> dict[str, Path]:
         elif path.stem.endswith("_instanceIds"):
             continue
         else:
-            stem, rank = plain_stem(path), _rank(path)
+            is_named = _key(path, masks_dir, path.stem) in photos
+            stem, rank = path.stem if is_named else plain_stem(path), _rank(path)
         key = _key(path, masks_dir, stem)
         if key in found and ranks[key] == rank:
             raise DatasetError(

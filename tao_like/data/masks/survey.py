@@ -115,8 +115,13 @@ def _meaning(
     entries = tuple(
         PaletteEntry(value, f"class_{value}", f"class_{value}") for value in seen if value != IGNORE
     )
-    note = "no classes.txt says what the values mean; give the classes of dataset.palette names"
-    return "index", entries, None, (note,)
+    notes = ["no classes.txt says what the values mean; give the classes of dataset.palette names"]
+    if IGNORE in seen:
+        notes.append(
+            f"the value {IGNORE} is taken for pixels of no class (dataset.ignore_label); to learn it, name "
+            "it in dataset.palette too"
+        )
+    return "index", entries, None, tuple(notes)
 
 
 def _color_palette(

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from tao_like.data.masks.files import is_gray
 from tao_like.errors import DatasetError, SpecError
 
 IGNORE = 255
@@ -65,6 +66,8 @@ class MaskCoding:
     def decode(self, values: npt.NDArray[np.integer], name: str) -> ClassMap:
         """Class numbers of a mask.
 
+        The colors of a mask that is gray everywhere may be values: they are, where some are no colors.
+
         Args:
             values: (H, W) of an index mask, or (H, W, 3) of a color mask.
             name: of the file, for messages.
@@ -108,6 +111,8 @@ class MaskCoding:
         meaning = {pack(color): number for color, number in self.of_color.items()}
         meaning |= {pack(color): IGNORE for color in self.ignored_colors}
         unknown = [unpack(int(color)) for color in found if int(color) not in meaning]
+        if unknown and is_gray(values) and self._table[1][values[..., 0]].all():
+            return self.decode(values[..., 0], name)
         if unknown:
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise DatasetError(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tao_like.data.skeletons.safe_pickle import read_data_pickle
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import read_array
 
 LABEL_SUFFIXES = (".json", ".npy", ".pkl", ".pickle")
 
@@ -83,24 +84,7 @@ def read_skeleton_data(
     Raises:
         DatasetError: a file is missing, damaged, or does not fit the spec or the other.
     """
-    if not data_path.is_file():
-        raise DatasetError(f"{key}.data_path: there is no file {data_path}")
-    try:
-        values = np.load(data_path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            f"{key}.data_path: {data_path} is no array that can be read ({error}); save it with numpy.save"
-        ) from error
-    if not isinstance(values, np.ndarray) or values.ndim != 5 or values.dtype.kind not in "fiu":
-        form = (
-            f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "several arrays"
-        )
-        raise DatasetError(
-            f"{key}.data_path: {data_path} holds {form}; sequences are numbers of shape (samples, "
-            "channels, frames, joints, persons)"
-        )
-    if not len(values):
-        raise DatasetError(f"{key}.data_path: {data_path} holds no sequence")
+    values = open_sequences(data_path, f"{key}.data_path")
     if (values.shape[1], values.shape[3]) != (channels, joints):
         raise DatasetError(
             f"{key}.data_path: {data_path} has {values.shape[1]} channels and {values.shape[3]} joints; "
@@ -114,6 +98,34 @@ def read_skeleton_data(
             f"{len(values)} sequences"
         )
     return SkeletonData(data_path, values, labels)
+
+
+def open_sequences(path: Path, key: str) -> npt.NDArray[Any]:
+    """The array of a split, (N, C, T, V, M), memory-mapped.
+
+    Args:
+        path: .npy.
+        key: of the spec, for messages.
+
+    Raises:
+        DatasetError: it is missing, damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{key}: there is no file {path}")
+    try:
+        values = read_array(path, mapped=True)
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{key}: {path} is no array that can be read ({error}); save it with numpy.save"
+        ) from error
+    if values.ndim != 5 or values.dtype.kind not in "fiu":
+        raise DatasetError(
+            f"{key}: {path} holds {values.dtype} of shape {values.shape}; sequences are numbers of shape "
+            "(samples, channels, frames, joints, persons)"
+        )
+    if not len(values):
+        raise DatasetError(f"{key}: {path} holds no sequence")
+    return values
 
 
 def read_labels(path: Path, key: str) -> SkeletonLabels:
@@ -131,13 +143,13 @@ def read_labels(path: Path, key: str) -> SkeletonLabels:
         raise DatasetError(f"{key}: {path} is none of {', '.join(LABEL_SUFFIXES)}")
     if suffix == ".npy":
         try:
-            numbers = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            numbers = read_array(path)
+        except (OSError, ValueError) as error:
             raise DatasetError(f"{key}: {path} cannot be read: {error}") from error
-        return _checked((), numbers.tolist() if isinstance(numbers, np.ndarray) else None, (), path, key)
+        return _checked((), numbers.tolist(), (), path, key)
     if suffix == ".json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{key}: {path} cannot be read as JSON: {error}") from error
     else:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tao_like.data.images.files import split_name
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.skeleton import read_table
 
@@ -25,8 +26,6 @@ NTU_JOINTS, NTU_PERSONS = 25, 2
 UTKINECT_TRAINING_SUBJECTS = frozenset((1, 2, 3, 4, 5))
 UTKINECT_JOINTS = 20
 UTKINECT_LABELS = "actionLabel.txt"
-
-SPLIT_FOLDERS = ("train", "val", "test")
 
 Sequence4 = npt.NDArray[np.float32]
 OnWrong = Callable[[DatasetError], None]
@@ -191,11 +190,12 @@ def _utkinect_clip(rows: npt.NDArray[np.float64], words: list[str], source: str)
 def csv_sequences(folder: Path, joints: int, on_wrong: OnWrong) -> Iterator[FoundSequence]:
     """Tables (see `runtime.skeleton.read_table`): in a folder a class, or beside each other without classes.
 
-    Where the folders are called train, val and test alone, they are splits, with the classes' folders inside.
+    Where all folders are called as splits are (train, valid, test, ...), they are splits, with the classes'
+    folders inside.
     """
     files = _files(folder, "**/*.csv")
-    tops = {path.relative_to(folder).parts[0] for path in files}
-    divided = "train" in tops and tops <= set(SPLIT_FOLDERS)
+    splits = {split_name(path.relative_to(folder).parts[0]) for path in files}
+    divided = "train" in splits and None not in splits
     for path in files:
         inside = path.relative_to(folder)
         folders = inside.parts[:-1]
@@ -204,7 +204,7 @@ def csv_sequences(folder: Path, joints: int, on_wrong: OnWrong) -> Iterator[Foun
         except DatasetError as error:
             on_wrong(error)
             continue
-        split = folders[0] if divided else ""
+        split = (split_name(folders[0]) or "") if divided else ""
         label = next(iter(folders[1:] if divided else folders), None)
         yield FoundSequence(inside.with_suffix("").as_posix(), label, values, split)
 
@@ -296,17 +296,22 @@ def _deepstream_pose(person: dict[str, Any], form: DeepStreamForm) -> npt.NDArra
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """Sorted. Raises DatasetError where there are none."""
+    """Sorted, without hidden ones. Raises DatasetError where there are none."""
     if not folder.is_dir():
         raise DatasetError(f"dataset_convert.data: {folder} is not a folder")
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    found = sorted(path for path in folder.glob(pattern) if path.is_file() and not _is_hidden(path, folder))
     if not found:
         raise DatasetError(f"dataset_convert.data: {folder} holds no file {pattern.rpartition('/')[2]}")
     return found
 
 
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Whether it is one of the files that systems leave beside others, such as macOS' ``._name``."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error

@@ -24,3 +24,8 @@ def available_offline(type: str) -> str | None:
     architecture = architecture_of(name)
     hub_id = rows_by_name()[architecture].hub_id if name == architecture else f"timm/{name}"
     return weights_at_hand(architecture, hub_id)
+
+
+def has_weights(type: str) -> bool:
+    """Tell whether timm has pretrained weights for a backbone. Raises SpecError where it is unknown."""
+    return rows_by_name()[architecture_of(resolve_name(type))].has_weights

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
 
 from tao_like.errors import DatasetError
 
@@ -29,3 +34,24 @@ def files_below(folder: Path, suffixes: Collection[str], what: str) -> list[Path
     if not found:
         raise DatasetError(f"{folder} holds no {what} ({', '.join(sorted(suffixes))}).")
     return found
+
+
+def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file; no pickle in it is read.
+
+    Args:
+        path: the file.
+        mapped: into memory: what is not asked for is not read.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or holds something else than one array.
+    """
+    try:
+        values = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (EOFError, BadZipFile) as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise ValueError("it holds several arrays (.npz)")
+    return values

@@ -18,6 +18,7 @@ from tao_like.networks.imported.backbone import (
 )
 from tao_like.networks.weights.class_layer import class_layer
 from tao_like.networks.weights.loading import bundle_normalization, load_pretrained, source_normalization
+from tao_like.tasks.common.random_start import random_start
 
 if TYPE_CHECKING:
     from tao_like.bundle import Bundle
@@ -92,7 +93,7 @@ def fill_backbone(spec: Spec, classes: list[str], module: nn.Module) -> list[str
         return [*notes, *module.layout.notes(), fill_head(module, bundle.classes, classes)]
     if backbone.pretrained_backbone_path:
         return [load_pretrained(module, backbone.pretrained_backbone_path, backbone.type, classes).text()]
-    return ["the backbone starts at random; model.backbone.pretrained_backbone_path names weights"]
+    return [random_start(is_frozen=backbone.freeze_backbone)]
 
 
 def _go_on(module: ImportedBackbone, bundle: Bundle, classes: list[str]) -> list[str]:

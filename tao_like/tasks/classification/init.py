@@ -14,9 +14,13 @@ from tao_like.data.images.suggest import suggest
 from tao_like.data.images.survey import Survey, survey_images
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.classification.spec import Spec
-from tao_like.tasks.common.suggested import backbone_weights
+from tao_like.tasks.common.suggested import backbone
 
-BACKBONE = "tf_efficientnet_lite0"
+BACKBONE = AnnotatedValue(
+    "model.backbone.type",
+    "tf_efficientnet_lite0",
+    "small, and quick on a CPU; `tao-like backbones` has more",
+)
 
 
 def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, force: bool) -> list[str]:
@@ -44,19 +48,13 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         cpu_count=os.cpu_count() or 1,
         has_gpu=gpu_memory is not None,
     )
-    values = [*_backbone(), *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions)]
+    network = list(backbone(overrides, BACKBONE))
+    # Without weights there is nothing to keep as it is.
+    kept = [item for item in suggestions if len(network) > 1 or ".freeze_" not in item.key]
+    values = [*network, *(AnnotatedValue(item.key, item.value, item.why) for item in kept)]
     found = f"{sum(survey.images.values())} images, {len(survey.classes)} classes"
     written = write_suggested(Spec, "classification", folder, target, values, overrides, found=found)
     return [*_found(survey), *survey.notes, written]
-
-
-def _backbone() -> Iterator[AnnotatedValue]:
-    yield AnnotatedValue(
-        "model.backbone.type",
-        BACKBONE,
-        "small, and quick on a CPU; `tao-like backbones` has more",
-    )
-    yield backbone_weights(BACKBONE)
 
 
 def _found(survey: Survey) -> Iterator[str]:

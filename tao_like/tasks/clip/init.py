@@ -7,19 +7,19 @@ from pathlib import Path
 from statistics import median_low
 
 from tao_like.config.writing.annotated import AnnotatedValue
-from tao_like.config.writing.suggested import refuse_existing, write_suggested
-from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
+from tao_like.config.writing.suggested import GIVEN, refuse_existing, write_suggested
+from tao_like.data.captions.layouts import find_caption_sources
+from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.images.files import read_header
 from tao_like.data.text.vocabulary import words_preprocessing
-from tao_like.errors import DatasetError
 from tao_like.networks.weights.offline import available_offline
 from tao_like.runtime.inputs.text import Tokenizer
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import Spec
-from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
+from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked, named
 
-SPLITS = ("train", "val", "test")
+MODEL_KEY = "model.type"
 SMALL_SIDE, SMALL_PRESET, LARGER_BACKBONE = 64, "conv_tiny", "tf_efficientnet_lite0"
 STEPS = 1500
 """As many as a small pair of towers needs to learn a few hundred captions."""
@@ -32,7 +32,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
 
     Args:
         folder: images with text files or class folders, perhaps below ``train``, ``val`` and ``test``; a
-            folder with ``train.jsonl`` or ``train.csv``; or such a list itself.
+            folder with ``train.jsonl`` or ``train.csv``, or with one list; or such a list itself.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
@@ -45,10 +45,10 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
-    sources = _sources(folder)
+    sources = find_caption_sources(folder, lambda split: "init")
     splits = {split: read_captions(source) for split, source in sources.items()}
     records = splits["train"].records
-    values = [*_model(records), *_dataset(sources), *_training(records, sources, overrides)]
+    values = [*_model(records, overrides), *_dataset(sources), *_training(records, sources, overrides)]
     captions = sum(len(record.captions) for record in records)
     labels = {label for record in records for label in record.labels}
     words = f"{len(records)} training images with {captions} captions"
@@ -58,34 +58,20 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     return [f"{words}{told}; splits: {', '.join(sources)}.", *notes, written]
 
 
-def _sources(folder: Path) -> dict[str, CaptionSource]:
-    """The source of each split that is there."""
-    if folder.is_file():
-        return {"train": CaptionSource("init", None, folder)}
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is neither a folder nor a list; give images with captions")
-    found: dict[str, CaptionSource] = {}
-    for split in SPLITS:
-        lists = [
-            folder / f"{split}{suffix}" for suffix in LIST_SUFFIXES if (folder / f"{split}{suffix}").is_file()
-        ]
-        if lists:
-            found[split] = CaptionSource("init", None, lists[0], training=split == "train")
-        elif (folder / split).is_dir():
-            found[split] = CaptionSource("init", folder / split, training=split == "train")
-    return found if "train" in found else {"train": CaptionSource("init", folder)}
-
-
-def _model(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
+def _model(records: Sequence[CaptionRecord], overrides: Sequence[str]) -> Iterator[AnnotatedValue]:
     sides = [min(read_header(record.path)[:2]) for record in records[:: max(1, len(records) // _LOOKED_AT)]]
     side = median_low(sides)
-    if side <= SMALL_SIDE:
+    given = named(overrides, MODEL_KEY)
+    if given not in ("", SMALL_PRESET if side <= SMALL_SIDE else LARGER_BACKBONE):
+        # Its own size, and no weights of another network.
+        yield AnnotatedValue(MODEL_KEY, given, GIVEN)
+    elif side <= SMALL_SIDE:
         size = max(16, -(-side // 8) * 8)
-        yield AnnotatedValue("model.type", SMALL_PRESET, f"images of {side} pixels need no large network")
+        yield AnnotatedValue(MODEL_KEY, SMALL_PRESET, f"images of {side} pixels need no large network")
         yield AnnotatedValue("model.image_size", size, "the images' own side, to a multiple of 8")
     else:
         yield AnnotatedValue(
-            "model.type",
+            MODEL_KEY,
             LARGER_BACKBONE,
             "quick on a CPU; a pretrained pair of towers is better, see the README",
         )

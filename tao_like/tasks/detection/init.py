@@ -18,13 +18,15 @@ from tao_like.tasks.common.suggested import (
     BATCH_KEY,
     EPOCHS_KEY,
     asked,
-    backbone_weights,
+    backbone,
     division,
     next_multiple,
 )
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, Spec
 
-BACKBONE = "tf_efficientnet_lite0"
+BACKBONE = AnnotatedValue(
+    "model.backbone.type", "tf_efficientnet_lite0", "small, and quick on a CPU; any timm backbone goes"
+)
 FEW_IMAGES = 2000
 CPU_SIDE, GPU_SIDE = 320, 640
 SMALLEST_SIDE = 12
@@ -73,7 +75,7 @@ def write_spec(
     usual = AnnotatedValue(BATCH_KEY, GPU_BATCH if has_gpu else CPU_BATCH, "enough steps an epoch")
     batch = asked(overrides, others.pop(BATCH_KEY, usual))
     values = [
-        *_model(survey),
+        *_model(survey, overrides),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
         batch,
@@ -103,9 +105,8 @@ def _survey(folder: Path, overrides: Sequence[str]) -> tuple[BoxSurvey, list[str
     return survey, list(overrides)
 
 
-def _model(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
-    yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU; any timm backbone goes")
-    yield backbone_weights(BACKBONE)
+def _model(survey: BoxSurvey, overrides: Sequence[str]) -> Iterator[AnnotatedValue]:
+    yield from backbone(overrides, BACKBONE)
     if survey.training_images < FEW_IMAGES:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"

@@ -9,7 +9,7 @@ import numpy as np
 
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
-from tao_like.data.skeletons.arrays import LABEL_SUFFIXES, SkeletonData, read_skeleton_data
+from tao_like.data.skeletons.arrays import LABEL_SUFFIXES, SkeletonData, open_sequences, read_skeleton_data
 from tao_like.data.skeletons.layouts import CUSTOM, LAYOUTS, Layout, custom_layout
 from tao_like.data.skeletons.survey import bones_of, shown_lengths, side_classes
 from tao_like.errors import DatasetError, SpecError
@@ -78,10 +78,11 @@ def _found_files(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _opened(array: Path, labels: Path) -> SkeletonData:
-    shape = np.load(array, mmap_mode="r", allow_pickle=False).shape
-    if len(shape) != 5:
+    shape = open_sequences(array, "init").shape
+    if shape[1] not in (2, 3):
         raise DatasetError(
-            f"{array} has the shape {shape}; it must be (samples, channels, frames, joints, persons)"
+            f"{array} has {shape[1]} channels (its shape is {shape}); it must be 2 or 3: x, y and perhaps z "
+            "or a score"
         )
     return read_skeleton_data(array, labels, channels=shape[1], joints=shape[3], key="init")
 

@@ -17,14 +17,14 @@ from tao_like.tasks.common.suggested import (
     BATCH_KEY,
     EPOCHS_KEY,
     asked,
-    backbone_weights,
+    backbone,
     division,
     next_multiple,
 )
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE
 
-BACKBONE = "tf_efficientnet_lite0"
+BACKBONE = AnnotatedValue("model.backbone.type", "tf_efficientnet_lite0", "small, and quick on a CPU")
 FEW_PHOTOS = 2000
 CPU_WIDTH, GPU_WIDTH = 480, 1024
 BIG = 2.0
@@ -60,7 +60,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     survey = survey_masks(folder)
     has_gpu = shutil.which("nvidia-smi") is not None
     values = [
-        *_model(survey),
+        *_model(survey, overrides),
         *_data(survey),
         *_input(survey, has_gpu=has_gpu),
         *_training(survey, overrides, has_gpu=has_gpu),
@@ -73,12 +73,11 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     ]
 
 
-def _model(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
+def _model(survey: MaskSurvey, overrides: Sequence[str]) -> Iterator[AnnotatedValue]:
     yield AnnotatedValue(
         "model.arch", "segformer", "its decoder learns from few photos in few steps, rare classes too"
     )
-    yield AnnotatedValue("model.backbone.type", BACKBONE, "small, and quick on a CPU")
-    yield backbone_weights(BACKBONE)
+    yield from backbone(overrides, BACKBONE)
     if survey.training_photos < FEW_PHOTOS:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"

@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
 
-from PIL import Image
-
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import refuse_existing, write_suggested
-from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, read_captions
+from tao_like.data.captions.layouts import find_caption_sources
+from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.captions.record import CaptionRecord
+from tao_like.data.images.files import read_header
 from tao_like.errors import DatasetError
 from tao_like.runtime.choices import WORDS
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
 from tao_like.tasks.common.suggested import BATCH_KEY, EPOCHS_KEY, asked
 from tao_like.tasks.text_to_image.spec import GlideSpec, Spec
 
-SPLITS = ("train", "val", "test")
 SIDES = (64, 32, 16)
 STEPS = 3000
 """Optimizer steps of the suggested training."""
@@ -31,8 +30,8 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     """Writes a spec for the pairs in a folder, and reads it back as a check.
 
     Args:
-        folder: images with text files beside them, or split folders of such, or ``train.jsonl`` (or .csv)
-            and perhaps ``val`` and ``test`` lists.
+        folder: images with text files beside them, or split folders of such; ``train.jsonl`` (or .csv) and
+            perhaps ``val`` and ``test`` lists; a folder with one list, or that list itself.
         target: the spec file.
         overrides: ``key=value`` texts that take the place of what is suggested.
         force: overwrite ``target``.
@@ -45,7 +44,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         SpecError: an override is wrong, or ``target`` is there already.
     """
     refuse_existing(target, force=force)
-    sources = dict(_sources(folder))
+    sources = find_caption_sources(folder, "dataset.{}_dataset".format)
     read = {split: read_captions(source) for split, source in sources.items()}
     records = read["train"].records
     values = [*_places(sources), *_sizes(records), *_training(records, overrides, has_val="val" in read)]
@@ -62,22 +61,6 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     return [*lines, *notes, written]
 
 
-def _sources(folder: Path) -> Iterator[tuple[str, CaptionSource]]:
-    """The splits that there are, ``train`` at least. Raises DatasetError."""
-    if not folder.is_dir():
-        raise DatasetError(f"there is no folder {folder}")
-    for split in SPLITS:
-        lists = [folder / f"{split}{suffix}" for suffix in LIST_SUFFIXES]
-        given = next((path for path in lists if path.is_file()), None)
-        if given is not None:
-            yield split, CaptionSource(f"dataset.{split}_dataset", None, given)
-        elif (folder / split).is_dir():
-            yield split, CaptionSource(f"dataset.{split}_dataset", folder / split)
-        elif split == "train":
-            yield split, CaptionSource("dataset.train_dataset", folder)
-            return
-
-
 def _places(sources: dict[str, CaptionSource]) -> Iterator[AnnotatedValue]:
     for split, source in sources.items():
         if source.captions_file is not None:
@@ -91,9 +74,8 @@ def _sizes(records: Sequence[CaptionRecord]) -> Iterator[AnnotatedValue]:
     sides = []
     for record in records[:: max(1, len(records) // LOOKED_AT)]:
         try:
-            with Image.open(record.path) as image:
-                sides.append(min(image.size))
-        except OSError:
+            sides.append(min(read_header(record.path)[:2]))
+        except DatasetError:
             continue  # dataset_check names it
     side = median_low(sides) if sides else SIDES[0]
     size = next((one for one in SIDES if one <= side), SIDES[-1])

@@ -19,6 +19,7 @@ from tao_like.contract.phase import Phase
 from tao_like.contract.sample import Sample
 from tao_like.contract.task import Task
 from tao_like.contract.trained import TrainedState
+from tao_like.data.images.files import read_text
 from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.generation.base import SEED, TEXT, Generator
 from tao_like.runtime.generation.cascade import CascadeGenerator
@@ -299,10 +300,7 @@ class TextToImage(Task[GenerateSpec, Any], Generates, Prunes[Any], Describes):
             path = Path(inference.source)
             if not path.is_file():
                 raise DatasetError(f"inference.source: there is no file {path}")
-            try:
-                lines = path.read_text("utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise DatasetError(f"inference.source: {path} cannot be read as text: {error}") from error
+            lines = read_text(path, "a prompt a line").splitlines()
             texts = [line.strip() for line in lines if line.strip()]
             if not texts:
                 raise DatasetError(f"inference.source: {path} has no prompt; give one a line")

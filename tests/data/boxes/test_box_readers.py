@@ -86,12 +86,27 @@ def test_coco(images: Path) -> None:
     assert stated_classes(source) == ["ape", "bear", "zebra"]
 
 
+@pytest.mark.parametrize("area", [10**400, -1, "9", None, float("nan")])
+def test_an_area_that_no_object_can_have_is_that_of_the_box(images: Path, area: Any) -> None:
+    box = {"image_id": 9, "category_id": 2, "bbox": [0, 0, 2, 3], "area": area}
+    one, _ = read_boxes(BoxSource(images, coco(images.parent, annotations=[box])), "key")
+    assert one.boxes == (Box("ape", 0, 0, 2, 3),)
+
+
+def test_a_place_is_named_once(images: Path) -> None:
+    path = coco(images.parent, images=None)
+    with pytest.raises(DatasetError) as caught:
+        read_boxes(BoxSource(images, path), str(path))
+    assert str(caught.value).count(path.name) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"images": None}, "no list `images`"),
         ({"annotations": [{"image_id": 9, "category_id": 5, "bbox": [0, 0, 1, 1]}]}, r"\[0\].*category_id 5"),
         ({"annotations": [{"image_id": 9, "category_id": 2, "bbox": [0, 0, 1]}]}, r"\[0\].*bbox"),
+        ({"annotations": [{"image_id": 9, "category_id": 2, "bbox": [0, 0, 1, 10**400]}]}, "bbox is"),
         ({"annotations": [{"image_id": 9, "category_id": 2}]}, "none of its 1 annotations has a `bbox`"),
         (
             {"annotations": [{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1]}]},

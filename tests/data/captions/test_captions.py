@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tao_like.data.captions.layouts import find_caption_sources
 from tao_like.data.captions.reading import CaptionSource, read_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.text.vocabulary import words_preprocessing
@@ -76,6 +77,84 @@ def test_lists_join_the_rows_of_an_image(form: str, tmp_path: Path) -> None:
         ("pictures/a.png", ("one", "uno"), (), ""),
         ("pictures/b.png", ("two, red", "red"), ("red",), "g"),
     ]
+
+
+@pytest.mark.parametrize("mark", ["\t", ";", ","])
+def test_lists_are_separated_as_their_header_is(mark: str, tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    lines = ["\ufeffimage", "caption"], ["a.png", f'"red{mark} and blue"']
+    (tmp_path / "pairs.csv").write_text("\r\n".join(map(mark.join, lines)), encoding="utf-8", newline="")
+    (record,) = read_captions(source(None, captions_file=tmp_path / "pairs.csv")).records
+    assert record.captions == (f"red{mark} and blue",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('image,caption\na.png,"red\nb.png,"blue"\n', "line 3: not valid CSV"),
+        (f'image,caption\na.png,"{"x" * 140_000}\n', "not valid CSV"),
+        ("image,caption,caption\na.png,red,blue\n", "line 1: two columns are named caption"),
+        ("image,caption\na.png,red, blue\n", "line 2: 3 cells, and the header names 2"),
+        ("image,caption,group\na.png,red,x\na.png,blue,y\n", "line 3: a.png is in another group"),
+    ],
+)
+def test_a_csv_list_that_loses_something_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=words):
+        read_captions(source(None, captions_file=tmp_path / "pairs.csv"))
+
+
+def test_labels_and_groups_may_be_numbers(tmp_path: Path) -> None:
+    rows = [{"image": f"{n}.png", "caption": "x", "label": n, "group": n} for n in range(3)]
+    rows[2] |= {"label": float("nan"), "group": None}
+    for row in rows:
+        image(tmp_path / str(row["image"]))
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    records = read_captions(source(None, captions_file=file)).records
+    assert [(one.labels, one.group) for one in records] == [(("0",), "0"), (("1",), "1"), ((), "")]
+    file.write_text(json.dumps({**rows[0], "label": ["a", "b"]}), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"line 1: label is \['a', 'b'\]; it must be one text or number"):
+        read_captions(source(None, captions_file=file))
+
+
+def test_a_group_stays_where_a_later_row_names_none(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    (tmp_path / "pairs.csv").write_text("image,caption,group\na.png,red,x\na.png,blue,\n", encoding="utf-8")
+    (record,) = read_captions(source(None, captions_file=tmp_path / "pairs.csv")).records
+    assert (record.captions, record.group) == (("red", "blue"), "x")
+
+
+def test_splits_may_have_any_usual_name(tmp_path: Path) -> None:
+    for split in ("Training", "validation", "test"):
+        image(tmp_path / split / "a.png")
+        (tmp_path / split / "a.txt").write_text(split, encoding="utf-8")
+    (tmp_path / "Valid.jsonl").write_text("", encoding="utf-8")
+    found = find_caption_sources(tmp_path, str)
+    assert {split: (one.images_dir, one.captions_file) for split, one in found.items()} == {
+        "train": (tmp_path / "Training", None),
+        "val": (None, tmp_path / "Valid.jsonl"),
+        "test": (tmp_path / "test", None),
+    }
+
+
+def test_the_only_list_of_a_folder_stands_for_it(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "train"):
+        image(folder / "a.png")
+        (folder / "metadata.csv").write_text("file_name,text\na.png,red\n", encoding="utf-8")
+        (folder / "classes.json").write_text('["red"]', encoding="utf-8")
+        (found,) = find_caption_sources(tmp_path, str).values()
+        assert (found.images_dir, found.captions_file) == (None, folder / "metadata.csv")
+    (tmp_path / "train" / "a.txt").write_text("red", encoding="utf-8")
+    (found,) = find_caption_sources(tmp_path, str).values()
+    assert (found.images_dir, found.captions_file) == (tmp_path / "train", None)
+
+
+def test_images_without_a_caption_are_not_asked_for_class_folders(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=r"has no image with a caption; put a text file \(\.txt\) beside"):
+        read_captions(source(tmp_path))
 
 
 def test_class_folders_speak_through_templates(tmp_path: Path) -> None:

@@ -138,7 +138,9 @@ def test_one_folder_of_long_objects_five_numbers_a_point_and_bytes(tmp_path: Pat
     assert len(task.data.dataset("train")[0].boxes) == 4
 
 
-@pytest.mark.parametrize("fault", ["nowhere", "a file", "empty", "only test", "nothing labelled", "cut off"])
+@pytest.mark.parametrize(
+    "fault", ["nowhere", "a file", "empty", "only test", "nothing labelled", "no size", "cut off"]
+)
 def test_what_cannot_be_read_is_named(fault: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     if fault == "a file":
@@ -152,6 +154,9 @@ def test_what_cannot_be_read_is_named(fault: str, tmp_path: Path) -> None:
     if fault == "nothing labelled":
         for path in (folder / "label").iterdir():
             path.write_text("")
+    elif fault == "no size":
+        for path in (folder / "label").iterdir():
+            path.write_text(BOX.format("bus", 0, 0, 0, 9, 9, 0))
     elif fault == "cut off":
         path = folder / "lidar" / "2.bin"
         path.write_bytes(path.read_bytes()[:-3])
@@ -161,7 +166,8 @@ def test_what_cannot_be_read_is_named(fault: str, tmp_path: Path) -> None:
         "empty": "no LiDAR frames with labels.*\nLayouts that are understood",
         "only test": "no LiDAR frames with labels to train on",
         "nothing labelled": "none of 4 training frames has a labelled object",
-        "cut off": "no whole number of points",
+        "no size": r"has a labelled object with a length, width and height above 0, as in .*0\.txt",
+        "cut off": r"1 of the 4 files hold no whole number of points.*\n  2\.bin \(3197 bytes\)",
     }
     with pytest.raises(DatasetError, match=f"mine.*{words[fault]}"):
         survey_frames(folder)

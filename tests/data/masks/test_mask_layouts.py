@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tao_like.data.masks.checks import check_masks
+from tao_like.data.masks.reading import read_class_map
+from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.sources import MaskSource, mask_files, read_masks
 from tao_like.data.masks.survey import survey_masks
+from tao_like.data.masks.values import PaletteEntry, coding_of_names, coding_of_palette
 from tao_like.errors import DatasetError
 
 SMALL = np.array([[0, 1, 255], [1, 0, 1]], np.uint8)
@@ -53,6 +58,17 @@ def test_a_suffix_says_which_of_several_masks_counts(tmp_path: Path) -> None:
     save(tmp_path / "masks" / "b_mask.bmp")
     with pytest.raises(DatasetError, match=r"b_mask\.(png|bmp).*two masks of one photo.*mask_suffix"):
         mask_files(tmp_path / "masks", "")
+
+
+def test_nothing_is_taken_away_from_names_that_are_equal(tmp_path: Path) -> None:
+    for name in ("0_L", "0_R", "cat_mask", "cat", "b_image"):
+        photo(tmp_path / "images" / f"{name}.jpg")
+        save(tmp_path / "masks" / f"{name}.png")
+    photo(tmp_path / "images" / "c_image.jpg")
+    save(tmp_path / "masks" / "c_mask.png")
+    found = pairs(MaskSource(tmp_path / "images", tmp_path / "masks"))
+    assert found.pop("c_image.jpg") == "c_mask.png"
+    assert found == {f"{name}.jpg": f"{name}.png" for name in ("0_L", "0_R", "cat_mask", "cat", "b_image")}
 
 
 def test_two_photos_of_one_name_are_named(tmp_path: Path) -> None:
@@ -215,6 +231,62 @@ def test_outlines_of_coco_have_fractions_by_area(tmp_path: Path) -> None:
     found = survey_masks(tmp_path)
     assert (found.kind, dict(found.photos)) == ("coco", {"train": 1})
     assert dict(found.fractions) == {"dog": 0.75, "cat": 0.25}
+
+
+def test_one_coco_file_of_several_for_a_split_is_taken_and_those_in_the_folders_of_splits(
+    tmp_path: Path,
+) -> None:
+    ring = [0, 0, 2, 0, 2, 2, 0, 2]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2], "segmentation": [ring]}
+    images = [{"id": 1, "file_name": "a.jpg", "width": 3, "height": 2}]
+
+    def coco(name: str) -> str:
+        return json.dumps({"images": images, "annotations": [box], "categories": [{"id": 1, "name": name}]})
+
+    photo(tmp_path / "train2017" / "a.jpg")
+    (tmp_path / "annotations").mkdir()
+    for kind in ("instances", "person_keypoints"):
+        (tmp_path / "annotations" / f"{kind}_train2017.json").write_text(coco(kind))
+    found = survey_masks(tmp_path)
+    assert dict(found.fractions) == {"instances": 1.0}
+    assert found.sources["train"].images_dir == tmp_path / "train2017"
+    shutil.rmtree(tmp_path / "annotations")
+    (tmp_path / "train2017" / "_annotations.coco.json").write_text(coco("cat"))
+    assert dict(survey_masks(tmp_path).fractions) == {"cat": 1.0}
+
+
+def test_masks_of_one_value_are_told(folder: Callable[..., Path]) -> None:
+    data = folder(np.zeros_like(SMALL))
+    (record,) = read_masks(MaskSource(data / "images", data / "masks"), "x")
+    for full in (False, True):
+        report = check_masks({"train": [record]}, coding_of_names(["road"], 255, norm=False), full=full)
+        assert [(one.code, one.level) for one in report.findings] == [("one_class", "warning")]
+
+
+def test_255_among_other_values_is_told(folder: Callable[..., Path]) -> None:
+    found = survey_masks(folder(SMALL))
+    assert "255 is taken for pixels of no class" in found.notes[1]
+    assert len(survey_masks(folder(np.minimum(SMALL, 1))).notes) == 1
+
+
+def test_a_mask_of_gray_colors_is_a_color_mask_beside_others(folder: Callable[..., Path]) -> None:
+    black = np.zeros((2, 3, 3), np.uint8)
+    data = folder(RED_AND_BLUE, black)
+    found = survey_masks(data)
+    assert found.kind == "color"
+    assert dict(found.fractions) == pytest.approx(
+        {"(0, 0, 0)": 6 / 12, "(255, 0, 0)": 5 / 12, "(0, 0, 255)": 1 / 12}
+    )
+    entries = [PaletteEntry(n, str(rgb), str(rgb), rgb) for n, rgb in enumerate([(255, 0, 0), (0, 0, 0)])]
+    coding = coding_of_palette(entries, 255, norm=False)
+    record = MaskRecord(data / "images" / "1.png", (), mask=data / "masks" / "1.png")
+    assert set(read_class_map(record, coding, (3, 2)).ravel().tolist()) == {1}
+    # Indices that were saved as colors stay indices.
+    save(data / "masks" / "1.png", black + 1)
+    assert set(read_class_map(record, coding, (3, 2)).ravel().tolist()) == {1}
+    save(data / "masks" / "1.png", black + 7)
+    with pytest.raises(DatasetError, match=r"the colors \(7, 7, 7\), which dataset.palette does not name"):
+        read_class_map(record, coding, (3, 2))
 
 
 def test_no_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:

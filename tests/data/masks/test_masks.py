@@ -117,6 +117,7 @@ def test_an_object_without_a_pixel_stops_nothing(segmentation: Any) -> None:
     [
         ([[1, 2, 3, 4, 5]], "has 5 numbers"),
         ([[1, 2, 3, 4, 5, "x"]], "not a list of numbers"),
+        ([[1, 2, 3, 4, 5, 10**400]], "not a list of numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "corner at nan"),
         ([[1, 2, 1e9, 4, 5, 6]], r"corner at 1000000000\.0; the image has 60 x 45"),
         ([7], "not a list of numbers"),
@@ -191,6 +192,13 @@ def test_instances_have_the_boxes_and_areas_of_their_masks() -> None:
     assert arrays.boxes[0].tolist() == [10, 5, 30, 25]
     assert masks.sum(axis=(1, 2)).tolist() == [400, blobs(3).sum(), 10 * 5]
     np.testing.assert_array_equal(masks[1], blobs(3))
+
+
+def test_a_box_that_is_none_in_the_numbers_of_an_array_is_left_out() -> None:
+    boxes = [Box("a", 20, 5, 20 + 1e-7, 9), Box("a", 59.9999999999, 5, 70, 9), Box("a", -1e30, 5, 1e30, 9)]
+    arrays, masks = usable_instances(boxes, {"a": 0}, WIDTH, HEIGHT)
+    assert arrays.boxes.tolist() == [[0, 5, 60, 9]]
+    assert masks.sum(axis=(1, 2)).tolist() == [60 * 4]
 
 
 def png_text(mask: np.ndarray) -> str:

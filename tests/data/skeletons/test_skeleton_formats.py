@@ -103,6 +103,12 @@ def test_utkinect_cuts_actions_out_of_a_recording(tmp_path: Path) -> None:
     assert {one.split for one in utkinect_sequences(tmp_path, "none", wrong.append)} == {""}
 
 
+def test_a_mark_at_the_start_of_a_file_hides_no_recording(tmp_path: Path) -> None:
+    wrong = utkinect(tmp_path, "\ufeffs01_e01\nwalk: 2 4\n")
+    assert [one.label for one in utkinect_sequences(tmp_path, "none", wrong.append)] == ["walk"]
+    assert not wrong
+
+
 def test_recordings_that_are_missing_or_damaged_are_named_and_their_actions_left_out(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"actionLabel\.txt, in which UTKinect names its actions"):
         list(utkinect_sequences(tmp_path, "none", print))

@@ -14,6 +14,9 @@ import pytest
 from tao_like.data.skeletons.arrays import read_labels, read_skeleton_data
 from tao_like.data.skeletons.safe_pickle import read_data_pickle
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.points import PointsPreprocessing, read_points
+from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing, read_skeleton
+from tao_like.tasks.pose_classification.init import write_spec
 
 KEY = "dataset.train_dataset.label_path"
 
@@ -103,6 +106,30 @@ def test_labels_that_are_wrong_are_named(content: Any, words: str, tmp_path: Pat
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(DatasetError, match=rf"{KEY}.*a\.json.*{words}"):
         read_labels(tmp_path / "a.json", KEY)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 cut off", b"\x93NUMPY\1\0", b"text", "npz"])
+def test_a_file_that_holds_no_array_is_named(content: bytes | str, tmp_path: Path) -> None:
+    file = tmp_path / "train_data.npy"
+    if isinstance(content, str):
+        np.savez(tmp_path / "a.npz", a=np.zeros(2))
+        content = (tmp_path / "a.npz").read_bytes()
+    file.write_bytes(content)
+    (tmp_path / "train_labels.json").write_text('{"labels": [0]}')
+    with pytest.raises(DatasetError, match=r"init: .*train_data\.npy is no array that can be read"):
+        write_spec(tmp_path, tmp_path / "spec.yaml", force=False)
+    for read in (
+        lambda: read_labels(file, KEY),
+        lambda: read_skeleton(file, SkeletonPreprocessing(3, 4, 5)),
+        lambda: read_points(file, PointsPreprocessing((0, 0, 0, 1, 1, 1), 4)),
+    ):
+        with pytest.raises(DatasetError, match=r"train_data\.npy.* cannot be read"):
+            read()
+
+
+def test_labels_may_begin_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('\ufeff{"labels": [0, 1]}', encoding="utf-8")
+    assert read_labels(tmp_path / "a.json", KEY).labels == (0, 1)
 
 
 def test_data_that_does_not_fit_is_named_and_the_rest_is_read_from_the_disk(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
             read_points(tmp_path / name, KITTI)
 
 
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"a\.bin: the file is empty \(0 bytes\)"):
+        read_points(tmp_path / "a.bin", KITTI)
+
+
 def test_a_preprocessing_comes_back_from_json_or_is_refused() -> None:
     values = NUSCENES.to_dict()
     assert PointsPreprocessing.from_dict(values) == NUSCENES

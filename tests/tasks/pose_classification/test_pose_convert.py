@@ -216,6 +216,18 @@ def test_tables_in_folders_called_train_and_val_are_splits(tmp_path: Path) -> No
     assert labels["classes"] == ["run", "train", "val"]
 
 
+def test_splits_have_any_usual_name_and_what_systems_leave_is_passed_over(tmp_path: Path) -> None:
+    data = tmp_path / "tables"
+    for number, split in enumerate(("Train", "valid")):
+        write_table(data / split / "jump" / f"{number}.csv", sequence(number, "jump"))
+    (data / "Train" / "jump" / "._0.csv").write_bytes(b"\0\5\26\7")
+    (data / "__MACOSX").mkdir()
+    (data / "__MACOSX" / "0.csv").write_bytes(b"\0\5\26\7")
+    result = convert(tmp_path, f"data={data}", "format=csv", "num_joints=18")
+    assert list(result.report["splits"]) == ["train", "val"]
+    assert json.loads((result.folder / "val_labels.json").read_text())["classes"] == ["jump"]
+
+
 def test_what_differs_from_the_others_is_left_out_and_named(tmp_path: Path) -> None:
     data = tmp_path / "tables"
     for number, action in enumerate(("jump", "walk", "walk")):

@@ -14,7 +14,7 @@ import tao_like
 from tao_like.bundle import read_bundle
 from tao_like.config import load_spec
 from tao_like.data.skeletons.layouts import LAYOUTS
-from tao_like.errors import SpecError
+from tao_like.errors import DatasetError, SpecError
 from tao_like.runtime.inputs.skeleton import SkeletonPreprocessing
 from tao_like.samples import skeleton_actions
 from tao_like.samples.catalog import write_sample
@@ -163,6 +163,21 @@ def test_the_check_names_empty_sequences_unseen_joints_and_copies(tmp_path: Path
     assert by_code["missing_joints"]["files"] == [LAYOUTS["openpose"].joints[7]]
     assert by_code["same_sequence_in_splits"]["groups"] == [["train: train 5", "val: val 2"]]
     assert "few_samples" in by_code
+
+
+def test_data_that_shows_nobody_is_an_error(tmp_path: Path) -> None:
+    folder = write_actions(tmp_path / "data")
+    np.save(folder / "train_data.npy", np.zeros_like(np.load(folder / "train_data.npy")))
+    with pytest.raises(DatasetError, match=r"sequences in .*in which nobody is seen"):
+        run("dataset_check", tmp_path, *data_overrides(folder))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_init_names_an_array_of_other_channels(channels: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "train_data.npy", np.ones((2, channels, 4, 18, 1), np.float32))
+    (tmp_path / "train_labels.json").write_text('{"labels": [0, 1]}')
+    with pytest.raises(DatasetError, match=rf"train_data\.npy has {channels} channels .* 2 or 3"):
+        write_spec(tmp_path, tmp_path / "spec.yaml", force=False)
 
 
 # --- a layout of one's own ---

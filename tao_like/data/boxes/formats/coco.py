@@ -15,6 +15,7 @@ from tao_like.data.boxes.names import ImageNames, plain_name
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.outlines import box_around, outline_of
 from tao_like.data.images.files import label_text
+from tao_like.data.masks.runs import LARGEST_SIDE
 from tao_like.errors import DatasetError
 
 
@@ -183,22 +184,27 @@ def _box(entry: Any, names: Mapping[str, str], where: str) -> Box | None:
             return None
     else:
         corners = corners_of(given, where)
-    area = entry.get("area", 0.0)
     return Box(
         names[category],
         *corners,
         crowd=flag_of(entry.get("iscrowd"), f"{where}: iscrowd"),
         ignore=flag_of(entry.get("ignore"), f"{where}: ignore"),
-        area=float(area) if isinstance(area, int | float) else 0.0,
+        area=area_of(entry.get("area")),
         segmentation=outline,
     )
+
+
+def area_of(given: Any) -> float:
+    """An ``area`` in square pixels; 0 where none is stated that an object can have."""
+    possible = isinstance(given, int | float) and 0 < given <= LARGEST_SIDE**2
+    return float(given) if possible else 0.0
 
 
 def corners_of(given: Any, where: str) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of a ``bbox``. Raises DatasetError."""
     try:
         left, top, width, height = map(float, given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: bbox is {given!r}; it must be [left, top, width, height]") from error
     return left, top, left + width, top + height
 

@@ -59,7 +59,7 @@ class LabelMeReader:
         kind = shape.get("shape_type") or "polygon"
         try:
             points = [(float(x), float(y)) for x, y in shape["points"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DatasetError(f"{where}: points are not pairs of numbers") from error
         if kind == "mask" and len(points) == 2 and isinstance(shape.get("mask"), str) and width and height:
             runs = _runs_of_image(shape["mask"], points[0], (width, height), where)

@@ -57,7 +57,7 @@ def find_sources(folder: Path, notes: Notes) -> Sources:
     """
     finders: Sequence[Callable[[Path], Sources]] = (
         lambda folder: _data_yaml(folder, notes),
-        *(_as_tuples(find) for find in (_coco, _paired, _one_file, _beside)),
+        *(_as_tuples(find) for find in (coco_sources, _paired, _one_file, _beside)),
     )
     for _ in range(_MOST_WRAPPERS):
         for find in finders:
@@ -159,7 +159,8 @@ def _yolo_labels(image_dir: Path) -> Path:
     return image_dir
 
 
-def _coco(folder: Path) -> OneEach:
+def coco_sources(folder: Path) -> OneEach:
+    """COCO files and the folders of their images, for each split or for all. Raises DatasetError."""
     found: OneEach = {}
     for path in _json_files(folder, _DEEPEST_JSON):
         names = _coco_image_names(path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tao_like.data.boxes.annotation import Box, BoxRecord, PixelValue
 from tao_like.data.boxes.formats.coco import (
+    area_of,
     category_names,
     coco_content,
     coco_records,
@@ -92,11 +93,10 @@ def _segments(entry: Any, folder: Path, names: Mapping[str, str], where: str) ->
             )
         pixels = PixelValue(path, int(value), packed=True)
         corners = corners_of(segment["bbox"], inner) if segment.get("bbox") else box_around(pixels, inner)
-        area = segment.get("area", 0.0)
         yield Box(
             names[category],
             *(corners or NO_PIXEL),
             crowd=flag_of(segment.get("iscrowd"), f"{inner}: iscrowd"),
-            area=float(area) if isinstance(area, int | float) else 0.0,
+            area=area_of(segment.get("area")),
             segmentation=pixels,
         )

@@ -40,7 +40,7 @@ def side_of(value: object, where: str) -> int:
         return 0
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise DatasetError(f"{where} is {value!r}; give the image's side in pixels, or leave it out")

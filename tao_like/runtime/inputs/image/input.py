@@ -123,7 +123,13 @@ def _read(given: Any, window: Window | None, big: BigImages) -> Image.Image:
                 "an image is uint8 of shape (height, width, 3), RGB."
             )
         given = Image.fromarray(given)
+    if not isinstance(given, Image.Image):
+        raise DatasetError(
+            f"this is a {type(given).__name__}; give an image as a file, a Pillow image or an array."
+        )
     try:
         return to_rgb(given, window)
-    except OSError as error:  # a Pillow image decodes its file only now
+    except (DatasetError, MemoryError):
+        raise
+    except Exception as error:  # a Pillow image decodes its file only now, and decoders raise almost anything
         raise DatasetError(f"the image cannot be decoded: {error}.") from error

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import read_array
 from tao_like.runtime.inputs.points.named_columns import read_pcd, read_ply
 from tao_like.runtime.inputs.points.preprocessing import POINT_FEATURES, Points, PointsPreprocessing
 
@@ -168,16 +169,18 @@ def _bin(path: Path, values_per_point: int) -> npt.NDArray[Any]:
             f"{path}: {path.suffix or 'a file without a suffix'} is not read as points; {HOW_TO_CONVERT}."
         )
     content = path.read_bytes()
+    if not content:
+        raise DatasetError(f"{path}: the file is empty (0 bytes); replace or remove it.")
     for start, kind in _MAGIC.items():
         if content.startswith(start):
             raise DatasetError(f"{path}: it is a {kind} file by its content; name it so, or convert it.")
-    if content and not content[:_TEXT_LOOKED_AT].translate(None, _TEXT):
+    if not content[:_TEXT_LOOKED_AT].translate(None, _TEXT):
         raise DatasetError(
             f"{path}: it is text, and a .bin file holds the bytes of float32 numbers; write it so (numpy: "
             "np.loadtxt(FILE, np.float32).tofile(FILE)), or as .pcd."
         )
     size = 4 * values_per_point
-    if not content or len(content) % size:
+    if len(content) % size:
         raise DatasetError(
             f"{path}: {len(content)} bytes are no whole number of points of {values_per_point} float32 "
             "values; the file is cut off, or a point has another number of values (dataset.point_feature_"
@@ -239,7 +242,6 @@ def told_apart(numbers: npt.NDArray[np.float32], period: int) -> float:
 
 def _npy(path: Path) -> npt.NDArray[Any]:
     try:
-        values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return read_array(path)
+    except ValueError as error:
         raise DatasetError(f"{path}: it cannot be read as .npy: {error}.") from error
-    return values

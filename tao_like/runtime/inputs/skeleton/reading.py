@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.files import files_below
+from tao_like.runtime.inputs.files import files_below, read_array
 from tao_like.runtime.inputs.skeleton.preprocessing import Sequence4, SkeletonPreprocessing
 
 SKELETON_SUFFIXES = (".npy", ".csv")
@@ -41,13 +41,11 @@ def read_skeleton(path: str | Path, preprocessing: SkeletonPreprocessing) -> Seq
     if path.suffix.lower() == ".csv":
         return checked_skeleton(read_table(path, preprocessing.joints), preprocessing, str(path))
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = read_array(path)
+    except (OSError, ValueError) as error:
         raise DatasetError(
             f"{path} cannot be read as a skeleton sequence: {error}. Replace or remove it."
         ) from error
-    if not isinstance(values, np.ndarray):
-        raise DatasetError(f"{path} holds several arrays; a skeleton sequence is one, in a .npy file.")
     return checked_skeleton(values, preprocessing, str(path))
 
 

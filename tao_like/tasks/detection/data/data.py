@@ -82,13 +82,19 @@ class DetectionData(TiledImageData[LabelledBoxes], Converts, FitsAnchors):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
+        return self.checked(self.spec.dataset_check.max_pictures, full=full, on_progress=on_progress)
+
+    def checked(
+        self, figures: int, *, full: bool, on_progress: Callable[[int, int], None] | None
+    ) -> DataReport:
+        """As ``check``, with so many training images on the contact sheet."""
         return check_detection_data(
             self.source,
             [split for split in SPLITS if self.has(split)],
             self.preprocessing.window,
             self.big_images,
             lambda: self.dataset("train"),
-            figures=self.spec.dataset_check.max_pictures,
+            figures=figures,
             full=full,
             on_progress=on_progress,
         )

@@ -19,6 +19,7 @@ from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_p
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
+from tao_like.tasks.common.random_start import random_start
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn, FasterRcnnSettings
@@ -112,7 +113,7 @@ def build_network(
     if pretrained and spec.train.pretrained_model_path:
         notes.append(warm_start(network, Path(spec.train.pretrained_model_path), classes))
     elif pretrained and not source:
-        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+        notes.append(random_start(is_frozen=backbone.freeze_backbone))
     return network, notes
 
 

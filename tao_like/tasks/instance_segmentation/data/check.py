@@ -31,13 +31,15 @@ def outline_findings(
     for split, records in splits.items():
         for record in records:
             for box in record.boxes:
-                if box.label not in known or box.ignore or box.crowd:
+                if not (box.label in known or box.ignore):
                     continue
-                fault = _fault(box, record, full=full)
+                fault, told = _fault(box, record, full=full)
+                if (box.ignore or box.crowd) and fault != "damaged_outline":
+                    continue
                 counts[fault or "outlines"] += 1
                 learnt += split == "train" and not fault
-                if fault and record.name not in files[fault][-1:]:
-                    files[fault].append(record.name)
+                if fault and told not in files[fault][-1:]:
+                    files[fault].append(told)
     findings = []
     if "train" in splits and not learnt:
         findings.append(
@@ -65,18 +67,18 @@ _WORDS: dict[str, tuple[Level, str]] = {
 }
 
 
-def _fault(box: Box, record: BoxRecord, *, full: bool) -> str:
-    """What is wrong with an object's outline: the code of a finding; an empty text: nothing."""
+def _fault(box: Box, record: BoxRecord, *, full: bool) -> tuple[str, str]:
+    """What is wrong with an object's outline, as the code of a finding (empty: nothing), and of which."""
     if not box.segmentation:
-        return "no_outline"
+        return "no_outline", record.name
     if not full:
-        return ""
+        return "", ""
     try:
         size = image_size(record)
     except DatasetError:
-        return ""  # The check of images names it.
+        return "", ""  # The check of images names it.
     try:
-        runs = runs_of_segmentation(box.segmentation, *size, record.source)
-    except DatasetError:
-        return "damaged_outline"
-    return "" if area_of_runs(runs) else "no_pixel"
+        runs = runs_of_segmentation(box.segmentation, *size, f"{record.name}: {box.label}")
+    except DatasetError as error:
+        return "damaged_outline", str(error)
+    return ("", "") if area_of_runs(runs) else ("no_pixel", record.name)

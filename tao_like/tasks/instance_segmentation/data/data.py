@@ -135,9 +135,13 @@ class InstanceData(DetectionData):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        report = super().check(full=full, on_progress=on_progress)
         records = {split: self.source.records(split) for split in SPLITS if self.has(split)}
         found, summary = outline_findings(records, self.source.classes, full=full)
+        # Images whose outlines cannot be read cannot be drawn with them.
+        is_drawn = not any(finding.level == "error" for finding in found)
+        report = self.checked(
+            self.spec.dataset_check.max_pictures if is_drawn else 0, full=full, on_progress=on_progress
+        )
         order = {"error": 0}
         findings = sorted([*report.findings, *found], key=lambda finding: order.get(finding.level, 1))
         return DataReport(findings, report.summary | {"outlines": summary}, report.figures)

@@ -103,7 +103,7 @@ class InstanceDataset(DetectionDataset):
     def sample(self, index: int) -> Sample:
         record = self.records[index]
         image = self.store.read(record.path)
-        where = record.source or str(record.path)
+        where = f"{record.source}: {record.name}" if record.source else str(record.path)
         arrays, masks = usable_instances(record.boxes, self.numbers, image.width, image.height, where)
         return Sample(
             self.names[index], image, InstanceTarget(arrays, image.width, image.height, masks=masks)

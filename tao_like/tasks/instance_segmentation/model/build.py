@@ -12,6 +12,7 @@ from tao_like.networks.backbones.build import Normalization, create_backbone, de
 from tao_like.networks.backbones.pyramid import BackbonePyramid
 from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.weights.loading import load_pretrained
+from tao_like.tasks.common.random_start import random_start
 from tao_like.tasks.detection.model.build import (
     FASTER_RCNN_STRIDES,
     faster_rcnn_settings,
@@ -97,7 +98,7 @@ def build_network(
     if start:
         notes.append(warm_start(cast("Detector", network), Path(start), classes, TASK_NAME))
     elif pretrained and not source:
-        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+        notes.append(random_start(is_frozen=backbone.freeze_backbone))
     return network, notes
 
 

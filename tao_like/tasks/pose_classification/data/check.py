@@ -12,7 +12,7 @@ import numpy as np
 from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.findings import Finding
+from tao_like.data.checks.findings import Finding, Level
 from tao_like.data.skeletons.arrays import SkeletonData
 from tao_like.data.skeletons.drawing import SkeletonView
 from tao_like.data.skeletons.survey import bones_of, side_classes
@@ -84,10 +84,12 @@ class _Faults:
         self.not_finite: list[str] = []
         self.empty: list[str] = []
         self.seen = np.zeros(len(joints), bool)
+        self.looked_at = 0
 
     def look(self, data: SkeletonData, index: int) -> None:
         """Looks at one sequence."""
         values = np.asarray(data.values[index])
+        self.looked_at += 1
         if not np.isfinite(values).all():
             self.not_finite.append(data.name(index))
         elif not values.any():
@@ -103,7 +105,8 @@ class _Faults:
             found.append(Finding("error", "corrupt", message, tuple(self.not_finite)))
         if self.empty:
             message = f"{split}: sequences in {data.path} in which nobody is seen"
-            found.append(Finding("warning", "empty", message, tuple(self.empty)))
+            level: Level = "error" if len(self.empty) == self.looked_at else "warning"
+            found.append(Finding(level, "empty", message, tuple(self.empty)))
         never = tuple(name for name, seen in zip(self.joints, self.seen, strict=True) if not seen)
         if never and self.seen.any():
             message = f"{split}: joints that are never seen; is model.graph_layout right?"

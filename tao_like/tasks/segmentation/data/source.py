@@ -146,7 +146,7 @@ class LabelledMasks(SplitSource[MaskRecord]):
             self.is_norm = self._norm(two)
             return coding_of_palette(entries, spec.ignore_label, self.is_norm)
         source = self.named(self._reference())
-        if source is not None and source.json_file is not None and source.json_file.suffix == ".json":
+        if source is not None and source.json_file is not None and source.json_file.suffix.lower() == ".json":
             return self._of_categories(source.json_file)
         names = self._stated_names(source)
         if names is not None:
@@ -191,7 +191,10 @@ class LabelledMasks(SplitSource[MaskRecord]):
             return coding_of_names([BACKGROUND, "foreground"], spec.ignore_label, True)
         values = [value for value in values if value != spec.ignore_label]
         if not values:
-            raise DatasetError(f"no pixel of the {self._reference()} masks has a class")
+            raise DatasetError(
+                f"no pixel of the {self._reference()} masks has a class: all are {spec.ignore_label}, which "
+                "is dataset.ignore_label. Name what the value means in dataset.palette, or correct the masks"
+            )
         of_value = {value: number for number, value in enumerate(values)}
         classes = tuple(f"class_{value}" for value in values)
         return MaskCoding(classes, of_value, ignored=frozenset({spec.ignore_label}))

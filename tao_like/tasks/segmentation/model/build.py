@@ -17,6 +17,7 @@ from tao_like.networks.imported.backbone import IMAGENET as IMPORTED_PIXELS
 from tao_like.networks.imported.dense import ImportedSegmenter, build_imported_dense
 from tao_like.networks.imported.pyramid import imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
+from tao_like.tasks.common.random_start import random_start
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
@@ -183,7 +184,7 @@ def build_network(
     if pretrained and spec.train.pretrained_model_path:
         notes.append(_warm_start(network, Path(spec.train.pretrained_model_path), classes))
     elif pretrained and not source:
-        notes.append("the backbone starts at random; model.backbone.pretrained_backbone_path names weights")
+        notes.append(random_start(is_frozen=spec.model.backbone.freeze_backbone))
     return network, notes
 
 
