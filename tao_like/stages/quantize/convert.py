@@ -10,14 +10,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationMethod,
-    QDQQuantizer,
-    QuantType,
-    TensorData,
-    TensorsData,
-    quantize_dynamic,
-)
+from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, quantize_dynamic
+
+# The package itself has these two from 1.24 on, and Python 3.10 gets no version after 1.23.
+from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from tao_like.stages.lib.graphs.folding import sort_nodes
 from tao_like.stages.quantize.plan import CARRIER_TYPES, FLOAT_OUTPUT_TYPES, LAYER_TYPES, Plan
