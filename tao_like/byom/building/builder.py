@@ -193,7 +193,7 @@ class Builder:
             if sizes.is_size(node):
                 continue
             if node.op == "get_attr":
-                if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
+                if isinstance(operator.attrgetter(str(node.target))(self.root), nn.Parameter):
                     return None
             elif node.op != "call_function":
                 return None
@@ -254,7 +254,7 @@ class Builder:
         tensor = value.constant
         if tensor is None or tensor.numel() > sizes.MOST_ITEMS:
             return None
-        self._note_constant(value, "shape")
+        self.note_constant(value, "shape")
         return sizes.items_of(tensor.flatten().tolist(), tuple(tensor.shape))
 
     # --- tensors ---
@@ -280,10 +280,11 @@ class Builder:
                 path = self.tree.add_module(path, table)
                 self._attributes[key] = self.fx.call_module(path)
             note_role(self._attributes[key], role, value.constant)
-            self._note_constant(value, role, path)
+            self.note_constant(value, role, path)
         return self._attributes[key]
 
-    def _note_constant(self, value: Value, role: Role, path: str = "") -> None:
+    def note_constant(self, value: Value, role: Role, path: str = "") -> None:
+        """Notes what became of a constant."""
         self.uses += [Use(name, role, path) for name in value.sources]
 
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
@@ -299,9 +300,3 @@ class Builder:
         if key is not None:
             self._tied[key] = path
         return path
-
-
-def attribute_at(root: nn.Module, path: str) -> Any:
-    """The parameter or buffer at a path."""
-    holder, _, name = path.rpartition(".")
-    return getattr(root.get_submodule(holder), name)

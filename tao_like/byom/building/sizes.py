@@ -33,10 +33,6 @@ SizesFunction = Callable[["Arithmetic", Given, dict[str, Any]], "Items | list[It
 _functions: dict[str, SizesFunction] = {}
 
 
-class OpenSizeError(ValueError):
-    """Something that must be known here follows from the input."""
-
-
 class Arithmetic:
     """Numbers where all is known, else nodes of a graph; the same node for the same question.
 
@@ -192,7 +188,7 @@ def _numbers(inputs: Given, index: int, attributes: dict[str, Any], name: str = 
         return None
     items = _items(inputs, index)
     if not is_known(items):
-        raise OpenSizeError
+        raise ValueError(f"input {index} follows from the network's input")
     return list(items.flat)
 
 
@@ -272,11 +268,11 @@ def _concat(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -
 
 
 @sizes_function("Gather")
-def _gather(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
+def _gather(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items | None:
     del arithmetic
     values, indices = _items(inputs, 0), _items(inputs, 1)
     if not is_known(indices):
-        raise OpenSizeError
+        return None
     return _array(np.take(values, indices.astype(np.int64), axis=attributes.get("axis", 0)))
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom.building import host
-from tao_like.byom.building.ahead import Ahead
 from tao_like.byom.building.roles import Role, Use
-from tao_like.byom.building.sizes import Arithmetic, Items
-from tao_like.byom.source.graph import Graph, Node, TensorType
+from tao_like.byom.building.sizes import Items
+from tao_like.byom.source.graph import Node, TensorType
 from tao_like.errors import ConversionError
+
+if TYPE_CHECKING:
+    from tao_like.byom.building.builder import Builder
 
 
 @dataclass
@@ -39,62 +41,17 @@ class Value:
     sources: tuple[str, ...] = ()
 
 
-class Building(Protocol):
-    """The network that is being built, as the view of a node sees it.
-
-    Attributes:
-        graph: the source.
-        fx: the graph that is built.
-        root: the module that holds what the graph calls.
-        uses: what became of each initializer so far.
-        notes: what to tell the user so far.
-        values: what each name of the source stands for.
-        arithmetic: for numbers that follow from sizes.
-        ahead: what comes of a value further on.
-        float_before_quantising: the same before a quantization that the source makes.
-    """
-
-    graph: Graph
-    fx: torch.fx.Graph
-    root: nn.Module
-    uses: list[Use]
-    notes: list[str]
-    values: dict[str, Value]
-    arithmetic: Arithmetic
-    ahead: Ahead
-    float_before_quantising: dict[str, Value]
-
-    def items(self, value: Value) -> Items | None:
-        """A value as numbers and nodes that compute numbers; None where it is a tensor."""
-
-    def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> torch.fx.Node:
-        """A value as a node that gives a tensor."""
-
-    def is_image(self, value: Value) -> bool:
-        """Whether a value is an image that the network was given."""
-
-    def is_position(self, value: Value) -> bool:
-        """Whether a value tells positions of a map."""
-
-    def is_independent_of_input(self, value: Value) -> bool:
-        """Whether a value is the same whatever the network is given."""
-
-    def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
-        """Puts a module into the network and returns its path."""
-
-    def _note_constant(self, value: Value, role: Role, path: str = "") -> None: ...
-
-
 class NodeView:
     """One node of the source, as the function that converts it sees it.
 
     Attributes:
+        builder: of the network.
         node: operation, names and attributes.
         index: its index in the graph.
         weights: name of an initializer that went into a module, to its role.
     """
 
-    def __init__(self, builder: Building, node: Node, inputs: list[Value | None], index: int) -> None:
+    def __init__(self, builder: Builder, node: Node, inputs: list[Value | None], index: int) -> None:
         self.builder = builder
         self.node = node
         self.index = index
@@ -155,7 +112,7 @@ class NodeView:
         if found is not None:
             return found.tolist()
         if value.constant is not None:
-            self.builder._note_constant(value, "shape")
+            self.builder.note_constant(value, "shape")
             return value.constant.tolist()
         return self._emit(host.to_numbers, (self.builder.tensor(value),))
 
@@ -170,7 +127,7 @@ class NodeView:
         """An input that is one number: the number, or the input itself where it is computed."""
         value = self.input(index)
         if value.constant is not None and value.constant.numel() == 1:
-            self.builder._note_constant(value, "scalar")
+            self.builder.note_constant(value, "scalar")
             return value.constant.item()
         return value
 
@@ -195,6 +152,12 @@ class NodeView:
         result = self._emit(function, self._arguments(arguments), self._settings(settings))
         return self._parts(result, count)
 
+    @overload
+    def module(self, module: nn.Module, *arguments: Any, tied: bool = False) -> Value: ...
+
+    @overload
+    def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int) -> Any: ...
+
     def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int = 1) -> Any:
         """A call of a module.
 
@@ -214,10 +177,6 @@ class NodeView:
         """Adds a line to the report."""
         if text not in self.builder.notes:
             self.builder.notes.append(text)
-
-    def alias(self, value: Value) -> Value:
-        """The input itself as output."""
-        return value
 
     def _emit(self, function: Callable[..., Any], arguments: Any = (), settings: Any = None) -> Any:
         return self.builder.fx.call_function(function, tuple(arguments), settings or {})
