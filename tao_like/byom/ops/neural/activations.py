@@ -12,14 +12,33 @@ from torch.nn import functional
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
 
+
+def softplus(values: Tensor) -> Tensor:
+    """ln(1 + exp(x)), exactly also where torch's own becomes linear."""
+    return torch.logaddexp(values, torch.zeros_like(values))
+
+
+def thresholded_relu(values: Tensor, alpha: float) -> Tensor:
+    """The value where it is above ``alpha``, else zero."""
+    return torch.where(values > alpha, values, torch.zeros_like(values))
+
+
 _PLAIN: dict[str, Any] = {
     "Relu": functional.relu,
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
     "Softsign": functional.softsign,
+    "Softplus": softplus,
     "Mish": functional.mish,
     "HardSwish": functional.hardswish,
 }
+_WITH_ALPHA: dict[str, tuple[Any, float]] = {
+    "Elu": (functional.elu, 1.0),
+    "Celu": (functional.celu, 1.0),
+    "LeakyRelu": (functional.leaky_relu, 0.01),
+    "ThresholdedRelu": (thresholded_relu, 1.0),
+}
+"""Activations with one number, and what it is where the source leaves it out."""
 
 
 @converter(*_PLAIN)
@@ -28,27 +47,11 @@ def plain_activation(node: NodeView) -> Value:
     return node.call(_PLAIN[node.node.op], node.input(0))
 
 
-def softplus(values: Tensor) -> Tensor:
-    """ln(1 + exp(x)), exactly also where torch's own becomes linear."""
-    return torch.logaddexp(values, torch.zeros_like(values))
-
-
-@converter("Softplus")
-def convert_softplus(node: NodeView) -> Value:
-    """Softplus."""
-    return node.call(softplus, node.input(0))
-
-
-@converter("Elu")
-def elu(node: NodeView) -> Value:
-    """Exponential linear unit."""
-    return node.call(functional.elu, node.input(0), node.attribute("alpha", 1.0))
-
-
-@converter("Celu")
-def celu(node: NodeView) -> Value:
-    """Continuously differentiable exponential linear unit."""
-    return node.call(functional.celu, node.input(0), node.attribute("alpha", 1.0))
+@converter(*_WITH_ALPHA)
+def activation_with_alpha(node: NodeView) -> Value:
+    """Activations with one number."""
+    function, usual = _WITH_ALPHA[node.node.op]
+    return node.call(function, node.input(0), node.attribute("alpha", usual))
 
 
 def scaled_elu(values: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -61,23 +64,6 @@ def selu(node: NodeView) -> Value:
     """Scaled exponential linear unit."""
     alpha = node.attribute("alpha", 1.6732632423543772)
     return node.call(scaled_elu, node.input(0), alpha, node.attribute("gamma", 1.0507009873554805))
-
-
-@converter("LeakyRelu")
-def leaky_relu(node: NodeView) -> Value:
-    """Leaky rectifier."""
-    return node.call(functional.leaky_relu, node.input(0), node.attribute("alpha", 0.01))
-
-
-def thresholded_relu(values: Tensor, alpha: float) -> Tensor:
-    """The value where it is above ``alpha``, else zero."""
-    return torch.where(values > alpha, values, torch.zeros_like(values))
-
-
-@converter("ThresholdedRelu")
-def convert_thresholded_relu(node: NodeView) -> Value:
-    """Rectifier with a threshold."""
-    return node.call(thresholded_relu, node.input(0), node.attribute("alpha", 1.0))
 
 
 def hard_sigmoid(values: Tensor, alpha: float, beta: float) -> Tensor:
@@ -107,11 +93,6 @@ def convert_shrink(node: NodeView) -> Value:
     return node.call(shrink, node.input(0), node.attribute("bias", 0.0), node.attribute("lambd", 0.5))
 
 
-def gelu(values: Tensor) -> Tensor:
-    """Gaussian error linear unit."""
-    return functional.gelu(values)
-
-
 def gelu_of_tanh(values: Tensor) -> Tensor:
     """Gaussian error linear unit, approximated with tanh."""
     return functional.gelu(values, approximate="tanh")
@@ -120,7 +101,8 @@ def gelu_of_tanh(values: Tensor) -> Tensor:
 @converter("Gelu")
 def convert_gelu(node: NodeView) -> Value:
     """GELU, exact or by tanh."""
-    return node.call(gelu_of_tanh if node.attribute("approximate", "none") == "tanh" else gelu, node.input(0))
+    by_tanh = node.attribute("approximate", "none") == "tanh"
+    return node.call(gelu_of_tanh if by_tanh else functional.gelu, node.input(0))
 
 
 def swish(values: Tensor, alpha: float) -> Tensor:
@@ -150,8 +132,7 @@ def convert_prelu(node: NodeView) -> Value:
     if slope is not None and slope.is_floating_point() and _is_per_channel(slope):
         module = torch.nn.PReLU(slope.numel())
         module.weight = torch.nn.Parameter(node.weight(1).flatten().clone())
-        result: Value = node.module(module, node.input(0))
-        return result
+        return node.module(module, node.input(0))
     return node.call(prelu, node.input(0), node.input(1))
 
 

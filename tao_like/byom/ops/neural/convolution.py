@@ -20,7 +20,7 @@ _MODULES: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     3: nn.Conv3d,
 }
 _TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_FUNCTIONS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+CONVOLUTIONS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED_FUNCTIONS: dict[int, Any] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
@@ -58,13 +58,13 @@ def torch_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
 
 
 def padded(
-    node: NodeView, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], fill: float = 0.0
+    node: NodeView, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[Value, list[int]]:
     """The input, bordered where that cannot be a module's own, and the padding left to the module."""
     auto, count = node.attribute("auto_pad", "NOTSET"), len(kernel)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         upper = auto == "SAME_UPPER"
-        arguments = (tuple(kernel), tuple(stride), tuple(dilation), upper, fill)
+        arguments = (tuple(kernel), tuple(stride), tuple(dilation), upper)
         return node.call(pad_same, node.input(0), *arguments), [0] * count
     begin, end = halves(node.attribute("pads", [0] * 2 * count))
     if auto == "VALID":
@@ -73,7 +73,7 @@ def padded(
         raise ConversionError(f"pads {begin + end} do not fit a kernel of {list(kernel)}")
     if begin == end:
         return node.input(0), begin
-    return node.call(functional.pad, node.input(0), tuple(torch_pads(begin, end)), value=fill), [0] * count
+    return node.call(functional.pad, node.input(0), tuple(torch_pads(begin, end))), [0] * count
 
 
 def geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]:
@@ -86,7 +86,7 @@ def geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]
     if kernel is None or not all(isinstance(size, int) for size in kernel):
         raise ConversionError("the size of its kernel is not known")
     count = len(kernel)
-    if count not in _FUNCTIONS:
+    if count not in CONVOLUTIONS:
         raise ConversionError(f"a convolution over {count} axes; 1, 2 or 3 are possible")
     stride = node.attribute("strides", [1] * count)
     dilation = node.attribute("dilations", [1] * count)
@@ -102,7 +102,7 @@ def conv(node: NodeView) -> Value:
     if held is None or is_bins(held) or (node.has(2) and node.constant(2) is None):
         bias = node.input(2) if node.has(2) else None
         settings = (tuple(stride), tuple(padding), tuple(dilation), groups)
-        return node.call(_FUNCTIONS[count], source, node.input(1), bias, *settings)
+        return node.call(CONVOLUTIONS[count], source, node.input(1), bias, *settings)
     weight = node.weight(1)
     module = _MODULES[count](
         weight.shape[1] * groups,
@@ -116,12 +116,11 @@ def conv(node: NodeView) -> Value:
         device="meta",
     )
     fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
-    result: Value = node.module(module, source, tied=is_tied(weight))
-    return result
+    return node.module(module, source, tied=is_tied(weight))
 
 
 def fill(module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    """Gives a module copies of its weight and bias."""
+    """Gives a layer copies of its weight, or scale, and its bias."""
     module.weight = nn.Parameter(weight.clone())
     module.bias = None if bias is None else nn.Parameter(bias.clone())  # type: ignore[assignment]
 
@@ -194,8 +193,7 @@ def _transposed(
         device="meta",
     )
     fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
-    result: Value = node.module(module, node.input(0), tied=is_tied(weight))
-    return result
+    return node.module(module, node.input(0), tied=is_tied(weight))
 
 
 def _transposed_borders(

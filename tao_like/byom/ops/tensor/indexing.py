@@ -39,7 +39,7 @@ def convert_gather(node: NodeView) -> Value:
         module = nn.Embedding.from_pretrained(node.weight(0, "embedding weight").clone(), freeze=False)
         # An embedding of torch counts from the front alone.
         rows = node.call(counted_from_front, node.input(1), len(module.weight))
-        result: Value = node.module(module, rows, tied=True)
+        result = node.module(module, rows, tied=True)
         if result.node is not None and node.builder.is_independent_of_input(node.input(1)):
             # A table of positions, not one of words.
             note_role(result.node, "embedding weight", module.weight)
@@ -64,11 +64,10 @@ def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
     batch = values.shape[:batch_axes]
     flat_values = values.reshape(-1, *values.shape[batch_axes:])
     flat_indices = indices.reshape(len(flat_values), -1, depth)
-    picked = []
-    for part, positions in zip(flat_values, flat_indices, strict=True):
-        picked.append(
-            part[tuple(counted_from_front(positions[:, axis], part.shape[axis]) for axis in range(depth))]
-        )
+    picked = [
+        part[tuple(counted_from_front(positions[:, axis], part.shape[axis]) for axis in range(depth))]
+        for part, positions in zip(flat_values, flat_indices, strict=True)
+    ]
     rest = values.shape[batch_axes + depth :]
     return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
 
@@ -102,8 +101,7 @@ class ScatterElements(nn.Module):
 def scatter_elements(node: NodeView) -> Value:
     """Elements put in along an axis."""
     module = ScatterElements(node.attribute("axis", 0), _reduction(node))
-    result: Value = node.module(module, node.input(0), node.input(1), node.input(2))
-    return result
+    return node.module(module, node.input(0), node.input(1), node.input(2))
 
 
 def _reduction(node: NodeView) -> str:
@@ -145,8 +143,7 @@ class ScatterND(nn.Module):
 @converter("ScatterND")
 def scatter_nd(node: NodeView) -> Value:
     """Parts put in by tuples of indices."""
-    result: Value = node.module(ScatterND(_reduction(node)), *(node.input(index) for index in range(3)))
-    return result
+    return node.module(ScatterND(_reduction(node)), *(node.input(index) for index in range(3)))
 
 
 def tensor_scatter(past: Tensor, update: Tensor, starts: Tensor | None, axis: int, circular: bool) -> Tensor:
