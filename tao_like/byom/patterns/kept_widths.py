@@ -32,17 +32,12 @@ def keep_widths_of_heads(module: fx.GraphModule) -> None:
             starts += node.all_input_nodes
         elif node.target is torch.softmax:
             # A softmax without a product behind it gives classes.
-            for user in _behind(node):
-                starts += user.all_input_nodes
+            for product in (user for user in node.users if user.target is torch.matmul):
+                starts += product.all_input_nodes
     for node in _layers_before(module, starts):
         layer = module.get_submodule(str(node.target))
         if type(layer) in _KINDS:
             layer.__class__ = _KINDS[type(layer)]
-
-
-def _behind(softmax: fx.Node) -> list[fx.Node]:
-    """The products that use attention weights."""
-    return [user for user in softmax.users if user.target is torch.matmul]
 
 
 def _layers_before(module: fx.GraphModule, starts: list[fx.Node]) -> list[fx.Node]:
