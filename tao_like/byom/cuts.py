@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -208,6 +209,14 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
     return Head(str(node.target), features, shape[1], classes, squashed)
 
 
+def refuse_missing(value: str, known: Container[str]) -> None:
+    """Raises a ConversionError where a network has no value of this name."""
+    if value not in known:
+        raise ConversionError(
+            f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
+        )
+
+
 def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     """A network from the same inputs to inner values; it shares the modules of the whole one.
 
@@ -218,12 +227,9 @@ def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     Raises:
         ConversionError: there is no such value.
     """
-    graph = fx.Graph()
     for value in values:
-        if value not in imported.value_nodes:
-            raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
-            )
+        refuse_missing(value, imported.value_nodes)
+    graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in imported.module.graph.nodes:
         if node.op != "output":
