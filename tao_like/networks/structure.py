@@ -17,22 +17,9 @@ from tao_like.errors import BundleError
 
 SIZE_ATTRIBUTES = frozenset(
     {
-        "in_channels",
-        "out_channels",
-        "groups",
-        "in_features",
-        "out_features",
-        "num_features",
-        "hidden_size",
-        "head_hidden_size",
-        "normalized_shape",
-        "num_channels",
-        "num_groups",
-        "num_parameters",
-        "num_heads",
-        "num_kv_heads",
-        "attn_dim",
-        "kv_dim",
+        *("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features"),
+        *("hidden_size", "head_hidden_size", "normalized_shape", "num_channels", "num_groups"),
+        *("num_parameters", "num_heads", "num_kv_heads", "attn_dim", "kv_dim"),
     }
 )
 """Attributes of modules that hold sizes, and may change with them."""
