@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +14,7 @@ from tao_like.byom.building.roles import is_bins
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
-_MODULES: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
-    1: nn.Conv1d,
-    2: nn.Conv2d,
-    3: nn.Conv3d,
-}
+_MODULES: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 CONVOLUTIONS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED_FUNCTIONS: dict[int, Any] = {
@@ -98,23 +94,33 @@ def conv(node: NodeView) -> Value:
     """Convolution."""
     count, kernel, stride, dilation, groups = geometry(node)
     source, padding = padded(node, kernel, stride, dilation)
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     held = node.constant(1)
-    if held is None or is_bins(held) or (node.has(2) and node.constant(2) is None):
-        bias = node.input(2) if node.has(2) else None
-        settings = (tuple(stride), tuple(padding), tuple(dilation), groups)
-        return node.call(CONVOLUTIONS[count], source, node.input(1), bias, *settings)
-    weight = node.weight(1)
+    if held is None or is_bins(held) or not _holds_bias(node):
+        return _computed(node, CONVOLUTIONS[count], source, settings)
     module = _MODULES[count](
-        weight.shape[1] * groups,
-        weight.shape[0],
-        kernel,  # type: ignore[arg-type]
-        stride,  # type: ignore[arg-type]
-        padding,  # type: ignore[arg-type]
-        dilation,  # type: ignore[arg-type]
-        groups,
-        bias=node.has(2),
-        device="meta",
+        held.shape[1] * groups, held.shape[0], kernel, **settings, bias=node.has(2), device="meta"
     )
+    return _held(node, module, source)
+
+
+def _holds_bias(node: NodeView) -> bool:
+    """Whether the file holds the bias of a convolution, where it has one."""
+    return not node.has(2) or node.constant(2) is not None
+
+
+def _computed(
+    node: NodeView, function: Callable[..., Tensor], source: Value, settings: dict[str, Any]
+) -> Value:
+    """A convolution whose weight is an input like any other."""
+    bias = node.input(2) if node.has(2) else None
+    fixed = {name: tuple(item) if isinstance(item, list) else item for name, item in settings.items()}
+    return node.call(function, source, node.input(1), bias, **fixed)
+
+
+def _held(node: NodeView, module: nn.Module, source: Value) -> Value:
+    """A convolution as a module that takes its weight and bias from the file."""
+    weight = node.weight(1)
     fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
     return node.module(module, source, tied=is_tied(weight))
 
@@ -158,7 +164,8 @@ def conv_transpose(node: NodeView) -> Value:
     if large:
         # torch refuses output padding that no input can reach; there the bias alone stands.
         extra, after = [0] * count, extra
-    result = _transposed(node, count, stride, padding, extra, groups, dilation)
+    settings = {"stride": stride, "padding": padding, "output_padding": extra, "groups": groups}
+    result = _transposed(node, count, settings | {"dilation": dilation})
     if any(after):
         if node.has(2):
             raise ConversionError(f"an output padding of {after} with strides {stride}")
@@ -166,34 +173,13 @@ def conv_transpose(node: NodeView) -> Value:
     return node.call(crop, result, tuple(begin), tuple(end)) if any(begin) or any(end) else result
 
 
-def _transposed(
-    node: NodeView,
-    count: int,
-    stride: list[int],
-    padding: list[int],
-    extra: list[int],
-    groups: int,
-    dilation: list[int],
-) -> Value:
-    if node.constant(1) is None or (node.has(2) and node.constant(2) is None):
-        bias = node.input(2) if node.has(2) else None
-        settings = (tuple(stride), tuple(padding), tuple(extra), groups, tuple(dilation))
-        return node.call(_TRANSPOSED_FUNCTIONS[count], node.input(0), node.input(1), bias, *settings)
-    weight = node.weight(1)
-    module = _TRANSPOSED[count](
-        weight.shape[0],
-        weight.shape[1] * groups,
-        tuple(weight.shape[2:]),
-        tuple(stride),
-        tuple(padding),
-        tuple(extra),
-        groups,
-        node.has(2),
-        tuple(dilation),
-        device="meta",
-    )
-    fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
-    return node.module(module, node.input(0), tied=is_tied(weight))
+def _transposed(node: NodeView, count: int, settings: dict[str, Any]) -> Value:
+    held = node.constant(1)
+    if held is None or not _holds_bias(node):
+        return _computed(node, _TRANSPOSED_FUNCTIONS[count], node.input(0), settings)
+    widths, kernel = (held.shape[0], held.shape[1] * settings["groups"]), tuple(held.shape[2:])
+    module = _TRANSPOSED[count](*widths, kernel, **settings, bias=node.has(2), device="meta")
+    return _held(node, module, node.input(0))
 
 
 def _transposed_borders(

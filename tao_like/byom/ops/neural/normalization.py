@@ -15,12 +15,7 @@ from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import fill
 
-_BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
-    2: nn.BatchNorm1d,
-    3: nn.BatchNorm1d,
-    4: nn.BatchNorm2d,
-    5: nn.BatchNorm3d,
-}
+_BATCH_NORMS: dict[int, Any] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
 class BatchNormOfAnyRank(nn.BatchNorm2d):
