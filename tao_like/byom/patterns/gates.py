@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom.building import sizes
+from tao_like.byom.building.network import called_module
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.tensor.shaping import slice_axes, split_evenly
 from tao_like.byom.patterns.editing import calls_by_module, drop_unused, free_path
@@ -38,7 +39,7 @@ def part_gates(
     calls = calls_by_module(module)
     ranks = {node: graph.type_of(name).rank for name, node in value_nodes.items()}
     for node in list(module.graph.nodes):
-        layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        layer = called_module(module, node)
         if type(layer) is not nn.Linear or layer.out_features % _HALVES:
             continue
         halves = _halves(node, layer.out_features, ranks.get(node)) if calls[str(node.target)] == 1 else None

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tao_like.byom.building import sizes
+from tao_like.byom.building.network import called_module
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.neural.attention import attention
 from tao_like.byom.ops.tensor.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
@@ -142,9 +143,7 @@ def _constant(module: fx.GraphModule, node: Any) -> Tensor | None:
 
 def _is_linear(module: fx.GraphModule, node: fx.Node, calls: Counter[str]) -> bool:
     """Whether a node calls a linear layer that nobody else calls."""
-    if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.Linear):
-        return False
-    return calls[str(node.target)] == 1
+    return isinstance(called_module(module, node), nn.Linear) and calls[str(node.target)] == 1
 
 
 def _layer_before(module: fx.GraphModule, node: Any, calls: Counter[str]) -> fx.Node | None:
@@ -231,7 +230,6 @@ class _Run:
             # What asks for the size of a value from elsewhere gets the batch.
             waiting += [] if self._is_foreign(node) else node.all_input_nodes
         self.nodes = _in_order(found.last, needed)
-        self.inside = needed | {found.source}
 
     def _is_foreign(self, node: fx.Node) -> bool:
         return sizes.is_size(node) and not self._leads_back(node)
@@ -273,8 +271,8 @@ class _Run:
                         continue
                     arguments = fx.node.map_arg(node.args, lambda one: values[one])
                     settings = fx.node.map_arg(node.kwargs, lambda one: values[one])
-                    is_module = node.op == "call_module"
-                    function = self.module.get_submodule(str(node.target)) if is_module else node.target
+                    called = called_module(self.module, node)
+                    function = node.target if called is None else called
                     assert callable(function)
                     values[node] = function(*arguments, **settings)
         except Exception:  # other numbers of tokens may fail anywhere in torch

@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from tao_like.byom.building import sizes
+from tao_like.byom.building.network import called_module
 from tao_like.byom.ops.neural.attention import attention, full_attention
 from tao_like.byom.patterns.recognition import attend
 
@@ -48,9 +49,7 @@ def _layers_before(module: fx.GraphModule, starts: list[fx.Node]) -> list[fx.Nod
         if node in seen or sizes.is_size(node):
             continue
         seen.add(node)
-        if node.op == "call_module" and isinstance(
-            module.get_submodule(str(node.target)), nn.Linear | nn.Conv2d
-        ):
+        if isinstance(called_module(module, node), nn.Linear | nn.Conv2d):
             found.append(node)
         else:
             waiting += node.all_input_nodes
