@@ -223,8 +223,6 @@ def _check_layer(name: str, module: nn.Module) -> None:
         if inner % module.groups or outer % module.groups:
             raise BundleError(f"its structure divides {name} into {module.groups} groups, which do not fit.")
         expected = (outer, inner // module.groups, *module.kernel_size)
-        if module.transposed:
-            expected = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
     elif isinstance(module, nn.Linear):
         expected = (module.out_features, module.in_features)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
