@@ -74,7 +74,8 @@ class Arithmetic:
 
 def is_size(node: fx.Node) -> bool:
     """Whether a node of a network computes a size, or a tensor of sizes, and no values."""
-    return node.target in host.KINDS or node.target is host.shape_of
+    # Not by its function: what adds two sizes adds two tensors too.
+    return "kind" in node.meta or node.target is host.shape_of
 
 
 def items_of(values: Sequence[Any], shape: tuple[int, ...]) -> Items:
