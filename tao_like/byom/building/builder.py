@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -157,12 +156,9 @@ class Builder:
 
     def _grows(self, node: Node) -> bool:
         """Whether the results of constants may be too large to be kept."""
-        for name in node.outputs:
-            shape = self.graph.type_of(name).shape
-            sizes = [size for size in shape or () if isinstance(size, int)]
-            if functools.reduce(operator.mul, sizes, 1) > MOST_FOLDED_VALUES:
-                return True
-        return False
+        shapes = (self.graph.type_of(name).shape or () for name in node.outputs)
+        known = ([size for size in shape if isinstance(size, int)] for shape in shapes)
+        return any(math.prod(sizes) > MOST_FOLDED_VALUES for sizes in known)
 
     def _follow_images(self, node: Node) -> None:
         """Keeps account of what is still the input as it came, so that image means and stds are known."""

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tao_like.byom.building.registry import converter
 from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.ops.neural.convolution import fill
 from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
 from tao_like.byom.source.graph import Node
 
@@ -130,6 +131,5 @@ def convert_group_norm(node: NodeView) -> Value:
     """Group normalization with scale and shift of each channel."""
     scale, shift = node.weight(1, "affine weight"), node.weight(2, "bias")
     module = torch.nn.GroupNorm(node.attribute("groups"), scale.numel(), eps=node.attribute("epsilon"))
-    module.weight = torch.nn.Parameter(scale.flatten().clone())
-    module.bias = torch.nn.Parameter(shift.flatten().clone())
+    fill(module, scale.flatten(), shift.flatten())
     return node.module(module, node.input(0))
