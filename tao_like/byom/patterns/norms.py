@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import fill
 from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
@@ -81,15 +81,10 @@ def _other(node: Node, name: str) -> str:
     return node.inputs[1] if node.inputs[0] == name else node.inputs[0]
 
 
+@function_for("PlainLayerNorm", domain=DOMAIN, epsilon=None)
 def plain_layer_norm(values: Tensor, epsilon: float) -> Tensor:
     """Layer normalization over the last axis, without scale and shift."""
     return functional.layer_norm(values, values.shape[-1:], eps=epsilon)
-
-
-@converter("PlainLayerNorm", domain=DOMAIN)
-def convert_plain_layer_norm(node: NodeView) -> Value:
-    """Layer normalization without scale and shift."""
-    return node.call(plain_layer_norm, node.input(0), node.attribute("epsilon"))
 
 
 def group_norms(network: Network) -> Found:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import fill
 
@@ -162,6 +162,7 @@ def convert_group_norm(node: NodeView) -> Value:
     return node.module(module, node.input(0))
 
 
+@function_for("MeanVarianceNormalization", axes=[0, 2, 3])
 def mean_variance_norm(values: Tensor, axes: Sequence[int]) -> Tensor:
     """(x - mean) / deviation over some axes."""
     axes = list(axes)
@@ -170,12 +171,7 @@ def mean_variance_norm(values: Tensor, axes: Sequence[int]) -> Tensor:
     return (values - mean) / (deviation + 1e-9)
 
 
-@converter("MeanVarianceNormalization")
-def convert_mean_variance_norm(node: NodeView) -> Value:
-    """Normalization without scale and shift."""
-    return node.call(mean_variance_norm, node.input(0), tuple(node.attribute("axes", [0, 2, 3])))
-
-
+@function_for("LRN", size=None, alpha=1e-4, beta=0.75, bias=1.0)
 def local_response_norm(values: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
     """Division by the squares of neighbouring channels (Krizhevsky et al. 2012)."""
     squares = (values * values).unsqueeze(1)
@@ -188,23 +184,11 @@ def local_response_norm(values: Tensor, size: int, alpha: float, beta: float, bi
     return result
 
 
-@converter("LRN")
-def lrn(node: NodeView) -> Value:
-    """Local response normalization."""
-    settings = (node.attribute("alpha", 1e-4), node.attribute("beta", 0.75), node.attribute("bias", 1.0))
-    return node.call(local_response_norm, node.input(0), node.attribute("size"), *settings)
-
-
+@function_for("LpNormalization", axis=-1, p=2)
 def lp_norm(values: Tensor, axis: int, p: int) -> Tensor:
     """Division by the sum of magnitudes, or the root of the sum of squares, along an axis; 0 / 0 is 0."""
     length = torch.linalg.vector_norm(values, p, dim=axis, keepdim=True)
     return torch.where(length == 0, torch.zeros_like(values), values / length)
-
-
-@converter("LpNormalization")
-def convert_lp_norm(node: NodeView) -> Value:
-    """Division by a norm."""
-    return node.call(lp_norm, node.input(0), node.attribute("axis", -1), node.attribute("p", 2))
 
 
 @converter("Dropout")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import CONVOLUTIONS, halves, pad_same, torch_pads
 from tao_like.errors import ConversionError
@@ -180,36 +180,24 @@ def lp_pool(node: NodeView) -> Value:
     return node.call(power_pool, node.input(0), window.parts, window.same, window.ceil, p)
 
 
+@function_for("GlobalAveragePool")
 def global_average(values: Tensor) -> Tensor:
     """The mean over all axes behind the channels."""
     return values.mean(tuple(range(2, values.ndim)), keepdim=True)
 
 
+@function_for("GlobalMaxPool")
 def global_maximum(values: Tensor) -> Tensor:
     """The largest over all axes behind the channels."""
     return values.amax(tuple(range(2, values.ndim)), keepdim=True)
 
 
-_GLOBAL = {"GlobalAveragePool": global_average, "GlobalMaxPool": global_maximum}
-
-
-@converter(*_GLOBAL)
-def global_pool(node: NodeView) -> Value:
-    """Mean or largest of each channel."""
-    return node.call(_GLOBAL[node.node.op], node.input(0))
-
-
+@function_for("GlobalLpPool", p=2)
 def global_norm(values: Tensor, p: int) -> Tensor:
     """The p-norm over all axes behind the channels."""
     axes = tuple(range(2, values.ndim))
     result: Tensor = torch.linalg.vector_norm(values, p, dim=axes, keepdim=True)
     return result
-
-
-@converter("GlobalLpPool")
-def global_lp_pool(node: NodeView) -> Value:
-    """Norm of each channel."""
-    return node.call(global_norm, node.input(0), node.attribute("p", 2))
 
 
 def unpool(values: Tensor, indices: Tensor, size: Sequence[int] | None, window: Parts) -> Tensor:

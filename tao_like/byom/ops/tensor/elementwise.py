@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.source.graph import dtype_of
 from tao_like.errors import ConversionError
@@ -190,26 +190,16 @@ def variadic(node: NodeView) -> Value:
     return node.call(_widened(_VARIADIC[node.node.op]), *node.inputs())
 
 
-@converter("Where")
-def where(node: NodeView) -> Value:
-    """One or the other by a condition."""
-    return node.call(torch.where, node.input(0), node.input(1), node.input(2))
+function_for("Where", 3)(torch.where)
 
 
+@function_for("IsInf", detect_positive=1, detect_negative=1)
 def infinite(values: Tensor, positive: int, negative: int) -> Tensor:
     """Where values are infinite, upwards or downwards."""
     found = torch.zeros_like(values, dtype=torch.bool)
     if positive:
         found = found | torch.isposinf(values)
     return found | torch.isneginf(values) if negative else found
-
-
-@converter("IsInf")
-def is_inf(node: NodeView) -> Value:
-    """Where values are infinite."""
-    return node.call(
-        infinite, node.input(0), node.attribute("detect_positive", 1), node.attribute("detect_negative", 1)
-    )
 
 
 @converter("Cast", "BitCast")
@@ -221,43 +211,27 @@ def cast(node: NodeView) -> Value:
     return node.call(Tensor.to if node.node.op == "Cast" else Tensor.view, node.input(0), dtype)
 
 
+@function_for("CastLike", 2)
 def cast_like(values: Tensor, other: Tensor) -> Tensor:
     """The values in the type of another tensor."""
     return values.to(other.dtype)
 
 
-@converter("CastLike")
-def convert_cast_like(node: NodeView) -> Value:
-    """The values in the type of another tensor."""
-    return node.call(cast_like, node.input(0), node.input(1))
-
-
-def cumulative_sum(values: Tensor, axis: Any, exclusive: int, reverse: int) -> Tensor:
-    """Running sum along an axis; exclusive: without the value itself; reverse: from the end."""
+def cumulative(values: Tensor, axis: Any, exclusive: int, reverse: int, product: bool) -> Tensor:
+    """Running sum or product along an axis; exclusive: without the value itself; reverse: from the end."""
     axis = axis[0] if isinstance(axis, list) else axis
     flipped = values.flip(axis) if reverse else values
-    result = flipped.cumsum(axis).to(values.dtype)
-    if exclusive:
+    result = (flipped.cumprod(axis) if product else flipped.cumsum(axis)).to(values.dtype)
+    if exclusive and product:
+        first = torch.ones_like(result.narrow(axis, 0, 1))
+        result = torch.cat([first, result.narrow(axis, 0, result.shape[axis] - 1)], axis)
+    elif exclusive:
         result = result - flipped
     return result.flip(axis) if reverse else result
 
 
-def cumulative_product(values: Tensor, axis: Any, exclusive: int, reverse: int) -> Tensor:
-    """Running product along an axis; exclusive: without the value itself; reverse: from the end."""
-    axis = axis[0] if isinstance(axis, list) else axis
-    flipped = values.flip(axis) if reverse else values
-    result = flipped.cumprod(axis).to(values.dtype)
-    if exclusive:
-        first = torch.ones_like(result.narrow(axis, 0, 1))
-        result = torch.cat([first, result.narrow(axis, 0, result.shape[axis] - 1)], axis)
-    return result.flip(axis) if reverse else result
-
-
-_CUMULATIVE = {"CumSum": cumulative_sum, "CumProd": cumulative_product}
-
-
-@converter(*_CUMULATIVE)
-def cumulative(node: NodeView) -> Value:
+@converter("CumSum", "CumProd")
+def convert_cumulative(node: NodeView) -> Value:
     """Running sum or product."""
-    settings = node.attribute("exclusive", 0), node.attribute("reverse", 0)
-    return node.call(_CUMULATIVE[node.node.op], node.input(0), node.sizes(1), *settings)
+    settings = node.attribute("exclusive", 0), node.attribute("reverse", 0), node.node.op == "CumProd"
+    return node.call(cumulative, node.input(0), node.sizes(1), *settings)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom.building import host
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import halves
 from tao_like.byom.source.graph import TensorType, dtype_of
@@ -30,16 +30,9 @@ def constant(node: NodeView) -> Value:
     raise ConversionError("it holds neither a tensor nor numbers")
 
 
-@converter("Shape")
-def shape(node: NodeView) -> Value:
-    """The sizes of a value of which not even the number of axes is known, or of a constant."""
-    return node.call(host.shape_of, node.input(0), node.attribute("start", 0), node.attribute("end"))
-
-
-@converter("Size")
-def size(node: NodeView) -> Value:
-    """How many numbers a constant holds."""
-    return node.call(host.count_of, node.input(0))
+# Of a constant, or a value of which not even the number of axes is known: else sizes are single numbers.
+function_for("Shape", start=0, end=None)(host.shape_of)
+function_for("Size")(host.count_of)
 
 
 def reshape(values: Tensor, sizes: Sequence[int], zero_is_zero: int) -> Tensor:
