@@ -72,8 +72,8 @@ class ImportedBackbone(nn.Module):
         channels: int,
         num_classes: int,
         *,
-        drop_rate: float = 0.0,
-        layout: ImageLayout | None = None,
+        drop_rate: float,
+        layout: ImageLayout,
         map_channels: int | None = None,
         own_head: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class ImportedBackbone(nn.Module):
         if map_channels not in (None, channels):
             # As timm has it: one number for the map, another for what goes into the head.
             self.num_features, self.head_hidden_size = map_channels, channels
-        self.layout = layout or ImageLayout()
+        self.layout = layout
         self._own_head = own_head
 
     def forward(self, images: Tensor) -> Tensor:
