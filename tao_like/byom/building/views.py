@@ -5,19 +5,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Protocol, overload
 
 import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom.building import host
+from tao_like.byom.building.ahead import Ahead
 from tao_like.byom.building.roles import Role, Use
-from tao_like.byom.building.sizes import Items
-from tao_like.byom.source.graph import Node, TensorType
+from tao_like.byom.building.sizes import Arithmetic, Items
+from tao_like.byom.source.graph import Graph, Node, TensorType
 from tao_like.errors import ConversionError
-
-if TYPE_CHECKING:
-    from tao_like.byom.building.builder import Builder
 
 
 @dataclass
@@ -41,6 +39,53 @@ class Value:
     sources: tuple[str, ...] = ()
 
 
+class Building(Protocol):
+    """The network that is being built, as the view of a node sees it.
+
+    Attributes:
+        graph: the source.
+        fx: the graph that is built.
+        root: the module that holds what the graph calls.
+        uses: what became of each initializer so far.
+        notes: what to tell the user so far.
+        values: what each name of the source stands for.
+        arithmetic: for numbers that follow from sizes.
+        ahead: what comes of a value further on.
+        float_before_quantising: the same before a quantization that the source makes.
+    """
+
+    graph: Graph
+    fx: torch.fx.Graph
+    root: nn.Module
+    uses: list[Use]
+    notes: list[str]
+    values: dict[str, Value]
+    arithmetic: Arithmetic
+    ahead: Ahead
+    float_before_quantising: dict[str, Value]
+
+    def items(self, value: Value) -> Items | None:
+        """A value as numbers and nodes that compute numbers; None where it is a tensor."""
+
+    def tensor(self, value: Value, view: NodeView | None = None, position: int = 0) -> torch.fx.Node:
+        """A value as a node that gives a tensor."""
+
+    def is_image(self, value: Value) -> bool:
+        """Whether a value is an image that the network was given."""
+
+    def is_position(self, value: Value) -> bool:
+        """Whether a value tells positions of a map."""
+
+    def is_independent_of_input(self, value: Value) -> bool:
+        """Whether a value is the same whatever the network is given."""
+
+    def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
+        """Puts a module into the network and returns its path."""
+
+    def note_constant(self, value: Value, role: Role, path: str = "") -> None:
+        """Notes what became of a constant."""
+
+
 class NodeView:
     """One node of the source, as the function that converts it sees it.
 
@@ -51,7 +96,7 @@ class NodeView:
         weights: name of an initializer that went into a module, to its role.
     """
 
-    def __init__(self, builder: Builder, node: Node, inputs: list[Value | None], index: int) -> None:
+    def __init__(self, builder: Building, node: Node, inputs: list[Value | None], index: int) -> None:
         self.builder = builder
         self.node = node
         self.index = index
