@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import Any
 
 from tao_like.byom.building.roles import TRAINED_ROLES
 from tao_like.byom.conversion import Imported
-from tao_like.byom.source.graph import Graph, all_constants
+from tao_like.byom.source.graph import all_constants
 
-UNUSED = "unused"
 _NEVER = ("statistic", "mask", "scalar", "shape", "index", "image scaling")
 """Roles in which no network has parameters."""
 
@@ -25,7 +23,8 @@ def account(imported: Imported) -> dict[str, Any]:
         are (grids, prior boxes) and values that nothing uses count as not trained;
         ``parameters``: number of values that train.
     """
-    sizes = float_constants(imported.graph)
+    held = all_constants(imported.graph)
+    sizes = {name: tensor.numel() for name, tensor in held if tensor.is_floating_point()}
     roles: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for use in imported.uses:
         if use.name in sizes:
@@ -34,7 +33,7 @@ def account(imported: Imported) -> dict[str, Any]:
                 known["places"].append(use.path)
     used = {use.name for use in imported.uses}
     for name in sizes.keys() - used:
-        roles[UNUSED][name] = {"values": sizes[name], "places": []}
+        roles["unused"][name] = {"values": sizes[name], "places": []}
     summary = {
         role: {
             "tensors": len(found),
@@ -50,11 +49,4 @@ def account(imported: Imported) -> dict[str, Any]:
         "roles": summary,
         "trainable_share": trained / (trained + left) if trained + left else 1.0,
         "parameters": sum(parameter.numel() for parameter in imported.module.parameters()),
-    }
-
-
-def float_constants(graph: Graph) -> dict[str, int]:
-    """Name and number of values of each float tensor that a file holds."""
-    return {
-        name: math.prod(tensor.shape) for name, tensor in all_constants(graph) if tensor.is_floating_point()
     }

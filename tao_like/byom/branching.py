@@ -6,12 +6,13 @@ with weights comes. The features of a stride are the last map there from which a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 
 import torch
 from torch import fx, nn
 
-from tao_like.byom.building.builder import attribute_at
+from tao_like.byom.building.network import called_module
 from tao_like.byom.ops.neural.vision import max_roi_pool, roi_align, suppress
 
 _REGIONS = (roi_align, max_roi_pool)
@@ -35,12 +36,12 @@ def ends_of_heads(module: fx.GraphModule) -> list[fx.Node]:
 
 def _is_layer(module: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node has weights that map channels to channels."""
-    if node.op == "call_module":
-        parameters: Iterable[object] = module.get_submodule(str(node.target)).parameters()
+    called = called_module(module, node)
+    if called is not None:
+        parameters: Iterable[object] = called.parameters()
     elif node.op == "call_function":
-        parameters = (
-            attribute_at(module, str(one.target)) for one in node.all_input_nodes if one.op == "get_attr"
-        )
+        names = (str(one.target) for one in node.all_input_nodes if one.op == "get_attr")
+        parameters = (operator.attrgetter(name)(module) for name in names)
     else:
         return False
     return any(isinstance(one, nn.Parameter) and one.ndim > 1 for one in parameters)

@@ -61,7 +61,7 @@ def convert(model: onnx.ModelProto, *, heads: bool = True, gates: bool = True) -
     """The network of a model, in evaluation mode.
 
     Args:
-        model: as :func:`tao_like.byom.reading.read_model` gives it.
+        model: as :func:`tao_like.byom.source.reading.read_model` gives it.
         heads: attention layers become modules that know their heads; bundles of before have none.
         gates: layers whose halves are multiplied become two; likewise.
 
@@ -72,9 +72,7 @@ def convert(model: onnx.ModelProto, *, heads: bool = True, gates: bool = True) -
     refuse_unknown(graph)
     known = infer(model)
     if known is not None:
-        graph.types = types_of(known.graph) | {
-            name: TensorType(tensor.dtype, tuple(tensor.shape)) for name, tensor in graph.constants.items()
-        }
+        graph.types = types_of(known.graph, graph.constants)
     _refuse_large(graph)
     built = Builder(recognise(graph)).build()
     built.module.eval()

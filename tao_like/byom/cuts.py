@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from tao_like.byom.branching import before_all, ends_of_heads
 from tao_like.byom.building.in_place import keep
-from tao_like.byom.building.network import ImportedGraph
+from tao_like.byom.building.network import ImportedGraph, called_module
 from tao_like.byom.conversion import Imported
 from tao_like.byom.measured import value_types
 from tao_like.byom.source.shapes import IMAGE_AXES, size_axes
@@ -143,10 +144,7 @@ def _before_several_heads(
     for node in (one for one in ends if one in before_all(outputs)):
         features = names.get(node.all_input_nodes[0], "")
         shape = shapes.get(features, ())
-        is_linear = node.op == "call_module" and isinstance(
-            imported.module.get_submodule(str(node.target)), nn.Linear
-        )
-        if not is_linear or len(shape) != _VECTOR_AXES:
+        if not isinstance(called_module(imported.module, node), nn.Linear) or len(shape) != _VECTOR_AXES:
             return []
         cuts.append(Cut(features, POOLED, shape, shape[1], f"what goes into the classifier '{names[node]}'"))
     return cuts if 1 < len(cuts) <= _MOST_CLASS_LAYERS else []
@@ -166,7 +164,7 @@ def _before_classes(
     layers = [node for node in ends if node in reached]
     cuts = []
     for node in layers:
-        layer = imported.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        layer = called_module(imported.module, node)
         features = names.get(node.all_input_nodes[0], "")
         shape = shapes.get(features, ())
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or len(shape) != IMAGE_AXES:
@@ -186,11 +184,7 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
         return None
     output = next(node for node in imported.module.graph.nodes if node.op == "output")
     node, squashed = output.all_input_nodes[0], False
-    while True:
-        if node.op == "call_module":
-            layer = imported.module.get_submodule(str(node.target))
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                break
+    while not isinstance(called_module(imported.module, node), nn.Linear | nn.Conv2d):
         squashed = squashed or node.target in _SQUASHING
         # A bias that is added, or a shape that is asked for, is no other way.
         before = [one for one in node.all_input_nodes if one.all_input_nodes]
@@ -208,6 +202,14 @@ def find_head(imported: Imported, shapes: dict[str, tuple[int, ...]]) -> Head | 
     return Head(str(node.target), features, shape[1], classes, squashed)
 
 
+def refuse_missing(value: str, known: Container[str]) -> None:
+    """Raises a ConversionError where a network has no value of this name."""
+    if value not in known:
+        raise ConversionError(
+            f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
+        )
+
+
 def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     """A network from the same inputs to inner values; it shares the modules of the whole one.
 
@@ -218,12 +220,9 @@ def cut_at(imported: Imported, values: list[str]) -> ImportedGraph:
     Raises:
         ConversionError: there is no such value.
     """
-    graph = fx.Graph()
     for value in values:
-        if value not in imported.value_nodes:
-            raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
-            )
+        refuse_missing(value, imported.value_nodes)
+    graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in imported.module.graph.nodes:
         if node.op != "output":

@@ -17,16 +17,10 @@ from torch import nn
 from tao_like.bundle import GRAPH_ROLES, ONLY_PART, Bundle, file_sha256
 from tao_like.byom.accounting import account
 from tao_like.byom.conversion import Imported, convert, operation_counts
-from tao_like.byom.cuts import Cut, find_cuts, find_head, value_shapes
+from tao_like.byom.cuts import Cut, find_cuts, find_head, refuse_missing, value_shapes
 from tao_like.byom.measured import with_measured_types
 from tao_like.byom.ops.neural.coarse import COARSE
-from tao_like.byom.proof.comparison import (
-    batch_sizes,
-    compare,
-    dummy_inputs,
-    joined_samples,
-    session,
-)
+from tao_like.byom.proof.comparison import batch_sizes, compare, dummy_inputs, joined_samples, session
 from tao_like.byom.proof.exact import doubled
 from tao_like.byom.proof.images import image_inputs
 from tao_like.byom.proof.inputs import WholeShape, input_shapes
@@ -36,6 +30,7 @@ from tao_like.byom.source.graph import all_constants
 from tao_like.byom.source.integers import spelled_out
 from tao_like.byom.source.reading import parse_model, read_model
 from tao_like.byom.source.rounding import rounding_notes, without_rounding
+from tao_like.byom.source.shapes import real_inputs
 from tao_like.byom.source.unreadable import UnreadableModelError
 from tao_like.byom.teaching import TAUGHT, refuse_untaught, taught_operations, teaching_notes
 from tao_like.errors import BundleError, ConversionError
@@ -203,12 +198,6 @@ def _rounded(worst: Comparison, tolerance: float) -> list[str]:
     ]
 
 
-def _refuse_constant(source: onnx.ModelProto) -> None:
-    weights = {item.name for item in source.graph.initializer}
-    if all(item.name in weights for item in source.graph.input):
-        raise ConversionError("the graph takes no input: it gives the same whatever comes, and cannot train")
-
-
 def _refuse_broken_weights(imported: Imported) -> None:
     """Refuses a file with weights that are no numbers."""
     held = dict(all_constants(imported.graph))
@@ -254,7 +243,8 @@ def _described(kind: Any) -> dict[str, Any]:
 
 def _converted(source: onnx.ModelProto) -> tuple[Imported, onnx.ModelProto, bool]:
     """The network, for any batch where that can be had. Raises ConversionError."""
-    _refuse_constant(source)
+    if not real_inputs(source):
+        raise ConversionError("the graph takes no input: it gives the same whatever comes, and cannot train")
     model = free_batch(source)
     if model is None:
         return convert(source), source, False
@@ -337,10 +327,7 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         found = "no classifier" if head is None else f"{head['classes']} classes"
         raise ConversionError(f"{len(classes)} class names were given, and the network has {found}")
     for cut in cuts:
-        if cut not in result.imported.value_nodes:
-            raise ConversionError(
-                f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists values to cut at"
-            )
+        refuse_missing(cut, result.imported.value_nodes)
     return Bundle(
         task=TASK,
         spec={},
@@ -351,7 +338,8 @@ def to_bundle(result: ImportResult, *, classes: list[str], cuts: Sequence[str] =
         split=None,
         history=[
             {
-                **{"stage": "byom", "source_sha256": result.report["sha256"]},
+                "stage": "byom",
+                "source_sha256": result.report["sha256"],
                 **{name: result.report[name] for name in ("compared_at", "largest_difference", "tolerance")},
             }
         ],

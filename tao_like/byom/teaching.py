@@ -30,7 +30,7 @@ def teaching_notes(taught: Mapping[str, str]) -> list[str]:
         return []
     files = dict.fromkeys(taught.values())
     return [
-        f"{_listed(files)} teaches {_listed(taught)}: every command that reads this bundle or one that "
+        f"{', '.join(files)} teaches {', '.join(taught)}: every command that reads this bundle or one that "
         f"comes of it needs {_options(files)} too; exported ONNX files do not"
     ]
 
@@ -54,7 +54,7 @@ def refuse_untaught(extra: Mapping[str, Any]) -> None:
     if lacking:
         files = dict.fromkeys(lacking.values())
         raise ConversionError(
-            f"the network was converted with {_listed(files)}, which teaches {_listed(lacking)}; give "
+            f"the network was converted with {', '.join(files)}, which teaches {', '.join(lacking)}; give "
             f"{_options(files)} to this command too (in Python: import it first)"
         )
 
@@ -62,10 +62,6 @@ def refuse_untaught(extra: Mapping[str, Any]) -> None:
 def _is_taught(qualified: str) -> bool:
     domain, _, op = qualified.rpartition(".")
     return taught_in(domain, op, sys.maxsize) is not None
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(names)
 
 
 def _options(files: Mapping[str, Any]) -> str:

@@ -18,23 +18,10 @@ _MARK = "tao_like_is_frozen"
 # timm's norm layers that are not torch's with something added. Looked up by name, since timm does not declare
 # them as exported to type checkers.
 _TIMM_NORM_LAYERS = (
-    "RmsNorm",
-    "RmsNormFp32",
-    "RmsNorm2d",
-    "RmsNorm2dFp32",
-    "SimpleNorm",
-    "SimpleNormFp32",
-    "SimpleNorm2d",
-    "SimpleNorm2dFp32",
-    "FrozenBatchNormAct2d",
-    "FilterResponseNormAct2d",
-    "FilterResponseNormTlu2d",
-    "EvoNorm2dB0",
-    "EvoNorm2dB1",
-    "EvoNorm2dB2",
-    "EvoNorm2dS0",
-    "EvoNorm2dS1",
-    "EvoNorm2dS2",
+    *("RmsNorm", "RmsNormFp32", "RmsNorm2d", "RmsNorm2dFp32"),
+    *("SimpleNorm", "SimpleNormFp32", "SimpleNorm2d", "SimpleNorm2dFp32"),
+    *("FrozenBatchNormAct2d", "FilterResponseNormAct2d", "FilterResponseNormTlu2d"),
+    *("EvoNorm2dB0", "EvoNorm2dB1", "EvoNorm2dB2", "EvoNorm2dS0", "EvoNorm2dS1", "EvoNorm2dS2"),
 )
 
 _NORM_LAYERS: tuple[type[nn.Module], ...] = (

@@ -10,17 +10,7 @@ from torch import Tensor, nn
 
 HEAD_TABLES = {"relative_position_bias_table": -1, "logit_scale": 0}
 """Bare parameters of attention layers that hold a value for each head, and the dimension of the heads."""
-_KNOWN_PARTS = {
-    "qkv",
-    "proj",
-    "attn_drop",
-    "proj_drop",
-    "softmax",
-    "q_norm",
-    "k_norm",
-    "norm",
-    "gate",
-}
+_KNOWN_PARTS = {"qkv", "proj", "attn_drop", "proj_drop", "softmax", "q_norm", "k_norm"}
 
 
 @dataclass
@@ -107,7 +97,7 @@ def attention_heads(network: nn.Module) -> list[AttentionHeads]:
         if not (isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear)):
             continue
         bare = {key for key, _ in module.named_parameters(recurse=False)}
-        plain = parts.keys() <= _KNOWN_PARTS - {"norm", "gate"} and bare <= HEAD_TABLES.keys()
+        plain = parts.keys() <= _KNOWN_PARTS and bare <= HEAD_TABLES.keys()
         heads = AttentionHeads(name, module, qkv, proj)
         if plain and qkv.out_features == 3 * proj.in_features and proj.in_features % heads.count == 0:
             found.append(heads)

@@ -17,22 +17,9 @@ from tao_like.errors import BundleError
 
 SIZE_ATTRIBUTES = frozenset(
     {
-        "in_channels",
-        "out_channels",
-        "groups",
-        "in_features",
-        "out_features",
-        "num_features",
-        "hidden_size",
-        "head_hidden_size",
-        "normalized_shape",
-        "num_channels",
-        "num_groups",
-        "num_parameters",
-        "num_heads",
-        "num_kv_heads",
-        "attn_dim",
-        "kv_dim",
+        *("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features"),
+        *("hidden_size", "head_hidden_size", "normalized_shape", "num_channels", "num_groups"),
+        *("num_parameters", "num_heads", "num_kv_heads", "attn_dim", "kv_dim"),
     }
 )
 """Attributes of modules that hold sizes, and may change with them."""
@@ -236,8 +223,6 @@ def _check_layer(name: str, module: nn.Module) -> None:
         if inner % module.groups or outer % module.groups:
             raise BundleError(f"its structure divides {name} into {module.groups} groups, which do not fit.")
         expected = (outer, inner // module.groups, *module.kernel_size)
-        if module.transposed:
-            expected = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
     elif isinstance(module, nn.Linear):
         expected = (module.out_features, module.in_features)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):

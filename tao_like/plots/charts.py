@@ -171,7 +171,6 @@ def draw_bars(
     *,
     most: Sequence[float] | float | None = None,
     labels: Sequence[str] | None = None,
-    longest_name: int = 48,
 ) -> Image.Image:
     """Bars to the right, the first one on top, with their names and values.
 
@@ -181,7 +180,6 @@ def draw_bars(
         title: above them.
         most: what each could have been, as a paler bar behind it: of each bar, or of all.
         labels: behind the bars; None: the values.
-        longest_name: letters of a name that are shown.
     """
     left_out = max(0, len(names) - MOST_BARS)
     names, values = list(names)[:MOST_BARS], list(values)[:MOST_BARS]
@@ -201,53 +199,10 @@ def draw_bars(
         for index, (value, label) in enumerate(zip(values, written, strict=True)):
             end = behind[index] if behind else value
             axes.text(end + 0.008 * longest, index, shorten(label, 40), va="center", fontsize=8.5)
-        axes.set_yticks(list(positions), [shorten(name, longest_name) for name in names], fontsize=8.5)
+        axes.set_yticks(list(positions), [shorten(name, 48) for name in names], fontsize=8.5)
         axes.set_ylim(max(count, 1) - 0.4, -0.6)
         axes.set_xlim(0, longest * 1.12)
         axes.tick_params(axis="y", length=0)
-        return to_image(figure)
-
-
-def draw_grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, *, most: int = 40) -> Image.Image:
-    """Counts of names side by side for each group, such as labels of train, val and test.
-
-    Args:
-        groups: group to name to count; all names in the order of their first group.
-        title: above them.
-        most: names that are shown; the others are counted in the title.
-    """
-    names = list(dict.fromkeys(name for counts in groups.values() for name in counts))
-    left_out = max(0, len(names) - most)
-    shown = names[:most]
-    title += f"; {left_out} more classes are not shown" if left_out else ""
-    height = 0.8 / max(len(groups), 1)
-    rows = max(len(shown), 1)
-    from matplotlib.ticker import MaxNLocator
-
-    with canvas(900, 90 + rows * (10 + 14 * len(groups)), [*names, *groups, title]) as figure:
-        axes = figure.subplots()
-        axes.set_title(shorten(title, 110))
-        axes.grid(visible=False, axis="y")
-        longest = max([1, *(counts.get(name, 0) for counts in groups.values() for name in shown)])
-        for number, (group, counts) in enumerate(groups.items()):
-            places = np.arange(len(shown)) - 0.4 + height * (number + 0.5)
-            values = [counts.get(name, 0) for name in shown]
-            axes.barh(
-                places,
-                values,
-                height=height * 0.9,
-                color=GROUP_COLORS[number % len(GROUP_COLORS)],
-                label=group,
-            )
-            for place, value in zip(places, values, strict=True):
-                axes.text(value + 0.006 * longest, place, f"{value:,}", va="center", fontsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_yticks(range(len(shown)), [shorten(name, 40) for name in shown])
-        axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_xlim(0, longest * 1.1)
-        axes.tick_params(axis="y", length=0)
-        if len(groups) > 1:
-            figure.legend(loc="outside lower center", ncols=len(groups))
         return to_image(figure)
 
 

@@ -10,26 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.plots.charts import MOST_NAMED, Line, Panel, draw_panels
-from tao_like.plots.palette import INK, PALETTE, class_color
+from tao_like.plots.palette import INK
+from tao_like.plots.palette import class_color as class_color
 from tao_like.plots.text import shorten
-
-__all__ = [
-    "PALETTE",
-    "Curve",
-    "ThresholdCurve",
-    "class_color",
-    "classifier_curves",
-    "draw_curves",
-    "draw_threshold_curves",
-    "threshold_curve",
-]
 
 THRESHOLDS = np.linspace(0, 1, 201)
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-
-class_color = class_color
-"""The name that callers have for it."""
 
 
 def draw_curves(curves: Mapping[str, tuple[Curve, tuple[float, float, float]]]) -> Image.Image:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from PIL import Image
@@ -24,21 +23,8 @@ History = Sequence[Mapping[str, float]]
 """A mapping an epoch: ``epoch`` (from 1), losses and metrics by name, as ``train_loss`` and ``val_mAP``."""
 
 
-@contextmanager
-def _replacing(final: Path) -> Iterator[Path]:
-    """A path beside the final one, which it becomes when all is written."""
-    temporary = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}")
-    try:
-        yield temporary
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_curves(
-    folder: Path,
-    history: History,
-    open_atomically: Callable[[Path], AbstractContextManager[Path]] = _replacing,
+    folder: Path, history: History, open_atomically: Callable[[Path], AbstractContextManager[Path]]
 ) -> None:
     """Writes ``metrics.csv``, a line an epoch, and ``curves.png``, each either whole or as it was before.
 

@@ -44,22 +44,19 @@ class Point:
     group: str
 
 
-def draw_named_points(
-    points: Sequence[Point], *, title: str, x_label: str, size: tuple[int, int] = (900, 560)
-) -> Image.Image:
+def draw_named_points(points: Sequence[Point], *, title: str, x_label: str) -> Image.Image:
     """Points with their names, on a logarithmic axis to the right.
 
     Args:
         points: at least one, with x above 0.
         title: above, such as the metric that goes upwards.
         x_label: below.
-        size: of the image, in pixels.
     """
     values = [point.y for point in points]
     times = [point.x for point in points]
     margin = max(0.15 * (max(values) - min(values)), 0.01)
     low, high = min(times) / 1.3, max(times) * 1.3
-    with canvas(*size, [*(point.name for point in points), title]) as figure:
+    with canvas(900, 560, [*(point.name for point in points), title]) as figure:
         axes = figure.subplots()
         axes.set_title(shorten(title, 80))
         axes.set_xlabel(x_label)

@@ -29,7 +29,6 @@ class Sample:
         name: What users call it.
         help: One line that says what it is.
         write: Writes it into a folder; the second argument is a seed.
-        needs: What must be installed for it, for users; empty: nothing further.
         layouts: What writes it in another layout, by the layout's name; the first is what ``write`` writes.
             Empty: it has one form only.
         read: Writes it into a folder from a source that the user brings, with a seed, in place of ``write``.
@@ -38,7 +37,6 @@ class Sample:
     name: str
     help: str
     write: Callable[[Path, int], Path] | None
-    needs: str = ""
     layouts: Mapping[str, Callable[[Path, int], Path]] = field(default_factory=dict)
     read: Callable[[Path, Path, int], Path] | None = None
 
@@ -50,13 +48,11 @@ SAMPLES: dict[str, Sample] = {
             "digits",
             "1,797 scans of handwritten digits as class folders, in train, val and test (classification)",
             write_digits,
-            needs="scikit-learn: pip install scikit-learn",
         ),
         Sample(
             "digit_scenes",
             "460 photos with handwritten digits of many sizes on them, with boxes and masks (detection)",
             write_scenes,
-            needs="scikit-learn: pip install scikit-learn",
         ),
         Sample(
             "skeleton_actions",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import DatasetError
+from tao_like.samples.coco import annotation
 from tao_like.samples.digits import divide_digits
 
 SIZE = (320, 240)
@@ -45,7 +46,7 @@ Made with seed {seed}.
 """
 
 
-def write_scenes(folder: Path | str, seed: int = 0) -> Path:
+def write_scenes(folder: Path, seed: int = 0) -> Path:
     """Writes ``<split>/<number>.jpg``, ``<split>.json`` in COCO's form, and a README.txt.
 
     The same seed gives the same files.
@@ -66,7 +67,6 @@ def write_scenes(folder: Path | str, seed: int = 0) -> Path:
         raise DatasetError(
             "the scenes come from scikit-learn, which is not installed; pip install scikit-learn"
         ) from error
-    folder = Path(folder)
     scans = load_digits()
     digits = [int(digit) for digit in scans.target]
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
@@ -83,8 +83,8 @@ def write_scenes(folder: Path | str, seed: int = 0) -> Path:
             name = f"{number:04d}.jpg"
             scene.image().save(folder / split / name, quality=92)
             images.append({"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]})
-            for annotation in scene.annotations():
-                annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})
+            for entry in scene.annotations():
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **entry})
         content = {
             "images": images,
             "annotations": annotations,
@@ -154,30 +154,8 @@ class _Scene:
 
     def annotations(self) -> list[dict[str, Any]]:
         """COCO's values of each digit of which something is seen."""
-        found = []
-        for digit, mask in zip(self.digits, self.masks, strict=True):
-            rows, columns = np.nonzero(mask)
-            if not len(rows):
-                continue
-            left, top = int(columns.min()), int(rows.min())
-            found.append(
-                {
-                    "category_id": digit + 1,
-                    "bbox": [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top],
-                    "area": int(mask.sum()),
-                    "iscrowd": 0,
-                    "segmentation": {"size": [SIZE[1], SIZE[0]], "counts": run_lengths(mask)},
-                }
-            )
-        return found
-
-
-def run_lengths(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """COCO's uncompressed run lengths of a mask: column by column, of 0 and 1 by turns, 0 first."""
-    values = mask.ravel(order="F")
-    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
-    lengths: list[int] = np.diff([0, *changes.tolist(), len(values)]).tolist()
-    return [0, *lengths] if values[0] else lengths
+        found = (annotation(mask, digit + 1) for digit, mask in zip(self.digits, self.masks, strict=True))
+        return [one for one in found if one is not None]
 
 
 def _common(box: tuple[int, int, int], other: tuple[int, int, int]) -> float:

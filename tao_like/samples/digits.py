@@ -33,7 +33,7 @@ File names hold the scan's number in scikit-learn's order. Made with seed {seed}
 """
 
 
-def write_digits(folder: Path | str, seed: int = 0) -> Path:
+def write_digits(folder: Path, seed: int = 0) -> Path:
     """Writes the scans as ``<split>/<digit>/<number>.png``, 32 x 32 pixels, grey, and a README.txt.
 
     The same seed gives the same files.
@@ -54,7 +54,6 @@ def write_digits(folder: Path | str, seed: int = 0) -> Path:
         raise DatasetError(
             "the digits come with scikit-learn, which is not installed; pip install scikit-learn"
         ) from error
-    folder = Path(folder)
     scans = load_digits()
     images = np.rint(scans.images * (255 / 16)).astype(np.uint8)
     digits = [int(digit) for digit in scans.target]

@@ -48,7 +48,7 @@ class Emoji:
     captions: tuple[str, ...]
 
 
-def write_emoji(folder: Path | str, source: Path | str, seed: int = 0) -> Path:
+def write_emoji(folder: Path, source: Path, seed: int = 0) -> Path:
     """Writes the images on a grey ground, and lists of captions for train, val and test.
 
     Args:
@@ -63,7 +63,6 @@ def write_emoji(folder: Path | str, source: Path | str, seed: int = 0) -> Path:
     Raises:
         DatasetError: The source is no such folder, or one of another style.
     """
-    folder, source = Path(folder), Path(source)
     style = _style(source)
     emoji = list(_emoji(source, style))
     if not emoji:

@@ -237,7 +237,7 @@ def write_frames(folder: Path, counts: dict[str, int], seed: int) -> None:
             (folder / split / "label" / f"{frame:06d}.txt").write_text(text, encoding="utf-8")
 
 
-def write_lidar_scenes(folder: Path | str, seed: int = 0) -> Path:
+def write_lidar_scenes(folder: Path, seed: int = 0) -> Path:
     """Writes ``<split>/lidar/*.bin``, ``<split>/label/*.txt`` and a README.txt.
 
     Args:
@@ -247,7 +247,6 @@ def write_lidar_scenes(folder: Path | str, seed: int = 0) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_frames(folder, COUNTS, seed)
     text = README.format(count=sum(COUNTS.values()), seed=seed)

@@ -91,7 +91,7 @@ def all_shapes() -> list[Shape]:
     return [Shape(*one) for one in itertools.product(SIZES, COLORS, SHAPES, PLACES)]
 
 
-def write_shapes_captions(folder: Path | str, seed: int = 0) -> Path:
+def write_shapes_captions(folder: Path, seed: int = 0) -> Path:
     """Writes ``images/<split>/*.png``, ``<split>.jsonl``, ``classes.txt`` and a README.txt.
 
     The same seed gives the same files.
@@ -103,7 +103,6 @@ def write_shapes_captions(folder: Path | str, seed: int = 0) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(folder)
     total = 0
     for number, (split, count) in enumerate(IMAGES.items()):
         generator = np.random.default_rng([seed, number])

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tao_like.samples.coco import annotation
+
 WIDTH, HEIGHT = 192, 160
 COUNTS = {"train": 200, "val": 40, "test": 40}
 CLASSES = ("ground", "disk", "ring", "square", "cross", "rod")
@@ -46,7 +48,7 @@ Made with seed {seed}.
 """
 
 
-def write_shapes_scenes(folder: Path | str, seed: int = 0) -> Path:
+def write_shapes_scenes(folder: Path, seed: int = 0) -> Path:
     """Writes ``images/<split>``, ``masks/<split>``, ``annotations/<split>.json``, classes.txt and README.txt.
 
     The same seed gives the same files.
@@ -58,7 +60,6 @@ def write_shapes_scenes(folder: Path | str, seed: int = 0) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(folder)
     for index, (split, count) in enumerate(COUNTS.items()):
         for part in ("images", "masks"):
             (folder / part / split).mkdir(parents=True, exist_ok=True)
@@ -119,31 +120,9 @@ class Scene:
 
     def annotations(self) -> list[dict[str, Any]]:
         """What can be seen of each shape, as COCO writes it; hidden shapes are left out."""
-        found = []
-        for number, label in enumerate(self._labels, start=1):
-            region = self.shapes == number
-            if not region.any():
-                continue
-            rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-            box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-            found.append(
-                {
-                    "category_id": label,
-                    "bbox": [int(value) for value in box],
-                    "area": int(region.sum()),
-                    "iscrowd": 0,
-                    "segmentation": {"size": [HEIGHT, WIDTH], "counts": run_lengths(region)},
-                }
-            )
-        return found
-
-
-def run_lengths(region: Region) -> list[int]:
-    """COCO's uncompressed runs: column by column, first how many pixels are outside."""
-    flat = region.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    lengths: list[int] = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
-    return [0, *lengths] if flat[0] else lengths
+        labels = enumerate(self._labels, start=1)
+        found = (annotation(self.shapes == number, label) for number, label in labels)
+        return [one for one in found if one is not None]
 
 
 def _ground(draw: np.random.Generator) -> Grid:

@@ -32,21 +32,20 @@ def test_a_line_an_epoch_with_empty_cells_where_there_is_no_value() -> None:
 
 
 def test_both_files_are_written_and_the_table_is_read_back(tmp_path: Path) -> None:
-    for writer in ({}, {"open_atomically": atomic_path}):
-        write_curves(tmp_path, HISTORY, **writer)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "metrics.csv"]
-        with (tmp_path / "metrics.csv").open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-        found = [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
-        np.testing.assert_equal(found, HISTORY)
-        with Image.open(tmp_path / "curves.png") as image:
-            assert image.size == (840, 300)
-    write_curves(tmp_path / "none", [])
+    write_curves(tmp_path, HISTORY, atomic_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "metrics.csv"]
+    with (tmp_path / "metrics.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    found = [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
+    np.testing.assert_equal(found, HISTORY)
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.size == (840, 300)
+    write_curves(tmp_path / "none", [], atomic_path)
     assert not (tmp_path / "none" / "metrics.csv").exists()
 
 
 def test_a_broken_writing_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_curves(tmp_path, HISTORY[:1])
+    write_curves(tmp_path, HISTORY[:1], atomic_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     @contextmanager
@@ -63,7 +62,7 @@ def test_a_broken_writing_leaves_what_was_there(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Image.Image, "save", fails)
     with pytest.raises(OSError, match="full"):
-        write_curves(tmp_path, HISTORY)
+        write_curves(tmp_path, HISTORY, atomic_path)
     assert {path.name for path in tmp_path.iterdir()} == set(before)
     assert (tmp_path / "curves.png").read_bytes() == before["curves.png"]
 

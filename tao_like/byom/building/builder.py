@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -157,12 +156,9 @@ class Builder:
 
     def _grows(self, node: Node) -> bool:
         """Whether the results of constants may be too large to be kept."""
-        for name in node.outputs:
-            shape = self.graph.type_of(name).shape
-            sizes = [size for size in shape or () if isinstance(size, int)]
-            if functools.reduce(operator.mul, sizes, 1) > MOST_FOLDED_VALUES:
-                return True
-        return False
+        shapes = (self.graph.type_of(name).shape or () for name in node.outputs)
+        known = ([size for size in shape if isinstance(size, int)] for shape in shapes)
+        return any(math.prod(sizes) > MOST_FOLDED_VALUES for sizes in known)
 
     def _follow_images(self, node: Node) -> None:
         """Keeps account of what is still the input as it came, so that image means and stds are known."""
@@ -193,7 +189,7 @@ class Builder:
             if sizes.is_size(node):
                 continue
             if node.op == "get_attr":
-                if isinstance(attribute_at(self.root, str(node.target)), nn.Parameter):
+                if isinstance(operator.attrgetter(str(node.target))(self.root), nn.Parameter):
                     return None
             elif node.op != "call_function":
                 return None
@@ -254,7 +250,7 @@ class Builder:
         tensor = value.constant
         if tensor is None or tensor.numel() > sizes.MOST_ITEMS:
             return None
-        self._note_constant(value, "shape")
+        self.note_constant(value, "shape")
         return sizes.items_of(tensor.flatten().tolist(), tuple(tensor.shape))
 
     # --- tensors ---
@@ -280,10 +276,11 @@ class Builder:
                 path = self.tree.add_module(path, table)
                 self._attributes[key] = self.fx.call_module(path)
             note_role(self._attributes[key], role, value.constant)
-            self._note_constant(value, role, path)
+            self.note_constant(value, role, path)
         return self._attributes[key]
 
-    def _note_constant(self, value: Value, role: Role, path: str = "") -> None:
+    def note_constant(self, value: Value, role: Role, path: str = "") -> None:
+        """Notes what became of a constant."""
         self.uses += [Use(name, role, path) for name in value.sources]
 
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
@@ -299,9 +296,3 @@ class Builder:
         if key is not None:
             self._tied[key] = path
         return path
-
-
-def attribute_at(root: nn.Module, path: str) -> Any:
-    """The parameter or buffer at a path."""
-    holder, _, name = path.rpartition(".")
-    return getattr(root.get_submodule(holder), name)

@@ -7,11 +7,18 @@ functions asks a size for its value, so that it stays open in whatever is writte
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+add, subtract, multiply, divide = operator.add, operator.sub, operator.mul, operator.truediv
+# Sizes are not negative, where the kinds of rest differ.
+modulo, negate, both, either = operator.mod, operator.neg, operator.and_, operator.or_
+equal, less, greater = operator.eq, operator.lt, operator.gt
+less_or_equal, greater_or_equal = operator.le, operator.ge
 
 
 def size_of(values: Tensor, axis: int) -> Any:
@@ -51,42 +58,12 @@ def to_numbers(tensor: Tensor) -> Any:
     return tensor.tolist()
 
 
-def add(left: Any, right: Any) -> Any:
-    """The sum."""
-    return left + right
-
-
-def subtract(left: Any, right: Any) -> Any:
-    """The difference."""
-    return left - right
-
-
-def multiply(left: Any, right: Any) -> Any:
-    """The product."""
-    return left * right
-
-
-def divide(left: Any, right: Any) -> Any:
-    """The quotient of floats."""
-    return left / right
-
-
 def divide_whole(left: Any, right: Any) -> Any:
     """The quotient of whole numbers without the rest; of known numbers towards zero, as in C."""
     if type(left) is int and type(right) is int:
         return left // right if (left < 0) == (right < 0) else -(-left // right)
     # Sizes are not negative, where floor and truncation differ.
     return left // right
-
-
-def modulo(left: Any, right: Any) -> Any:
-    """The rest; sizes are not negative, where the kinds of rest differ."""
-    return left % right
-
-
-def negate(value: Any) -> Any:
-    """The negative."""
-    return -value
 
 
 def floor(value: Any) -> Any:
@@ -102,31 +79,6 @@ def ceil(value: Any) -> Any:
 def root(value: Any) -> Any:
     """The square root."""
     return (value * 1.0) ** 0.5
-
-
-def equal(left: Any, right: Any) -> Any:
-    """Whether two are the same."""
-    return left == right
-
-
-def less(left: Any, right: Any) -> Any:
-    """Whether the left is smaller."""
-    return left < right
-
-
-def greater(left: Any, right: Any) -> Any:
-    """Whether the left is larger."""
-    return left > right
-
-
-def less_or_equal(left: Any, right: Any) -> Any:
-    """Whether the left is not larger."""
-    return left <= right
-
-
-def greater_or_equal(left: Any, right: Any) -> Any:
-    """Whether the left is not smaller."""
-    return left >= right
 
 
 def choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -157,16 +109,6 @@ def _known(*values: Any) -> bool:
 def negation(value: Any) -> Any:
     """Whether it is false."""
     return torch.logical_not(value) if isinstance(value, Tensor) else not value
-
-
-def both(left: Any, right: Any) -> Any:
-    """Whether both hold."""
-    return left & right
-
-
-def either(left: Any, right: Any) -> Any:
-    """Whether one of them holds."""
-    return left | right
 
 
 def to_float(value: Any) -> Any:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from tao_like.byom.building.network import called_module
+
 
 def silu_over(values: Tensor) -> Tensor:
     """SiLU; without gradients it writes over its input. With them, torch would have to copy that first."""
@@ -88,15 +90,12 @@ def _is_free(module: fx.GraphModule, value: object) -> bool:
     """Whether a value may be written over: a layer or a sum made it, for one user."""
     if not isinstance(value, fx.Node) or len(value.users) != 1:
         return False
-    if value.op != "call_module":
-        return value.target in (torch.add, operator.iadd, add_over)
-    return isinstance(module.get_submodule(str(value.target)), _FRESH)
+    is_sum = value.target in (torch.add, operator.iadd, add_over)
+    return is_sum or isinstance(called_module(module, value), _FRESH)
 
 
 def _is_view(module: fx.GraphModule, value: fx.Node) -> bool:
-    if value.op == "call_module":
-        return isinstance(module.get_submodule(str(value.target)), nn.Linear)
-    return value.target is add_over
+    return value.target is add_over or isinstance(called_module(module, value), nn.Linear)
 
 
 def keep(value: fx.Node) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx import GraphModule
 
 from tao_like.byom.building.roles import Role
@@ -44,3 +44,8 @@ def note_role(node: fx.Node, role: Role, constant: Tensor) -> None:
     long_axes = sum(size > 1 for size in constant.shape)
     if role == "embedding weight" or (role in _SCALES_AND_SHIFTS and long_axes <= 1):
         node.meta[_ROLE] = role
+
+
+def called_module(module: GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that a node of a network calls; None where it calls none."""
+    return module.get_submodule(str(node.target)) if node.op == "call_module" else None

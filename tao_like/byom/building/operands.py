@@ -32,7 +32,8 @@ def operand_role(view: NodeView, position: int, value: Value) -> Role:
         return "grid"
     if op in ("Add", "Sub", "Mul", "Div"):
         others = [other for other in view.inputs() if other is not value]
-        if others and all(view.builder.is_image(other) for other in others) and _is_per_channel(tensor):
+        of_images = bool(others) and all(view.builder.is_image(other) for other in others)
+        if of_images and tensor.numel() <= CHANNELS_OF_AN_IMAGE:
             return "image scaling"
         positions = bool(others) and all(view.builder.is_position(other) for other in others)
         if positions or kept:
@@ -67,7 +68,3 @@ def _is_prior(view: NodeView, value: Value) -> bool:
     tables = [value.constant, *(held[name] for name in value.sources if name in held)]
     is_table = any(sum(size > 1 for size in one.shape) > 1 for one in tables)
     return is_table and not view.builder.ahead.is_followed(view.node)
-
-
-def _is_per_channel(tensor: Tensor) -> bool:
-    return tensor.numel() <= CHANNELS_OF_AN_IMAGE

@@ -61,6 +61,31 @@ def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[_F], _F]
     return register
 
 
+def function_for(
+    op: str, inputs: int = 1, *, since: int = 1, domain: str = "", **attributes: Any
+) -> Callable[[_F], _F]:
+    """Register a function that itself does an operation: it takes the inputs, and then the attributes.
+
+    Args:
+        op: name of the operation.
+        inputs: how many.
+        since: as for :func:`converter`.
+        domain: likewise.
+        attributes: names in the function's order, with what they are where the source leaves them out.
+    """
+
+    def register(function: _F) -> _F:
+        @converter(op, since=since, domain=domain)
+        def convert(node: Any) -> Any:
+            given = (node.input(index) for index in range(inputs))
+            settings = (node.attribute(name, usual) for name, usual in attributes.items())
+            return node.call(function, *given, *settings)
+
+        return function
+
+    return register
+
+
 def find_converter(domain: str, op: str, opset: int) -> Converter | None:
     """The function for an operation of a version; None where there is none."""
     return _fitting(_taught, domain, op, opset) or _fitting(_converters, domain, op, opset)

@@ -112,11 +112,8 @@ def _counts(values: Tensor) -> bool:
     long = [axis for axis, size in enumerate(values.shape) if size >= _SHORTEST_COUNT]
     if not long:
         return False
-    return all(_counts_along(values.movedim(axis, -1).reshape(-1, values.shape[axis])) for axis in long)
-
-
-def _counts_along(lines: Tensor) -> bool:
-    return all(_is_count(line.diff()) for line in lines[:_LINES_LOOKED_AT])
+    lines = (values.movedim(axis, -1).reshape(-1, values.shape[axis])[:_LINES_LOOKED_AT] for axis in long)
+    return all(_is_count(line.diff()) for along in lines for line in along)
 
 
 def _is_count(steps: Tensor) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,8 @@ MOST_ITEMS = 64
 """A value with more items is no shape."""
 _POWERS = (1, 2, 3)
 """Exponents that are written out as products."""
-Given = Sequence[Items | None]
-SizesFunction = Callable[["Arithmetic", Given, dict[str, Any]], "Items | list[Items] | None"]
+SizesFunction = Callable[["Call"], "Items | list[Items] | None"]
 _functions: dict[str, SizesFunction] = {}
-
-
-class OpenSizeError(ValueError):
-    """Something that must be known here follows from the input."""
 
 
 class Arithmetic:
@@ -78,7 +74,8 @@ class Arithmetic:
 
 def is_size(node: fx.Node) -> bool:
     """Whether a node of a network computes a size, or a tensor of sizes, and no values."""
-    return node.target in host.KINDS or node.target is host.shape_of
+    # Not by its function: what adds two sizes adds two tensors too.
+    return "kind" in node.meta or node.target is host.shape_of
 
 
 def items_of(values: Sequence[Any], shape: tuple[int, ...]) -> Items:
@@ -145,11 +142,48 @@ def _simplified(function: Callable[..., Any], items: Sequence[Any]) -> Any:
 # --- operations of ONNX on arrays of items ---
 
 
+@dataclass(frozen=True)
+class Call:
+    """An operation on items.
+
+    Attributes:
+        arithmetic: computes with single items.
+        inputs: None: left out.
+        attributes: of the node.
+    """
+
+    arithmetic: Arithmetic
+    inputs: Sequence[Items | None]
+    attributes: dict[str, Any]
+
+    def items(self, index: int) -> Items:
+        """An input. Raises ValueError where it is left out."""
+        found = self.inputs[index] if index < len(self.inputs) else None
+        if found is None:
+            raise ValueError(f"input {index} is missing")
+        return found
+
+    def all(self) -> list[Items]:
+        """All inputs. Raises ValueError where one is left out."""
+        return [self.items(index) for index in range(len(self.inputs))]
+
+    def numbers(self, index: int, name: str = "") -> list[Any] | None:
+        """Known numbers from an input or an attribute; None where neither is given."""
+        if name in self.attributes:
+            return list(self.attributes[name])
+        if index >= len(self.inputs) or self.inputs[index] is None:
+            return None
+        items = self.items(index)
+        if not is_known(items):
+            raise ValueError(f"input {index} follows from the network's input")
+        return list(items.flat)
+
+
 def sizes_function(*ops: str) -> Callable[[SizesFunction], SizesFunction]:
     """Register a function that does an operation on items.
 
-    It takes the arithmetic, the inputs and the node's attributes, and gives an array, a list of arrays, or
-    None where the operation has to be done on tensors after all.
+    It takes the call, and gives an array, a list of arrays, or None where the operation has to be done on
+    tensors after all.
     """
 
     def register(function: SizesFunction) -> SizesFunction:
@@ -160,14 +194,14 @@ def sizes_function(*ops: str) -> Callable[[SizesFunction], SizesFunction]:
 
 
 def on_sizes(
-    arithmetic: Arithmetic, op: str, inputs: Given, attributes: dict[str, Any]
+    arithmetic: Arithmetic, op: str, inputs: Sequence[Items | None], attributes: dict[str, Any]
 ) -> list[Items] | None:
     """The outputs of an operation of the standard on items; None where it has to be done on tensors."""
     function = _functions.get(op)
     if function is None:
         return None
     try:
-        found = function(arithmetic, inputs, attributes)
+        found = function(Call(arithmetic, inputs, attributes))
     except (ValueError, IndexError, TypeError, ArithmeticError):
         # The operation on tensors will say what is wrong, if anything is.
         return None
@@ -175,25 +209,6 @@ def on_sizes(
         return None
     outputs = found if isinstance(found, list) else [found]
     return outputs if all(output.size <= MOST_ITEMS for output in outputs) else None
-
-
-def _items(inputs: Given, index: int) -> Items:
-    found = inputs[index] if index < len(inputs) else None
-    if found is None:
-        raise ValueError(f"input {index} is missing")
-    return found
-
-
-def _numbers(inputs: Given, index: int, attributes: dict[str, Any], name: str = "") -> list[Any] | None:
-    """Known numbers from an input or an attribute; None where neither is given."""
-    if name in attributes:
-        return list(attributes[name])
-    if index >= len(inputs) or inputs[index] is None:
-        return None
-    items = _items(inputs, index)
-    if not is_known(items):
-        raise OpenSizeError
-    return list(items.flat)
 
 
 _EACH: dict[str, Callable[..., Any]] = {
@@ -206,9 +221,8 @@ _EACH: dict[str, Callable[..., Any]] = {
 
 
 def _each(op: str) -> SizesFunction:
-    def apply(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-        del attributes
-        return arithmetic.each(_EACH[op], *(_items(inputs, index) for index in range(len(inputs))))
+    def apply(call: Call) -> Items:
+        return call.arithmetic.each(_EACH[op], *call.all())
 
     return apply
 
@@ -218,30 +232,26 @@ for _op in _EACH:
 
 
 @sizes_function("Div")
-def _divide(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del attributes
-    left, right = _items(inputs, 0), _items(inputs, 1)
+def _divide(call: Call) -> Items:
+    left, right = call.items(0), call.items(1)
     whole = _kind(*left.flat, *right.flat) is int
-    return arithmetic.each(host.divide_whole if whole else host.divide, left, right)
+    return call.arithmetic.each(host.divide_whole if whole else host.divide, left, right)
 
 
 @sizes_function("Pow")
-def _power(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items | None:
-    del attributes
-    base, exponent = _items(inputs, 0), _items(inputs, 1)
+def _power(call: Call) -> Items | None:
+    base, exponent = call.items(0), call.items(1)
     if exponent.size != 1 or not is_known(exponent) or exponent.item() not in _POWERS:
         return None
     result = base
     for _ in range(int(exponent.item()) - 1):
-        result = arithmetic.each(host.multiply, result, base)
+        result = call.arithmetic.each(host.multiply, result, base)
     return result
 
 
 def _fold(function: Callable[..., Any]) -> SizesFunction:
-    def apply(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-        del attributes
-        arrays = [_items(inputs, index) for index in range(len(inputs))]
-        return functools.reduce(lambda left, right: arithmetic.each(function, left, right), arrays)
+    def apply(call: Call) -> Items:
+        return functools.reduce(lambda left, right: call.arithmetic.each(function, left, right), call.all())
 
     return apply
 
@@ -251,33 +261,30 @@ for _op, _function in (("Min", host.smaller), ("Max", host.larger), ("Sum", host
 
 
 @sizes_function("Identity")
-def _identity(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic, attributes
-    return _items(inputs, 0)
+def _identity(call: Call) -> Items:
+    return call.items(0)
 
 
 @sizes_function("Cast")
-def _cast(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items | None:
-    dtype = dtype_of(attributes["to"])
+def _cast(call: Call) -> Items | None:
+    dtype = dtype_of(call.attributes["to"])
     if dtype is None or dtype.is_complex:
         return None
     kind: Callable[..., Any] = host.to_float if dtype.is_floating_point else host.to_whole
-    return arithmetic.each(host.to_truth if dtype == torch.bool else kind, _items(inputs, 0))
+    return call.arithmetic.each(host.to_truth if dtype == torch.bool else kind, call.items(0))
 
 
 @sizes_function("Concat")
-def _concat(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    return np.concatenate([_items(inputs, index) for index in range(len(inputs))], attributes["axis"])
+def _concat(call: Call) -> Items:
+    return np.concatenate(call.all(), call.attributes["axis"])
 
 
 @sizes_function("Gather")
-def _gather(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    values, indices = _items(inputs, 0), _items(inputs, 1)
+def _gather(call: Call) -> Items | None:
+    values, indices = call.items(0), call.items(1)
     if not is_known(indices):
-        raise OpenSizeError
-    return _array(np.take(values, indices.astype(np.int64), axis=attributes.get("axis", 0)))
+        return None
+    return _array(np.take(values, indices.astype(np.int64), axis=call.attributes.get("axis", 0)))
 
 
 def _array(value: Any) -> Items:
@@ -286,13 +293,12 @@ def _array(value: Any) -> Items:
 
 
 @sizes_function("Slice")
-def _slice(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    values = _items(inputs, 0)
-    starts = _numbers(inputs, 1, attributes, "starts") or []
-    ends = _numbers(inputs, 2, attributes, "ends") or []
-    axes = _numbers(inputs, 3, attributes, "axes") or list(range(len(starts)))
-    steps = _numbers(inputs, 4, attributes, "steps") or [1] * len(starts)
+def _slice(call: Call) -> Items:
+    values = call.items(0)
+    starts = call.numbers(1, "starts") or []
+    ends = call.numbers(2, "ends") or []
+    axes = call.numbers(3, "axes") or list(range(len(starts)))
+    steps = call.numbers(4, "steps") or [1] * len(starts)
     for axis, first, last, step in zip(axes, starts, ends, steps, strict=True):
         # In ONNX a backward end below -length means: to the beginning.
         stop = None if step < 0 and last < -values.shape[axis] else last
@@ -301,47 +307,41 @@ def _slice(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) ->
 
 
 @sizes_function("Unsqueeze")
-def _unsqueeze(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    return np.expand_dims(_items(inputs, 0), tuple(_numbers(inputs, 1, attributes, "axes") or ()))
+def _unsqueeze(call: Call) -> Items:
+    return np.expand_dims(call.items(0), tuple(call.numbers(1, "axes") or ()))
 
 
 @sizes_function("Squeeze")
-def _squeeze(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    axes = _numbers(inputs, 1, attributes, "axes")
-    return np.squeeze(_items(inputs, 0), None if axes is None else tuple(axes))
+def _squeeze(call: Call) -> Items:
+    axes = call.numbers(1, "axes")
+    return np.squeeze(call.items(0), None if axes is None else tuple(axes))
 
 
 @sizes_function("Reshape")
-def _reshape(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    values, sizes = _items(inputs, 0), _numbers(inputs, 1, attributes, "shape") or []
-    if not attributes.get("allowzero", 0):
+def _reshape(call: Call) -> Items:
+    values, sizes = call.items(0), call.numbers(1, "shape") or []
+    if not call.attributes.get("allowzero", 0):
         sizes = [values.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
     return values.reshape(sizes)
 
 
 @sizes_function("Transpose")
-def _transpose(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    return np.transpose(_items(inputs, 0), attributes.get("perm"))
+def _transpose(call: Call) -> Items:
+    return np.transpose(call.items(0), call.attributes.get("perm"))
 
 
 @sizes_function("Expand")
-def _expand(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    values, sizes = _items(inputs, 0), _numbers(inputs, 1, attributes) or []
+def _expand(call: Call) -> Items:
+    values, sizes = call.items(0), call.numbers(1) or []
     _refuse_many(sizes)
     return np.broadcast_to(values, np.broadcast_shapes(values.shape, tuple(sizes)))
 
 
 @sizes_function("Tile")
-def _tile(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items:
-    del arithmetic
-    counts = _numbers(inputs, 1, attributes) or []
+def _tile(call: Call) -> Items:
+    counts = call.numbers(1) or []
     _refuse_many(counts)
-    return np.tile(_items(inputs, 0), counts)
+    return np.tile(call.items(0), counts)
 
 
 def _refuse_many(sizes: Sequence[int]) -> None:
@@ -350,23 +350,22 @@ def _refuse_many(sizes: Sequence[int]) -> None:
 
 
 @sizes_function("Split")
-def _split(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> list[Items] | None:
-    del arithmetic
-    sizes = _numbers(inputs, 1, attributes, "split")
+def _split(call: Call) -> list[Items] | None:
+    sizes = call.numbers(1, "split")
     if sizes is None:
         return None
-    return np.split(_items(inputs, 0), np.cumsum(sizes)[:-1].tolist(), attributes.get("axis", 0))
+    return np.split(call.items(0), np.cumsum(sizes)[:-1].tolist(), call.attributes.get("axis", 0))
 
 
 def _reduction(function: Callable[..., Any]) -> SizesFunction:
-    def apply(arithmetic: Arithmetic, inputs: Given, attributes: dict[str, Any]) -> Items | None:
-        values, axes = _items(inputs, 0), _numbers(inputs, 1, attributes, "axes")
+    def apply(call: Call) -> Items | None:
+        values, axes = call.items(0), call.numbers(1, "axes")
         if values.ndim != 1 or not values.size or axes not in (None, [], [0], [-1]):
             return None
-        if not axes and attributes.get("noop_with_empty_axes", 0):
+        if not axes and call.attributes.get("noop_with_empty_axes", 0):
             return values
-        whole = functools.reduce(lambda left, right: arithmetic(function, left, right), values.flat)
-        return items_of([whole], (1,) if attributes.get("keepdims", 1) else ())
+        whole = functools.reduce(lambda left, right: call.arithmetic(function, left, right), values.flat)
+        return items_of([whole], (1,) if call.attributes.get("keepdims", 1) else ())
 
     return apply
 

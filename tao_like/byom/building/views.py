@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import torch
 from torch import Tensor, fx, nn
@@ -82,13 +82,15 @@ class Building(Protocol):
     def add_module(self, view: NodeView, module: nn.Module, *, tied: bool) -> str:
         """Puts a module into the network and returns its path."""
 
-    def _note_constant(self, value: Value, role: Role, path: str = "") -> None: ...
+    def note_constant(self, value: Value, role: Role, path: str = "") -> None:
+        """Notes what became of a constant."""
 
 
 class NodeView:
     """One node of the source, as the function that converts it sees it.
 
     Attributes:
+        builder: of the network.
         node: operation, names and attributes.
         index: its index in the graph.
         weights: name of an initializer that went into a module, to its role.
@@ -155,7 +157,7 @@ class NodeView:
         if found is not None:
             return found.tolist()
         if value.constant is not None:
-            self.builder._note_constant(value, "shape")
+            self.builder.note_constant(value, "shape")
             return value.constant.tolist()
         return self._emit(host.to_numbers, (self.builder.tensor(value),))
 
@@ -170,7 +172,7 @@ class NodeView:
         """An input that is one number: the number, or the input itself where it is computed."""
         value = self.input(index)
         if value.constant is not None and value.constant.numel() == 1:
-            self.builder._note_constant(value, "scalar")
+            self.builder.note_constant(value, "scalar")
             return value.constant.item()
         return value
 
@@ -195,6 +197,12 @@ class NodeView:
         result = self._emit(function, self._arguments(arguments), self._settings(settings))
         return self._parts(result, count)
 
+    @overload
+    def module(self, module: nn.Module, *arguments: Any, tied: bool = False) -> Value: ...
+
+    @overload
+    def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int) -> Any: ...
+
     def module(self, module: nn.Module, *arguments: Any, tied: bool = False, count: int = 1) -> Any:
         """A call of a module.
 
@@ -214,10 +222,6 @@ class NodeView:
         """Adds a line to the report."""
         if text not in self.builder.notes:
             self.builder.notes.append(text)
-
-    def alias(self, value: Value) -> Value:
-        """The input itself as output."""
-        return value
 
     def _emit(self, function: Callable[..., Any], arguments: Any = (), settings: Any = None) -> Any:
         return self.builder.fx.call_function(function, tuple(arguments), settings or {})

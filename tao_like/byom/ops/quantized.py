@@ -45,7 +45,7 @@ def dequantize_linear(node: NodeView) -> Value:
     source = node.input(0)
     made = node.builder.float_before_quantising.get(source.name)
     if made is not None:
-        return node.alias(made)
+        return made
     zero = node.input(2) if node.has(2) else None
     settings = (node.attribute("axis", 1), node.attribute("block_size", 0))
     return node.call(dequantise, source, node.input(1), zero, *settings)
@@ -67,16 +67,12 @@ def quantize_linear(node: NodeView) -> Value:
     return node.call(quantise, node.input(0), node.input(1), zero, *settings)
 
 
-def range_scale(values: Tensor) -> Tensor:
-    """The scale of eight bits over all values and zero."""
-    return (values.amax().clamp(min=0) - values.amin().clamp(max=0)) / 255
-
-
 def quantise_dynamically(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Whole numbers from 0 to 255, their scale and their zero point."""
-    scale = range_scale(values)
+    low = values.amin().clamp(max=0)
+    scale = (values.amax().clamp(min=0) - low) / 255
     step = torch.where(scale == 0, torch.ones_like(scale), scale)
-    zero = torch.round(-values.amin().clamp(max=0) / step).clamp(0, 255)
+    zero = torch.round(-low / step).clamp(0, 255)
     whole = (torch.round(values / step) + zero).clamp(0, 255)
     return whole.to(torch.uint8), scale, zero.to(torch.uint8)
 

@@ -26,3 +26,10 @@ def drop_unused(module: fx.GraphModule, value_nodes: dict[str, fx.Node]) -> None
 def calls_by_module(module: fx.GraphModule) -> Counter[str]:
     """How often the graph calls each module, by its path."""
     return Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
+
+
+def free_path(module: fx.GraphModule, holder: str, word: str) -> str:
+    """The path of a submodule of this name, with ``_`` behind it where the name is taken."""
+    while hasattr(module.get_submodule(holder), word):
+        word += "_"
+    return f"{holder}.{word}" if holder else word

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from tao_like.byom.building import sizes
+from tao_like.byom.building.network import called_module
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.tensor.shaping import slice_axes, split_evenly
-from tao_like.byom.patterns.editing import calls_by_module, drop_unused
+from tao_like.byom.patterns.editing import calls_by_module, drop_unused, free_path
 from tao_like.byom.source.graph import Graph
 
 _SIDE = 3
@@ -38,7 +39,7 @@ def part_gates(
     calls = calls_by_module(module)
     ranks = {node: graph.type_of(name).rank for name, node in value_nodes.items()}
     for node in list(module.graph.nodes):
-        layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        layer = called_module(module, node)
         if type(layer) is not nn.Linear or layer.out_features % _HALVES:
             continue
         halves = _halves(node, layer.out_features, ranks.get(node)) if calls[str(node.target)] == 1 else None
@@ -109,17 +110,13 @@ def _divide(
 ) -> list[str]:
     """Puts two layers in the place of one; gives their paths."""
     holder, _, name = str(node.target).rpartition(".")
-    parent = module.get_submodule(holder)
     paths = []
     for number, (cut, rows) in enumerate(zip(halves, layer.weight.detach().chunk(_HALVES), strict=True)):
         part = nn.Linear(layer.in_features, len(rows), bias=layer.bias is not None, device="meta")
         part.weight = nn.Parameter(rows.clone(), requires_grad=layer.weight.requires_grad)
         if layer.bias is not None:
             part.bias = nn.Parameter(layer.bias.detach().chunk(_HALVES)[number].clone())
-        word = f"{name}_{number}"
-        while hasattr(parent, word):
-            word += "_"
-        path = f"{holder}.{word}" if holder else word
+        path = free_path(module, holder, f"{name}_{number}")
         module.add_submodule(path, part.train(layer.training))
         with module.graph.inserting_before(node):
             call = module.graph.call_module(path, node.args)

@@ -17,12 +17,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from tao_like.byom.building import sizes
-from tao_like.byom.building.builder import attribute_at
+from tao_like.byom.building.network import called_module
 from tao_like.byom.building.roles import Use
 from tao_like.byom.ops.neural.attention import attention
-from tao_like.byom.ops.tensor.elementwise import choose
 from tao_like.byom.ops.tensor.shaping import expand, reshape, slice_axes, squeeze, unsqueeze
-from tao_like.byom.patterns.editing import calls_by_module, drop_unused
+from tao_like.byom.patterns.editing import calls_by_module, drop_unused, free_path
 from tao_like.byom.patterns.recognition import attend
 
 _BETWEEN = {
@@ -130,11 +129,11 @@ def _constant(module: fx.GraphModule, node: Any) -> Tensor | None:
     if not isinstance(node, fx.Node):
         return None
     if node.op == "get_attr":
-        values: Tensor = attribute_at(module, str(node.target))
+        values: Tensor = operator.attrgetter(str(node.target))(module)
         return values
     if node.target is expand:
         return _constant(module, node.args[0])
-    if node.target is choose:
+    if node.target is torch.where:
         condition, yes, no = (_constant(module, one) for one in node.args)
         if condition is not None and bool(condition.all()):
             return yes
@@ -144,9 +143,7 @@ def _constant(module: fx.GraphModule, node: Any) -> Tensor | None:
 
 def _is_linear(module: fx.GraphModule, node: fx.Node, calls: Counter[str]) -> bool:
     """Whether a node calls a linear layer that nobody else calls."""
-    if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.Linear):
-        return False
-    return calls[str(node.target)] == 1
+    return isinstance(called_module(module, node), nn.Linear) and calls[str(node.target)] == 1
 
 
 def _layer_before(module: fx.GraphModule, node: Any, calls: Counter[str]) -> fx.Node | None:
@@ -233,7 +230,6 @@ class _Run:
             # What asks for the size of a value from elsewhere gets the batch.
             waiting += [] if self._is_foreign(node) else node.all_input_nodes
         self.nodes = _in_order(found.last, needed)
-        self.inside = needed | {found.source}
 
     def _is_foreign(self, node: fx.Node) -> bool:
         return sizes.is_size(node) and not self._leads_back(node)
@@ -253,12 +249,8 @@ class _Run:
 
     def numbers(self) -> list[int]:
         """Numbers in the code, of which one may be that of the tokens."""
-        found: dict[int, None] = {}
-        for node in self.nodes:
-            for item in torch.utils._pytree.tree_leaves(node.args[1:]):
-                if type(item) is int and item > 1:
-                    found[item] = None
-        return list(found)
+        items = (item for node in self.nodes for item in torch.utils._pytree.tree_leaves(node.args[1:]))
+        return list(dict.fromkeys(item for item in items if type(item) is int and item > 1))
 
     def scale(self, width: int) -> float:
         """The factor of the scores; numbers that multiply queries and keys before are counted by running."""
@@ -275,29 +267,23 @@ class _Run:
                         values[node] = _BATCH
                         continue
                     if node.op == "get_attr":
-                        values[node] = attribute_at(self.module, str(node.target))
+                        values[node] = operator.attrgetter(str(node.target))(self.module)
                         continue
                     arguments = fx.node.map_arg(node.args, lambda one: values[one])
                     settings = fx.node.map_arg(node.kwargs, lambda one: values[one])
-                    is_module = node.op == "call_module"
-                    function = self.module.get_submodule(str(node.target)) if is_module else node.target
+                    called = called_module(self.module, node)
+                    function = node.target if called is None else called
                     assert callable(function)
                     values[node] = function(*arguments, **settings)
         except Exception:  # other numbers of tokens may fail anywhere in torch
             return None, None
         product = self.found.product
-        given: tuple[Any, ...] = tuple(
-            values[one] if isinstance(one, fx.Node) else self._numbers_of(one, values) for one in product.args
-        )
+        given: Any = fx.node.map_arg(product.args, lambda one: values[one])
         self._factor = self._measured(given, values)
         query = given[0]
         if query.ndim == 3 and product.target is attention:
             query = query.unflatten(2, (given[5][0], -1)).transpose(1, 2)
         return values[self.found.last], query
-
-    @staticmethod
-    def _numbers_of(argument: Any, values: dict[fx.Node, Any]) -> Any:
-        return fx.node.map_arg(argument, lambda one: values[one])
 
     def _measured(self, arguments: tuple[Any, ...], values: dict[fx.Node, Any]) -> float | None:
         """The scale of the scores, with what multiplies queries and keys on their way from the layers."""
@@ -331,12 +317,7 @@ def _in_order(last: fx.Node, needed: set[fx.Node]) -> list[fx.Node]:
 def _put(module: fx.GraphModule, found: _Found, made: ImportedAttention) -> dict[str, str]:
     """Puts a module in the place of the nodes; gives old paths with their new ones."""
     joins = str(found.last.target)
-    holder = joins.rpartition(".")[0]
-    word = "attention"
-    parent = module.get_submodule(holder)
-    while hasattr(parent, word):
-        word += "_"
-    path = f"{holder}.{word}" if holder else word
+    path = free_path(module, joins.rpartition(".")[0], "attention")
     module.add_submodule(path, made)
     with module.graph.inserting_before(found.last):
         call = module.graph.call_module(path, (found.source,))

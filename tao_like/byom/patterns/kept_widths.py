@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from tao_like.byom.building import sizes
+from tao_like.byom.building.network import called_module
 from tao_like.byom.ops.neural.attention import attention, full_attention
 from tao_like.byom.patterns.recognition import attend
 
@@ -32,17 +33,12 @@ def keep_widths_of_heads(module: fx.GraphModule) -> None:
             starts += node.all_input_nodes
         elif node.target is torch.softmax:
             # A softmax without a product behind it gives classes.
-            for user in _behind(node):
-                starts += user.all_input_nodes
+            for product in (user for user in node.users if user.target is torch.matmul):
+                starts += product.all_input_nodes
     for node in _layers_before(module, starts):
         layer = module.get_submodule(str(node.target))
         if type(layer) in _KINDS:
             layer.__class__ = _KINDS[type(layer)]
-
-
-def _behind(softmax: fx.Node) -> list[fx.Node]:
-    """The products that use attention weights."""
-    return [user for user in softmax.users if user.target is torch.matmul]
 
 
 def _layers_before(module: fx.GraphModule, starts: list[fx.Node]) -> list[fx.Node]:
@@ -53,9 +49,7 @@ def _layers_before(module: fx.GraphModule, starts: list[fx.Node]) -> list[fx.Nod
         if node in seen or sizes.is_size(node):
             continue
         seen.add(node)
-        if node.op == "call_module" and isinstance(
-            module.get_submodule(str(node.target)), nn.Linear | nn.Conv2d
-        ):
+        if isinstance(called_module(module, node), nn.Linear | nn.Conv2d):
             found.append(node)
         else:
             waiting += node.all_input_nodes

@@ -11,16 +11,7 @@ from torch import Tensor
 from tao_like.byom.source.graph import Graph, Node, bodies
 
 _SIZE_ARITHMETIC = (
-    "Shape",
-    "Slice",
-    "Gather",
-    "Cast",
-    "Sqrt",
-    "Mul",
-    "Div",
-    "Squeeze",
-    "Unsqueeze",
-    "Identity",
+    *("Shape", "Slice", "Gather", "Cast", "Sqrt", "Mul", "Div", "Squeeze", "Unsqueeze", "Identity"),
 )
 _DEEPEST = 12
 DOMAIN = "tao_like"
@@ -89,6 +80,11 @@ class Network:
         if node is None or node.domain or node.op not in ops or not self.alone(name):
             return None
         return node
+
+    def follower(self, name: str, op: str) -> Node | None:
+        """The node that alone uses a value, where it is of this operation and the value is no output."""
+        users = self.users.get(name, [])
+        return users[0] if self.alone(name) and users[0].op == op else None
 
     def split(self, node: Node) -> tuple[str, Tensor] | None:
         """The computed input of a node of two inputs, and the constant one."""

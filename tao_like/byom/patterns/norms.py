@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.ops.neural.convolution import fill
 from tao_like.byom.patterns.matching import DOMAIN, Found, Network, whole_node
 from tao_like.byom.source.graph import Node
 
@@ -61,18 +62,16 @@ def _with_scale(
 ) -> tuple[list[Node], Node]:
     """A layer norm with the Mul and the Add that follow it."""
     last, inputs = division, [source]
-    scale_node = next(iter(network.users.get(division.outputs[0], [])), None)
-    if scale_node is not None and network.by(division.outputs[0], "Div") is division:
-        scale = network.split(scale_node) if scale_node.op == "Mul" else None
-        if scale is not None and scale[1].ndim == 1:
-            inputs.append(_other(scale_node, scale[0]))
-            group, last = [*group, scale_node], scale_node
-            shift_node = next(iter(network.users.get(last.outputs[0], [])), None)
-            if shift_node is not None and network.alone(last.outputs[0]) and shift_node.op == "Add":
-                shift = network.split(shift_node)
-                if shift is not None and shift[1].shape == scale[1].shape:
-                    inputs.append(_other(shift_node, shift[0]))
-                    group, last = [*group, shift_node], shift_node
+    scale_node = network.follower(division.outputs[0], "Mul")
+    scale = network.split(scale_node) if scale_node else None
+    if scale_node is not None and scale is not None and scale[1].ndim == 1:
+        inputs.append(_other(scale_node, scale[0]))
+        group, last = [*group, scale_node], scale_node
+        shift_node = network.follower(last.outputs[0], "Add")
+        shift = network.split(shift_node) if shift_node else None
+        if shift_node is not None and shift is not None and shift[1].shape == scale[1].shape:
+            inputs.append(_other(shift_node, shift[0]))
+            group, last = [*group, shift_node], shift_node
     if len(inputs) == 1:
         return group, whole_node(last, "PlainLayerNorm", inputs, DOMAIN, epsilon=epsilon)
     return group, whole_node(last, "LayerNormalization", inputs, axis=-1, epsilon=epsilon)
@@ -82,15 +81,10 @@ def _other(node: Node, name: str) -> str:
     return node.inputs[1] if node.inputs[0] == name else node.inputs[0]
 
 
+@function_for("PlainLayerNorm", domain=DOMAIN, epsilon=None)
 def plain_layer_norm(values: Tensor, epsilon: float) -> Tensor:
     """Layer normalization over the last axis, without scale and shift."""
     return functional.layer_norm(values, values.shape[-1:], eps=epsilon)
-
-
-@converter("PlainLayerNorm", domain=DOMAIN)
-def convert_plain_layer_norm(node: NodeView) -> Value:
-    """Layer normalization without scale and shift."""
-    return node.call(plain_layer_norm, node.input(0), node.attribute("epsilon"))
 
 
 def group_norms(network: Network) -> Found:
@@ -99,30 +93,15 @@ def group_norms(network: Network) -> Found:
         if norm.op != "InstanceNormalization" or norm.domain:
             continue
         scale, shift = network.constant(norm.inputs[1]), network.constant(norm.inputs[2])
-        before = network.by(norm.inputs[0], "Reshape")
-        if (
-            before is None
-            or scale is None
-            or shift is None
-            or not bool((scale == 1).all() and (shift == 0).all())
-        ):
+        before, after = network.by(norm.inputs[0], "Reshape"), network.follower(norm.outputs[0], "Reshape")
+        if before is None or after is None or scale is None or shift is None:
             continue
-        after = next(iter(network.users.get(norm.outputs[0], [])), None)
-        if after is None or after.op != "Reshape" or not network.alone(norm.outputs[0]):
+        if not bool((scale == 1).all() and (shift == 0).all()) or not _is_back(network, before, after):
             continue
-        times = next(iter(network.users.get(after.outputs[0], [])), None)
-        if (
-            not _is_back(network, before, after)
-            or times is None
-            or times.op != "Mul"
-            or not network.alone(after.outputs[0])
-        ):
-            continue
-        plus = next(iter(network.users.get(times.outputs[0], [])), None)
-        if plus is None or plus.op != "Add" or not network.alone(times.outputs[0]):
-            continue
-        own_scale, own_shift = network.split(times), network.split(plus)
-        if own_scale is None or own_shift is None:
+        times = network.follower(after.outputs[0], "Mul")
+        plus = network.follower(times.outputs[0], "Add") if times else None
+        own_scale, own_shift = (network.split(one) if one else None for one in (times, plus))
+        if times is None or plus is None or own_scale is None or own_shift is None:
             continue
         channels = (network.graph.type_of(before.inputs[0]).shape or ())[1:2]
         if any(channels != (part[1].numel(),) for part in (own_scale, own_shift)):
@@ -147,7 +126,5 @@ def convert_group_norm(node: NodeView) -> Value:
     """Group normalization with scale and shift of each channel."""
     scale, shift = node.weight(1, "affine weight"), node.weight(2, "bias")
     module = torch.nn.GroupNorm(node.attribute("groups"), scale.numel(), eps=node.attribute("epsilon"))
-    module.weight = torch.nn.Parameter(scale.flatten().clone())
-    module.bias = torch.nn.Parameter(shift.flatten().clone())
-    result: Value = node.module(module, node.input(0))
-    return result
+    fill(module, scale.flatten(), shift.flatten())
+    return node.module(module, node.input(0))

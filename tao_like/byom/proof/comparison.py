@@ -25,7 +25,7 @@ _CARRYING = ("Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "
 """Operations that hand indices on as they are."""
 
 
-def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.InferenceSession:
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """A session of onnxruntime on the processor.
 
     Raises:
@@ -33,8 +33,6 @@ def session(model: onnx.ModelProto, *, optimized: bool = True) -> onnxruntime.In
     """
     options = session_options()
     options.intra_op_num_threads = torch.get_num_threads()
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return graph_session(model.SerializeToString(), options)
     except Exception as error:  # onnxruntime's errors have no common base that it exports
@@ -129,9 +127,10 @@ def compare(
         ConversionError: one of them cannot run, or shapes differ.
     """
     expected = _run_reference(reference, inputs, batch if one_by_one else None)
+    tensors = [torch.from_numpy(value) for value in inputs.values()]
     try:
         with torch.inference_mode():
-            given = module(*(torch.from_numpy(value) for value in inputs.values()))
+            given = module(*tensors)
     except Exception as error:  # a wrong conversion may fail anywhere in torch
         raise ConversionError(
             f"the converted network cannot run at batch {batch}: {type(error).__name__}: "
@@ -139,11 +138,9 @@ def compare(
         ) from error
     outputs = given if isinstance(given, tuple) else (given,)
     names = [item.name for item in reference.get_outputs()]
-    tensors, unknown = [torch.from_numpy(value) for value in inputs.values()], (None,) * len(outputs)
-    exact, coarse = (
-        exactly(wide, tensors) or unknown,
-        coarsely(module, tensors, coarse_functions) or unknown,
-    )
+    unknown = (None,) * len(outputs)
+    exact = exactly(wide, tensors) or unknown
+    coarse = coarsely(module, tensors, coarse_functions) or unknown
     return [
         judged(
             name,

@@ -18,8 +18,7 @@ class _Double(fx.Interpreter):
 
     @override
     def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        return _widened(result)
+        return _widened(super().run_node(n))
 
     @override
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -32,11 +31,9 @@ class _Double(fx.Interpreter):
 
 
 def _widened(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
-    if isinstance(value, tuple | list):
-        return type(value)(_widened(item) for item in value)
-    return value
+    return torch.utils._pytree.tree_map(
+        lambda item: item.double() if isinstance(item, Tensor) and item.is_floating_point() else item, value
+    )
 
 
 Functions = Mapping[Callable[..., Any], Callable[..., Any]]

@@ -103,9 +103,9 @@ def judged(
     worst = _largest(_apart(left, right), axis)
     known = exact is not None and exact.shape == actual.shape
     rounded = [right] if coarse is None else [right, coarse.astype(np.float64)]
-    rounding = (
-        _rounding(exact.astype(np.float64), rounded, axis) if exact is not None and known else 0 * scale
-    )
+    rounding = 0 * scale
+    if exact is not None and known:
+        rounding = _rounding(exact.astype(np.float64), rounded, axis)
     fractions = _of_allowed(worst, scale, rounding, tolerance)
     channel = int(fractions.argmax())
     size = float(scale[channel]) or float(scale.max()) or _magnitude(right) or 1.0
@@ -122,10 +122,9 @@ def judged(
     )
 
 
-def _rounding(exact: Array, rounded: Sequence[Array], axis: int | None) -> _Floats:
+def _rounding(exact: _Floats, rounded: Sequence[_Floats], axis: int | None) -> _Floats:
     """How far the coarsest way of rounding leads from the exact output, by channel."""
-    wide = [one.astype(np.float64) for one in (exact, *rounded)]
-    apart = np.stack([_largest(_apart(wide[0], one), axis) for one in wide[1:]])
+    apart = np.stack([_largest(_apart(exact, one), axis) for one in rounded])
     coarsest: _Floats = np.where(np.isfinite(apart), apart, 0.0).max(axis=0)
     return coarsest
 

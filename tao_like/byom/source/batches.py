@@ -1,9 +1,8 @@
 """The batch of a file that was written for one sample, set free.
 
 The graph is walked once, with a number in the place of the batch that no network has by chance. Where it
-meets a
-shape that was written down for one sample, the shape is written anew. Whether the result is right is for the
-comparison with onnxruntime to say: sample by sample the source must give the same.
+meets a shape that was written down for one sample, the shape is written anew. Whether the result is right is
+for the comparison with onnxruntime to say: sample by sample the source must give the same.
 """
 
 from __future__ import annotations
@@ -26,44 +25,10 @@ _MOST_VALUES = 1024
 """Constants with more values than this are no shapes; their values are not needed."""
 _ARITHMETIC = frozenset(
     [
-        "Add",
-        "And",
-        "Cast",
-        "Ceil",
-        "Concat",
-        "ConstantOfShape",
-        "Div",
-        "Equal",
-        "Expand",
-        "Floor",
-        "Gather",
-        "Greater",
-        "GreaterOrEqual",
-        "Identity",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Or",
-        "Pow",
-        "Range",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "Reshape",
-        "Slice",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
+        *("Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor"),
+        *("Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod"),
+        *("Mul", "Neg", "Not", "Or", "Pow", "Range", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"),
+        *("Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     ]
 )
 """Operations of shape arithmetic, which are computed on the way."""
@@ -291,6 +256,21 @@ class _Freeing(_Walk):
             helper.make_node("Gather", [f"{new}_shape", axes], [new], axis=0),
         ]
 
+    def _along(
+        self, op: str, name: str, axis: int, new: str, size: list[onnx.NodeProto]
+    ) -> list[onnx.NodeProto]:
+        """Nodes that give a value anew, along an axis as long or as often as ``{new}_size`` says."""
+        behind = len(self.shape(name) or ()) - axis - 1
+        before, after = (
+            self._constant(f"{new}_{side}", [1] * count)
+            for side, count in (("before", axis), ("behind", behind))
+        )
+        return [
+            *size,
+            helper.make_node("Concat", [before, f"{new}_size", after], [f"{new}_sizes"], axis=0),
+            helper.make_node(op, [name, f"{new}_sizes"], [new]),
+        ]
+
     def _widen(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Parts of a Concat that are the same for all samples, such as tokens: repeated for each."""
         marked = [name for name in node.input if self._batch_axis(name) is not None]
@@ -304,15 +284,7 @@ class _Freeing(_Walk):
             if shape is None or shape[axis] != 1:
                 continue
             new = f"{node.output[0]}_part_{index}"
-            added += self._size(marked[0], axis, f"{new}_size")
-            ones = [
-                self._constant(f"{new}_{side}", [1] * count)
-                for side, count in (("before", axis), ("behind", len(shape) - axis - 1))
-            ]
-            added += [
-                helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_sizes"], axis=0),
-                helper.make_node("Expand", [name, f"{new}_sizes"], [new]),
-            ]
+            added += self._along("Expand", name, axis, new, self._size(marked[0], axis, f"{new}_size"))
             node.input[index] = new
         return added
 
@@ -354,16 +326,9 @@ class _Freeing(_Walk):
             own = self.shape(name)
             if parts == 1 or own is None or len(own) < behind or own[-behind] != parts:
                 continue
-            new, front = f"{node.output[0]}_repeated_{index}", len(own) - behind
-            added += self._size(real_inputs(self.model)[0].name, 0, f"{new}_size")
-            ones = [
-                self._constant(f"{new}_{side}", [1] * count)
-                for side, count in (("before", front), ("behind", behind - 1))
-            ]
-            added += [
-                helper.make_node("Concat", [ones[0], f"{new}_size", ones[1]], [f"{new}_times"], axis=0),
-                helper.make_node("Tile", [name, f"{new}_times"], [new]),
-            ]
+            new = f"{node.output[0]}_repeated_{index}"
+            size = self._size(real_inputs(self.model)[0].name, 0, f"{new}_size")
+            added += self._along("Tile", name, len(own) - behind, new, size)
             node.input[index] = new
         return added
 

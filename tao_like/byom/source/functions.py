@@ -15,7 +15,7 @@ _Key = tuple[str, str]
 
 
 def functions_written_out(model: onnx.ModelProto, most_nodes: int) -> onnx.ModelProto:
-    """The model without functions of its own; itself where it has none.
+    """The model without functions of its own.
 
     Args:
         model: as it was parsed; data in other files is not read yet.
@@ -25,8 +25,6 @@ def functions_written_out(model: onnx.ModelProto, most_nodes: int) -> onnx.Model
         UnreadableModelError: functions call one another in a circle, too deeply, or so often that the model
             would be too large; or a function cannot be written out.
     """
-    if not model.functions:
-        return model
     count = _Counting(model.functions).nodes(model.graph.node)
     if count > most_nodes:
         raise UnreadableModelError(

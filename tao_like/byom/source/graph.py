@@ -140,9 +140,6 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
         raise ConversionError(
             f"the graph '{proto.name}' holds sparse initializers; only dense ones can be read"
         )
-    types = types_of(proto)
-    for name, tensor in constants.items():
-        types[name] = TensorType(tensor.dtype, tuple(tensor.shape))
     inputs = [item.name for item in proto.input if item.name not in constants]
     outer = {*known, *constants, *inputs}
     # The bodies of branches and loops see what any node of this graph makes.
@@ -154,16 +151,19 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], known: Iterable[st
     unmade = [name for name in outputs if name not in visible]
     if unmade:
         raise UnreadableModelError(f"the graph gives back the value '{unmade[0]}', which nothing makes")
-    return Graph(inputs, outputs, _in_order(nodes, outer), constants, types, dict(opsets))
+    return Graph(
+        inputs, outputs, _in_order(nodes, outer), constants, types_of(proto, constants), dict(opsets)
+    )
 
 
-def types_of(proto: onnx.GraphProto) -> dict[str, TensorType]:
-    """What a graph says of the types of its values, by name."""
-    return {
+def types_of(proto: onnx.GraphProto, constants: Mapping[str, Tensor]) -> dict[str, TensorType]:
+    """The types of a graph's values by name: what it says of them, and those of its constants."""
+    said = {
         item.name: _type(item.type)
         for item in (*proto.value_info, *proto.output, *proto.input)
         if item.type.HasField("tensor_type")
     }
+    return said | {name: TensorType(one.dtype, tuple(one.shape)) for name, one in constants.items()}
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], known: Iterable[str]) -> Node:

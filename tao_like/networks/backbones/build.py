@@ -11,21 +11,13 @@ from tao_like.errors import SpecError
 from tao_like.networks import _torchvision  # noqa: F401
 from tao_like.networks.backbones.image_size import size_argument, weights_facts
 from tao_like.networks.backbones.names import resolve_name
-from tao_like.networks.backbones.table import Normalization, backbone_table
+from tao_like.networks.backbones.table import Normalization
 
 # isort: split
 import timm
 from timm.models import PretrainedCfg
 
-__all__ = [
-    "Normalization",
-    "backbone_table",
-    "create_backbone",
-    "default_normalization",
-    "head_prefixes",
-    "normalization_of",
-    "resolve_name",
-]
+__all__ = ["Normalization", "create_backbone", "default_normalization", "head_prefixes", "normalization_of"]
 
 _DROP_KEYS = {"drop_rate": "model.backbone.drop_rate", "drop_path_rate": "model.backbone.drop_path_rate"}
 

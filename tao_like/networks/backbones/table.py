@@ -16,17 +16,8 @@ from tao_like.networks.weights.sources import weights_at_hand
 
 TABLE_FILE = Path(__file__).with_name("timm_backbones.csv")
 COLUMNS = (
-    "name",
-    "family",
-    "parameters",
-    "input_size",
-    "mean",
-    "std",
-    "interpolation",
-    "crop_pct",
-    "licence",
-    "has_weights",
-    "hub_id",
+    *("name", "family", "parameters", "input_size", "mean", "std", "interpolation", "crop_pct"),
+    *("licence", "has_weights", "hub_id"),
 )
 
 

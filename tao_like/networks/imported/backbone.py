@@ -13,8 +13,8 @@ from tao_like.bundle import GRAPH_ROLES, Bundle, read_bundle
 from tao_like.byom.building.in_place import keep
 from tao_like.byom.building.network import ImportedGraph
 from tao_like.byom.conversion import Imported
-from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head
-from tao_like.byom.importing import BATCH, GATES, HEADS, TASK, bound_to
+from tao_like.byom.cuts import POOLED, Head, cut_at, find_cuts, find_head, refuse_missing
+from tao_like.byom.importing import GATES, HEADS
 from tao_like.byom.teaching import TAUGHT
 from tao_like.errors import BundleError, ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
@@ -72,8 +72,8 @@ class ImportedBackbone(nn.Module):
         channels: int,
         num_classes: int,
         *,
-        drop_rate: float = 0.0,
-        layout: ImageLayout | None = None,
+        drop_rate: float,
+        layout: ImageLayout,
         map_channels: int | None = None,
         own_head: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class ImportedBackbone(nn.Module):
         if map_channels not in (None, channels):
             # As timm has it: one number for the map, another for what goes into the head.
             self.num_features, self.head_hidden_size = map_channels, channels
-        self.layout = layout or ImageLayout()
+        self.layout = layout
         self._own_head = own_head
 
     def forward(self, images: Tensor) -> Tensor:
@@ -151,12 +151,6 @@ def named_cuts(extra: dict[str, Any]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def refuse_bound(extra: dict[str, Any]) -> None:
-    """Raises a SpecError where a bundle says that its network takes a fixed number of samples."""
-    if extra.get(BATCH) is not None:
-        raise SpecError(f"{SOURCE_KEY}: {bound_to(extra[BATCH])}")
-
-
 def build_imported(
     graph: bytes,
     extra: dict[str, Any],
@@ -180,9 +174,7 @@ def build_imported(
         SpecError: the network cannot take images of this size.
         ConversionError: it has nothing that a classifier could stand on.
     """
-    refuse_bound(extra)
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = trainable_network(source, strict=weights is not None)
+    imported = trainable_network(graph, extra, weights)
     layout = image_layout(imported)
     shapes = shapes_at(imported, layout, (img_size, img_size))
     head = find_head(imported, shapes)
@@ -220,10 +212,7 @@ def _divided(
     imported: Imported, shapes: dict[str, tuple[int, ...]], cut: str
 ) -> tuple[nn.Module, nn.Module, int, int]:
     """From the input to a map, from there to pooled features, and the widths of both."""
-    if cut not in shapes:
-        raise ConversionError(
-            f"there is no value '{cut}' to cut at; `tao-like byom inspect` lists values to cut at"
-        )
+    refuse_missing(cut, shapes)
     shape = shapes[cut]
     if len(shape) == _MAP_AXES and shape[2] * shape[3] > 1:
         return cut_at(imported, [cut]), MeanOfTokens(), shape[1], shape[1]

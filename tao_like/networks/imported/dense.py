@@ -8,11 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.bundle import Bundle
-from tao_like.byom.cuts import DENSE, Cut, cut_at, find_cuts
-from tao_like.byom.importing import TASK
+from tao_like.byom.cuts import DENSE, Cut, cut_at, find_cuts, refuse_missing
 from tao_like.errors import ConversionError, SpecError
-from tao_like.networks.imported.backbone import named_cuts, refuse_bound
+from tao_like.networks.imported.backbone import named_cuts
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 from tao_like.networks.imported.precision import trainable_network
 
@@ -105,9 +103,7 @@ def build_imported_dense(
         SpecError: the network cannot take images of one of these sizes.
         ConversionError: it has no layer of classes over a map.
     """
-    refuse_bound(extra)
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = trainable_network(source, strict=weights is not None)
+    imported = trainable_network(graph, extra, weights)
     layout = image_layout(imported)
     shapes = shapes_at(imported, layout, size)
     if crop is not None and crop != size:
@@ -134,10 +130,7 @@ def _named(shapes: dict[str, tuple[int, ...]], given: Sequence[str]) -> list[Cut
     """The maps that the user names."""
     cuts = []
     for value in given:
-        if value not in shapes:
-            raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
-            )
+        refuse_missing(value, shapes)
         shape = shapes[value]
         if len(shape) != _MAP_AXES or min(shape[2:]) < 2:
             raise ConversionError(

@@ -5,27 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from tao_like.bundle import Bundle
 from tao_like.byom.conversion import Imported
-from tao_like.byom.importing import from_bundle
+from tao_like.byom.importing import BATCH, TASK, bound_to, from_bundle
+from tao_like.errors import SpecError
+from tao_like.networks.weights.checkpoints import SOURCE_KEY
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def trainable_network(bundle: Bundle, *, strict: bool) -> Imported:
-    """The network of a bundle, in single precision wherever its file has half precision.
+def trainable_network(graph: bytes, extra: dict[str, Any], weights: dict[str, Tensor] | None) -> Imported:
+    """An imported network, in single precision wherever its file has half precision.
 
     Args:
-        bundle: holds the graph.
-        strict: the bundle's weights are those of this very network; else the graph's own are kept.
+        graph: the ONNX graph, as a bundle holds it.
+        extra: what the bundle says of it.
+        weights: of the whole imported network; None: as the graph has them.
 
     Raises:
-        BundleError: it holds no graph, or weights of another network.
-        ConversionError: its graph cannot be converted.
+        SpecError: the network takes a fixed number of samples.
+        BundleError: the weights are those of another network.
+        ConversionError: the graph cannot be converted.
     """
-    imported = from_bundle(bundle, strict=strict)
+    if extra.get(BATCH) is not None:
+        raise SpecError(f"{SOURCE_KEY}: {bound_to(extra[BATCH])}")
+    bundle = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
+    imported = from_bundle(bundle, strict=weights is not None)
     tensors = (*imported.module.parameters(), *imported.module.buffers())
     if any(tensor.dtype in _HALF for tensor in tensors):
         imported.module.float()

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle
 from tao_like.byom.conversion import Imported
-from tao_like.byom.cuts import Cut, cut_at, find_cuts, stride_of
+from tao_like.byom.cuts import Cut, cut_at, find_cuts, refuse_missing, stride_of
 from tao_like.byom.importing import TASK
 from tao_like.errors import ConversionError, SpecError
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.backbones.pyramid import STRIDES
-from tao_like.networks.imported.backbone import kept_extra, named_cuts, read_imported, refuse_bound
+from tao_like.networks.imported.backbone import kept_extra, named_cuts, read_imported
 from tao_like.networks.imported.layout import ImageLayout, image_layout, shapes_at
 from tao_like.networks.imported.precision import trainable_network
 
@@ -83,9 +83,7 @@ def build_imported_pyramid(
         SpecError: the network cannot take images of this size.
         ConversionError: it has no maps at these strides.
     """
-    refuse_bound(extra)
-    source = Bundle(TASK, {}, [], {}, {}, {}, None, [], weights or {}, graph=graph, extra=extra)
-    imported = trainable_network(source, strict=weights is not None)
+    imported = trainable_network(graph, extra, weights)
     layout = image_layout(imported)
     cuts = detector_cuts(imported, shapes_at(imported, layout, size), size, named_cuts(extra))
     body = cut_at(imported, [cut.value for cut in cuts])
@@ -111,22 +109,15 @@ def detector_cuts(
         return [found[f"stride {stride}"] for stride in STRIDES]
     cuts: dict[int, Cut] = {}
     for value in given:
-        if value not in shapes:
-            raise ConversionError(
-                f"there is no value '{value}' to cut at; `tao-like byom inspect` lists values to cut at"
-            )
-        stride = stride_of(shapes[value], size)
+        refuse_missing(value, shapes)
+        stride, shape = stride_of(shapes[value], size), shapes[value]
         if stride not in STRIDES or stride in cuts:
-            what = (
-                f"has the shape {list(shapes[value])}"
-                if stride not in STRIDES
-                else "is a second of its stride"
-            )
+            what = "is a second of its stride" if stride in STRIDES else f"has the shape {list(shape)}"
             raise ConversionError(
                 "a detector stands on one map at each of the strides 8, 16 and 32; for images of "
                 f"{size[0]} x {size[1]} pixels the value '{value}' {what}"
             )
-        cuts[stride] = Cut(value, f"stride {stride}", shapes[value], shapes[value][1], "named with --cut")
+        cuts[stride] = Cut(value, f"stride {stride}", shape, shape[1], "named with --cut")
     lacking = [stride for stride in STRIDES if stride not in cuts]
     if lacking:
         raise ConversionError(

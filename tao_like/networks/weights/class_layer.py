@@ -59,9 +59,10 @@ def class_layer(own: Sequence[str], theirs: Sequence[str]) -> ClassLayer:
     if sorted(own) == sorted(theirs) and len(set(own)) == len(own):
         rows = tuple(list(theirs).index(name) for name in own)
         return ClassLayer(rows, "its classes are the same; its outputs are put in their new order", True)
-    return ClassLayer(None, f"the source's is for other classes ({_shown(theirs)})")
+    return ClassLayer(None, f"the source's is for other classes ({first_names(theirs)})")
 
 
-def _shown(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -15,59 +15,62 @@ from torch import Tensor, nn
 
 from tao_like.bundle import Bundle, read_bundle
 from tao_like.errors import BundleError, SpecError
-from tao_like.networks.backbones.build import head_prefixes, normalization_of, resolve_name
+from tao_like.networks.backbones.build import head_prefixes, normalization_of
 from tao_like.networks.backbones.image_size import weights_facts
-from tao_like.networks.backbones.names import TYPE_KEY, architecture_of
+from tao_like.networks.backbones.names import TYPE_KEY, architecture_of, resolve_name
 from tao_like.networks.backbones.table import Normalization
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY, read_file, state_dicts
-from tao_like.networks.weights.class_layer import ClassLayer, class_layer
+from tao_like.networks.weights.class_layer import ClassLayer, class_layer, first_names
 from tao_like.networks.weights.hub import read_timm_weights
 from tao_like.networks.weights.offline import available_offline
-from tao_like.networks.weights.packages import (
-    blocks_by_stage,
-    find_package,
-    package_normalization,
-    read_package,
-)
+from tao_like.networks.weights.packages import find_package, package_normalization, read_package
 from tao_like.networks.weights.sources import PACKAGE_PREFIX
 
 __all__ = ["LoadReport", "available_offline", "load_pretrained", "source_normalization"]
 
 TIMM_SOURCE = "timm"
 _LEAST_FRACTION = 0.5
-_NAMES_SHOWN = 4
-# Names under which the classification network keeps its normalization in a bundle.
 _IMAGE_TOWER = "image"
 """The part of a bundle of images with texts that looks at the images."""
 _BUNDLE_MEAN, _BUNDLE_STD = "normalise.mean", "normalise.std"
+"""Names under which the classification network keeps its normalization in a bundle."""
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """What became of the weights of a source.
+class _Match:
+    """How one reading of a source fits a network.
 
     Attributes:
-        source: The source as it was given.
         matched: Names of the network's tensors that were filled.
         missing: Names of the network's tensors that the source lacks.
         unexpected: Names in the source that the network lacks.
         mismatched_shape: Tensors of the backbone whose shape differs: name, shape in the source and here.
         head_skipped: Tensors of the classifier that were left out, since they are for other classes.
-        head: Whether the classifier is kept, and why; None where nobody said which classes are wanted.
         fraction: Fraction of the backbone's values (head left out) that were filled, 0..1.
-        normalization: How images are to be preprocessed for these weights; None where the source does not
-            say.
     """
 
-    source: str
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched_shape: tuple[str, ...]
     head_skipped: tuple[str, ...]
     fraction: float
+
+
+@dataclass(frozen=True)
+class LoadReport(_Match):
+    """What became of the weights of a source.
+
+    Attributes:
+        source: The source as it was given.
+        normalization: How images are to be preprocessed for these weights; None where the source does not
+            say.
+        head: Whether the classifier is kept, and why; None where nobody said which classes are wanted.
+    """
+
+    source: str
     normalization: Normalization | None
-    head: ClassLayer | None = None
+    head: ClassLayer | None
 
     def text(self) -> str:
         """Return the report in a few lines for a user."""
@@ -78,9 +81,8 @@ class LoadReport:
             (self.unexpected, "in the source have no place in this network"),
         ):
             if names:
-                lines.append(
-                    f"  {len(names)} {'tensor' if len(names) == 1 else 'tensors'} {what}: {_some(names)}"
-                )
+                things = "tensor" if len(names) == 1 else "tensors"
+                lines.append(f"  {len(names)} {things} {what}: {first_names(names)}")
         if self.head is not None:
             lines.append(f"  {self.head.text()}")
         elif self.head_skipped:
@@ -88,19 +90,6 @@ class LoadReport:
         if self.normalization is None:
             lines.append("  the source does not say how its images were normalized")
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class _Match:
-    """How one reading of a source fits a network."""
-
-    tensors: dict[str, Tensor]
-    matched: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    mismatched_shape: tuple[str, ...]
-    head_skipped: tuple[str, ...]
-    fraction: float
 
 
 def source_normalization(source: str, type: str) -> Normalization | None:
@@ -153,7 +142,7 @@ def load_pretrained(
     theirs: Sequence[str] = ()
     if source.startswith(PACKAGE_PREFIX):
         package = find_package(source, architecture_of(name))
-        content: Mapping[str, object] = read_package(package, blocks_by_stage(model))
+        content: Mapping[str, object] = read_package(package, model)
         normalization = package_normalization(package)
     elif source == TIMM_SOURCE:
         content = read_timm_weights(name)
@@ -164,29 +153,13 @@ def load_pretrained(
     else:
         content = read_file(Path(source))
     head = None if classes is None else class_layer(classes, theirs)
-    match = _best_match(model, content, head)
+    match, tensors = _best_match(model, content, head)
     if match is None or match.fraction < _LEAST_FRACTION:
-        raise BundleError(_misfit(model, source, name, match))
+        raise BundleError(_misfit(model, source, name, match, tensors))
     # Not strict: what is missing was found by name and shape above, and is in the report.
-    model.load_state_dict({key: match.tensors[key] for key in match.matched}, strict=False)
-    return LoadReport(
-        source=source,
-        matched=match.matched,
-        missing=match.missing,
-        unexpected=match.unexpected,
-        mismatched_shape=match.mismatched_shape,
-        head_skipped=match.head_skipped,
-        fraction=match.fraction,
-        normalization=normalization,
-        head=head if head_prefixes(model) else None,
-    )
-
-
-def _existing(source: str) -> Path:
-    path = Path(source)
-    if not path.is_file():
-        raise SpecError(f"{SOURCE_KEY}: there is no file {path}. Give the path of a bundle.")
-    return path
+    model.load_state_dict({key: tensors[key] for key in match.matched}, strict=False)
+    kept = head if head_prefixes(model) else None
+    return LoadReport(source=source, normalization=normalization, head=kept, **vars(match))
 
 
 def _read_backbone_bundle(source: str, name: str) -> Bundle:
@@ -200,7 +173,10 @@ def _read_backbone_bundle(source: str, name: str) -> Bundle:
         SpecError: there is no such file, or its tower has another activation than the network.
         BundleError: it cannot be read, or has several parts of which none is an image tower.
     """
-    bundle = read_bundle(_existing(source))
+    path = Path(source)
+    if not path.is_file():
+        raise SpecError(f"{SOURCE_KEY}: there is no file {path}. Give the path of a bundle.")
+    bundle = read_bundle(path)
     if len(bundle.parts) == 1 or _IMAGE_TOWER not in bundle.parts:
         return bundle
     theirs = bundle.spec["model"].get("activation") or "gelu"
@@ -237,17 +213,20 @@ def bundle_normalization(bundle: Bundle) -> Normalization | None:
     )
 
 
-def _best_match(model: nn.Module, content: Mapping[str, object], head: ClassLayer | None) -> _Match | None:
-    """Find the reading of a source that fills most of the backbone; None where it has no tensors."""
+def _best_match(
+    model: nn.Module, content: Mapping[str, object], head: ClassLayer | None
+) -> tuple[_Match | None, dict[str, Tensor]]:
+    """Find the reading of a source that fills most of the backbone, with its tensors; None: it has none."""
     best: _Match | None = None
+    best_tensors: dict[str, Tensor] = {}
     for tensors in state_dicts(content):
         for candidate in (tensors, _family_reading(model, tensors)):
             if candidate is None or (best is not None and best.fraction == 1):
                 continue
-            match = _match(model, candidate, head)
+            match, ordered = _match(model, candidate, head)
             if best is None or match.fraction > best.fraction:
-                best = match
-    return best
+                best, best_tensors = match, ordered
+    return best, best_tensors
 
 
 def _family_reading(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -266,7 +245,10 @@ def _family_reading(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str
     return {name: value for name, value in converted.items() if isinstance(value, Tensor)}
 
 
-def _match(model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None) -> _Match:
+def _match(
+    model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None
+) -> tuple[_Match, dict[str, Tensor]]:
+    """How a reading fits, and its tensors, those of the head in the order of the network's classes."""
     heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
     matched, missing, mismatched, skipped = [], [], [], []
     backbone_values = filled_values = 0
@@ -294,8 +276,7 @@ def _match(model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None
             skipped.append(name)
         else:
             mismatched.append(f"{name} ({_shape(found)} there, {_shape(own)} here)")
-    return _Match(
-        tensors=tensors,
+    match = _Match(
         matched=tuple(matched),
         missing=tuple(missing),
         unexpected=tuple(name for name in tensors if name not in own_tensors),
@@ -303,12 +284,15 @@ def _match(model: nn.Module, tensors: dict[str, Tensor], head: ClassLayer | None
         head_skipped=tuple(skipped),
         fraction=filled_values / backbone_values,
     )
+    return match, tensors
 
 
-def _misfit(model: nn.Module, source: str, name: str, match: _Match | None) -> str:
+def _misfit(
+    model: nn.Module, source: str, name: str, match: _Match | None, tensors: dict[str, Tensor]
+) -> str:
     if match is None:
         return f"{SOURCE_KEY}: {source} holds no tensors. Give a file with the weights of {name}."
-    theirs, ours = next(iter(match.tensors), ""), next(iter(model.state_dict()))
+    theirs, ours = next(iter(tensors), ""), next(iter(model.state_dict()))
     return (
         f"{SOURCE_KEY}: {source} does not fit {name}: only {_percent(match.fraction)} of the backbone's "
         f"values are in it under the same name and with the same shape; at least "
@@ -323,8 +307,3 @@ def _percent(fraction: float) -> str:
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(str(side) for side in tensor.shape) or "a single value"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    rest = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

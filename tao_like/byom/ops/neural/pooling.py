@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
-from tao_like.byom.ops.neural.convolution import halves, pad_same, torch_pads
+from tao_like.byom.ops.neural.convolution import CONVOLUTIONS, halves, pad_same, torch_pads
 from tao_like.errors import ConversionError
 
 _MAX: dict[int, Any] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
-_AVERAGE: dict[int, Any] = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+Parts = Sequence[Sequence[int]]
+"""Of a window along each axis: kernel, stride, begin, end, dilation."""
 
 
 class Window:
@@ -24,7 +25,8 @@ class Window:
 
     Attributes:
         kernel: width of the window along each axis; stride, dilation, begin and end likewise.
-        same: borders follow from the input's size: ``upper``, ``lower``, or empty for those given.
+        same: borders follow from the input's size, the odd one at the end (True) or the beginning (False);
+            None: they are those given.
     """
 
     def __init__(self, node: NodeView) -> None:
@@ -38,62 +40,46 @@ class Window:
         auto = node.attribute("auto_pad", "NOTSET")
         if auto == "VALID":
             self.begin = self.end = [0] * count
-        self.same = auto.removeprefix("SAME_").lower() if auto.startswith("SAME_") else ""
+        self.same = {"SAME_UPPER": True, "SAME_LOWER": False}.get(auto)
         self.ceil = bool(node.attribute("ceil_mode", 0))
         if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(*self.begin, *self.end) < 0:
             raise ConversionError("its window has a size that is not possible")
 
+    @property
+    def parts(self) -> Parts:
+        """What the functions take that run it."""
+        return tuple(map(tuple, (self.kernel, self.stride, self.begin, self.end, self.dilation)))
 
-def max_pool(
-    values: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    begin: Sequence[int],
-    end: Sequence[int],
-    dilation: Sequence[int],
-    same: bool | None,
-    ceil: bool,
-) -> Tensor:
-    """The largest of each window; what lies outside does not count.
+    @property
+    def is_torchs(self) -> bool:
+        """Whether torch's own layers take its borders: the same on both sides, half a window at most."""
+        half = all(2 * pad <= width for pad, width in zip(self.begin, self.kernel, strict=True))
+        return self.same is None and self.begin == self.end and half
 
-    Args:
-        same: borders that follow from the size, the odd one at the end (True) or the beginning (False).
-    """
+
+def max_pool(values: Tensor, window: Parts, same: bool | None, ceil: bool) -> Tensor:
+    """The largest of each window; what lies outside does not count."""
+    kernel, stride, begin, end, dilation = window
     wide = values if values.is_floating_point() else values.float()
-    low = -math.inf
     if same is not None:
-        wide = pad_same(wide, kernel, stride, dilation, same, low)
+        wide = pad_same(wide, kernel, stride, dilation, same, -math.inf)
     else:
-        end = [
-            last + more
-            for last, more in zip(
-                end, ceil_borders(wide, kernel, stride, begin, end, dilation, ceil), strict=True
-            )
-        ]
-        wide = functional.pad(wide, torch_pads(begin, end), value=low)
+        more = ceil_borders(wide, window, ceil)
+        end = [last + extra for last, extra in zip(end, more, strict=True)]
+        wide = functional.pad(wide, torch_pads(begin, end), value=-math.inf)
     result: Tensor = _MAX[len(kernel)](wide, kernel, stride, 0, dilation)
     return result.to(values.dtype)
 
 
-def ceil_borders(
-    values: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    begin: Sequence[int],
-    end: Sequence[int],
-    dilation: Sequence[int],
-    ceil: bool,
-) -> list[int]:
+def ceil_borders(values: Tensor, window: Parts, ceil: bool) -> list[int]:
     """What the end of each axis lacks for the last window, where sizes are rounded up.
 
     A last window that would begin behind the input and its first border is left out, as ONNX and torch do.
     """
     if not ceil:
-        return [0] * len(kernel)
+        return [0] * len(window[0])
     missing = []
-    for size, width, step, first, last, gap in zip(
-        values.shape[2:], kernel, stride, begin, end, dilation, strict=True
-    ):
+    for size, width, step, first, last, gap in zip(values.shape[2:], *window, strict=True):
         reach = (width - 1) * gap + 1
         windows = -(-(size + first + last - reach) // step) + 1
         if (windows - 1) * step >= size + first:
@@ -106,53 +92,24 @@ def ceil_borders(
 def convert_max_pool(node: NodeView) -> Any:
     """Largest of each window, and where it stands if that is asked for."""
     window = Window(node)
-    count = len(window.kernel)
-    indices = len(node.node.outputs) > 1 and bool(node.node.outputs[1])
-    half = all(2 * pad <= width for pad, width in zip(window.begin, window.kernel, strict=True))
-    is_float = node.input(0).type.dtype not in (torch.int8, torch.uint8)
-    plain = not window.same and window.begin == window.end and half and is_float
-    if indices:
+    plain = window.is_torchs and node.input(0).type.dtype not in (torch.int8, torch.uint8)
+    if len(node.node.outputs) > 1 and node.node.outputs[1]:
         ordered = bool(node.attribute("storage_order", 0))
         if not plain:
             raise ConversionError("it gives indices of the largest values, and borders that differ by side")
-        return node.calls(
-            2,
-            max_pool_with_indices,
-            node.input(0),
-            tuple(window.kernel),
-            tuple(window.stride),
-            tuple(window.begin),
-            tuple(window.dilation),
-            window.ceil,
-            ordered,
-        )
+        return node.calls(2, max_pool_with_indices, node.input(0), window.parts, window.ceil, ordered)
     if plain:
-        kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[count]
-        sizes = [tuple(part) for part in (window.kernel, window.stride, window.begin, window.dilation)]
-        return node.module(kind(*sizes, ceil_mode=window.ceil), node.input(0))
-    return node.call(
-        max_pool,
-        node.input(0),
-        tuple(window.kernel),
-        tuple(window.stride),
-        tuple(window.begin),
-        tuple(window.end),
-        tuple(window.dilation),
-        {"upper": True, "lower": False}.get(window.same),
-        window.ceil,
-    )
+        kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[len(window.kernel)]
+        kernel, stride, padding, _, dilation = window.parts
+        return node.module(kind(kernel, stride, padding, dilation, ceil_mode=window.ceil), node.input(0))
+    return node.call(max_pool, node.input(0), window.parts, window.same, window.ceil)
 
 
 def max_pool_with_indices(
-    values: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil: bool,
-    columns_first: bool,
+    values: Tensor, window: Parts, ceil: bool, columns_first: bool
 ) -> tuple[Tensor, Tensor]:
     """The largest of each window, and its index counted through the whole tensor."""
+    kernel, stride, padding, _, dilation = window
     result, indices = _MAX[len(kernel)](
         values, kernel, stride, padding, dilation, ceil_mode=ceil, return_indices=True
     )
@@ -164,25 +121,18 @@ def max_pool_with_indices(
     return result, indices + start * math.prod(values.shape[2:])
 
 
-def window_sum(values: Tensor, window: Sequence[Sequence[int]], fill: float = 0.0) -> Tensor:
-    """The sum of each window (kernel, stride, begin, end, dilation)."""
+def window_sum(values: Tensor, window: Parts) -> Tensor:
+    """The sum of each window."""
     kernel, stride, begin, end, dilation = window
-    count = len(kernel)
-    padded = functional.pad(values, torch_pads(begin, end), value=fill)
+    padded = functional.pad(values, torch_pads(begin, end))
     channels = values.shape[1]
     ones = padded.new_ones((channels, 1, *kernel))
-    conv: Any = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[count]
-    result: Tensor = conv(padded, ones, None, tuple(stride), 0, tuple(dilation), channels)
+    convolution = CONVOLUTIONS[len(kernel)]
+    result: Tensor = convolution(padded, ones, None, tuple(stride), 0, tuple(dilation), channels)
     return result
 
 
-def average_pool(
-    values: Tensor,
-    window: Sequence[Sequence[int]],
-    same: bool | None,
-    ceil: bool,
-    count_borders: bool,
-) -> Tensor:
+def average_pool(values: Tensor, window: Parts, same: bool | None, ceil: bool, count_borders: bool) -> Tensor:
     """The mean of each window; borders count as zeros, or do not count."""
     kernel, stride, begin, end, dilation = window
     ones = torch.ones_like(values[:1, :1])
@@ -192,7 +142,7 @@ def average_pool(
         begin = end = [0] * len(kernel)
     else:
         borders = torch_pads(begin, end)
-        more = ceil_borders(values, kernel, stride, begin, end, dilation, ceil)
+        more = ceil_borders(values, window, ceil)
         values = functional.pad(values, borders)
         ones = functional.pad(ones, borders, value=float(count_borders))
         begin, end = [0] * len(kernel), more
@@ -204,35 +154,21 @@ def average_pool(
 def convert_average_pool(node: NodeView) -> Value:
     """Mean of each window."""
     window = Window(node)
-    count = len(window.kernel)
     borders = bool(node.attribute("count_include_pad", 0))
-    plain = not window.same and window.begin == window.end and set(window.dilation) == {1}
-    if plain and not window.ceil:
-        kind: Any = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}[count]
-        sizes = [tuple(part) for part in (window.kernel, window.stride, window.begin)]
-        if all(2 * pad <= width for pad, width in zip(window.begin, window.kernel, strict=True)):
-            module = kind(*sizes, count_include_pad=borders)
-            result: Value = node.module(module, node.input(0))
-            return result
-    parts = (window.kernel, window.stride, window.begin, window.end, window.dilation)
-    frozen = tuple(tuple(part) for part in parts)
-    same = {"upper": True, "lower": False}.get(window.same)
-    return node.call(average_pool, node.input(0), frozen, same, window.ceil, borders)
+    if window.is_torchs and set(window.dilation) == {1} and not window.ceil:
+        kind: Any = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}[len(window.kernel)]
+        return node.module(kind(*window.parts[:3], count_include_pad=borders), node.input(0))
+    return node.call(average_pool, node.input(0), window.parts, window.same, window.ceil, borders)
 
 
-def power_pool(
-    values: Tensor, window: Sequence[Sequence[int]], same: bool | None, ceil: bool, p: int
-) -> Tensor:
+def power_pool(values: Tensor, window: Parts, same: bool | None, ceil: bool, p: int) -> Tensor:
     """The p-norm of each window."""
     kernel, stride, begin, end, dilation = window
     powers = values.abs() ** p
     if same is not None:
-        powers, begin, end = (
-            pad_same(powers, kernel, stride, dilation, same),
-            [0] * len(kernel),
-            [0] * len(kernel),
-        )
-    more = ceil_borders(powers, kernel, stride, begin, end, dilation, ceil)
+        powers = pad_same(powers, kernel, stride, dilation, same)
+        begin = end = [0] * len(kernel)
+    more = ceil_borders(powers, (kernel, stride, begin, end, dilation), ceil)
     end = [last + extra for last, extra in zip(end, more, strict=True)]
     return window_sum(powers, (kernel, stride, begin, end, dilation)) ** (1 / p)
 
@@ -240,35 +176,23 @@ def power_pool(
 @converter("LpPool")
 def lp_pool(node: NodeView) -> Value:
     """Norm of each window."""
-    window = Window(node)
-    parts = (window.kernel, window.stride, window.begin, window.end, window.dilation)
-    frozen = tuple(tuple(part) for part in parts)
-    same = {"upper": True, "lower": False}.get(window.same)
-    return node.call(power_pool, node.input(0), frozen, same, window.ceil, node.attribute("p", 2))
+    window, p = Window(node), node.attribute("p", 2)
+    return node.call(power_pool, node.input(0), window.parts, window.same, window.ceil, p)
 
 
+@function_for("GlobalAveragePool")
 def global_average(values: Tensor) -> Tensor:
     """The mean over all axes behind the channels."""
     return values.mean(tuple(range(2, values.ndim)), keepdim=True)
 
 
+@function_for("GlobalMaxPool")
 def global_maximum(values: Tensor) -> Tensor:
     """The largest over all axes behind the channels."""
     return values.amax(tuple(range(2, values.ndim)), keepdim=True)
 
 
-@converter("GlobalAveragePool")
-def global_average_pool(node: NodeView) -> Value:
-    """Mean of each channel."""
-    return node.call(global_average, node.input(0))
-
-
-@converter("GlobalMaxPool")
-def global_max_pool(node: NodeView) -> Value:
-    """Largest of each channel."""
-    return node.call(global_maximum, node.input(0))
-
-
+@function_for("GlobalLpPool", p=2)
 def global_norm(values: Tensor, p: int) -> Tensor:
     """The p-norm over all axes behind the channels."""
     axes = tuple(range(2, values.ndim))
@@ -276,20 +200,9 @@ def global_norm(values: Tensor, p: int) -> Tensor:
     return result
 
 
-@converter("GlobalLpPool")
-def global_lp_pool(node: NodeView) -> Value:
-    """Norm of each channel."""
-    return node.call(global_norm, node.input(0), node.attribute("p", 2))
-
-
-def unpool(
-    values: Tensor,
-    indices: Tensor,
-    size: Sequence[int] | None,
-    window: Sequence[Sequence[int]],
-) -> Tensor:
+def unpool(values: Tensor, indices: Tensor, size: Sequence[int] | None, window: Parts) -> Tensor:
     """Values at the indices where they were the largest, zeros elsewhere."""
-    kernel, stride, begin, end = window
+    kernel, stride, begin, end, _ = window
     own = [
         (count - 1) * step - first - last + width
         for count, step, first, last, width in zip(values.shape[2:], stride, begin, end, kernel, strict=True)
@@ -311,6 +224,4 @@ def unpool(
 @converter("MaxUnpool")
 def max_unpool(node: NodeView) -> Value:
     """The reverse of MaxPool with indices."""
-    window = Window(node)
-    parts = tuple(tuple(part) for part in (window.kernel, window.stride, window.begin, window.end))
-    return node.call(unpool, node.input(0), node.input(1), node.sizes(2), parts)
+    return node.call(unpool, node.input(0), node.input(1), node.sizes(2), Window(node).parts)

@@ -19,13 +19,8 @@ from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
 _COORDINATES = (
-    "half_pixel",
-    "half_pixel_symmetric",
-    "align_corners",
-    "asymmetric",
-    "pytorch_half_pixel",
-    "tf_crop_and_resize",
-    "tf_half_pixel_for_nn",
+    *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"),
+    *("tf_crop_and_resize", "tf_half_pixel_for_nn"),
 )
 
 
@@ -183,8 +178,7 @@ class Resize(nn.Module):
         if kind == "tf_half_pixel_for_nn":
             return (at + 0.5) / factor
         if kind == "half_pixel_symmetric":
-            adjustment = goal / (length * factor)
-            offset = length / 2 * (1 - adjustment)
+            offset = length / 2 * (1 - goal / (length * factor))
             return offset + (at + 0.5) / factor - 0.5
         return (at + 0.5) / factor - 0.5
 
@@ -231,18 +225,12 @@ def _numbers(node: NodeView, index: int) -> Any:
 
 
 @converter("Upsample")
-def upsample(node: NodeView) -> Value:
-    """What Resize was before opset 10."""
-    scales = node.attribute("scales") or _numbers(node, 1)
-    module = Resize(node.attribute("mode", "nearest").replace("bilinear", "linear"), "asymmetric", "floor")
-    return _resized(node, module, scales, None, None)
-
-
 @converter("Resize", since=10)
 def old_resize(node: NodeView) -> Value:
-    """Resize of opset 10."""
+    """Resize of opset 10, and what it was before."""
+    scales = node.attribute("scales") or _numbers(node, 1)
     module = Resize(node.attribute("mode", "nearest").replace("bilinear", "linear"), "asymmetric", "floor")
-    return _resized(node, module, _numbers(node, 1), None, None)
+    return node.module(module, node.input(0), scales, None, None)
 
 
 @converter("Resize", since=11)
@@ -265,9 +253,4 @@ def convert_resize(node: NodeView) -> Value:
         node.attribute("keep_aspect_ratio_policy", "stretch"),
     )
     roi = _numbers(node, 1) if coordinates == "tf_crop_and_resize" else None
-    return _resized(node, module, _numbers(node, 2), _numbers(node, 3), roi)
-
-
-def _resized(node: NodeView, module: Resize, scales: Any, sizes: Any, roi: Any) -> Value:
-    result: Value = node.module(module, node.input(0), scales, sizes, roi)
-    return result
+    return node.module(module, node.input(0), _numbers(node, 2), _numbers(node, 3), roi)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -99,13 +98,7 @@ def grid_sample(node: NodeView) -> Value:
     if mode not in ("bilinear", "nearest", "bicubic") or padding not in ("zeros", "border", "reflection"):
         raise ConversionError(f"mode '{mode}' with padding '{padding}' is not in the standard")
     module = GridSample(mode, padding, bool(node.attribute("align_corners", 0)))
-    result: Value = node.module(module, node.input(0), node.input(1))
-    return result
-
-
-def affine_grid(theta: Tensor, sizes: Sequence[int], align_corners: bool) -> Tensor:
-    """Positions for GridSample after an affine map."""
-    return functional.affine_grid(theta, list(sizes), align_corners=align_corners)
+    return node.module(module, node.input(0), node.input(1))
 
 
 @converter("AffineGrid")
@@ -113,7 +106,8 @@ def convert_affine_grid(node: NodeView) -> Value:
     """Positions after an affine map."""
     sizes = node.sizes(1)
     sizes = tuple(sizes) if isinstance(sizes, list) else sizes
-    return node.call(affine_grid, node.input(0), sizes, bool(node.attribute("align_corners", 0)))
+    corners = bool(node.attribute("align_corners", 0))
+    return node.call(functional.affine_grid, node.input(0), sizes, align_corners=corners)
 
 
 def roi_align(
@@ -128,12 +122,13 @@ def roi_align(
     half: bool,
 ) -> Tensor:
     """Pooled parts (boxes, C, height, width) of a map, sampled between its values."""
-    offset = 0.5 if half else 0.0
-    scaled = boxes * scale - offset
-    results = []
-    for box, sample in zip(scaled, samples.tolist(), strict=True):
-        results.append(_part(values[int(sample)], box, height, width, ratio, maximum, half))
-    return torch.stack(results)
+    scaled = boxes * scale - (0.5 if half else 0.0)
+    return torch.stack(
+        [
+            _part(values[int(sample)], box, height, width, ratio, maximum, half)
+            for box, sample in zip(scaled, samples.tolist(), strict=True)
+        ]
+    )
 
 
 def _part(
@@ -183,21 +178,16 @@ def _neighbors(values: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
 @converter("RoiAlign")
 def convert_roi_align(node: NodeView) -> Value:
     """Pooled parts of a map."""
-    half = (
-        node.attribute("coordinate_transformation_mode", "half_pixel" if node.opset >= 16 else "")
-        == "half_pixel"
-    )
+    usual = "half_pixel" if node.opset >= 16 else ""
     return node.call(
         roi_align,
-        node.input(0),
-        node.input(1),
-        node.input(2),
+        *(node.input(index) for index in range(3)),
         node.attribute("output_height", 1),
         node.attribute("output_width", 1),
         node.attribute("sampling_ratio", 0),
         node.attribute("spatial_scale", 1.0),
         node.attribute("mode", "avg") == "max",
-        half,
+        node.attribute("coordinate_transformation_mode", usual) == "half_pixel",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.source.graph import dtype_of
 from tao_like.errors import ConversionError
@@ -57,7 +57,7 @@ def unary(node: NodeView) -> Value:
 @converter("Identity")
 def identity(node: NodeView) -> Value:
     """The value itself."""
-    return node.alias(node.input(0))
+    return node.input(0)
 
 
 def divide(left: Any, right: Any) -> Tensor:
@@ -83,21 +83,6 @@ def power(base: Tensor, exponent: Any) -> Tensor:
     if not base.is_floating_point() and _is_float(exponent):
         return torch.pow(base.double(), exponent).to(base.dtype)
     return torch.pow(base, exponent).to(base.dtype)
-
-
-def modulo(left: Tensor, right: Tensor) -> Tensor:
-    """Remainder with the divisor's sign, as in Python."""
-    return torch.remainder(left, right)
-
-
-def shift_left(values: Tensor, amount: Tensor) -> Tensor:
-    """Bits moved to the left."""
-    return torch.bitwise_left_shift(values, amount)
-
-
-def shift_right(values: Tensor, amount: Tensor) -> Tensor:
-    """Bits moved to the right."""
-    return torch.bitwise_right_shift(values, amount)
 
 
 def _widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -164,14 +149,15 @@ def _operand(node: NodeView, index: int, other: int) -> Any:
 @converter("Mod")
 def mod(node: NodeView) -> Value:
     """Remainder, with the divisor's sign or (``fmod``) the dividend's."""
-    function = torch.fmod if node.attribute("fmod", 0) else modulo
+    function = torch.fmod if node.attribute("fmod", 0) else torch.remainder
     return node.call(_widened(function), node.input(0), node.input(1))
 
 
 @converter("BitShift")
 def bit_shift(node: NodeView) -> Value:
     """Bits moved."""
-    function = shift_left if node.attribute("direction") == "LEFT" else shift_right
+    is_left = node.attribute("direction") == "LEFT"
+    function = torch.bitwise_left_shift if is_left else torch.bitwise_right_shift
     return node.call(_widened(function), node.input(0), node.input(1))
 
 
@@ -204,17 +190,10 @@ def variadic(node: NodeView) -> Value:
     return node.call(_widened(_VARIADIC[node.node.op]), *node.inputs())
 
 
-def choose(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """One or the other by a condition."""
-    return torch.where(condition, yes, no)
+function_for("Where", 3)(torch.where)
 
 
-@converter("Where")
-def where(node: NodeView) -> Value:
-    """One or the other by a condition."""
-    return node.call(choose, node.input(0), node.input(1), node.input(2))
-
-
+@function_for("IsInf", detect_positive=1, detect_negative=1)
 def infinite(values: Tensor, positive: int, negative: int) -> Tensor:
     """Where values are infinite, upwards or downwards."""
     found = torch.zeros_like(values, dtype=torch.bool)
@@ -223,78 +202,36 @@ def infinite(values: Tensor, positive: int, negative: int) -> Tensor:
     return found | torch.isneginf(values) if negative else found
 
 
-@converter("IsInf")
-def is_inf(node: NodeView) -> Value:
-    """Where values are infinite."""
-    return node.call(
-        infinite, node.input(0), node.attribute("detect_positive", 1), node.attribute("detect_negative", 1)
-    )
-
-
-def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """The values in another type."""
-    return values.to(dtype)
-
-
-@converter("Cast")
-def convert_cast(node: NodeView) -> Value:
-    """The values in another type."""
+@converter("Cast", "BitCast")
+def cast(node: NodeView) -> Value:
+    """The values, or the same bits, as another type."""
     dtype = dtype_of(node.attribute("to"))
     if dtype is None:
         raise ConversionError(f"torch has no type for ONNX's type {node.attribute('to')}")
-    return node.call(cast, node.input(0), dtype)
+    return node.call(Tensor.to if node.node.op == "Cast" else Tensor.view, node.input(0), dtype)
 
 
+@function_for("CastLike", 2)
 def cast_like(values: Tensor, other: Tensor) -> Tensor:
     """The values in the type of another tensor."""
     return values.to(other.dtype)
 
 
-@converter("CastLike")
-def convert_cast_like(node: NodeView) -> Value:
-    """The values in the type of another tensor."""
-    return node.call(cast_like, node.input(0), node.input(1))
-
-
-@converter("BitCast")
-def bit_cast(node: NodeView) -> Value:
-    """The same bits as another type."""
-    dtype = dtype_of(node.attribute("to"))
-    if dtype is None:
-        raise ConversionError(f"torch has no type for ONNX's type {node.attribute('to')}")
-    return node.call(Tensor.view, node.input(0), dtype)
-
-
-def cumulative_sum(values: Tensor, axis: Any, exclusive: int, reverse: int) -> Tensor:
-    """Running sum along an axis; exclusive: without the value itself; reverse: from the end."""
+def cumulative(values: Tensor, axis: Any, exclusive: int, reverse: int, product: bool) -> Tensor:
+    """Running sum or product along an axis; exclusive: without the value itself; reverse: from the end."""
     axis = axis[0] if isinstance(axis, list) else axis
     flipped = values.flip(axis) if reverse else values
-    result = flipped.cumsum(axis).to(values.dtype)
-    if exclusive:
+    result = (flipped.cumprod(axis) if product else flipped.cumsum(axis)).to(values.dtype)
+    if exclusive and product:
+        first = torch.ones_like(result.narrow(axis, 0, 1))
+        result = torch.cat([first, result.narrow(axis, 0, result.shape[axis] - 1)], axis)
+    elif exclusive:
         result = result - flipped
     return result.flip(axis) if reverse else result
 
 
-@converter("CumSum")
-def cum_sum(node: NodeView) -> Value:
-    """Running sum."""
-    settings = node.attribute("exclusive", 0), node.attribute("reverse", 0)
-    return node.call(cumulative_sum, node.input(0), node.sizes(1), *settings)
-
-
-def cumulative_product(values: Tensor, axis: Any, exclusive: int, reverse: int) -> Tensor:
-    """Running product along an axis; exclusive: without the value itself; reverse: from the end."""
-    axis = axis[0] if isinstance(axis, list) else axis
-    flipped = values.flip(axis) if reverse else values
-    result = flipped.cumprod(axis).to(values.dtype)
-    if exclusive:
-        first = torch.ones_like(result.narrow(axis, 0, 1))
-        result = torch.cat([first, result.narrow(axis, 0, result.shape[axis] - 1)], axis)
-    return result.flip(axis) if reverse else result
-
-
-@converter("CumProd")
-def cum_prod(node: NodeView) -> Value:
-    """Running product."""
-    settings = node.attribute("exclusive", 0), node.attribute("reverse", 0)
-    return node.call(cumulative_product, node.input(0), node.sizes(1), *settings)
+@converter("CumSum", "CumProd")
+def convert_cumulative(node: NodeView) -> Value:
+    """Running sum or product."""
+    settings = node.attribute("exclusive", 0), node.attribute("reverse", 0), node.node.op == "CumProd"
+    return node.call(cumulative, node.input(0), node.sizes(1), *settings)

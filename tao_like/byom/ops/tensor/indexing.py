@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_like.byom.building.network import note_role
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.errors import ConversionError
 
@@ -39,7 +39,7 @@ def convert_gather(node: NodeView) -> Value:
         module = nn.Embedding.from_pretrained(node.weight(0, "embedding weight").clone(), freeze=False)
         # An embedding of torch counts from the front alone.
         rows = node.call(counted_from_front, node.input(1), len(module.weight))
-        result: Value = node.module(module, rows, tied=True)
+        result = node.module(module, rows, tied=True)
         if result.node is not None and node.builder.is_independent_of_input(node.input(1)):
             # A table of positions, not one of words.
             note_role(result.node, "embedding weight", module.weight)
@@ -47,36 +47,25 @@ def convert_gather(node: NodeView) -> Value:
     return node.call(gather, node.input(0), node.input(1), axis)
 
 
+@function_for("GatherElements", 2, axis=0)
 def gather_elements(values: Tensor, indices: Tensor, axis: int) -> Tensor:
     """One element along an axis for each index."""
     return values.gather(axis, counted_from_front(indices, values.shape[axis]))
 
 
-@converter("GatherElements")
-def convert_gather_elements(node: NodeView) -> Value:
-    """One element for each index."""
-    return node.call(gather_elements, node.input(0), node.input(1), node.attribute("axis", 0))
-
-
+@function_for("GatherND", 2, batch_dims=0)
 def gather_nd(values: Tensor, indices: Tensor, batch_axes: int) -> Tensor:
     """Parts named by tuples along the last axis of the indices."""
     depth = indices.shape[-1]
     batch = values.shape[:batch_axes]
     flat_values = values.reshape(-1, *values.shape[batch_axes:])
     flat_indices = indices.reshape(len(flat_values), -1, depth)
-    picked = []
-    for part, positions in zip(flat_values, flat_indices, strict=True):
-        picked.append(
-            part[tuple(counted_from_front(positions[:, axis], part.shape[axis]) for axis in range(depth))]
-        )
+    picked = [
+        part[tuple(counted_from_front(positions[:, axis], part.shape[axis]) for axis in range(depth))]
+        for part, positions in zip(flat_values, flat_indices, strict=True)
+    ]
     rest = values.shape[batch_axes + depth :]
     return torch.stack(picked).reshape(*batch, *indices.shape[batch_axes:-1], *rest)
-
-
-@converter("GatherND")
-def convert_gather_nd(node: NodeView) -> Value:
-    """Parts named by tuples of indices."""
-    return node.call(gather_nd, node.input(0), node.input(1), node.attribute("batch_dims", 0))
 
 
 _REDUCTIONS = {"none": "", "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
@@ -102,8 +91,7 @@ class ScatterElements(nn.Module):
 def scatter_elements(node: NodeView) -> Value:
     """Elements put in along an axis."""
     module = ScatterElements(node.attribute("axis", 0), _reduction(node))
-    result: Value = node.module(module, node.input(0), node.input(1), node.input(2))
-    return result
+    return node.module(module, node.input(0), node.input(1), node.input(2))
 
 
 def _reduction(node: NodeView) -> str:
@@ -145,8 +133,7 @@ class ScatterND(nn.Module):
 @converter("ScatterND")
 def scatter_nd(node: NodeView) -> Value:
     """Parts put in by tuples of indices."""
-    result: Value = node.module(ScatterND(_reduction(node)), *(node.input(index) for index in range(3)))
-    return result
+    return node.module(ScatterND(_reduction(node)), *(node.input(index) for index in range(3)))
 
 
 def tensor_scatter(past: Tensor, update: Tensor, starts: Tensor | None, axis: int, circular: bool) -> Tensor:
@@ -192,29 +179,20 @@ def convert_one_hot(node: NodeView) -> Value:
     return node.call(one_hot, node.input(0), node.sizes(1), node.input(2), node.attribute("axis", -1))
 
 
+@function_for("NonZero")
 def indices_of_nonzero(values: Tensor) -> Tensor:
     """Where values are not zero: (axes, elements)."""
     return values.nonzero().t()
 
 
-@converter("NonZero")
-def nonzero(node: NodeView) -> Value:
-    """Where values are not zero."""
-    return node.call(indices_of_nonzero, node.input(0))
-
-
+@function_for("Compress", 2, axis=None)
 def compress(values: Tensor, condition: Tensor, axis: int | None) -> Tensor:
     """The elements for which a condition holds."""
     flat = values.flatten() if axis is None else values
     return flat.index_select(axis or 0, condition.nonzero().flatten())
 
 
-@converter("Compress")
-def convert_compress(node: NodeView) -> Value:
-    """The elements for which a condition holds."""
-    return node.call(compress, node.input(0), node.input(1), node.attribute("axis"))
-
-
+@function_for("ReverseSequence", 2, batch_axis=1, time_axis=0)
 def reverse_sequence(values: Tensor, lengths: Tensor, batch_axis: int, time_axis: int) -> Tensor:
     """The beginning of each sequence in reverse order."""
     positions = torch.arange(values.shape[time_axis], device=values.device)
@@ -223,13 +201,6 @@ def reverse_sequence(values: Tensor, lengths: Tensor, batch_axis: int, time_axis
     return values.gather(
         time_axis, turned.reshape(*turned.shape, *[1] * (values.ndim - 2)).expand(values.shape)
     )
-
-
-@converter("ReverseSequence")
-def convert_reverse_sequence(node: NodeView) -> Value:
-    """The beginning of each sequence in reverse order."""
-    batch, time = node.attribute("batch_axis", 1), node.attribute("time_axis", 0)
-    return node.call(reverse_sequence, node.input(0), node.input(1), batch, time)
 
 
 def unique(values: Tensor, axis: int | None, ordered: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -26,10 +26,6 @@ def _sum(values: Tensor, axes: Any, keep: bool) -> Tensor:
     return values.sum(axes, keep, dtype=values.dtype)
 
 
-def _mean(values: Tensor, axes: Any, keep: bool) -> Tensor:
-    return values.mean(axes, keep)
-
-
 def _largest(values: Tensor, axes: Any, keep: bool) -> Tensor:
     if not values.numel():
         return _of_nothing(values, axes, keep, low=True)
@@ -72,20 +68,16 @@ def _squares(values: Tensor, axes: Any, keep: bool) -> Tensor:
     return (values * values).sum(axes, keep, dtype=values.dtype)
 
 
-def _logarithm_of_exponentials(values: Tensor, axes: Any, keep: bool) -> Tensor:
-    return torch.logsumexp(values, axes, keep)
-
-
 _REDUCTIONS: dict[str, Callable[[Tensor, Any, bool], Tensor]] = {
     "ReduceSum": _sum,
-    "ReduceMean": _mean,
+    "ReduceMean": torch.mean,
     "ReduceMax": _largest,
     "ReduceMin": _smallest,
     "ReduceProd": _product,
     "ReduceL1": _magnitudes,
     "ReduceL2": _length,
     "ReduceLogSum": _logarithm_of_sum,
-    "ReduceLogSumExp": _logarithm_of_exponentials,
+    "ReduceLogSumExp": torch.logsumexp,
     "ReduceSumSquare": _squares,
 }
 
@@ -140,12 +132,11 @@ def arg_extreme(node: NodeView) -> Value:
     )
 
 
-def top_k(values: Tensor, count: Any, axis: int, largest: bool, ordered: bool) -> tuple[Tensor, Tensor]:
+def top_k(values: Tensor, count: Any, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
     """The largest or smallest and their indices; of equal ones the first."""
-    del ordered  # an order does no harm where none is asked for
     count = count[0] if isinstance(count, list) else count
     if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        found, indices = top_k(values.long(), count, axis, largest, True)
+        found, indices = top_k(values.long(), count, axis, largest)
         return found.to(values.dtype), indices
     found, indices = torch.sort(values, dim=axis, descending=largest, stable=True)
     return found.narrow(axis, 0, count), indices.narrow(axis, 0, count)
@@ -153,10 +144,6 @@ def top_k(values: Tensor, count: Any, axis: int, largest: bool, ordered: bool) -
 
 @converter("TopK")
 def convert_top_k(node: NodeView) -> tuple[Value, ...]:
-    """The largest or smallest and their indices."""
-    settings = (
-        node.attribute("axis", -1),
-        bool(node.attribute("largest", 1)),
-        bool(node.attribute("sorted", 1)),
-    )
+    """The largest or smallest and their indices, in order: that does no harm where none is asked for."""
+    settings = (node.attribute("axis", -1), bool(node.attribute("largest", 1)))
     return node.calls(2, top_k, node.input(0), node.sizes(1, "k"), *settings)

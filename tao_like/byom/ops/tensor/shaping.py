@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao_like.byom.building import host
-from tao_like.byom.building.registry import converter
+from tao_like.byom.building.registry import converter, function_for
 from tao_like.byom.building.views import NodeView, Value
 from tao_like.byom.ops.neural.convolution import halves
-from tao_like.byom.source.graph import TensorType
+from tao_like.byom.source.graph import TensorType, dtype_of
 from tao_like.errors import ConversionError
 
 
@@ -30,21 +30,9 @@ def constant(node: NodeView) -> Value:
     raise ConversionError("it holds neither a tensor nor numbers")
 
 
-@converter("Shape")
-def shape(node: NodeView) -> Value:
-    """The sizes of a value of which not even the number of axes is known, or of a constant."""
-    return node.call(host.shape_of, node.input(0), node.attribute("start", 0), node.attribute("end"))
-
-
-def number_of_elements(values: Tensor) -> Tensor:
-    """How many numbers a tensor holds."""
-    return torch.tensor(values.numel())
-
-
-@converter("Size")
-def size(node: NodeView) -> Value:
-    """How many numbers a constant holds."""
-    return node.call(number_of_elements, node.input(0))
+# Of a constant, or a value of which not even the number of axes is known: else sizes are single numbers.
+function_for("Shape", start=0, end=None)(host.shape_of)
+function_for("Size")(host.count_of)
 
 
 def reshape(values: Tensor, sizes: Sequence[int], zero_is_zero: int) -> Tensor:
@@ -236,27 +224,17 @@ def convert_expand(node: NodeView) -> Value:
     return node.call(expand, node.input(0), _listed(node.sizes(1)))
 
 
-def repeat(values: Tensor, counts: Sequence[int]) -> Tensor:
-    """The whole tensor several times along each axis."""
-    return values.repeat(list(counts))
-
-
 @converter("Tile")
 def tile(node: NodeView) -> Value:
     """The whole value several times along each axis."""
-    return node.call(repeat, node.input(0), _listed(node.sizes(1)))
-
-
-def full(sizes: Sequence[int], value: float, dtype: torch.dtype) -> Tensor:
-    """A tensor of one value."""
-    return torch.full(list(sizes), value, dtype=dtype)
+    return node.call(Tensor.repeat, node.input(0), _listed(node.sizes(1)))
 
 
 @converter("ConstantOfShape")
 def constant_of_shape(node: NodeView) -> Value:
     """A tensor of one value."""
     value = node.attribute("value", torch.zeros(1))
-    return node.call(full, _listed(node.sizes(0)), value.item(), value.dtype)
+    return node.call(torch.full, _listed(node.sizes(0)), value.item(), dtype=value.dtype)
 
 
 def numbers_between(start: Any, limit: Any, delta: Any, dtype: torch.dtype | None) -> Tensor:
@@ -326,15 +304,7 @@ def depth_to_space(values: Tensor, block: int, columns_first: bool) -> Tensor:
     return parts.reshape(batch, inner, height * block, width * block)
 
 
-@converter("DepthToSpace")
-def convert_depth_to_space(node: NodeView) -> Value:
-    """Channels as positions of a larger map."""
-    return node.call(
-        depth_to_space, node.input(0), node.attribute("blocksize"), node.attribute("mode", "DCR") == "CRD"
-    )
-
-
-def space_to_depth(values: Tensor, block: int, columns_first: bool = False) -> Tensor:
+def space_to_depth(values: Tensor, block: int, columns_first: bool) -> Tensor:
     """Positions of a map as channels."""
     batch, channels, height, width = values.shape
     parts = values.reshape(batch, channels, height // block, block, width // block, block)
@@ -342,12 +312,14 @@ def space_to_depth(values: Tensor, block: int, columns_first: bool = False) -> T
     return parts.permute(order).reshape(batch, channels * block * block, height // block, width // block)
 
 
-@converter("SpaceToDepth")
-def convert_space_to_depth(node: NodeView) -> Value:
-    """Positions of a map as channels."""
-    return node.call(
-        space_to_depth, node.input(0), node.attribute("blocksize"), node.attribute("mode", "DCR") == "CRD"
-    )
+_BLOCKS = {"DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth}
+
+
+@converter(*_BLOCKS)
+def move_blocks(node: NodeView) -> Value:
+    """Channels as positions of a larger map, or the reverse."""
+    columns_first = node.attribute("mode", "DCR") == "CRD"
+    return node.call(_BLOCKS[node.node.op], node.input(0), node.attribute("blocksize"), columns_first)
 
 
 def identity_matrix(values: Tensor, diagonal: int, dtype: torch.dtype | None) -> Tensor:
@@ -359,8 +331,6 @@ def identity_matrix(values: Tensor, diagonal: int, dtype: torch.dtype | None) ->
 @converter("EyeLike")
 def eye_like(node: NodeView) -> Value:
     """Ones on a diagonal."""
-    from tao_like.byom.source.graph import dtype_of
-
     code = node.attribute("dtype")
     return node.call(
         identity_matrix, node.input(0), node.attribute("k", 0), None if code is None else dtype_of(code)
