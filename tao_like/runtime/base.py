@@ -292,8 +292,8 @@ class Model(ABC):
             return [images]
         if not isinstance(images, Iterable):
             raise DatasetError(
-                f"this is a {type(images).__name__}; give one input (a file, an image, an array), several, or a "
-                "folder of them."
+                f"this is a {type(images).__name__}; give one input (a file, an image, an array), several, or "
+                "a folder of them."
             )
         return images
 
@@ -311,10 +311,8 @@ class Model(ABC):
         """The file of a sample; of several inputs the first that is a path, and not a text."""
         named = sample.items() if isinstance(sample, Mapping) else [(next(iter(self.inputs)), sample)]
         texts = {name for name, one in self.metadata.inputs.items() if one.kind == "text"}
-        return next(
-            (str(one) for name, one in named if isinstance(one, (str, os.PathLike)) and name not in texts),
-            None,
-        )
+        paths = (one for name, one in named if isinstance(one, (str, os.PathLike)) and name not in texts)
+        return next(map(str, paths), None)
 
     def _joined(self, samples: Sequence[Any]) -> Any:
         """Preprocessed samples as a batch."""
