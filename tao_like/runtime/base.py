@@ -292,7 +292,7 @@ class Model(ABC):
             return [images]
         if not isinstance(images, Iterable):
             raise DatasetError(
-                f"this is a {type(images).__name__}; give one input (a file, an image, an array), several, or "
+                f"this is a {type(images).__name__}; give one input (a file, image or array), several, or "
                 "a folder of them."
             )
         return images
