@@ -29,7 +29,7 @@ from tao_like.runtime.tiled import TiledImages, TileReader
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
-Sample: TypeAlias = str | Path | Image.Image | npt.NDArray[Any] | Mapping[str, Any]
+Sample: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | Mapping[str, Any]
 """One input; for a model with several inputs a mapping of their names to one each."""
 Samples: TypeAlias = Sample | Iterable[Sample]
 OnError: TypeAlias = Literal["raise", "skip"]
