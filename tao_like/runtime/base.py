@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tao_like.errors import BundleError, DatasetError, SpecError
+from tao_like.runtime.inputs.files import is_folder
 from tao_like.runtime.inputs.image.input import ImageInput
 from tao_like.runtime.inputs.kinds import input_kind
 from tao_like.runtime.metadata import ModelMetadata
@@ -27,7 +29,7 @@ from tao_like.runtime.tiled import TiledImages, TileReader
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
-Sample: TypeAlias = str | Path | Image.Image | npt.NDArray[Any] | Mapping[str, Any]
+Sample: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | Mapping[str, Any]
 """One input; for a model with several inputs a mapping of their names to one each."""
 Samples: TypeAlias = Sample | Iterable[Sample]
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -279,14 +281,21 @@ class Model(ABC):
         return {name: np.concatenate([one[name] for one in found])[:count] for name in found[0]}
 
     def _is_single(self, images: Samples) -> bool:
-        if isinstance(images, (str, Path)):
-            return not Path(images).is_dir()
+        if isinstance(images, (str, os.PathLike)):
+            return not is_folder(images)
         return isinstance(images, Mapping) or self._only.is_one(images)
 
     def _each(self, images: Any) -> Iterable[Sample]:
-        if isinstance(images, (str, Path)) and (len(self.inputs) == 1 or self._takes_some):
-            return self._only.files(Path(images)) if Path(images).is_dir() else [images]
-        return [images] if self._is_single(images) else images
+        if isinstance(images, (str, os.PathLike)) and (len(self.inputs) == 1 or self._takes_some):
+            return self._only.files(Path(images)) if is_folder(images) else [images]
+        if self._is_single(images):
+            return [images]
+        if not isinstance(images, Iterable):
+            raise DatasetError(
+                f"this is a {type(images).__name__}; give one input (a file, image or array), several, or "
+                "a folder of them."
+            )
+        return images
 
     def _preprocessed(self, sample: Sample) -> tuple[Any, tuple[int, int]]:
         """One sample as the network takes it, with the size of the first input that has one."""
@@ -302,9 +311,8 @@ class Model(ABC):
         """The file of a sample; of several inputs the first that is a path, and not a text."""
         named = sample.items() if isinstance(sample, Mapping) else [(next(iter(self.inputs)), sample)]
         texts = {name for name, one in self.metadata.inputs.items() if one.kind == "text"}
-        return next(
-            (str(one) for name, one in named if isinstance(one, (str, Path)) and name not in texts), None
-        )
+        paths = (one for name, one in named if isinstance(one, (str, os.PathLike)) and name not in texts)
+        return next(map(str, paths), None)
 
     def _joined(self, samples: Sequence[Any]) -> Any:
         """Preprocessed samples as a batch."""

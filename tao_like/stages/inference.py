@@ -27,8 +27,10 @@ from tao_like.stages.lib.prediction_files import PREDICTIONS, PredictionWriter, 
 from tao_like.stages.lib.scoring import choose_split, scoring_batch_size
 from tao_like.stages.results import InferenceResult
 from tao_like.tracking import Run
+from tao_like.tracking.files import Artefact
 
 IMAGES = "pictures"
+_OWN_IMAGE = re.compile(r"\d{5,}_[\w.-]*\.(?:jpg|png|gif)")
 SHEET = "sheet.png"
 FRAME_MS = 80
 """How long each of a task's animations is shown, in milliseconds."""
@@ -46,6 +48,7 @@ class _Predicted:
         video: where images go that are drawn of a video's; None: to files.
         rate: images a second of that video.
         rows: of predictions.csv.
+        names: of the image files.
         cards: of made images, for the sheet that shows them together.
     """
 
@@ -56,6 +59,7 @@ class _Predicted:
     video: VideoWriter | None = None
     rate: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     cards: list[Any] = field(default_factory=list)
 
     @cached_property
@@ -86,18 +90,29 @@ class _Predicted:
         task = self.model.task
         generates = task.capability(Generates)
         if generates is not None:
-            with self.run.artefact(f"{name}.png") as path:
+            with self._artefact(f"{name}.png") as path:
                 generates.save(path, sample, prediction, self.sha256)
             self.cards.append(task.predictions.draw(sample, prediction))
             return
         animates = task.capability(Animates)
         if heatmap is None and animates is not None:
             frames = animates.animate(sample, prediction)
-            with self.run.artefact(f"{name}.gif") as path:
+            with self._artefact(f"{name}.gif") as path:
                 frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
             return
-        with self.run.artefact(f"{name}.jpg") as path:
+        with self._artefact(f"{name}.jpg") as path:
             task.predictions.draw(sample, prediction, heatmap).save(path, quality=90)
+
+    def _artefact(self, name: str) -> Artefact:
+        self.names.add(Path(name).name)
+        return self.run.artefact(name)
+
+    def remove_earlier_images(self) -> None:
+        """Removes the images of an earlier run, whose rows are gone too."""
+        folder = self.run.folder / IMAGES
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in self.names and _OWN_IMAGE.fullmatch(path.name):
+                path.unlink()
 
 
 def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult:
@@ -134,6 +149,7 @@ def run(task_type: type[AnyTask], spec: CommonSpec, run: Run) -> InferenceResult
         if not predicted.rows:
             first = f"; the first: {skipped[0]}" if skipped else ""
             raise DatasetError(f"none of {count} files or frames could be read{first}")
+    predicted.remove_earlier_images()
     if predicted.cards and generates is not None:
         with run.artefact(SHEET) as path:
             image_grid(predicted.cards, generates.sheet_columns()).save(path)

@@ -156,7 +156,12 @@ def atomic_folder(final: Path, marker: str) -> Iterator[Path]:
             yield temporary
             if final.exists():
                 final.rename(former)
-            temporary.rename(final)
+            try:
+                temporary.rename(final)
+            except OSError:
+                if former.exists():
+                    former.rename(final)
+                raise
         finally:
             for folder in (temporary, former):
                 shutil.rmtree(folder, ignore_errors=True)

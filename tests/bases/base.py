@@ -276,7 +276,11 @@ class TaskStagesTest(
         assert [row["path"] for row in folder.rows] == [str(path) for path in files]
         pattern = self.infer(files[0].parent / f"*{files[0].suffix}", trained, data, tmp_path / "pattern")
         assert pattern.rows == folder.rows
-        single = self.infer(files[1], trained, data, tmp_path / "single")
+        images = pattern.folder / "pictures"
+        (images / "mine.png").write_bytes(b"")
+        single = self.infer(files[1], trained, data, tmp_path / "pattern")
+        assert len(list(images.iterdir())) == 2, "that of this run, and what is the user's own"
+        assert (images / "mine.png").exists()
         assert_rows_agree(single.rows, folder.rows[1:2])
         onnx = self.infer(files[0].parent, exported, data, tmp_path / "onnx")
         assert_rows_agree(onnx.rows, folder.rows)

@@ -202,7 +202,7 @@ def test_the_command_line_inspects_and_converts(path: Path, tmp_path: Path) -> N
     for words in ("input    x  [batch, 3, 32, 32]  float32", "--cut flat", "bn.mean", "GlobalAveragePool"):
         assert words in shown.output
     names = tmp_path / "names.txt"
-    names.write_text("ant\nbee\ncat\ndog\n")
+    names.write_text("\ufeffant\nbee\ncat\ndog\n", encoding="utf-8")  # as Windows' editors write it
     output, report = tmp_path / "new folder" / "little.tltb", tmp_path / "report.json"
     shape(["red"], 0).save(tmp_path / "red.png")
     words = ["convert", "-m", str(path), "-o", str(output), "--classes", str(names)]

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 from command_line import CommandLine
 from tiny_classification import TINY, data_overrides
 
 from tao_like import __version__
+from tao_like.cli.main import main
 from tao_like.cli.tools import TOOLS
 from tao_like.config import load_spec, to_dict
 from tao_like.tasks import spec_module, task_names
@@ -223,3 +225,18 @@ def test_status_shows_the_folders_of_several_trainings(tao_like: CommandLine, tm
     first, second = (str(tmp_path / name) for name in began)
     assert shown == [first, "train", "evaluate", second, "train", "evaluate"]
     assert "\x1b[31m" not in "".join(lines)
+
+
+def test_init_names_a_spec_after_the_whole_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "scans of v2.0"
+    folder.mkdir()
+    np.save(folder / "train_data.npy", np.ones((4, 3, 20, 18, 1), np.float32))
+    (folder / "train_labels.json").write_text('{"labels": [0, 1, 0, 1]}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["pose_classification", "init", str(folder)])
+    assert ended.value.code == 0
+    assert (tmp_path / "scans of v2.0.yaml").is_file()
+    assert "train -e 'scans of v2.0.yaml'" in capsys.readouterr().out

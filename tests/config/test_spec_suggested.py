@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tao_like.config import load_spec
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import write_suggested
 from tao_like.errors import SpecError
@@ -42,6 +43,15 @@ def test_values_of_the_user_take_the_place_of_those_that_were_worked_out(tmp_pat
     }
     assert "# they are small\n" in text
     assert "25 steps each" not in text
+
+
+@pytest.mark.parametrize("name", ["two\nlines: 1", "1e5", "a\u2028b", "no"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    values = [AnnotatedValue("dataset.train_dataset.images_dir", name, "as it was found")]
+    target = tmp_path / f"{name}.yaml"
+    write_suggested(Spec, "classification", Path(name), target, values, found="40 images")
+    spec = load_spec(Spec, target).spec
+    assert (spec.dataset.train_dataset.images_dir, spec.results_dir) == (name, f"results/{name}")
 
 
 @pytest.mark.parametrize("override", ["train.num_epoch=3", "train.num_epochs=many", "train.num_epochs"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -193,6 +193,24 @@ def test_arrays_and_images_that_are_none(write_model: Any, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="holds no image"):
         model.predict(tmp_path / "empty")
+
+
+def test_paths_of_any_kind_and_what_is_no_input(write_model: Any, folder: Path) -> None:
+    model = load(write_model())
+    path = PurePosixPath(folder / "2 ö.png")
+    assert model.predict(path) == model.predict(str(path)) == model.predict([path])[0]
+    assert len(model.predict(PurePosixPath(folder))) == len(model.predict(folder))
+    closed = Image.open(folder / "2 ö.png")
+    closed.close()
+    for given, words in (
+        (None, "this is a NoneType; give one input"),
+        (7, "this is a int; give one input"),
+        ([None], "this is a NoneType; give an image"),
+        ("x" * 5000, "is not a file"),
+        (closed, "cannot be decoded"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            model.predict(given)
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (1, 3, 4, 6)])

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from tao_like.errors import SpecError, TaoLikeError
-from tao_like.tracking.files import Artefact, atomic_path, make_folder, remove_partial_files, to_plain
+from tao_like.tracking.files import (
+    Artefact,
+    atomic_folder,
+    atomic_path,
+    make_folder,
+    remove_partial_files,
+    to_plain,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -112,6 +119,26 @@ def test_what_a_killed_process_leaves_is_recognised(tmp_path: Path) -> None:
     assert "model.v1.onnx" not in left
     remove_partial_files(tmp_path)
     assert names(tmp_path) == [".notes.partial.txt"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = tmp_path / "model"
+    with atomic_folder(final, "marker") as folder:
+        (folder / "marker").write_text("first")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name.startswith(".model.") and (path / "new").exists():
+            raise OSError(errno.EIO, "the disk has a fault")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(TaoLikeError, match="the disk has a fault"), atomic_folder(final, "marker") as folder:
+        (folder / "new").write_text("second")
+    assert names(tmp_path) == ["model"]
+    assert (final / "marker").read_text() == "first"
 
 
 def test_an_artefact_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:

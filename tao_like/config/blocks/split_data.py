@@ -53,6 +53,7 @@ def workers_field(samples: str = "images", default: int | str = "auto") -> Any:
         default,
         f"Processes that load {samples}; auto: by the processors",
         ge=0,
+        le=1024,
         words=("auto",),
         aliases=("num_workers",),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,22 @@ def files_below(folder: Path, suffixes: Collection[str], what: str) -> list[Path
     if not found:
         raise DatasetError(f"{folder} holds no {what} ({', '.join(sorted(suffixes))}).")
     return found
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no disk takes is that of none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a folder; a name that no disk takes is that of none."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
 
 
 def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:

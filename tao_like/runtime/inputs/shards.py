@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from tao_like.errors import DatasetError
+from tao_like.runtime.inputs.files import is_file
 from tao_like.runtime.inputs.packed import Mark, PackedFile
 
 _PACKED = (".tar.gz", ".tgz")
@@ -53,7 +54,7 @@ def file_status(path: Path) -> FileStatus:
 
 def file_exists(path: Path) -> bool:
     """Whether there is such a file, be it in a shard. Raises DatasetError for a damaged shard."""
-    return path.is_file() or _in_shard(path) is not None
+    return is_file(path) or _in_shard(path) is not None
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -124,7 +125,7 @@ def shard_members(shard: Path) -> Mapping[str, Member]:
 
 def _in_shard(path: Path) -> tuple[Path, Member] | None:
     for shard in path.parents:
-        if is_shard(shard) and shard.is_file():
+        if is_shard(shard) and is_file(shard):
             member = shard_members(shard).get(path.relative_to(shard).as_posix())
             return None if member is None else (shard, member)
     return None

@@ -142,8 +142,15 @@ def start_training_worker(worker: int) -> None:
     leave_signals_to_parent()
 
 
-def ready_to_fork(workers: int) -> int:
-    """The number of loading processes as it is, after the garbage was collected where there are any."""
+def ready_to_fork(workers: int, samples: int, batch_size: int) -> int:
+    """The number of loading processes, after the garbage was collected where there are any.
+
+    Args:
+        workers: as many are asked for; more than there are batches would take memory and nothing else.
+        samples: that they load.
+        batch_size: of these.
+    """
+    workers = min(workers, -(-samples // batch_size))
     if workers:
         gc.collect()
     return workers
@@ -232,12 +239,14 @@ def scoring_loader(
     on_worker_start: Callable[[int], None] = start_worker,
 ) -> DataLoader[Any]:
     """Batches in the dataset's order, each sample once over all processes."""
+    sampler = ShardSampler(len(dataset), rank, world, groups)
+    processes = ready_to_fork(workers, len(sampler), batch_size)
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
-        sampler=ShardSampler(len(dataset), rank, world, groups),
-        num_workers=ready_to_fork(workers),
+        sampler=sampler,
+        num_workers=processes,
         collate_fn=data.collate,
-        persistent_workers=workers > 0,
+        persistent_workers=processes > 0,
         worker_init_fn=on_worker_start,
     )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_classification import data_overrides, tiny_spec
 
+from tao_like.errors import SpecError
 from tao_like.stages.lib import loading
 from tao_like.stages.lib.loading import EpochSampler, ShardSampler, resolve_batch_size, resolve_workers
 from tao_like.tasks import task_class
@@ -148,6 +149,15 @@ def test_auto_workers_leave_a_processor_to_the_training(
     monkeypatch.setattr(loading, "processors", lambda: processors)
     assert resolve_workers(tiny_task.data, "cpu") == on_cpu
     assert resolve_workers(tiny_task.data, "cuda") == on_gpu
+
+
+def test_there_are_no_more_loading_processes_than_batches(tiny_task: object) -> None:
+    for size, processes in ((1, 2), (2, 1)):
+        loader = loading.scoring_loader(tiny_task.data, Collecting(), size, workers=900)
+        assert loader.num_workers == processes
+    assert [loading.ready_to_fork(workers, 9, 4) for workers in (0, 2, 900)] == [0, 2, 3]
+    with pytest.raises(SpecError, match=r"dataset\.workers: 1025 is not allowed; it must be .* at most 1024"):
+        tiny_spec("dataset.workers=1025")
 
 
 class Telltale:

@@ -11,8 +11,11 @@ import scipy.linalg
 from tiny_text_to_image import TINY, data_overrides, write_pairs
 
 from tao_like.config import load_spec
+from tao_like.contract.capabilities import Generates
 from tao_like.errors import DatasetError, SpecError
+from tao_like.runtime.generation.base import TEXT
 from tao_like.samples.shapes_captions import COLORS, SHAPES, all_shapes, draw_shape
+from tao_like.tasks import task_class
 from tao_like.tasks.text_to_image.data.data import CaptionData, Target
 from tao_like.tasks.text_to_image.judge import Judge, words_of
 from tao_like.tasks.text_to_image.metrics import (
@@ -188,6 +191,14 @@ def test_data_gives_tokens_images_and_seeds(tmp_path: Path) -> None:
 def test_a_spec_that_cannot_be_is_named_by_its_key(words: list[str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         load_spec(Spec, None, words)
+
+
+def test_prompts_of_a_file_have_no_mark_at_their_start(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("\ufeffa red circle\r\n\r\na cross\r\n", encoding="utf-8")
+    words = [f"inference.source={tmp_path / 'prompts.txt'}", "inference.num_images=1"]
+    task = task_class("text_to_image")(load_spec(Spec, None, words).spec)
+    generates = task.capability(Generates)
+    assert [one.data[TEXT] for one in generates.prompts()] == ["a red circle", "a cross"]
 
 
 def test_init_writes_a_spec_that_loads(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,8 @@ class ImageInput:
 
 def _read(given: Any, window: Window | None, big: BigImages) -> Image.Image:
     """One image in RGB; raises as `preprocess` does."""
-    if isinstance(given, (str, Path)):
-        return read_image(given, window, big)
+    if isinstance(given, (str, os.PathLike)):
+        return read_image(Path(given), window, big)
     if isinstance(given, np.ndarray):
         if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != _CHANNELS or given.size == 0:
             raise DatasetError(

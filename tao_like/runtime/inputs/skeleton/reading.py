@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tao_like.errors import DatasetError
-from tao_like.runtime.inputs.files import files_below, read_array
+from tao_like.runtime.inputs.files import files_below, is_file, read_array
 from tao_like.runtime.inputs.skeleton.preprocessing import Sequence4, SkeletonPreprocessing
 
 SKELETON_SUFFIXES = (".npy", ".csv")
@@ -36,7 +36,7 @@ def read_skeleton(path: str | Path, preprocessing: SkeletonPreprocessing) -> Seq
         DatasetError: the file is missing, damaged, or holds no such sequence. The message names it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DatasetError(f"{path} is not a file; a skeleton sequence was expected there.")
     if path.suffix.lower() == ".csv":
         return checked_skeleton(read_table(path, preprocessing.joints), preprocessing, str(path))

@@ -76,13 +76,14 @@ class TrainingData:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
+        processes = ready_to_fork(self.workers, len(self._sampler), self.batch_size)
         self._loader = DataLoader(
             SeededDataset(self.train, phase.spec.seed),
             batch_size=self.batch_size,
             sampler=self._sampler,
-            num_workers=ready_to_fork(self.workers),
+            num_workers=processes,
             collate_fn=data.collate,
-            persistent_workers=self.workers > 0,
+            persistent_workers=processes > 0,
             worker_init_fn=start_training_worker,
             pin_memory=fabric.device.type == "cuda",
             drop_last=drops_last(len(self._sampler), self.batch_size),
