@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tao_like.data.checks.images import full_check
-from tao_like.data.images.readers import class_names, read_class_folders
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.readers import class_names
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.sources import MaskSource, read_masks
 from tao_like.data.masks.values import coding_of_names

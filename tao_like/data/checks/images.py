@@ -13,24 +13,12 @@ from statistics import median_low
 
 from tao_like.data.checks.duplicates import Fingerprint, fingerprint, near_duplicates
 from tao_like.data.checks.findings import CheckReport, Finding, Level, SizeSummary
-from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import Window, read_image
 from tao_like.runtime.inputs.image.big_images import BigImages, check_pixels
 from tao_like.runtime.inputs.shards import file_exists, file_status
-
-__all__ = [
-    "UNREADABLE",
-    "CheckReport",
-    "Finding",
-    "SizeSummary",
-    "Suspect",
-    "full_check",
-    "likely_wrong_labels",
-    "quick_check",
-]
 
 SplitRecords = Mapping[str, Sequence[ImageRecord]]
 

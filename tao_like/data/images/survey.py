@@ -95,7 +95,7 @@ class Survey:
         return self.images["train" if self.is_split else UNSPLIT]
 
 
-def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Survey:
+def survey_images(folder: Path | str) -> Survey:
     """Finds out how images are laid out and what they are like.
 
     Class folders and split folders are recognised also below a folder that holds nothing else. Of the files,
@@ -103,19 +103,16 @@ def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Sur
 
     Args:
         folder: The folder, or a CSV file.
-        csv_file: CSV file to use; by default it is looked for where there are no class folders.
 
     Raises:
         DatasetError: There is no layout that is understood; the message shows those that are.
     """
     folder = Path(folder)
-    if csv_file is None and suffix(folder.name) in (".csv", ".tsv") and folder.is_file():
-        folder, csv_file = folder.parent, folder
+    if suffix(folder.name) in (".csv", ".tsv") and folder.is_file():
+        return _survey_csv({UNSPLIT: folder}, folder.parent)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise DatasetError(f"{folder} {what}; give the folder that holds the images")
-    if csv_file is not None:
-        return _survey_csv({UNSPLIT: Path(csv_file)}, folder)
     return _survey_folder(folder, _MOST_WRAPPERS)
 
 

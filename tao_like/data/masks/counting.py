@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,22 +41,13 @@ class ValueCounts:
     faults: dict[Path, str] = field(default_factory=dict)
 
 
-def count_values(
-    records: Sequence[MaskRecord], on_progress: Callable[[int, int], None] | None = None
-) -> ValueCounts:
-    """Counts the values of the mask files of some photos.
-
-    Args:
-        records: those without a mask file are left out.
-        on_progress: called with the number of files done and of all.
-    """
+def count_values(records: Sequence[MaskRecord]) -> ValueCounts:
+    """Counts the values of the mask files of some photos; those without one are left out."""
     paths = [record.mask for record in records if record.mask is not None]
     found = ValueCounts()
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for done, (path, seen) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
+        for path, seen in zip(paths, pool.map(_look, paths), strict=True):
             _add(found, path, seen)
-            if on_progress is not None:
-                on_progress(done, len(paths))
     return found
 
 

@@ -80,11 +80,6 @@ class PairJudge(ABC):
         """(N,): CLIP-S of each image with its own text, 0 to 2.5 (Hessel et al. 2021)."""
         return (CLIP_SCORE_WEIGHT * self.cosines(images, texts).clip(min=0)).astype(np.float32)
 
-    def ranking(self, images: Images, text: str) -> list[int]:
-        """The images' numbers, the one first that fits the text best; of equal ones the first."""
-        cosines = self.embed_images(images) @ self.embed_texts([text])[0]
-        return [int(number) for number in np.argsort(-cosines, kind="stable")]
-
     @abstractmethod
     def _image_batch(self, images: Sequence[Image.Image]) -> Floats: ...
 
@@ -127,11 +122,6 @@ class BundleJudge(PairJudge):
             pixels = functional.interpolate(pixels, self.image_size, mode="bicubic", antialias=True)
         found: Tensor = self._image(pixels.clamp(0, 255).permute(0, 2, 3, 1))
         return found
-
-    def pixel_cosines(self, pixels: Tensor, texts: Sequence[str]) -> Tensor:
-        """(N,): cosine of each image with its own text, with gradients; see `embed_pixels`."""
-        wanted = torch.from_numpy(self.embed_texts(texts)).to(pixels.device)
-        return (self.embed_pixels(pixels) * wanted).sum(dim=1)
 
     @torch.no_grad()
     def _image_batch(self, images: Sequence[Image.Image]) -> Floats:

@@ -130,7 +130,7 @@ def test_which_csv_and_which_folder(tmp_path: Path, paint: Paint) -> None:
     (tmp_path / "two.csv").write_text("path,label\n1.png,b\n")
     with pytest.raises(DatasetError, match=r"several CSV files \(one\.csv, two\.csv\)"):
         survey_images(tmp_path)
-    assert survey_images(tmp_path, tmp_path / "two.csv").classes == ("b",)
+    assert survey_images(tmp_path / "two.csv").classes == ("b",)
     with pytest.raises(DatasetError, match="does not exist"):
         survey_images(tmp_path / "gone")
     with pytest.raises(DatasetError, match="is a file"):

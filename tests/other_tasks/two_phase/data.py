@@ -15,7 +15,9 @@ from tao_like.contract.labels import Labels
 from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.checks.images import full_check, quick_check
-from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.readers import class_names
+from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 
 from .spec import DatasetSpec

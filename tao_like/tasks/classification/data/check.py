@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from tao_like.contract.data import DataReport
-from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
+from tao_like.data.checks.contact_sheet import Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
 from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
-from tao_like.data.images.readers import ImageRecord
+from tao_like.data.images.sample import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
 from tao_like.plots.datasets import draw_label_histogram
+from tao_like.plots.palette import WRONG
 from tao_like.runtime.inputs.image import Window
 from tao_like.tasks.classification.backbone import build_backbone, normalization_for
 from tao_like.tasks.classification.data.dataset import ImageDataset, collate_images
