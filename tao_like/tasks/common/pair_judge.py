@@ -21,6 +21,7 @@ from tao_like import runtime
 from tao_like.bundle import file_sha256
 from tao_like.contract.restored import restored
 from tao_like.errors import BundleError, SpecError
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.embedding import EMBEDDING, TEXT_EMBEDDING
 from tao_like.tasks import task_class
@@ -28,7 +29,6 @@ from tao_like.tasks.common.image_input import IMAGE
 
 TASK = "clip"
 TEXT = "text"
-BUNDLE_SUFFIX = ".tltb"
 CLIP_SCORE_WEIGHT = 2.5
 """Of CLIP-S (Hessel et al. 2021, equation 1): 2.5 * max(cosine, 0)."""
 _BATCH = 64

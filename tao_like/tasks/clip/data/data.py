@@ -23,6 +23,7 @@ from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.sentence_files import sentence_preprocessing
 from tao_like.data.text.vocabulary import file_preprocessing, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.runtime.choices import BPE
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
@@ -40,7 +41,6 @@ from tao_like.tasks.clip.spec import Spec
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.image_input import IMAGE
 
-BUNDLE_SUFFIX = ".tltb"
 _CLASS_FINDINGS = ("one_class", "class_missing", "imbalance", "few_pictures")
 """What a classifier must hear of its classes; pairs need none."""
 _SHEET_COLUMNS = 6

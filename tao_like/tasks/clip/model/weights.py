@@ -8,7 +8,7 @@ import torch
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.networks.weights.checkpoints import SOURCE_KEY
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
@@ -16,7 +16,6 @@ from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec
 
 KEY = "train.pretrained_model_path"
-BUNDLE_SUFFIX = ".tltb"
 
 
 def load_vision(network: PairNetwork, spec: ModelSpec) -> list[str]:

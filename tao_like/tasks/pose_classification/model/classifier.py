@@ -20,8 +20,6 @@ from tao_like.tasks.pose_classification.model.blocks import (
 )
 from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
 
-STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -38,7 +36,7 @@ class Architecture:
         strategy: how ST-GCN divides the graph.
         center_distance: see `graph.hop_distances`.
         importance: whether ST-GCN learns a mask of the edges.
-        streams: of ``STREAMS``; each has a network of its own.
+        streams: ``joint``, ``bone``, ``joint_motion`` or ``bone_motion``; each has a network of its own.
         weights: of the streams' predictions.
         confidence: the last channel is a score, not a coordinate.
     """
