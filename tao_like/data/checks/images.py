@@ -62,78 +62,48 @@ class _Placed:
         return str(self.record.path)
 
 
-def quick_check(
+def check_images(
     splits: SplitRecords,
     classes: Sequence[str],
     *,
-    multi_label: bool = False,
-    remedy: str = "",
-    big: BigImages = BigImages.REFUSED,
-) -> CheckReport:
-    """Looks for what would stop or spoil a training, without decoding the images.
-
-    Every file is there, not empty and has the head of an image; labels are known; classes have images in
-    every split; no file is in two splits or has two labels (by content).
-
-    Args:
-        splits: Images of ``train``, ``val``, ``test``, or some of them.
-        classes: Class names in the order of the outputs.
-        multi_label: Whether images may have several labels, or none.
-        remedy: The key of the task that makes up for rare classes, where it has one.
-        big: What becomes of images beyond the limit.
-    """
-    placed = _placed(splits)
-    seen = {path: _header(path, big) for path in _paths(placed)}
-    same = identical_files(Path(entry.path) for entry in placed)
-    findings = [
-        *_class_findings(splits, classes, multi_label, remedy),
-        *_file_findings(seen),
-        *_copy_findings(placed, same),
-        *_image_findings(seen),
-    ]
-    return _report(findings, splits, classes, seen, full=False)
-
-
-def full_check(
-    splits: SplitRecords,
-    classes: Sequence[str],
-    *,
+    full: bool,
     multi_label: bool = False,
     remedy: str = "",
     on_progress: Callable[[int, int], None] | None = None,
     window: Window | None = None,
     big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
-    """All that ``quick_check`` looks for, on decoded images, and images that look the same.
+    """Looks for what would stop or spoil a training.
+
+    Every file is there, not empty and has the head of an image; labels are known; classes have images in
+    every split; no file is in two splits or has two labels (by content). A full check decodes the images and
+    looks for those that look the same too.
 
     Args:
-        splits: As for ``quick_check``.
-        classes: As for ``quick_check``.
-        multi_label: As for ``quick_check``.
-        remedy: As for ``quick_check``.
-        on_progress: Called with the number of images done and of all, in the calling thread.
+        splits: Images of ``train``, ``val``, ``test``, or some of them.
+        classes: Class names in the order of the outputs.
+        full: Whether the images are decoded.
+        multi_label: Whether images may have several labels, or none.
+        remedy: The key of the task that makes up for rare classes, where it has one.
+        on_progress: Called with the number of images decoded and of all, in the calling thread.
         window: Values of 16-bit images that become black and white.
-        big: As for ``quick_check``.
+        big: What becomes of images beyond the limit.
     """
-    placed = _placed(splits)
-    seen = _decode_all(_paths(placed), on_progress, partial(_decode, window=window, big=big))
+    placed = [_Placed(name, record) for name, records in splits.items() for record in records]
+    paths = list(dict.fromkeys(entry.record.path for entry in placed))
+    if full:
+        seen = _decode_all(paths, on_progress, partial(_decode, window=window, big=big))
+    else:
+        seen = {path: _header(path, big) for path in paths}
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
         *_class_findings(splits, classes, multi_label, remedy),
         *_file_findings(seen),
         *_copy_findings(placed, same),
-        *_look_alike_findings(placed, same, seen),
+        *(_look_alike_findings(placed, same, seen) if full else ()),
         *_image_findings(seen),
     ]
-    return _report(findings, splits, classes, seen, full=True)
-
-
-def _placed(splits: SplitRecords) -> list[_Placed]:
-    return [_Placed(name, record) for name, records in splits.items() for record in records]
-
-
-def _paths(placed: Iterable[_Placed]) -> list[Path]:
-    return list(dict.fromkeys(entry.record.path for entry in placed))
+    return _report(findings, splits, classes, seen, full=full)
 
 
 def _header(path: Path, big: BigImages) -> _Seen:

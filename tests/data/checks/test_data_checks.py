@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from tao_like.data.checks.findings import CheckReport, Finding
 from tao_like.data.checks.folders import unused_findings
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import check_images
 from tao_like.data.images.class_folders import read_class_folders
 from tao_like.data.images.files import read_header
 from tao_like.data.images.pixel_range import found_pixel_range
@@ -22,6 +23,8 @@ from tao_like.errors import DatasetError
 
 Paint = Callable[..., Path]
 Check = Callable[..., CheckReport]
+quick_check = partial(check_images, full=False)
+full_check = partial(check_images, full=True)
 
 
 def record(path: Path, *labels: str) -> ImageRecord:

@@ -13,7 +13,7 @@ import torch
 from tao_like.contract.data import DataReport
 from tao_like.data.checks.contact_sheet import Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
-from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.sample import ImageRecord
@@ -58,13 +58,18 @@ def check_classification_data(
     """
     multi_label = spec.dataset.multi_label
     values = list(pixel_value_findings(records, spec.dataset.pixel_range, window))
-    if not full:
-        checked = quick_check(records, classes, multi_label=multi_label, remedy=REMEDY)
-        return DataReport([*checked.findings, *values], checked.to_dict())
-    checked = full_check(
-        records, classes, multi_label=multi_label, remedy=REMEDY, on_progress=on_progress, window=window
+    checked = check_images(
+        records,
+        classes,
+        full=full,
+        multi_label=multi_label,
+        remedy=REMEDY,
+        on_progress=on_progress,
+        window=window,
     )
     report = DataReport([*checked.findings, *values], checked.to_dict())
+    if not full:
+        return report
     labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
     counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
     report.figures["labels"] = draw_label_histogram(counts, "pictures")

@@ -18,7 +18,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.sentence_files import sentence_preprocessing
 from tao_like.data.text.vocabulary import file_preprocessing, trained_pairs, words_preprocessing
@@ -140,14 +140,13 @@ class PairData(ImageData[CaptionedImages]):
             split: self.source.records(split) for split in SPLITS if self.has(split)
         }
         names = self.labels.names
-        if full:
-            window = self.preprocessing.window
-            checked = full_check(records, names, multi_label=True, on_progress=on_progress, window=window)
-        else:
-            checked = quick_check(records, names, multi_label=True)
+        window = self.preprocessing.window
+        checked = check_images(
+            records, names, full=full, multi_label=True, on_progress=on_progress, window=window
+        )
         findings = [finding for finding in checked.findings if finding.code not in _CLASS_FINDINGS]
         figures = survey_captions(records, self.tokenizer)
-        findings += pixel_value_findings(records, self.block.pixel_range, self.preprocessing.window)
+        findings += pixel_value_findings(records, self.block.pixel_range, window)
         findings += [*self.source.findings(), *caption_findings(records, self.tokenizer, figures)]
         report = DataReport(findings, {**checked.to_dict(), "captions": figures})
         if full and not report.errors and self.spec.dataset_check.max_pictures:

@@ -13,7 +13,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.boxes.sizes import image_size
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
@@ -56,12 +56,9 @@ def check_detection_data(
     records: dict[str, list[BoxRecord]] = {split: source.records(split) for split in splits}
     classes = source.classes
     values = pixel_value_findings(records, source.spec.pixel_range, window)
-    if full:
-        checked = full_check(
-            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
-        )
-    else:
-        checked = quick_check(records, classes, multi_label=True, big=big)
+    checked = check_images(
+        records, classes, full=full, multi_label=True, on_progress=on_progress, window=window, big=big
+    )
     of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tao_like.contract.data import DataReport
 from tao_like.contract.sample import Split
 from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.masks.checks import check_masks
 from tao_like.data.masks.record import MaskRecord
@@ -53,12 +53,9 @@ def check_segmentation_data(
     values = pixel_value_findings(records, source.spec.pixel_range, window)
     of_masks = check_masks(records, source.coding, full=full)
     classes = source.classes
-    if full:
-        checked = full_check(
-            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
-        )
-    else:
-        checked = quick_check(records, classes, multi_label=True, big=big)
+    checked = check_images(
+        records, classes, full=full, multi_label=True, on_progress=on_progress, window=window, big=big
+    )
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_MASKS]
     summary = checked.to_dict() | {"masks": of_masks.summary}
     for name in ("findings", "errors", "warnings", "counts"):

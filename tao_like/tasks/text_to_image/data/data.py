@@ -22,7 +22,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.data.captions.reading import ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.captions.survey import caption_findings, survey_captions
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.images.cache import ImageStore
 from tao_like.data.text.vocabulary import words_preprocessing
@@ -277,15 +277,14 @@ class CaptionData(ImageData[CaptionSplits]):
         read = {split: self.read(split) for split in SPLITS if self.has(split)}
         splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
         classes = sorted({label for records in splits.values() for one in records for label in one.labels})
-        if full:
-            window = self.preprocessing.window
-            checked = full_check(splits, classes, multi_label=True, on_progress=on_progress, window=window)
-        else:
-            checked = quick_check(splits, classes, multi_label=True)
+        window = self.preprocessing.window
+        checked = check_images(
+            splits, classes, full=full, multi_label=True, on_progress=on_progress, window=window
+        )
         figures = survey_captions(splits, self.tokenizer)
         findings = [one for one in checked.findings if one.code not in _OF_CLASSES]
         findings += [finding for one in read.values() for finding in one.findings]
-        findings += pixel_value_findings(splits, self.block.pixel_range, self.preprocessing.window)
+        findings += pixel_value_findings(splits, self.block.pixel_range, window)
         findings += caption_findings(splits, self.tokenizer, figures)
         return DataReport(findings, {**checked.to_dict(), "captions": figures})
 
