@@ -13,7 +13,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.formats.layouts import LAYOUTS, UNSPLIT, find_sources
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
-from tao_like.data.images.files import find_images, passed_over_notes, read_header
+from tao_like.data.images.files import check_is_folder, find_images, passed_over_notes, read_header
 from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.errors import DatasetError
 
@@ -68,9 +68,7 @@ def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
     Raises:
         DatasetError: there is no layout that is understood; the message shows those that are.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds images and labels")
+    check_is_folder(folder, "images and labels")
     notes = Notes()
     sources = find_sources(folder, notes)
     if not sources:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from tao_like.data.checks.duplicates import Fingerprint, fingerprint, near_dupli
 from tao_like.data.checks.findings import CheckReport, Finding, Level, SizeSummary
 from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import Window, read_image
 from tao_like.runtime.inputs.image.big_images import BigImages, check_pixels
@@ -26,7 +25,6 @@ TINY_SIDE = 16
 EXTREME_RATIO = 4.0
 FEW_IMAGES = 10
 IMBALANCE = 10.0
-_MOST_THREADS = 8
 _REPLACE = "replace or remove"
 _FAULTS = {
     "missing": f"not there; {_REPLACE}",
@@ -139,17 +137,11 @@ def _fault(path: Path) -> str:
 def _decode_all(
     paths: Sequence[Path], on_progress: Callable[[int, int], None] | None, decode: Callable[[Path], _Seen]
 ) -> dict[Path, _Seen]:
-    """Decodes in threads: Pillow lets go of Python's lock while it works."""
     seen: dict[Path, _Seen] = {}
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-    try:
-        for path, look in zip(paths, pool.map(decode, paths), strict=True):
-            seen[path] = look
-            if on_progress is not None:
-                on_progress(len(seen), len(paths))
-    finally:
-        # Without this, Ctrl-C would wait until every image that is queued has been decoded.
-        pool.shutdown(cancel_futures=True)
+    for path, look in zip(paths, in_threads(decode, paths), strict=True):
+        seen[path] = look
+        if on_progress is not None:
+            on_progress(len(seen), len(paths))
     return seen
 
 

@@ -15,6 +15,7 @@ from tao_like.data.images.class_folders import ClassFolders, scan_class_folders
 from tao_like.data.images.csv_lists import label_separators, peek_csv, read_csv
 from tao_like.data.images.files import (
     Header,
+    check_is_folder,
     find_images,
     listing,
     passed_over_notes,
@@ -110,9 +111,7 @@ def survey_images(folder: Path | str) -> Survey:
     folder = Path(folder)
     if suffix(folder.name) in (".csv", ".tsv") and folder.is_file():
         return _survey_csv({UNSPLIT: folder}, folder.parent)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds the images")
+    check_is_folder(folder, "the images")
     return _survey_folder(folder, _MOST_WRAPPERS)
 
 

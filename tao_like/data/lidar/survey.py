@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.data.images.files import listing, split_name
+from tao_like.data.images.files import check_is_folder, listing, split_name
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
@@ -86,9 +86,7 @@ def survey_frames(folder: Path) -> LidarSurvey:
         DatasetError: there is no layout that is understood (the message shows those that are), a file is
             damaged, or no frame has a labelled object.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds frames and labels")
+    check_is_folder(folder, "frames and labels")
     layout, root, parts = _recognise(folder)
     records = {split: LAYOUTS[layout](LidarSource(root), part) for split, part in parts.items()}
     main = records["train"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ import numpy.typing as npt
 from tao_like.data.masks.files import read_mask_values
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import pack_colors, unpack
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 
-_MOST_THREADS = 8
 _MOST_COLORS = 4096
 
 
@@ -45,9 +43,8 @@ def count_values(records: Sequence[MaskRecord]) -> ValueCounts:
     """Counts the values of the mask files of some photos; those without one are left out."""
     paths = [record.mask for record in records if record.mask is not None]
     found = ValueCounts()
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for path, seen in zip(paths, pool.map(_look, paths), strict=True):
-            _add(found, path, seen)
+    for path, seen in zip(paths, in_threads(_look, paths), strict=True):
+        _add(found, path, seen)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tao_like.data.images.files import read_header, read_text
+from tao_like.data.images.files import check_is_folder, read_header, read_text
 from tao_like.data.masks.counting import ValueCounts, count_values
 from tao_like.data.masks.layouts import LAYOUTS, UNSPLIT, find_mask_sources
 from tao_like.data.masks.record import MaskRecord
@@ -69,9 +69,7 @@ def survey_masks(folder: Path) -> MaskSurvey:
         DatasetError: there is no layout that is understood (the message shows those that are), or photos and
             masks do not belong together.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds photos and masks")
+    check_is_folder(folder, "photos and masks")
     sources = find_mask_sources(folder)
     if not sources or (UNSPLIT not in sources and "train" not in sources):
         raise DatasetError(f"{folder}: no photos with masks were found\n{LAYOUTS}")
