@@ -128,7 +128,7 @@ def _frames(folder: Path, names: list[str] | None = None) -> list[Path]:
     """Frames in a folder, by name; those of a list in its order."""
     if not folder.is_dir():
         raise DatasetError(f"{KEY}: there is no folder {folder}; dataset.type says which layout the data has")
-    files = [Path(entry.path) for entry in listing(folder) if _is_frame(entry.name)]
+    files = [Path(entry.path) for entry in listing(folder) if is_frame(entry.name)]
     if not files:
         unread = unread_files(folder)
         told = f"; {unread[0].name} and files like it are not read: {HOW_TO_CONVERT}" if unread else ""
@@ -159,7 +159,8 @@ def unread_files(folder: Path) -> list[Path]:
     ]
 
 
-def _is_frame(name: str) -> bool:
+def is_frame(name: str) -> bool:
+    """Whether a file's name is that of a frame's points."""
     return Path(name).suffix.lower() in POINT_SUFFIXES
 
 

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from tao_like.data.images.files import check_is_folder, listing, split_name
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
-from tao_like.data.lidar.sources import LAYOUTS, LidarSource
+from tao_like.data.lidar.sources import LAYOUTS, LidarSource, is_frame
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
-    POINT_SUFFIXES,
     PointsPreprocessing,
     other_period,
     read_points,
@@ -134,7 +133,7 @@ def _is_part(folder: Path) -> bool:
 
 def _lists(folder: Path, frames: Path) -> dict[str, str]:
     """Splits by the lists in ImageSets whose frames are there; KITTI's list of test frames names others."""
-    there = {Path(entry.name).stem for entry in listing(frames) if _has_points(entry.name)}
+    there = {Path(entry.name).stem for entry in listing(frames) if is_frame(entry.name)}
     lists = {path.stem: path for path in sorted((folder / "ImageSets").glob("*.txt"))}
     parts = {}
     for split in SPLITS:
@@ -148,10 +147,6 @@ def _lists(folder: Path, frames: Path) -> dict[str, str]:
             "ImageSets/train.txt, or take ImageSets away to train on all frames"
         )
     return parts or {"train": "train"}
-
-
-def _has_points(name: str) -> bool:
-    return Path(name).suffix.lower() in POINT_SUFFIXES
 
 
 def _described(records: Sequence[LidarRecord]) -> tuple[dict[str, ClassSurvey], npt.NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec
+from tao_like.tasks.common.weights import fill
 
 KEY = "train.pretrained_model_path"
 
@@ -64,13 +65,10 @@ def load_start(network: PairNetwork, path: Path, spec: ModelSpec) -> list[str]:
             "train.pruned_model_path"
         )
     for name, module in network.parts().items():
-        weights = bundle.parts[name].weights
-        expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
-        if expected != {key: tensor.shape for key, tensor in weights.items()}:
+        if not fill(module, bundle.parts[name].weights):
             theirs = bundle.spec["model"]["type"]
             raise SpecError(
                 f"{KEY}={path} holds another {name} tower (of {theirs}, with the tokenizer that it was "
                 f"trained with) than the one that model.type={spec.type} describes; make them agree"
             )
-        module.load_state_dict(weights)
     return [f"all weights come from {path}"]

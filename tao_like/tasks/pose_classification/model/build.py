@@ -8,6 +8,7 @@ from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.weights.checkpoints import read_file, state_dicts
 from tao_like.networks.weights.class_layer import UNNAMED, class_layer
+from tao_like.tasks.common.weights import fill
 from tao_like.tasks.pose_classification.model.classifier import (
     Architecture,
     SkeletonClassifier,
@@ -71,11 +72,8 @@ def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> 
     for name in own:
         if ".head." in name and (head.rows is None or name in weights):
             weights[name] = own[name] if head.rows is None else head.ordered(weights[name])
-    if {name: tensor.shape for name, tensor in own.items()} != {
-        name: tensor.shape for name, tensor in weights.items()
-    }:
+    if not fill(network, weights):
         raise SpecError(f"{key} holds another network than the model block describes; make them agree")
-    network.load_state_dict(weights)
     if head.rows is None:
         return f"weights come from {path}; {head.text('each last layer')}"
     return f"all weights come from {path}; {head.text('each last layer')}"
