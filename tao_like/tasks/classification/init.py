@@ -44,7 +44,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         cpu_count=os.cpu_count() or 1,
         has_gpu=gpu_memory is not None,
     )
-    values = [*_backbone(), *(AnnotatedValue(item.key, item.value, item.why) for item in suggestions)]
+    values = [*_backbone(), *suggestions]
     found = f"{sum(survey.images.values())} images, {len(survey.classes)} classes"
     written = write_suggested(Spec, "classification", folder, target, values, overrides, found=found)
     return [*_found(survey), *survey.notes, written]

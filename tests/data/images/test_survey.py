@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tao_like.data.images.suggest import Suggestion, suggest
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.data.images.suggest import suggest
 from tao_like.data.images.survey import Source, Survey, survey_images
 from tao_like.errors import DatasetError
 
@@ -171,7 +172,7 @@ def survey_of(**changes: object) -> Survey:
 
 def values(survey: Survey, *, memory: int = 16 * GIB, gpu: bool = False) -> dict[str, object]:
     made = suggest(survey, memory_bytes=memory, cpu_count=2, has_gpu=gpu)
-    assert all(isinstance(each, Suggestion) and each.why for each in made)
+    assert all(isinstance(each, AnnotatedValue) and each.why for each in made)
     assert len({each.key for each in made}) == len(made)
     return {each.key: each.value for each in made}
 
