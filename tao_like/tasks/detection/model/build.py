@@ -21,7 +21,7 @@ from tao_like.networks.weights.loading import load_pretrained, source_normalizat
 from tao_like.tasks.common.weights import fill
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
-from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn, FasterRcnnSettings
+from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn
 from tao_like.tasks.detection.model.retinanet import RetinaNet
 from tao_like.tasks.detection.model.ssd import VGG_CHANNELS, VGG_SIDE, VGG_STEPS, ExtraLayers, Ssd, VggMaps
 from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision
@@ -30,7 +30,7 @@ from tao_like.tasks.detection.model.yolo.parts import CspDarknetTiny
 from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox, yolox_over
 from tao_like.tasks.detection.model.yolox.published import load_published
 from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
-from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
+from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
 PIXELS = Normalization(
@@ -167,8 +167,8 @@ def _detector(
         return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, num_classes, found, steps)
     if model.arch == "faster_rcnn":
         pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
-        settings = faster_rcnn_settings(model.faster_rcnn)
-        return FasterRcnn(pyramid, num_classes, model.neck.width, settings, found.mean, found.std)
+        width = model.neck.width
+        return FasterRcnn(pyramid, num_classes, width, model.faster_rcnn, found.mean, found.std)
     return _over_maps(model, BackbonePyramid(module, name, size), num_classes, size, found)
 
 
@@ -189,19 +189,6 @@ def _over_maps(
     if model.arch == "retinanet":
         return RetinaNet(maps, num_classes, width, found.mean, found.std)
     return yolox_over(maps, num_classes, width, model.neck.depth, found.mean, found.std)
-
-
-def faster_rcnn_settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
-    """What a spec says of both stages."""
-    return FasterRcnnSettings(
-        anchor_sizes=tuple(spec.anchor_sizes),
-        pre_nms_top_n={"training": spec.rpn_pre_nms_top_n_train, "testing": spec.rpn_pre_nms_top_n_test},
-        post_nms_top_n={"training": spec.rpn_post_nms_top_n_train, "testing": spec.rpn_post_nms_top_n_test},
-        nms_thresh=spec.rpn_nms_thresh,
-        rpn_batch_size=spec.rpn_batch_size_per_image,
-        box_batch_size=spec.box_batch_size_per_image,
-        representation_size=spec.representation_size,
-    )
 
 
 def _ssd(
