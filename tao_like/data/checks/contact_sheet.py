@@ -87,6 +87,12 @@ def contact_sheet(
     return sheet
 
 
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below a count, spread evenly."""
+    shown = min(most, count)
+    return [number * count // shown for number in range(shown)]
+
+
 def in_rows(tiles: Iterable[Tile], columns: int = 6) -> list[list[Tile]]:
     """A plain list of tiles as rows of so many columns, for ``contact_sheet``."""
     every = list(tiles)

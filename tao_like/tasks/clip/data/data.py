@@ -17,7 +17,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
 from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.sentence_files import sentence_preprocessing
@@ -156,8 +156,7 @@ class PairData(ImageData[CaptionedImages]):
     def _add_sheet(self, report: DataReport) -> None:
         """Some training images with their captions."""
         data = self.dataset("train")
-        count = min(len(data), self.spec.dataset_check.max_pictures)
-        chosen = [number * len(data) // count for number in range(count)]
+        chosen = spread(len(data), self.spec.dataset_check.max_pictures)
         tiles = [Tile(data.sample(number).data[IMAGE], data.caption(number)) for number in chosen]
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, _SHEET_COLUMNS), title="Captions")
 

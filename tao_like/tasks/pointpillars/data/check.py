@@ -13,7 +13,7 @@ import numpy as np
 
 from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import identical_files
 from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
@@ -342,10 +342,9 @@ def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anch
 def _tiles(checked: CheckedFrames, split: Split) -> list[Tile]:
     """Frames of a split from above with their boxes, spread evenly."""
     dataset = checked.dataset(split)
-    count = min(checked.spec.dataset_check.max_pictures, 2 * COLUMNS, len(dataset))
     tiles = []
-    for number in range(count):
-        sample = dataset.sample(number * len(dataset) // count)
+    for number in spread(len(dataset), min(checked.spec.dataset_check.max_pictures, 2 * COLUMNS)):
+        sample = dataset.sample(number)
         objects = sample.target.objects
         boxes = [
             DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_color(label))
