@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.formats.layouts import LAYOUTS, UNSPLIT, find_sources
+from tao_like.data.boxes.formats.layouts import LAYOUTS, find_sources
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
 from tao_like.data.images.files import check_is_folder, find_images, passed_over_notes, read_header
 from tao_like.data.images.unreadable import UnreadableImages
+from tao_like.data.splits.surveyed import UNSPLIT, SurveyedSplits
 from tao_like.errors import DatasetError
 
 _MOST_HEADERS = 300
 
 
 @dataclass(frozen=True)
-class BoxSurvey:
+class BoxSurvey(SurveyedSplits):
     """What a look at a folder gave.
 
     Attributes:
@@ -46,16 +47,6 @@ class BoxSurvey:
     side: float
     most_boxes: int
     notes: tuple[str, ...] = ()
-
-    @property
-    def is_split(self) -> bool:
-        """Whether the data comes in splits."""
-        return UNSPLIT not in self.sources
-
-    @property
-    def training_images(self) -> int:
-        """Images of the training split, or all of unsplit data."""
-        return self.images["train" if self.is_split else UNSPLIT]
 
 
 def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tao_like.config.writing.annotated import AnnotatedValue
-from tao_like.data.images.survey import UNSPLIT, Survey
+from tao_like.data.images.survey import Survey
+from tao_like.data.splits.surveyed import UNSPLIT
 
 
 class _Recipe(NamedTuple):

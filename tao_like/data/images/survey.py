@@ -24,9 +24,8 @@ from tao_like.data.images.files import (
     suffix,
 )
 from tao_like.data.images.sample import ImageRecord
+from tao_like.data.splits.surveyed import UNSPLIT, SurveyedSplits
 from tao_like.errors import DatasetError
-
-UNSPLIT = "all"
 
 LAYOUTS = """\
 What is understood:
@@ -54,7 +53,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Survey(SurveyedSplits):
     """What a look at a folder gave. A ``spread`` is the 5th percentile, median and 95th percentile.
 
     Attributes:
@@ -84,16 +83,6 @@ class Survey:
     longest_ratio: float
     grey_fraction: float
     notes: tuple[str, ...] = ()
-
-    @property
-    def is_split(self) -> bool:
-        """Whether the data comes in splits."""
-        return UNSPLIT not in self.sources
-
-    @property
-    def training_images(self) -> int:
-        """Images of the training split, or all of unsplit data."""
-        return self.images["train" if self.is_split else UNSPLIT]
 
 
 def survey_images(folder: Path | str) -> Survey:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_like.data.boxes.annotation import Box
 from tao_like.data.boxes.formats.coco import read_coco
 from tao_like.data.images.files import find_images, first_of, read_text
 from tao_like.data.images.named import named_file
@@ -96,13 +97,13 @@ def _of_folders(images_dir: Path, masks_dir: Path, suffix: str) -> list[MaskReco
     same = images_dir.resolve() == masks_dir.resolve()
     masks = mask_files(masks_dir, suffix)
     if same and not suffix:
-        masks = {stem: path for stem, path in masks.items() if plain_stem(path) != path.stem}
+        masks = {stem: path for stem, path in masks.items() if _plain_stem(path, MASK_ENDINGS) != path.stem}
     taken = {path.resolve() for path in masks.values()}
     photos: dict[str, Path] = {}
     for path in find_images(images_dir):
         if same and path.resolve() in taken:
             continue
-        stem = _key(path, images_dir, photo_stem(path))
+        stem = _key(path, images_dir, _plain_stem(path, IMAGE_ENDINGS))
         if stem in photos:
             raise DatasetError(
                 f"{path} and {photos[stem]} are two photos of one name, so their masks cannot be told apart; "
@@ -158,7 +159,7 @@ def mask_files(masks_dir: Path, suffix: str) -> dict[str, Path]:
         elif path.stem.endswith("_instanceIds"):
             continue
         else:
-            stem, rank = plain_stem(path), _rank(path)
+            stem, rank = _plain_stem(path, MASK_ENDINGS), _rank(path)
         key = _key(path, masks_dir, stem)
         if key in found and ranks[key] == rank:
             raise DatasetError(
@@ -170,17 +171,9 @@ def mask_files(masks_dir: Path, suffix: str) -> dict[str, Path]:
     return found
 
 
-def plain_stem(path: Path) -> str:
-    """The name of a mask without the endings that well-known data has."""
-    for ending in MASK_ENDINGS:
-        if path.stem.endswith(ending) and len(path.stem) > len(ending):
-            return path.stem.removesuffix(ending)
-    return path.stem
-
-
-def photo_stem(path: Path) -> str:
-    """The name of a photo without such endings."""
-    for ending in IMAGE_ENDINGS:
+def _plain_stem(path: Path, endings: Sequence[str]) -> str:
+    """The name of a file without the endings that well-known data has."""
+    for ending in endings:
         if path.stem.endswith(ending) and len(path.stem) > len(ending):
             return path.stem.removesuffix(ending)
     return path.stem
@@ -238,17 +231,16 @@ def _of_json(json_file: Path, images_dir: Path | None, key: str) -> list[MaskRec
     return found
 
 
-def _regions(boxes: Sequence[object], name: str) -> list[Region]:
+def _regions(boxes: Sequence[Box], name: str) -> list[Region]:
     regions = []
     for box in boxes:
-        outline = box.segmentation  # type: ignore[attr-defined]
-        if outline is None:
+        if box.segmentation is None:
             raise DatasetError(
-                f"{name}: an annotation of {box.label} has a box and no segmentation"  # type: ignore[attr-defined]
-                "; a mask needs its outline"
+                f"{name}: an annotation of {box.label} has a box and no segmentation; a mask needs its "
+                "outline"
             )
-        area = box.area or (box.right - box.left) * (box.bottom - box.top)  # type: ignore[attr-defined]
-        regions.append(Region(box.label, outline, area))  # type: ignore[attr-defined]
+        area = box.area or (box.right - box.left) * (box.bottom - box.top)
+        regions.append(Region(box.label, box.segmentation, area))
     return regions
 
 

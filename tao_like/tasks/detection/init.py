@@ -120,7 +120,7 @@ def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
             [_plain(source) for source in sources],
             f"{survey.format}: {survey.images[name]} images",
         )
-    yield from division(survey.sources, is_split=survey.is_split)
+    yield from division(survey.sources)
 
 
 def _plain(source: BoxSource) -> dict[str, Any]:
