@@ -71,7 +71,7 @@ class _Survey:
 
     def __init__(self, checked: CheckedFrames) -> None:
         self.checked = checked
-        self.unreadable: list[tuple[str, str]] = []
+        self.unreadable: list[str] = []
         self.without_points: list[str] = []
         self.echo = 0.0
         self.wrong_echoes: list[str] = []
@@ -88,7 +88,7 @@ class _Survey:
             frame = self._frame(record)
             points = points_of(record, frame.points)
         except DatasetError as error:
-            self.unreadable.append((record.name, str(error)))
+            self.unreadable.append(str(error))
             return
         self.left_out += frame.left_out
         self.read_points += frame.left_out + len(frame.points)
@@ -157,7 +157,7 @@ def check_lidar_data(
             if full:
                 survey.read(record)
             elif fault := _quick_fault(checked, record):
-                survey.unreadable.append((record.name, fault))
+                survey.unreadable.append(fault)
             done += 1
             if on_progress and full:
                 on_progress(done, total)
@@ -265,7 +265,7 @@ def _of_survey(checked: CheckedFrames, split: str, survey: _Survey) -> Iterator[
     """What the frames tell."""
     if survey.unreadable:
         words = f"{len(survey.unreadable)} frames of {split} cannot be read; replace or remove:"
-        yield Finding("error", "corrupt", words, tuple(text for _, text in survey.unreadable))
+        yield Finding("error", "corrupt", words, tuple(survey.unreadable))
     if survey.without_points:
         yield Finding(
             "warning" if split != "train" else "error",

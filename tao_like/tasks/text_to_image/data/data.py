@@ -217,14 +217,6 @@ class CaptionData(ImageData[CaptionSplits]):
             return ImagePreprocessing.from_dict(stored) if stored else plain
         return replace(plain, window=self.pixel_window(self.block.pixel_range))
 
-    def read(self, split: Split) -> ReadCaptions:
-        """The pairs of a split, read once. Raises DatasetError."""
-        return self.source.read(split)
-
-    def records(self, split: Split) -> list[CaptionRecord]:
-        """The pairs of a split. Raises DatasetError."""
-        return self.source.records(split)
-
     @cached_property
     def text(self) -> TextPreprocessing:
         """How captions become tokens: as the model has learnt, as was given, or by the training's words."""
@@ -232,7 +224,7 @@ class CaptionData(ImageData[CaptionSplits]):
             return TextPreprocessing.from_dict(self.trained.preprocessing[TEXT])
         if self._given_text is not None:
             return self._given_text
-        captions = [caption for record in self.records("train") for caption in record.captions]
+        captions = [caption for record in self.source.records("train") for caption in record.captions]
         model = self.spec.model
         return words_preprocessing(captions, model.context_length, most_words=model.vocabulary_size)
 
@@ -244,7 +236,7 @@ class CaptionData(ImageData[CaptionSplits]):
     @cached_property
     def judge(self) -> Judge:
         """Says what is on an image, by the training data. Raises DatasetError."""
-        records = self.records("train")
+        records = self.source.records("train")
         dataset = self.dataset("train")
         pixels = np.stack([dataset.pixels(number) for number in range(len(records))])
         return Judge(pixels, [record.captions[0] for record in records], self.block.attributes)
@@ -257,7 +249,7 @@ class CaptionData(ImageData[CaptionSplits]):
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> CaptionDataset:
         if split not in self._datasets or self._datasets[split].draws != augment:
-            records = self.records(split)
+            records = self.source.records(split)
             store = self.image_store([record.path for record in records])
             self._datasets[split] = CaptionDataset(
                 records, self.tokenizer, self.preprocessing, store, draws=augment
@@ -274,7 +266,7 @@ class CaptionData(ImageData[CaptionSplits]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        read = {split: self.read(split) for split in SPLITS if self.has(split)}
+        read = {split: self.source.read(split) for split in SPLITS if self.has(split)}
         splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
         classes = sorted({label for records in splits.values() for one in records for label in one.labels})
         window = self.preprocessing.window
