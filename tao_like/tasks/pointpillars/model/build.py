@@ -10,28 +10,14 @@ from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.weights.class_layer import class_layer
 from tao_like.tasks.common.weights import fill
-from tao_like.tasks.pointpillars.model.anchors import ClassAnchors
 from tao_like.tasks.pointpillars.model.backbone import BevBackbone
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.openpcdet import is_openpcdet, is_published, load_openpcdet
 from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 
 TASK_NAME = "pointpillars"
 LAYERS_OF_CLASSES = ("head.",)
-
-
-def class_anchors(spec: AnchorSpec) -> ClassAnchors:
-    """The anchors of a class as the network takes them."""
-    return ClassAnchors(
-        sizes=tuple((length, width, height) for length, width, height in spec.anchor_sizes),
-        rotations=tuple(spec.anchor_rotations),
-        bottoms=tuple(spec.anchor_bottom_heights),
-        centered=spec.align_center,
-        matched=spec.matched_threshold,
-        unmatched=spec.unmatched_threshold,
-    )
 
 
 def make_network(spec: Spec) -> PointPillars:
@@ -59,7 +45,7 @@ def make_network(spec: Spec) -> PointPillars:
             backbone.upsample_strides,
             backbone.num_upsample_filters,
         ),
-        [class_anchors(one) for one in head.anchor_generator_config],
+        head.anchor_generator_config,
         limits,
         backbone.stride,
         has_direction=head.use_direction_classifier,
