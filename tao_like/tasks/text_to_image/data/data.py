@@ -31,7 +31,7 @@ from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.seed_input import MADE_LIKE
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
-from tao_like.tasks.common.caption_sources import caption_sources, read_sources
+from tao_like.tasks.common.captions.sources import caption_sources, read_sources
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.pair_judge import PairJudge, open_judge
 from tao_like.tasks.text_to_image.judge import Judge
