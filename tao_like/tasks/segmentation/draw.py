@@ -26,7 +26,7 @@ _LINE, _SWATCH = 18, 12
 
 def class_colors(count: int) -> list[tuple[int, int, int]]:
     """A color for each class."""
-    return [(int(r), int(g), int(b)) for r, g, b in (rgb(class_color(number)) for number in range(count))]
+    return [rgb(class_color(number)) for number in range(count)]
 
 
 def overlay(photo: Image.Image, classes: ClassMap) -> Image.Image:
