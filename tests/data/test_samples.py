@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tao_like.data.checks.images import full_check
-from tao_like.data.images.readers import class_names, read_class_folders
+from tao_like.data.checks.images import check_images
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.readers import class_names
 from tao_like.data.masks.reading import read_class_map
 from tao_like.data.masks.sources import MaskSource, read_masks
 from tao_like.data.masks.values import coding_of_names
@@ -67,7 +68,7 @@ def test_a_digit_looks_like_the_scan(digits: Path) -> None:
 
 def test_the_digits_pass_the_check(digits: Path) -> None:
     splits = {split: read_class_folders(digits / split) for split in ("val", "test")}
-    report = full_check(splits, list("0123456789"))
+    report = check_images(splits, list("0123456789"), full=True)
     assert [finding.code for finding in report.findings] == ["grey"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tao_like.data.images.readers import ImageRecord, read_class_folders
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.sample import ImageRecord
 from tao_like.data.splits.division import check_group_by, split_records
 from tao_like.errors import SpecError
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tao_like.data.images.readers import ImageRecord, read_class_folders
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.sample import ImageRecord
 from tao_like.data.splits.stored import split_from_dict, split_to_dict
 from tao_like.errors import DatasetError
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mask_outlines import polygons_of_mask
 from PIL import Image, ImageDraw
 
 import tao_like
 from tao_like.config import load_spec
-from tao_like.data.masks.contours import polygons_of_mask
 from tao_like.data.masks.runs import encode_mask
 from tao_like.tasks import spec_module
 

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from tao_like.data.boxes.annotation import BoxRecord
-from tao_like.data.boxes.formats.layouts import LAYOUTS, UNSPLIT, find_sources
+from tao_like.data.boxes.formats.layouts import LAYOUTS, find_sources
 from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import YOLO_FORMATS, BoxSource, read_boxes, settled
-from tao_like.data.images.files import find_images, passed_over_notes, read_header
+from tao_like.data.images.files import check_is_folder, find_images, passed_over_notes, read_header
 from tao_like.data.images.unreadable import UnreadableImages
+from tao_like.data.splits.surveyed import UNSPLIT, SurveyedSplits
 from tao_like.errors import DatasetError
 
 _MOST_HEADERS = 300
 
 
 @dataclass(frozen=True)
-class BoxSurvey:
+class BoxSurvey(SurveyedSplits):
     """What a look at a folder gave.
 
     Attributes:
@@ -47,16 +48,6 @@ class BoxSurvey:
     most_boxes: int
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_split(self) -> bool:
-        """Whether the data comes in splits."""
-        return UNSPLIT not in self.sources
-
-    @property
-    def training_images(self) -> int:
-        """Images of the training split, or all of unsplit data."""
-        return self.images["train" if self.is_split else UNSPLIT]
-
 
 def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
     """Recognises the layouts of COCO, VOC, KITTI, YOLO, CVAT, LabelImg, LabelMe and CSV, divided or not.
@@ -68,9 +59,7 @@ def survey_boxes(folder: Path, classes_file: Path | None = None) -> BoxSurvey:
     Raises:
         DatasetError: there is no layout that is understood; the message shows those that are.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds images and labels")
+    check_is_folder(folder, "images and labels")
     notes = Notes()
     sources = find_sources(folder, notes)
     if not sources:

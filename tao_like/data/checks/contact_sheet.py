@@ -9,11 +9,9 @@ from PIL import Image, ImageDraw
 
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
-from tao_like.plots.palette import FAINT, INK, RIGHT, UNSURE, WRONG
+from tao_like.plots.palette import FAINT, INK, WRONG
 from tao_like.plots.text import fit_text, load_font
 from tao_like.runtime.inputs.image import Window, read_image
-
-__all__ = ["RIGHT", "UNSURE", "WRONG", "Tile", "class_overview", "contact_sheet", "in_rows"]
 
 _PAPER, _MAT, _LINE = "#ffffff", "#f2f2f2", "#d9d9d9"
 
@@ -87,6 +85,12 @@ def contact_sheet(
             _draw_tile(sheet, draw, Tile(*each), (left, top + heading_height), tile)
         top += height
     return sheet
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below a count, spread evenly."""
+    shown = min(most, count)
+    return [number * count // shown for number in range(shown)]
 
 
 def in_rows(tiles: Iterable[Tile], columns: int = 6) -> list[list[Tile]]:

@@ -107,16 +107,3 @@ class CheckReport:
             "sizes": sizes,
             "grey_share": self.grey_fraction,
         }
-
-    def text(self, limit: int = 10) -> str:
-        """Lines for a terminal: the images of each split, their sizes, and the findings."""
-        splits = ", ".join(f"{name} {count}" for name, count in self.images.items())
-        lines = [f"{sum(self.images.values())} images ({splits}), {len(self.classes)} classes"]
-        if self.sizes is not None:
-            width, height = self.sizes.width, self.sizes.height
-            lines.append(
-                f"width {width[0]} to {width[2]} (median {width[1]}), "
-                f"height {height[0]} to {height[2]} (median {height[1]}) pixels"
-            )
-        lines += [finding.text(limit) for finding in self.findings]
-        return "\n".join(lines)

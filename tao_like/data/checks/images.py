@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,24 +11,13 @@ from statistics import median_low
 
 from tao_like.data.checks.duplicates import Fingerprint, fingerprint, near_duplicates
 from tao_like.data.checks.findings import CheckReport, Finding, Level, SizeSummary
-from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
 from tao_like.data.images.files import identical_files, read_header
 from tao_like.data.images.sample import ImageRecord
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import Window, read_image
 from tao_like.runtime.inputs.image.big_images import BigImages, check_pixels
 from tao_like.runtime.inputs.shards import file_exists, file_status
-
-__all__ = [
-    "UNREADABLE",
-    "CheckReport",
-    "Finding",
-    "SizeSummary",
-    "Suspect",
-    "full_check",
-    "likely_wrong_labels",
-    "quick_check",
-]
 
 SplitRecords = Mapping[str, Sequence[ImageRecord]]
 
@@ -38,7 +25,6 @@ TINY_SIDE = 16
 EXTREME_RATIO = 4.0
 FEW_IMAGES = 10
 IMBALANCE = 10.0
-_MOST_THREADS = 8
 _REPLACE = "replace or remove"
 _FAULTS = {
     "missing": f"not there; {_REPLACE}",
@@ -74,78 +60,48 @@ class _Placed:
         return str(self.record.path)
 
 
-def quick_check(
+def check_images(
     splits: SplitRecords,
     classes: Sequence[str],
     *,
-    multi_label: bool = False,
-    remedy: str = "",
-    big: BigImages = BigImages.REFUSED,
-) -> CheckReport:
-    """Looks for what would stop or spoil a training, without decoding the images.
-
-    Every file is there, not empty and has the head of an image; labels are known; classes have images in
-    every split; no file is in two splits or has two labels (by content).
-
-    Args:
-        splits: Images of ``train``, ``val``, ``test``, or some of them.
-        classes: Class names in the order of the outputs.
-        multi_label: Whether images may have several labels, or none.
-        remedy: The key of the task that makes up for rare classes, where it has one.
-        big: What becomes of images beyond the limit.
-    """
-    placed = _placed(splits)
-    seen = {path: _header(path, big) for path in _paths(placed)}
-    same = identical_files(Path(entry.path) for entry in placed)
-    findings = [
-        *_class_findings(splits, classes, multi_label, remedy),
-        *_file_findings(seen),
-        *_copy_findings(placed, same),
-        *_image_findings(seen),
-    ]
-    return _report(findings, splits, classes, seen, full=False)
-
-
-def full_check(
-    splits: SplitRecords,
-    classes: Sequence[str],
-    *,
+    full: bool,
     multi_label: bool = False,
     remedy: str = "",
     on_progress: Callable[[int, int], None] | None = None,
     window: Window | None = None,
     big: BigImages = BigImages.REFUSED,
 ) -> CheckReport:
-    """All that ``quick_check`` looks for, on decoded images, and images that look the same.
+    """Looks for what would stop or spoil a training.
+
+    Every file is there, not empty and has the head of an image; labels are known; classes have images in
+    every split; no file is in two splits or has two labels (by content). A full check decodes the images and
+    looks for those that look the same too.
 
     Args:
-        splits: As for ``quick_check``.
-        classes: As for ``quick_check``.
-        multi_label: As for ``quick_check``.
-        remedy: As for ``quick_check``.
-        on_progress: Called with the number of images done and of all, in the calling thread.
+        splits: Images of ``train``, ``val``, ``test``, or some of them.
+        classes: Class names in the order of the outputs.
+        full: Whether the images are decoded.
+        multi_label: Whether images may have several labels, or none.
+        remedy: The key of the task that makes up for rare classes, where it has one.
+        on_progress: Called with the number of images decoded and of all, in the calling thread.
         window: Values of 16-bit images that become black and white.
-        big: As for ``quick_check``.
+        big: What becomes of images beyond the limit.
     """
-    placed = _placed(splits)
-    seen = _decode_all(_paths(placed), on_progress, partial(_decode, window=window, big=big))
+    placed = [_Placed(name, record) for name, records in splits.items() for record in records]
+    paths = list(dict.fromkeys(entry.record.path for entry in placed))
+    if full:
+        seen = _decode_all(paths, on_progress, partial(_decode, window=window, big=big))
+    else:
+        seen = {path: _header(path, big) for path in paths}
     same = identical_files(Path(entry.path) for entry in placed)
     findings = [
         *_class_findings(splits, classes, multi_label, remedy),
         *_file_findings(seen),
         *_copy_findings(placed, same),
-        *_look_alike_findings(placed, same, seen),
+        *(_look_alike_findings(placed, same, seen) if full else ()),
         *_image_findings(seen),
     ]
-    return _report(findings, splits, classes, seen, full=True)
-
-
-def _placed(splits: SplitRecords) -> list[_Placed]:
-    return [_Placed(name, record) for name, records in splits.items() for record in records]
-
-
-def _paths(placed: Iterable[_Placed]) -> list[Path]:
-    return list(dict.fromkeys(entry.record.path for entry in placed))
+    return _report(findings, splits, classes, seen, full=full)
 
 
 def _header(path: Path, big: BigImages) -> _Seen:
@@ -181,17 +137,11 @@ def _fault(path: Path) -> str:
 def _decode_all(
     paths: Sequence[Path], on_progress: Callable[[int, int], None] | None, decode: Callable[[Path], _Seen]
 ) -> dict[Path, _Seen]:
-    """Decodes in threads: Pillow lets go of Python's lock while it works."""
     seen: dict[Path, _Seen] = {}
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-    try:
-        for path, look in zip(paths, pool.map(decode, paths), strict=True):
-            seen[path] = look
-            if on_progress is not None:
-                on_progress(len(seen), len(paths))
-    finally:
-        # Without this, Ctrl-C would wait until every image that is queued has been decoded.
-        pool.shutdown(cancel_futures=True)
+    for path, look in zip(paths, in_threads(decode, paths), strict=True):
+        seen[path] = look
+        if on_progress is not None:
+            on_progress(len(seen), len(paths))
     return seen
 
 

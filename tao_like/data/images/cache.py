@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,7 +46,6 @@ class MemoryStore(ImageStore):
 
     Args:
         paths: all the images.
-        on_progress: called with (done, total).
         window: see ``ImageStore``.
         big: likewise.
 
@@ -55,11 +54,7 @@ class MemoryStore(ImageStore):
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        on_progress: Callable[[int, int], None] | None = None,
-        window: Window | None = None,
-        big: BigImages = BigImages.REFUSED,
+        self, paths: Sequence[Path], window: Window | None = None, big: BigImages = BigImages.REFUSED
     ) -> None:
         super().__init__(window, big)
         needed = sum(_decoded_size(path) for path in paths)
@@ -69,12 +64,8 @@ class MemoryStore(ImageStore):
                 f"dataset.cache=ram would take {needed / 2**30:.1f} GiB, and {limit / 2**30:.1f} GiB are at "
                 "hand for it; set dataset.cache=disk or none"
             )
-        self._images: dict[Path, np.ndarray] = {}
         with ThreadPoolExecutor() as pool:
-            for done, (path, pixels) in enumerate(zip(paths, pool.map(self._decode, paths), strict=True), 1):
-                self._images[path] = pixels
-                if on_progress:
-                    on_progress(done, len(paths))
+            self._images = dict(zip(paths, pool.map(self._decode, paths), strict=True))
 
     def read(self, path: Path) -> Image.Image:
         """The image in RGB, decoded before or now."""

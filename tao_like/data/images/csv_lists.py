@@ -74,7 +74,7 @@ class _Images:
 
     def add(self, line: int, name: str, labels: tuple[str, ...], group: str) -> None:
         """Takes one row; a second row of the same image must agree, or adds labels to multi-label data."""
-        path = self._resolve(name)
+        path = named_file(self.root, name)
         if path is None:
             self.missing.append(f"line {line}: {name}")
             return
@@ -89,10 +89,6 @@ class _Images:
                 self.problems.append(f"{here}, and {earlier.labels[0]!r} on line {earlier_line}")
                 return
         self.found[path] = (earlier_line or line, ImageRecord(path, labels, group, self._key(path)))
-
-    def _resolve(self, name: str) -> Path | None:
-        """The file, however its name was written; None when it is not there."""
-        return named_file(self.root, name)
 
     def _key(self, path: Path) -> str:
         # As relative_to and is_relative_to, at a tenth of their time.
@@ -117,7 +113,6 @@ def read_csv(
     images_dir: Path | str | None = None,
     *,
     multi_label: bool = False,
-    group_column: str | None = None,
     split: str | None = None,
     separators: str | None = None,
 ) -> list[ImageRecord]:
@@ -125,8 +120,9 @@ def read_csv(
 
     The first line names the columns: one for the file (``path``, ``file``, ``filename``, ``image``, ...) and
     either one for the label (``label``, ``class``, ``category``, ...; several labels as ``a;b``, ``a|b`` or
-    ``"a, b"``) or one column a class that holds 0 or 1. Columns ``group`` and ``split`` are optional; beside
-    a label column, others are left alone. Separated by commas, semicolons or tabs; UTF-8.
+    ``"a, b"``) or one column a class that holds 0 or 1. Columns ``group`` (what stays together in a split)
+    and ``split`` are optional; beside a label column, others are left alone. Separated by commas,
+    semicolons or tabs; UTF-8.
 
     An image that is listed twice counts once: with the same label, or, in multi-label data, with the labels
     of all its rows.
@@ -135,7 +131,6 @@ def read_csv(
         csv_file: The file.
         images_dir: Where relative paths start from; by default the folder of the CSV file.
         multi_label: Whether an image may have several labels, or none.
-        group_column: Column with what stays together in a split; by default ``group``, where there is one.
         split: In a file with a column ``split``: reads the rows of this one (``train``, ``val`` or ``test``).
         separators: Marks between the labels of an image; None: as ``label_separators`` finds them.
 
@@ -145,7 +140,7 @@ def read_csv(
     csv_file = Path(csv_file)
     rows = csv_rows(csv_file)
     line, header = next(rows, (1, []))
-    columns = _columns(f"{csv_file}: line {line}", header, group_column)
+    columns = _columns(f"{csv_file}: line {line}", header)
     root = Path(os.path.normpath(Path(images_dir or csv_file.parent).absolute()))
     images = _Images(csv_file, root, multi_label)
     listed = list(rows)
@@ -179,7 +174,7 @@ def label_separators(csv_file: Path | str) -> str:
     """
     rows = csv_rows(Path(csv_file))
     line, header = next(rows, (1, []))
-    columns = _columns(f"{csv_file}: line {line}", header, None)
+    columns = _columns(f"{csv_file}: line {line}", header)
     return _separators_of(columns, [row for _, row in rows])
 
 
@@ -201,7 +196,7 @@ def peek_csv(csv_file: Path | str) -> CsvPeek:
     csv_file = Path(csv_file)
     rows = csv_rows(csv_file)
     line, header = next(rows, (1, []))
-    columns = _columns(f"{csv_file}: line {line}", header, None)
+    columns = _columns(f"{csv_file}: line {line}", header)
     whole = [row for _, row in rows if len(row) >= len(header)]
     named = {split_name(row[columns.split]) for row in whole} if columns.split is not None else set()
     return CsvPeek(
@@ -230,7 +225,7 @@ def plain_header(header: str) -> str:
     return "".join(char for char in header.lower() if char not in " _-")
 
 
-def _columns(source: str, header: Sequence[str], group_column: str | None) -> _Columns:
+def _columns(source: str, header: Sequence[str]) -> _Columns:
     names = [plain_header(name) for name in header]
     file = _first_index(names, FILE_HEADERS)
     if file is None:
@@ -238,9 +233,7 @@ def _columns(source: str, header: Sequence[str], group_column: str | None) -> _C
             f"{source}: no column names the image (found: {', '.join(map(repr, header)) or 'nothing'}). "
             "The first line must name the columns, for instance: path,label"
         )
-    if group_column is not None and plain_header(group_column) not in names:
-        raise DatasetError(f"{source}: there is no column {group_column!r} (found: {', '.join(header)})")
-    group = _first_index(names, (plain_header(group_column or GROUP_HEADER),))
+    group = _first_index(names, (GROUP_HEADER,))
     split = _first_index(names, SPLIT_HEADERS)
     label = _first_index(names, LABEL_HEADERS)
     # A column without a name is the row number that pandas writes.

@@ -110,6 +110,13 @@ def listing(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
+def check_is_folder(folder: Path, holds: str) -> None:
+    """Raises DatasetError, with what a folder must hold, where there is none."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DatasetError(f"{folder} {what}; give the folder that holds {holds}")
+
+
 def find_images(
     folder: Path, ignored: Counter[str] | None = None, passed_over: list[Path] | None = None
 ) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Reading images with their labels: class folders, or a CSV file."""
+"""The class names of images."""
 
 from __future__ import annotations
 
@@ -6,58 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from tao_like.data.images.class_folders import ClassFolders, read_class_folders, scan_class_folders
-from tao_like.data.images.csv_lists import CsvPeek, peek_csv, read_csv
 from tao_like.data.images.files import first_of, label_text, read_text
 from tao_like.data.images.sample import ImageRecord
 from tao_like.errors import DatasetError
-
-__all__ = [
-    "ClassFolders",
-    "CsvPeek",
-    "ImageRecord",
-    "class_names",
-    "peek_csv",
-    "read_class_folders",
-    "read_class_list",
-    "read_csv",
-    "read_records",
-    "scan_class_folders",
-]
-
-
-def read_records(
-    images_dir: Path | str | None = None,
-    csv_file: Path | str | None = None,
-    *,
-    multi_label: bool = False,
-    group_column: str | None = None,
-    split: str | None = None,
-    training: bool = True,
-    key: str = "images_dir",
-) -> list[ImageRecord]:
-    """Images of a CSV file where one is given, else of class folders; in the order of their keys.
-
-    Args:
-        images_dir: Folder of class folders; with ``csv_file``: where its relative paths start from.
-        csv_file: CSV file, see ``read_csv``.
-        multi_label: Whether an image may have several labels, or none.
-        group_column: CSV column of the groups.
-        split: In a CSV file with a column ``split``: reads the rows of this one.
-        training: See ``read_class_folders``.
-        key: Spec key of ``images_dir`` for errors, such as ``dataset.train_dataset.images_dir``.
-
-    Raises:
-        DatasetError: Neither is given, or the data cannot be read.
-    """
-    if csv_file is not None:
-        if images_dir is not None and not Path(images_dir).is_dir():
-            raise DatasetError(f"{key}: there is no folder {images_dir}")
-        return read_csv(csv_file, images_dir, multi_label=multi_label, group_column=group_column, split=split)
-    if images_dir is None:
-        other = key.replace("images_dir", "csv_file")
-        raise DatasetError(f"{key}: no data is given; give a folder of class folders, or {other}")
-    return read_class_folders(images_dir, training=training, key=key)
 
 
 def class_names(records: Iterable[ImageRecord], classes_file: Path | str | None = None) -> list[str]:

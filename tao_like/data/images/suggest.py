@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from tao_like.data.images.survey import UNSPLIT, Survey
-
-Value = bool | int | float | str | list[float]
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.data.images.survey import Survey
+from tao_like.data.splits.surveyed import UNSPLIT
 
 
 class _Recipe(NamedTuple):
@@ -84,16 +83,7 @@ _IMBALANCE = 10.0
 _FEW_TO_SPLIT = 200
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """A value for a key of the spec, and why."""
-
-    key: str
-    value: Value
-    why: str
-
-
-def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool) -> list[Suggestion]:
+def suggest(survey: Survey, *, memory_bytes: int, cpu_count: int, has_gpu: bool) -> list[AnnotatedValue]:
     """Spec values for training an image classifier with pretrained weights on surveyed images.
 
     Args:
@@ -136,44 +126,44 @@ def _fractions(survey: Survey) -> tuple[float, float]:
     return (0.0 if "val" in survey.sources else fraction), 0.0
 
 
-def _model(survey: Survey, recipe: _Recipe, training: int) -> list[Suggestion]:
+def _model(survey: Survey, recipe: _Recipe, training: int) -> list[AnnotatedValue]:
     suggestions = []
     if recipe.freeze_backbone:
         why = f"{training} training images: {recipe.why}"
-        suggestions.append(Suggestion("model.backbone.freeze_backbone", True, why))
+        suggestions.append(AnnotatedValue("model.backbone.freeze_backbone", True, why))
     if recipe.freeze_norm:
         why = f"{training} training images give poorer statistics than those that the weights come with"
-        suggestions.append(Suggestion("model.backbone.freeze_norm", True, why))
+        suggestions.append(AnnotatedValue("model.backbone.freeze_norm", True, why))
     if training <= _SMALL_DATA:
         why = "dropout before the head, against learning so few images by heart"
-        suggestions.append(Suggestion("model.backbone.drop_rate", _HEAD_DROPOUT, why))
+        suggestions.append(AnnotatedValue("model.backbone.drop_rate", _HEAD_DROPOUT, why))
         if not survey.multi_label:
             why = "label smoothing, against growing too sure of them"
-            suggestions.append(Suggestion("model.head.loss.label_smooth_val", _LABEL_SMOOTHING, why))
+            suggestions.append(AnnotatedValue("model.head.loss.label_smooth_val", _LABEL_SMOOTHING, why))
     counts = survey.counts["train" if survey.is_split else UNSPLIT]
     most, least = max(counts.values()), min(counts.values())
     if most >= _IMBALANCE * least and not survey.multi_label:
         why = f"the largest class has {most} images, the smallest {least}"
-        suggestions.append(Suggestion("model.head.loss.class_weights", "balanced", why))
+        suggestions.append(AnnotatedValue("model.head.loss.class_weights", "balanced", why))
     return suggestions
 
 
-def _data(survey: Survey) -> list[Suggestion]:
+def _data(survey: Survey) -> list[AnnotatedValue]:
     suggestions = []
     if survey.multi_label:
-        suggestions.append(Suggestion("dataset.multi_label", True, "images have several labels, or none"))
+        suggestions.append(AnnotatedValue("dataset.multi_label", True, "images have several labels, or none"))
     for name, source in survey.sources.items():
         block = f"dataset.{'train' if name == UNSPLIT else name}_dataset"
         why = f"{survey.images[name]} images, {len(survey.counts[name])} classes"
         if source.csv_file is not None:
-            suggestions.append(Suggestion(f"{block}.csv_file", str(source.csv_file), why))
+            suggestions.append(AnnotatedValue(f"{block}.csv_file", str(source.csv_file), why))
             why = "what the paths in the CSV file start from"
         if source.images_dir is not None:
-            suggestions.append(Suggestion(f"{block}.images_dir", str(source.images_dir), why))
+            suggestions.append(AnnotatedValue(f"{block}.images_dir", str(source.images_dir), why))
     return suggestions
 
 
-def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
+def _split(survey: Survey, val: float, test: float) -> list[AnnotatedValue]:
     if not val:
         return []
     why = "a fraction of the training data, as there are no validation images"
@@ -184,37 +174,37 @@ def _split(survey: Survey, val: float, test: float) -> list[Suggestion]:
     else:
         why_test = "the data comes in splits, of which none is a test"
     suggestions = [
-        Suggestion("dataset.split.val", val, why),
-        Suggestion("dataset.split.test", test, why_test),
+        AnnotatedValue("dataset.split.val", val, why),
+        AnnotatedValue("dataset.split.test", test, why_test),
     ]
     if survey.has_groups:
         why = "the CSV file has a column group; what belongs together stays together"
-        suggestions.append(Suggestion("dataset.split.group_by", "column", why))
+        suggestions.append(AnnotatedValue("dataset.split.group_by", "column", why))
     return suggestions
 
 
-def _img_size(survey: Survey, has_gpu: bool) -> Suggestion:
+def _img_size(survey: Survey, has_gpu: bool) -> AnnotatedValue:
     shorter = min(survey.width[1], survey.height[1])
     sizes = f"half of the images are {survey.width[1]} x {survey.height[1]} pixels or larger"
     if has_gpu and shorter >= _LARGE_SIDE and survey.training_images >= _LARGE_DATA:
-        return Suggestion("dataset.img_size", _LARGE_IMG_SIZE, f"{sizes}, and a GPU trains")
+        return AnnotatedValue("dataset.img_size", _LARGE_IMG_SIZE, f"{sizes}, and a GPU trains")
     size = next(size for side, size in _IMG_SIZES if shorter <= side)
     if size == _IMG_SIZES[-1][1]:
-        return Suggestion("dataset.img_size", size, f"{sizes}; most weights were trained at this size")
-    return Suggestion("dataset.img_size", size, f"{sizes}; more would only enlarge them, and cost time")
+        return AnnotatedValue("dataset.img_size", size, f"{sizes}; most weights were trained at this size")
+    return AnnotatedValue("dataset.img_size", size, f"{sizes}; more would only enlarge them, and cost time")
 
 
-def _resize(survey: Survey) -> list[Suggestion]:
+def _resize(survey: Survey) -> list[AnnotatedValue]:
     if survey.longest_ratio < _LONG_RATIO:
         return []
     why = f"some images are {survey.longest_ratio:.1f} times as long as wide; a crop would lose their ends"
-    return [Suggestion("dataset.resize", "letterbox", why)]
+    return [AnnotatedValue("dataset.resize", "letterbox", why)]
 
 
 def _batch_size(
-    img_size: Value, training: int, memory_bytes: int, cpu_count: int, has_gpu: bool
-) -> Suggestion:
-    needed = _BYTES_A_IMAGE * (float(str(img_size)) / 224) ** 2
+    img_size: int, training: int, memory_bytes: int, cpu_count: int, has_gpu: bool
+) -> AnnotatedValue:
+    needed = _BYTES_A_IMAGE * (img_size / 224) ** 2
     by_memory = int(memory_bytes * _MEMORY_FRACTION / needed)
     by_data = training // _FEWEST_STEPS
     by_device = _BATCH_SIZES[0] if has_gpu else _LARGEST_CPU_BATCH
@@ -228,27 +218,27 @@ def _batch_size(
         why = f"fits {memory_bytes / 2**30:.0f} GiB of GPU memory, and more mostly gains nothing"
     else:
         why = f"fits the memory; {cpu_count} processors gain nothing from more"
-    return Suggestion("dataset.batch_size", size, why)
+    return AnnotatedValue("dataset.batch_size", size, why)
 
 
-def _augmentation(survey: Survey) -> list[Suggestion]:
+def _augmentation(survey: Survey) -> list[AnnotatedValue]:
     if not _is_small_scan(survey):
         why = "crops from a quarter of the image up; raise the first number where parts do not show the class"
         return [
-            Suggestion("dataset.augmentation.with_scale_random_crop.scale_range", [0.25, 1.0], why),
-            Suggestion(
+            AnnotatedValue("dataset.augmentation.with_scale_random_crop.scale_range", [0.25, 1.0], why),
+            AnnotatedValue(
                 "dataset.augmentation.random_color.enable",
                 False,
                 "not needed; try it where the light changes",
             ),
         ]
     return [
-        Suggestion(
+        AnnotatedValue(
             "dataset.augmentation.with_scale_random_crop.scale_range",
             [0.8, 1.0],
             "small scans mostly show one thing that fills them; a smaller part may show something else",
         ),
-        Suggestion(
+        AnnotatedValue(
             "dataset.augmentation.random_flip.enable",
             False,
             "small grey scans are mostly writing or signs, and a mirrored sign is another sign",
@@ -256,22 +246,22 @@ def _augmentation(survey: Survey) -> list[Suggestion]:
     ]
 
 
-def _train(recipe: _Recipe, training: int) -> list[Suggestion]:
+def _train(recipe: _Recipe, training: int) -> list[AnnotatedValue]:
     epochs_why = f"{training} training images; fewer images would need more rounds"
-    suggestions = [Suggestion("train.num_epochs", recipe.num_epochs, epochs_why)]
+    suggestions = [AnnotatedValue("train.num_epochs", recipe.num_epochs, epochs_why)]
     if training <= _SMALL_DATA:
         why = "with few validation images the best epoch is partly luck, and the rate ends at zero"
-        suggestions.append(Suggestion("train.keep", "last", why))
+        suggestions.append(AnnotatedValue("train.keep", "last", why))
     suggestions += [
-        Suggestion("train.optim.optim", recipe.optim, "goes with the rates below"),
-        Suggestion("train.optim.lr", recipe.lr, "for the new head, which starts from nothing"),
+        AnnotatedValue("train.optim.optim", recipe.optim, "goes with the rates below"),
+        AnnotatedValue("train.optim.lr", recipe.lr, "for the new head, which starts from nothing"),
     ]
     if recipe.lr_backbone is not None:
-        suggestions.append(Suggestion("train.optim.lr_backbone", recipe.lr_backbone, recipe.why))
+        suggestions.append(AnnotatedValue("train.optim.lr_backbone", recipe.lr_backbone, recipe.why))
     return [
         *suggestions,
-        Suggestion("train.optim.weight_decay", recipe.weight_decay, "usual with this optimizer"),
-        Suggestion(
+        AnnotatedValue("train.optim.weight_decay", recipe.weight_decay, "usual with this optimizer"),
+        AnnotatedValue(
             "train.optim.warmup_epochs", _WARMUP_EPOCHS, "the first steps of a new head are the wildest"
         ),
     ]

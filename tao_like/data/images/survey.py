@@ -15,6 +15,7 @@ from tao_like.data.images.class_folders import ClassFolders, scan_class_folders
 from tao_like.data.images.csv_lists import label_separators, peek_csv, read_csv
 from tao_like.data.images.files import (
     Header,
+    check_is_folder,
     find_images,
     listing,
     passed_over_notes,
@@ -23,9 +24,8 @@ from tao_like.data.images.files import (
     suffix,
 )
 from tao_like.data.images.sample import ImageRecord
+from tao_like.data.splits.surveyed import UNSPLIT, SurveyedSplits
 from tao_like.errors import DatasetError
-
-UNSPLIT = "all"
 
 LAYOUTS = """\
 What is understood:
@@ -53,7 +53,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Survey(SurveyedSplits):
     """What a look at a folder gave. A ``spread`` is the 5th percentile, median and 95th percentile.
 
     Attributes:
@@ -84,18 +84,8 @@ class Survey:
     grey_fraction: float
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_split(self) -> bool:
-        """Whether the data comes in splits."""
-        return UNSPLIT not in self.sources
 
-    @property
-    def training_images(self) -> int:
-        """Images of the training split, or all of unsplit data."""
-        return self.images["train" if self.is_split else UNSPLIT]
-
-
-def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Survey:
+def survey_images(folder: Path | str) -> Survey:
     """Finds out how images are laid out and what they are like.
 
     Class folders and split folders are recognised also below a folder that holds nothing else. Of the files,
@@ -103,19 +93,14 @@ def survey_images(folder: Path | str, csv_file: Path | str | None = None) -> Sur
 
     Args:
         folder: The folder, or a CSV file.
-        csv_file: CSV file to use; by default it is looked for where there are no class folders.
 
     Raises:
         DatasetError: There is no layout that is understood; the message shows those that are.
     """
     folder = Path(folder)
-    if csv_file is None and suffix(folder.name) in (".csv", ".tsv") and folder.is_file():
-        folder, csv_file = folder.parent, folder
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds the images")
-    if csv_file is not None:
-        return _survey_csv({UNSPLIT: Path(csv_file)}, folder)
+    if suffix(folder.name) in (".csv", ".tsv") and folder.is_file():
+        return _survey_csv({UNSPLIT: folder}, folder.parent)
+    check_is_folder(folder, "the images")
     return _survey_folder(folder, _MOST_WRAPPERS)
 
 

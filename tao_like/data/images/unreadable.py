@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import read_header
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import read_image
 from tao_like.runtime.inputs.shards import file_status
 
-_MOST_THREADS = 8
 _MOST_FRACTION = 0.5
 """Where more than this fraction cannot be read, the data is not what the spec takes it for."""
 
@@ -39,15 +37,10 @@ class UnreadableImages:
     def readable(self, paths: Sequence[Path]) -> list[Path]:
         """Those of the images that can be read, in their order."""
         fresh = [path for path in dict.fromkeys(paths) if path not in self.seen]
-        pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-        try:
-            for path, problem in zip(fresh, pool.map(self._problem, fresh), strict=True):
-                self.seen.add(path)
-                if problem:
-                    self.problems[path] = problem
-        finally:
-            # Without this, Ctrl-C would wait until every image that is queued has been decoded.
-            pool.shutdown(cancel_futures=True)
+        for path, problem in zip(fresh, in_threads(self._problem, fresh), strict=True):
+            self.seen.add(path)
+            if problem:
+                self.problems[path] = problem
         return [path for path in paths if path not in self.problems]
 
     def check_fraction(self) -> None:

@@ -38,7 +38,7 @@ class LidarSource:
     image_size: tuple[int, int] = (1242, 375)
 
 
-def read_general(source: LidarSource, part: str, *, labelled: bool = True) -> list[LidarRecord]:
+def read_general(source: LidarSource, part: str) -> list[LidarRecord]:
     """TAO's layout: ``<part>/lidar/*.bin`` and ``<part>/label/*.txt`` of the same names.
 
     An empty label file says that there is nothing.
@@ -48,17 +48,15 @@ def read_general(source: LidarSource, part: str, *, labelled: bool = True) -> li
     """
     frames = _frames(source.root / part / "lidar")
     folder = source.root / part / "label"
-    if labelled:
-        _require_labels(frames, folder)
+    _require_labels(frames, folder)
     records = []
     for path in frames:
         label = folder / f"{path.stem}.txt"
-        objects = read_lidar_labels(label) if labelled else ()
-        records.append(LidarRecord(path, _name(path, source.root), objects, source=label))
+        records.append(LidarRecord(path, _name(path, source.root), read_lidar_labels(label), source=label))
     return records
 
 
-def read_kitti(source: LidarSource, part: str, *, labelled: bool = True) -> list[LidarRecord]:
+def read_kitti(source: LidarSource, part: str) -> list[LidarRecord]:
     """KITTI's layout: ``training/{velodyne,label_2,calib,image_2}`` and ``ImageSets/<part>.txt``.
 
     Without ImageSets every part is all frames.
@@ -69,14 +67,13 @@ def read_kitti(source: LidarSource, part: str, *, labelled: bool = True) -> list
     root = source.root / "training"
     names = _listed(source.root / "ImageSets", part)
     frames = _frames(root / "velodyne", names)
-    if labelled:
-        _require_labels(frames, root / "label_2")
+    _require_labels(frames, root / "label_2")
     records = []
     for path in frames:
         image = next((file for file in _images(root / "image_2", path.stem) if file.is_file()), None)
         calibration = read_calibration(root / "calib" / f"{path.stem}.txt", _size(image, source.image_size))
         label = root / "label_2" / f"{path.stem}.txt"
-        objects, regions = read_kitti_labels(label, calibration) if labelled else ((), ())
+        objects, regions = read_kitti_labels(label, calibration)
         records.append(
             LidarRecord(
                 path, _name(path, source.root), objects, calibration, label, source.crop, image, regions
@@ -85,7 +82,7 @@ def read_kitti(source: LidarSource, part: str, *, labelled: bool = True) -> list
     return records
 
 
-def read_custom(source: LidarSource, part: str, *, labelled: bool = True) -> list[LidarRecord]:
+def read_custom(source: LidarSource, part: str) -> list[LidarRecord]:
     """OpenPCDet's layout for data of one's own: ``points/*.npy``, ``labels/*.txt``, ``ImageSets/<part>.txt``.
 
     A line of a label file is x, y, z, dx, dy, dz, yaw and the class.
@@ -95,13 +92,11 @@ def read_custom(source: LidarSource, part: str, *, labelled: bool = True) -> lis
     """
     names = _listed(source.root / "ImageSets", part)
     frames = _frames(source.root / "points", names)
-    if labelled:
-        _require_labels(frames, source.root / "labels")
+    _require_labels(frames, source.root / "labels")
     records = []
     for path in frames:
         label = source.root / "labels" / f"{path.stem}.txt"
-        objects = _custom_objects(label) if labelled else ()
-        records.append(LidarRecord(path, _name(path, source.root), objects, source=label))
+        records.append(LidarRecord(path, _name(path, source.root), _custom_objects(label), source=label))
     return records
 
 
@@ -131,7 +126,7 @@ def _frames(folder: Path, names: list[str] | None = None) -> list[Path]:
     """Frames in a folder, by name; those of a list in its order."""
     if not folder.is_dir():
         raise DatasetError(f"{KEY}: there is no folder {folder}; dataset.type says which layout the data has")
-    files = [Path(entry.path) for entry in listing(folder) if _is_frame(entry.name)]
+    files = [Path(entry.path) for entry in listing(folder) if is_frame(entry.name)]
     if not files:
         unread = unread_files(folder)
         told = f"; {unread[0].name} and files like it are not read: {HOW_TO_CONVERT}" if unread else ""
@@ -162,7 +157,8 @@ def unread_files(folder: Path) -> list[Path]:
     ]
 
 
-def _is_frame(name: str) -> bool:
+def is_frame(name: str) -> bool:
+    """Whether a file's name is that of a frame's points."""
     return Path(name).suffix.lower() in POINT_SUFFIXES
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.data.images.files import first_of, listing, split_name
+from tao_like.data.images.files import check_is_folder, first_of, listing, split_name
 from tao_like.data.lidar.frame import LidarRecord, points_of
 from tao_like.data.lidar.kitti import read_text
-from tao_like.data.lidar.sources import LAYOUTS, LidarSource
+from tao_like.data.lidar.sources import LAYOUTS, LidarSource, is_frame
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.files import read_array
 from tao_like.runtime.inputs.points import (
     POINT_FEATURES,
-    POINT_SUFFIXES,
     PointsPreprocessing,
     other_period,
     read_points,
@@ -87,9 +86,7 @@ def survey_frames(folder: Path) -> LidarSurvey:
         DatasetError: there is no layout that is understood (the message shows those that are), a file is
             damaged, or no frame has a labelled object.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds frames and labels")
+    check_is_folder(folder, "frames and labels")
     layout, root, parts = _recognise(folder)
     records = {split: LAYOUTS[layout](LidarSource(root), part) for split, part in parts.items()}
     main = records["train"]
@@ -139,7 +136,7 @@ def _is_part(folder: Path) -> bool:
 
 def _lists(folder: Path, frames: Path) -> dict[str, str]:
     """Splits by the lists in ImageSets whose frames are there; KITTI's list of test frames names others."""
-    there = {Path(entry.name).stem for entry in listing(frames) if _has_points(entry.name)}
+    there = {Path(entry.name).stem for entry in listing(frames) if is_frame(entry.name)}
     lists = {path.stem: path for path in sorted((folder / "ImageSets").glob("*.txt"))}
     parts = {}
     for split in SPLITS:
@@ -153,10 +150,6 @@ def _lists(folder: Path, frames: Path) -> dict[str, str]:
             "ImageSets/train.txt, or take ImageSets away to train on all frames"
         )
     return parts or {"train": "train"}
-
-
-def _has_points(name: str) -> bool:
-    return Path(name).suffix.lower() in POINT_SUFFIXES
 
 
 def _described(records: Sequence[LidarRecord]) -> tuple[dict[str, ClassSurvey], npt.NDArray[np.float64]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,13 +19,13 @@ from tao_like.data.masks.files import mask_size
 from tao_like.data.masks.reading import read_class_map, size_message
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import IGNORE, MaskCoding
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 from tao_like.runtime.inputs.image import IMAGE_FORMATS
 from tao_like.runtime.inputs.image.big_images import open_image
 
 RARE_FRACTION = 0.005
 """A class with a smaller fraction of the pixels is called rare."""
-_MOST_THREADS = 8
 _MOST_VALUES = 40
 
 
@@ -70,7 +68,7 @@ def check_masks(splits: Mapping[str, Sequence[MaskRecord]], coding: MaskCoding, 
         return report
     for split, records in splits.items():
         values = count_values(records)
-        seen = _look_at(records, coding)
+        seen = list(in_threads(partial(_look, coding=coding), records))
         report.findings += _fault_findings(records, seen)
         report.findings += _split_findings(split, records, seen, coding)
         report.summary[split] = _summary(values, seen, coding)
@@ -136,11 +134,6 @@ def _orientation(path: Path) -> int:
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # unreadable EXIF data raises almost anything, and the pixels are still good
         return 1
-
-
-def _look_at(records: Sequence[MaskRecord], coding: MaskCoding) -> list[_Seen]:
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(partial(_look, coding=coding), records))
 
 
 def _look(record: MaskRecord, coding: MaskCoding) -> _Seen:

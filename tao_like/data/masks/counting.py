@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +14,9 @@ import numpy.typing as npt
 from tao_like.data.masks.files import is_gray, read_mask_values
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.values import pack_colors, unpack
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 
-_MOST_THREADS = 8
 _MOST_COLORS = 4096
 
 
@@ -41,28 +39,18 @@ class ValueCounts:
     faults: dict[Path, str] = field(default_factory=dict)
 
 
-def count_values(
-    records: Sequence[MaskRecord], on_progress: Callable[[int, int], None] | None = None
-) -> ValueCounts:
-    """Counts the values of the mask files of some photos.
-
-    Args:
-        records: those without a mask file are left out.
-        on_progress: called with the number of files done and of all.
-    """
+def count_values(records: Sequence[MaskRecord]) -> ValueCounts:
+    """Counts the values of the mask files of some photos; those without one are left out."""
     paths = [record.mask for record in records if record.mask is not None]
     found = ValueCounts()
     gray: list[tuple[Path, _Counted]] = []
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for done, (path, seen) in enumerate(zip(paths, pool.map(_look, paths), strict=True), start=1):
-            if isinstance(seen, str):
-                found.faults[path] = seen
-            elif seen.is_gray:
-                gray.append((path, seen))
-            else:
-                _add(found, path, seen, as_colors=seen.is_color)
-            if on_progress is not None:
-                on_progress(done, len(paths))
+    for path, seen in zip(paths, in_threads(_look, paths), strict=True):
+        if isinstance(seen, str):
+            found.faults[path] = seen
+        elif seen.is_gray:
+            gray.append((path, seen))
+        else:
+            _add(found, path, seen, as_colors=seen.is_color)
     for path, counted in gray:
         _add(found, path, counted, as_colors=bool(found.colors))
     return found

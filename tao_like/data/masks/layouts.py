@@ -8,8 +8,8 @@ from pathlib import Path
 from tao_like.data.boxes.formats.layouts import coco_sources
 from tao_like.data.images.files import find_images, listing, split_name
 from tao_like.data.masks.sources import MASK_ENDINGS, MaskSource
+from tao_like.data.splits.surveyed import UNSPLIT
 
-UNSPLIT = "all"
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "leftimg8bit", "jpegimages", "rgb", "x")
 MASK_FOLDERS = (
     *("masks", "mask", "labels", "label", "annotations", "annots", "gtfine", "gt", "segmentationclass"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_like.data.boxes.annotation import Box
 from tao_like.data.boxes.formats.coco import read_coco
 from tao_like.data.images.files import find_images, first_of, read_text
 from tao_like.data.images.named import named_file
@@ -99,7 +100,7 @@ def _of_folders(images_dir: Path, masks_dir: Path, suffix: str) -> list[MaskReco
     whole = {} if same else {path: _key(path, images_dir, path.stem) for path in images}
     masks = mask_files(masks_dir, suffix, frozenset(whole.values()))
     if same and not suffix:
-        masks = {stem: path for stem, path in masks.items() if plain_stem(path) != path.stem}
+        masks = {stem: path for stem, path in masks.items() if _plain_stem(path, MASK_ENDINGS) != path.stem}
     taken = {path.resolve() for path in masks.values()}
     photos: dict[str, Path] = {}
     for path in images:
@@ -107,7 +108,7 @@ def _of_folders(images_dir: Path, masks_dir: Path, suffix: str) -> list[MaskReco
             continue
         stem = whole.get(path, "")
         if stem not in masks:
-            stem = _key(path, images_dir, photo_stem(path))
+            stem = _key(path, images_dir, _plain_stem(path, IMAGE_ENDINGS))
         if stem in photos:
             raise DatasetError(
                 f"{path} and {photos[stem]} are two photos of one name, so their masks cannot be told apart; "
@@ -169,7 +170,7 @@ def mask_files(masks_dir: Path, suffix: str, photos: frozenset[str] = frozenset(
             continue
         else:
             is_named = _key(path, masks_dir, path.stem) in photos
-            stem, rank = path.stem if is_named else plain_stem(path), _rank(path)
+            stem, rank = path.stem if is_named else _plain_stem(path, MASK_ENDINGS), _rank(path)
         key = _key(path, masks_dir, stem)
         if key in found and ranks[key] == rank:
             raise DatasetError(
@@ -181,17 +182,9 @@ def mask_files(masks_dir: Path, suffix: str, photos: frozenset[str] = frozenset(
     return found
 
 
-def plain_stem(path: Path) -> str:
-    """The name of a mask without the endings that well-known data has."""
-    for ending in MASK_ENDINGS:
-        if path.stem.endswith(ending) and len(path.stem) > len(ending):
-            return path.stem.removesuffix(ending)
-    return path.stem
-
-
-def photo_stem(path: Path) -> str:
-    """The name of a photo without such endings."""
-    for ending in IMAGE_ENDINGS:
+def _plain_stem(path: Path, endings: Sequence[str]) -> str:
+    """The name of a file without the endings that well-known data has."""
+    for ending in endings:
         if path.stem.endswith(ending) and len(path.stem) > len(ending):
             return path.stem.removesuffix(ending)
     return path.stem
@@ -249,17 +242,16 @@ def _of_json(json_file: Path, images_dir: Path | None, key: str) -> list[MaskRec
     return found
 
 
-def _regions(boxes: Sequence[object], name: str) -> list[Region]:
+def _regions(boxes: Sequence[Box], name: str) -> list[Region]:
     regions = []
     for box in boxes:
-        outline = box.segmentation  # type: ignore[attr-defined]
-        if outline is None:
+        if box.segmentation is None:
             raise DatasetError(
-                f"{name}: an annotation of {box.label} has a box and no segmentation"  # type: ignore[attr-defined]
-                "; a mask needs its outline"
+                f"{name}: an annotation of {box.label} has a box and no segmentation; a mask needs its "
+                "outline"
             )
-        area = box.area or (box.right - box.left) * (box.bottom - box.top)  # type: ignore[attr-defined]
-        regions.append(Region(box.label, outline, area))  # type: ignore[attr-defined]
+        area = box.area or (box.right - box.left) * (box.bottom - box.top)
+        regions.append(Region(box.label, box.segmentation, area))
     return regions
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tao_like.data.images.files import read_header, read_text
+from tao_like.data.images.files import check_is_folder, read_header, read_text
 from tao_like.data.masks.counting import ValueCounts, count_values
-from tao_like.data.masks.layouts import LAYOUTS, UNSPLIT, find_mask_sources
+from tao_like.data.masks.layouts import LAYOUTS, find_mask_sources
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.sources import MaskSource, read_masks
 from tao_like.data.masks.values import IGNORE, PaletteEntry
+from tao_like.data.splits.surveyed import UNSPLIT, SurveyedSplits
 from tao_like.errors import DatasetError
 
 _MOST_HEADERS = 300
@@ -26,12 +27,12 @@ _COLOR_LINE = re.compile(r"^\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(.+?
 
 
 @dataclass(frozen=True)
-class MaskSurvey:
+class MaskSurvey(SurveyedSplits):
     """What a look at a folder gave.
 
     Attributes:
         sources: for each split where to read it; the one name ``all`` for data that is not split.
-        photos: of each split.
+        images: photos of each split.
         kind: of the masks: ``index``, ``binary`` (0 and 255), ``color`` or ``coco``.
         palette: what to write into the spec; empty: names come from a file or from COCO's categories.
         classes_file: with the names, where there is one.
@@ -42,7 +43,7 @@ class MaskSurvey:
     """
 
     sources: Mapping[str, MaskSource]
-    photos: Mapping[str, int]
+    images: Mapping[str, int]
     kind: str
     palette: tuple[PaletteEntry, ...]
     classes_file: Path | None
@@ -50,16 +51,6 @@ class MaskSurvey:
     width: int
     height: int
     notes: tuple[str, ...] = field(default=())
-
-    @property
-    def is_split(self) -> bool:
-        """Whether the data comes in splits."""
-        return UNSPLIT not in self.sources
-
-    @property
-    def training_photos(self) -> int:
-        """Photos of the training split, or all of unsplit data."""
-        return self.photos["train" if self.is_split else UNSPLIT]
 
 
 def survey_masks(folder: Path) -> MaskSurvey:
@@ -69,9 +60,7 @@ def survey_masks(folder: Path) -> MaskSurvey:
         DatasetError: there is no layout that is understood (the message shows those that are), or photos and
             masks do not belong together.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"{folder} {what}; give the folder that holds photos and masks")
+    check_is_folder(folder, "photos and masks")
     sources = find_mask_sources(folder)
     if not sources or (UNSPLIT not in sources and "train" not in sources):
         raise DatasetError(f"{folder}: no photos with masks were found\n{LAYOUTS}")

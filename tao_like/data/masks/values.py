@@ -46,14 +46,12 @@ class MaskCoding:
         of_value: class number of each value of an index mask.
         of_color: class number of each color of a color mask; empty: color masks cannot be read.
         ignored: values of index masks that belong to no class.
-        ignored_colors: likewise of color masks.
     """
 
     classes: tuple[str, ...]
     of_value: Mapping[int, int]
     of_color: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     ignored: frozenset[int] = frozenset({IGNORE})
-    ignored_colors: frozenset[tuple[int, int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse more classes than a byte can tell apart, with a SpecError."""
@@ -109,7 +107,6 @@ class MaskCoding:
         packed = pack_colors(values)
         found, inverse = np.unique(packed, return_inverse=True)
         meaning = {pack(color): number for color, number in self.of_color.items()}
-        meaning |= {pack(color): IGNORE for color in self.ignored_colors}
         unknown = [unpack(int(color)) for color in found if int(color) not in meaning]
         if unknown and is_gray(values) and self._table[1][values[..., 0]].all():
             return self.decode(values[..., 0], name)

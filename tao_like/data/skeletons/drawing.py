@@ -30,12 +30,10 @@ class SkeletonView:
         sequence: (C, T, V, M).
         layout: its joints.
         dimensions: channels that are coordinates: 2 or 3.
-        side: of the image, in pixels.
     """
 
-    def __init__(self, sequence: Sequence4, layout: Layout, dimensions: int, side: int = SIDE) -> None:
+    def __init__(self, sequence: Sequence4, layout: Layout, dimensions: int) -> None:
         self.layout = layout
-        self.side = side
         self.there: npt.NDArray[np.bool_] = np.asarray(sequence[:dimensions].any(axis=0))
         shown = np.flatnonzero(self.there.any(axis=(1, 2)))
         self.frames: list[int] = shown.tolist()
@@ -46,13 +44,13 @@ class SkeletonView:
         seen = self.points[:, self.there]
         low, high = (seen.min(axis=1), seen.max(axis=1)) if seen.size else (np.zeros(2), np.ones(2))
         extent = float((high - low).max()) or 1.0
-        scale = (side - 2 * _MARGIN) / extent
-        offset = (side - scale * (high - low)) / 2
+        scale = (SIDE - 2 * _MARGIN) / extent
+        offset = (SIDE - scale * (high - low)) / 2
         self.points = (self.points - low[:, None, None, None]) * scale + offset[:, None, None, None]
 
     def image(self, poses: int = POSES) -> Image.Image:
         """Poses spread evenly over the sequence, the earlier ones paler."""
-        image = Image.new("RGB", (self.side, self.side), "white")
+        image = Image.new("RGB", (SIDE, SIDE), "white")
         pen = ImageDraw.Draw(image)
         chosen = (
             [self.frames[round(position)] for position in np.linspace(0, len(self.frames) - 1, poses)]
@@ -68,7 +66,7 @@ class SkeletonView:
         count = min(most, len(self.frames))
         images = []
         for position in np.linspace(0, len(self.frames) - 1, count):
-            image = Image.new("RGB", (self.side, self.side), "white")
+            image = Image.new("RGB", (SIDE, SIDE), "white")
             self._draw(ImageDraw.Draw(image), self.frames[round(position)], strength=1.0)
             images.append(image)
         return images

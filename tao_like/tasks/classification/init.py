@@ -51,7 +51,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
     network = list(backbone(overrides, BACKBONE))
     # Without weights there is nothing to keep as it is.
     kept = [item for item in suggestions if len(network) > 1 or ".freeze_" not in item.key]
-    values = [*network, *(AnnotatedValue(item.key, item.value, item.why) for item in kept)]
+    values = [*network, *kept]
     found = f"{sum(survey.images.values())} images, {len(survey.classes)} classes"
     written = write_suggested(Spec, "classification", folder, target, values, overrides, found=found)
     return [*_found(survey), *survey.notes, written]

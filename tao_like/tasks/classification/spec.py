@@ -27,8 +27,8 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.errors import SpecError
-from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.tasks.common.spec_checks import backbone_problems, imported_problems, keep_problems
 
 ARCHITECTURES = "any timm backbone (tao-like backbones lists them)"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -214,33 +214,17 @@ class Spec(CommonSpec):
 
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
-        yield from self._check_backbone()
+        backbone = self.model.backbone
+        if backbone.type == IMPORTED:
+            yield from imported_problems(backbone.pretrained_backbone_path)
+        else:
+            yield from backbone_problems(backbone.type)
         val = self.dataset.val_dataset
         has_val = self.dataset.split.val or val.images_dir or val.csv_file
-        if self.train.keep == "best" and not has_val:
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
-                "or set train.keep=last",
-            )
+        keys = "dataset.val_dataset.images_dir or dataset.split.val"
+        yield from keep_problems(self.train.keep, has_val, keys)
         if self.dataset.multi_label and self.model.head.loss.label_smooth_val:
             yield Problem(
                 "model.head.loss.label_smooth_val",
                 "is for single labels; set it to 0 with dataset.multi_label",
             )
-
-    def _check_backbone(self) -> Iterator[Problem]:
-        """A known network, or an imported one with its bundle."""
-        backbone = self.model.backbone
-        if backbone.type == IMPORTED:
-            if not (backbone.pretrained_backbone_path or "").endswith(".tltb"):
-                yield Problem(
-                    "model.backbone.pretrained_backbone_path",
-                    f"{backbone.pretrained_backbone_path} is not allowed with model.backbone.type="
-                    f"{IMPORTED}; give the bundle (.tltb) that `tao-like byom convert` wrote",
-                )
-            return
-        try:
-            resolve_name(backbone.type)
-        except SpecError as error:
-            yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))

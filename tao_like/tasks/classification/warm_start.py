@@ -14,6 +14,7 @@ from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.classification.model import ClassificationNetwork
+from tao_like.tasks.common.weights import fill
 
 
 def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], backbone: str) -> list[str]:
@@ -42,15 +43,12 @@ def warm_start(network: ClassificationNetwork, path: Path, classes: list[str], b
         )
     head = class_layer(classes, bundle.classes)
     if head.rows is not None:
-        weights = _with_head(network, bundle, head)
-        expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        if expected != {name: tensor.shape for name, tensor in weights.items()}:
+        if not fill(network, _with_head(network, bundle, head)):
             theirs = bundle.spec["model"]["backbone"]["type"]
             raise SpecError(
                 f"train.pretrained_model_path={path} holds another network ({theirs}) than "
                 f"model.backbone.type={backbone}; make them agree"
             )
-        network.load_state_dict(weights)
         return [f"all weights come from {path}", head.text()]
     if backbone == IMPORTED:
         return [*_all_but_head(network, bundle, path), head.text()]
@@ -73,14 +71,9 @@ def _with_head(network: ClassificationNetwork, bundle: Bundle, head: ClassLayer)
 def _all_but_head(network: ClassificationNetwork, bundle: Bundle, path: Path) -> list[str]:
     """Fills an imported network and its normalization; the head stays as it is."""
     heads = tuple(f"backbone.{name}." for name in head_prefixes(network.backbone))
-    below = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(heads)}
-    wanted = {
-        name: tensor.shape for name, tensor in network.state_dict().items() if not name.startswith(heads)
-    }
-    if wanted != {name: tensor.shape for name, tensor in below.items()}:
+    if not fill(network, bundle.weights, heads):
         raise SpecError(
             f"train.pretrained_model_path={path} holds another network than the imported one that "
             "model.backbone.pretrained_backbone_path names; make them agree"
         )
-    network.load_state_dict(below, strict=False)
     return [f"all weights below the head come from {path}"]

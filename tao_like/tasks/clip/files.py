@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tao_like.contract.sample import Sample
-from tao_like.data.checks.contact_sheet import RIGHT, WRONG, Tile, contact_sheet, in_rows
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
 from tao_like.errors import SpecError
+from tao_like.plots.palette import RIGHT, WRONG
 from tao_like.plots.similarity import draw_similarity
 from tao_like.plots.text import load_font
 from tao_like.runtime.inputs.image import preprocess

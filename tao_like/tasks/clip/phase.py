@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -110,10 +109,6 @@ class PairPhase(Phase[PairNetwork]):
         return PairMetrics(
             evaluate.recall_at, self.predictions.classes, self.data.group_names, probes=evaluate.linear_probe
         )
-
-    @override
-    def reported(self) -> Mapping[str, bool]:
-        return self.metrics().reported()
 
     @override
     def backbone(self, model: PairNetwork) -> list[nn.Module]:

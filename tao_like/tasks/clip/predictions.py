@@ -32,9 +32,9 @@ from tao_like.tasks.clip.data.dataset import NO_LABEL, TEXT, PairTarget
 from tao_like.tasks.clip.files import FileRecord, InferenceFiles
 from tao_like.tasks.clip.spec import Spec
 from tao_like.tasks.clip.zero_shot import ClassTexts, PairPrediction, Run, predictions_of
+from tao_like.tasks.common.classes.class_predictions import MAX_PROBABILITY_COLUMNS
 from tao_like.tasks.common.image_input import IMAGE
 
-MAX_PROBABILITY_COLUMNS = 100
 _PROBE_BATCH = 32
 
 

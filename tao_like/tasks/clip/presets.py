@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,19 +55,16 @@ class Preset:
         return "gelu_tanh" if self.is_siglip else "gelu"
 
 
-def _small_vit(width: int, depth: int, heads: int, patch: int) -> Mapping[str, Any]:
-    return {"embed_dim": width, "depth": depth, "num_heads": heads, "patch_size": patch}
-
-
 def _siglip(image: str, width: int, layers: int, heads: int, side: int, mlp: float = 4.0) -> Preset:
     return Preset(image, width, side, width, layers, heads, SIGLIP_CONTEXT, {}, True, mlp)
 
 
 _ANY_SIGLIP = "vit_base_patch16_siglip_224"
 _ANY_VIT = "vit_base_patch32_clip_224"
+_TINY_VIT = {"embed_dim": 96, "depth": 3, "num_heads": 4, "patch_size": 8}
 PRESETS: Mapping[str, Preset] = {
     "conv_tiny": Preset(CONVOLUTIONS, 64, 32, 64, 2, 4, 32),
-    "vit_tiny": Preset(_ANY_VIT, 96, 32, 96, 2, 4, 32, _small_vit(96, 3, 4, 8)),
+    "vit_tiny": Preset(_ANY_VIT, 96, 32, 96, 2, 4, 32, _TINY_VIT),
     "RN50": Preset("resnet50_clip", 1024, 224, 512, 12, 8),
     "RN101": Preset("resnet101_clip", 512, 224, 512, 12, 8),
     "RN50x4": Preset("resnet50x4_clip", 640, 288, 640, 12, 10),
@@ -80,7 +77,7 @@ PRESETS: Mapping[str, Preset] = {
     "ViT-H-14": Preset("vit_huge_patch14_clip_224", 1024, 224, 1024, 24, 16),
     "ViT-g-14": Preset("vit_giant_patch14_clip_224", 1024, 224, 1024, 24, 16),
     "ViT-bigG-14": Preset("vit_gigantic_patch14_clip_224", 1280, 224, 1280, 32, 20),
-    "siglip_tiny": Preset(_ANY_SIGLIP, 96, 32, 96, 2, 4, 32, _small_vit(96, 3, 4, 8), True),
+    "siglip_tiny": Preset(_ANY_SIGLIP, 96, 32, 96, 2, 4, 32, _TINY_VIT, True),
     "ViT-B-16-SigLIP": _siglip("vit_base_patch16_siglip_224", 768, 12, 12, 224),
     "ViT-B-16-SigLIP-256": _siglip("vit_base_patch16_siglip_256", 768, 12, 12, 256),
     "ViT-L-16-SigLIP-256": _siglip("vit_large_patch16_siglip_256", 1024, 24, 16, 256),
@@ -88,7 +85,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 OWN_TOWERS = ("conv_tiny", "vit_tiny", "siglip_tiny")
 """Presets whose image tower is nobody else's, so that there are no weights for it."""
-_SMALL_TEXT = Preset("", 256, 224, 256, 4, 4)
+_SMALL_TEXT = Preset("", 256, 224, 256, 4, 4, 32)
 
 
 def find_preset(name: str) -> Preset:
@@ -109,12 +106,4 @@ def find_preset(name: str) -> Preset:
         raise SpecError(
             f"{name} is neither a pair of towers ({', '.join(PRESETS)}) nor a backbone of timm's.{hint}"
         ) from error
-    return Preset(
-        resolved,
-        _SMALL_TEXT.embed_dim,
-        _SMALL_TEXT.image_size,
-        _SMALL_TEXT.text_width,
-        _SMALL_TEXT.text_layers,
-        _SMALL_TEXT.text_heads,
-        32,
-    )
+    return replace(_SMALL_TEXT, image=resolved)

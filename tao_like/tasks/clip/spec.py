@@ -31,6 +31,7 @@ from tao_like.tasks.clip.spec_stages import (
     template_problems,
 )
 from tao_like.tasks.clip.spec_tao import IGNORED, MOVED
+from tao_like.tasks.common.spec_checks import keep_problems
 
 ARCHITECTURES = f"{', '.join(PRESETS)}, or any timm backbone with a small text tower"
 STAGES = ("dataset_check", "train", "evaluate", "inference", "prune", "export", "quantize", "compare")
@@ -247,12 +248,8 @@ class Spec(CommonSpec):
     def check(self) -> Iterator[Problem]:
         """Rules that join keys of several blocks."""
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not (self.dataset.split.val or val.is_given):
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, "
-                "or set train.keep=last",
-            )
+        keys = "dataset.val_dataset.images_dir or dataset.split.val"
+        yield from keep_problems(self.train.keep, self.dataset.split.val or val.is_given, keys)
         model, loss = self.model, self.train.loss_type
         if model.init_logit_bias is not None and loss == "clip":
             yield Problem(

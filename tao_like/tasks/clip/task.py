@@ -27,8 +27,8 @@ from tao_like.tasks.clip.model.weights import load_start, load_vision
 from tao_like.tasks.clip.phase import PairPhase
 from tao_like.tasks.clip.predictions import PairPredictions
 from tao_like.tasks.clip.spec import Spec as ClipSpec
+from tao_like.tasks.common.captions.text_input import TextInput
 from tao_like.tasks.common.image_input import IMAGE, ImageInput, image_tensors
-from tao_like.tasks.common.text_input import TextInput
 
 
 class PairImageInput(ImageInput):

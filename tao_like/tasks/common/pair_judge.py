@@ -21,6 +21,7 @@ from tao_like import runtime
 from tao_like.bundle import file_sha256
 from tao_like.contract.restored import restored
 from tao_like.errors import BundleError, SpecError
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.predictions.embedding import EMBEDDING, TEXT_EMBEDDING
 from tao_like.tasks import task_class
@@ -28,7 +29,6 @@ from tao_like.tasks.common.image_input import IMAGE
 
 TASK = "clip"
 TEXT = "text"
-BUNDLE_SUFFIX = ".tltb"
 CLIP_SCORE_WEIGHT = 2.5
 """Of CLIP-S (Hessel et al. 2021, equation 1): 2.5 * max(cosine, 0)."""
 _BATCH = 64
@@ -80,11 +80,6 @@ class PairJudge(ABC):
         """(N,): CLIP-S of each image with its own text, 0 to 2.5 (Hessel et al. 2021)."""
         return (CLIP_SCORE_WEIGHT * self.cosines(images, texts).clip(min=0)).astype(np.float32)
 
-    def ranking(self, images: Images, text: str) -> list[int]:
-        """The images' numbers, the one first that fits the text best; of equal ones the first."""
-        cosines = self.embed_images(images) @ self.embed_texts([text])[0]
-        return [int(number) for number in np.argsort(-cosines, kind="stable")]
-
     @abstractmethod
     def _image_batch(self, images: Sequence[Image.Image]) -> Floats: ...
 
@@ -127,11 +122,6 @@ class BundleJudge(PairJudge):
             pixels = functional.interpolate(pixels, self.image_size, mode="bicubic", antialias=True)
         found: Tensor = self._image(pixels.clamp(0, 255).permute(0, 2, 3, 1))
         return found
-
-    def pixel_cosines(self, pixels: Tensor, texts: Sequence[str]) -> Tensor:
-        """(N,): cosine of each image with its own text, with gradients; see `embed_pixels`."""
-        wanted = torch.from_numpy(self.embed_texts(texts)).to(pixels.device)
-        return (self.embed_pixels(pixels) * wanted).sum(dim=1)
 
     @torch.no_grad()
     def _image_batch(self, images: Sequence[Image.Image]) -> Floats:

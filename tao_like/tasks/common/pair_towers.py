@@ -19,10 +19,11 @@ from tao_like.contract.restored import restored
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import BundleError, SpecError
 from tao_like.networks import structure
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.runtime.inputs.text import TextPreprocessing
 from tao_like.tasks import task_class
 from tao_like.tasks.common.image_input import IMAGE
-from tao_like.tasks.common.pair_judge import BUNDLE_SUFFIX, TASK, TEXT
+from tao_like.tasks.common.pair_judge import TASK, TEXT
 
 
 class TextTower(Protocol):

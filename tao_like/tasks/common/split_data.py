@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from typing_extensions import override
@@ -9,6 +11,7 @@ from typing_extensions import override
 from tao_like.contract.data import Data, Loading
 from tao_like.contract.labels import Labels
 from tao_like.contract.sample import Split
+from tao_like.errors import DatasetError
 
 
 class Source(Protocol):
@@ -29,6 +32,23 @@ class Source(Protocol):
 
     def fingerprint(self, split: Split) -> str:
         """A text that tells a split's samples from others'."""
+
+
+def fingerprint_of(samples: Iterable[Iterable[str]]) -> str:
+    """A hash of the texts that tell of each sample, in order."""
+    digest = hashlib.sha256()
+    for words in samples:
+        digest.update("\0".join((*words, "\n")).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def check_num_classes(num_classes: int | None, names: Sequence[str]) -> None:
+    """Raises DatasetError where the spec gives another number of classes than the data has."""
+    if num_classes not in (None, len(names)):
+        raise DatasetError(
+            f"dataset.num_classes is {num_classes}, and the data has {len(names)} classes "
+            f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
+        )
 
 
 SourceT = TypeVar("SourceT", bound=Source)

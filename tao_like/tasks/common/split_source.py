@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from tao_like.data.images.unreadable import UnreadableImages
 from tao_like.data.splits.division import split_records
 from tao_like.data.splits.stored import FoundSplit, split_from_dict, split_to_dict
 from tao_like.errors import DatasetError
+from tao_like.tasks.common.split_data import check_num_classes, fingerprint_of
 
 RecordT = TypeVar("RecordT", bound=ImageRecord)
 
@@ -129,11 +129,7 @@ class SplitSource(ABC, Generic[RecordT]):
             return self._given_classes
         if self._classes is None:
             names = self.found_classes()
-            if self._data.num_classes not in (None, len(names)):
-                raise DatasetError(
-                    f"dataset.num_classes is {self._data.num_classes}, and the data has {len(names)} classes "
-                    f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
-                )
+            check_num_classes(self._data.num_classes, names)
             self._classes = names
         return self._classes
 
@@ -150,11 +146,8 @@ class SplitSource(ABC, Generic[RecordT]):
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names and targets of a split's samples, in order."""
-        digest = hashlib.sha256()
-        for record in self.records(split):
-            words = (record.name, *self.labels_text(record), "\n")
-            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        records = self.records(split)
+        return fingerprint_of((record.name, *self.labels_text(record)) for record in records)
 
     def findings(self) -> list[Finding]:
         """What was noticed in the data that has been read so far: images that are left out."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from tao_like.config.writing.annotated import AnnotatedValue
 from tao_like.config.writing.suggested import GIVEN, given_key
+from tao_like.data.splits.surveyed import UNSPLIT
 from tao_like.errors import SpecError
 from tao_like.networks.weights.offline import available_offline, has_weights
 
@@ -56,9 +57,9 @@ def backbone(overrides: Sequence[str], usual: AnnotatedValue) -> Iterator[Annota
         yield AnnotatedValue("model.backbone.pretrained_backbone_path", weights or "timm", why)
 
 
-def division(splits: Collection[str], *, is_split: bool) -> Iterator[AnnotatedValue]:
+def division(splits: Collection[str]) -> Iterator[AnnotatedValue]:
     """How training data is divided where it has no splits, or no validation split, of its own."""
-    if not is_split:
+    if UNSPLIT in splits:
         yield AnnotatedValue("dataset.split.val", 0.15, "the data has no splits of its own")
         yield AnnotatedValue("dataset.split.test", 0.15)
     elif "val" not in splits:

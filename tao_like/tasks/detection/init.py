@@ -13,6 +13,7 @@ from tao_like.config.writing.suggested import given_key, refuse_existing, write_
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.boxes.survey import BoxSurvey, survey_boxes
 from tao_like.data.images.cache import MEMORY_FRACTION
+from tao_like.data.splits.surveyed import UNSPLIT
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.common.suggested import (
     BATCH_KEY,
@@ -115,13 +116,13 @@ def _model(survey: BoxSurvey, overrides: Sequence[str]) -> Iterator[AnnotatedVal
 
 def _data(survey: BoxSurvey) -> Iterator[AnnotatedValue]:
     for name, sources in survey.sources.items():
-        split = "train" if name == "all" else name
+        split = "train" if name == UNSPLIT else name
         yield AnnotatedValue(
             f"dataset.{split}_data_sources",
             [_plain(source) for source in sources],
             f"{survey.format}: {survey.images[name]} images",
         )
-    yield from division(survey.sources, is_split=survey.is_split)
+    yield from division(survey.sources)
 
 
 def _plain(source: BoxSource) -> dict[str, Any]:

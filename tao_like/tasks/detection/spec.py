@@ -19,8 +19,14 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
-from tao_like.errors import SpecError
-from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.tasks.common.spec_checks import (
+    backbone_problems,
+    imported_problems,
+    keep_problems,
+    multi_scale_problems,
+    size_problems,
+)
 from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec, SsdSpec
 from tao_like.tasks.detection.spec_blocks.stages import (
     DetectionEvaluateSpec,
@@ -293,18 +299,9 @@ class Spec(CommonSpec):
                 "model.backbone.type", f"there is no {backbone}; the sizes are {', '.join(YOLOX_BACKBONES)}"
             )
         elif backbone == IMPORTED:
-            source = self.model.backbone.pretrained_backbone_path
-            if not (source or "").endswith(".tltb"):
-                yield Problem(
-                    "model.backbone.pretrained_backbone_path",
-                    f"{source} is not allowed with model.backbone.type={IMPORTED}; give the bundle (.tltb) "
-                    "that `tao-like byom convert` wrote",
-                )
+            yield from imported_problems(self.model.backbone.pretrained_backbone_path)
         elif backbone not in (*YOLOX_BACKBONES, TINY_BACKBONE):
-            try:
-                resolve_name(backbone)
-            except SpecError as error:
-                yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+            yield from backbone_problems(backbone)
         if self.model.arch != "yolox" and backbone in YOLOX_BACKBONES:
             yield Problem(
                 "model.arch", f"{self.model.arch} cannot stand over {backbone}; take a timm backbone"
@@ -324,37 +321,20 @@ class Spec(CommonSpec):
                 f"{self.model.ssd.scales} is not allowed with vgg16, which has {PAPER_SSD_MAPS} maps; give "
                 f"{PAPER_SSD_MAPS + 1}",
             )
-        if self.train.keep == "best" and not (data.split.val or data.val_data_sources):
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_data_sources or dataset.split.val, or set "
-                "train.keep=last",
-            )
-        shrink = data.augmentation.multi_scale_range * LARGEST_STRIDE
-        smallest = min(data.img_size, data.img_height or data.img_size)
-        if shrink >= smallest:
-            yield Problem(
-                "dataset.augmentation.multi_scale_range",
-                f"{data.augmentation.multi_scale_range} steps of {LARGEST_STRIDE} pixels leave nothing of "
-                f"{smallest}; give fewer",
-            )
+        has_val = data.split.val or data.val_data_sources
+        yield from keep_problems(self.train.keep, has_val, "dataset.val_data_sources or dataset.split.val")
+        yield from multi_scale_problems(data.augmentation.multi_scale_range, LARGEST_STRIDE, data)
 
     def _check_size(self) -> Iterator[Problem]:
         """Sides are multiples of the coarsest map's stride; the paper's SSD takes 300 pixels and more."""
+        if not is_paper_ssd(self.model):
+            yield from size_problems(self.dataset, LARGEST_STRIDE, "dataset.")
+            return
         for key in ("img_size", "img_height"):
             side = getattr(self.dataset, key)
-            if side is None or not (
-                side < PAPER_SSD_SIDE if is_paper_ssd(self.model) else side % LARGEST_STRIDE
-            ):
-                continue
-            if is_paper_ssd(self.model):
+            if side is not None and side < PAPER_SSD_SIDE:
                 yield Problem(
                     f"dataset.{key}", f"{side} is too small for ssd over vgg16; give {PAPER_SSD_SIDE}"
-                )
-            else:
-                near = max(LARGEST_STRIDE, round(side / LARGEST_STRIDE) * LARGEST_STRIDE)
-                yield Problem(
-                    f"dataset.{key}", f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}"
                 )
 
 

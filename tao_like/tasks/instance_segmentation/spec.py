@@ -16,7 +16,13 @@ from tao_like.config.blocks.common import (
 )
 from tao_like.config.blocks.prune import MOVED_TAO_KEYS
 from tao_like.errors import SpecError
-from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.tasks.common.spec_checks import (
+    backbone_problems,
+    keep_problems,
+    multi_scale_problems,
+    size_problems,
+)
 from tao_like.tasks.detection.spec import LARGEST_STRIDE, PostprocessSpec
 from tao_like.tasks.detection.spec import BackboneSpec as DetectorBackboneSpec
 from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
@@ -185,10 +191,7 @@ class Spec(CommonSpec):
                 "efficientvit is not allowed; name the network, such as efficientvit_l2",
             )
         else:
-            try:
-                resolve_name(backbone)
-            except SpecError as error:
-                yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+            yield from backbone_problems(backbone)
         if self.model.mode != MODES[0] and self.model.arch != "mask2former":
             yield Problem("model.mode", f"{self.model.mode} is for model.arch=mask2former; give that too")
         if data.tiling.enable:
@@ -196,31 +199,7 @@ class Spec(CommonSpec):
                 "dataset.tiling.enable",
                 "true is not allowed: masks are not joined over tiles; take a larger dataset.img_size",
             )
-        for key in ("img_size", "img_height"):
-            side = getattr(data, key)
-            if side is not None and side % LARGEST_STRIDE:
-                near = max(LARGEST_STRIDE, round(side / LARGEST_STRIDE) * LARGEST_STRIDE)
-                yield Problem(
-                    f"dataset.{key}", f"{side} is not a multiple of {LARGEST_STRIDE}; the nearest is {near}"
-                )
-        if self.train.keep == "best" and not (data.split.val or data.sources("val")):
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_data_sources or dataset.split.val, or set "
-                "train.keep=last",
-            )
-        if data.augmentation.multi_scale_range:
-            yield from _multi_scale_problems(data)
-
-
-def _multi_scale_problems(data: InstanceDatasetSpec) -> Iterator[Problem]:
-    """The smallest size must be one."""
-    steps, smallest = (
-        data.augmentation.multi_scale_range,
-        min(data.img_size, data.img_height or data.img_size),
-    )
-    if steps * LARGEST_STRIDE >= smallest:
-        yield Problem(
-            "dataset.augmentation.multi_scale_range",
-            f"{steps} steps of {LARGEST_STRIDE} pixels leave nothing of {smallest}; give fewer",
-        )
+        yield from size_problems(data, LARGEST_STRIDE, "dataset.")
+        has_val = data.split.val or data.sources("val")
+        yield from keep_problems(self.train.keep, has_val, "dataset.val_data_sources or dataset.split.val")
+        yield from multi_scale_problems(data.augmentation.multi_scale_range, LARGEST_STRIDE, data)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tao_like.tasks.pointpillars.model.anchors import ClassAnchors
+from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 
 IGNORED = -1
 BACKGROUND = 0
@@ -58,7 +58,7 @@ def upright_iou(first: Tensor, second: Tensor, *, match_height: bool) -> Tensor:
 @torch.no_grad()
 def assign(
     anchors: Tensor,
-    classes: Sequence[ClassAnchors],
+    classes: Sequence[AnchorSpec],
     boxes: Tensor,
     labels: Tensor,
     *,
@@ -89,14 +89,14 @@ def assign(
         of_class = anchors[:, part].reshape(-1, 7)
         iou = upright_iou(of_class, boxes[mine], match_height=match_height)
         best, position = iou.max(dim=1)
-        is_matched = best >= one.matched
+        is_matched = best >= one.matched_threshold
         # The best anchors of an object that none overlaps enough.
         highest = iou.max(dim=0).values
         is_highest = (iou >= highest[None] - _TIE) & (highest[None] > 0)
         forced = is_highest.any(dim=1)
         position = torch.where(forced & ~is_matched, (iou * is_highest).argmax(dim=1), position)
         is_matched |= forced
-        values = torch.where(best < one.unmatched, BACKGROUND, IGNORED)
+        values = torch.where(best < one.unmatched_threshold, BACKGROUND, IGNORED)
         values = torch.where(is_matched, number + 1, values)
         found[:, part] = values.reshape(cells, one.count)
         matched[:, part] = torch.where(is_matched, mine[position], 0).reshape(cells, one.count)

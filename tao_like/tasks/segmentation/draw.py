@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tao_like.data.masks.values import IGNORE, ClassMap
@@ -27,15 +26,15 @@ _LINE, _SWATCH = 18, 12
 
 def class_colors(count: int) -> list[tuple[int, int, int]]:
     """A color for each class."""
-    return [(int(r), int(g), int(b)) for r, g, b in (rgb(class_color(number)) for number in range(count))]
+    return [rgb(class_color(number)) for number in range(count)]
 
 
-def overlay(photo: Image.Image, classes: ClassMap, opacity: float = OPACITY) -> Image.Image:
+def overlay(photo: Image.Image, classes: ClassMap) -> Image.Image:
     """The photo with the color of each pixel's class over it; pixels of no class stay as they are."""
     table = np.zeros((256, 3), np.float32)
     table[:255] = class_colors(255)
     pixels = np.asarray(photo.convert("RGB"), np.float32)
-    strength = np.where(classes == IGNORE, 0.0, opacity)[..., None].astype(np.float32)
+    strength = np.where(classes == IGNORE, 0.0, OPACITY)[..., None].astype(np.float32)
     mixed = pixels * (1 - strength) + table[classes] * strength
     return Image.fromarray(mixed.astype(np.uint8))
 
@@ -55,7 +54,6 @@ def draw_prediction(
     predicted: ClassMap,
     target: ClassMap | None,
     names: Sequence[str],
-    heatmap: npt.NDArray[np.floating] | None = None,
 ) -> Image.Image:
     """The prediction over the photo, beside target and errors where there is a target, with the classes.
 
@@ -64,9 +62,7 @@ def draw_prediction(
         predicted: (H, W) class numbers.
         target: likewise; None: it is not known.
         names: of the classes.
-        heatmap: not drawn.
     """
-    del heatmap
     photo, predicted, target = _smaller(photo, predicted, target)
     parts = [("prediction", overlay(photo, predicted))]
     if target is not None:

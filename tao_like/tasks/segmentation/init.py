@@ -12,6 +12,7 @@ from tao_like.config.writing.suggested import refuse_existing, write_suggested
 from tao_like.data.images.cache import MEMORY_FRACTION
 from tao_like.data.masks.sources import MaskSource
 from tao_like.data.masks.survey import MaskSurvey, survey_masks
+from tao_like.data.splits.surveyed import UNSPLIT
 from tao_like.runtime.memory import free_memory
 from tao_like.tasks.common.suggested import (
     BATCH_KEY,
@@ -65,7 +66,7 @@ def write_spec(folder: Path, target: Path, overrides: Sequence[str] = (), *, for
         *_input(survey, has_gpu=has_gpu),
         *_training(survey, overrides, has_gpu=has_gpu),
     ]
-    found = f"{sum(survey.photos.values())} photos with {survey.kind} masks"
+    found = f"{sum(survey.images.values())} photos with {survey.kind} masks"
     return [
         *_found(survey),
         *survey.notes,
@@ -78,7 +79,7 @@ def _model(survey: MaskSurvey, overrides: Sequence[str]) -> Iterator[AnnotatedVa
         "model.arch", "segformer", "its decoder learns from few photos in few steps, rare classes too"
     )
     yield from backbone(overrides, BACKBONE)
-    if survey.training_photos < FEW_PHOTOS:
+    if survey.training_images < FEW_PHOTOS:
         yield AnnotatedValue(
             "model.backbone.freeze_norm", True, "small batches give poorer statistics than ImageNet's"
         )
@@ -97,12 +98,12 @@ def _model(survey: MaskSurvey, overrides: Sequence[str]) -> Iterator[AnnotatedVa
 
 def _data(survey: MaskSurvey) -> Iterator[AnnotatedValue]:
     for name, source in survey.sources.items():
-        split = "train" if name == "all" else name
-        why = f"{survey.photos[name]} photos"
+        split = "train" if name == UNSPLIT else name
+        why = f"{survey.images[name]} photos"
         for key, value in _plain(source):
             yield AnnotatedValue(f"dataset.{split}_dataset.{key}", value, why)
             why = ""
-    yield from division(survey.sources, is_split=survey.is_split)
+    yield from division(survey.sources)
     if survey.classes_file is not None:
         yield AnnotatedValue(
             "dataset.classes_file", str(survey.classes_file), "the names of the values from 0 on"
@@ -157,7 +158,7 @@ def _input(survey: MaskSurvey, *, has_gpu: bool) -> Iterator[AnnotatedValue]:
         )
     if not has_gpu and width >= CROP_FROM:
         yield from _crop(width, height)
-    bytes_needed = 3 * survey.width * survey.height * sum(survey.photos.values())
+    bytes_needed = 3 * survey.width * survey.height * sum(survey.images.values())
     if bytes_needed < MEMORY_FRACTION * free_memory():
         yield AnnotatedValue(
             "dataset.cache", "ram", f"all photos take {bytes_needed / 2**30:.1f} GiB when they are decoded"
@@ -188,7 +189,7 @@ def _training(survey: MaskSurvey, overrides: Sequence[str], *, has_gpu: bool) ->
     size = GPU_BATCH if has_gpu else CPU_BATCH
     batch = asked(overrides, AnnotatedValue(BATCH_KEY, size, "enough steps an epoch"))
     yield batch
-    steps = max(1, survey.training_photos // batch.value)
+    steps = max(1, survey.training_images // batch.value)
     usual = min(200, max(10, round((GPU_STEPS if has_gpu else CPU_STEPS) / steps)))
     epochs = asked(overrides, AnnotatedValue(EPOCHS_KEY, usual, f"{steps} steps each"))
     yield epochs
@@ -204,8 +205,8 @@ def _training(survey: MaskSurvey, overrides: Sequence[str], *, has_gpu: bool) ->
 
 
 def _found(survey: MaskSurvey) -> Iterator[str]:
-    splits = ", ".join(f"{name} {count}" for name, count in survey.photos.items())
-    yield f"{sum(survey.photos.values())} photos ({splits}) with {survey.kind} masks"
+    splits = ", ".join(f"{name} {count}" for name, count in survey.images.items())
+    yield f"{sum(survey.images.values())} photos ({splits}) with {survey.kind} masks"
     shown = [f"{name} {fraction:.1%}" for name, fraction in list(survey.fractions.items())[:12]]
     what = {"coco": "classes", "color": "colors"}.get(survey.kind, "values")
     yield f"{len(survey.fractions)} {what}: {', '.join(shown)}{', ...' if len(survey.fractions) > 12 else ''}"

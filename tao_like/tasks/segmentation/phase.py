@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
@@ -37,14 +39,11 @@ class SegmentationPhase(Phase[Segmenter], Distils[Segmenter]):
     def __init__(self, data: SegmentationData, predictions: MaskPredictions, spec: Spec) -> None:
         super().__init__(data, predictions, spec.train)
         self._spec = spec
-        self._loss: SegmentationLoss | None = None
 
-    @property
+    @cached_property
     def loss(self) -> SegmentationLoss:
         """The loss, with the weights of the classes, for which masks may have to be counted."""
-        if self._loss is None:
-            self._loss = SegmentationLoss(self._spec.model.loss, self._weights())
-        return self._loss
+        return SegmentationLoss(self._spec.model.loss, self._weights())
 
     def _weights(self) -> list[float] | None:
         loss, classes = self._spec.model.loss, self.data.labels.names

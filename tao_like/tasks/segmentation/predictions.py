@@ -120,9 +120,7 @@ class MaskPredictions(Predictions[Segmented], WritesFiles):
     @override
     def draw(self, sample: Sample, prediction: Segmented, heatmap: np.ndarray | None = None) -> Image.Image:
         target = None if sample.target is None else sample.target.classes
-        return draw_prediction(
-            sample.data, self.mask_of(sample, prediction), target, self.data.labels.names, heatmap
-        )
+        return draw_prediction(sample.data, self.mask_of(sample, prediction), target, self.data.labels.names)
 
     @override
     def draw_batch(self, batch: Batch[SegmentationTargets]) -> list[Image.Image]:

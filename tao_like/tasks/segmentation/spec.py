@@ -9,8 +9,8 @@ from typing import ClassVar
 from tao_like.config import Problem, spec_block
 from tao_like.config.blocks.common import IGNORED_TAO_KEYS, CommonSpec, TrainSpec
 from tao_like.config.blocks.prune import MOVED_TAO_KEYS
-from tao_like.errors import SpecError
-from tao_like.networks.backbones.names import IMPORTED, resolve_name
+from tao_like.networks.backbones.names import IMPORTED
+from tao_like.tasks.common.spec_checks import backbone_problems, imported_problems, keep_problems
 from tao_like.tasks.segmentation.spec_blocks.data import DatasetSpec
 from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
 from tao_like.tasks.segmentation.spec_blocks.stages import (
@@ -52,18 +52,11 @@ class Spec(CommonSpec):
         if backbone == IMPORTED:
             yield from self._check_imported()
         elif backbone not in MIT_BACKBONES:
-            try:
-                resolve_name(backbone)
-            except SpecError as error:
-                yield Problem("model.backbone.type", str(error).removeprefix("model.backbone.type: "))
+            yield from backbone_problems(backbone)
         data = self.dataset
         has_val = data.split.val or data.val_dataset.is_given or data.root_dir
-        if self.train.keep == "best" and not has_val:
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_dataset.images_dir or dataset.split.val, or "
-                "set train.keep=last",
-            )
+        keys = "dataset.val_dataset.images_dir or dataset.split.val"
+        yield from keep_problems(self.train.keep, has_val, keys)
         smallest = min(data.img_size, data.img_height or data.img_size)
         if self.model.arch == "pan" and backbone != IMPORTED and smallest < PAN_SIDE:
             yield Problem(
@@ -79,13 +72,7 @@ class Spec(CommonSpec):
 
     def _check_imported(self) -> Iterator[Problem]:
         """An imported network is a bundle, and has its own decoder."""
-        source = self.model.backbone.pretrained_backbone_path
-        if not (source or "").endswith(".tltb"):
-            yield Problem(
-                "model.backbone.pretrained_backbone_path",
-                f"{source} is not allowed with model.backbone.type={IMPORTED}; give the bundle (.tltb) that "
-                "`tao-like byom convert` wrote",
-            )
+        yield from imported_problems(self.model.backbone.pretrained_backbone_path)
         if self.model.decode_head.channels:
             yield Problem(
                 "model.decode_head.channels",

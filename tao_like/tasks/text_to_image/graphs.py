@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from tao_like.tasks.text_to_image.model.wholes import (
 BATCH = {0: "batch"}
 PAST = {0: "batch", 4: "places"}
 MORE_PAST = {0: "batch", 4: "places_after"}
+PREDICTION = {"prediction": "what the network says of the noise"}
+"""What comes of a step of taking noise away."""
 
 
 def tensors(*names: str) -> Callable[[Preprocessed], tuple[Tensor, ...]]:
@@ -34,17 +36,24 @@ def tensors(*names: str) -> Callable[[Preprocessed], tuple[Tensor, ...]]:
     return lambda given: tuple(torch.from_numpy(np.ascontiguousarray(given[name])) for name in names)
 
 
+def graph(module: nn.Module, taken: Sequence[str], meanings: dict[str, str]) -> Exportable:
+    """A graph whose tensors have no dynamic axis but the batch.
+
+    Args:
+        module: takes the inputs in order and gives the outputs in order.
+        taken: names of its inputs.
+        meanings: each output's name, and what it is.
+    """
+    inputs, outputs = dict.fromkeys(taken, BATCH), dict.fromkeys(meanings, BATCH)
+    return Exportable(module.eval(), inputs, outputs, meanings, tensors(*taken))
+
+
 def dalle_graphs(model: DalleModel) -> dict[str, Exportable]:
     """The transformer's first step, its next ones, and the dVAE's decoder."""
     state = {"logits": "scores of the next code", "past": "keys and values of the places so far"}
+    pixels = {"pixels": "pixels, 0 to 1, of shape (N, 3, height, width)"}
     return {
-        BEGIN_GRAPH: Exportable(
-            BeginForExport(model.transformer).eval(),
-            inputs={TEXT: BATCH},
-            outputs={"logits": BATCH, "past": BATCH},
-            meanings=state,
-            to_inputs=tensors(TEXT),
-        ),
+        BEGIN_GRAPH: graph(BeginForExport(model.transformer), [TEXT], state),
         NEXT_GRAPH: Exportable(
             NextForExport(model.transformer).eval(),
             inputs={TEXT: BATCH, "code": BATCH, "past": PAST},
@@ -52,47 +61,21 @@ def dalle_graphs(model: DalleModel) -> dict[str, Exportable]:
             meanings={**state, "past_next": state["past"]},
             to_inputs=tensors(TEXT, "code", "past"),
         ),
-        DECODE_GRAPH: Exportable(
-            DecoderForExport(model.dvae).eval(),
-            inputs={"codes": BATCH},
-            outputs={"pixels": BATCH},
-            meanings={"pixels": "pixels, 0 to 1, of shape (N, 3, height, width)"},
-            to_inputs=tensors("codes"),
-        ),
+        DECODE_GRAPH: graph(DecoderForExport(model.dvae), ["codes"], pixels),
     }
 
 
 def upsampler_graphs(upsamplers: nn.ModuleList) -> dict[str, Exportable]:
     """One step of each upsampler."""
     taken = ("x", "timesteps", "low")
-    return {
-        name: Exportable(
-            module.eval(),
-            inputs=dict.fromkeys(taken, BATCH),
-            outputs={"prediction": BATCH},
-            meanings={"prediction": "what the network says of the noise"},
-            to_inputs=tensors(*taken),
-        )
-        for name, module in numbered(upsamplers).items()
-    }
+    return {name: graph(module, taken, PREDICTION) for name, module in numbered(upsamplers).items()}
 
 
 def glide_graphs(model: GlideModel) -> dict[str, Exportable]:
     """The caption's transformer, and one step of taking noise away."""
+    of_text = {"tokens": "what each token has become", "pooled": "the caption's vector"}
     return {
-        TEXT_GRAPH: Exportable(
-            TextForExport(model.base).eval(),
-            inputs={TEXT: BATCH},
-            outputs={"tokens": BATCH, "pooled": BATCH},
-            meanings={"tokens": "what each token has become", "pooled": "the caption's vector"},
-            to_inputs=tensors(TEXT),
-        ),
-        STEP_GRAPH: Exportable(
-            DenoiserForExport(model.base).eval(),
-            inputs={"x": BATCH, "timesteps": BATCH, "tokens": BATCH, "pooled": BATCH},
-            outputs={"prediction": BATCH},
-            meanings={"prediction": "what the network says of the noise"},
-            to_inputs=tensors("x", "timesteps", "tokens", "pooled"),
-        ),
+        TEXT_GRAPH: graph(TextForExport(model.base), [TEXT], of_text),
+        STEP_GRAPH: graph(DenoiserForExport(model.base), ["x", "timesteps", *of_text], PREDICTION),
         **upsampler_graphs(model.upsamplers),
     }

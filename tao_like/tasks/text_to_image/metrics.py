@@ -44,7 +44,7 @@ class JudgedMetrics(Metrics):
 
     @override
     def reported(self) -> Mapping[str, bool]:
-        return {"accuracy": True, **dict.fromkeys(self._own(), True), "all_right": True}
+        return {"accuracy": True, **dict.fromkeys(self.attributes, True), "all_right": True}
 
     @override
     def add(self, prediction: Any, target: Target) -> float:
@@ -78,11 +78,8 @@ class JudgedMetrics(Metrics):
     def _values(self, rows: list[Row]) -> dict[str, float]:
         right = {name: _fraction(rows, number) for number, name in enumerate(self.names)}
         whole = [all(a == b for a, b in zip(*row, strict=True) if b) for row in rows]
-        own = {name: right[name] for name in self._own()}
+        own = {name: right[name] for name in self.attributes}
         return {"accuracy": _mean(right.values()), **own, "all_right": _mean(whole)}
-
-    def _own(self) -> list[str]:
-        return list(self.attributes)
 
 
 class GenerationMetrics(JudgedMetrics):

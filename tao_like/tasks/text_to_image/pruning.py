@@ -18,12 +18,7 @@ from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork
 from tao_like.tasks.text_to_image.model.upsampler import Upsampler
 from tao_like.tasks.text_to_image.model.wholes import DalleModel, GlideModel, numbered
 from tao_like.tasks.text_to_image.spec import ModelSpec
-from tao_like.tasks.text_to_image.unclip.model import (
-    DecoderWithComponents,
-    Standardized,
-    UnclipModel,
-    decoded,
-)
+from tao_like.tasks.text_to_image.unclip.model import DecoderForExport, Standardized, UnclipModel
 
 
 def prunable_parts(
@@ -62,7 +57,7 @@ def prunable_parts(
         inputs = (prior.standardized(embedding), timesteps, of_text, tokens, padding, *words)
         parts["prior"] = Prunable(inputs, [], inner=True, runs=_PriorRun(prior))
     inputs = (image, timesteps, embedding, of_text, tokens)
-    return {**parts, "decoder": Prunable(inputs, [], inner=True, runs=_DecoderRun(model.decoder))}
+    return {**parts, "decoder": Prunable(inputs, [], inner=True, runs=DecoderForExport(model))}
 
 
 def _upsamplers(upsamplers: nn.ModuleList, sides: list[int]) -> Any:
@@ -97,15 +92,3 @@ class _PriorRun(nn.Module):
     def forward(self, *given: Tensor) -> Tensor:
         found: Tensor = self.prior.network(*given)
         return found
-
-
-class _DecoderRun(nn.Module):
-    """unCLIP's decoder."""
-
-    def __init__(self, decoder: DecoderWithComponents) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, *given: Tensor) -> Tensor:
-        image, text, tokens = given
-        return decoded(self.decoder, noisy, timesteps, image, text, tokens)

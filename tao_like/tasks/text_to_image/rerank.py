@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, Generator, GraphCall
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, GraphCall
 from tao_like.runtime.inputs.text import UNKNOWN, TextPreprocessing
 from tao_like.runtime.predictions.image import to_pixels
 from tao_like.tasks.common.pair_judge import PairJudge
+from tao_like.tasks.text_to_image.around import AroundGenerator
 
 SEEDS_APART = 2**40
 """Between the seeds of a sample's candidates: samples have seeds such as 0, 1, 2."""
 
 
 @dataclass(frozen=True)
-class Reranked:
+class Reranked(AroundGenerator):
     """A way of generating of whose images the best of several is taken (Ramesh et al. 2021, section 2.6).
 
     The first candidate has the sample's own seed, so that one candidate is no re-ranking.
 
     Attributes:
-        generator: makes the images.
         judge: opened when the first images are there.
         text: how captions became tokens; they are turned back into words for the judge.
         candidates: images of each sample.
     """
 
-    generator: Generator
     judge: Callable[[], PairJudge]
     text: Callable[[], TextPreprocessing]
     candidates: int
 
     kind: ClassVar[str] = "reranked"
-    graphs: ClassVar[tuple[str, ...]] = ()
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Images for captions and seeds; see `Generator`."""
@@ -54,18 +52,6 @@ class Reranked:
             scores = np.where(better, cosines, scores)
         assert best is not None
         return {IMAGE: best}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings of the generator: re-ranking is no part of an exported file."""
-        return self.generator.to_dict()
-
-    def changed(self, **settings: Any) -> Reranked:
-        """See `Generator`."""
-        return replace(self, generator=self.generator.changed(**settings))
-
-    def rehearsals(self) -> list[Generator]:
-        """See `Generator`."""
-        return self.generator.rehearsals()
 
 
 def spoken(ids: npt.NDArray[np.int64], text: TextPreprocessing) -> str:

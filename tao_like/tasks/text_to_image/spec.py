@@ -18,6 +18,7 @@ from tao_like.config.blocks.split_data import (
     workers_field,
 )
 from tao_like.runtime.choices import PREDICTIONS, SAMPLERS, SCHEDULES, VARIANCES
+from tao_like.tasks.common.spec_checks import keep_problems
 from tao_like.tasks.text_to_image.noised_clip.spec import NoisedClipSpec
 from tao_like.tasks.text_to_image.spec_blocks.stages import (
     JOURNEYS,
@@ -320,11 +321,7 @@ class Spec(CommonSpec):
             if candidates > 1 and not self.clip_checkpoint:
                 yield Problem(f"{block}.rerank", f"{candidates} needs clip_checkpoint, which says who ranks")
         val = self.dataset.val_dataset
-        if self.train.keep == "best" and not val.is_given:
-            yield Problem(
-                "train.keep",
-                "best needs validation data; give dataset.val_dataset.images_dir, or set train.keep=last",
-            )
+        yield from keep_problems(self.train.keep, val.is_given, "dataset.val_dataset.images_dir")
 
     def _check_clip_guidance(self) -> Iterator[Problem]:
         if self.model.glide.noised_clip.enable:

@@ -26,8 +26,8 @@ from tao_like.runtime.generation.cascade import CascadeGenerator
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
 from tao_like.runtime.generation.kinds import generator_metadata
 from tao_like.runtime.inputs.image import preprocess, read_image
+from tao_like.tasks.common.captions.text_input import TextInput
 from tao_like.tasks.common.pair_judge import open_guide
-from tao_like.tasks.common.text_input import TextInput
 from tao_like.tasks.text_to_image.data.data import CaptionData, CaptionDataset
 from tao_like.tasks.text_to_image.data.inputs import SeedInput
 from tao_like.tasks.text_to_image.graphs import dalle_graphs, glide_graphs

@@ -11,6 +11,7 @@ from tao_like.contract.model import later_buffers, parts_of
 from tao_like.errors import SpecError
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.inputs.text import TextPreprocessing
+from tao_like.tasks.common.weights import shapes
 
 KEY = "train.pretrained_model_path"
 
@@ -32,18 +33,11 @@ def load_weights(model: nn.Module, path: Path, text: TextPreprocessing) -> list[
     """
     bundle = read_bundle(path, expect_task="text_to_image")
     modules = parts_of(model)
-    shapes = {
-        name: {key: tensor.shape for key, tensor in module.state_dict().items()}
-        for name, module in modules.items()
-    }
-    theirs = {
-        name: {key: tensor.shape for key, tensor in part.weights.items()}
-        for name, part in bundle.parts.items()
-    }
+    theirs = {name: shapes(part.weights) for name, part in bundle.parts.items()}
     later = {name: later_buffers(module) - theirs.get(name, {}).keys() for name, module in modules.items()}
     if theirs != {
-        name: {key: shape for key, shape in own.items() if key not in later[name]}
-        for name, own in shapes.items()
+        name: {key: shape for key, shape in shapes(module.state_dict()).items() if key not in later[name]}
+        for name, module in modules.items()
     }:
         raise SpecError(
             f"{KEY}={path} holds another network than the model block describes, or one of another "

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tao_like.data.checks.contact_sheet import RIGHT, WRONG, Tile, class_overview, contact_sheet, in_rows
-from tao_like.data.images.readers import read_class_folders
+from tao_like.data.checks.contact_sheet import Tile, class_overview, contact_sheet, in_rows
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.plots.palette import RIGHT, WRONG
 from tao_like.plots.text import fit_text, load_font
 
 Paint = Callable[..., Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_like.data.images.readers import peek_csv, read_csv, read_records
+from tao_like.data.images.csv_lists import peek_csv, read_csv
 from tao_like.errors import DatasetError
 
 
@@ -104,11 +104,8 @@ def test_an_image_that_is_listed_twice(folder: Path) -> None:
 def test_groups_and_splits(folder: Path) -> None:
     text = "path,label,group,Patient,split\nimages/a.jpg,x,g1,7,train\nimages/b.jpg,y,,8,Validation\n"
     assert [record.group for record in read_csv(table(folder, text))] == ["g1", ""]
-    assert [record.group for record in read_csv(table(folder, text), group_column="patient")] == ["7", "8"]
     assert [record.key for record in read_csv(table(folder, text), split="val")] == ["images/b.jpg"]
     assert peek_csv(table(folder, text)).splits == ("train", "val")
-    with pytest.raises(DatasetError, match="there is no column 'doctor'"):
-        read_csv(table(folder, text), group_column="doctor")
     with pytest.raises(DatasetError, match="no images are listed for the split test"):
         read_csv(table(folder, text), split="test")
     with pytest.raises(DatasetError, match="line 2: split 'tset' is not train, val or test"):
@@ -154,13 +151,6 @@ def test_text_in_another_encoding(folder: Path) -> None:
         read_csv(table(folder, "path,label\nimages/a.jpg,x\nimages/é.png,ö\n", "latin-1"))
     with pytest.raises(DatasetError, match=r"absent\.csv: the file cannot be read"):
         read_csv(folder / "absent.csv")
-
-
-def test_read_records_takes_the_csv_where_there_is_one(folder: Path) -> None:
-    file = table(folder, "path,label\na.jpg,x\n")
-    assert [record.key for record in read_records(folder / "images", file)] == ["a.jpg"]
-    with pytest.raises(DatasetError, match="images_dir: there is no folder"):
-        read_records(folder / "imagse", file)
 
 
 @pytest.mark.parametrize("mark", [";", "|", ",", ", ", " | "])

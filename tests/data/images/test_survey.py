@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tao_like.data.images.suggest import Suggestion, suggest
+from tao_like.config.writing.annotated import AnnotatedValue
+from tao_like.data.images.suggest import suggest
 from tao_like.data.images.survey import Source, Survey, survey_images
 from tao_like.errors import DatasetError
 
@@ -130,7 +131,7 @@ def test_which_csv_and_which_folder(tmp_path: Path, paint: Paint) -> None:
     (tmp_path / "two.csv").write_text("path,label\n1.png,b\n")
     with pytest.raises(DatasetError, match=r"several CSV files \(one\.csv, two\.csv\)"):
         survey_images(tmp_path)
-    assert survey_images(tmp_path, tmp_path / "two.csv").classes == ("b",)
+    assert survey_images(tmp_path / "two.csv").classes == ("b",)
     with pytest.raises(DatasetError, match="does not exist"):
         survey_images(tmp_path / "gone")
     with pytest.raises(DatasetError, match="is a file"):
@@ -171,7 +172,7 @@ def survey_of(**changes: object) -> Survey:
 
 def values(survey: Survey, *, memory: int = 16 * GIB, gpu: bool = False) -> dict[str, object]:
     made = suggest(survey, memory_bytes=memory, cpu_count=2, has_gpu=gpu)
-    assert all(isinstance(each, Suggestion) and each.why for each in made)
+    assert all(isinstance(each, AnnotatedValue) and each.why for each in made)
     assert len({each.key for each in made}) == len(made)
     return {each.key: each.value for each in made}
 

@@ -164,7 +164,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 def test_values_are_classes_with_names_from_a_file_or_none(folder: Callable[..., Path]) -> None:
     data = folder(SMALL, SMALL)
     found = survey_masks(data)
-    assert (found.kind, found.is_split, found.training_photos) == ("index", False, 2)
+    assert (found.kind, found.is_split, found.training_images) == ("index", False, 2)
     assert [entry.name for entry in found.palette] == ["class_0", "class_1"]
     assert "no classes.txt" in found.notes[0]
     assert found.fractions == pytest.approx({"1": 1 / 2, "0": 1 / 3, "255": 1 / 6})
@@ -229,7 +229,7 @@ def test_outlines_of_coco_have_fractions_by_area(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "train.json").write_text(json.dumps(coco))
     found = survey_masks(tmp_path)
-    assert (found.kind, dict(found.photos)) == ("coco", {"train": 1})
+    assert (found.kind, dict(found.images)) == ("coco", {"train": 1})
     assert dict(found.fractions) == {"dog": 0.75, "cat": 0.25}
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from label_files import write
+from mask_outlines import polygons_of_mask
 from PIL import Image
 from pycocotools import mask as coco
 
 from tao_like.data.boxes.annotation import Box
 from tao_like.data.boxes.sources import BoxSource, read_boxes
-from tao_like.data.masks.contours import polygons_of_mask
 from tao_like.data.masks.instances import usable_instances
 from tao_like.data.masks.runs import (
     area_of_runs,

@@ -231,7 +231,7 @@ def test_the_survey_finds_layouts_and_kinds(layout: str, tmp_path: Path) -> None
         photo(photos / f"{number}.png", seed=number)
         save(masks / f"{number}.png", np.full((2, 3), value, np.uint8))
     found = survey_masks(tmp_path)
-    assert (found.kind, dict(found.photos)) == ("binary", {"train": 2})
+    assert (found.kind, dict(found.images)) == ("binary", {"train": 2})
     assert [entry.name for entry in found.palette] == ["background", "foreground"]
     assert "not for pixels of no class" in found.notes[0]
     save(masks / "0.png", np.array([[[1, 2, 3]] * 3] * 2, np.uint8))

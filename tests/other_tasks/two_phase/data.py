@@ -14,8 +14,10 @@ from tao_like.contract.data import Data, DataReport, Loading
 from tao_like.contract.labels import Labels
 from tao_like.contract.sample import SPLITS, Sample, Split
 from tao_like.contract.trained import TrainedState
-from tao_like.data.checks.images import full_check, quick_check
-from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders
+from tao_like.data.checks.images import check_images
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.readers import class_names
+from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess, read_image
 
 from .spec import DatasetSpec
@@ -87,8 +89,7 @@ class ColorData(Data):
 
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
         records = {split: self._records(split) for split in SPLITS if self.has(split)}
-        look = full_check if full else quick_check
-        checked = look(records, self.labels.names, multi_label=False)
+        checked = check_images(records, self.labels.names, full=full)
         return DataReport(list(checked.findings), checked.to_dict())
 
     def manifest(self) -> None:

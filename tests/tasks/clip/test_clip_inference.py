@@ -185,22 +185,23 @@ def test_a_pair_judges_images_for_other_tasks(
     pair = runtime.load(folder).predict({"image": str(files[0]), "text": texts[0]})
     assert cosines[0] == pytest.approx(pair.similarity, abs=1e-5)
     assert guide.clip_scores(images, texts) == pytest.approx(2.5 * cosines.clip(0), abs=1e-5)
-    red_first = guide.ranking(images, "a photo of a red")
+    red_first = np.argsort(-(guide.embed_images(images) @ guide.embed_texts(["a photo of a red"])[0]))
     assert ["red" in files[number].name for number in red_first] == [True] * 3 + [False] * 3
 
+    wanted = torch.from_numpy(guide.embed_texts(texts))
     arrays = np.stack([np.array(image.resize((16, 16))) for image in images])
     pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).float().requires_grad_()
-    found = guide.pixel_cosines(pixels, texts)
+    found = (guide.embed_pixels(pixels) * wanted).sum(dim=1)
     assert np.allclose(found.detach(), guide.cosines(arrays, texts), atol=1e-5)
     found.sum().backward()  # type: ignore[no-untyped-call]
     assert pixels.grad is not None
     with torch.no_grad():
         step = pixels.grad / pixels.grad.abs().amax() * 5
-        better = guide.pixel_cosines(pixels + step, texts)
+        better = (guide.embed_pixels(pixels + step) * wanted).sum(dim=1)
     assert better.sum() > found.sum()
     # Larger images are scaled as Pillow does, but for its rounding.
     larger = torch.from_numpy(np.stack(list(map(np.array, images)))).permute(0, 3, 1, 2).float()
-    assert np.allclose(guide.pixel_cosines(larger, texts), cosines, atol=0.01)
+    assert np.allclose((guide.embed_pixels(larger) * wanted).sum(dim=1), cosines, atol=0.01)
     with pytest.raises(SpecError, match=r"a\.key.*exported model.*gradients"):
         open_guide(str(folder), "a.key")
     with pytest.raises(SpecError, match=r"a\.key: there is no file"):

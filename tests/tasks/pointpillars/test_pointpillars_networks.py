@@ -21,7 +21,6 @@ from tao_like.tasks.pointpillars.assignment import BACKGROUND, IGNORED, assign
 from tao_like.tasks.pointpillars.data.dataset import FrameTargets
 from tao_like.tasks.pointpillars.losses import detection_losses, focal
 from tao_like.tasks.pointpillars.model.anchors import (
-    ClassAnchors,
     decode,
     encode,
     half_turns,
@@ -35,6 +34,7 @@ from tao_like.tasks.pointpillars.model.openpcdet import load_openpcdet
 from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
 from tao_like.tasks.pointpillars.model.suppression import iou_with_one, suppress
 from tao_like.tasks.pointpillars.spec import Spec
+from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 from tao_like.tasks.pointpillars.task import PointPillarsTask
 
 CELLS = (216, 248)
@@ -63,11 +63,11 @@ def test_the_network_of_kitti_has_the_published_size() -> None:
 
 
 def test_anchors_stand_from_border_to_border_or_in_the_middle_of_cells() -> None:
-    (edge,) = make_anchors([ClassAnchors(rotations=(0.0,))], KITTI, CELLS).reshape(1, 248, 216, 7)
+    (edge,) = make_anchors([AnchorSpec(anchor_rotations=[0.0])], KITTI, CELLS).reshape(1, 248, 216, 7)
     assert edge[0, 0] == pytest.approx([0, -39.68, -1.0, 3.9, 1.6, 1.56, 0])
     assert edge[1, 1, :2] == pytest.approx([0.32148837, -39.68 + 0.32129555], abs=1e-5)
     assert edge[-1, -1, :2] == pytest.approx([69.12, 39.68])
-    (middle,) = make_anchors([ClassAnchors(rotations=(0.0,), centered=True)], KITTI, CELLS).reshape(
+    (middle,) = make_anchors([AnchorSpec(anchor_rotations=[0.0], align_center=True)], KITTI, CELLS).reshape(
         1, 248, 216, 7
     )
     assert middle[0, 0, :2] == pytest.approx([0.16, -39.52])
@@ -161,9 +161,8 @@ def test_training_takes_frames_without_points_and_without_objects() -> None:
 
 
 def test_codes_come_back_as_boxes() -> None:
-    anchors = make_anchors(
-        [ClassAnchors(), ClassAnchors(((0.8, 0.6, 1.73),), bottoms=(-0.6,))], KITTI, (4, 3)
-    )
+    person = AnchorSpec(anchor_sizes=[[0.8, 0.6, 1.73]], anchor_bottom_heights=[-0.6])
+    anchors = make_anchors([AnchorSpec(), person], KITTI, (4, 3))
     random = torch.Generator().manual_seed(0)
     boxes = anchors + 0.3 * torch.rand(anchors.shape, generator=random)
     codes = encode(boxes, anchors)
@@ -189,7 +188,8 @@ def test_directions_turn_angles_into_their_half() -> None:
 
 
 def test_anchors_learn_the_objects_of_their_class() -> None:
-    classes = [ClassAnchors(), ClassAnchors(((0.8, 0.6, 1.73),), matched=0.5, unmatched=0.35)]
+    person = AnchorSpec(anchor_sizes=[[0.8, 0.6, 1.73]], matched_threshold=0.5, unmatched_threshold=0.35)
+    classes = [AnchorSpec(), person]
     anchors = make_anchors(classes, (0, 0, -3, 10, 10, 1), (11, 11))
     # On an anchor; half a metre beside one (overlap 3.4 / 4.4); between anchors across, too small to match.
     boxes = torch.tensor(

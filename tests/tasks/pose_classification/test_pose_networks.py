@@ -25,27 +25,22 @@ from tao_like.stages.prune.proof import remove_proven
 from tao_like.stages.prune.selection import MacsEstimate
 from tao_like.stages.prune.units import find_units
 from tao_like.tasks.pose_classification.model.blocks import EveryNthFrame, GraphConvolution
-from tao_like.tasks.pose_classification.model.build import architecture, build_network
+from tao_like.tasks.pose_classification.model.build import build_network
 from tao_like.tasks.pose_classification.model.classifier import (
-    Architecture,
     SkeletonClassifier,
     SkeletonClassifierForExport,
     StreamNetwork,
 )
 from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
 from tao_like.tasks.pose_classification.model.published import their_name
+from tao_like.tasks.pose_classification.spec import LayoutSpec
 
 SMALL = tiny_spec("model.graph_layout=kinect_v1", "model.base_channels=8")
 
 
-def small(**changes: Any) -> Architecture:
-    """A tiny architecture over the 20 joints of a Kinect."""
-    return replace(architecture(SMALL.model, 4), **changes)
-
-
-def whole(layout: str, num_classes: int, plus_plus: bool) -> Architecture:
-    """The published size."""
-    return small(layout=LAYOUTS[layout], classes=num_classes, plus_plus=plus_plus, base=64, blocks=10)
+def small(**changes: Any) -> SkeletonClassifier:
+    """A tiny network over the 20 joints of a Kinect."""
+    return SkeletonClassifier(replace(SMALL.model, **changes), 4)
 
 
 def size(network: torch.nn.Module) -> int:
@@ -134,21 +129,22 @@ def test_a_layout_that_makes_no_skeleton_is_refused(edges: list[list[int]], cent
     ],
 )
 def test_st_gcn_has_the_size_of_the_reference(layout: str, num_classes: int, parameters: int) -> None:
-    assert size(_unfilled(whole(layout, num_classes, False))) == parameters
+    assert size(_unfilled(layout, num_classes, "ST-GCN")) == parameters
 
 
 def test_st_gcn_plus_plus_has_the_published_size() -> None:
-    network = _unfilled(whole("ntu-rgb+d", 60, True))
+    network = _unfilled("ntu-rgb+d", 60, "ST-GCN++")
     backbone = size(network) - size(network.streams["joint"].head)
     # The paper counts the network below the head: 1.39 M.
     assert (backbone, size(network)) == (1_387_724, 1_403_144)
 
 
-def _unfilled(form: Architecture) -> SkeletonClassifier:
-    """The network, without the time that random weights take."""
+def _unfilled(layout: str, num_classes: int, model_type: str) -> SkeletonClassifier:
+    """A network of the published size, without the time that random weights take."""
+    model = replace(SMALL.model, graph_layout=layout, model_type=model_type, base_channels=64, num_blocks=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, **_: tensor)
-        return SkeletonClassifier(form)
+        return SkeletonClassifier(model, num_classes)
 
 
 def test_the_graph_convolution_is_the_einsum_of_the_paper() -> None:
@@ -165,9 +161,13 @@ def test_the_graph_convolution_is_the_einsum_of_the_paper() -> None:
 
 
 def test_streams_see_joints_bones_and_motion() -> None:
-    chain = custom_layout(["a", "b", "c"], [[0, 1], [1, 2]], 0)
-    network = SkeletonClassifier(
-        small(layout=chain, channels=3, streams=("joint", "bone_motion"), weights=(3.0, 1.0), confidence=True)
+    network = small(
+        graph_layout="custom",
+        layout=LayoutSpec(["a", "b", "c"], [[0, 1], [1, 2]], 0),
+        input_channels=3,
+        streams=["joint", "bone_motion"],
+        stream_weights=[3.0, 1.0],
+        confidence=True,
     )
     joints = torch.zeros(1, 3, 2, 3, 1)
     joints[0, 0, :, :, 0] = torch.tensor([[1.0, 3.0, 7.0], [2.0, 6.0, 7.0]])
@@ -187,19 +187,17 @@ def test_streams_see_joints_bones_and_motion() -> None:
 
 
 def test_an_absent_person_counts_and_all_frames_do() -> None:
-    network = SkeletonClassifier(small()).eval()
+    network = small().eval()
     joints = torch.randn(2, 3, 12, 20, 2)
     alone = network(joints[..., :1])[0], network(joints[..., 1:])[0]
     torch.testing.assert_close(network(joints)[0], (alone[0] + alone[1]) / 2)
 
 
-@pytest.mark.parametrize("plus_plus", [False, True])
+@pytest.mark.parametrize("model_type", ["ST-GCN", "ST-GCN++"])
 def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
-    plus_plus: bool, tmp_path: Path
+    model_type: str, tmp_path: Path
 ) -> None:
-    network = SkeletonClassifier(
-        small(plus_plus=plus_plus, blocks=5, streams=("joint", "bone_motion"), weights=(1.0, 1.0))
-    )
+    network = small(model_type=model_type, num_blocks=5, streams=["joint", "bone_motion"])
     module = SkeletonClassifierForExport(network.eval()).eval()
     exportable = Exportable(
         module,
@@ -218,9 +216,9 @@ def test_an_exported_network_takes_any_batch_and_any_number_of_frames(
             np.testing.assert_allclose(output, module(joints).numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("plus_plus", [False, True])
-def test_pruning_reaches_every_convolution_and_foresees_the_products_with_the_graph(plus_plus: bool) -> None:
-    network = SkeletonClassifier(small(plus_plus=plus_plus, base=12, blocks=5)).eval()
+@pytest.mark.parametrize("model_type", ["ST-GCN", "ST-GCN++"])
+def test_pruning_reaches_every_convolution_and_foresees_the_products_with_the_graph(model_type: str) -> None:
+    network = small(model_type=model_type, base_channels=12, num_blocks=5).eval()
     joints = torch.randn(1, 3, 8, 20, 1)
     products = {
         convolution: 20
@@ -295,7 +293,7 @@ def test_a_published_checkpoint_gives_the_same_answers_and_others_are_refused(
     words += ("model.base_channels=8",)
     spec = tiny_spec(*words)
     plus_plus = model_type == "ST-GCN++"
-    original = SkeletonClassifier(architecture(spec.model, 4)).eval()
+    original = SkeletonClassifier(spec.model, 4).eval()
     state = published_form(original.streams["joint"], plus_plus)
     file = tmp_path / "published.pth"
     torch.save({"state_dict": state}, file)

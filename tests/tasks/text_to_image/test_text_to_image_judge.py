@@ -170,8 +170,8 @@ def test_data_gives_tokens_images_and_seeds(tmp_path: Path) -> None:
     assert batch.inputs["seed"].tolist() == [0, 1, 2]
     assert batch.targets.pixels.shape == (3, 3, 16, 16)
     drawn_captions = {data.dataset("train", augment=True)[0][3] for _ in range(200)}
-    assert drawn_captions == set(data.records("train")[0].captions)
-    assert {data.dataset("train")[0][3] for _ in range(9)} == {data.records("train")[0].captions[0]}
+    assert drawn_captions == set(data.source.records("train")[0].captions)
+    assert {data.dataset("train")[0][3] for _ in range(9)} == {data.source.records("train")[0].captions[0]}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from published_networks import PRESETS
 
 from tao_like.tasks.text_to_image.model.dalle import DalleTransformer, attention_mask, layer_kinds
 from tao_like.tasks.text_to_image.model.diffusion_networks import GlideNetwork, UnclipDecoder
 from tao_like.tasks.text_to_image.model.dvae import DVAE, FSQ, logit_laplace_loss, mapped
 from tao_like.tasks.text_to_image.model.parts import WordSum, timestep_embedding
-from tao_like.tasks.text_to_image.model.presets import PRESETS
 from tao_like.tasks.text_to_image.model.prior import Prior
 from tao_like.tasks.text_to_image.model.towers import TextTower
 from tao_like.tasks.text_to_image.model.unet import TextEncoder, UNetSize

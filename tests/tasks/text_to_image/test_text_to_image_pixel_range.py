@@ -45,7 +45,7 @@ def test_twelve_bits_are_as_bright_as_eight_and_a_bundle_keeps_the_range(tmp_pat
     spec = load_spec(Spec, None, overrides).spec
     data = CaptionData(spec, None)
     assert data.preprocessing.window == TWELVE_BITS
-    for record, number in zip(data.records("train"), range(3), strict=False):
+    for record, number in zip(data.source.records("train"), range(3), strict=False):
         want = gray_of(record.path)
         got = data.dataset("train").pixels(number)
         assert np.abs(got.astype(int) - want[..., None]).max() <= 1
@@ -63,7 +63,7 @@ def test_twelve_bits_are_as_bright_as_eight_and_a_bundle_keeps_the_range(tmp_pat
     # An inference has the bundle alone: no training data to look at, and a given image to read.
     alone = load_spec(Spec, None, ["model.arch=glide", *TINY, "train.keep=last"]).spec
     assert CaptionData(alone, TrainedState.of_bundle(bundle)).preprocessing.window == TWELVE_BITS
-    given = data.records("test")[0].path
+    given = data.source.records("test")[0].path
     task = TASK(alone, TrainedState.of_bundle(bundle))
     alone.inference.image, alone.inference.strength = str(given), 0.5
     made_from = vars(task.generator_for_prompts(None))["edit"].image

@@ -18,6 +18,7 @@ from base import TaskStagesTest, given
 from base_quantize import QuantizeStageTests
 from PIL import Image
 from processes import train_in_processes
+from published_networks import PRESETS
 from stage_runs import assert_rows_agree
 from tiny_text_to_image import SIDE, TINY, data_overrides, write_pairs
 
@@ -301,8 +302,6 @@ class TestDalle:
 @pytest.mark.acceptance
 def test_published_sizes_make_a_step(tmp_path: Path) -> None:
     """GLIDE's 385 million parameters take noise away once."""
-    from tao_like.tasks.text_to_image.model.presets import PRESETS
-
     network = PRESETS["glide_64"].build().eval()
     with torch.no_grad():
         text = network.text(torch.ones(1, 128, dtype=torch.int64))  # type: ignore[operator]

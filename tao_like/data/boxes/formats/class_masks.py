@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +15,11 @@ from tao_like.data.images.files import label_text, read_text
 from tao_like.data.masks.files import read_mask_values
 from tao_like.data.masks.record import MaskRecord
 from tao_like.data.masks.sources import MaskSource, read_masks
+from tao_like.data.threads import in_threads
 from tao_like.errors import DatasetError
 
 NO_CLASS = frozenset({0, 255})
 """Values of pixels that belong to no class, where the label map does not name them."""
-_MOST_THREADS = 8
 
 
 class MaskClass(NamedTuple):
@@ -78,8 +76,7 @@ def read_class_masks(json_file: Path, root: Path | None, label_map: Path | None)
     """
     names = read_label_map(label_map) if label_map else None
     records = read_masks(MaskSource(root, json_file=json_file), "annot_file")
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda record: _segments(record, names, str(json_file)), records))
+    return list(in_threads(lambda record: _segments(record, names, str(json_file)), records))
 
 
 def _segments(record: MaskRecord, names: Mapping[int, MaskClass] | None, source: str) -> BoxRecord:

@@ -18,9 +18,9 @@ from tao_like.data.boxes.notes import Notes
 from tao_like.data.boxes.sources import BoxSource
 from tao_like.data.images.files import find_images, listing, split_name, suffix
 from tao_like.data.images.named import same_file
+from tao_like.data.splits.surveyed import UNSPLIT
 from tao_like.errors import DatasetError
 
-UNSPLIT = "all"
 LAYOUTS = """\
 Layouts that are understood:
   COCO    one JSON file for each split, or for all, beside or above the folders of the images

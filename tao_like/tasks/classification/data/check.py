@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
 import torch
 
-from tao_like.contract.data import DataReport
-from tao_like.data.checks.contact_sheet import WRONG, Tile, class_overview, contact_sheet, in_rows
+from tao_like.contract.data import DataReport, Dataset
+from tao_like.contract.sample import SPLITS
+from tao_like.data.checks.contact_sheet import Tile, class_overview, contact_sheet, in_rows
 from tao_like.data.checks.findings import Finding
-from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
+from tao_like.data.checks.images import UNREADABLE, check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.checks.wrong_labels import Suspect, likely_wrong_labels
-from tao_like.data.images.readers import ImageRecord
+from tao_like.data.images.sample import ImageRecord
 from tao_like.networks.backbones.names import IMPORTED
 from tao_like.networks.weights.loading import available_offline, load_pretrained
 from tao_like.plots.datasets import draw_label_histogram
-from tao_like.runtime.inputs.image import Window
+from tao_like.plots.palette import WRONG
 from tao_like.tasks.classification.backbone import build_backbone, normalization_for
-from tao_like.tasks.classification.data.dataset import ImageDataset, collate_images
+from tao_like.tasks.classification.data.dataset import collate_images
+from tao_like.tasks.classification.data.source import LabelledImages
 from tao_like.tasks.classification.model import ClassificationNetwork
 from tao_like.tasks.classification.spec import Spec
+from tao_like.tasks.common.image_data import ImageData
 
 MAX_FEATURE_IMAGES = 3000
 """More images than this are not searched for wrong labels: it would take longer than people wait."""
@@ -35,11 +38,8 @@ REMEDY = "model.head.loss.class_weights=balanced"
 
 
 def check_classification_data(
-    records: Mapping[str, list[ImageRecord]],
-    classes: list[str],
+    data: ImageData[LabelledImages],
     spec: Spec,
-    window: Window | None,
-    train_data: Callable[[], ImageDataset],
     *,
     full: bool,
     on_progress: Callable[[int, int], None] | None,
@@ -47,23 +47,28 @@ def check_classification_data(
     """Checks all splits; fully with decoding, contact sheet and the search for wrong labels.
 
     Args:
-        records: of every split that there is.
-        classes: class names in the order of the outputs.
+        data: images and labels of every split.
         spec: of the task.
-        window: which values of 16-bit images become black and white.
-        train_data: gives the training data without random changes, where it is looked at.
         full: look into every file.
         on_progress: called with (done, total).
     """
     multi_label = spec.dataset.multi_label
+    splits = [split for split in SPLITS if data.has(split)]
+    records: dict[str, list[ImageRecord]] = {split: data.source.records(split) for split in splits}
+    classes, window = data.labels.names, data.preprocessing.window
     values = list(pixel_value_findings(records, spec.dataset.pixel_range, window))
-    if not full:
-        checked = quick_check(records, classes, multi_label=multi_label, remedy=REMEDY)
-        return DataReport([*checked.findings, *values], checked.to_dict())
-    checked = full_check(
-        records, classes, multi_label=multi_label, remedy=REMEDY, on_progress=on_progress, window=window
+    checked = check_images(
+        records,
+        classes,
+        full=full,
+        multi_label=multi_label,
+        remedy=REMEDY,
+        on_progress=on_progress,
+        window=window,
     )
     report = DataReport([*checked.findings, *values], checked.to_dict())
+    if not full:
+        return report
     labels = {split: Counter(chain(*(record.labels for record in records[split]))) for split in records}
     counts = {split: {name: counted[name] for name in classes} for split, counted in labels.items()}
     report.figures["labels"] = draw_label_histogram(counts, "images")
@@ -75,14 +80,13 @@ def check_classification_data(
         )
     unreadable = any(finding.code in UNREADABLE for finding in report.errors)
     if spec.dataset_check.likely_wrong_labels and not multi_label and not unreadable:
-        _add_suspects(records["train"], spec, train_data, report)
+        _add_suspects(data, spec, report)
     return report
 
 
-def _add_suspects(
-    records: list[ImageRecord], spec: Spec, train_data: Callable[[], ImageDataset], report: DataReport
-) -> None:
+def _add_suspects(data: ImageData[LabelledImages], spec: Spec, report: DataReport) -> None:
     """Looks for training images whose neighbours bear another label."""
+    records = data.source.records("train")
     backbone = spec.model.backbone
     imported = backbone.type == IMPORTED
     source = backbone.pretrained_backbone_path or (None if imported else available_offline(backbone.type))
@@ -92,8 +96,9 @@ def _add_suspects(
             Finding("info", "wrong_labels_skipped", f"likely wrong labels were not looked for: {reason}")
         )
         return
-    data = train_data()
-    suspects = likely_wrong_labels(_features(data, spec, source), [record.labels[0] for record in records])
+    images = data.dataset("train")
+    features = _features(images, data.labels.names, spec, source)
+    suspects = likely_wrong_labels(features, [record.labels[0] for record in records])
     if not suspects:
         return
     files = tuple(f"{records[s.index].key}: {s.label}, or {s.suggested}?" for s in suspects)
@@ -107,21 +112,21 @@ def _add_suspects(
         )
     )
     if limit := spec.dataset_check.max_pictures:
-        tiles = [_suspect_tile(data, suspect) for suspect in suspects[:limit]]
+        tiles = [_suspect_tile(images, suspect) for suspect in suspects[:limit]]
         report.figures["likely_wrong_labels"] = contact_sheet(in_rows(tiles), title="Labels to look at")
 
 
-def _suspect_tile(data: ImageDataset, suspect: Suspect) -> Tile:
+def _suspect_tile(data: Dataset, suspect: Suspect) -> Tile:
     sample = data.sample(suspect.index)
     return Tile(
         sample.data, f"{suspect.label}, or {suspect.suggested}?\n{PurePosixPath(sample.key).name}", WRONG
     )
 
 
-def _features(data: ImageDataset, spec: Spec, source: str) -> np.ndarray:
+def _features(data: Dataset, classes: list[str], spec: Spec, source: str) -> np.ndarray:
     """Pooled features (N, D) of the training images, from pretrained weights."""
     backbone = spec.model.backbone
-    module, normalization = build_backbone(spec, data.classes, None), normalization_for(spec)
+    module, normalization = build_backbone(spec, classes, None), normalization_for(spec)
     if backbone.type != IMPORTED:
         normalization = load_pretrained(module, source, backbone.type).normalization or normalization
     network = ClassificationNetwork(module, normalization.mean, normalization.std).eval()

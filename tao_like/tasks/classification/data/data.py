@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import DataReport
-from tao_like.contract.sample import SPLITS, Split
+from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.errors import DatasetError
 from tao_like.networks.backbones.build import Normalization
@@ -88,14 +88,6 @@ class ClassificationData(ImageData[LabelledImages]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        report = check_classification_data(
-            {split: self.source.records(split) for split in SPLITS if self.has(split)},
-            self.labels.names,
-            self.spec,
-            self.preprocessing.window,
-            lambda: self.dataset("train"),
-            full=full,
-            on_progress=on_progress,
-        )
+        report = check_classification_data(self, self.spec, full=full, on_progress=on_progress)
         report.findings += self.source.findings()
         return report

@@ -11,7 +11,7 @@ from PIL import Image
 from tao_like.contract.batch import Batch
 from tao_like.contract.sample import Sample
 from tao_like.data.images.cache import ImageStore
-from tao_like.data.images.readers import ImageRecord
+from tao_like.data.images.sample import ImageRecord
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.tasks.classification.spec import AugmentationSpec
 from tao_like.tasks.common.augmentation.crops import CropAugmentation

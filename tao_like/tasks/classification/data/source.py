@@ -9,8 +9,10 @@ from typing_extensions import override
 
 from tao_like.contract.sample import SPLITS as SPLITS
 from tao_like.contract.sample import Split
-from tao_like.data.images.csv_lists import AUTO, NO_SEPARATOR, label_separators
-from tao_like.data.images.readers import ImageRecord, class_names, read_class_folders, read_csv
+from tao_like.data.images.class_folders import read_class_folders
+from tao_like.data.images.csv_lists import AUTO, NO_SEPARATOR, label_separators, read_csv
+from tao_like.data.images.readers import class_names
+from tao_like.data.images.sample import ImageRecord
 from tao_like.data.splits.stored import FoundSplit, split_from_dict
 from tao_like.errors import SpecError
 from tao_like.tasks.classification.spec import DataPathSpec, DatasetSpec

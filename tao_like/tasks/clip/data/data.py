@@ -17,12 +17,13 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.captions.record import CaptionRecord, class_captions
 from tao_like.data.captions.survey import caption_findings, survey_captions
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.text.sentence_files import sentence_preprocessing
 from tao_like.data.text.vocabulary import file_preprocessing, trained_pairs, words_preprocessing
 from tao_like.errors import BundleError, DatasetError
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.runtime.choices import BPE
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
@@ -40,7 +41,6 @@ from tao_like.tasks.clip.spec import Spec
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.image_input import IMAGE
 
-BUNDLE_SUFFIX = ".tltb"
 _CLASS_FINDINGS = ("one_class", "class_missing", "imbalance", "few_pictures")
 """What a classifier must hear of its classes; pairs need none."""
 _SHEET_COLUMNS = 6
@@ -140,14 +140,13 @@ class PairData(ImageData[CaptionedImages]):
             split: self.source.records(split) for split in SPLITS if self.has(split)
         }
         names = self.labels.names
-        if full:
-            window = self.preprocessing.window
-            checked = full_check(records, names, multi_label=True, on_progress=on_progress, window=window)
-        else:
-            checked = quick_check(records, names, multi_label=True)
+        window = self.preprocessing.window
+        checked = check_images(
+            records, names, full=full, multi_label=True, on_progress=on_progress, window=window
+        )
         findings = [finding for finding in checked.findings if finding.code not in _CLASS_FINDINGS]
         figures = survey_captions(records, self.tokenizer)
-        findings += pixel_value_findings(records, self.block.pixel_range, self.preprocessing.window)
+        findings += pixel_value_findings(records, self.block.pixel_range, window)
         findings += [*self.source.findings(), *caption_findings(records, self.tokenizer, figures)]
         report = DataReport(findings, {**checked.to_dict(), "captions": figures})
         if full and not report.errors and self.spec.dataset_check.max_pictures:
@@ -157,8 +156,7 @@ class PairData(ImageData[CaptionedImages]):
     def _add_sheet(self, report: DataReport) -> None:
         """Some training images with their captions."""
         data = self.dataset("train")
-        count = min(len(data), self.spec.dataset_check.max_pictures)
-        chosen = [number * len(data) // count for number in range(count)]
+        chosen = spread(len(data), self.spec.dataset_check.max_pictures)
         tiles = [Tile(data.sample(number).data[IMAGE], data.caption(number)) for number in chosen]
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, _SHEET_COLUMNS), title="Captions")
 

@@ -15,7 +15,7 @@ from tao_like.data.checks.findings import Finding
 from tao_like.data.images.readers import read_class_list
 from tao_like.errors import SpecError
 from tao_like.tasks.clip.spec import DatasetSpec
-from tao_like.tasks.common.caption_sources import caption_sources, read_sources
+from tao_like.tasks.common.captions.sources import caption_sources, read_sources
 from tao_like.tasks.common.split_source import SplitSource
 
 

@@ -136,9 +136,9 @@ def _ridge_accuracy(
     return float((found == tested_labels).mean())
 
 
-def worst_confusions(found: Numbers, labels: Numbers, names: Sequence[str], limit: int = 10) -> list[str]:
-    """The wrong predictions that occur most often, as sentences."""
+def worst_confusions(found: Numbers, labels: Numbers, names: Sequence[str]) -> list[str]:
+    """The ten wrong predictions that occur most often, as sentences."""
     wrong = found != labels
     pairs, counts = np.unique(np.stack([labels[wrong], found[wrong]], axis=1), axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:limit]
+    order = np.argsort(-counts, kind="stable")[:10]
     return [f"{names[pairs[i][0]]} taken for {names[pairs[i][1]]}: {counts[i]} times" for i in order]

@@ -8,15 +8,15 @@ import torch
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
-from tao_like.networks.weights.checkpoints import SOURCE_KEY
+from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX, SOURCE_KEY
 from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.clip.model.foreign import load_foreign
 from tao_like.tasks.clip.model.pair import PairNetwork
 from tao_like.tasks.clip.presets import find_preset
 from tao_like.tasks.clip.spec import ModelSpec
+from tao_like.tasks.common.weights import fill
 
 KEY = "train.pretrained_model_path"
-BUNDLE_SUFFIX = ".tltb"
 
 
 def load_vision(network: PairNetwork, spec: ModelSpec) -> list[str]:
@@ -65,13 +65,10 @@ def load_start(network: PairNetwork, path: Path, spec: ModelSpec) -> list[str]:
             "train.pruned_model_path"
         )
     for name, module in network.parts().items():
-        weights = bundle.parts[name].weights
-        expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
-        if expected != {key: tensor.shape for key, tensor in weights.items()}:
+        if not fill(module, bundle.parts[name].weights):
             theirs = bundle.spec["model"]["type"]
             raise SpecError(
                 f"{KEY}={path} holds another {name} tower (of {theirs}, with the tokenizer that it was "
                 f"trained with) than the one that model.type={spec.type} describes; make them agree"
             )
-        module.load_state_dict(weights)
     return [f"all weights come from {path}"]

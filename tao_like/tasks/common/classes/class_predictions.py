@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,3 @@ class ClassPredictions(Predictions[np.ndarray]):
         if len(self.classes) <= MAX_PROBABILITY_COLUMNS:
             row |= {f"p_{name}": f"{value:.6f}" for name, value in zip(self.classes, prediction, strict=True)}
         return row
-
-    @abstractmethod
-    def draw(self, sample: Sample, prediction: np.ndarray, heatmap: np.ndarray | None = None) -> Any:
-        """See ``Predictions.draw``."""

@@ -7,21 +7,19 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from tao_like.contract.data import DataReport
-from tao_like.contract.sample import Split
+from tao_like.contract.data import DataReport, Dataset
+from tao_like.contract.sample import SPLITS
 from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.checks import check_boxes
 from tao_like.data.boxes.sizes import image_size
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import UNREADABLE, full_check, quick_check
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
+from tao_like.data.checks.images import UNREADABLE, check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.errors import DatasetError
 from tao_like.plots.datasets import draw_box_sizes, draw_label_histogram
 from tao_like.plots.palette import class_color
-from tao_like.runtime.inputs.image import Window
-from tao_like.runtime.inputs.image.big_images import BigImages
 from tao_like.tasks.common.boxes.box_predictions import DrawnBox
-from tao_like.tasks.detection.data.dataset import DetectionDataset
+from tao_like.tasks.common.tiled_image_data import TiledImageData
 from tao_like.tasks.detection.data.source import LabelledBoxes
 from tao_like.tasks.detection.draw import draw_boxes
 
@@ -31,11 +29,7 @@ COLUMNS = 6
 
 
 def check_detection_data(
-    source: LabelledBoxes,
-    splits: Sequence[Split],
-    window: Window | None,
-    big: BigImages,
-    train_data: Callable[[], DetectionDataset],
+    data: TiledImageData[LabelledBoxes],
     *,
     figures: int,
     full: bool,
@@ -44,24 +38,19 @@ def check_detection_data(
     """Checks all splits; fully with decoding, histograms and a contact sheet.
 
     Args:
-        source: images and boxes of every split.
-        splits: those that there are.
-        window: which values of 16-bit images become black and white.
-        big: what becomes of photos beyond the limit.
-        train_data: gives the training data without random changes, where it is drawn.
+        data: images and boxes of every split.
         figures: training images on the contact sheet; 0: there is none.
         full: look into every file.
         on_progress: called with (done, total).
     """
+    source, window, big = data.source, data.preprocessing.window, data.big_images
+    splits = [split for split in SPLITS if data.has(split)]
     records: dict[str, list[BoxRecord]] = {split: source.records(split) for split in splits}
     classes = source.classes
-    values = pixel_value_findings(records, source.spec.pixel_range, window)
-    if full:
-        checked = full_check(
-            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
-        )
-    else:
-        checked = quick_check(records, classes, multi_label=True, big=big)
+    values = pixel_value_findings(records, data.block.pixel_range, window)
+    checked = check_images(
+        records, classes, full=full, multi_label=True, on_progress=on_progress, window=window, big=big
+    )
     of_boxes = check_boxes(records, classes)
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_BOXES]
     summary = checked.to_dict() | {"boxes": of_boxes.summary}
@@ -71,7 +60,7 @@ def check_detection_data(
         report.figures |= _histograms(records, classes)
     unreadable = any(finding.code in UNREADABLE for finding in report.errors)
     if full and figures and not unreadable:
-        tiles = _tiles(train_data(), classes, figures)
+        tiles = _tiles(data.dataset("train"), classes, figures)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)
     return report
 
@@ -106,12 +95,11 @@ def _size(record: BoxRecord) -> tuple[int, int]:
         return 0, 0
 
 
-def _tiles(dataset: DetectionDataset, classes: Sequence[str], limit: int) -> list[Tile]:
+def _tiles(dataset: Dataset, classes: Sequence[str], limit: int) -> list[Tile]:
     """Images with their boxes, spread evenly."""
-    count = min(limit, len(dataset))
     tiles = []
-    for number in range(count):
-        sample = dataset.sample(number * len(dataset) // count)
+    for number in spread(len(dataset), limit):
+        sample = dataset.sample(number)
         arrays = sample.target.arrays
         boxes = [
             DrawnBox(box, classes[label] if label >= 0 else "ignore", class_color(label))

@@ -12,7 +12,7 @@ from typing_extensions import override
 from tao_like.contract.batch import Batch
 from tao_like.contract.capabilities import AnchorFit, Converts, FitsAnchors
 from tao_like.contract.data import DataReport
-from tao_like.contract.sample import SPLITS, Split
+from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.runtime.inputs.image import ImagePreprocessing
 from tao_like.tasks.common.augmentation.scenes import SceneAugmentation
@@ -88,16 +88,7 @@ class DetectionData(TiledImageData[LabelledBoxes], Converts, FitsAnchors):
         self, figures: int, *, full: bool, on_progress: Callable[[int, int], None] | None
     ) -> DataReport:
         """As ``check``, with so many training images on the contact sheet."""
-        return check_detection_data(
-            self.source,
-            [split for split in SPLITS if self.has(split)],
-            self.preprocessing.window,
-            self.big_images,
-            lambda: self.dataset("train"),
-            figures=figures,
-            full=full,
-            on_progress=on_progress,
-        )
+        return check_detection_data(self, figures=figures, full=full, on_progress=on_progress)
 
     @override
     def convert(self, folder: Path) -> tuple[dict[str, Any], list[str], str]:

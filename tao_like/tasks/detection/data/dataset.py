@@ -127,15 +127,20 @@ class DetectionDataset:
             pixels, boxes = preprocess(sample.data, self.preprocessing), transform.to_input(learnt.boxes)
             return Item(pixels, boxes, learnt.labels, ground_truth, index, self.epoch, plain=True)
         plain = self.epoch >= self.strong_epochs
-        changed = self.augment(_labeled(sample), self._another, strong=not plain)
+        changed = self.augment(self.labeled(sample), self._another, strong=not plain)
         assert isinstance(changed.target, Annotations)
         pixels, target = np.array(changed.image), changed.target
         return Item(
             pixels, target.boxes.numpy(), target.labels.numpy(), ground_truth, index, self.epoch, plain
         )
 
+    def labeled(self, sample: Sample) -> LabeledImage:
+        """What a network is to learn of a sample."""
+        learnt = _learnt(sample)
+        return LabeledImage(sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size))
+
     def _another(self) -> LabeledImage:
-        return _labeled(self.sample(int(torch.randint(len(self), ()))))
+        return self.labeled(self.sample(int(torch.randint(len(self), ()))))
 
     def _read(self, index: int) -> tuple[Sample, GroundTruth]:
         """What the network looks at, and what predictions are held against."""
@@ -158,11 +163,6 @@ def _learnt(sample: Sample) -> BoxArrays:
     """What a network is to learn of a sample: without crowds and regions to ignore."""
     arrays: BoxArrays = sample.target.arrays
     return arrays.select(~arrays.crowd)
-
-
-def _labeled(sample: Sample) -> LabeledImage:
-    learnt = _learnt(sample)
-    return LabeledImage(sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size))
 
 
 def collate_items(items: Sequence[Item]) -> Batch[DetectionTargets]:

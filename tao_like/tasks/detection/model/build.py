@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
@@ -20,9 +19,10 @@ from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.common.random_start import random_start
+from tao_like.tasks.common.weights import fill
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
-from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn, FasterRcnnSettings
+from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn
 from tao_like.tasks.detection.model.retinanet import RetinaNet
 from tao_like.tasks.detection.model.ssd import VGG_CHANNELS, VGG_SIDE, VGG_STEPS, ExtraLayers, Ssd, VggMaps
 from tao_like.tasks.detection.model.torchvision_files import is_torchvision_file, load_torchvision
@@ -31,7 +31,7 @@ from tao_like.tasks.detection.model.yolo.parts import CspDarknetTiny
 from tao_like.tasks.detection.model.yolox.detector import YoloxDetector, yolox, yolox_over
 from tao_like.tasks.detection.model.yolox.published import load_published
 from tao_like.tasks.detection.spec import YOLOX_BACKBONES, ModelSpec, Spec, is_paper_ssd
-from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS, FasterRcnnSpec
+from tao_like.tasks.detection.spec_blocks.anchors import BACKBONE_MAPS
 from tao_like.tasks.detection.spec_blocks.yolo import ANCHOR_ARCHITECTURES, TINY_BACKBONE
 
 PIXELS = Normalization(
@@ -168,8 +168,8 @@ def _detector(
         return _ssd(model, maps, nn.Identity(), VGG_CHANNELS, num_classes, found, steps)
     if model.arch == "faster_rcnn":
         pyramid = BackbonePyramid(module, name, size, FASTER_RCNN_STRIDES)
-        settings = faster_rcnn_settings(model.faster_rcnn)
-        return FasterRcnn(pyramid, num_classes, model.neck.width, settings, found.mean, found.std)
+        width = model.neck.width
+        return FasterRcnn(pyramid, num_classes, width, model.faster_rcnn, found.mean, found.std)
     return _over_maps(model, BackbonePyramid(module, name, size), num_classes, size, found)
 
 
@@ -190,19 +190,6 @@ def _over_maps(
     if model.arch == "retinanet":
         return RetinaNet(maps, num_classes, width, found.mean, found.std)
     return yolox_over(maps, num_classes, width, model.neck.depth, found.mean, found.std)
-
-
-def faster_rcnn_settings(spec: FasterRcnnSpec) -> FasterRcnnSettings:
-    """What a spec says of both stages."""
-    return FasterRcnnSettings(
-        anchor_sizes=tuple(spec.anchor_sizes),
-        pre_nms_top_n={"training": spec.rpn_pre_nms_top_n_train, "testing": spec.rpn_pre_nms_top_n_test},
-        post_nms_top_n={"training": spec.rpn_post_nms_top_n_train, "testing": spec.rpn_post_nms_top_n_test},
-        nms_thresh=spec.rpn_nms_thresh,
-        rpn_batch_size=spec.rpn_batch_size_per_image,
-        box_batch_size=spec.box_batch_size_per_image,
-        representation_size=spec.representation_size,
-    )
 
 
 def _ssd(
@@ -237,37 +224,29 @@ def told(layer: ClassLayer) -> str:
 def _backbone_of_bundle(network: Detector, path: Path) -> str:
     """Fills the backbone alone from a detector's bundle."""
     bundle = read_bundle(path, expect_task=TASK_NAME)
-    theirs = {name: tensor for name, tensor in bundle.weights.items() if name.startswith(BACKBONE)}
-    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(BACKBONE)}
-    if bundle.structure is not None or _shapes(theirs) != _shapes(own):
+    theirs = {
+        name.removeprefix(BACKBONE): tensor
+        for name, tensor in bundle.weights.items()
+        if name.startswith(BACKBONE)
+    }
+    if bundle.structure is not None or not fill(network.backbone, theirs):
         raise SpecError(
             f"model.backbone.pretrained_backbone_path={path} holds another backbone "
             f"({bundle.spec['model']['backbone']['type']}{', pruned' if bundle.structure else ''}) than "
             "model.backbone.type; make them agree"
         )
-    network.load_state_dict({**network.state_dict(), **theirs})
     return f"the backbone's weights come from {path}; all above it is new"
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def warm_start(network: Detector, path: Path, classes: list[str], task: str = TASK_NAME) -> str:
     """Fills the network from a bundle; where the classes differ, without the last layer that tells them."""
     bundle = read_bundle(path, expect_task=task)
-    own = network.state_dict()
     # A layer that tells classes may have outputs for each anchor too, so that it is not put in another order.
     layer = class_layer(classes, bundle.classes)
-    last = () if layer.is_same else network.class_outputs
-    taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
-    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
-    if _shapes(taken) != _shapes(wanted):
+    if not fill(network, bundle.weights, () if layer.is_same else network.class_outputs):
         theirs = bundle.spec["model"]["backbone"]["type"]
         raise SpecError(
             f"train.pretrained_model_path={path} holds another network ({theirs}) than this spec describes; "
             "make model.backbone and model.neck agree"
         )
-    with torch.no_grad():
-        network.load_state_dict({**own, **taken})
     return f"all weights come from {path}; {told(layer)}"

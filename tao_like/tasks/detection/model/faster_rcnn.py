@@ -23,6 +23,7 @@ from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.feature_pyramid import FeaturePyramid
 from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.model.roi_align import BINS, pooled_regions
+from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
 
 # isort: split
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -40,29 +41,6 @@ SMALLEST_REGION, SMALLEST_BOX = 1e-3, 1e-2
 """Sides in pixels below which a region and a prediction are dropped."""
 FEWEST_PREDICTIONS = 1000
 """Pairs of a region and a class that are predictions: so many, or one a region where that is more."""
-
-
-@dataclass(frozen=True)
-class FasterRcnnSettings:
-    """What may be set; the names are torchvision's.
-
-    Attributes:
-        anchor_sizes: side of the anchors of each of the five maps, in pixels.
-        pre_nms_top_n: regions of a map before suppression, in ``training`` and in ``testing``.
-        post_nms_top_n: regions of an image after it, likewise.
-        nms_thresh: overlap from which on a region suppresses another.
-        rpn_batch_size: anchors of an image in the first stage's loss.
-        box_batch_size: regions of an image in the second stage's loss.
-        representation_size: width of the second stage.
-    """
-
-    anchor_sizes: tuple[float, ...]
-    pre_nms_top_n: dict[str, int]
-    post_nms_top_n: dict[str, int]
-    nms_thresh: float
-    rpn_batch_size: int
-    box_batch_size: int
-    representation_size: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +79,7 @@ class Samples(NamedTuple):
 class _Heads(nn.Module):
     """Both stages, under torchvision's names."""
 
-    def __init__(self, width: int, num_classes: int, settings: FasterRcnnSettings) -> None:
+    def __init__(self, width: int, num_classes: int, settings: FasterRcnnSpec) -> None:
         super().__init__()
         sizes = tuple((size,) for size in settings.anchor_sizes)
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
@@ -110,11 +88,17 @@ class _Heads(nn.Module):
             RPNHead(width, anchors.num_anchors_per_location()[0]),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
-            batch_size_per_image=settings.rpn_batch_size,
+            batch_size_per_image=settings.rpn_batch_size_per_image,
             positive_fraction=0.5,
-            pre_nms_top_n=settings.pre_nms_top_n,
-            post_nms_top_n=settings.post_nms_top_n,
-            nms_thresh=settings.nms_thresh,
+            pre_nms_top_n={
+                "training": settings.rpn_pre_nms_top_n_train,
+                "testing": settings.rpn_pre_nms_top_n_test,
+            },
+            post_nms_top_n={
+                "training": settings.rpn_post_nms_top_n_train,
+                "testing": settings.rpn_post_nms_top_n_test,
+            },
+            nms_thresh=settings.rpn_nms_thresh,
         )
         self.roi_heads = RoIHeads(
             None,
@@ -122,7 +106,7 @@ class _Heads(nn.Module):
             FastRCNNPredictor(settings.representation_size, num_classes + 1),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
-            batch_size_per_image=settings.box_batch_size,
+            batch_size_per_image=settings.box_batch_size_per_image,
             positive_fraction=0.25,
             bbox_reg_weights=None,
             score_thresh=0.0,
@@ -151,7 +135,7 @@ class FasterRcnn(Detector):
         backbone: nn.Module,
         num_classes: int,
         width: int,
-        settings: FasterRcnnSettings,
+        settings: FasterRcnnSpec,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:

@@ -76,11 +76,11 @@ class InstanceDataset(DetectionDataset):
         assert annotated.masks is not None, "a sample has them"
         if self.augment is None:
             plain = True
-            changed = self.place(_labeled(sample))
+            changed = self.place(self.labeled(sample))
             runs = tuple(encode_mask(mask) for mask in annotated.masks)
         else:
             plain, runs = self.epoch >= self.strong_epochs, ()
-            changed = self.augment(_labeled(sample), self._another, strong=not plain)
+            changed = self.augment(self.labeled(sample), self._another, strong=not plain)
         target = changed.target
         assert isinstance(target, Annotations)
         assert target.masks is not None
@@ -96,8 +96,15 @@ class InstanceDataset(DetectionDataset):
         )
 
     @override
-    def _another(self) -> LabeledImage:
-        return _labeled(self.sample(int(torch.randint(len(self), ()))))
+    def labeled(self, sample: Sample) -> LabeledImage:
+        """What a network is to learn of a sample: without crowds, regions to ignore and mere boxes."""
+        annotated: InstanceTarget = sample.target
+        assert annotated.masks is not None, "a sample has them"
+        learnt = annotated.arrays.select(~annotated.arrays.crowd)
+        masks = annotated.masks[~annotated.arrays.crowd]
+        return LabeledImage(
+            sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size, masks=masks)
+        )
 
     @override
     def sample(self, index: int) -> Sample:
@@ -108,17 +115,6 @@ class InstanceDataset(DetectionDataset):
         return Sample(
             self.names[index], image, InstanceTarget(arrays, image.width, image.height, masks=masks)
         )
-
-
-def _labeled(sample: Sample) -> LabeledImage:
-    """What a network is to learn of a sample: without crowds, regions to ignore and mere boxes."""
-    annotated: InstanceTarget = sample.target
-    assert annotated.masks is not None, "a sample has them"
-    learnt = annotated.arrays.select(~annotated.arrays.crowd)
-    masks = annotated.masks[~annotated.arrays.crowd]
-    return LabeledImage(
-        sample.data, Annotations.of(learnt.boxes, learnt.labels, sample.data.size, masks=masks)
-    )
 
 
 def collate_instances(items: Sequence[InstanceItem]) -> Batch[InstanceTargets]:

@@ -15,7 +15,6 @@ from tao_like.networks.weights.loading import load_pretrained
 from tao_like.tasks.common.random_start import random_start
 from tao_like.tasks.detection.model.build import (
     FASTER_RCNN_STRIDES,
-    faster_rcnn_settings,
     input_normalization,
     warm_start,
 )
@@ -25,7 +24,7 @@ from tao_like.tasks.instance_segmentation.model.mask2former import (
     SwinMaps,
     mask2former_config,
 )
-from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskHeadSettings, MaskRcnn
+from tao_like.tasks.instance_segmentation.model.mask_rcnn import MaskRcnn
 from tao_like.tasks.instance_segmentation.model.network import InstanceNetwork
 from tao_like.tasks.instance_segmentation.model.transformers_files import (
     is_transformers_file,
@@ -119,8 +118,8 @@ def _on(pyramid: nn.Module, spec: Spec, classes: list[str], found: Normalization
         pyramid,
         len(classes),
         model.neck.width,
-        faster_rcnn_settings(model.faster_rcnn),
-        MaskHeadSettings(**vars(model.mask_head)),
+        model.faster_rcnn,
+        model.mask_head,
         found.mean,
         found.std,
     )

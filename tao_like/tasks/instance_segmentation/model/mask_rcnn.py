@@ -6,7 +6,6 @@ Layers and names are torchvision's, so that its checkpoints fit; RoIAlign and se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +19,13 @@ from tao_like.tasks.detection.model.faster_rcnn import (
     LEVELS,
     POOLED_LEVELS,
     FasterRcnn,
-    FasterRcnnSettings,
     Samples,
     image_numbers,
 )
 from tao_like.tasks.detection.model.for_export import suppressed
 from tao_like.tasks.detection.model.roi_align import pooled_regions
+from tao_like.tasks.detection.spec_blocks.anchors import FasterRcnnSpec
+from tao_like.tasks.instance_segmentation.spec import MaskHeadSpec
 
 # isort: split
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -36,21 +36,6 @@ MASK_SIDE = 2 * MASK_BINS
 """Cells of a mask along each axis."""
 EXAMPLES = 1
 """Regions with a mask where a pass goes through every layer: multiply-accumulates count one object."""
-
-
-@dataclass(frozen=True)
-class MaskHeadSettings:
-    """The network for masks; in the paper 4 layers of 256 channels.
-
-    Attributes:
-        width: channels.
-        depth: layers of 3x3.
-        dice_weight: of Dice beside cross entropy in the loss.
-    """
-
-    width: int
-    depth: int
-    dice_weight: float = 0.0
 
 
 class MaskRcnn(FasterRcnn):
@@ -73,8 +58,8 @@ class MaskRcnn(FasterRcnn):
         backbone: nn.Module,
         num_classes: int,
         width: int,
-        settings: FasterRcnnSettings,
-        masks: MaskHeadSettings,
+        settings: FasterRcnnSpec,
+        masks: MaskHeadSpec,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:

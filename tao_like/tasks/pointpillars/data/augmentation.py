@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,6 @@ class Augmentation:
         self.steps = list(steps)
         self.classes = list(classes)
         self._make_database = database
-        self._database: Database | None = None
 
     def __call__(self, scene: Scene) -> Scene:
         """A changed frame; everything is drawn from torch's generator."""
@@ -78,12 +78,10 @@ class Augmentation:
                 scene = CHANGES[step.name](scene, step, random)
         return scene
 
-    @property
+    @cached_property
     def database(self) -> Database:
         """The objects of ground-truth sampling."""
-        if self._database is None:
-            self._database = self._make_database()
-        return self._database
+        return self._make_database()
 
 
 def flipped(scene: Scene, step: AugmentorSpec, random: np.random.Generator) -> Scene:

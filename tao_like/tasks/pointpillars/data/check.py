@@ -13,7 +13,7 @@ import numpy as np
 
 from tao_like.contract.data import DataReport
 from tao_like.contract.sample import SPLITS, Split
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
 from tao_like.data.checks.findings import Finding
 from tao_like.data.images.files import identical_files
 from tao_like.data.lidar.frame import LidarRecord, frame_objects, points_of
@@ -71,7 +71,7 @@ class _Survey:
 
     def __init__(self, checked: CheckedFrames) -> None:
         self.checked = checked
-        self.unreadable: list[tuple[str, str]] = []
+        self.unreadable: list[str] = []
         self.without_points: list[str] = []
         self.echo = 0.0
         self.wrong_echoes: list[str] = []
@@ -88,7 +88,7 @@ class _Survey:
             frame = self._frame(record)
             points = points_of(record, frame.points)
         except DatasetError as error:
-            self.unreadable.append((record.name, str(error)))
+            self.unreadable.append(str(error))
             return
         self.left_out += frame.left_out
         self.read_points += frame.left_out + len(frame.points)
@@ -157,7 +157,7 @@ def check_lidar_data(
             if full:
                 survey.read(record)
             elif fault := _quick_fault(checked, record):
-                survey.unreadable.append((record.name, fault))
+                survey.unreadable.append(fault)
             done += 1
             if on_progress and full:
                 on_progress(done, total)
@@ -265,7 +265,7 @@ def _of_survey(checked: CheckedFrames, split: str, survey: _Survey) -> Iterator[
     """What the frames tell."""
     if survey.unreadable:
         words = f"{len(survey.unreadable)} frames of {split} cannot be read; replace or remove:"
-        yield Finding("error", "corrupt", words, tuple(text for _, text in survey.unreadable))
+        yield Finding("error", "corrupt", words, tuple(survey.unreadable))
     if survey.without_points:
         yield Finding(
             "warning" if split != "train" else "error",
@@ -342,10 +342,9 @@ def _of_class(split: str, name: str, boxes: np.ndarray, counts: np.ndarray, anch
 def _tiles(checked: CheckedFrames, split: Split) -> list[Tile]:
     """Frames of a split from above with their boxes, spread evenly."""
     dataset = checked.dataset(split)
-    count = min(checked.spec.dataset_check.max_pictures, 2 * COLUMNS, len(dataset))
     tiles = []
-    for number in range(count):
-        sample = dataset.sample(number * len(dataset) // count)
+    for number in spread(len(dataset), min(checked.spec.dataset_check.max_pictures, 2 * COLUMNS)):
+        sample = dataset.sample(number)
         objects = sample.target.objects
         boxes = [
             DrawnBox(box, name if label < 0 else "", "#888888" if label < 0 else class_color(label))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tao_like.data.images.files import first_of
 from tao_like.data.lidar.frame import LidarRecord
 from tao_like.data.lidar.sources import LAYOUTS, LidarSource
 from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks.common.split_data import fingerprint_of
 from tao_like.tasks.pointpillars.spec_blocks.data import DatasetSpec
 
 
@@ -85,8 +85,4 @@ class LabelledFrames:
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names and objects of a split's frames, in order."""
-        digest = hashlib.sha256()
-        for record in self.records(split):
-            words = (record.name, *map(repr, record.objects), "\n")
-            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        return fingerprint_of((record.name, *map(repr, record.objects)) for record in self.records(split))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tao_like.data.lidar.frame import Calibration
 from tao_like.data.lidar.kitti import boxes_to_camera, camera_angles, camera_boxes
+from tao_like.runtime.geometry.boxes import box_areas
 from tao_like.runtime.geometry.boxes3d import Boxes, bev_iou, box_iou_3d
 from tao_like.runtime.predictions.detections import Detections
 from tao_like.tasks.pointpillars.data.dataset import FrameTarget
@@ -181,7 +182,7 @@ def _camera_view(
     one, other = _standing(boxes_to_camera(objects.boxes, calibration)), _standing(detected)
     flat = Pairs.of(_flat_iou(objects.bboxes, pixels))
     regions = np.array(target.ignored_boxes, np.float64).reshape(-1, 4)
-    in_regions = _flat_common(regions, pixels) / np.maximum(_flat_areas(pixels), 1e-9)[None]
+    in_regions = _flat_common(regions, pixels) / np.maximum(box_areas(pixels), 1e-9)[None]
     return CameraView(
         heights=objects.bboxes[:, 3] - objects.bboxes[:, 1],
         occluded=objects.occluded,
@@ -218,10 +219,6 @@ def _standing(values: Boxes) -> Boxes:
     return boxes
 
 
-def _flat_areas(boxes: Boxes) -> Boxes:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
 def _flat_common(first: Boxes, second: Boxes) -> Boxes:
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -230,4 +227,4 @@ def _flat_common(first: Boxes, second: Boxes) -> Boxes:
 
 def _flat_iou(first: Boxes, second: Boxes) -> Boxes:
     common = _flat_common(first, second)
-    return common / np.maximum(_flat_areas(first)[:, None] + _flat_areas(second)[None] - common, 1e-9)
+    return common / np.maximum(box_areas(first)[:, None] + box_areas(second)[None] - common, 1e-9)

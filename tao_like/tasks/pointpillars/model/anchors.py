@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class ClassAnchors:
-    """The anchors of one class.
-
-    Attributes:
-        sizes: length, width, height of each, in metres.
-        rotations: in radians.
-        bottoms: height of their undersides, in metres.
-        centered: in the middle of their cells; else from border to border.
-        matched: overlap from which on an anchor learns an object.
-        unmatched: overlap up to which it learns that there is none.
-    """
-
-    sizes: tuple[tuple[float, float, float], ...] = ((3.9, 1.6, 1.56),)
-    rotations: tuple[float, ...] = (0.0, 1.57)
-    bottoms: tuple[float, ...] = (-1.78,)
-    centered: bool = False
-    matched: float = 0.6
-    unmatched: float = 0.45
-
-    @property
-    def count(self) -> int:
-        """Anchors of a cell."""
-        return len(self.sizes) * len(self.rotations) * len(self.bottoms)
+from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 
 
-def make_anchors(classes: Sequence[ClassAnchors], limits: Sequence[float], cells: tuple[int, int]) -> Tensor:
+def make_anchors(classes: Sequence[AnchorSpec], limits: Sequence[float], cells: tuple[int, int]) -> Tensor:
     """All anchors, (cells along y * cells along x, anchors of a cell, 7) float32; classes after each other.
 
     Args:
@@ -47,12 +22,12 @@ def make_anchors(classes: Sequence[ClassAnchors], limits: Sequence[float], cells
     parts = []
     for anchors in classes:
         x, y = (
-            _centers(limits[axis], limits[axis + 3], cells[axis], centered=anchors.centered)
+            _centers(limits[axis], limits[axis + 3], cells[axis], centered=anchors.align_center)
             for axis in (0, 1)
         )
-        for size in anchors.sizes:
-            for rotation in anchors.rotations:
-                for bottom in anchors.bottoms:
+        for size in anchors.anchor_sizes:
+            for rotation in anchors.anchor_rotations:
+                for bottom in anchors.anchor_bottom_heights:
                     fixed = (bottom + size[2] / 2, *size, rotation)
                     boxes = np.empty((cells[1], cells[0], 7))
                     boxes[..., 0], boxes[..., 1] = x[None, :], y[:, None]

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.weights.class_layer import class_layer
-from tao_like.tasks.pointpillars.model.anchors import ClassAnchors
+from tao_like.tasks.common.weights import fill
 from tao_like.tasks.pointpillars.model.backbone import BevBackbone
 from tao_like.tasks.pointpillars.model.detector import PointPillars
 from tao_like.tasks.pointpillars.model.openpcdet import is_openpcdet, is_published, load_openpcdet
 from tao_like.tasks.pointpillars.model.pillars import Grid, PillarFeatures
 from tao_like.tasks.pointpillars.spec import Spec
-from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 
 TASK_NAME = "pointpillars"
 LAYERS_OF_CLASSES = ("head.",)
-
-
-def class_anchors(spec: AnchorSpec) -> ClassAnchors:
-    """The anchors of a class as the network takes them."""
-    return ClassAnchors(
-        sizes=tuple((length, width, height) for length, width, height in spec.anchor_sizes),
-        rotations=tuple(spec.anchor_rotations),
-        bottoms=tuple(spec.anchor_bottom_heights),
-        centered=spec.align_center,
-        matched=spec.matched_threshold,
-        unmatched=spec.unmatched_threshold,
-    )
 
 
 def make_network(spec: Spec) -> PointPillars:
@@ -59,7 +45,7 @@ def make_network(spec: Spec) -> PointPillars:
             backbone.upsample_strides,
             backbone.num_upsample_filters,
         ),
-        [class_anchors(one) for one in head.anchor_generator_config],
+        head.anchor_generator_config,
         limits,
         backbone.stride,
         has_direction=head.use_direction_classifier,
@@ -94,21 +80,13 @@ def build_network(spec: Spec, classes: list[str], *, pretrained: bool) -> tuple[
 def _warm_start(network: PointPillars, path: Path, classes: list[str]) -> str:
     """Fills the network from a bundle; where the classes differ, without the head."""
     bundle = read_bundle(path, expect_task=TASK_NAME)
-    own = network.state_dict()
     # Each class has its own anchors, so that the head is not put in another order.
     head = class_layer(classes, bundle.classes)
-    last = () if head.is_same else LAYERS_OF_CLASSES
-    taken = {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
-    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(last)}
-    if {name: tensor.shape for name, tensor in taken.items()} != {
-        name: tensor.shape for name, tensor in wanted.items()
-    }:
+    if not fill(network, bundle.weights, () if head.is_same else LAYERS_OF_CLASSES):
         raise SpecError(
             f"train.pretrained_model_path={path} holds another network than this spec describes; make "
             "model.vfe, model.backbone_2d and model.dense_head agree"
         )
-    with torch.no_grad():
-        network.load_state_dict({**own, **taken})
     if head.is_reordered:
         return f"all weights come from {path}; the head is new, since the source's classes have another order"
     return f"all weights come from {path}; {head.text()}"

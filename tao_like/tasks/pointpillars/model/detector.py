@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tao_like.tasks.pointpillars.model.anchors import ClassAnchors, decode, make_anchors, pointed
+from tao_like.tasks.pointpillars.model.anchors import decode, make_anchors, pointed
 from tao_like.tasks.pointpillars.model.backbone import BevBackbone
 from tao_like.tasks.pointpillars.model.pillars import PillarFeatures
+from tao_like.tasks.pointpillars.spec_blocks.model import AnchorSpec
 
 BOX_VALUES = 7
 FOREGROUND = 0.01
@@ -68,7 +69,7 @@ class PointPillars(nn.Module):
         self,
         pillars: PillarFeatures,
         backbone: BevBackbone,
-        anchors: Sequence[ClassAnchors],
+        anchors: Sequence[AnchorSpec],
         limits: Sequence[float],
         stride: int,
         *,
@@ -84,7 +85,7 @@ class PointPillars(nn.Module):
         self.head = AnchorHead(backbone.channels_out, of_cell, len(anchors), has_direction=has_direction)
         cells = (pillars.grid.count[0] // stride, pillars.grid.count[1] // stride)
         made = make_anchors(anchors, limits, cells)
-        together = len({one.centered for one in anchors}) == 1
+        together = len({one.align_center for one in anchors}) == 1
         self.anchors: Tensor
         self.centers: Tensor
         self.shapes: Tensor

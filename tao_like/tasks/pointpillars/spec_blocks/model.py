@@ -96,6 +96,11 @@ class AnchorSpec:
         0.45, "Overlap up to which an anchor learns that there is none", ge=0, le=1
     )
 
+    @property
+    def count(self) -> int:
+        """Anchors of a cell."""
+        return len(self.anchor_sizes) * len(self.anchor_rotations) * len(self.anchor_bottom_heights)
+
     def check(self) -> Iterator[Problem]:
         """Sizes are three lengths."""
         if not all(len(size) == 3 and min(size) > 0 for size in self.anchor_sizes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from tao_like.contract.sample import SPLITS, Split
 from tao_like.data.skeletons.arrays import SkeletonData, SkeletonLabels, read_skeleton_data
 from tao_like.data.skeletons.layouts import Layout
 from tao_like.errors import DatasetError, SpecError
+from tao_like.tasks.common.split_data import check_num_classes, fingerprint_of
 from tao_like.tasks.pose_classification.spec import DatasetSpec, SkeletonDatasetSpec, Spec, chosen_layout
 
 
@@ -81,11 +81,7 @@ class LabelledSkeletons:
         else:
             count = max(self.spec.num_classes or 0, max(labels.labels) + 1)
             names = list(labels.classes) or [str(number) for number in range(count)]
-        if self.spec.num_classes not in (None, len(names)):
-            raise DatasetError(
-                f"dataset.num_classes is {self.spec.num_classes}, and the data has {len(names)} classes "
-                f"({', '.join(names[:10])}{', ...' if len(names) > 10 else ''}); correct or remove it"
-            )
+        check_num_classes(self.spec.num_classes, names)
         if len(names) < 2:
             raise DatasetError(f"{path} has one class, {names[0]!r}; a classifier needs at least two")
         if max(labels.labels) >= len(names):
@@ -131,12 +127,10 @@ class LabelledSkeletons:
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names and classes of a split's sequences, in order."""
-        digest = hashlib.sha256()
         data = self.data(split)
-        for index in range(len(data)):
-            words = (data.name(index), self.classes[self.target(split, index)], "\n")
-            digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        return fingerprint_of(
+            (data.name(index), self.classes[self.target(split, index)]) for index in range(len(data))
+        )
 
 
 def _check_samples(labels: SkeletonLabels, classes: list[str], path: str) -> None:

@@ -8,34 +8,12 @@ from tao_like.bundle import read_bundle
 from tao_like.errors import SpecError
 from tao_like.networks.weights.checkpoints import read_file, state_dicts
 from tao_like.networks.weights.class_layer import UNNAMED, class_layer
-from tao_like.tasks.pose_classification.model.classifier import (
-    Architecture,
-    SkeletonClassifier,
-    StreamNetwork,
-)
+from tao_like.tasks.common.weights import fill
+from tao_like.tasks.pose_classification.model.classifier import SkeletonClassifier, StreamNetwork
 from tao_like.tasks.pose_classification.model.published import their_name, to_ours
-from tao_like.tasks.pose_classification.spec import ModelSpec, Spec, chosen_layout
+from tao_like.tasks.pose_classification.spec import ModelSpec, Spec
 
 KEY = "model.pretrained_model_path"
-
-
-def architecture(model: ModelSpec, num_classes: int) -> Architecture:
-    """What the network of a spec is built from."""
-    return Architecture(
-        layout=chosen_layout(model),
-        plus_plus=model.model_type == "ST-GCN++",
-        channels=model.input_channels,
-        classes=num_classes,
-        base=model.base_channels,
-        blocks=model.num_blocks,
-        dropout=model.dropout,
-        strategy=model.graph_strategy,
-        center_distance=model.center_distance,
-        importance=model.edge_importance_weighting,
-        streams=tuple(model.streams),
-        weights=tuple(model.stream_weights or [1.0] * len(model.streams)),
-        confidence=model.confidence,
-    )
 
 
 def build_network(
@@ -47,7 +25,7 @@ def build_network(
         SpecError: weights that the spec names are of another network.
         BundleError: a file is damaged.
     """
-    network = SkeletonClassifier(architecture(spec.model, len(classes)))
+    network = SkeletonClassifier(spec.model, len(classes))
     if not pretrained:
         return network, []
     if spec.train.pretrained_model_path:
@@ -71,11 +49,8 @@ def _warm_start(network: SkeletonClassifier, path: Path, classes: list[str]) -> 
     for name in own:
         if ".head." in name and (head.rows is None or name in weights):
             weights[name] = own[name] if head.rows is None else head.ordered(weights[name])
-    if {name: tensor.shape for name, tensor in own.items()} != {
-        name: tensor.shape for name, tensor in weights.items()
-    }:
+    if not fill(network, weights):
         raise SpecError(f"{key} holds another network than the model block describes; make them agree")
-    network.load_state_dict(weights)
     if head.rows is None:
         return f"weights come from {path}; {head.text('each last layer')}"
     return f"all weights come from {path}; {head.text('each last layer')}"

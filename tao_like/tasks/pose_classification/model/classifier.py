@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,43 +18,7 @@ from tao_like.tasks.pose_classification.model.blocks import (
     channels_and_strides,
 )
 from tao_like.tasks.pose_classification.model.graph import directed_partitions, partitions
-
-STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a network is built from.
-
-    Attributes:
-        layout: joints and edges.
-        plus_plus: ST-GCN++ instead of ST-GCN.
-        channels: of the input: x, y and z or a score.
-        classes: outputs.
-        base: channels of the first blocks.
-        blocks: how many.
-        dropout: fraction of the values, 0 to 1.
-        strategy: how ST-GCN divides the graph.
-        center_distance: see `graph.hop_distances`.
-        importance: whether ST-GCN learns a mask of the edges.
-        streams: of ``STREAMS``; each has a network of its own.
-        weights: of the streams' predictions.
-        confidence: the last channel is a score, not a coordinate.
-    """
-
-    layout: Layout
-    plus_plus: bool
-    channels: int
-    classes: int
-    base: int
-    blocks: int
-    dropout: float
-    strategy: str
-    center_distance: str
-    importance: bool
-    streams: tuple[str, ...]
-    weights: tuple[float, ...]
-    confidence: bool
+from tao_like.tasks.pose_classification.spec import ModelSpec, chosen_layout
 
 
 class StreamNetwork(nn.Module):
@@ -63,29 +26,29 @@ class StreamNetwork(nn.Module):
     persons.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, model: ModelSpec, layout: Layout, num_classes: int) -> None:
         super().__init__()
-        layout = architecture.layout
-        if architecture.plus_plus:
+        plus_plus = model.model_type == "ST-GCN++"
+        if plus_plus:
             adjacency, weighting = directed_partitions(layout), "learnt"
         else:
-            adjacency = partitions(layout, architecture.strategy, architecture.center_distance)
-            weighting = "importance" if architecture.importance else "fixed"
-        block = STGCNPlusPlusBlock if architecture.plus_plus else STGCNBlock
-        self.norm = nn.BatchNorm1d(architecture.channels * len(layout.joints))
-        channels = architecture.channels
+            adjacency = partitions(layout, model.graph_strategy, model.center_distance)
+            weighting = "importance" if model.edge_importance_weighting else "fixed"
+        block = STGCNPlusPlusBlock if plus_plus else STGCNBlock
+        self.norm = nn.BatchNorm1d(model.input_channels * len(layout.joints))
+        channels = model.input_channels
         blocks: list[nn.Module] = []
         for number, (out_channels, stride) in enumerate(
-            channels_and_strides(architecture.base, architecture.blocks)
+            channels_and_strides(model.base_channels, model.num_blocks)
         ):
-            dropout = architecture.dropout if number else 0.0
+            dropout = model.dropout if number else 0.0
             form = BlockForm(
                 channels, out_channels, adjacency, weighting, stride, dropout, residual=number > 0
             )
             blocks.append(block(form))
             channels = out_channels
         self.blocks = nn.ModuleList(blocks)
-        self.head = nn.Linear(channels, architecture.classes)
+        self.head = nn.Linear(channels, num_classes)
 
     @property
     def graph(self) -> Tensor:
@@ -109,12 +72,16 @@ class SkeletonClassifier(nn.Module):
     parents: Tensor
     weights: Tensor
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, model: ModelSpec, num_classes: int) -> None:
         super().__init__()
-        self.streams = nn.ModuleDict({name: StreamNetwork(architecture) for name in architecture.streams})
-        self.scored = architecture.confidence
-        self.register_buffer("parents", torch.tensor(architecture.layout.parents), persistent=False)
-        fractions = torch.tensor(architecture.weights) / sum(architecture.weights)
+        layout = chosen_layout(model)
+        self.streams = nn.ModuleDict(
+            {name: StreamNetwork(model, layout, num_classes) for name in model.streams}
+        )
+        self.scored = model.confidence
+        self.register_buffer("parents", torch.tensor(layout.parents), persistent=False)
+        weights = model.stream_weights or [1.0] * len(model.streams)
+        fractions = torch.tensor(weights) / sum(weights)
         self.register_buffer("weights", fractions, persistent=False)
 
     def forward(self, joints: Tensor) -> list[Tensor]:

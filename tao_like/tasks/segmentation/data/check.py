@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from tao_like.contract.data import DataReport
-from tao_like.contract.sample import Split
-from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.contract.data import DataReport, Dataset
+from tao_like.contract.sample import SPLITS
+from tao_like.data.checks.contact_sheet import Tile, contact_sheet, in_rows, spread
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.masks.checks import check_masks
 from tao_like.data.masks.record import MaskRecord
 from tao_like.plots.datasets import draw_label_histogram
-from tao_like.runtime.inputs.image import Window
-from tao_like.runtime.inputs.image.big_images import BigImages
-from tao_like.tasks.segmentation.data.dataset import SegmentationDataset
+from tao_like.tasks.common.tiled_image_data import TiledImageData
 from tao_like.tasks.segmentation.data.source import LabelledMasks
 from tao_like.tasks.segmentation.draw import overlay
 
@@ -27,38 +25,24 @@ COLUMNS = 6
 
 
 def check_segmentation_data(
-    source: LabelledMasks,
-    splits: Sequence[Split],
-    window: Window | None,
-    big: BigImages,
-    train_data: Callable[[], SegmentationDataset],
-    *,
-    figures: int,
-    full: bool,
-    on_progress: Callable[[int, int], None] | None,
+    data: TiledImageData[LabelledMasks], *, full: bool, on_progress: Callable[[int, int], None] | None
 ) -> DataReport:
     """Checks all splits; fully with decoding, fractions of the classes and a contact sheet.
 
     Args:
-        source: photos and masks of every split.
-        splits: those that there are.
-        window: which values of 16-bit photos become black and white.
-        big: what becomes of photos beyond the limit.
-        train_data: gives the training data without random changes, where it is drawn.
-        figures: training photos on the contact sheet; 0: there is none.
+        data: photos and masks of every split.
         full: look into every file.
         on_progress: called with (done, total).
     """
+    source, window, big = data.source, data.preprocessing.window, data.big_images
+    splits = [split for split in SPLITS if data.has(split)]
     records: dict[str, list[MaskRecord]] = {split: source.records(split) for split in splits}
-    values = pixel_value_findings(records, source.spec.pixel_range, window)
+    values = pixel_value_findings(records, data.block.pixel_range, window)
     of_masks = check_masks(records, source.coding, full=full)
     classes = source.classes
-    if full:
-        checked = full_check(
-            records, classes, multi_label=True, on_progress=on_progress, window=window, big=big
-        )
-    else:
-        checked = quick_check(records, classes, multi_label=True, big=big)
+    checked = check_images(
+        records, classes, full=full, multi_label=True, on_progress=on_progress, window=window, big=big
+    )
     findings = [finding for finding in checked.findings if finding.code not in NOT_FOR_MASKS]
     summary = checked.to_dict() | {"masks": of_masks.summary}
     for name in ("findings", "errors", "warnings", "counts"):
@@ -66,17 +50,16 @@ def check_segmentation_data(
     report = DataReport([*findings, *of_masks.findings, *source.findings(), *values], summary)
     if full and of_masks.pixels:
         report.figures["labels"] = draw_label_histogram(of_masks.pixels, "pixels")
-    if full and figures and not report.errors:
-        tiles = _tiles(train_data(), figures)
+    if full and not report.errors and (most := data.spec.dataset_check.max_pictures):
+        tiles = _tiles(data.dataset("train"), most)
         report.figures["contact_sheet"] = contact_sheet(in_rows(tiles, COLUMNS), tile=320)
     return report
 
 
-def _tiles(dataset: SegmentationDataset, limit: int) -> list[Tile]:
+def _tiles(dataset: Dataset, limit: int) -> list[Tile]:
     """Photos with their masks, spread evenly."""
-    count = min(limit, len(dataset))
     tiles = []
-    for number in range(count):
-        sample = dataset.sample(number * len(dataset) // count)
+    for number in spread(len(dataset), limit):
+        sample = dataset.sample(number)
         tiles.append(Tile(overlay(sample.data, sample.target.classes), sample.key))
     return tiles

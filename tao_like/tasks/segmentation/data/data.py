@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tao_like.contract.batch import Batch
 from tao_like.contract.data import DataReport
-from tao_like.contract.sample import SPLITS, Split
+from tao_like.contract.sample import Split
 from tao_like.contract.trained import TrainedState
 from tao_like.data.images.files import read_header
 from tao_like.data.masks.reading import read_class_map
@@ -73,16 +73,7 @@ class SegmentationData(TiledImageData[LabelledMasks]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        return check_segmentation_data(
-            self.source,
-            [split for split in SPLITS if self.has(split)],
-            self.preprocessing.window,
-            self.big_images,
-            lambda: self.dataset("train"),
-            figures=self.spec.dataset_check.max_pictures,
-            full=full,
-            on_progress=on_progress,
-        )
+        return check_segmentation_data(self, full=full, on_progress=on_progress)
 
     @cached_property
     def class_pixels(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

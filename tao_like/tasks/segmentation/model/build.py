@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 from tao_like.bundle import read_bundle
@@ -18,6 +17,7 @@ from tao_like.networks.imported.dense import ImportedSegmenter, build_imported_d
 from tao_like.networks.imported.pyramid import imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
 from tao_like.tasks.common.random_start import random_start
+from tao_like.tasks.common.weights import fill
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
@@ -255,24 +255,12 @@ def _plain(name: str) -> str:
 def _warm_start(network: Segmenter, path: Path, classes: list[str]) -> str:
     """Fills the network from a bundle; where the classes differ, without the last layer."""
     bundle = read_bundle(path, expect_task=TASK_NAME)
-    own = network.state_dict()
     same = bundle.classes == classes
-    last = () if same else (network.CLASS_OUTPUT,)
-    taken = (
-        {name: tensor for name, tensor in bundle.weights.items() if not name.startswith(last)}
-        if last
-        else dict(bundle.weights)
-    )
-    wanted = {name: tensor for name, tensor in own.items() if not (last and name.startswith(last))}
-    if {name: tensor.shape for name, tensor in taken.items()} != {
-        name: tensor.shape for name, tensor in wanted.items()
-    }:
+    if not fill(network, bundle.weights, () if same else (network.CLASS_OUTPUT,)):
         theirs = bundle.spec["model"]
         raise SpecError(
             f"train.pretrained_model_path={path} holds another network ({theirs['arch']} over "
             f"{theirs['backbone']['type']}) than this spec describes; make model.arch, model.backbone and "
             "model.decode_head agree"
         )
-    with torch.no_grad():
-        network.load_state_dict({**own, **taken})
     return f"all weights come from {path}" + ("" if same else "; the layer that tells classes is new")

@@ -15,6 +15,7 @@ from tao_like.config.blocks.split_data import (
     shuffle_field,
     workers_field,
 )
+from tao_like.tasks.common.spec_checks import size_problems
 from tao_like.tasks.segmentation.spec_blocks.augmentation import MULTIPLE, AugmentationSpec
 
 
@@ -165,11 +166,7 @@ class DatasetSpec:
     def check(self) -> Iterator[Problem]:
         """Sides are multiples of the coarsest stride, and names come from one place."""
         yield from pixel_range_problems(self.pixel_range)
-        for key in ("img_size", "img_height"):
-            side = getattr(self, key)
-            if side is not None and side % MULTIPLE:
-                near = max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
-                yield Problem(key, f"{side} is not a multiple of {MULTIPLE}; the nearest is {near}")
+        yield from size_problems(self, MULTIPLE)
         if self.palette and self.classes_file:
             yield Problem("classes_file", "is given together with palette; both name the classes: keep one")
         if self.root_dir and self.train_dataset.is_given:

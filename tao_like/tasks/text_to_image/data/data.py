@@ -22,7 +22,7 @@ from tao_like.contract.trained import TrainedState
 from tao_like.data.captions.reading import ReadCaptions
 from tao_like.data.captions.record import CaptionRecord
 from tao_like.data.captions.survey import caption_findings, survey_captions
-from tao_like.data.checks.images import full_check, quick_check
+from tao_like.data.checks.images import check_images
 from tao_like.data.checks.pixel_values import pixel_value_findings
 from tao_like.data.images.cache import ImageStore
 from tao_like.data.text.vocabulary import words_preprocessing
@@ -31,7 +31,7 @@ from tao_like.runtime.generation.base import SEED, TEXT
 from tao_like.runtime.inputs.image import ImagePreprocessing, preprocess
 from tao_like.runtime.inputs.seed_input import MADE_LIKE
 from tao_like.runtime.inputs.text import TextPreprocessing, Tokenizer
-from tao_like.tasks.common.caption_sources import caption_sources, read_sources
+from tao_like.tasks.common.captions.sources import caption_sources, read_sources
 from tao_like.tasks.common.image_data import ImageData
 from tao_like.tasks.common.pair_judge import PairJudge, open_judge
 from tao_like.tasks.text_to_image.judge import Judge
@@ -217,14 +217,6 @@ class CaptionData(ImageData[CaptionSplits]):
             return ImagePreprocessing.from_dict(stored) if stored else plain
         return replace(plain, window=self.pixel_window(self.block.pixel_range))
 
-    def read(self, split: Split) -> ReadCaptions:
-        """The pairs of a split, read once. Raises DatasetError."""
-        return self.source.read(split)
-
-    def records(self, split: Split) -> list[CaptionRecord]:
-        """The pairs of a split. Raises DatasetError."""
-        return self.source.records(split)
-
     @cached_property
     def text(self) -> TextPreprocessing:
         """How captions become tokens: as the model has learnt, as was given, or by the training's words."""
@@ -232,7 +224,7 @@ class CaptionData(ImageData[CaptionSplits]):
             return TextPreprocessing.from_dict(self.trained.preprocessing[TEXT])
         if self._given_text is not None:
             return self._given_text
-        captions = [caption for record in self.records("train") for caption in record.captions]
+        captions = [caption for record in self.source.records("train") for caption in record.captions]
         model = self.spec.model
         return words_preprocessing(captions, model.context_length, most_words=model.vocabulary_size)
 
@@ -244,7 +236,7 @@ class CaptionData(ImageData[CaptionSplits]):
     @cached_property
     def judge(self) -> Judge:
         """Says what is on an image, by the training data. Raises DatasetError."""
-        records = self.records("train")
+        records = self.source.records("train")
         dataset = self.dataset("train")
         pixels = np.stack([dataset.pixels(number) for number in range(len(records))])
         return Judge(pixels, [record.captions[0] for record in records], self.block.attributes)
@@ -257,7 +249,7 @@ class CaptionData(ImageData[CaptionSplits]):
     @override
     def dataset(self, split: Split, *, augment: bool = False) -> CaptionDataset:
         if split not in self._datasets or self._datasets[split].draws != augment:
-            records = self.records(split)
+            records = self.source.records(split)
             store = self.image_store([record.path for record in records])
             self._datasets[split] = CaptionDataset(
                 records, self.tokenizer, self.preprocessing, store, draws=augment
@@ -274,18 +266,17 @@ class CaptionData(ImageData[CaptionSplits]):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        read = {split: self.read(split) for split in SPLITS if self.has(split)}
+        read = {split: self.source.read(split) for split in SPLITS if self.has(split)}
         splits: dict[str, list[CaptionRecord]] = {split: one.records for split, one in read.items()}
         classes = sorted({label for records in splits.values() for one in records for label in one.labels})
-        if full:
-            window = self.preprocessing.window
-            checked = full_check(splits, classes, multi_label=True, on_progress=on_progress, window=window)
-        else:
-            checked = quick_check(splits, classes, multi_label=True)
+        window = self.preprocessing.window
+        checked = check_images(
+            splits, classes, full=full, multi_label=True, on_progress=on_progress, window=window
+        )
         figures = survey_captions(splits, self.tokenizer)
         findings = [one for one in checked.findings if one.code not in _OF_CLASSES]
         findings += [finding for one in read.values() for finding in one.findings]
-        findings += pixel_value_findings(splits, self.block.pixel_range, self.preprocessing.window)
+        findings += pixel_value_findings(splits, self.block.pixel_range, window)
         findings += caption_findings(splits, self.tokenizer, figures)
         return DataReport(findings, {**checked.to_dict(), "captions": figures})
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tao_like.tasks.text_to_image.model.components import principal_components
-from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum, causal_mask
 
 
 class EmbeddingCodes(nn.Module):
@@ -108,11 +108,6 @@ class CodePrior(nn.Module):
         if words is not None:
             said = said + words.unsqueeze(1)
         x = torch.cat([self.tokens(tokens), said], dim=1) + self.positions
-        position = torch.arange(x.shape[1], device=x.device)
-        unseen = torch.cat([padding, torch.zeros_like(codes, dtype=torch.bool)], dim=1)[:, None]
-        hidden = ((position[None, :] > position[:, None])[None] | unseen) & (
-            position[None, :] != position[:, None]
-        )[None]
-        mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
+        mask = causal_mask(torch.cat([padding, torch.zeros_like(codes, dtype=torch.bool)], dim=1))
         found: Tensor = self.out(self.norm(self.transformer(x, mask))[:, tokens.shape[1] :])
         return found

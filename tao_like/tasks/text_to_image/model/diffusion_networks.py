@@ -91,7 +91,7 @@ class UnclipDecoder(nn.Module):
         text_width: width of the text tower's tokens.
         context: width of the tokens that attention sees.
         tokens: how many stand for the embedding.
-        inputs, outputs: channels.
+        outputs: channels.
         patch, coordinates: as of `GlideNetwork`.
     """
 
@@ -103,7 +103,6 @@ class UnclipDecoder(nn.Module):
         text_width: int,
         context: int,
         tokens: int = 4,
-        inputs: int = 3,
         outputs: int = 3,
         patch: int = 1,
         coordinates: bool = False,
@@ -112,7 +111,7 @@ class UnclipDecoder(nn.Module):
         self.count, self.context = tokens, context
         self.patch, self.coordinates = patch, coordinates
         more = 2 if coordinates else 0
-        self.unet = UNet(size, inputs * patch**2 + more, outputs * patch**2, context)
+        self.unet = UNet(size, 3 * patch**2 + more, outputs * patch**2, context)
         self.nothing = nn.Parameter(torch.zeros(embedding))
         self.text_time = nn.Linear(embedding, 4 * size.channels)
         self.image_time = nn.Linear(embedding, 4 * size.channels)
@@ -124,7 +123,7 @@ class UnclipDecoder(nn.Module):
         """The prediction.
 
         Args:
-            x: (N, inputs, H, W).
+            x: (N, 3, H, W).
             timesteps: (N,), 0 to 999.
             image: (N, embedding): the image's; `nothing` where it is left out.
             text: (N, embedding): the caption's.

@@ -115,6 +115,24 @@ class Transformer(nn.Module):
         return x
 
 
+def causal_mask(unseen: Tensor) -> Tensor:
+    """What hides later places from earlier ones, and from all the places that nothing sees.
+
+    A place sees itself even where it is padding: attention to nothing has no value.
+
+    Args:
+        unseen: (N, length) bool.
+
+    Returns:
+        (N, 1, length, length): 0, or minus infinity, to be added to what attention weighs by.
+    """
+    position = torch.arange(unseen.shape[1], device=unseen.device)
+    later = (position[None, :] > position[:, None])[None]
+    own = (position[None, :] == position[:, None])[None]
+    hidden = (later | unseen[:, None]) & ~own
+    return torch.zeros(hidden.shape, device=unseen.device).masked_fill(hidden, float("-inf"))[:, None]
+
+
 def timestep_embedding(timesteps: Tensor, width: int, max_period: float = 10000.0) -> Tensor:
     """Cosines and sines of timesteps, as in the code of GLIDE: cosines first.
 

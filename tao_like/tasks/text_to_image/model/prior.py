@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum, timestep_embedding
+from tao_like.tasks.text_to_image.model.parts import Transformer, WordSum, causal_mask, timestep_embedding
 
 EXTRA_TOKENS = 4
 """Beside the caption's: its embedding, the timestep, the noisy image's embedding, and the query."""
@@ -75,12 +75,5 @@ class Prior(nn.Module):
         if words is not None:
             query = query + words.unsqueeze(1)
         x = torch.cat([self.tokens(tokens), ends, query], dim=1) + self.positions
-        length = x.shape[1]
-        position = torch.arange(length, device=x.device)
-        hidden = (position[None, :] > position[:, None])[None]
-        unseen = torch.cat([padding, padding.new_zeros(batch, EXTRA_TOKENS)], dim=1)[:, None]
-        # A place sees itself even where it is padding: attention to nothing has no value.
-        own = (position[None, :] == position[:, None])[None]
-        hidden = (hidden | unseen) & ~own
-        mask = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, float("-inf"))[:, None]
+        mask = causal_mask(torch.cat([padding, padding.new_zeros(batch, EXTRA_TOKENS)], dim=1))
         return self.out(self.norm(self.transformer(x, mask))[:, -1])

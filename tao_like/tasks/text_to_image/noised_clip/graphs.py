@@ -5,26 +5,15 @@ from __future__ import annotations
 from tao_like.contract.model import Exportable
 from tao_like.runtime.generation.base import TEXT
 from tao_like.runtime.generation.clip_guide import GUIDE_GRAPH, GUIDE_TEXT_GRAPH
-from tao_like.tasks.text_to_image.graphs import BATCH, tensors
+from tao_like.tasks.text_to_image.graphs import graph
 from tao_like.tasks.text_to_image.noised_clip.model import GuideForExport, GuideTextForExport, NoisedTowers
 
 
 def guide_graphs(towers: NoisedTowers) -> dict[str, Exportable]:
     """The captions' embeddings, and the gradient for noisy images."""
-    taken = ("x", "timesteps", "clip_embedding")
+    embedding = {"clip_embedding": "the caption's embedding, of length 1; 0: there is none"}
+    gradient = {"gradient": "of the scaled cosine of image and caption, by the image's pixels"}
     return {
-        GUIDE_TEXT_GRAPH: Exportable(
-            GuideTextForExport(towers).eval(),
-            inputs={TEXT: BATCH},
-            outputs={"clip_embedding": BATCH},
-            meanings={"clip_embedding": "the caption's embedding, of length 1; 0: there is none"},
-            to_inputs=tensors(TEXT),
-        ),
-        GUIDE_GRAPH: Exportable(
-            GuideForExport(towers).eval(),
-            inputs=dict.fromkeys(taken, BATCH),
-            outputs={"gradient": BATCH},
-            meanings={"gradient": "of the scaled cosine of image and caption, by the image's pixels"},
-            to_inputs=tensors(*taken),
-        ),
+        GUIDE_TEXT_GRAPH: graph(GuideTextForExport(towers), [TEXT], embedding),
+        GUIDE_GRAPH: graph(GuideForExport(towers), ["x", "timesteps", *embedding], gradient),
     }

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, Generator, GraphCall
+from tao_like.runtime.generation.base import IMAGE, SEED, TEXT, Arrays, GraphCall
 from tao_like.runtime.inputs.text import TextPreprocessing
+from tao_like.tasks.text_to_image.around import AroundGenerator
 from tao_like.tasks.text_to_image.optimise.canvases import Canvas
 from tao_like.tasks.text_to_image.rerank import spoken
 from tao_like.tasks.text_to_image.spec_blocks.optimise import OptimiseSpec
@@ -41,25 +42,22 @@ class Guide(Protocol):
 
 
 @dataclass(frozen=True)
-class Optimised:
+class Optimised(AroundGenerator):
     """A way of generating that runs no graphs: each image is sought on a canvas of its own.
 
     Attributes:
-        generator: of the model whose place it takes.
         guide: opened when the first image is asked for.
         text: how captions became tokens; they are turned back into words for the guide.
         canvas: a new one for a generator of random numbers.
         settings: how long and with what steps.
     """
 
-    generator: Generator
     guide: Callable[[], Guide]
     text: Callable[[], TextPreprocessing]
     canvas: Callable[[torch.Generator], Canvas]
     settings: OptimiseSpec
 
     kind: ClassVar[str] = "optimised"
-    graphs: ClassVar[tuple[str, ...]] = ()
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Images for captions and seeds; see `Generator`. One by one: a seed's image depends on no other."""
@@ -89,18 +87,10 @@ class Optimised:
             found: npt.NDArray[np.float32] = canvas()[0].detach().permute(1, 2, 0).numpy()
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings of the model's own way: this one is no part of an exported file."""
-        return self.generator.to_dict()
-
     def changed(self, **settings: Any) -> Optimised:
         """See `Generator`; nothing of it can be changed."""
         del settings
         return self
-
-    def rehearsals(self) -> list[Generator]:
-        """See `Generator`."""
-        return self.generator.rehearsals()
 
 
 def great_circle(one: Tensor, other: Tensor) -> Tensor:

@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tao_like.runtime.generation.base import IMAGE, SEED, Arrays, Generator, GraphCall
+from tao_like.runtime.generation.base import IMAGE, SEED, Arrays, GraphCall
 from tao_like.runtime.generation.cascade import CascadeGenerator, reduced, size_of
 from tao_like.runtime.generation.diffusion import DiffusionGenerator
+from tao_like.tasks.text_to_image.around import AroundGenerator
 
 Pixels = Callable[[int], npt.NDArray[np.uint8]]
 """The real image of a sample, (H, W, 3): the seeds of a split's samples are their numbers."""
 
 
 @dataclass(frozen=True)
-class Enlarging:
+class Enlarging(AroundGenerator):
     """Makes the real images small, and enlarges them by the upsamplers alone.
 
     Attributes:
@@ -30,7 +31,6 @@ class Enlarging:
     pixels: Pixels
 
     kind: ClassVar[str] = "enlarging"
-    graphs: ClassVar[tuple[str, ...]] = ()
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """See `Generator`."""
@@ -40,21 +40,9 @@ class Enlarging:
             images = self.generator.enlarged(call, number, images, given[SEED])
         return {IMAGE: images}
 
-    def to_dict(self) -> dict[str, Any]:
-        """See `Generator`; this is no part of a file."""
-        return self.generator.to_dict()
-
-    def changed(self, **settings: Any) -> Enlarging:
-        """See `Generator`."""
-        return Enlarging(self.generator.changed(**settings), self.pixels)
-
-    def rehearsals(self) -> list[Generator]:
-        """See `Generator`."""
-        return self.generator.rehearsals()
-
 
 @dataclass(frozen=True)
-class Painting:
+class Painting(AroundGenerator):
     """Paints into the real images.
 
     Attributes:
@@ -68,24 +56,11 @@ class Painting:
     mask: npt.NDArray[np.uint8]
 
     kind: ClassVar[str] = "painting"
-    graphs: ClassVar[tuple[str, ...]] = ()
 
     def run(self, call: GraphCall, given: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """See `Generator`."""
         real = np.stack([self.pixels(int(seed)) for seed in given[SEED]])
         return self.generator.painting(real, self.mask).run(call, given)
-
-    def to_dict(self) -> dict[str, Any]:
-        """See `Generator`; this is no part of a file."""
-        return self.generator.to_dict()
-
-    def changed(self, **settings: Any) -> Painting:
-        """See `Generator`."""
-        return Painting(self.generator.changed(**settings), self.pixels, self.mask)
-
-    def rehearsals(self) -> list[Generator]:
-        """See `Generator`."""
-        return self.generator.rehearsals()
 
 
 def middle_mask(side: int) -> npt.NDArray[np.uint8]:

@@ -106,15 +106,10 @@ class CspLayer(nn.Module):
 class PyramidPooling(nn.Module):
     """Spatial pyramid pooling: the input beside its maxima over 5, 9 and 13 pixels (He et al. 2014)."""
 
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        kernels: tuple[int, ...] = (5, 9, 13),
-        slope: float | None = None,
-    ) -> None:
+    def __init__(self, channels: int, width: int, slope: float | None = None) -> None:
         super().__init__()
         hidden = channels // 2
+        kernels = (5, 9, 13)
         self.reduce = ConvNormAct(channels, hidden, 1, slope=slope)
         self.pools = nn.ModuleList(nn.MaxPool2d(kernel, 1, kernel // 2) for kernel in kernels)
         self.join = ConvNormAct(hidden * (len(kernels) + 1), width, 1, slope=slope)
