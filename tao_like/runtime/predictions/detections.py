@@ -26,11 +26,13 @@ class Detections:
         boxes: (M, 4) left, top, right, bottom in pixels of the network's input, or (M, 7) in space.
         scores: (M,).
         labels: (M,) class numbers.
+        masks: (M, height, width) bool, in pixels of the network's input; None for a network without.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

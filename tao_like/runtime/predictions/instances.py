@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ INPUT_SHAPES = "input_masks"
 INPUT_NAMES = {**MEANINGS.final, "masks": INPUT_SHAPES}
 """As ``NAMES``, of networks whose masks lie on the input and not within boxes."""
 DEFAULT_MASK_THRESHOLD = 0.5
+SIDE = 28
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Instances(Detections):
         frame: width and height of the input where shapes are of the whole input.
     """
 
-    shapes: npt.NDArray[np.float32]
+    shapes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, SIDE, SIDE), np.float32))
     frame: tuple[int, int] | None = None
 
     def take(self, which: npt.NDArray[Any]) -> Instances:

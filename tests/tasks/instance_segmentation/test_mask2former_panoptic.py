@@ -116,8 +116,7 @@ def test_many_objects_of_a_class_have_ids_of_their_own() -> None:
     masks = [np.zeros((1, count), bool) for _ in range(count)]
     for number, mask in enumerate(masks):
         mask[0, number] = True
-    boxes, shapes = np.zeros((count, 4), np.float32), np.zeros((0, 28, 28), np.float32)
-    found = Instances(boxes, np.ones(count, np.float32), np.zeros(count, np.int64), shapes)
+    found = Instances(np.zeros((count, 4), np.float32), np.ones(count, np.float32), np.zeros(count, np.int64))
     ids = [one["id"] for one in panoptic_image(found, masks, (count, 1)).segments]
     assert len(set(ids)) == count
     assert all(0 < number < 256**3 for number in ids)
