@@ -181,7 +181,7 @@ def instances_of(sample: LabeledImage) -> tuple[Annotations, np.ndarray]:
     masks = target.masks.numpy()
     assert masks.shape == (len(target.boxes), SIZE.height, SIZE.width)
     assert masks.dtype == np.uint8
-    assert len(target.labels) == len(masks)
+    assert len(target.labels) == len(target.crowd) == len(masks)
     return target, masks
 
 
@@ -212,11 +212,18 @@ def test_an_instance_that_is_nearly_out_of_sight_is_dropped_with_its_mask() -> N
     masks[0, 10:40, 0:30] = 1
     masks[1, 10:40, 60:90] = 1
     masks[2, 50:90, 20:45] = 1
-    target = Annotations.of(boxes_of_masks(masks), np.array([0, 1, 2]), image.size, masks=masks)
+    target = Annotations.of(
+        boxes_of_masks(masks),
+        np.array([0, 1, 2]),
+        image.size,
+        masks=masks,
+        crowd=np.array([False, True, False]),
+    )
     # 26 pixels to the left: of the first 4 of 30 columns are left, of the third 19 of 25.
     moved = ScaleShift.of((128, 96), SIZE, 1.0, (-26 / 128, 0.0))(LabeledImage(image, target))
     kept, left = instances_of(moved)
     assert kept.labels.tolist() == [1, 2]
+    assert kept.crowd.tolist() == [True, False]
     assert kept.boxes.tolist() == [[34, 10, 64, 40], [0, 50, 19, 90]]
     assert left.sum(axis=(1, 2)).tolist() == [900, 760]
 

@@ -52,7 +52,7 @@ def dark_image() -> LabeledImage:
 def boxes_of(sample: LabeledImage) -> np.ndarray:
     """The boxes of a sample, which has a label for each."""
     assert isinstance(sample.target, Annotations)
-    assert len(sample.target.boxes) == len(sample.target.labels)
+    assert len(sample.target.boxes) == len(sample.target.labels) == len(sample.target.crowd)
     assert sample.target.size == sample.image.size
     return sample.target.boxes.numpy()
 

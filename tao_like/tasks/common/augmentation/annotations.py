@@ -38,11 +38,13 @@ class Annotations(NamedTuple):
         boxes: (N, 4) float32: left, top, right, bottom in pixels of the image; around the masks where
             there are some.
         labels: (N,) int64, class numbers.
+        crowd: (N,) bool, whether it stands for a group and is no object to learn.
         masks: (N, H, W) uint8, 1 where the object is; None: only boxes are known.
     """
 
     boxes: tv_tensors.BoundingBoxes
     labels: Tensor
+    crowd: Tensor
     masks: tv_tensors.Mask | None = None
 
     @classmethod
@@ -52,6 +54,7 @@ class Annotations(NamedTuple):
         labels: npt.NDArray[np.int64],
         size: tuple[int, int],
         *,
+        crowd: npt.NDArray[np.bool_] | None = None,
         masks: npt.NDArray[np.uint8] | None = None,
     ) -> Annotations:
         """Annotations of arrays, without a copy.
@@ -60,11 +63,13 @@ class Annotations(NamedTuple):
             boxes: (N, 4) in pixels.
             labels: (N,) class numbers.
             size: width and height of the image.
+            crowd: (N,); None: there are none.
             masks: (N, H, W), 0 and 1.
         """
         return cls(
             _boxes(boxes, size),
             torch.from_numpy(labels),
+            torch.zeros(len(labels), dtype=torch.bool) if crowd is None else torch.from_numpy(crowd),
             None if masks is None else tv_tensors.Mask(torch.from_numpy(masks)),
         )
 
@@ -79,6 +84,7 @@ class Annotations(NamedTuple):
         return Annotations(
             tv_tensors.wrap(self.boxes[which], like=self.boxes),
             self.labels[which],
+            self.crowd[which],
             None if self.masks is None else tv_tensors.Mask(self.masks[which]),
         )
 
@@ -123,7 +129,7 @@ def visible_annotations(
     """
     kept = is_left(seen, box_areas(seen), box_areas(whole))
     which = torch.from_numpy(kept)
-    return Annotations(_boxes(seen[kept], size), annotations.labels[which])
+    return Annotations(_boxes(seen[kept], size), annotations.labels[which], annotations.crowd[which])
 
 
 def visible_instances(
@@ -160,6 +166,7 @@ def visible_instances(
     return Annotations(
         _boxes(boxes[kept], size),
         annotations.labels[which],
+        annotations.crowd[which],
         tv_tensors.Mask(torch.from_numpy(masks)),
     )
 

@@ -88,6 +88,7 @@ def joined(
         return Annotations(
             tv_tensors.wrap(torch.cat([part.boxes for part in parts]), like=first.boxes),
             torch.cat([part.labels for part in parts]),
+            torch.cat([part.crowd for part in parts]),
             tv_tensors.Mask(torch.cat(masks)) if masks else None,
         )
     if first is None:
