@@ -27,12 +27,14 @@ class Detections:
         scores: (M,).
         labels: (M,) class numbers.
         masks: (M, height, width) bool, in pixels of the network's input; None for a network without.
+        track_ids: (M,) numbers that follow an object through a video; None where nothing is tracked.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     masks: npt.NDArray[np.bool_] | None = None
+    track_ids: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
