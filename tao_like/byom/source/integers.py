@@ -163,10 +163,13 @@ class _Spelling:
         end = helper.make_node("QuantizeLinear", [f"{name}_float", y_scale, y_zero], [name])
         return [*parts, product, end]
 
-    def _floats(self, triple: Sequence[str], name: str, parts: list[onnx.NodeProto], axis: int = 1) -> str:
-        """The floats of a value, its scale and its zero point, which may be left out."""
+    def _floats(self, triple: Sequence[str], name: str, parts: list[onnx.NodeProto], **axis: int) -> str:
+        """The floats of a value, its scale and its zero point, which may be left out.
+
+        Before opset 13, DequantizeLinear has no attribute ``axis``.
+        """
         inputs = [one for one in triple if one]
-        parts.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
+        parts.append(helper.make_node("DequantizeLinear", inputs, [name], **axis))
         return name
 
     def _between(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -199,7 +202,7 @@ class _Spelling:
         turned = settings.get("transB", 0)
         inputs = [
             self._floats(left, f"{name}_x", parts),
-            self._floats(right, f"{name}_w", parts, axis=0 if turned else 1),
+            self._floats(right, f"{name}_w", parts, **({"axis": 0} if turned else {})),
         ]
         if rest[0]:
             inputs.append(self._bias(rest[0], left[1], right[1], f"{name}_b", parts))

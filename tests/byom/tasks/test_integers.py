@@ -134,3 +134,21 @@ def test_an_attention_that_was_quantised_is_one_again(tmp_path: Path) -> None:
         own = sum(parameter.numel() for parameter in network.parameters())
         assert sum(parameter.numel() for parameter in module.parameters()) == own
         assert sum("was quantised with a scale" in note for note in result.report["notes"]) > 20
+
+
+@pytest.mark.parametrize("opset", [12, 13])
+def test_whole_numbers_that_come_in_are_added_as_floats(opset: int, tmp_path: Path) -> None:
+    """Before opset 13, DequantizeLinear has no axis."""
+    constants = [tensor("scale", 0.02), tensor("zero", 128, np.uint8)]
+    half = ["scale", "zero"]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["q"], to=onnx.TensorProto.UINT8),
+        helper.make_node("QLinearAdd", ["q", *half, "q", *half, *half], ["sum"], domain="com.microsoft"),
+        helper.make_node("DequantizeLinear", ["sum", *half], ["y"]),
+    ]
+    made = model(nodes, {"x": ["n", 3, 4, 4]}, ["y"], constants, opset=opset)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    result = import_file(saved(made, tmp_path / "sum.onnx"))
+    values = torch.randint(64, 192, (2, 3, 4, 4)).float()
+    with torch.inference_mode():
+        assert torch.allclose(result.imported.module(values), 2 * 0.02 * (values - 128))
