@@ -30,7 +30,6 @@ def _figures(records: Sequence[CaptionRecord], tokenizer: Tokenizer) -> dict[str
     captions = [caption for record in records for caption in record.captions]
     distinct = {caption: tokenizer.encode(caption) for caption in dict.fromkeys(captions)}
     lengths = [len(distinct[caption]) for caption in captions]
-    room = tokenizer.preprocessing.context_length - 2
     holders = Counter(caption for record in records for caption in set(record.captions))
     unknown = 0
     if tokenizer.preprocessing.type == WORDS:
@@ -41,7 +40,7 @@ def _figures(records: Sequence[CaptionRecord], tokenizer: Tokenizer) -> dict[str
         "captions_a_picture": round(len(captions) / len(records), 3),
         "distinct_captions": len(distinct),
         "tokens": {"least": min(lengths), "median": median_low(lengths), "most": max(lengths)},
-        "cut_off": sum(length > room for length in lengths) / len(lengths),
+        "cut_off": sum(length > tokenizer.room for length in lengths) / len(lengths),
         "equal": sum(holders[caption] > 1 for caption in captions) / len(captions),
         "unknown": unknown / max(1, sum(lengths)),
     }
@@ -51,16 +50,15 @@ def caption_findings(
     splits: Mapping[str, Sequence[CaptionRecord]], tokenizer: Tokenizer, figures: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """What a user should know of them, from `survey_captions`' figures."""
-    room = tokenizer.preprocessing.context_length - 2
     for name, of_split in figures.items():
         if of_split["cut_off"]:
             level = "warning" if of_split["cut_off"] >= MANY_CUT else "info"
-            longest = _some(splits[name], lambda caption: len(tokenizer.encode(caption)) > room)
+            longest = _some(splits[name], tokenizer.is_cut)
             yield Finding(
                 level,  # type: ignore[arg-type]
                 "cut_off",
-                f"{of_split['cut_off']:.1%} of the captions of {name} have more than {room} tokens (up to "
-                f"{of_split['tokens']['most']}); the rest of them is not seen. "
+                f"{of_split['cut_off']:.1%} of the captions of {name} have more than {tokenizer.room} "
+                f"tokens (up to {of_split['tokens']['most']}); the rest of them is not seen. "
                 "model.tokenizer.context_length sets the room:",
                 longest,
             )

@@ -23,6 +23,7 @@ from tao_like.tasks.clip.data.data import PairData
 from tao_like.tasks.clip.spec_stages import ClipInferenceSpec
 from tao_like.tasks.clip.zero_shot import IMAGE_EMBEDDING, ClassTexts, PairPrediction, Run, embed_texts
 from tao_like.tasks.common.image_input import IMAGE
+from tao_like.tracking.files import csv_cell
 
 _SHOWN = 24
 _THUMBNAIL = 336
@@ -117,7 +118,7 @@ class InferenceFiles:
         writer = csv.writer(table)
         writer.writerow(["rank", "path", "similarity"])
         for rank, number in enumerate(order, 1):
-            writer.writerow([rank, records[number].key, f"{scores[number]:.6f}"])
+            writer.writerow([rank, csv_cell(records[number].key), f"{scores[number]:.6f}"])
         tiles = [
             Tile(thumbnail, f"{rank}. {scores[number]:.3f}\n{Path(records[number].key).name}")
             for rank, number in enumerate(order[:_SHOWN], 1)

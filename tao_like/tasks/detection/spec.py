@@ -68,6 +68,8 @@ TAO_NETWORKS = {
 """TAO's networks that are this task, and the key that chooses each."""
 YOLOX_BACKBONES = tuple(f"yolox_{size}" for size in ("nano", "tiny", "s", "m", "l", "x"))
 FORMATS = ("auto", "coco", "voc", "kitti", "yolo", "yolo_segment", "yolo_pose", "labelme", "csv", "cvat")
+WRITTEN_FORMATS = FORMATS[1:5]
+"""Of these, those that labels can be written in too."""
 LARGEST_STRIDE = 32
 PAPER_SSD_BACKBONES = ("vgg16", "vgg16.tv_in1k")
 PAPER_SSD_SIDE, PAPER_SSD_MAPS = 300, 6
@@ -263,7 +265,7 @@ class DatasetSpec:
 class DatasetConvertSpec:
     """Writes the labels of the data sources in another format; images stay where they are."""
 
-    format: str = spec_field("coco", "Format to write", choices=FORMATS[1:])
+    format: str = spec_field("coco", "Format to write", choices=WRITTEN_FORMATS)
     results_dir: str | None = spec_field(
         None, "Folder of this stage's results; empty: `results_dir/dataset_convert`", path=True
     )

@@ -14,11 +14,13 @@ from box_images import write_coco
 from PIL import Image
 from tiny_detection import data_overrides, run
 
+from tao_like.config.structure import describe
 from tao_like.data.boxes.annotation import Box, BoxRecord, labels_of
 from tao_like.data.boxes.checks import SizeFaults
 from tao_like.data.boxes.formats.writers import WRITTEN_FORMATS, write_boxes
 from tao_like.data.boxes.sources import BoxSource, read_boxes
 from tao_like.errors import DatasetError
+from tao_like.tasks.detection.spec import DatasetConvertSpec
 
 CLASSES = ["car", "van"]
 PLAIN = (Box("car", 10.5, 5.25, 30, 35), Box("van", 0, 0, 59.75, 40), Box("car", 3, 3, 3.5, 8))
@@ -50,6 +52,10 @@ def assert_same(one: list[BoxRecord], other: list[BoxRecord]) -> None:
         for box, found in zip(first.boxes, second.boxes, strict=True):
             assert found[1:5] == pytest.approx(box[1:5], abs=1e-5)
             assert (found.crowd, found.ignore) == (box.crowd, box.ignore)
+
+
+def test_the_spec_offers_what_can_be_written_and_no_more() -> None:
+    assert describe(DatasetConvertSpec).members["format"].rule.choices == WRITTEN_FORMATS
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(WRITTEN_FORMATS, repeat=2)))

@@ -22,6 +22,8 @@ from tiny_sentence_model import SENTENCES, write_sentence_model
 
 from tao_like import runtime
 from tao_like.bundle import read_bundle
+from tao_like.data.captions.record import CaptionRecord
+from tao_like.data.captions.survey import survey_captions
 from tao_like.data.text.vocabulary import file_preprocessing
 from tao_like.errors import BundleError, DatasetError, SpecError
 from tao_like.runtime.inputs.text import Tokenizer
@@ -97,6 +99,16 @@ def test_punctuation_stays_where_the_spec_says_so(pieces: Path) -> None:
     raw = Tokenizer(file_preprocessing(pieces, 16, canonicalize=False))
     assert raw.clean("A, b!") == "A, b!"
     assert Tokenizer(file_preprocessing(pieces.parent, 16, canonicalize=True)).clean("A, b!") == "a b"
+
+
+def test_a_survey_counts_the_room_of_the_file(pieces: Path) -> None:
+    """SentencePiece puts an end behind a text and no start before it."""
+    own = Tokenizer(file_preprocessing(pieces, 16, canonicalize=None))
+    by_length = {
+        len(own.encode(text)): text for text in (" ".join(["red"] * count) for count in range(1, 20))
+    }
+    record = CaptionRecord(Path("a.png"), (), "", "a.png", (by_length[15], by_length[16]))
+    assert survey_captions({"train": [record]}, own)["train"]["cut_off"] == 0.5
 
 
 def test_a_damaged_vocabulary_is_named(tmp_path: Path) -> None:

@@ -162,11 +162,15 @@ class Tokenizer:
         row[: len(own) + 2] = [self.start, *own, self.end]
         return row
 
+    @property
+    def room(self) -> int:
+        """How many of a text's own tokens fit, beside those of its start and end."""
+        length = self.preprocessing.context_length
+        return length - 2 if self._file is None else self._file.room(length)
+
     def is_cut(self, text: str) -> bool:
         """Whether a text has more tokens than fit."""
-        length = self.preprocessing.context_length
-        room = length - 2 if self._file is None else self._file.room(length)
-        return len(self.encode(text)) > room
+        return len(self.encode(text)) > self.room
 
     @cached_property
     def _file(self) -> TokenFile | None:
