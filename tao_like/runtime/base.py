@@ -290,12 +290,10 @@ class Model(ABC):
             return self._only.files(Path(images)) if is_folder(images) else [images]
         if self._is_single(images):
             return [images]
-        if not isinstance(images, Iterable):
-            raise DatasetError(
-                f"this is a {type(images).__name__}; give one input (a file, image or array), several, or "
-                "a folder of them."
-            )
-        return images
+        if isinstance(images, Iterable):
+            return images
+        what = type(images).__name__
+        raise DatasetError(f"this is a {what}; give a file, an image or an array, several, or a folder.")
 
     def _preprocessed(self, sample: Sample) -> tuple[Any, tuple[int, int]]:
         """One sample as the network takes it, with the size of the first input that has one."""

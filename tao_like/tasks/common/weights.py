@@ -1,4 +1,4 @@
-"""Filling a network with the weights of another one of the same form."""
+"""Weights that a training starts with: those of another network of the same form, or none."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], but: tuple[str, ...]
         return False
     network.load_state_dict({**own, **taken})
     return True
+
+
+def random_start(*, is_frozen: bool) -> str:
+    """The note for a training whose backbone starts at random."""
+    note = "the backbone starts at random; model.backbone.pretrained_backbone_path names weights"
+    if not is_frozen:
+        return note
+    return (
+        f"{note}. It is frozen and stays as it is: give weights, or set model.backbone.freeze_backbone=false"
+    )

@@ -14,8 +14,8 @@ from tao_like.tasks.classification import init as classification
 from tao_like.tasks.classification.spec import Spec
 from tao_like.tasks.clip import init as clip
 from tao_like.tasks.clip.spec import Spec as ClipSpec
-from tao_like.tasks.common.random_start import random_start
 from tao_like.tasks.common.suggested import backbone
+from tao_like.tasks.common.weights import random_start
 
 USUAL = AnnotatedValue("model.backbone.type", "tf_efficientnet_lite0", "why")
 

@@ -18,8 +18,7 @@ from tao_like.networks.imported.pyramid import ImportedPyramid, build_imported_p
 from tao_like.networks.weights.checkpoints import BUNDLE_SUFFIX
 from tao_like.networks.weights.class_layer import ClassLayer, class_layer
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
-from tao_like.tasks.common.random_start import random_start
-from tao_like.tasks.common.weights import fill
+from tao_like.tasks.common.weights import fill, random_start
 from tao_like.tasks.detection.anchors.presets import anchor_plan
 from tao_like.tasks.detection.model.detector import Detector
 from tao_like.tasks.detection.model.faster_rcnn import FasterRcnn

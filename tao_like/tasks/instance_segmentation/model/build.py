@@ -12,7 +12,7 @@ from tao_like.networks.backbones.build import Normalization, create_backbone, de
 from tao_like.networks.backbones.pyramid import BackbonePyramid
 from tao_like.networks.imported.backbone import IMAGENET
 from tao_like.networks.weights.loading import load_pretrained
-from tao_like.tasks.common.random_start import random_start
+from tao_like.tasks.common.weights import random_start
 from tao_like.tasks.detection.model.build import (
     FASTER_RCNN_STRIDES,
     input_normalization,

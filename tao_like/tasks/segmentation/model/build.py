@@ -16,8 +16,7 @@ from tao_like.networks.imported.backbone import IMAGENET as IMPORTED_PIXELS
 from tao_like.networks.imported.dense import ImportedSegmenter, build_imported_dense
 from tao_like.networks.imported.pyramid import imported_source
 from tao_like.networks.weights.loading import load_pretrained, source_normalization
-from tao_like.tasks.common.random_start import random_start
-from tao_like.tasks.common.weights import fill
+from tao_like.tasks.common.weights import fill, random_start
 from tao_like.tasks.segmentation.model.segmenter import Segmenter
 from tao_like.tasks.segmentation.spec import Spec
 from tao_like.tasks.segmentation.spec_blocks.model import MIT_BACKBONES, ModelSpec
