@@ -203,8 +203,8 @@ def test_paths_of_any_kind_and_what_is_no_input(write_model: Any, folder: Path) 
     closed = Image.open(folder / "2 ö.png")
     closed.close()
     for given, words in (
-        (None, "this is a NoneType; give one input"),
-        (7, "this is a int; give one input"),
+        (None, "this is a NoneType; give a file, an image or an array"),
+        (7, "this is a int; give a file, an image or an array"),
         ([None], "this is a NoneType; give an image"),
         ("x" * 5000, "is not a file"),
         (closed, "cannot be decoded"),

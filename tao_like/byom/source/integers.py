@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -163,7 +164,7 @@ class _Spelling:
         end = helper.make_node("QuantizeLinear", [f"{name}_float", y_scale, y_zero], [name])
         return [*parts, product, end]
 
-    def _floats(self, triple: Sequence[str], name: str, parts: list[onnx.NodeProto], **axis: int) -> str:
+    def _floats(self, triple: Sequence[str], name: str, parts: list[onnx.NodeProto], **axis: Any) -> str:
         """The floats of a value, its scale and its zero point, which may be left out.
 
         Before opset 13, DequantizeLinear has no attribute ``axis``.
