@@ -116,7 +116,7 @@ def composed(
     if dataset is not None:
         if dataset.status != "ready":
             raise ApiError(409, f"the data set cannot be used: {dataset.message}")
-        spec = merged(spec, dataset.spec)
+        spec = merged(spec, _for_epochs(dataset.spec, given))
     if models:
         if action != "compare":
             raise ApiError(422, f"model_ids: {action} takes none; they are for compare")
@@ -130,6 +130,15 @@ def composed(
     loaded = load_spec(tasks.spec_module(task).Spec, placed).spec
     check_paths(loaded, settings)
     return spec
+
+
+def _for_epochs(suggested: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is suggested for data, validated within the epochs that the request gives, where it gives some."""
+    asked, train = given.get("train"), suggested.get("train") or {}
+    epochs = asked.get("num_epochs") if isinstance(asked, Mapping) else None
+    if not isinstance(epochs, int) or not 0 < epochs < train.get("validation_interval", 1):
+        return suggested
+    return {**suggested, "train": {**train, "validation_interval": epochs}}
 
 
 _MODEL_KEYS = ("pretrained_model_path", "pruned_model_path", "resume_training_checkpoint_path")

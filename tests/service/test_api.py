@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from serving import Served, served
 
+from tao_like.jobs.job import Dataset
 from tao_like.jobs.states import JobStatus
 from tao_like.service.client import ServerError
+from tao_like.service.specs import composed
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,17 @@ def test_a_yaml_text_means_what_it_means_in_a_file(server: Served) -> None:
     assert job["specs"]["train"] == {"optim": {"lr": 0.001}, "num_epochs": 10}
     assert job["specs"]["dataset"] == {"train_dataset": {"images_dir": "2024-01-01"}}
     assert job["specs"]["quantize"]["skip_names"] == ["no", "007", "1e5", "1:30"]
+
+
+@pytest.mark.parametrize(("given", "interval"), [({"num_epochs": 1}, 1), ({"num_epochs": 30}, 10), ({}, 10)])
+def test_a_short_training_is_validated_at_its_end(
+    given: dict[str, int], interval: int, server: Served
+) -> None:
+    suggested = {"train": {"num_epochs": 20, "validation_interval": 10}}
+    task, where = "classification", "photos"
+    data = Dataset("d", 1, 1, "photos", task, where, False, "ready", "", suggested, 0.0, 0, "")
+    spec = composed(task, "train", {"train": given}, settings=server.settings, dataset=data)
+    assert spec["train"] == {"num_epochs": 20, **given, "validation_interval": interval}
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from tao_like.networks.imported.backbone import (
 )
 from tao_like.networks.weights.class_layer import class_layer
 from tao_like.networks.weights.loading import bundle_normalization, load_pretrained, source_normalization
+from tao_like.tasks.common.weights import random_start
 
 if TYPE_CHECKING:
     from tao_like.bundle import Bundle
     from tao_like.contract.trained import TrainedState
-    from tao_like.tasks.common.weights import random_start
 from tao_like.tasks.classification.spec import Spec
 
 TASK_NAME = "classification"
