@@ -88,7 +88,7 @@ def spec_from_dict(spec_class: type[SpecT], mapping: Mapping[str, Any], *, sourc
     return _load(spec_class, _wrapped(mapping, source), (), Findings(), source, None)
 
 
-def given_values(spec_class: type[Any], given: str | Mapping[str, Any], source: str) -> dict[str, Any]:
+def given_values(spec_class: type[Any], text: str, source: str) -> dict[str, Any]:
     """The keys of a spec that loads, by themselves, as plain values that a spec is laid together from.
 
     Keys have the names that the spec class has, and values the types of their keys: what a text says without
@@ -96,21 +96,16 @@ def given_values(spec_class: type[Any], given: str | Mapping[str, Any], source: 
 
     Args:
         spec_class: The root dataclass of the spec.
-        given: The text of a file, or a mapping with the same keys.
+        text: Of a file.
         source: What messages name as the file.
 
     Raises:
         SpecError: it cannot be read; lists all that is wrong.
     """
-    findings = Findings()
-    if isinstance(given, str):
-        from tao_like.config.reading.document import read_text
+    from tao_like.config.reading.document import read_text
 
-        wrapped = read_text(given, source, findings)
-    else:
-        wrapped = _wrapped(given, source)
-    root = describe(spec_class)
-    tree = _resolved(wrapped, KeyResolver(root, findings), findings)[0]
+    findings, root = Findings(), describe(spec_class)
+    tree = _resolved(read_text(text, source, findings), KeyResolver(root, findings), findings)[0]
     findings.raise_if_any()
     return _plain_block(root, tree)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tao_like.data.captions.reading import LIST_SUFFIXES, CaptionSource, has_text_files, lists_pairs
-from tao_like.data.images.files import listing, split_name, suffix
+from tao_like.data.images.files import find_images, listing, split_name, suffix
 from tao_like.errors import DatasetError
 
 SPLITS = ("train", "val", "test")
@@ -62,4 +62,4 @@ def _lists(folder: Path) -> list[Path]:
 def _of_folder(folder: Path) -> tuple[Path | None, Path | None]:
     """A folder's images, or its list."""
     lists = [path for path in _lists(folder) if lists_pairs(path)]
-    return (None, lists[0]) if len(lists) == 1 and not has_text_files(folder) else (folder, None)
+    return (None, lists[0]) if len(lists) == 1 and not has_text_files(find_images(folder)) else (folder, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,12 @@ def _is_class_folders(source: CaptionSource) -> bool:
         return False
     images = list(find_images(source.root))
     is_flat = bool(images) and all(path.parent == source.root for path in images)
-    return not is_flat and not any(same_file(path.with_suffix(source.suffix)) for path in images)
+    return not is_flat and not has_text_files(images, source.suffix)
 
 
-def has_text_files(folder: Path, suffix: str = TEXT_SUFFIX) -> bool:
-    """Whether a text file lies beside some image in a folder. Raises DatasetError."""
-    return any(same_file(path.with_suffix(suffix)) for path in find_images(folder))
+def has_text_files(images: Iterable[Path], suffix: str = TEXT_SUFFIX) -> bool:
+    """Whether a text file lies beside one of the images."""
+    return any(same_file(path.with_suffix(suffix)) for path in images)
 
 
 def _of_class(record: Any, source: CaptionSource) -> CaptionRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_a_search_puts_the_nearest_first(trained: Any, photos: Path, tmp_path: P
     assert Image.open(result.folder / "search.png").size[0] > 400
     with pytest.raises(SpecError, match=r"inference\.query.*words to search for"):
         infer(trained, photos, tmp_path, "inference.output=search")
+
+
+def test_no_name_of_a_file_steers_the_terminal_that_shows_a_search(
+    trained: Any, photos: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    shutil.copy(next(photos.glob("*.png")), odd / "a\x1b[31m.png")
+    result = infer(trained, odd, tmp_path, "inference.output=search", "inference.query=red")
+    rows = list(csv.DictReader((result.folder / "search.csv").open(encoding="utf-8")))
+    assert [Path(row["path"]).name for row in rows] == ["a?[31m.png"]
 
 
 def test_words_are_written_on_images_and_both_scores_are_shown(

@@ -82,12 +82,7 @@ class DetectionData(TiledImageData[LabelledBoxes], Converts, FitsAnchors):
 
     @override
     def check(self, *, full: bool, on_progress: Callable[[int, int], None] | None = None) -> DataReport:
-        return self.checked(self.spec.dataset_check.max_pictures, full=full, on_progress=on_progress)
-
-    def checked(
-        self, figures: int, *, full: bool, on_progress: Callable[[int, int], None] | None
-    ) -> DataReport:
-        """As ``check``, with so many training images on the contact sheet."""
+        figures = self.spec.dataset_check.max_pictures
         return check_detection_data(self, figures=figures, full=full, on_progress=on_progress)
 
     @override

@@ -17,6 +17,7 @@ from tao_like.data.boxes.annotation import BoxRecord
 from tao_like.data.boxes.sources import BoxSource, stated_regions
 from tao_like.data.inference_files import image_sources
 from tao_like.runtime.inputs.image.big_images import BigImages
+from tao_like.tasks.detection.data.check import check_detection_data
 from tao_like.tasks.detection.data.data import DetectionData, augmentation_of
 from tao_like.tasks.detection.data.source import LabelledBoxes, path_of
 from tao_like.tasks.detection.spec import DataSourceSpec
@@ -139,9 +140,8 @@ class InstanceData(DetectionData):
         found, summary = outline_findings(records, self.source.classes, full=full)
         # Images whose outlines cannot be read cannot be drawn with them.
         is_drawn = not any(finding.level == "error" for finding in found)
-        report = self.checked(
-            self.spec.dataset_check.max_pictures if is_drawn else 0, full=full, on_progress=on_progress
-        )
+        figures = self.spec.dataset_check.max_pictures if is_drawn else 0
+        report = check_detection_data(self, figures=figures, full=full, on_progress=on_progress)
         order = {"error": 0}
         findings = sorted([*report.findings, *found], key=lambda finding: order.get(finding.level, 1))
         return DataReport(findings, report.summary | {"outlines": summary}, report.figures)
